@@ -1,0 +1,29 @@
+"""The one error a user's mistake raises: a sentence that says what was given, what was expected and what to do."""
+
+from __future__ import annotations
+
+import difflib
+import sysconfig
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class SteepestError(ValueError):
+    """A mistake in what was asked. The command line prints its sentence and ends with exit code 2."""
+
+
+def unknown(kind: str, given: str, known: Iterable[str], hint: str = "") -> SteepestError:
+    """The error for a name nobody knows, with the nearest known name."""
+    names = sorted(known)
+    near = difflib.get_close_matches(given.lower(), names, n=1, cutoff=0.5)
+    guess = f"; did you mean '{near[0]}'?" if near else "."
+    return SteepestError(f"Unknown {kind} '{given}'{guess} Known: {', '.join(names)}.{' ' + hint if hint else ''}")
+
+
+def told(error: BaseException) -> str:
+    """A failure in the user's own code in one line: its type, the last line of theirs it passed, and its message."""
+    ours = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), "<frozen")
+    theirs = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
+    place = f" at {theirs[-1].filename}, line {theirs[-1].lineno}" if theirs else ""
+    return f"{type(error).__name__}{place}: {' '.join(str(error).split())}"

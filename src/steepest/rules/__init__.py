@@ -1,0 +1,10 @@
+"""Update rules, each written once as its paper writes it. They know no engine."""
+
+import importlib
+
+from .rule import RULES, Rule, filled, get, rule, zeros
+
+for _family in ("gradient", "adaptive"):  # in order of growing complexity, which is the registry's order
+    importlib.import_module(f".{_family}", __name__)
+
+__all__ = ["RULES", "Rule", "filled", "get", "rule", "zeros"]

@@ -1,0 +1,76 @@
+"""Rules with a rate of its own for every parameter, in order of growing complexity."""
+
+from .combinators import coupled, coupled_or_decoupled
+from .rule import filled, rule, zeros
+from .vocabulary import debias, ema, maximum, sqrt
+
+
+@coupled
+@rule(
+    "Duchi, Hazan & Singer 2011, JMLR 12",
+    twin="Adagrad",
+    keys={"G": "sum"},
+    rate=0.03,
+    deviations=("eps stands outside the root (torch); eps_inside=True puts it inside, as the paper does.",),
+)
+def adagrad(
+    p, g, t, G=filled("initial_accumulator_value"), *,
+    lr=1e-2, lr_decay=0.0, initial_accumulator_value=0.0, eps=1e-10, eps_inside=False,
+):  # fmt: skip
+    G = G + g * g
+    root = sqrt(G + eps) if eps_inside else sqrt(G) + eps
+    return p - lr / (1 + (t - 1) * lr_decay) * g / root, G
+
+
+@coupled
+@rule(
+    "Tieleman & Hinton 2012, Lecture 6.5; centred form: Graves 2013, arXiv:1308.0850",
+    twin="RMSprop",
+    keys={"v": "square_avg", "m": "grad_avg", "b": "momentum_buffer"},
+    rate=3e-3,
+    deviations=(
+        "alpha is 0.99 (torch) where the lecture says 0.9.",
+        "eps stands outside the root and momentum before the rate (torch); eps_inside=True is Graves' form.",
+        "The centred variance is not clamped at zero (torch).",
+    ),
+)
+def rmsprop(
+    p, g, t, v=zeros, m=zeros.when("centered"), b=zeros.when("momentum"), *,
+    lr=1e-2, alpha=0.99, eps=1e-8, momentum=0.0, centered=False, eps_inside=False,
+):  # fmt: skip
+    v = ema(v, g * g, alpha)
+    variance = v
+    if centered:
+        m = ema(m, g, alpha)
+        variance = v - m * m
+    d = g / (sqrt(variance + eps) if eps_inside else sqrt(variance) + eps)
+    if momentum:
+        d = b = momentum * b + d
+    return p - lr * d, v, m, b
+
+
+@coupled_or_decoupled
+@rule(
+    "Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1; AMSGrad: Reddi, Kale & Kumar 2018, arXiv:1904.09237",
+    twin="Adam",
+    keys={"m": "exp_avg", "v": "exp_avg_sq", "u": "max_exp_avg_sq"},
+    rate=3e-3,
+    deviations=("AMSGrad divides by the corrected maximum of v (torch); its paper corrects nothing.",),
+)
+def adam(p, g, t, m=zeros, v=zeros, u=zeros.when("amsgrad"), *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, amsgrad=False):
+    m = ema(m, g, beta1)
+    v = ema(v, g * g, beta2)
+    if amsgrad:
+        u = maximum(u, v)
+    return p - lr * debias(m, beta1, t) / (sqrt(debias(u if amsgrad else v, beta2, t)) + eps), m, v, u
+
+
+adamw = adam.preset(
+    "adamw",
+    class_name="AdamW",
+    twin="AdamW",
+    reference="Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2",
+    weight_decay=1e-2,
+    decoupled_weight_decay=True,
+    deviations=("The decay follows the rate, p * (1 - lr * weight_decay) (torch); the paper's follows the schedule only.",),
+)

@@ -1,0 +1,38 @@
+"""Rules that follow the gradient at one rate for all parameters."""
+
+from .combinators import coupled
+from .rule import rule, zeros
+from .vocabulary import where
+
+
+@coupled
+@rule(
+    "Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013; as torch.optim.SGD writes them",
+    twin="SGD",
+    keys={"b": "momentum_buffer"},
+    rate=0.1,
+    deviations=(
+        "The first buffer is the gradient itself, without dampening (torch).",
+        "rate_inside=True is the papers' and the tutorials' form, b = momentum * b + lr * g; p = p - b:"
+        " the same path while the rate is constant, another when it changes.",
+        "Nesterov in torch's form, which stores the look-ahead point.",
+    ),
+    refused=(
+        (
+            "nesterov needs momentum above 0 and dampening 0.",
+            lambda h: h["nesterov"] and (h["momentum"] <= 0 or h["dampening"] != 0),
+        ),
+    ),
+)
+def sgd(p, g, t, b=zeros.when("momentum"), *, lr=1e-3, momentum=0.0, dampening=0.0, nesterov=False, rate_inside=False):
+    inside, outside = (lr, 1) if rate_inside else (1, lr)
+    d = inside * g
+    if momentum:
+        first = t == 1
+        b = where(first, 0, momentum) * b + where(first, 1, 1 - dampening) * d
+        d = d + momentum * b if nesterov else b
+    return p - outside * d, b
+
+
+momentum = sgd.preset("momentum", momentum=0.9, rate=0.03)
+nesterov = sgd.preset("nesterov", momentum=0.9, nesterov=True, rate=0.03)
