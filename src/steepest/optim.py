@@ -1,0 +1,19 @@
+"""The optimizers as classes: `steepest.optim.Adam(model.parameters(), lr=1e-3)`.
+
+Every registered rule has one. Where `torch.optim` has a class of the same name, ours has its signature, defaults,
+`param_groups` keys and numbers, and loads its checkpoints.
+"""
+
+from __future__ import annotations
+
+from .engines.classes import RuleOptimizer, by_class_name, optimizer_class
+
+
+def __getattr__(name: str) -> type[RuleOptimizer]:
+    if name in by_class_name():
+        return optimizer_class(name)
+    raise AttributeError(f"steepest.optim has no {name!r}; it has {', '.join(sorted(by_class_name()))}")
+
+
+def __dir__() -> list[str]:
+    return sorted(by_class_name())
