@@ -1,0 +1,29 @@
+"""Problems: a model, a loss and data. They never see a rule."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import unknown
+
+if TYPE_CHECKING:
+    from .problem import Problem
+
+# name: (room, function). The rooms import torch, so they are opened only when asked for.
+BUILT_IN = {
+    "digits": ("digits", "digits"),
+    "breast-cancer": ("least_squares", "breast_cancer"),
+    "mnist-mlp": ("mnist", "mnist_mlp"),
+}
+
+
+def get(name: str) -> Problem:
+    """A built-in problem by name, or the one in a Python file; SteepestError where there is none."""
+    if name.endswith(".py") or "/" in name:
+        return importlib.import_module(".user", __name__).from_file(Path(name))  # type: ignore[no-any-return]
+    if name not in BUILT_IN:
+        raise unknown("problem", name, BUILT_IN, hint="A problem of your own is a Python file: steepest compare FILE.py.")
+    room, function = BUILT_IN[name]
+    return getattr(importlib.import_module(f".{room}", __name__), function)()  # type: ignore[no-any-return]

@@ -1,0 +1,167 @@
+"""What a problem is: a model, a loss, data and a measure of success. It never sees an optimizer."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import SteepestError, told
+from .data import Batch, Examples, read
+
+CHUNK = 2048  # examples evaluated in one forward pass
+
+
+def accuracy(output: Tensor, target: Tensor) -> Tensor:
+    """Per cent of examples whose largest output, (batch, classes), stands at the target, (batch,)."""
+    return 100 * (output.argmax(1) == target).double().mean()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """Something to train.
+
+    model: called once per seed, returns an `nn.Module`; a module given instead is copied, so every seed starts from it.
+    loss: `loss(output, target)`, a scalar to be made small.
+    train, valid, test: `(inputs, target)` tensors or arrays (examples, ...), or a map-style dataset of pairs.
+        Rates are chosen on `valid`; `test`, where given, is read once, for the chosen.
+    metric: what is reported: None for the loss, "accuracy" (per cent, larger is better), or `metric(output, target)`
+        whose better `direction` is "min" or "max".
+    batch_size: examples in a batch; the last batch of an epoch may be smaller.
+    dtype: of parameters and floating-point data.
+    name, about: how reports call and describe it. shuffle: a new order each epoch, or the data's own order always.
+    steps: updates in a run unless `compare` is told otherwise (default: ten epochs, at least 100 and at most 2,000).
+    optimum: the least value the validation loss can take, where known, and how it was found.
+    """
+
+    model: Callable[[], nn.Module] | nn.Module
+    loss: Callable[[Tensor, Tensor], Tensor]
+    train: Any
+    valid: Any
+    test: Any = None
+    metric: Callable[[Tensor, Tensor], Any] | str | None = None
+    direction: str = "min"
+    batch_size: int = 32
+    dtype: torch.dtype = torch.float32
+    name: str = "problem"
+    about: str = ""
+    shuffle: bool = True
+    steps: int | None = None
+    optimum: tuple[float, str] | None = None
+
+    def __post_init__(self) -> None:
+        def expect(holds: bool, given: Any, expected: str) -> None:
+            if not holds:
+                raise SteepestError(f"Problem '{self.name}': {given}; expected {expected}.")
+
+        expect(callable(self.model), f"model is {self.model!r}", "a function that returns an nn.Module, or a module")
+        expect(callable(self.loss), f"loss is {self.loss!r}", "a function loss(output, target)")
+        expect(self.direction in ("min", "max"), f"direction is {self.direction!r}", "'min' or 'max'")
+        size = self.batch_size
+        expect(isinstance(size, int) and size > 0, f"batch_size is {size!r}", "a whole number, 1 or more")
+        expect(self.steps is None or self.steps > 0, f"steps is {self.steps!r}", "a whole number, 1 or more")
+        if self.metric == "accuracy":
+            object.__setattr__(self, "direction", "max")
+        else:
+            expect(
+                self.metric is None or callable(self.metric),
+                f"metric is {self.metric!r}",
+                "None, 'accuracy' or a function",
+            )
+        for split in ("train", "valid", "test"):
+            source = getattr(self, split)
+            if split != "test" or source is not None:
+                data = read(source, self.dtype, {"train": "training", "valid": "validation"}.get(split, split))
+                object.__setattr__(self, split, data)
+        if self.steps is None:
+            epochs = 10 * -(-len(self.train) // self.batch_size)
+            object.__setattr__(self, "steps", min(max(epochs, 100), 2000))
+
+    @property
+    def metric_name(self) -> str:
+        """The name of what is reported: "loss", "accuracy" or the metric's own."""
+        if self.metric is None:
+            return "loss"
+        return self.metric if isinstance(self.metric, str) else getattr(self.metric, "__name__", "metric")
+
+    @property
+    def same_start(self) -> bool:
+        """Whether every seed starts from the same weights, because a module was given and not a function."""
+        return isinstance(self.model, nn.Module)
+
+    def on(self, device: str) -> Problem:
+        """The same problem with its data on a device."""
+        if device == "cpu":
+            return self
+        moved = {split: data.to(device) for split in ("train", "valid", "test") if (data := getattr(self, split))}
+        return dataclasses.replace(self, **moved)
+
+    def start(self, seed: int, device: str = "cpu") -> nn.Module:
+        """The model as training with this seed begins. Draws from the global generators: call it inside `seeded`."""
+        with self.theirs("model"):
+            made = copy.deepcopy(self.model) if isinstance(self.model, nn.Module) else self.model()
+        if not isinstance(made, nn.Module):
+            raise SteepestError(f"Problem '{self.name}': model() returned {type(made).__name__}; expected an nn.Module.")
+        return made.to(device=device, dtype=self.dtype)
+
+    def batch_loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The loss of one batch, a scalar tensor with its graph."""
+        inputs, target = batch
+        with self.theirs("model or loss"):
+            loss = self.loss(model(*inputs), target)
+        if not isinstance(loss, Tensor) or loss.ndim:
+            shape = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise SteepestError(f"Problem '{self.name}': the loss is {shape}; expected one number per batch, such as its mean.")
+        return loss
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module, data: Examples) -> tuple[float, float]:
+        """Loss and metric over data, in evaluation mode; over several chunks, their mean weighted by size."""
+        training = model.training
+        model.eval()
+        loss = metric = 0.0
+        for begin in range(0, len(data), CHUNK):
+            inputs, target = data.batch(slice(begin, begin + CHUNK))
+            share = len(target) / len(data)
+            with self.theirs("model or loss"):
+                output = model(*inputs)
+                part = float(self.loss(output, target))
+            loss += share * part
+            if self.metric is None:
+                metric += share * part
+            else:
+                with self.theirs("metric"):
+                    measure = accuracy if isinstance(self.metric, str) else self.metric
+                    metric += share * float(measure(output, target))
+        model.train(training)
+        return loss, metric
+
+    @contextlib.contextmanager
+    def theirs(self, what: str) -> Iterator[None]:
+        """Inside runs code of the user's: what it raises becomes one sentence."""
+        try:
+            yield
+        except Exception as error:
+            raise SteepestError(f"Problem '{self.name}': its {what} raised {told(error)}") from error
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, the global generators of torch, NumPy and Python start from `seed`; afterwards they go on as before."""
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
