@@ -1,0 +1,150 @@
+"""The design of a study: which optimizers, schedules, rates and seeds, at equal work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .. import rules, schedules
+from ..errors import SteepestError, unknown
+from ..problems.problem import Problem
+from ..rules import Rule
+
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")  # compared by default
+TRIALS = 7  # rates in a grid at first: two decades
+GROWTH, MOST_GROWN = 2, 6  # rates added when a best rate lies on an edge, and the most added in all
+TUNING_SEEDS = (1_000_000, 1_000_001, 1_000_002)  # far from the confirmation seeds 0, 1, 2, ...
+SEEDS = 10
+
+Rates = str | float | Sequence[float] | Mapping[str, float | Sequence[float]] | None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One optimizer under one schedule. `rates` are the user's, or None: search a grid."""
+
+    rule: Rule
+    schedule: str
+    label: str
+    rates: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a study will do. `margin` is None for the default: 1 % of the better loss, or 0.2 points of accuracy."""
+
+    problem: Problem
+    candidates: tuple[Candidate, ...]
+    seeds: int
+    steps: int
+    trials: int
+    margin: float | None
+    device: str
+
+    @property
+    def split(self) -> str:
+        """The data that confirm: "test" where the problem has them, else "validation"."""
+        return "test" if self.problem.test is not None else "validation"
+
+
+def whole(name: str, value: object) -> int:
+    """A count as an int; SteepestError unless it is a whole number, 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SteepestError(f"{name} is {value!r}; expected a whole number, 1 or more.")
+    return value
+
+
+def candidates(optimizers: Sequence[str | Rule], schedule_names: Sequence[str], rates: Rates) -> tuple[Candidate, ...]:
+    """Every optimizer under every schedule, with its rates. SteepestError for an unknown name, a doubled one, a bad rate."""
+    chosen = [name if isinstance(name, Rule) else rules.get(name) for name in optimizers]
+    for what, names in (("optimizer", [r.name for r in chosen]), ("schedule", list(schedule_names))):
+        if not names:
+            raise SteepestError(f"No {what} was given; name at least one.")
+        doubled = next((n for n in names if names.count(n) > 1), None)
+        if doubled:
+            raise SteepestError(f"The {what} '{doubled}' was given twice; name each once.")
+    given = _rates(rates, [r.name for r in chosen])
+    made = []
+    for rule in chosen:
+        for schedule in schedule_names:
+            schedules.get(schedule)
+            label = rule.name if len(schedule_names) == 1 else f"{rule.name}+{schedule}"
+            made.append(Candidate(rule, schedule, label, given.get(rule.name)))
+    return tuple(made)
+
+
+def _rates(rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """The rates given for each optimizer; none for those whose grid is searched."""
+    if rates is None or rates == "auto":
+        return {}
+    if isinstance(rates, str):
+        return _rates(_parse(rates), names)
+    if isinstance(rates, Mapping):
+        for name in rates:
+            if name not in names:
+                raise unknown("optimizer in the rates:", name, names)
+        return {name: _checked(values) for name, values in rates.items()}
+    return dict.fromkeys(names, _checked(rates))
+
+
+def _parse(text: str) -> list[float] | dict[str, list[float]]:
+    """Rates as typed: "0.1,0.01" for all, or "sgd=0.1,adam=0.001", where a name may come again with another rate."""
+    parts = [part.strip() for part in text.split(",")]
+    if not any("=" in part for part in parts):
+        return [_number(part) for part in parts]
+    named: dict[str, list[float]] = {}
+    for part in parts:
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise SteepestError(f"Rates '{text}': '{part}' names no optimizer; write all as name=rate, or none.")
+        named.setdefault(name.strip(), []).append(_number(value))
+    return named
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise SteepestError(f"The learning rate '{text}' is not a number; expected one such as 0.01.") from None
+
+
+def _checked(values: float | Sequence[float]) -> tuple[float, ...]:
+    values = values if isinstance(values, Sequence) else (values,)
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+            raise SteepestError(f"The learning rate {value!r} cannot be used; expected a finite number above 0.")
+    if not values:
+        raise SteepestError("No learning rate was given; expected at least one, such as 0.01.")
+    return tuple(sorted({float(v) for v in values}))
+
+
+def rate(k: int) -> float:
+    """Rate k of the log grid, three a decade, to two digits: 10 ** (k / 3)."""
+    return float(f"{10 ** (k / 3):.1e}")
+
+
+def first_grid(rule: Rule, trials: int) -> range:
+    """Indices into the log grid: `trials` of them around the rule's own centre."""
+    centre = round(3 * math.log10(rule.rate))
+    return range(centre - trials // 2, centre - trials // 2 + trials)
+
+
+def grow(grids: list[range], best: list[int], trials: int) -> list[range] | None:
+    """Every grid longer by GROWTH rates if any best index lies on an edge, toward that edge or to both sides; else None.
+
+    None too where the cap is reached: `trials` + MOST_GROWN rates.
+    """
+    edges = [_edge(grid, b) for grid, b in zip(grids, best, strict=True)]
+    if not any(edges) or len(grids[0]) + GROWTH > trials + MOST_GROWN:
+        return None
+    half = GROWTH // 2
+    return [
+        range(grid.start - (GROWTH, half, 0)[edge + 1], grid.stop + (0, half, GROWTH)[edge + 1])
+        for grid, edge in zip(grids, edges, strict=True)
+    ]
+
+
+def _edge(grid: range, best: int) -> int:
+    """-1 on the low edge, 1 on the high one, 0 inside."""
+    return -1 if best == grid[0] else int(best == grid[-1])

@@ -1,0 +1,331 @@
+"""Running a study: tune every optimizer at equal work, confirm on fresh seeds, judge. Every run is kept as it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import platform
+import sqlite3
+from importlib.metadata import version
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from .. import schedules
+from ..engines.train import Outcome, time_steps, train
+from ..errors import SteepestError
+from ..problems.fingerprint import fingerprint
+from . import design as designs
+from . import statistics as st
+from .design import TUNING_SEEDS, Candidate, Design
+from .store import Store, key_of
+from .verdicts import Side, Verdict, judge_all
+
+
+class Progress(Protocol):
+    """What a study tells whoever watches: steps of training to come, steps done, and what is going on."""
+
+    def expect(self, steps: int) -> None: ...
+
+    def done(self, steps: int) -> None: ...
+
+    def say(self, what: str) -> None: ...
+
+
+@dataclasses.dataclass
+class Trial:
+    """One rate, tried on the tuning seeds (or, where no rate was searched, on the confirmation seeds)."""
+
+    lr: float
+    outcomes: list[Outcome]
+
+    @property
+    def values(self) -> list[float | None]:
+        """The metric on validation data, None where a run diverged."""
+        return [o.valid for o in self.outcomes]
+
+    @property
+    def diverged(self) -> int:
+        """How many runs diverged."""
+        return sum(v is None for v in self.values)
+
+    def rank(self, direction: str) -> tuple[int, float, float, float]:
+        """Sorts best first: fewest diverged, best mean metric, least mean loss, smallest rate."""
+        kept = [(o.valid, o.loss) for o in self.outcomes if o.valid is not None and o.loss is not None]
+        if not kept:
+            return self.diverged, 0.0, 0.0, self.lr
+        metric, loss = np.mean(kept, axis=0).tolist()
+        return self.diverged, metric if direction == "min" else -metric, loss, self.lr
+
+
+@dataclasses.dataclass
+class Entry:
+    """One candidate's part of a study: its sweep, the rate chosen, and the confirming runs in the order of the seeds."""
+
+    candidate: Candidate
+    trials: list[Trial]
+    lr: float
+    at_edge: bool
+    outcomes: list[Outcome]
+    split: str
+    seconds_per_step: float
+    state_bytes: int
+
+    @property
+    def values(self) -> list[float | None]:
+        """The metric that confirms, None where a run diverged."""
+        return [o.test if self.split == "test" else o.valid for o in self.outcomes]
+
+    def summary(self) -> tuple[float | None, float | None, int]:
+        """Mean, standard error and count of the values of runs that did not diverge; None where there is none."""
+        mean, se, n = st.mean_se([math.nan if v is None else v for v in self.values])
+        return *(x.item() if math.isfinite(x) else None for x in (mean, se)), int(n)  # type: ignore[return-value]
+
+
+@dataclasses.dataclass
+class Result:
+    """A study that ended: entries best first, verdicts on all pairs, and how it came about."""
+
+    design: Design
+    entries: list[Entry]
+    verdicts: list[Verdict]
+    look: int
+    alpha: float
+    trained: int
+    stored: int
+    seconds: float
+    notes: list[str]
+    versions: dict[str, str]
+
+
+def versions() -> dict[str, str]:
+    """The versions a result depends on."""
+    return {
+        "steepest": version("steepest"),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+class Laboratory:
+    """One study under way: knows the design and the store, trains what is missing."""
+
+    def __init__(self, design: Design, store: Store, progress: Progress, budget: float | None = None) -> None:
+        self.store, self.progress = store, progress
+        self.design = dataclasses.replace(design, problem=design.problem.on(design.device))
+        self.trained = self.stored = 0
+        self.seconds = 0.0
+        self.trials: dict[tuple[str, float], Trial] = {}
+        self.fingerprint = fingerprint(self.design.problem, design.device)
+        self.timings = {c.label: self._timing(c) for c in self.design.candidates}
+        if budget is not None:
+            self.design = dataclasses.replace(self.design, steps=self._steps_within(budget))
+
+    def run(self) -> Result:
+        """The whole protocol."""
+        design = self.design
+        tuned = self._tune()
+        self.progress.expect(len(tuned) * design.seeds * design.steps)
+        entries = []
+        for candidate, trials, at_edge in tuned:
+            lr = self._best(trials).lr
+            outcomes = [self._train(candidate, lr, seed, test=True) for seed in range(design.seeds)]
+            if not trials[0].outcomes:
+                trials = [Trial(lr, outcomes)]
+            timing = self.timings[candidate.label]
+            entries.append(Entry(candidate, trials, lr, at_edge, outcomes, design.split, *timing))
+        entries.sort(key=self._order)
+        look, alpha = self.store.look(self._study(), design.seeds, st.alpha_at_look)
+        sides = [Side(e.candidate.label, e.values, e.seconds_per_step * design.steps) for e in entries]
+        verdicts = judge_all(
+            sides,
+            direction=design.problem.direction,
+            metric=design.problem.metric_name,
+            margin=design.margin,
+            alpha=alpha,
+            next_alpha=st.alpha_at_look(look + 1),
+        )
+        return Result(
+            design,
+            entries,
+            verdicts,
+            look,
+            alpha,
+            self.trained,
+            self.stored,
+            self.seconds,
+            self._notes(entries),
+            versions(),
+        )
+
+    def _tune(self) -> list[tuple[Candidate, list[Trial], bool]]:
+        """Every candidate with its trials; grids grow together until no best rate lies on an edge, or to the cap."""
+        design = self.design
+        searched = [c for c in design.candidates if c.rates is None]
+        grids = [designs.first_grid(c.rule, design.trials) for c in searched]
+        self.progress.expect(sum(map(len, grids)) * len(TUNING_SEEDS) * design.steps)
+        while True:
+            swept = [[self._trial(c, designs.rate(k)) for k in g] for c, g in zip(searched, grids, strict=True)]
+            best = [grid[trials.index(self._best(trials))] for grid, trials in zip(grids, swept, strict=True)]
+            grown = designs.grow(grids, best, design.trials) if grids else None
+            if grown is None:
+                break
+            self.progress.expect(designs.GROWTH * len(grids) * len(TUNING_SEEDS) * design.steps)
+            grids = grown
+        edges = [k in (grid[0], grid[-1]) for k, grid in zip(best, grids, strict=True)]
+        found = {c.label: (c, trials, edge) for c, trials, edge in zip(searched, swept, edges, strict=True)}
+        for c in design.candidates:
+            if c.rates is not None and len(c.rates) == 1:
+                found[c.label] = (c, [Trial(c.rates[0], [])], False)
+            elif c.rates is not None:
+                self.progress.expect(len(c.rates) * len(TUNING_SEEDS) * design.steps)
+                trials = [self._trial(c, lr) for lr in c.rates]
+                found[c.label] = (c, trials, self._best(trials).lr in (c.rates[0], c.rates[-1]))
+        return [found[c.label] for c in design.candidates]
+
+    def _best(self, trials: list[Trial]) -> Trial:
+        return min(trials, key=lambda trial: trial.rank(self.design.problem.direction))
+
+    def _order(self, entry: Entry) -> tuple[int, float, str]:
+        """Best first: fewest diverged, then the mean."""
+        mean = entry.summary()[0] or 0.0
+        return (
+            sum(v is None for v in entry.values),
+            -mean if self.design.problem.direction == "max" else mean,
+            entry.candidate.label,
+        )
+
+    def _trial(self, candidate: Candidate, lr: float) -> Trial:
+        key = candidate.label, lr
+        if key not in self.trials:
+            self.trials[key] = Trial(lr, [self._train(candidate, lr, seed, test=False) for seed in TUNING_SEEDS])
+        return self.trials[key]
+
+    def _train(self, candidate: Candidate, lr: float, seed: int, *, test: bool) -> Outcome:
+        """The run from the store, or trained and kept."""
+        design = self.design
+        spec = self._spec(candidate, lr=lr, seed=seed, steps=design.steps, schedule=candidate.schedule)
+        known = self.store.run(spec)
+        if known is not None:
+            self.progress.done(design.steps)
+            self.stored += 1
+            return known
+        self.progress.say(f"{candidate.label} lr {lr:g}, seed {seed}")
+        reported = 0
+
+        def tick(k: int, _: nn.Module) -> None:
+            nonlocal reported
+            if k - reported >= 25:
+                self.progress.done(k - reported)
+                reported = k
+
+        outcome = train(
+            design.problem,
+            candidate.rule,
+            lr=lr,
+            steps=design.steps,
+            seed=seed,
+            schedule=schedules.get(candidate.schedule),
+            test=test,
+            device=design.device,
+            on_step=tick,
+        )
+        names = {
+            "problem": design.problem.name,
+            "optimizer": candidate.rule.name,
+            "schedule": candidate.schedule,
+            "lr": lr,
+            "seed": seed,
+            "steps": design.steps,
+        }
+        with self._keeping():
+            self.store.add_run(spec, names, outcome)
+        self.progress.done(design.steps - reported)
+        self.trained += 1
+        self.seconds += outcome.seconds
+        return outcome
+
+    @contextlib.contextmanager
+    def _keeping(self) -> Any:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise SteepestError(f"The run that just ended could not be kept in {self.store.path}: {error}.") from error
+
+    def _spec(self, candidate: Candidate, **more: Any) -> dict[str, Any]:
+        """What makes a run this run: any difference here is another run."""
+        rule = candidate.rule
+        hyper = {k: v for k, v in rule.settings().items() if k != "lr"}
+        kept = {k: v for k, v in versions().items() if k != "python"}
+        return {
+            "fingerprint": self.fingerprint,
+            "rule": rule.digest,
+            "hyper": hyper,
+            "device": self.design.device,
+            "versions": kept,
+            **more,
+        }
+
+    def _study(self) -> str:
+        """The identity of this study for its looks: everything but the number of seeds."""
+        design = self.design
+        specs = [self._spec(c, schedule=c.schedule, rates=c.rates, steps=design.steps) for c in design.candidates]
+        return key_of({"candidates": sorted(key_of(spec) for spec in specs), "trials": design.trials})
+
+    def _timing(self, candidate: Candidate) -> tuple[float, int]:
+        """Seconds per step and bytes of state, timed once for all candidates that the store does not know."""
+        wanted = [(c, self._spec(c, threads=torch.get_num_threads(), timing=1)) for c in self.design.candidates]
+        missing = [(c, spec) for c, spec in wanted if self.store.timing(spec) is None]
+        if missing:
+            self.progress.say("timing one step of each")
+            rates = [(c.rule, (c.rates or (c.rule.rate,))[0]) for c, _ in missing]
+            timed = time_steps(self.design.problem, rates, self.design.device)
+            for (_, spec), timing in zip(missing, timed, strict=True):
+                self.store.add_timing(spec, timing)
+        spec = next(spec for c, spec in wanted if c is candidate)
+        found = self.store.timing(spec)
+        assert found is not None
+        return found
+
+    def _steps_within(self, seconds: float) -> int:
+        """The steps at which the study, one growth of its grids included, takes about this long; kept, so that it stays."""
+        design = self.design
+        spec = {"study": self._study(), "budget": seconds}
+        known = self.store.planned_steps(spec)
+        if known is not None:
+            return known
+        work = 0.0  # seconds for one step of every run
+        for c in design.candidates:
+            rates = design.trials + designs.GROWTH if c.rates is None else len(c.rates) if len(c.rates) > 1 else 0
+            work += (rates * len(TUNING_SEEDS) + design.seeds) * self.timings[c.label][0]
+        steps = int(0.9 * seconds / work)
+        if steps < 20:
+            raise SteepestError(
+                f"A budget of {seconds:g} s gives each run {steps} steps; give at least {math.ceil(20 * work / 0.9)} s, "
+                "fewer optimizers, or fewer seeds."
+            )
+        self.store.add_plan(spec, steps)
+        return steps
+
+    def _notes(self, entries: list[Entry]) -> list[str]:
+        """What a reader must know besides the numbers."""
+        design, notes = self.design, []
+        if design.problem.same_start:
+            notes.append("A module was given, not a function: every seed starts from the same weights.")
+        tried = {e.candidate.label: len(e.trials) for e in entries}
+        if len(set(tried.values())) > 1:
+            work = ", ".join(f"{label} {n}" for label, n in tried.items())
+            notes.append(f"The optimizers were not tuned with equal work (rates tried: {work}).")
+        for e in entries:
+            if e.at_edge:
+                notes.append(
+                    f"The best rate of {e.candidate.label}, {e.lr:g}, is the last of those tried: a better may lie beyond."
+                )
+        alike = [e for e in entries if len(e.values) > 1 and len(set(e.values)) == 1 and e.values[0] is not None]
+        if len(alike) == len(entries):
+            notes.append("Every seed gave the same value: this problem has no randomness, so its intervals have no width.")
+        return notes

@@ -1,0 +1,162 @@
+"""The store: one SQLite file that keeps every run as it ends, and remembers looks, plans and timings. Append-only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..engines.train import Curve, Outcome
+from ..errors import SteepestError
+
+VERSION = 1
+APPLICATION = 0x73746565  # "stee", in SQLite's header: tells our file from another program's
+
+TABLES = """
+CREATE TABLE runs (
+    key TEXT PRIMARY KEY, spec TEXT NOT NULL, problem TEXT NOT NULL, optimizer TEXT NOT NULL, schedule TEXT NOT NULL,
+    lr REAL NOT NULL, seed INTEGER NOT NULL, steps INTEGER NOT NULL, status TEXT NOT NULL, valid REAL, test REAL,
+    loss REAL, diverged_at INTEGER, seconds REAL NOT NULL, curve TEXT NOT NULL, created TEXT NOT NULL);
+CREATE TABLE looks (
+    study TEXT NOT NULL, look INTEGER NOT NULL, seeds INTEGER NOT NULL, alpha REAL NOT NULL, created TEXT NOT NULL,
+    PRIMARY KEY (study, look), UNIQUE (study, seeds));
+CREATE TABLE plans (key TEXT PRIMARY KEY, steps INTEGER NOT NULL, created TEXT NOT NULL);
+CREATE TABLE timings (
+    key TEXT PRIMARY KEY, seconds_per_step REAL NOT NULL, state_bytes INTEGER NOT NULL, created TEXT NOT NULL);
+"""
+KEEP = """
+CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table}
+BEGIN SELECT RAISE(ABORT, 'the store is append-only'); END;
+"""
+
+
+def key_of(spec: dict[str, Any]) -> str:
+    """The hash that names a spec, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+
+
+class Store:
+    """An open store. `path` is a file, made where there is none, or ":memory:".
+
+    SteepestError where the file is not a store of ours, cannot be written, or was made by a newer version.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self._check_file()
+        try:
+            self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            self._open()
+        except sqlite3.DatabaseError as error:
+            raise SteepestError(
+                f"The store {self.path} cannot be used: {error}. Give --store a new path, or a store made by steepest."
+            ) from error
+
+    def _check_file(self) -> None:
+        if self.path == ":memory:":
+            return
+        path = Path(self.path)
+        if path.is_dir():
+            raise SteepestError(f"The store {path} is a folder; give the path of a file.")
+        if not path.resolve().parent.is_dir():
+            raise SteepestError(f"The store {path} lies in a folder that does not exist; make it first.")
+        if path.exists() and not path.stat().st_mode & 0o222:  # root may write to it all the same: respect the mark
+            raise SteepestError(f"The store {path} is read-only; make it writable or give another one with --store.")
+
+    def _open(self) -> None:
+        db = self._db
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if application != APPLICATION and (tables or version):
+            raise SteepestError(f"The store {self.path} is a database of another program; give --store another path.")
+        if version > VERSION:
+            raise SteepestError(
+                f"The store {self.path} has schema {version}, and this steepest knows {VERSION}: it belongs to a newer "
+                "version. Upgrade steepest, or give --store another path."
+            )
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        if not tables:
+            triggers = "".join(
+                KEEP.format(table=table, verb=verb)
+                for table in ("runs", "looks", "plans", "timings")
+                for verb in ("UPDATE", "DELETE")
+            )
+            marks = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
+            try:
+                db.executescript(f"BEGIN IMMEDIATE; {TABLES} {triggers} {marks} COMMIT;")
+            except sqlite3.OperationalError:  # another process made them at the same moment
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                db.execute("SELECT count(*) FROM runs")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def run(self, spec: dict[str, Any]) -> Outcome | None:
+        """The stored run of this spec, or None."""
+        row = self._db.execute(
+            "SELECT curve, valid, test, loss, diverged_at, seconds FROM runs WHERE key = ?", (key_of(spec),)
+        ).fetchone()
+        return row and Outcome(Curve(**json.loads(row[0])), *row[1:])
+
+    def add_run(self, spec: dict[str, Any], names: dict[str, Any], outcome: Outcome) -> None:
+        """Keep a run that ended. `names` (problem, optimizer, schedule, lr, seed, steps) are for people; `spec` is the key."""
+        values = {
+            "key": key_of(spec),
+            "spec": json.dumps(spec, sort_keys=True),
+            **names,
+            "status": "finished" if outcome.diverged_at is None else "diverged",
+            "valid": outcome.valid,
+            "test": outcome.test,
+            "loss": outcome.loss,
+            "diverged_at": outcome.diverged_at,
+            "seconds": outcome.seconds,
+            "curve": json.dumps(asdict(outcome.curve)),
+        }
+        self._insert("runs", values)
+
+    def look(self, study: str, seeds: int, alpha_at: Any) -> tuple[int, float]:
+        """The number and alpha of this study's look at this many seeds; a new number of seeds is a new look, and is kept."""
+        query = "SELECT look, alpha FROM looks WHERE study = ? AND seeds = ?"
+        row = self._db.execute(query, (study, seeds)).fetchone()
+        while row is None:
+            (last,) = self._db.execute("SELECT coalesce(max(look), 0) FROM looks WHERE study = ?", (study,)).fetchone()
+            self._insert("looks", {"study": study, "look": last + 1, "seeds": seeds, "alpha": alpha_at(last + 1)})
+            row = self._db.execute(query, (study, seeds)).fetchone()
+        return int(row[0]), float(row[1])
+
+    def planned_steps(self, spec: dict[str, Any]) -> int | None:
+        """The steps a budget came to the first time, or None."""
+        row = self._db.execute("SELECT steps FROM plans WHERE key = ?", (key_of(spec),)).fetchone()
+        return row and int(row[0])
+
+    def add_plan(self, spec: dict[str, Any], steps: int) -> None:
+        """Keep the steps that a budget came to."""
+        self._insert("plans", {"key": key_of(spec), "steps": steps})
+
+    def timing(self, spec: dict[str, Any]) -> tuple[float, int] | None:
+        """Seconds per step and bytes of state as once measured, or None."""
+        query = "SELECT seconds_per_step, state_bytes FROM timings WHERE key = ?"
+        row = self._db.execute(query, (key_of(spec),)).fetchone()
+        return row and (float(row[0]), int(row[1]))
+
+    def add_timing(self, spec: dict[str, Any], timing: tuple[float, int]) -> None:
+        """Keep a timing."""
+        self._insert("timings", {"key": key_of(spec), "seconds_per_step": timing[0], "state_bytes": timing[1]})
+
+    def _insert(self, table: str, values: dict[str, Any]) -> None:
+        values = {**values, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        self._db.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))
