@@ -1,0 +1,43 @@
+"""Which optimizer, learning rate and schedule does my model need, and how sure are we?"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import optim, problems, schedules
+    from .api import Choice, Study, compare
+    from .errors import SteepestError
+    from .problems.problem import Problem
+    from .rules import rule
+
+# Where each public name lives. They are imported when first used, so that the command line answers at once.
+_HOMES = {
+    "Choice": "api",
+    "Problem": "problems.problem",
+    "SteepestError": "errors",
+    "Study": "api",
+    "compare": "api",
+    "optim": "",
+    "problems": "",
+    "rule": "rules",
+    "schedules": "",
+}
+
+__all__ = ["Choice", "Problem", "SteepestError", "Study", "compare", "optim", "problems", "rule", "schedules"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'steepest' has no attribute {name!r}")
+    home = _HOMES[name]
+    found = (
+        getattr(importlib.import_module(f".{home}", __name__), name) if home else importlib.import_module(f".{name}", __name__)
+    )
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

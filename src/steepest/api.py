@@ -1,0 +1,165 @@
+"""What `import steepest` offers: `compare`, the `Study` it returns, and the `Choice` to go on with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from . import problems
+from .engines import classes
+from .errors import SteepestError
+from .problems.problem import Problem
+from .report import page, summary, terminal
+from .rules import Rule
+from .studies import design as designs
+from .studies.design import Design
+from .studies.running import Entry, Laboratory, Result
+from .studies.store import Store
+from .studies.verdicts import Verdict
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+STORE = "steepest.db"
+
+
+class Choice:
+    """The first of a study: an optimizer at its best rate."""
+
+    def __init__(self, entry: Entry, steps: int) -> None:
+        self._entry, self._steps = entry, steps
+        self.name, self.schedule, self.lr = entry.candidate.rule.name, entry.candidate.schedule, entry.lr
+
+    def optimizer(self, params: Iterable[Any]) -> classes.RuleOptimizer:
+        """The optimizer on these parameters, as a `torch.optim.Optimizer`."""
+        return classes.build(self._entry.candidate.rule, params, lr=self.lr)
+
+    def code(self) -> str:
+        """The same as lines of Python to paste."""
+        return summary.code(self._entry, self._steps)
+
+    def __repr__(self) -> str:
+        return f"<Choice {self.name}, lr={self.lr:g}, {self.schedule}>"
+
+
+class Study:
+    """A comparison that ended."""
+
+    def __init__(self, result: Result, command: str) -> None:
+        self.result, self._command = result, command
+
+    def table(self) -> pandas.DataFrame:
+        """One row for each optimizer, best first: schedule, lr, mean, se, n, diverged, seconds_per_step, state_bytes."""
+        return summary.table(self.result)
+
+    def verdicts(self) -> list[Verdict]:
+        """A verdict on every pair; `str(verdict)` is a sentence."""
+        return list(self.result.verdicts)
+
+    def best(self) -> Choice:
+        """The optimizer that ranks first."""
+        return Choice(self.result.entries[0], self.result.design.steps)
+
+    def report(self, path: str | Path) -> Path:
+        """Write the HTML report; SteepestError where the folder does not exist."""
+        return page.write([self.result], path, self._command)
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """Matplotlib figures by name: "ranking", "sensitivity", "curves"."""
+        from .report import figures
+
+        return figures.figures(self.result)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `steepest compare --json` writes."""
+        return summary.as_dict(self.result)
+
+    def __str__(self) -> str:
+        console = Console(width=160, no_color=True, force_terminal=False, highlight=False)
+        with console.capture() as capture:
+            terminal.show(self.result, console)
+        return capture.get()
+
+
+def compare(
+    problem: Problem | str = "digits",
+    optimizers: Sequence[str | Rule] | str = designs.OPTIMIZERS,
+    *,
+    schedules: Sequence[str] | str = ("constant",),
+    lrs: designs.Rates = None,
+    trials: int = designs.TRIALS,
+    seeds: int = designs.SEEDS,
+    steps: int | None = None,
+    budget: str | float | None = None,
+    margin: float | None = None,
+    store: str | Path = STORE,
+    device: str = "cpu",
+    command: str | None = None,
+) -> Study:
+    """Which optimizer and rate does this problem need, and how sure is that?
+
+    problem: a `Problem`, a built-in one's name, or the path of a Python file that defines `problem`.
+    optimizers, schedules: names; every optimizer runs under every schedule.
+    lrs: None or "auto" to search a log grid; rates for all, or {name: rate or rates}. One rate is taken as given.
+    trials: rates in each grid at first. seeds: confirming runs of each. steps: of each run, or a `budget` of time for
+        the study ("5min", or seconds) that sets them.
+    margin: the difference that matters, in units of the metric (default 1 % of the better loss, 0.2 points of accuracy).
+    store: the SQLite file that keeps every run; ":memory:" keeps nothing.
+
+    The protocol: equal trials, chosen on validation data over 3 tuning seeds, confirmed on fresh paired seeds, paired t
+    with Holm over all pairs. SteepestError for what cannot be done.
+    """
+    if steps is not None and budget is not None:
+        raise SteepestError("Both steps and a budget were given; give one of them.")
+    if margin is not None and not 0 <= margin < float("inf"):
+        raise SteepestError(f"The margin is {margin!r}; expected a finite number, 0 or more, in units of the metric.")
+    seconds = None if budget is None else _seconds(budget)
+    designs.whole("seeds", seeds)
+    designs.whole("trials", trials)
+    if steps is not None:
+        designs.whole("steps", steps)
+    candidates = designs.candidates(_names(optimizers), _names(schedules), lrs)
+    _check_device(device)
+    if isinstance(problem, str):
+        problem = problems.get(problem)
+    if not isinstance(problem, Problem):
+        raise SteepestError(f"The problem is a {type(problem).__name__}; expected a steepest.Problem, a name or a file.")
+    assert problem.steps is not None
+    design = Design(problem, candidates, seeds, steps or problem.steps, trials, margin, device)
+    with Store(store) as opened, terminal.Bar(Console(stderr=True)) as bar:
+        result = Laboratory(design, opened, bar, seconds).run()
+    return Study(result, command or f"steepest.compare({problem.name!r}, seeds={seeds}, steps={design.steps})")
+
+
+def _names(given: Sequence[Any] | str) -> list[Any]:
+    return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else list(given)
+
+
+def _seconds(budget: str | float) -> float:
+    """A time such as 300, "90s", "5min" or "1h" in seconds."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*(s|sec|m|min|h)?\s*", str(budget))
+    try:
+        seconds = float(match[1]) * {None: 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}[match[2]] if match else 0
+    except ValueError:
+        seconds = 0
+    if not seconds > 0:
+        raise SteepestError(f"The budget is {budget!r}; expected a time above 0, such as 90s, 5min or 1h.")
+    return seconds
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device not in ("cpu", "cuda"):
+        raise SteepestError(f"The device is {device!r}; expected cpu or cuda.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SteepestError("The device is cuda, but torch finds no GPU here; leave --device out to use the CPU.")
+
+
+__all__ = ["Choice", "Study", "compare"]

@@ -1,0 +1,189 @@
+"""The command line: parse, call, print. Heavy libraries are imported only by the command that needs them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .errors import SteepestError
+
+app = typer.Typer(
+    help="Which optimizer, learning rate and schedule does my model need, and how sure are we?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data = typer.Typer(help="Data sets that do not install with steepest.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output.")]
+
+
+def sentences(command: Callable[..., None]) -> Callable[..., None]:
+    """A mistake in what was asked ends the command with its sentence and exit code 2."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except SteepestError as error:
+            typer.echo(f"steepest: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            typer.echo("steepest: stopped; every run that had ended is kept.", err=True)
+            raise typer.Exit(130) from None
+
+    return wrapped
+
+
+@app.command()
+@sentences
+def compare(
+    problems: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PROBLEM|FILE.py]...", help="Built-in problems or Python files. Default: digits."),
+    ] = None,
+    optimizers: Annotated[str | None, typer.Option(help="Names, separated by commas. Default: the seven classics.")] = None,
+    schedules: Annotated[str, typer.Option(help="Names, separated by commas.")] = "constant",
+    lrs: Annotated[str, typer.Option(help="auto; rates for all (0.1,0.01); or by name (sgd=0.1,adam=0.001).")] = "auto",
+    trials: Annotated[int, typer.Option(help="Rates in each optimizer's grid at first.")] = 7,
+    seeds: Annotated[int, typer.Option(help="Confirming runs of each optimizer.")] = 10,
+    steps: Annotated[int | None, typer.Option(help="Updates in a run. Default: the problem's own.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time for the study, such as 5min, in place of --steps.")] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="The difference that matters. Default: 1 % of the better loss, 0.2 points of accuracy."),
+    ] = None,
+    store: Annotated[str, typer.Option(metavar="FILE", help="The file that keeps every run.")] = "steepest.db",
+    report: Annotated[str, typer.Option(metavar="FILE.html", help="The report.")] = "steepest-report.html",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    json_file: JSON = None,
+) -> None:
+    """Compare optimizers on a problem: tuned at equal work, confirmed on fresh seeds, with a verdict on every pair.
+
+    Every run is kept in the store as it ends: the same command again trains nothing, more seeds train what is missing.
+    """
+    from .report import page, terminal
+
+    page.check(report)
+    _check_json(json_file)
+    command = shlex.join(["steepest", *sys.argv[1:]])
+    console = terminal.console(stderr=str(json_file) == "-")
+    studies = []
+    from .api import compare as run
+    from .studies.design import OPTIMIZERS
+
+    for problem in problems or ["digits"]:
+        study = run(
+            problem,
+            OPTIMIZERS if optimizers is None else optimizers,
+            schedules=schedules,
+            lrs=lrs,
+            trials=trials,
+            seeds=seeds,
+            steps=steps,
+            budget=budget,
+            margin=margin,
+            store=store,
+            device=device,
+            command=command,
+        )
+        terminal.show(study.result, console)
+        studies.append(study)
+    page.write([study.result for study in studies], report, command)
+    console.print(f"\nReport: {report}   Runs: {store}", soft_wrap=True)
+    found = [study.to_dict() for study in studies]
+    _write_json(found[0] if len(found) == 1 else found, json_file)
+
+
+@app.command("list")
+@sentences
+def list_(
+    what: Annotated[str, typer.Argument(metavar="optimizers|schedules|problems")],
+    json_file: JSON = None,
+) -> None:
+    """What there is to compare."""
+    from . import problems, rules, schedules
+    from .errors import unknown
+
+    kinds: dict[str, list[dict[str, Any]]] = {
+        "optimizers": [
+            {
+                "name": r.name,
+                "class": r.class_name,
+                "reference": r.reference,
+                "reach": "element",
+                "state": list(r.state),
+                "hyper": dict(r.hyper),
+                "deviations": list(r.deviations),
+            }
+            for r in rules.RULES.values()
+        ],
+        "schedules": [{"name": name} for name in schedules.SCHEDULES],
+        "problems": [{"name": name} for name in problems.BUILT_IN],
+    }
+    if what not in kinds:
+        raise unknown("list", what, kinds)
+    _check_json(json_file)
+    if str(json_file) != "-":
+        for row in kinds[what]:
+            typer.echo(
+                "  ".join([f"{row['name']:14}", *([f"{row['class']:10}", row["reference"]] if "class" in row else [])]).rstrip()
+            )
+    _write_json(kinds[what], json_file)
+
+
+@data.command()
+@sentences
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="mnist")],
+    mirror: Annotated[list[str] | None, typer.Option(help="A mirror's address; may be given several times.")] = None,
+) -> None:
+    """Download a data set with checksum and progress bar; goes on where a broken download stopped."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from .errors import unknown
+    from .problems import mnist
+
+    if name != "mnist":
+        raise unknown("data set", name, ["mnist"])
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks: dict[str, Any] = {}
+
+        def progress(file: str, here: int, total: int) -> None:
+            task = tasks[file] if file in tasks else tasks.setdefault(file, bar.add_task(file))
+            bar.update(task, completed=here, total=total or None)
+
+        folder, fetched = mnist.fetch(tuple(mirror or mnist.MIRRORS), progress)
+    new = f"{len(fetched)} files fetched" if fetched else "nothing to fetch"
+    typer.echo(f"MNIST is in {folder}: {new}, all checksums hold.")
+
+
+def _check_json(path: Path | None) -> None:
+    if path is not None and str(path) != "-" and not path.resolve().parent.is_dir():
+        raise SteepestError(f"The JSON file {path} lies in a folder that does not exist; make {path.parent} first.")
+
+
+def _write_json(found: Any, path: Path | None) -> None:
+    if path is None:
+        return
+    text = json.dumps(found, indent=1, allow_nan=False)
+    if str(path) == "-":
+        typer.echo(text)
+    else:
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """The entry point."""
+    app()

@@ -1,0 +1,27 @@
+"""One colour, dash and marker for each optimizer, the same in every picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..rules import RULES
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("solid", "dashed", "dotted", "dashdot")
+
+
+@dataclass(frozen=True)
+class Style:
+    """How an optimizer is drawn."""
+
+    colour: str
+    dash: str
+
+
+def style(optimizer: str, variant: int = 0) -> Style:
+    """The style of an optimizer, by its place in the registry; `variant` tells apart its schedules by dash.
+
+    Neighbours differ in dash as well as in colour, so that no picture leans on colour alone.
+    """
+    place = list(RULES).index(optimizer) if optimizer in RULES else len(RULES)
+    return Style(COLOURS[place % len(COLOURS)], DASHES[(place + place // len(COLOURS) + variant) % len(DASHES)])
