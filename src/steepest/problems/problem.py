@@ -126,22 +126,19 @@ class Problem:
         """Loss and metric over data, in evaluation mode; over several chunks, their mean weighted by size."""
         training = model.training
         model.eval()
-        loss = metric = 0.0
+        losses, metrics = [], []
         for begin in range(0, len(data), CHUNK):
             inputs, target = data.batch(slice(begin, begin + CHUNK))
-            share = len(target) / len(data)
             with self.theirs("model or loss"):
                 output = model(*inputs)
-                part = float(self.loss(output, target))
-            loss += share * part
-            if self.metric is None:
-                metric += share * part
-            else:
+                losses.append(float(self.loss(output, target)) * len(target))
+            if self.metric is not None:
                 with self.theirs("metric"):
                     measure = accuracy if isinstance(self.metric, str) else self.metric
-                    metric += share * float(measure(output, target))
+                    metrics.append(float(measure(output, target)) * len(target))
         model.train(training)
-        return loss, metric
+        loss = sum(losses) / len(data)
+        return loss, sum(metrics) / len(data) if metrics else loss
 
     @contextlib.contextmanager
     def theirs(self, what: str) -> Iterator[None]:

@@ -74,8 +74,7 @@ class Verdict:
         span = f"{100 * (1 - self.level):.4g} % interval {self.low:.3g} to {self.high:.3g}"
         ahead = f"{self.a} ahead on {100 * (self.probability or 0):.0f} % of {self.n} seeds"
         if self.verdict == "better":
-            first, second = (self.a, self.b) if self.difference > 0 else (self.b, self.a)
-            return f"{first} is better than {second} by {gap} ({span}; p = {self.p:.2g}; {ahead})."
+            return f"{self.a} is better than {self.b} by {gap} ({span}; p = {self.p:.2g}; {ahead})."
         if self.verdict == "tied":
             return f"{self.a} and {self.b} are tied: they differ by {gap}, within the margin of {margin} ({span})."
         return f"{self.a} against {self.b} is undecided: they differ by {gap} ({span}; {ahead}); {self._more(margin)}."
@@ -92,7 +91,7 @@ class Verdict:
 def judge_all(
     sides: Sequence[Side], *, direction: str, metric: str, margin: float | None, alpha: float, next_alpha: float
 ) -> list[Verdict]:
-    """A verdict on every pair of sides, best first as given, at this look's alpha; `next_alpha` sizes the next look."""
+    """A verdict on every pair of sides, which come best first, at this look's alpha; `next_alpha` sizes the next look."""
     pairs = list(itertools.combinations(sides, 2))
     if not pairs:
         return []

@@ -1,0 +1,266 @@
+"""The torch classes: equal to their twins, and well-behaved optimizers."""
+
+import copy
+import inspect
+import io
+import itertools
+import pickle
+
+import pytest
+import torch
+
+import steepest
+from steepest.engines import classes
+from steepest.errors import SteepestError
+
+# Every flag both sides have.
+TWINS = {
+    "SGD": {
+        "momentum": (0, 0.9),
+        "dampening": (0, 0.3),
+        "weight_decay": (0, 0.05),
+        "nesterov": (False, True),
+        "maximize": (False, True),
+    },
+    "Adagrad": {
+        "lr_decay": (0, 0.1),
+        "weight_decay": (0, 0.05),
+        "initial_accumulator_value": (0, 0.2),
+        "eps": (1e-10, 1e-3),
+        "maximize": (False, True),
+    },
+    "RMSprop": {
+        "alpha": (0.99, 0.6),
+        "eps": (1e-8, 1e-3),
+        "weight_decay": (0, 0.05),
+        "momentum": (0, 0.8),
+        "centered": (False, True),
+        "maximize": (False, True),
+    },
+    "Adam": {
+        "betas": ((0.9, 0.999), (0.5, 0.8)),
+        "eps": (1e-8, 1e-3),
+        "weight_decay": (0, 0.05),
+        "amsgrad": (False, True),
+        "maximize": (False, True),
+        "decoupled_weight_decay": (False, True),
+    },
+    "AdamW": {
+        "betas": ((0.9, 0.999), (0.5, 0.8)),
+        "eps": (1e-8, 1e-3),
+        "weight_decay": (1e-2, 0.3),
+        "amsgrad": (False, True),
+        "maximize": (False, True),
+    },
+}
+
+
+@pytest.fixture
+def float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def ours(name):
+    return getattr(steepest.optim, name)
+
+
+def parameters(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((3, 4), (5,), ())
+    return [torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.get_default_dtype())) for shape in shapes]
+
+
+def run(optimizer, params, steps, begin=0):
+    """Changing gradients, the same at each step number, and a changing rate."""
+    for k in range(begin, begin + steps):
+        generator = torch.Generator().manual_seed(1000 + k)
+        for p in params:
+            p.grad = torch.randn(p.shape, generator=generator, dtype=p.dtype) * (1 + k % 7)
+        for group in optimizer.param_groups:
+            group["lr"] = 0.03 / (1 + k % 5)
+        optimizer.step()
+
+
+def flags(name):
+    for values in itertools.product(*TWINS[name].values()):
+        chosen = dict(zip(TWINS[name], values, strict=True))
+        if not (chosen.get("nesterov") and (not chosen["momentum"] or chosen["dampening"])):
+            yield chosen
+
+
+def test_every_class_with_a_twin_is_tested_here():
+    assert {rule.twin for rule in classes.by_class_name().values() if rule.twin} == set(TWINS)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_equals_the_twin_to_1e_12_in_float64_at_every_flag(name, float64):
+    for chosen in flags(name):
+        a, b = parameters(), parameters()
+        run(ours(name)(a, lr=0.03, **chosen), a, 100)
+        run(getattr(torch.optim, name)(b, lr=0.03, **chosen), b, 100)
+        for x, y in zip(a, b, strict=True):
+            torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12, msg=f"{name} {chosen}")
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_equals_the_twin_to_rounding_in_float32(name):
+    for chosen in flags(name):
+        a, b = parameters(), parameters()
+        run(ours(name)(a, lr=0.03, **chosen), a, 30)
+        run(getattr(torch.optim, name)(b, lr=0.03, **chosen), b, 30)
+        for x, y in zip(a, b, strict=True):
+            torch.testing.assert_close(x, y, rtol=2e-4, atol=2e-5, msg=f"{name} {chosen}")
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_has_the_twins_signature_defaults_and_group_keys(name):
+    twin = getattr(torch.optim, name)
+    mine, theirs = (inspect.signature(c.__init__).parameters for c in (ours(name), twin))
+    assert [p for p in mine.values() if p.name in theirs] == list(theirs.values())
+    own = [mine[k] for k in mine if k not in theirs]
+    assert all(p.kind is p.KEYWORD_ONLY for p in own)
+    groups = [dict(c(parameters()).param_groups[0]) for c in (ours(name), twin)]
+    extra = {p.name for p in own}
+    assert {k: v for k, v in groups[0].items() if k not in {"params", *extra}} == {
+        k: v for k, v in groups[1].items() if k != "params"
+    }
+
+
+@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("direction", ["from torch", "to torch"])
+def test_checkpoints_interchange_with_the_twin(name, direction, float64):
+    chosen = next(f for f in reversed(list(flags(name))) if f.get("momentum", 1))
+    pair = [ours(name), getattr(torch.optim, name)]
+    source, target = pair if direction == "to torch" else pair[::-1]
+    a, b = parameters(), parameters()
+    first = source(a, lr=0.03, **chosen)
+    run(first, a, 10)
+    second = target(b, lr=0.03, **chosen)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))  # torch loads without a copy
+    with torch.no_grad():
+        for x, y in zip(a, b, strict=True):
+            y.copy_(x)
+    run(first, a, 20, begin=10)
+    run(second, b, 20, begin=10)
+    for x, y in zip(a, b, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("way", ["torch.save", "pickle", "deepcopy"])
+def test_a_state_dict_saved_mid_run_continues_bit_for_bit(name, way):
+    a = parameters()
+    optimizer = ours(name)(a, lr=0.03)
+    run(optimizer, a, 7)
+    if way == "torch.save":
+        file = io.BytesIO()
+        torch.save(optimizer.state_dict(), file)
+        file.seek(0)
+        b = [torch.nn.Parameter(p.detach().clone()) for p in a]
+        again = ours(name)(b, lr=0.03)
+        again.load_state_dict(torch.load(file, weights_only=True))
+    else:
+        again = copy.deepcopy(optimizer) if way == "deepcopy" else pickle.loads(pickle.dumps(optimizer))
+        b = again.param_groups[0]["params"]
+    run(optimizer, a, 5, begin=7)
+    run(again, b, 5, begin=7)
+    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_gradients_stay_and_parameters_without_one_are_left_alone(name):
+    params = parameters()
+    optimizer = ours(name)(params, lr=0.03, weight_decay=0.1, maximize=True)
+    params[0].grad = gradient = torch.randn(3, 4)
+    kept, still = gradient.clone(), params[1].detach().clone()
+    optimizer.step()
+    assert params[0].grad is gradient
+    assert torch.equal(gradient, kept)
+    assert torch.equal(params[1], still)
+    assert params[1] not in optimizer.state
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_parameter_unfrozen_late_counts_its_own_steps(name, float64):
+    a, b = parameters(), parameters()
+    mine, twin = ours(name)(a, lr=0.03), getattr(torch.optim, name)(b, lr=0.03)
+    for optimizer, params in ((mine, a), (twin, b)):
+        run(optimizer, params[:1], 5)
+        run(optimizer, params, 5, begin=5)
+    for x, y in zip(a, b, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_groups_keep_their_own_hyperparameters_and_can_be_added(name, float64):
+    a, b = parameters(), parameters()
+    pairs = []
+    for cls, params in ((ours(name), a), (getattr(torch.optim, name), b)):
+        optimizer = cls([{"params": params[:1], "weight_decay": 0.2}, {"params": params[1:2]}], lr=0.01)
+        optimizer.add_param_group({"params": params[2:], "lr": 0.5})
+        pairs.append((optimizer, params))
+    for optimizer, params in pairs:
+        for p in params:
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+    for x, y in zip(a, b, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)
+
+
+def test_a_closure_runs_with_gradients_and_its_value_is_returned():
+    p = torch.nn.Parameter(torch.tensor([2.0]))
+    optimizer = steepest.optim.SGD([p], lr=0.1)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (p**2).sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == 4.0
+    torch.testing.assert_close(p.detach(), torch.tensor([1.6]))
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_torch_schedulers_drive_it(name):
+    a, b = parameters(), parameters()
+    for cls, params in ((ours(name), a), (getattr(torch.optim, name), b)):
+        optimizer = cls(params, lr=0.1)
+        schedulers = [torch.optim.lr_scheduler.StepLR(optimizer, 2)]
+        if "betas" in optimizer.param_groups[0]:
+            schedulers.append(torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=10))
+        for _ in range(5):
+            for p in params:
+                p.grad = torch.ones_like(p)
+            optimizer.step()
+            for scheduler in schedulers:
+                scheduler.step()
+    for x, y in zip(a, b, strict=True):
+        torch.testing.assert_close(x, y)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "complex"])
+def test_sparse_and_complex_gradients_are_refused(kind):
+    p = torch.nn.Parameter(torch.ones(3, dtype=torch.complex64 if kind == "complex" else torch.float32))
+    p.grad = torch.ones_like(p).to_sparse() if kind == "sparse" else torch.ones_like(p)
+    with pytest.raises(SteepestError, match=f"{kind} gradient"):
+        steepest.optim.Adam([p]).step()
+
+
+@pytest.mark.parametrize("arguments", [{"lr": -1.0}, {"betas": (0.9, 1.0)}, {"eps": -1.0}, {"capturable": True}])
+def test_what_cannot_be_is_refused_when_the_optimizer_is_made(arguments):
+    with pytest.raises(SteepestError):
+        steepest.optim.Adam(parameters(), **arguments)
+
+
+def test_state_bytes_count_what_is_held():
+    params = [torch.nn.Parameter(torch.zeros(10, 10))]
+    sizes = {}
+    for name, arguments in (("SGD", {}), ("SGD", {"momentum": 0.9}), ("Adam", {}), ("Adam", {"amsgrad": True})):
+        optimizer = ours(name)(params, lr=0.1, **arguments)
+        params[0].grad = torch.ones(10, 10)
+        optimizer.step()
+        sizes[name, *arguments] = optimizer.state_bytes()
+    assert sizes == {("SGD",): 0, ("SGD", "momentum"): 400, ("Adam",): 800, ("Adam", "amsgrad"): 1200}

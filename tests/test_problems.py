@@ -1,0 +1,294 @@
+"""Problems, their data, the tutorial's least squares, and what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset, TensorDataset
+
+import steepest
+from steepest import problems, rules
+from steepest.engines.train import train
+from steepest.errors import SteepestError
+from steepest.problems import data
+from steepest.problems.fingerprint import fingerprint
+from steepest.problems.problem import accuracy, seeded
+
+# Tutorial 03's printed trace: w before batch 0 and batch 50 of each epoch, and at the end.
+TRACE = """
+0. 0. 0.4391737 0.41735388 0.45621431 0.43296123 0.50458588 0.46953377 0.50659246 0.46976394 0.51664408 0.46913792
+0.51715596 0.46786206 0.52339741 0.46367398 0.52374047 0.4622501 0.5295512 0.45779193 0.52985556 0.456353 0.53556725 0.45194588
+0.53584598 0.45050492 0.54149192 0.44617918 0.54174661 0.44473749 0.54733087 0.44049501 0.54756198 0.43905271
+0.55308576 0.43489257 0.55329364 0.43344969 0.55875783 0.42937075 0.55894282 0.42792729
+"""
+
+
+def problem(**changes):
+    x = torch.arange(24.0).reshape(12, 2) / 10
+    parts = {"model": lambda: nn.Linear(2, 1), "loss": nn.MSELoss(), "train": (x, x[:, :1]), "valid": (x, x[:, :1])}
+    return steepest.Problem(**{**parts, **changes})
+
+
+def test_breast_cancer_gives_every_printed_point_of_the_tutorials_trace_to_8_digits():
+    printed = np.array(TRACE.split(), float).reshape(-1, 2)
+    expected = {57 * (i // 2) + 50 * (i % 2): w for i, w in enumerate(printed[:-1])} | {570: printed[-1]}
+    seen = {0: np.zeros(2)}
+
+    def watch(k, model):
+        seen[k] = model.weight.detach().numpy()[0].copy()
+
+    train(problems.get("breast-cancer"), rules.get("sgd"), lr=1e-3, steps=570, seed=0, on_step=watch)
+    assert len(expected) == 21
+    for k, w in expected.items():
+        np.testing.assert_allclose(seen[k], w, rtol=0, atol=5.1e-9, err_msg=f"after {k} updates")
+
+
+def test_full_gradient_descent_reaches_the_exact_solution_of_breast_cancer():
+    whole = dataclasses.replace(problems.get("breast-cancer"), batch_size=569)
+    last = {}
+    train(
+        whole, rules.get("sgd"), lr=8e-4, steps=2000, seed=0, on_step=lambda k, m: last.update(w=m.weight.detach().numpy()[0])
+    )
+    np.testing.assert_allclose(last["w"], [0.94805728, 0.05043566], rtol=0, atol=1e-6)
+    assert "[0.94805728, 0.05043566]" in whole.optimum[1]
+
+
+def test_the_optimum_is_the_least_value_of_the_validation_loss():
+    cancer = problems.get("breast-cancer")
+    model = cancer.start(0)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[0.94805728, 0.05043566]], dtype=torch.float64))
+    assert cancer.evaluate(model, cancer.valid)[0] == pytest.approx(cancer.optimum[0], abs=1e-9)
+
+
+def test_the_last_batch_of_breast_cancer_has_nine_rows_and_the_order_is_fixed():
+    from steepest.engines.train import batches
+
+    stream = batches(problems.get("breast-cancer"), seed=3)
+    first = [next(stream) for _ in range(57)]
+    assert [len(target) for _, target in first] == [10] * 56 + [9]
+    assert torch.equal(next(stream)[1], first[0][1])
+
+
+def test_a_seed_means_the_same_batches_and_the_next_seed_others():
+    from steepest.engines.train import batches
+
+    digits = problems.get("digits")
+
+    def first(seed):
+        stream = batches(digits, seed)
+        return torch.cat([next(stream)[1] for _ in range(40)])
+
+    assert torch.equal(first(1), first(1))
+    assert not torch.equal(first(1), first(2))
+    assert sorted(first(1)[:1077].tolist()) == sorted(digits.train.tensors[1].tolist())
+
+
+def test_digits_is_split_once_and_whole():
+    digits = problems.get("digits")
+    parts = [split.tensors[0] for split in (digits.train, digits.valid, digits.test)]
+    assert [len(p) for p in parts] == [1077, 360, 360]
+    assert len(torch.unique(torch.cat(parts), dim=0)) == 1797
+    assert 0 <= min(p.min() for p in parts) <= max(p.max() for p in parts) <= 1
+
+
+def test_accuracy_is_in_per_cent():
+    assert accuracy(torch.eye(4), torch.tensor([0, 1, 2, 0])).item() == 75.0
+
+
+def test_evaluation_over_chunks_is_the_mean_weighted_by_size(monkeypatch):
+    one = problem()
+    model = one.start(0)
+    whole = one.evaluate(model, one.valid)
+    monkeypatch.setattr("steepest.problems.problem.CHUNK", 5)
+    assert one.evaluate(model, one.valid) == pytest.approx(whole, rel=1e-6)
+
+
+def test_evaluation_uses_evaluation_mode_and_training_goes_on():
+    one = problem(model=lambda: nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 1)))
+    model = one.start(0)
+    assert one.evaluate(model, one.valid) == one.evaluate(model, one.valid)
+    assert model.training
+
+
+def test_a_given_module_is_copied_and_a_function_is_called_for_each_seed():
+    net = nn.Linear(2, 1)
+    same, fresh = problem(model=net), problem()
+    assert same.same_start
+    assert not fresh.same_start
+    assert torch.equal(same.start(0).weight, net.weight)
+    assert same.start(0).weight is not net.weight
+    starts = []
+    for seed in (0, 1, 0):
+        with seeded(seed):
+            starts.append(fresh.start(seed).weight)
+    assert torch.equal(starts[0], starts[2])
+    assert not torch.equal(starts[0], starts[1])
+
+
+def test_seeding_leaves_the_callers_generators_as_they_were():
+    torch.manual_seed(5)
+    np.random.seed(5)
+    before = torch.rand(1), np.random.rand()
+    torch.manual_seed(5)
+    np.random.seed(5)
+    with seeded(0):
+        torch.rand(3), np.random.rand(3)
+    assert (torch.rand(1), np.random.rand()) == before
+
+
+class Pairs(Dataset):
+    def __init__(self, noise=False):
+        self.noise = noise
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, i):
+        x = torch.full((3,), float(i))
+        return (x + torch.rand(3) if self.noise else x), i % 2
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        (torch.zeros(4, 3), torch.zeros(4, dtype=torch.int32)),
+        (np.zeros((4, 3)), np.zeros(4, int)),
+        TensorDataset(torch.zeros(4, 3, dtype=torch.float64), torch.zeros(4, dtype=torch.uint8)),
+        [(torch.zeros(3), 0)] * 4,
+    ],
+    ids=["tensors", "arrays", "TensorDataset", "list of pairs"],
+)
+def test_data_of_every_kind_become_tensors_of_the_problems_dtype(source):
+    examples = data.read(source, torch.float32, "training")
+    (inputs,), target = examples.batch(slice(0, 2))
+    assert (inputs.dtype, inputs.shape, target.dtype, len(examples)) == (torch.float32, (2, 3), torch.int64, 4)
+
+
+def test_a_dataset_that_repeats_itself_is_read_once_and_one_that_does_not_is_streamed():
+    fixed, noisy = (data.read(Pairs(noise), torch.float32, "training") for noise in (False, True))
+    assert not isinstance(fixed, data.Streamed)
+    assert isinstance(noisy, data.Streamed)
+    (inputs,), target = noisy.batch(torch.tensor([4, 7]))
+    assert ((inputs[:, 0] >= torch.tensor([4.0, 7.0])) & (inputs[:, 0] < torch.tensor([5.0, 8.0]))).all()
+    assert target.tolist() == [0, 1]
+    assert noisy.digest() == noisy.digest() != fixed.digest()
+
+
+def test_several_inputs_reach_the_model_in_order():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, a, b):
+            return (a - b) * self.scale
+
+    one = problem(model=Two, train=(torch.ones(4, 1), torch.zeros(4, 1), torch.ones(4, 1)), valid=(torch.ones(4, 1),) * 3)
+    assert one.batch_loss(one.start(0), one.train.batch(slice(0, 4))).item() == 0.0
+
+
+EDITS = {
+    "weights": {"model": lambda: nn.Linear(2, 1, bias=False)},
+    "loss": {"loss": nn.L1Loss()},
+    "batch": {"batch_size": 5},
+    "metric": {"metric": lambda output, target: (output - target).abs().max()},
+    "order": {"shuffle": False},
+    "train": {"train": (torch.zeros(12, 2), torch.zeros(12, 1))},
+    "valid": {"valid": (torch.zeros(12, 2), torch.zeros(12, 1))},
+    "test": {"test": (torch.zeros(12, 2), torch.zeros(12, 1))},
+    "dtype": {"dtype": torch.float64},
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_changes_the_fingerprint(edit):
+    assert fingerprint(problem()) == fingerprint(problem())
+    assert fingerprint(problem(**EDITS[edit])) != fingerprint(problem())
+
+
+def labels(last):
+    y = torch.zeros(12, dtype=torch.int64)
+    y[-1] = last
+    return {"model": lambda: nn.Linear(2, 3), "loss": nn.CrossEntropyLoss(), "train": (torch.zeros(12, 2), y), "valid": (torch.zeros(12, 2), y)}
+
+
+def nan_at_5():
+    x = torch.zeros(12, 2)
+    x[5, 1] = float("nan")
+    return {"train": (x, x[:, :1])}
+
+
+REFUSED = {
+    "loss not a scalar": (
+        {"loss": nn.MSELoss(reduction="none")},
+        r"the loss is a tensor of shape \(12, 1\); expected one number",
+    ),
+    "loss a float": ({"loss": lambda o, t: 1.0}, "the loss is float"),
+    "label too large": (labels(3), "example 11 has label 3, but the model has 3 outputs"),
+    "label negative": (labels(-1), "example 11 has label -1"),
+    "empty data": ({"train": (torch.zeros(0, 2), torch.zeros(0, 1))}, "training data are empty"),
+    "empty dataset": ({"valid": []}, "validation data are empty"),
+    "unequal lengths": ({"train": (torch.zeros(3, 2), torch.zeros(4, 1))}, "3 and 4 rows"),
+    "NaN in the data": (nan_at_5(), r"NaN or infinity in 1 of 12 examples \(the first is example 5\)"),
+    "data of another kind": ({"train": 7}, "training data are int"),
+    "no data": ({"valid": None}, "validation data are NoneType"),
+    "model not a module": ({"model": lambda: 3}, r"model\(\) returned int"),
+    "model not callable": ({"model": 3}, "model is 3"),
+    "model raises": ({"model": lambda: 1 / 0}, "its model raised ZeroDivisionError at .*test_problems.py, line"),
+    "shapes that do not fit": ({"model": lambda: nn.Linear(5, 1)}, "its model or loss raised RuntimeError: mat1 and mat2"),
+    "nothing to train": ({"model": nn.Identity, "train": (torch.ones(4, 2), torch.ones(4, 2))}, "no trainable parameter"),
+    "loss not finite": ({"loss": lambda o, t: o.sum() / 0}, "the loss at the start is"),
+    "metric raises": ({"metric": lambda o, t: o.nonsense}, "its metric raised AttributeError"),
+    "batch size": ({"batch_size": 0}, "batch_size is 0"),
+    "direction": ({"direction": "up"}, "direction is 'up'"),
+}
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_a_mistake_in_a_problem_gets_a_sentence(mistake):
+    changes, words = REFUSED[mistake]
+    with pytest.raises(SteepestError, match=words):
+        fingerprint(problem(**changes))
+
+
+def test_labels_that_the_loss_ignores_are_no_mistake():
+    fingerprint(problem(**(labels(-1) | {"loss": nn.CrossEntropyLoss(ignore_index=-1)})))
+
+
+def test_an_unknown_problem_is_told_with_the_nearest_name():
+    with pytest.raises(SteepestError, match="Unknown problem 'digit'; did you mean 'digits'"):
+        problems.get("digit")
+
+
+FILES = {
+    "absent": (None, "There is no problem file"),
+    "does not parse": ("problem = (", "does not parse: line 1"),
+    "raises": ("import torch\n\nraise KeyError('lost')\n", "raised KeyError at .*mine.py, line 3: 'lost'"),
+    "defines none": ("x = 1\n", "defines no problem"),
+    "defines another thing": ("problem = 3\n", "defines a problem that is a int"),
+    "exits": ("import sys\nsys.exit(1)\n", "raised SystemExit at .*mine.py, line 2"),
+}
+
+
+@pytest.mark.parametrize("mistake", FILES)
+def test_a_mistake_in_a_problem_file_gets_a_sentence(mistake, tmp_path):
+    text, words = FILES[mistake]
+    path = tmp_path / "mine.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(SteepestError, match=words):
+        problems.get(str(path))
+
+
+def test_a_problem_file_may_import_its_neighbours_and_define_a_function(tmp_path):
+    (tmp_path / "neighbour.py").write_text("SIZE = 2\n")
+    (tmp_path / "mine.py").write_text(
+        "import torch, steepest\nfrom neighbour import SIZE\n"
+        "def problem():\n    x = torch.zeros(4, SIZE)\n"
+        "    model = lambda: torch.nn.Linear(SIZE, SIZE)\n"
+        "    return steepest.Problem(model=model, loss=torch.nn.MSELoss(), train=(x, x), valid=(x, x))\n"
+    )
+    assert problems.get(str(tmp_path / "mine.py")).name == "mine"
