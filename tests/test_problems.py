@@ -212,7 +212,12 @@ def test_an_edit_changes_the_fingerprint(edit):
 def labels(last):
     y = torch.zeros(12, dtype=torch.int64)
     y[-1] = last
-    return {"model": lambda: nn.Linear(2, 3), "loss": nn.CrossEntropyLoss(), "train": (torch.zeros(12, 2), y), "valid": (torch.zeros(12, 2), y)}
+    return {
+        "model": lambda: nn.Linear(2, 3),
+        "loss": nn.CrossEntropyLoss(),
+        "train": (torch.zeros(12, 2), y),
+        "valid": (torch.zeros(12, 2), y),
+    }
 
 
 def nan_at_5():

@@ -21,7 +21,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 data = typer.Typer(help="Data sets that do not install with steepest.", no_args_is_help=True)
+selftest = typer.Typer(help="Checks of what steepest claims, on this machine.", no_args_is_help=True)
 app.add_typer(data, name="data")
+app.add_typer(selftest, name="selftest")
+
+
+@selftest.callback()
+def _selftest() -> None: ...
+
+
+@data.callback()
+def _data() -> None: ...
+
 
 JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output.")]
 
@@ -169,8 +180,31 @@ def fetch(
     typer.echo(f"MNIST is in {folder}: {new}, all checksums hold.")
 
 
+@selftest.command()
+@sentences
+def statistics(
+    studies: Annotated[int, typer.Option(min=1, help="Simulated studies in each row.")] = 10_000, json_file: JSON = None
+) -> None:
+    """Simulate studies whose truth is known: do intervals cover, and how often is "better" said of equals?"""
+    from .studies.statistics import simulate
+
+    _check_json(json_file)
+    rows = simulate(studies)
+    for row in rows:
+        bounds = f"{100 * row['low']:.0f} to {100 * row['high']:.0f} %"
+        line = f"{100 * row['share']:6.2f} %  ({bounds}: {'holds' if row['holds'] else 'DOES NOT HOLD'})  {row['what']}"
+        typer.echo(line, err=str(json_file) == "-")
+    _write_json(rows, json_file)
+    if not all(row["holds"] for row in rows):
+        raise typer.Exit(1)
+
+
 def _check_json(path: Path | None) -> None:
-    if path is not None and str(path) != "-" and not path.resolve().parent.is_dir():
+    if path is None or str(path) == "-":
+        return
+    if path.is_dir():
+        raise SteepestError(f"The JSON file {path} is a folder; give the path of a file, such as {path / 'result.json'}.")
+    if not path.resolve().parent.is_dir():
         raise SteepestError(f"The JSON file {path} lies in a folder that does not exist; make {path.parent} first.")
 
 
@@ -181,7 +215,10 @@ def _write_json(found: Any, path: Path | None) -> None:
     if str(path) == "-":
         typer.echo(text)
     else:
-        path.write_text(text + "\n", encoding="utf-8")
+        try:
+            path.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise SteepestError(f"The JSON file cannot be written to {path}: {error.strerror}.") from error
 
 
 def main() -> None:

@@ -48,6 +48,7 @@ def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: No
     import pooch
     import requests
 
+    pooch.get_logger().setLevel("WARNING")  # what is told is told by `progress` and by the result
     here, fetched = folder(), []
     for name in CONTENT:
         target = here / f"{name}.gz"

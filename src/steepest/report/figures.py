@@ -53,10 +53,11 @@ def sensitivity(result: Result) -> Figure:
         axes.plot([x for x, m in zip(s.rates, s.means, strict=True) if x == s.chosen],
                   [m for x, m in zip(s.rates, s.means, strict=True) if x == s.chosen],
                   "D", color=s.style.colour, markersize=8, markeredgecolor="white")  # fmt: skip
-        axes.plot([x for x, _, _ in s.diverged], [axis.rail] * len(s.diverged), "x", color=s.style.colour, markersize=8)
+        if s.diverged:
+            axes.plot([x for x, _, _ in s.diverged], [s.rail] * len(s.diverged), "x", color=s.style.colour, markersize=7)
+            axes.axhline(s.rail, color=s.style.colour, linewidth=0.8, alpha=0.4, zorder=0)
     if any(s.diverged for s in sweeps):
-        axes.axhline(axis.rail, color="#999999", linewidth=0.8, zorder=0)
-        axes.annotate("diverged", (0.01, axis.rail), xycoords=("axes fraction", "data"), va="bottom", color="#555555")
+        axes.annotate("diverged", (0.01, sweeps[0].rail), xycoords=("axes fraction", "data"), va="bottom", color="#555555")
     axes.set_xscale("log")
     axes.set_yscale("log" if axis.log else "linear")
     axes.set_xlabel("learning rate")

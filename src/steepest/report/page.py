@@ -34,7 +34,7 @@ CAPTIONS = (
     ("Ranking", "Mean, 95 % interval and every seed, best on top."),
     (
         "Sensitivity to the rate",
-        "Mean and every seed, on validation data. Diamonds: the rates chosen. Crosses on the rail: diverged runs.",
+        "Mean and every seed, on validation data. Diamonds: the rates chosen. Crosses on the rails: diverged runs.",
     ),
     (
         "Learning curves",
@@ -174,15 +174,14 @@ def _sensitivity(result: Result) -> Any:
         ]
         if s.diverged:
             source = ColumnDataSource({
-                "x": [x for x, _, _ in s.diverged], "y": [axis.rail] * len(s.diverged),
+                "x": [x for x, _, _ in s.diverged], "y": [s.rail] * len(s.diverged),
                 "text": [f"{s.label} at {x:g}: {k} of {n} diverged" for x, k, n in s.diverged],
             })  # fmt: skip
+            plot.add_layout(Span(location=s.rail, dimension="width", line_color=colour, line_alpha=0.3, level="underlay"))
             crosses = plot.scatter("x", "y", source=source, marker="x", size=10, color=colour, line_width=2)
             plot.add_tools(HoverTool(renderers=[crosses], tooltips=[("", "@text")]))
             glyphs.append(crosses)
         items.append((s.label, glyphs))
-    if any(s.diverged for s in sweeps):
-        plot.add_layout(Span(location=axis.rail, dimension="width", line_color="#999999", line_width=1, level="underlay"))
     _legend(plot, items)
     return plot
 
@@ -190,7 +189,9 @@ def _sensitivity(result: Result) -> Any:
 def _curves(result: Result) -> Any:
     made, axis = series.curves(result)
     scale = "log" if axis.log else "linear"
-    plot = _figure(y_axis_type=scale, x_axis_label="step", y_axis_label=axis.label, y_range=axis.view)
+    plot = _figure(y_axis_type=scale, x_axis_label="step", y_axis_label=axis.label)
+    if axis.view:
+        plot.y_range.start, plot.y_range.end = axis.view
     items = []
     for c in made:
         colour = c.style.colour

@@ -29,7 +29,8 @@ class Rank:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One optimizer's sensitivity to the rate: mean over seeds at each rate, every seed, and the diverged runs by rate."""
+    """One optimizer's sensitivity to the rate: mean over seeds at each rate, every seed, the diverged runs by rate, and where
+    those stand: on a rail of its own beyond the worst value, so that no optimizer's hide another's."""
 
     label: str
     style: Style
@@ -38,6 +39,7 @@ class Sweep:
     points: list[tuple[float, float]]
     diverged: list[tuple[float, int, int]]
     chosen: float
+    rail: float
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,10 @@ class Curves:
 
 @dataclass(frozen=True)
 class Axis:
-    """How values are drawn: the axis' words, whether it is logarithmic, where diverged runs stand, what to show."""
+    """How values are drawn: the axis' words, whether it is logarithmic, what to show."""
 
     label: str
     log: bool
-    rail: float = 0.0
     view: tuple[float, float] | None = None
 
 
@@ -87,19 +88,20 @@ def ranking(result: Result) -> list[Rank]:
 
 
 def sweeps(result: Result) -> tuple[list[Sweep], Axis]:
-    """The sweep of every optimizer, and the axis with its rail at the bad end."""
+    """The sweep of every optimizer, and the axis."""
+    values = [v for entry in result.entries for t in entry.trials for v in t.values if v is not None]
+    axis = _axis(metric_label(result, "validation"), values, result)
+    rails = _rails(values, axis.log, result.design.problem.direction, len(result.entries))
     made = []
-    for entry in result.entries:
+    for entry, rail in zip(result.entries, rails, strict=True):
         points = [(t.lr, v) for t in entry.trials for v in t.values if v is not None]
         kept = [
             (t.lr, np.mean([v for v in t.values if v is not None]).item()) for t in entry.trials if t.diverged < len(t.values)
         ]
         diverged = [(t.lr, t.diverged, len(t.values)) for t in entry.trials if t.diverged]
         rates, means = [lr for lr, _ in kept], [m for _, m in kept]
-        made.append(Sweep(entry.candidate.label, _style(result, entry), rates, means, points, diverged, entry.lr))
-    axis = _axis(metric_label(result, "validation"), [v for s in made for _, v in s.points], result)
-    values = [v for s in made for _, v in s.points]
-    return made, Axis(axis.label, axis.log, _rail(values, axis.log, result.design.problem.direction))
+        made.append(Sweep(entry.candidate.label, _style(result, entry), rates, means, points, diverged, entry.lr, rail))
+    return made, axis
 
 
 def curves(result: Result) -> tuple[list[Curves], Axis]:
@@ -128,10 +130,11 @@ def _view(means: list[list[float]]) -> tuple[float, float]:
     return min(late) - pad, max(late) + pad
 
 
-def _rail(values: list[float], log: bool, direction: str) -> float:
-    """A place beyond the worst value, a twelfth of the axis away."""
+def _rails(values: list[float], log: bool, direction: str, count: int) -> list[float]:
+    """Places beyond the worst value: the first a twelfth of the axis away, the next ones a thirtieth further each."""
     low, high = min(values, default=0.0), max(values, default=1.0)
+    shares = [1 / 12 + i / 30 for i in range(count)]
     if log:
-        return float(high * (high / low) ** (1 / 12))
-    gap = (high - low or abs(high) or 1.0) / 12
-    return high + gap if direction == "min" else low - gap
+        return [float(high * (high / low) ** share) for share in shares]
+    span = high - low or abs(high) or 1.0
+    return [high + span * share if direction == "min" else low - span * share for share in shares]

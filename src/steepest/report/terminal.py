@@ -52,27 +52,33 @@ def console(*, stderr: bool = False) -> Console:
 def show(result: Result, console: Console) -> None:
     """Print the table, the verdicts, the notes and the code."""
     design = result.design
-    console.print(Text(f"{design.problem.name}", style="bold"), Text(design.problem.about), soft_wrap=True)
-    console.print(Text(_ran(result)), "", soft_wrap=True)
+
+    def line(words: str = "", style: str = "") -> None:
+        console.print(Text(words, style=style), soft_wrap=True)
+
+    line(" - ".join(filter(None, (design.problem.name, design.problem.about))), "bold")
+    line(_ran(result))
+    line()
     heading, rows = summary.cells(result)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for i, word in enumerate(heading):
         table.add_column(word, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console.print(table, "")
+    console.print(table)
+    line()
     if design.problem.optimum:
         least, how = design.problem.optimum
-        console.print(Text(f"The least loss possible is {least:.6g}: {how}."), "", soft_wrap=True)
-    console.print(Text(summary.answer(result), style="bold"), "", soft_wrap=True)
+        line(f"The least loss possible is {least:.6g}: {how}.")
+    line(summary.answer(result), "bold")
     for sentence in sentences(result):
-        console.print(Text("  " + sentence), soft_wrap=True)
+        line("  " + sentence)
     for note in result.notes:
-        console.print(Text("Note: " + note), soft_wrap=True)
+        line("Note: " + note)
     if result.entries[0].summary()[0] is not None:
-        console.print("")
-        for line in summary.code(result.entries[0], design.steps).splitlines():
-            console.print(Text("  " + line), soft_wrap=True)
+        line()
+        for code in summary.code(result.entries[0], design.steps).splitlines():
+            line("  " + code)
 
 
 def sentences(result: Result) -> list[str]:

@@ -54,7 +54,7 @@ def rmsprop(
     "Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1; AMSGrad: Reddi, Kale & Kumar 2018, arXiv:1904.09237",
     twin="Adam",
     keys={"m": "exp_avg", "v": "exp_avg_sq", "u": "max_exp_avg_sq"},
-    rate=3e-3,
+    rate=5e-3,
     deviations=("AMSGrad divides by the corrected maximum of v (torch); its paper corrects nothing.",),
 )
 def adam(p, g, t, m=zeros, v=zeros, u=zeros.when("amsgrad"), *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, amsgrad=False):

@@ -10,7 +10,7 @@ from .vocabulary import where
     "Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013; as torch.optim.SGD writes them",
     twin="SGD",
     keys={"b": "momentum_buffer"},
-    rate=0.1,
+    rate=0.2,
     deviations=(
         "The first buffer is the gradient itself, without dampening (torch).",
         "rate_inside=True is the papers' and the tutorials' form, b = momentum * b + lr * g; p = p - b:"
@@ -34,5 +34,5 @@ def sgd(p, g, t, b=zeros.when("momentum"), *, lr=1e-3, momentum=0.0, dampening=0
     return p - outside * d, b
 
 
-momentum = sgd.preset("momentum", momentum=0.9, rate=0.03)
-nesterov = sgd.preset("nesterov", momentum=0.9, nesterov=True, rate=0.03)
+momentum = sgd.preset("momentum", momentum=0.9, rate=0.05)
+nesterov = sgd.preset("nesterov", momentum=0.9, nesterov=True, rate=0.05)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import platform
-import sqlite3
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -242,19 +240,11 @@ class Laboratory:
             "seed": seed,
             "steps": design.steps,
         }
-        with self._keeping():
-            self.store.add_run(spec, names, outcome)
+        self.store.add_run(spec, names, outcome)
         self.progress.done(design.steps - reported)
         self.trained += 1
         self.seconds += outcome.seconds
         return outcome
-
-    @contextlib.contextmanager
-    def _keeping(self) -> Any:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise SteepestError(f"The run that just ended could not be kept in {self.store.path}: {error}.") from error
 
     def _spec(self, candidate: Candidate, **more: Any) -> dict[str, Any]:
         """What makes a run this run: any difference here is another run."""

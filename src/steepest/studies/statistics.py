@@ -27,7 +27,7 @@ def alpha_at_look(look: int) -> float:
 
     A Bonferroni split: right for any number of looks at any number of seeds, planned or not.
     """
-    return 0.8 * ALPHA if look == 1 else 0.2 * ALPHA * 0.5 ** (look - 1)
+    return ALPHA * 4 / 5 if look == 1 else ALPHA / 5 / 2 ** (look - 1)
 
 
 def mean_se(x: ArrayLike) -> tuple[Array, Array, NDArray[np.int64]]:

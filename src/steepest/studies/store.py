@@ -30,8 +30,9 @@ CREATE TABLE timings (
 """
 KEEP = """
 CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table}
-BEGIN SELECT RAISE(ABORT, 'the store is append-only'); END;
+BEGIN SELECT RAISE(ABORT, 'the store is append-only'); END
 """
+KEPT = [(table, verb) for table in ("runs", "looks", "plans", "timings") for verb in ("UPDATE", "DELETE")]
 
 
 def key_of(spec: dict[str, Any]) -> str:
@@ -50,11 +51,25 @@ class Store:
         self._check_file()
         try:
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        try:
             self._open()
-        except sqlite3.DatabaseError as error:
-            raise SteepestError(
-                f"The store {self.path} cannot be used: {error}. Give --store a new path, or a store made by steepest."
-            ) from error
+        except SteepestError:
+            self.close()
+            raise
+
+    def _unusable(self, error: sqlite3.Error) -> SteepestError:
+        return SteepestError(
+            f"The store {self.path} cannot be used: {error}. Give --store a new path, or a store made by steepest."
+        )
+
+    def _execute(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
+        """The first row that a statement gives, or None; what SQLite refuses becomes one sentence."""
+        try:
+            return self._db.execute(statement, values).fetchone()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
 
     def _check_file(self) -> None:
         if self.path == ":memory:":
@@ -68,32 +83,27 @@ class Store:
             raise SteepestError(f"The store {path} is read-only; make it writable or give another one with --store.")
 
     def _open(self) -> None:
-        db = self._db
-        (application,) = db.execute("PRAGMA application_id").fetchone()
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if application != APPLICATION and (tables or version):
+        (application,) = self._execute("PRAGMA application_id")
+        (version,) = self._execute("PRAGMA user_version")
+        (tables,) = self._execute("SELECT count(*) FROM sqlite_master")
+        if application != APPLICATION and (application or tables or version):
             raise SteepestError(f"The store {self.path} is a database of another program; give --store another path.")
         if version > VERSION:
             raise SteepestError(
                 f"The store {self.path} has schema {version}, and this steepest knows {VERSION}: it belongs to a newer "
                 "version. Upgrade steepest, or give --store another path."
             )
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        if not tables:
-            triggers = "".join(
-                KEEP.format(table=table, verb=verb)
-                for table in ("runs", "looks", "plans", "timings")
-                for verb in ("UPDATE", "DELETE")
-            )
-            marks = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
-            try:
-                db.executescript(f"BEGIN IMMEDIATE; {TABLES} {triggers} {marks} COMMIT;")
-            except sqlite3.OperationalError:  # another process made them at the same moment
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                db.execute("SELECT count(*) FROM runs")
+        if tables == 0:  # an existing file is not touched before it has been seen to work
+            self._execute("PRAGMA journal_mode = WAL")
+        self._execute("PRAGMA synchronous = NORMAL")
+        self._execute("SELECT count(*) FROM runs" if tables else "SELECT 1")
+        self._execute("BEGIN IMMEDIATE")  # another process may be making the same store
+        if self._execute("SELECT count(*) FROM sqlite_master") == (0,):
+            for statement in (*TABLES.split(";\n"), *(KEEP.format(table=t, verb=v) for t, v in KEPT)):
+                self._execute(statement)
+            self._execute(f"PRAGMA application_id = {APPLICATION}")
+            self._execute(f"PRAGMA user_version = {VERSION}")
+        self._execute("COMMIT")
 
     def close(self) -> None:
         self._db.close()
@@ -106,9 +116,7 @@ class Store:
 
     def run(self, spec: dict[str, Any]) -> Outcome | None:
         """The stored run of this spec, or None."""
-        row = self._db.execute(
-            "SELECT curve, valid, test, loss, diverged_at, seconds FROM runs WHERE key = ?", (key_of(spec),)
-        ).fetchone()
+        row = self._execute("SELECT curve, valid, test, loss, diverged_at, seconds FROM runs WHERE key = ?", (key_of(spec),))
         return row and Outcome(Curve(**json.loads(row[0])), *row[1:])
 
     def add_run(self, spec: dict[str, Any], names: dict[str, Any], outcome: Outcome) -> None:
@@ -130,16 +138,16 @@ class Store:
     def look(self, study: str, seeds: int, alpha_at: Any) -> tuple[int, float]:
         """The number and alpha of this study's look at this many seeds; a new number of seeds is a new look, and is kept."""
         query = "SELECT look, alpha FROM looks WHERE study = ? AND seeds = ?"
-        row = self._db.execute(query, (study, seeds)).fetchone()
+        row = self._execute(query, (study, seeds))
         while row is None:
-            (last,) = self._db.execute("SELECT coalesce(max(look), 0) FROM looks WHERE study = ?", (study,)).fetchone()
+            (last,) = self._execute("SELECT coalesce(max(look), 0) FROM looks WHERE study = ?", (study,))
             self._insert("looks", {"study": study, "look": last + 1, "seeds": seeds, "alpha": alpha_at(last + 1)})
-            row = self._db.execute(query, (study, seeds)).fetchone()
+            row = self._execute(query, (study, seeds))
         return int(row[0]), float(row[1])
 
     def planned_steps(self, spec: dict[str, Any]) -> int | None:
         """The steps a budget came to the first time, or None."""
-        row = self._db.execute("SELECT steps FROM plans WHERE key = ?", (key_of(spec),)).fetchone()
+        row = self._execute("SELECT steps FROM plans WHERE key = ?", (key_of(spec),))
         return row and int(row[0])
 
     def add_plan(self, spec: dict[str, Any], steps: int) -> None:
@@ -149,7 +157,7 @@ class Store:
     def timing(self, spec: dict[str, Any]) -> tuple[float, int] | None:
         """Seconds per step and bytes of state as once measured, or None."""
         query = "SELECT seconds_per_step, state_bytes FROM timings WHERE key = ?"
-        row = self._db.execute(query, (key_of(spec),)).fetchone()
+        row = self._execute(query, (key_of(spec),))
         return row and (float(row[0]), int(row[1]))
 
     def add_timing(self, spec: dict[str, Any], timing: tuple[float, int]) -> None:
@@ -159,4 +167,4 @@ class Store:
     def _insert(self, table: str, values: dict[str, Any]) -> None:
         values = {**values, "created": datetime.now(UTC).isoformat(timespec="seconds")}
         names, marks = ", ".join(values), ", ".join("?" * len(values))
-        self._db.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))
+        self._execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))

@@ -1,0 +1,43 @@
+"""What several tests share: a small problem, a quick study, and MNIST where it is."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import steepest
+
+MNIST_FILE = "mnist/train-images-idx3-ubyte.gz"
+
+
+@pytest.fixture
+def line():
+    """A noisy line to fit: one input, one output, batches of 8."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(64, 1, generator=generator)
+    y = 2 * x + 0.1 * torch.randn(64, 1, generator=generator)
+    return steepest.Problem(
+        name="line", model=lambda: nn.Linear(1, 1), loss=nn.MSELoss(), train=(x, y), valid=(x, y), batch_size=8, steps=20
+    )
+
+
+@pytest.fixture
+def strict():
+    """Reads JSON and refuses NaN and infinity."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} in JSON")
+
+    return lambda text: json.loads(text, parse_constant=refuse)
+
+
+@pytest.fixture
+def mnist_folder():
+    """The folder with mnist/ in $STEEPEST_DATA; skips where it is absent."""
+    folder = Path(os.environ.get("STEEPEST_DATA", ""))
+    if not os.environ.get("STEEPEST_DATA") or not (folder / MNIST_FILE).exists():
+        pytest.skip("MNIST is not here: set STEEPEST_DATA to a folder that holds mnist/")
+    return folder
