@@ -49,6 +49,7 @@ def write(results: Sequence[Result], path: str | Path, command: str) -> Path:
     plots = [plot for result in results for plot in (_ranking(result), _sensitivity(result), _curves(result))]
     script, divs = components(plots)
     sections = "\n".join(_section(result, divs[3 * i : 3 * i + 3]) for i, result in enumerate(results))
+    protocols = "\n".join(f"<p>{html.escape(r.design.problem.name)}: {html.escape(summary.protocol(r))}</p>" for r in results)
     title = "steepest: " + ", ".join(r.design.problem.name for r in results)
     versions = ", ".join(f"{name} {number}" for name, number in results[0].versions.items())
     text = f"""<!DOCTYPE html>
@@ -57,7 +58,9 @@ def write(results: Sequence[Result], path: str | Path, command: str) -> Path:
 {Resources(mode="inline", components=["bokeh"]).render()}
 </head><body>
 {sections}
-<footer><p>Made by <code>{html.escape(command)}</code><br>{html.escape(versions)}; {results[0].design.device}</p></footer>
+<footer><h2>Protocol</h2>
+{protocols}
+<p>Made by <code>{html.escape(command)}</code><br>{html.escape(versions)}; {results[0].design.device}</p></footer>
 {script}
 </body></html>
 """
@@ -93,13 +96,13 @@ def _section(result: Result, divs: Sequence[str]) -> str:
         _picture(title, caption, summary.answer(result), div) for (title, caption), div in zip(CAPTIONS, divs, strict=True)
     )
     lines = escape(summary.code(result.entries[0], result.design.steps))
+    choice = f"<h2>The choice, to paste</h2><pre>{lines}</pre>" if result.entries[0].summary()[0] is not None else ""
     return f"""<section><h1>{escape(problem.name)}</h1><p class="about">{escape(problem.about)}</p>
 <p class="answer">{escape(summary.answer(result))}</p>
 <table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{optimum}{notes}
-<h2>The choice, to paste</h2><pre>{lines}</pre>
+{choice}
 {pictures}
-<h2>Verdicts</h2><ul>{verdicts}</ul>
-<h2>Protocol</h2><p>{escape(summary.protocol(result))}</p></section>"""
+<h2>Verdicts</h2><ul>{verdicts}</ul></section>"""
 
 
 def _picture(title: str, caption: str, answer: str, div: str) -> str:

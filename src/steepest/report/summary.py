@@ -77,7 +77,7 @@ def cells(result: Result) -> tuple[list[str], list[list[str]]]:
     several = len({e.candidate.schedule for e in result.entries}) > 1
     problem = result.design.problem
     heading = ["optimizer", *(["schedule"] if several else []), "learning rate"]
-    heading += [f"{result.design.split} {problem.metric_name} ± SE", "n", "diverged", "time per step", "state"]
+    heading += [f"{result.design.split} {problem.metric_name} ± SE", "n", "diverged", "step time", "state"]
     rows = []
     for e in result.entries:
         mean, se, n = e.summary()
@@ -144,7 +144,7 @@ def answer(result: Result) -> str:
             groups.setdefault(v.verdict, []).append(v.b if v.a == name else v.a)
     words = {"better": "better than", "tied": "tied with", "undecided": "undecided against"}
     parts = [f"{words[k]} {', '.join(groups[k])}" for k in words if k in groups]
-    if "better" not in groups:
+    if groups and "better" not in groups:
         parts.insert(0, "no difference is proven")
     reached = f"{result.design.split} {result.design.problem.metric_name} {spread(mean, se)} over {n} seeds"
     lead = f"{name} at learning rate {best.lr:g} ranks first ({reached})"

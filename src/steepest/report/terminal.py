@@ -53,14 +53,14 @@ def show(result: Result, console: Console) -> None:
     """Print the table, the verdicts, the notes and the code."""
     design = result.design
 
-    def line(words: str = "", style: str = "") -> None:
-        console.print(Text(words, style=style), soft_wrap=True)
+    def line(words: str = "", style: str = "", whole: bool = False) -> None:
+        console.print(Text(words, style=style), soft_wrap=whole or not console.is_terminal)
 
     line(" - ".join(filter(None, (design.problem.name, design.problem.about))), "bold")
     line(_ran(result))
     line()
     heading, rows = summary.cells(result)
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
     for i, word in enumerate(heading):
         table.add_column(word, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
@@ -78,7 +78,7 @@ def show(result: Result, console: Console) -> None:
     if result.entries[0].summary()[0] is not None:
         line()
         for code in summary.code(result.entries[0], design.steps).splitlines():
-            line("  " + code)
+            line("  " + code, whole=True)
 
 
 def sentences(result: Result) -> list[str]:
