@@ -164,6 +164,8 @@ MISTAKES = {
     "report in no folder": (["compare", *QUICK, "--report", "no/where.html"], "a folder that does not exist"),
     "report on a folder": (["compare", *QUICK, "--report", "."], "is a folder"),
     "json in no folder": (["compare", *QUICK, "--json", "no/where.json"], "a folder that does not exist"),
+    "report over the store": (["compare", *QUICK, "--report", "steepest.db"], "given both as --store and as --report"),
+    "second problem unknown": (["compare", "digits", "digit"], "did you mean 'digits'?"),
     "MNIST absent": (["compare", "mnist-mlp"], "Run: steepest data fetch mnist"),
     "MNIST corrupted": (["compare", "mnist-mlp"], "is corrupted: its checksum is not MNIST's"),
     "unknown data set": (["data", "fetch", "mnits"], "did you mean 'mnist'?"),
@@ -273,3 +275,9 @@ def test_selftest_prints_the_simulation_and_fails_where_a_claim_does_not_hold(mo
     result = steepest("selftest", "statistics", "--studies", "300")
     assert result.exit_code == 1
     assert "DOES NOT HOLD" in result.stdout
+
+
+def test_what_a_problem_file_prints_is_not_part_of_the_json(strict):
+    Path("loud.py").write_text("print('hello')\n" + PROBLEM.format(edit=""))
+    result = steepest("compare", "loud.py", *QUICK, "--json", "-")
+    assert strict(result.stdout)["problem"] == "loud"

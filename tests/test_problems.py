@@ -249,6 +249,19 @@ REFUSED = {
     "metric raises": ({"metric": lambda o, t: o.nonsense}, "its metric raised AttributeError"),
     "batch size": ({"batch_size": 0}, "batch_size is 0"),
     "direction": ({"direction": "up"}, "direction is 'up'"),
+    "a loss to be made large": ({"direction": "max"}, "direction is 'max' without a metric"),
+    "steps not whole": ({"steps": 10.0}, "steps is 10.0"),
+    "metric not finite at the start": ({"metric": lambda o, t: float("nan")}, "at the start is nan"),
+    "accuracy of one output": ({"metric": "accuracy"}, "its metric raised ValueError: accuracy compares"),
+    "sparse gradient": (
+        {"model": lambda: nn.Embedding(3, 1, sparse=True), "train": (torch.zeros(4, dtype=int), torch.zeros(4, 1))},
+        "sparse or complex gradients",
+    ),
+    "numbers for data": ({"train": (torch.zeros(()), torch.zeros(()))}, "hold a single number"),
+    "label too large for BatchNorm": (
+        labels(3) | {"model": lambda: nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 3))},
+        "example 11 has label 3",
+    ),
 }
 
 
@@ -297,3 +310,138 @@ def test_a_problem_file_may_import_its_neighbours_and_define_a_function(tmp_path
         "    return steepest.Problem(model=model, loss=torch.nn.MSELoss(), train=(x, x), valid=(x, x))\n"
     )
     assert problems.get(str(tmp_path / "mine.py")).name == "mine"
+
+
+def test_a_model_that_writes_to_its_input_does_not_change_the_data():
+    class Rude(nn.Linear):
+        def forward(self, x):
+            x -= 1
+            return super().forward(x)
+
+    one = problem(model=lambda: Rude(2, 1))
+    before = one.valid.tensors[0].clone()
+    train(one, rules.get("sgd"), lr=0.01, steps=5, seed=0)
+    assert torch.equal(one.valid.tensors[0], before)
+
+
+def test_a_function_that_returns_the_same_module_starts_every_run_alike():
+    net = nn.Linear(2, 1)
+    one = problem(model=lambda: net)
+    first, second = (train(one, rules.get("sgd"), lr=0.01, steps=5, seed=0) for _ in range(2))
+    assert first.curve == second.curve
+
+
+def test_a_loss_with_a_memory_forgets_between_runs():
+    class Moving(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("scale", torch.ones(()))
+
+        def forward(self, output, target):
+            self.scale += 1
+            return self.scale * ((output - target) ** 2).mean()
+
+    one = problem(loss=Moving())
+    first, second = (train(one, rules.get("sgd"), lr=0.001, steps=5, seed=0) for _ in range(2))
+    assert first.curve == second.curve
+
+
+def test_weights_of_a_loss_follow_the_problems_dtype():
+    x = torch.zeros(6, 2, dtype=torch.float64)
+    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0]))
+    data = {"train": (x, torch.arange(6) % 2), "valid": (x, torch.arange(6) % 2)}
+    fingerprint(problem(model=lambda: nn.Linear(2, 2), loss=weighted, dtype=torch.float64, **data))
+
+
+def test_fingerprint_is_taken_in_training_mode_and_on_one_thread():
+    def dropped(share):
+        net = nn.Sequential(nn.Dropout(share), nn.Linear(2, 1))
+        torch.nn.init.ones_(net[1].weight)
+        torch.nn.init.zeros_(net[1].bias)
+        return problem(model=net.eval())
+
+    assert fingerprint(dropped(0.1)) != fingerprint(dropped(0.9))
+    digits = problems.get("digits")
+    threads = torch.get_num_threads()
+    found = set()
+    for n in (1, 2):
+        torch.set_num_threads(n)
+        found.add(fingerprint(digits))
+        assert torch.get_num_threads() == n
+    torch.set_num_threads(threads)
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "target"),
+    [
+        (torch.zeros(4, 1), torch.zeros(4, dtype=int)),
+        (torch.zeros(4, 3), torch.zeros(4, 1, dtype=int)),
+        (torch.zeros(4, 3), torch.zeros(4)),
+    ],
+)
+def test_accuracy_refuses_shapes_it_would_be_wrong_for(output, target):
+    with pytest.raises(ValueError, match="accuracy compares outputs"):
+        accuracy(output, target)
+
+
+def test_sums_and_metrics_that_are_no_means_see_all_of_the_data(monkeypatch):
+    summed = problem(loss=nn.MSELoss(reduction="sum"), metric=lambda output, target: output.max())
+    model = summed.start(0)
+    whole = summed.evaluate(model, summed.valid)
+    monkeypatch.setattr("steepest.problems.problem.CHUNK", 5)
+    assert summed.evaluate(model, summed.valid) == pytest.approx(whole, rel=1e-6)
+    monkeypatch.setattr("steepest.problems.problem.MOST_HELD", 1)
+    assert summed.evaluate(model, summed.valid)[0] < whole[0]
+
+
+def test_rare_noise_is_seen_and_nan_is_not_taken_for_noise():
+    class Rare(Pairs):
+        def __len__(self):
+            return 400
+
+        def __getitem__(self, i):
+            x, y = super().__getitem__(i)
+            return (x + torch.rand(3) if i % 20 == 0 else x), y
+
+    class Holes(Pairs):
+        def __getitem__(self, i):
+            x, y = super().__getitem__(i)
+            return (x * float("nan") if i == 2 else x), y
+
+    assert isinstance(data.read(Rare(), torch.float32, "training"), data.Streamed)
+    with pytest.raises(SteepestError, match="NaN or infinity in 1 of 20"):
+        data.read(Holes(), torch.float32, "training")
+
+
+def test_a_dataset_that_raises_in_training_gets_a_sentence():
+    class Fragile(Pairs):
+        reads = 0
+
+        def __getitem__(self, i):
+            self.reads += 1
+            if self.reads > 200:
+                raise OSError("disk on fire")
+            return torch.rand(2), torch.rand(1)
+
+    one = problem(train=Fragile(), batch_size=8)
+    with pytest.raises(SteepestError, match="its data raised OSError"):
+        train(one, rules.get("sgd"), lr=0.01, steps=50, seed=0)
+
+
+def test_drop_last_leaves_out_the_smaller_batch():
+    from steepest.engines.train import batches
+
+    stream = batches(problem(batch_size=5, drop_last=True), seed=0)
+    assert [len(next(stream)[1]) for _ in range(5)] == [5] * 5
+
+
+def test_what_a_model_imports_late_from_beside_its_file_is_found(tmp_path):
+    (tmp_path / "late_helper.py").write_text("SIZE = 2\n")
+    (tmp_path / "lazy.py").write_text(
+        "import torch, steepest\n"
+        "def net():\n    from late_helper import SIZE\n    return torch.nn.Linear(SIZE, SIZE)\n"
+        "x = torch.zeros(4, 2)\n"
+        "problem = steepest.Problem(model=net, loss=torch.nn.MSELoss(), train=(x, x), valid=(x, x))\n"
+    )
+    fingerprint(problems.get(str(tmp_path / "lazy.py")))

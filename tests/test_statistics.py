@@ -137,19 +137,19 @@ def sides(*values):
     return [Side(label, v, 1.0) for label, v in zip("abcdefg", values, strict=False)]
 
 
-def judged(*values, direction="min", metric="loss", margin=None):
-    return judge_all(sides(*values), direction=direction, metric=metric, margin=margin, alpha=0.04, next_alpha=0.005)
+def judged(*values, direction="min", points=False, margin=None):
+    return judge_all(sides(*values), direction=direction, in_points=points, margin=margin, alpha=0.04, next_alpha=0.005)
 
 
 def test_a_difference_is_above_zero_where_a_is_better_in_either_direction():
     low, high = [1.0, 1.1, 0.9, 1.0, 1.05], [2.0, 2.2, 1.9, 2.1, 2.0]
     assert judged(low, high)[0].difference == pytest.approx(1.03)
-    assert judged(high, low, direction="max", metric="accuracy")[0].difference == pytest.approx(1.03)
+    assert judged(high, low, direction="max", points=True)[0].difference == pytest.approx(1.03)
 
 
 def test_default_margins_are_one_per_cent_of_the_better_loss_and_a_fifth_of_a_point():
     assert judged([2.0] * 5, [3.0] * 5)[0].margin == pytest.approx(0.02)
-    assert judged([97.0] * 5, [98.0] * 5, direction="max", metric="accuracy")[0].margin == 0.2
+    assert judged([97.0] * 5, [98.0] * 5, direction="max", points=True)[0].margin == 0.2
     assert judged([2.0] * 5, [3.0] * 5, margin=7.0)[0].margin == 7.0
 
 

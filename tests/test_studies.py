@@ -3,6 +3,7 @@
 import json
 import math
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -244,7 +245,7 @@ def test_a_budget_sets_the_steps_once(line, store):
     second = steepest.compare(line, **arguments)
     assert second.result.design.steps == first.result.design.steps
     assert second.result.trained == 0
-    with pytest.raises(SteepestError, match="gives each run"):
+    with pytest.raises(SteepestError, match="under 20 steps"):
         steepest.compare(line, **{**arguments, "budget": 1e-4})
 
 
@@ -297,3 +298,102 @@ def test_solo_timing_and_state_bytes_stand_beside_the_values(line, store):
     by_name = {o["name"]: o for o in found["optimizers"]}
     assert {name: o["state_bytes"] for name, o in by_name.items()} == {"sgd": 0, "momentum": 8, "adam": 16}
     assert all(0 < o["seconds_per_step"] < 1 for o in by_name.values())
+
+
+def test_a_rule_written_again_under_its_name_is_the_one_trained(line, store):
+    def changed(factor):
+        @rules.rule("test", twin="SGD")
+        def mine(p, g, t, *, lr=0.1, factor=factor):
+            return (p - factor * lr * g,)
+
+        return mine
+
+    values = [steepest.compare(line, [changed(f)], lrs=0.1, seeds=2, store=store).result.entries[0].values for f in (1.0, 0.0)]
+    reference = steepest.compare(line, "sgd", lrs=0.1, seeds=2, store=store).result.entries[0].values
+    del rules.RULES["mine"]
+    assert values[0] == pytest.approx(reference)
+    assert values[1] != values[0]
+
+
+def test_only_the_built_in_accuracy_is_measured_in_points(line, store):
+    def accuracy(output, target):
+        return (output - target).abs().lt(0.3).double().mean()
+
+    fraction = steepest.Problem(
+        model=line.model, loss=line.loss, train=line.train, valid=line.valid, metric=accuracy, direction="max"
+    )
+    study = steepest.compare(fraction, "sgd,adam", lrs={"sgd": 0.1, "adam": 0.001}, seeds=5, steps=30, store=store)
+    better = max(e.summary()[0] for e in study.result.entries)
+    assert study.verdicts()[0].margin == pytest.approx(0.01 * better)
+    assert "points" not in study.verdicts()[0].sentence
+
+
+class Explodes(nn.Module):
+    """A loss that raises, or gives a value that is not finite, once the weights have gone far."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def forward(self, output, target):
+        if output.detach().abs().max() > 1e3:
+            if self.how == "raises":
+                raise ValueError("scale must be positive")
+            return output.sum() * float(self.how)
+        return ((output - target) ** 2).mean()
+
+
+@pytest.mark.parametrize("how", ["raises", "nan", "inf", "-inf"])
+def test_losses_that_break_down_far_from_the_start_are_diverged_runs(line, store, strict, how):
+    far = steepest.Problem(model=line.model, loss=Explodes(how), train=line.train, valid=line.valid, batch_size=8)
+    study = steepest.compare(far, "sgd,adam", lrs={"sgd": 2.0, "adam": 0.05}, seeds=5, steps=100, store=store)
+    found = strict(json.dumps(study.to_dict(), allow_nan=False))
+    assert {o["name"]: o["diverged"] for o in found["optimizers"]} == {"adam": 0, "sgd": 5}
+    again = steepest.compare(far, "sgd,adam", lrs={"sgd": 2.0, "adam": 0.05}, seeds=5, steps=100, store=store)
+    assert again.to_dict() == study.to_dict()
+
+
+def test_a_loss_that_raises_whatever_the_weights_is_the_users_to_mend(line, store):
+    calls = []
+
+    def tired(output, target):
+        calls.append(1)
+        if len(calls) > 60:
+            raise ValueError("no more")
+        return ((output - target) ** 2).mean()
+
+    weary = steepest.Problem(model=line.model, loss=tired, train=line.train, valid=line.valid)
+    with pytest.raises(SteepestError, match=r"ValueError at .*: no more"):
+        steepest.compare(weary, "sgd", lrs=0.01, seeds=5, steps=100, store=store)
+
+
+def test_a_metric_that_is_nan_makes_a_run_diverged_and_never_the_best(line, store, strict):
+    def metric(output, target):
+        return float("nan") if output.abs().max() > 30 else ((output - target) ** 2).mean()
+
+    odd = steepest.Problem(model=line.model, loss=line.loss, train=line.train, valid=line.valid, metric=metric)
+    study = steepest.compare(odd, "sgd", lrs=[0.1, 1.5], seeds=3, steps=30, store=store)
+    assert study.best().lr == 0.1
+    strict(json.dumps(study.to_dict(), allow_nan=False))
+
+
+def test_trials_do_not_count_as_another_study_where_every_rate_is_given(line, store):
+    steepest.compare(line, **QUICK, store=store)
+    assert steepest.compare(line, **{**QUICK, "seeds": 7}, trials=9, store=store).result.look == 2
+
+
+def test_under_five_seeds_nothing_is_spent(line, store):
+    few = steepest.compare(line, **{**QUICK, "seeds": 3}, store=store)
+    assert few.result.look == 0
+    assert "Look" not in str(few)
+    assert steepest.compare(line, **QUICK, store=store).result.look == 1
+
+
+def test_rates_may_come_as_an_array(line, store):
+    assert steepest.compare(line, "sgd", lrs=np.array([0.1, 0.05]), seeds=2, steps=5, store=store).best().lr in (0.1, 0.05)
+
+
+def test_six_connections_make_one_store_together(tmp_path):
+    with ThreadPoolExecutor(6) as pool:
+        for i in range(20):
+            list(pool.map(lambda i: Store(tmp_path / f"{i}.db").close(), [i] * 6))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
@@ -85,31 +86,34 @@ def compare(
 
     page.check(report)
     _check_json(json_file)
+    _check_distinct(store=store, report=report, json=json_file)
     command = shlex.join(["steepest", *sys.argv[1:]])
-    console = terminal.console(stderr=str(json_file) == "-")
-    studies = []
-    from .api import compare as run
-    from .studies.design import OPTIMIZERS
+    silent = contextlib.redirect_stdout(sys.stderr) if str(json_file) == "-" else contextlib.nullcontext()
+    with silent:  # what a problem file prints is not part of the JSON
+        from . import problems as library
+        from .api import compare as run
+        from .studies.design import OPTIMIZERS
 
-    for problem in problems or ["digits"]:
-        study = run(
-            problem,
-            OPTIMIZERS if optimizers is None else optimizers,
-            schedules=schedules,
-            lrs=lrs,
-            trials=trials,
-            seeds=seeds,
-            steps=steps,
-            budget=budget,
-            margin=margin,
-            store=store,
-            device=device,
-            command=command,
-        )
-        terminal.show(study.result, console)
-        studies.append(study)
-    page.write([study.result for study in studies], report, command)
-    console.print(f"\nReport: {report}   Runs: {store}", soft_wrap=True)
+        console, studies = terminal.console(), []
+        for problem in [library.get(name) for name in problems or ["digits"]]:
+            study = run(
+                problem,
+                OPTIMIZERS if optimizers is None else optimizers,
+                schedules=schedules,
+                lrs=lrs,
+                trials=trials,
+                seeds=seeds,
+                steps=steps,
+                budget=budget,
+                margin=margin,
+                store=store,
+                device=device,
+                command=command,
+            )
+            terminal.show(study.result, console)
+            studies.append(study)
+        page.write([study.result for study in studies], report, command)
+        console.print(f"\nReport: {report}   Runs: {store}", soft_wrap=True)
     found = [study.to_dict() for study in studies]
     _write_json(found[0] if len(found) == 1 else found, json_file)
 
@@ -206,6 +210,15 @@ def _check_json(path: Path | None) -> None:
         raise SteepestError(f"The JSON file {path} is a folder; give the path of a file, such as {path / 'result.json'}.")
     if not path.resolve().parent.is_dir():
         raise SteepestError(f"The JSON file {path} lies in a folder that does not exist; make {path.parent} first.")
+
+
+def _check_distinct(**files: Path | str | None) -> None:
+    places: dict[Path, str] = {}
+    for what, file in files.items():
+        if file is not None and str(file) != "-":
+            other = places.setdefault(Path(file).resolve(), what)
+            if other != what:
+                raise SteepestError(f"{file} was given both as --{other} and as --{what}; give them different paths.")
 
 
 def _write_json(found: Any, path: Path | None) -> None:

@@ -11,7 +11,7 @@ from .engines.classes import RuleOptimizer, by_class_name, optimizer_class
 
 def __getattr__(name: str) -> type[RuleOptimizer]:
     if name in by_class_name():
-        return optimizer_class(name)
+        return optimizer_class(by_class_name()[name])
     raise AttributeError(f"steepest.optim has no {name!r}; it has {', '.join(sorted(by_class_name()))}")
 
 

@@ -94,17 +94,15 @@ class RuleOptimizer(torch.optim.Optimizer):
 
 
 def by_class_name() -> dict[str, Rule]:
-    """The rule behind each public class; presets that share a class stand behind the rule they were made from."""
-    classes: dict[str, Rule] = {}
-    for rule in RULES.values():
-        classes.setdefault(rule.class_name, rule)
-    return classes
+    """The rule behind each public class."""
+    return {rule.class_name: rule for rule in RULES.values() if not rule.base}
 
 
 @functools.cache
-def optimizer_class(name: str) -> type[RuleOptimizer]:
-    """The `torch.optim.Optimizer` class of this public name, such as "Adam". KeyError where there is none."""
-    rule = by_class_name()[name]
+def optimizer_class(rule: Rule) -> type[RuleOptimizer]:
+    """The `torch.optim.Optimizer` class of a rule; a preset shares the class of the rule it was made from."""
+    if rule.base:
+        return optimizer_class(rule.base)
     signature = _signature(rule)
 
     def init(self: RuleOptimizer, *args: Any, **kwargs: Any) -> None:
@@ -130,7 +128,7 @@ def class_arguments(hyper: dict[str, Any]) -> dict[str, Any]:
 def build(rule: Rule, params: Iterable[Any], **hyper: Any) -> RuleOptimizer:
     """The optimizer for a rule or preset at these hyperparameters (by the rule's own names), rest at its defaults."""
     arguments = class_arguments({k: v for k, v in rule.settings(**hyper).items() if k not in rule.fixed})
-    return optimizer_class(rule.class_name)(params, **arguments)
+    return optimizer_class(rule)(params, **arguments)
 
 
 def _signature(rule: Rule) -> inspect.Signature:

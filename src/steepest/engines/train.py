@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from ..errors import SteepestError
 from ..problems.data import Batch
 from ..problems.problem import Problem, seeded
 from ..rules import Rule
@@ -50,8 +52,15 @@ def batches(problem: Problem, seed: int) -> Iterator[Batch]:
     while True:
         if problem.shuffle:
             order = torch.randperm(len(data), generator=generator)
-        for begin in range(0, len(data), size):
-            yield data.batch(order[begin : begin + size])
+        for index in torch.split(order, size):
+            if len(index) == size or not problem.drop_last or len(data) < size:
+                with problem.theirs("data"):
+                    batch = data.batch(index)
+                yield batch
+
+
+class _DivergedError(Exception):
+    """A run left the numbers that training can go on from."""
 
 
 def train(
@@ -68,46 +77,56 @@ def train(
 ) -> Outcome:
     """Train once. `test` reads the test data at the end; `on_step(k, model)` is called after update k, counted from 1.
 
-    A run has diverged when a loss is not finite or exceeds `DIVERGED` times its start; it ends there.
+    A run has diverged, and ends, when a loss or metric is not finite, a loss exceeds `DIVERGED` times its start, or the
+    user's code raises where it does not with the initial weights.
     """
     began = time.perf_counter()
+    problem = problem.fresh(device)
     marks = {round(steps * i / POINTS) for i in range(1, POINTS + 1)} | {steps}
-    curve = Curve()
+    curve, k, limit, tested = Curve(), 0, sys.float_info.max, None
+    losses: list[float] = []
     with seeded(seed):
         model = problem.start(seed, device)
         model.train()
         optimizer = classes.build(rule, model.parameters(), lr=lr)
         stream = batches(problem, seed)
         valid, metric = problem.evaluate(model, problem.valid)
-        limit, total, since, diverged_at = sys.float_info.max, 0.0, 0, None
-        for k in range(1, steps + 1):
-            for group in optimizer.param_groups:
-                group["lr"] = lr * schedule(k - 1, steps)
-            optimizer.zero_grad()
-            loss = problem.batch_loss(model, next(stream))
-            with problem.theirs("model or loss"):
-                loss.backward()  # type: ignore[no-untyped-call]
-            value = loss.item()
-            if k == 1:
-                _note(curve, 0, value, valid, metric)
-                start = max(abs(value), abs(valid))
-                limit = start * DIVERGED or sys.float_info.max
-            if not value <= limit:  # true of NaN and infinity too
-                diverged_at = k
-                break
-            total, since = total + value, since + 1
-            optimizer.step()
-            if on_step:
-                on_step(k, model)
-            if k in marks:
-                valid, metric = problem.evaluate(model, problem.valid)
-                if not valid <= limit:
-                    diverged_at = k
-                    break
-                _note(curve, k, total / since, valid, metric)
-                total, since = 0.0, 0
-        ended = diverged_at is None
-        tested = problem.evaluate(model, problem.test)[1] if ended and test and problem.test else None
+        try:
+            _within(limit, valid, metric)
+            for k in range(1, steps + 1):
+                batch = next(stream)
+                try:
+                    for group in optimizer.param_groups:
+                        group["lr"] = lr * schedule(k - 1, steps)
+                    optimizer.zero_grad()
+                    loss = problem.batch_loss(model, batch)
+                    with problem.theirs("model or loss"):
+                        loss.backward()  # type: ignore[no-untyped-call]
+                    value = loss.item()
+                    if k == 1:
+                        _note(curve, 0, value, valid, metric)
+                        limit = max(abs(value), abs(valid)) * DIVERGED or limit
+                    _within(limit, value)
+                    losses.append(value)
+                    optimizer.step()
+                    if on_step:
+                        on_step(k, model)
+                    if k in marks:
+                        valid, metric = problem.evaluate(model, problem.valid)
+                        _within(limit, valid, metric)
+                        _note(curve, k, sum(losses) / len(losses), valid, metric)
+                        losses.clear()
+                    if k == steps and test and problem.test is not None:
+                        tested = problem.evaluate(model, problem.test)[1]
+                        _within(sys.float_info.max, 0.0, tested)
+                except SteepestError as error:
+                    if _works_at_the_start(problem, seed, device, batch):
+                        raise _DivergedError from error
+                    raise
+            diverged_at = None
+        except _DivergedError:
+            diverged_at, tested = k, None
+    ended = diverged_at is None
     return Outcome(
         curve=curve,
         valid=metric if ended else None,
@@ -118,45 +137,71 @@ def train(
     )
 
 
+def _within(limit: float, loss: float, metric: float = 0.0) -> None:
+    if not (math.isfinite(loss) and math.isfinite(metric) and loss <= limit):
+        raise _DivergedError
+
+
+def _works_at_the_start(problem: Problem, seed: int, device: str, batch: Batch) -> bool:
+    """Whether the user's code takes this batch and the validation data with the seed's initial weights."""
+    try:
+        with seeded(seed):
+            model = problem.start(seed, device)
+            problem.batch_loss(model.train(), batch).backward()  # type: ignore[no-untyped-call]
+            problem.evaluate(model, problem.valid)
+    except Exception:
+        return False
+    return True
+
+
 def _note(curve: Curve, step: int, train: float, valid: float, metric: float) -> None:
     for values, value in zip((curve.steps, curve.train, curve.valid, curve.metric), (step, train, valid, metric), strict=True):
         values.append(value)  # type: ignore[attr-defined]
 
 
 def time_steps(
-    problem: Problem,
-    choices: list[tuple[Rule, float]],
-    device: str = "cpu",
-    rounds: int = 5,
-    slice_seconds: float = 0.05,
+    problem: Problem, rules: list[Rule], device: str = "cpu", rounds: int = 5, slice_seconds: float = 0.05
 ) -> list[tuple[float, int]]:
-    """Seconds of one training step (batch, forward, backward, update) and bytes of state, for each (rule, rate).
+    """Seconds of one training step (batch, forward, backward, update) and bytes of state, for each rule.
 
-    Solo timing: nothing else runs, the choices take turns, each for about `slice_seconds` a round after a warm-up; medians.
+    Solo timing: nothing else runs, the rules take turns, each for about `slice_seconds` a round after a warm-up; medians.
+    The rate is next to nothing, since it costs the same and nothing diverges.
     """
+    problem = problem.fresh(device)
 
-    def steps(rule: Rule, lr: float) -> Iterator[classes.RuleOptimizer]:
+    def steps(rule: Rule) -> Iterator[classes.RuleOptimizer]:
         with seeded(0):
             model = problem.start(0, device)
-        optimizer = classes.build(rule, model.parameters(), lr=lr)
-        stream: Iterator[Batch] = batches(problem, 0)
-        while True:
+        model.train()
+        optimizer = classes.build(rule, model.parameters(), lr=1e-12)
+        for batch in batches(problem, 0):
             optimizer.zero_grad()
-            problem.batch_loss(model, next(stream)).backward()  # type: ignore[no-untyped-call]
+            problem.batch_loss(model, batch).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if device != "cpu":
                 torch.cuda.synchronize()
             yield optimizer
 
-    runs = [steps(rule, lr) for rule, lr in choices]
-    states = [next(run).state_bytes() for run in runs]
-    times: list[list[float]] = [[] for _ in runs]
-    for _ in range(rounds):
-        for run, seen in zip(runs, times, strict=True):
-            next(run)
-            count, began = 0, time.perf_counter()
-            while count == 0 or time.perf_counter() - began < slice_seconds:
+    runs = [steps(rule) for rule in rules]
+    with seeded(0):
+        states = [next(run).state_bytes() for run in runs]
+        times: list[list[float]] = [[] for _ in runs]
+        for _ in range(rounds):
+            for run, seen in zip(runs, times, strict=True):
                 next(run)
-                count += 1
-            seen.append((time.perf_counter() - began) / count)
+                count, began = 0, time.perf_counter()
+                while count == 0 or time.perf_counter() - began < slice_seconds:
+                    next(run)
+                    count += 1
+                seen.append((time.perf_counter() - began) / count)
     return [(sorted(seen)[rounds // 2], state) for seen, state in zip(times, states, strict=True)]
+
+
+def time_evaluations(problem: Problem, device: str = "cpu") -> float:
+    """Seconds that one run spends on evaluating its validation data."""
+    with seeded(0):
+        model = problem.start(0, device)
+        problem.evaluate(model, problem.valid)
+        began = time.perf_counter()
+        problem.evaluate(model, problem.valid)
+    return (POINTS + 1) * (time.perf_counter() - began)

@@ -15,7 +15,7 @@ from ..errors import SteepestError
 Batch = tuple[tuple[Tensor, ...], Tensor]  # inputs, target; each (batch, ...)
 
 LARGEST_IN_MEMORY = 4 * 2**30  # bytes; a larger map-style dataset is read batch by batch
-PROBE = 8  # examples read twice, to see whether a dataset gives the same example each time
+PROBE = 256  # examples, evenly spread, read twice, to see whether a dataset gives the same example each time
 
 
 def raw(t: Tensor) -> memoryview:
@@ -33,8 +33,8 @@ class Examples:
         return len(self.tensors[0])
 
     def batch(self, index: Tensor | slice) -> Batch:
-        """Inputs and target of these examples."""
-        *inputs, target = (t[index] for t in self.tensors)
+        """Inputs and target of these examples, as copies: a model may write to its input."""
+        *inputs, target = (t[index].clone() if isinstance(index, slice) else t[index] for t in self.tensors)
         return tuple(inputs), target
 
     def to(self, device: str) -> Examples:
@@ -72,7 +72,7 @@ class Streamed(Examples):
         """Hash of the number of examples and of the first few; the rest is read only while training."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            inputs, target = self.batch(slice(0, min(PROBE, len(self))))
+            inputs, target = self.batch(slice(0, 8))
         return Examples((*inputs, target)).digest() + f" of {len(self)}"
 
 
@@ -87,7 +87,10 @@ def read(source: Any, dtype: torch.dtype, what: str) -> Examples:
     if isinstance(source, TensorDataset):
         source = source.tensors
     if isinstance(source, tuple | list) and len(source) >= 2 and all(isinstance(t, Tensor | np.ndarray) for t in source):
-        examples = Examples(_cast([torch.as_tensor(t) for t in source], dtype))
+        tensors = [torch.as_tensor(t) for t in source]
+        if any(t.ndim == 0 for t in tensors):
+            raise SteepestError(f"The {what} data hold a single number; expected tensors with one row for each example.")
+        examples = Examples(_cast(tensors, dtype))
         if len({len(t) for t in examples.tensors}) > 1:
             lengths = " and ".join(str(len(t)) for t in examples.tensors)
             raise SteepestError(f"The {what} data have {lengths} rows; inputs and target need the same number.")
@@ -108,9 +111,10 @@ def _read_dataset(dataset: Dataset[Any], dtype: torch.dtype, what: str) -> Examp
     count = len(dataset)  # type: ignore[arg-type]
     if count == 0:
         return Examples((torch.empty(0), torch.empty(0)))
-    probe = range(min(PROBE, count))
+    probe = range(0, count, -(-count // PROBE))
     once, again = (_collate([dataset[i] for i in probe], dtype, what) for _ in range(2))
-    same = all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
+    same = all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(once, again, strict=True))
+    _check_finite(Examples(once), what)
     size = sum(t.numel() * t.element_size() for t in once) / len(probe) * count
     if not same or size > LARGEST_IN_MEMORY:
         return Streamed(dataset, dtype)

@@ -19,30 +19,57 @@ def fingerprint(problem: Problem, device: str = "cpu") -> str:
     An edit anywhere in the user's code that changes what is trained changes it. SteepestError where the problem cannot
     be trained: labels out of range, a loss that is not one finite number, nothing to train.
     """
-    h = hashlib.sha256(repr((problem.batch_size, problem.direction, problem.metric_name, problem.shuffle)).encode())
-    with seeded(0):
-        model = problem.start(0, device)
-        for split in (problem.train, problem.valid, problem.test):
-            if split is not None:
-                _check_labels(problem, model, split)
-                h.update(split.digest().encode())
-        batch = problem.train.batch(slice(0, problem.batch_size))
-        loss = problem.batch_loss(model, batch)
-        if not math.isfinite(loss.item()):
-            raise SteepestError(
-                f"Problem '{problem.name}': the loss at the start is {loss.item()}; expected a finite number. "
-                "Look at the data's scale and the initial weights."
-            )
-        trained = [p for p in model.parameters() if p.requires_grad]
-        if not trained or not loss.requires_grad:
-            raise SteepestError(f"Problem '{problem.name}': the loss depends on no trainable parameter of the model.")
-        gradient = torch.autograd.grad(loss, trained, allow_unused=True)
-        first = problem.evaluate(model, problem.valid)
+    problem = problem.fresh(device)
+    settings = (problem.batch_size, problem.direction, problem.metric_name, problem.shuffle, problem.drop_last)
+    h = hashlib.sha256(repr(settings).encode())
+    for split in (problem.train, problem.valid, problem.test):
+        if split is not None:
+            h.update(split.digest().encode())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the same sums, hence the same fingerprint, whatever the number of threads
+    try:
+        with seeded(0):
+            model = problem.start(0, device)
+            for split in (problem.train, problem.valid, problem.test):
+                if split is not None:
+                    _check_labels(problem, model, split)
+            model.train()
+            loss, gradient = _first_step(problem, model)
+            first = problem.evaluate(model, problem.valid)
+    finally:
+        torch.set_num_threads(threads)
+    if not math.isfinite(first[1]):
+        raise SteepestError(
+            f"Problem '{problem.name}': its {problem.metric_name} at the start is {first[1]}; expected a number."
+        )
     for tensor in (*model.state_dict().values(), *gradient):
         if isinstance(tensor, Tensor):
             h.update(raw(tensor))
-    h.update(repr((loss.item(), first)).encode())
+    h.update(repr((loss, first)).encode())
     return h.hexdigest()
+
+
+def _first_step(problem: Problem, model: nn.Module) -> tuple[float, tuple[Tensor | None, ...]]:
+    """Loss and gradients of the first batch; SteepestError where they cannot be trained on."""
+    with problem.theirs("data"):
+        batch = problem.train.batch(slice(0, problem.batch_size))
+    loss = problem.batch_loss(model, batch)
+    if not math.isfinite(loss.item()):
+        raise SteepestError(
+            f"Problem '{problem.name}': the loss at the start is {loss.item()}; expected a finite number. "
+            "Look at the data's scale and the initial weights."
+        )
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained or not loss.requires_grad:
+        raise SteepestError(f"Problem '{problem.name}': the loss depends on no trainable parameter of the model.")
+    with problem.theirs("model or loss"):
+        gradient = torch.autograd.grad(loss, trained, allow_unused=True)
+    for g in gradient:
+        if g is not None and (g.is_sparse or g.is_complex()):
+            raise SteepestError(
+                f"Problem '{problem.name}': its model has sparse or complex gradients; dense real ones are trained."
+            )
+    return loss.item(), gradient
 
 
 @torch.no_grad()
@@ -53,8 +80,9 @@ def _check_labels(problem: Problem, model: nn.Module, data: Examples) -> None:
     (*inputs, target) = data.tensors
     if target.is_floating_point():
         return
+    model.eval()
     try:
-        output = model(*(t[:2] for t in inputs))
+        output = model(*(t[:1].clone() for t in inputs))
     except Exception:
         return  # training's first batch gives the sentence for this
     if not isinstance(output, Tensor) or output.ndim != target.ndim + 1:
@@ -64,10 +92,9 @@ def _check_labels(problem: Problem, model: nn.Module, data: Examples) -> None:
     if len(outside) == 0:
         return
     row = int(outside[0, 0])
-    one = slice(row, row + 1)
     try:
-        problem.loss(model(*(t[one] for t in inputs)), target[one])
-    except (IndexError, RuntimeError):
+        problem.loss(output, target[row : row + 1])
+    except Exception:
         raise SteepestError(
             f"Problem '{problem.name}': example {row} has label {int(target[tuple(outside[0])])}, but the model has "
             f"{classes} outputs, so labels run from 0 to {classes - 1}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import math
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,10 +18,14 @@ from ..errors import SteepestError, told
 from .data import Batch, Examples, read
 
 CHUNK = 2048  # examples evaluated in one forward pass
+MOST_HELD = 2**26  # numbers of output held at once
 
 
 def accuracy(output: Tensor, target: Tensor) -> Tensor:
-    """Per cent of examples whose largest output, (batch, classes), stands at the target, (batch,)."""
+    """Per cent of examples whose largest output, (batch, classes, ...), stands at the target, (batch, ...) of integers."""
+    if output.ndim != target.ndim + 1 or output.shape[1] < 2 or target.is_floating_point():
+        shapes = f"{tuple(output.shape)} and {target.dtype} targets {tuple(target.shape)}"
+        raise ValueError(f"accuracy compares outputs (batch, classes) with whole-number targets (batch,), and got {shapes}")
     return 100 * (output.argmax(1) == target).double().mean()
 
 
@@ -37,6 +42,7 @@ class Problem:
     batch_size: examples in a batch; the last batch of an epoch may be smaller.
     dtype: of parameters and floating-point data.
     name, about: how reports call and describe it. shuffle: a new order each epoch, or the data's own order always.
+    drop_last: leave out the last batch of an epoch where it is smaller (BatchNorm cannot train on one example).
     steps: updates in a run unless `compare` is told otherwise (default: ten epochs, at least 100 and at most 2,000).
     optimum: the least value the validation loss can take, where known, and how it was found.
     """
@@ -53,6 +59,7 @@ class Problem:
     name: str = "problem"
     about: str = ""
     shuffle: bool = True
+    drop_last: bool = False
     steps: int | None = None
     optimum: tuple[float, str] | None = None
 
@@ -64,17 +71,17 @@ class Problem:
         expect(callable(self.model), f"model is {self.model!r}", "a function that returns an nn.Module, or a module")
         expect(callable(self.loss), f"loss is {self.loss!r}", "a function loss(output, target)")
         expect(self.direction in ("min", "max"), f"direction is {self.direction!r}", "'min' or 'max'")
-        size = self.batch_size
-        expect(isinstance(size, int) and size > 0, f"batch_size is {size!r}", "a whole number, 1 or more")
-        expect(self.steps is None or self.steps > 0, f"steps is {self.steps!r}", "a whole number, 1 or more")
+        for name in ("batch_size", "steps"):
+            value = getattr(self, name)
+            fits = isinstance(value, int) and not isinstance(value, bool) and value > 0
+            expect(fits or (value is None and name == "steps"), f"{name} is {value!r}", "a whole number, 1 or more")
         if self.metric == "accuracy":
             object.__setattr__(self, "direction", "max")
         else:
-            expect(
-                self.metric is None or callable(self.metric),
-                f"metric is {self.metric!r}",
-                "None, 'accuracy' or a function",
-            )
+            known = self.metric is None or callable(self.metric)
+            expect(known, f"metric is {self.metric!r}", "None, 'accuracy' or a function")
+            up = self.metric is None and self.direction == "max"
+            expect(not up, "direction is 'max' without a metric", "a metric, or 'min': the loss is made small")
         for split in ("train", "valid", "test"):
             source = getattr(self, split)
             if split != "test" or source is not None:
@@ -92,6 +99,11 @@ class Problem:
         return self.metric if isinstance(self.metric, str) else getattr(self.metric, "__name__", "metric")
 
     @property
+    def in_points(self) -> bool:
+        """Whether the metric is the built-in accuracy, whose differences are points."""
+        return self.metric == "accuracy"
+
+    @property
     def same_start(self) -> bool:
         """Whether every seed starts from the same weights, because a module was given and not a function."""
         return isinstance(self.model, nn.Module)
@@ -103,10 +115,18 @@ class Problem:
         moved = {split: data.to(device) for split in ("train", "valid", "test") if (data := getattr(self, split))}
         return dataclasses.replace(self, **moved)
 
+    def fresh(self, device: str = "cpu") -> Problem:
+        """The same problem with a loss of its own: a loss that is a module may hold buffers, which one run must not hand on."""
+        if not isinstance(self.loss, nn.Module):
+            return self
+        return dataclasses.replace(self, loss=copy.deepcopy(self.loss).to(device=device, dtype=self.dtype))
+
     def start(self, seed: int, device: str = "cpu") -> nn.Module:
         """The model as training with this seed begins. Draws from the global generators: call it inside `seeded`."""
         with self.theirs("model"):
-            made = copy.deepcopy(self.model) if isinstance(self.model, nn.Module) else self.model()
+            made = self.model if isinstance(self.model, nn.Module) else self.model()
+        with contextlib.suppress(RuntimeError):  # what cannot be copied was made anew by the function
+            made = copy.deepcopy(made)  # a function may return the same module, or share a part, at every call
         if not isinstance(made, nn.Module):
             raise SteepestError(f"Problem '{self.name}': model() returned {type(made).__name__}; expected an nn.Module.")
         return made.to(device=device, dtype=self.dtype)
@@ -123,22 +143,38 @@ class Problem:
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, data: Examples) -> tuple[float, float]:
-        """Loss and metric over data, in evaluation mode; over several chunks, their mean weighted by size."""
+        """Loss and metric over all of the data, in evaluation mode.
+
+        The forward pass runs in chunks; loss and metric see all outputs at once, unless these are too many to hold (or are
+        no tensor): then they are means over chunks, weighted by size.
+        """
         training = model.training
         model.eval()
-        losses, metrics = [], []
+        parts: list[tuple[Any, Tensor]] = []
+        values: list[tuple[float, float, int]] = []
         for begin in range(0, len(data), CHUNK):
-            inputs, target = data.batch(slice(begin, begin + CHUNK))
-            with self.theirs("model or loss"):
-                output = model(*inputs)
-                losses.append(float(self.loss(output, target)) * len(target))
-            if self.metric is not None:
-                with self.theirs("metric"):
-                    measure = accuracy if isinstance(self.metric, str) else self.metric
-                    metrics.append(float(measure(output, target)) * len(target))
+            with self.theirs("data"):
+                inputs, target = data.batch(slice(begin, begin + CHUNK))
+            with self.theirs("model"):
+                parts.append((model(*inputs), target))
+            held = parts[0][0].numel() * len(data) / len(target) if isinstance(parts[0][0], Tensor) else MOST_HELD
+            if held >= MOST_HELD:
+                values.append((*self._measure(*parts.pop()), len(target)))
+        if parts:
+            outputs, targets = zip(*parts, strict=True)
+            values = [(*self._measure(torch.cat(outputs), torch.cat(targets)), len(data))]
         model.train(training)
-        loss = sum(losses) / len(data)
-        return loss, sum(metrics) / len(data) if metrics else loss
+        loss, metric = (sum(value[i] * value[2] for value in values) / len(data) for i in (0, 1))
+        return loss, metric
+
+    def _measure(self, output: Any, target: Tensor) -> tuple[float, float]:
+        """Loss and metric of outputs."""
+        with self.theirs("loss"):
+            loss = float(self.loss(output, target))
+        if self.metric is None or not math.isfinite(loss):
+            return loss, loss
+        with self.theirs("metric"):
+            return loss, float((accuracy if isinstance(self.metric, str) else self.metric)(output, target))
 
     @contextlib.contextmanager
     def theirs(self, what: str) -> Iterator[None]:

@@ -19,7 +19,8 @@ def from_file(path: Path) -> Problem:
     if not path.is_file():
         raise SteepestError(f"There is no problem file {path}; give a built-in problem's name or the path of a Python file.")
     beside = str(path.resolve().parent)
-    sys.path.insert(0, beside)
+    if beside not in sys.path:
+        sys.path.insert(0, beside)  # as Python does for a script; it stays, for what the model imports when it is made
     try:
         found = runpy.run_path(str(path), run_name=path.stem).get("problem")
         if callable(found) and not isinstance(found, Problem):
@@ -30,8 +31,6 @@ def from_file(path: Path) -> Problem:
         raise SteepestError(f"{path} does not parse: line {error.lineno}: {error.msg}.") from error
     except (Exception, SystemExit) as error:
         raise SteepestError(f"{path} raised {told(error)}") from error
-    finally:
-        sys.path.remove(beside)
     if not isinstance(found, Problem):
         kind = "defines no problem" if found is None else f"defines a problem that is a {type(found).__name__}"
         raise SteepestError(

@@ -70,8 +70,8 @@ def _style(result: Result, entry: Entry) -> Style:
 
 def metric_label(result: Result, split: str) -> str:
     """The words for the metric on an axis, such as "test accuracy (%)"."""
-    name = result.design.problem.metric_name
-    return f"{split} {name}" + (" (%)" if name == "accuracy" else "")
+    problem = result.design.problem
+    return f"{split} {problem.metric_name}" + (" (%)" if problem.in_points else "")
 
 
 def ranking(result: Result) -> list[Rank]:
@@ -125,7 +125,7 @@ def _axis(label: str, values: list[float], result: Result) -> Axis:
 
 def _view(means: list[list[float]]) -> tuple[float, float]:
     """The range where the means lie after their first fifth: what happens there is what a comparison asks about."""
-    late = [v for mean in means for v in mean[len(mean) // 5 :]]
+    late = [v for mean in means for v in mean[len(mean) // 5 :]] or [0.0]
     pad = (max(late) - min(late) or abs(max(late)) or 1.0) / 10
     return min(late) - pad, max(late) + pad
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..engines.classes import by_class_name, class_arguments
+from ..engines.classes import class_arguments
 from ..studies.design import TUNING_SEEDS
 from ..studies.running import Entry, Result
 from ..studies.verdicts import Verdict
@@ -120,7 +120,7 @@ def size(count: int) -> str:
 def code(entry: Entry, steps: int) -> str:
     """The choice as lines of Python to paste."""
     rule = entry.candidate.rule
-    defaults = class_arguments(dict(by_class_name()[rule.class_name].hyper))
+    defaults = class_arguments(dict((rule.base or rule).hyper))
     changed = {k: v for k, v in class_arguments(dict(rule.hyper)).items() if k != "lr" and v != defaults[k]}
     arguments = "".join(f", {k}={v!r}" for k, v in changed.items())
     lines = ["import steepest", ""]
@@ -163,8 +163,10 @@ def protocol(result: Result) -> str:
         )
     else:
         tuning = "rates as given"
+    spent = f"look {result.look} at this study, which spends {level} of the 0.05 for all looks"
+    look = spent if result.look else "no look, since under 5 seeds allow no verdict"
     return (
         f"{d.steps} steps a run; {tuning}; confirmed on {d.seeds} fresh seeds, paired (same initial weights and batches); "
-        f"paired t tests with Holm's correction over {len(result.verdicts)} pairs; look {result.look} at this study, which "
-        f"spends {level} of the 0.05 for all looks; a run diverged if its loss was not finite or over 1,000 times its start."
+        f"paired t tests with Holm's correction over {len(result.verdicts)} pairs; {look}; "
+        "a run diverged if its loss was not finite or over 1,000 times its start."
     )

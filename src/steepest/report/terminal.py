@@ -105,5 +105,5 @@ def _ran(result: Result) -> str:
     else:
         known = f"; {result.stored} more were in the store" if result.stored else ""
         work = f"Trained {result.trained} runs in {result.seconds:.0f} s{known}."
-    look = f" Look {result.look} at this study, at alpha {result.alpha:.4g}." if result.verdicts else ""
+    look = f" Look {result.look} at this study, at alpha {result.alpha:.4g}." if result.verdicts and result.look else ""
     return f"{work}{look} {result.design.steps} steps each, {result.design.seeds} seeds, {result.design.device}."

@@ -46,14 +46,14 @@ DOMAINS: dict[str, tuple[str, Callable[[float], bool]]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Rule:
     """An update rule.
 
     `step(p, g, t, *state, **hyper)` returns the new parameter and the new state, and writes to nothing; `t` counts from 1.
     `hyper` maps each hyperparameter to its default (a bool, int or str is static), `state` each letter to its start.
     `twin` names the class of `torch.optim` with the same numbers, `keys` maps letters to the keys of its state_dict.
-    `rate` is the centre of the grid of rates searched by default.
+    `rate` is the centre of the grid of rates searched by default, `base` the rule whose class a preset shares.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Rule:
     deviations: tuple[str, ...] = ()
     refused: tuple[tuple[str, Callable[[Hyper], bool]], ...] = ()
     fixed: frozenset[str] = frozenset()
+    base: Rule | None = None
 
     def settings(self, **given: Any) -> Hyper:
         """Every hyperparameter with its value: the defaults, changed by what is given. SteepestError outside a domain."""
@@ -98,6 +99,8 @@ class Rule:
         fields = {k: changes.pop(k) for k in list(changes) if k in {f.name for f in dataclasses.fields(Rule)}}
         if "class_name" in fields:
             fields["fixed"] = frozenset(k for k, v in changes.items() if isinstance(v, bool))
+        else:
+            fields["base"] = self.base or self
         return register(dataclasses.replace(self, name=name, hyper={**self.hyper, **changes}, **fields))
 
 

@@ -76,7 +76,7 @@ def candidates(optimizers: Sequence[str | Rule], schedule_names: Sequence[str], 
 
 def _rates(rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, ...]]:
     """The rates given for each optimizer; none for those whose grid is searched."""
-    if rates is None or rates == "auto":
+    if rates is None or (isinstance(rates, str) and rates == "auto"):
         return {}
     if isinstance(rates, str):
         return _rates(_parse(rates), names)
@@ -110,6 +110,7 @@ def _number(text: str) -> float:
 
 
 def _checked(values: float | Sequence[float]) -> tuple[float, ...]:
+    values = values.tolist() if hasattr(values, "tolist") else values
     values = values if isinstance(values, Sequence) else (values,)
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from .. import schedules
-from ..engines.train import Outcome, time_steps, train
+from ..engines.train import Outcome, time_evaluations, time_steps, train
 from ..errors import SteepestError
 from ..problems.fingerprint import fingerprint
 from . import design as designs
@@ -137,12 +137,15 @@ class Laboratory:
             timing = self.timings[candidate.label]
             entries.append(Entry(candidate, trials, lr, at_edge, outcomes, design.split, *timing))
         entries.sort(key=self._order)
-        look, alpha = self.store.look(self._study(), design.seeds, st.alpha_at_look)
+        if design.seeds < st.LEAST_PAIRS:  # too few for any verdict, so nothing is looked at
+            look, alpha = 0, st.alpha_at_look(1)
+        else:
+            look, alpha = self.store.look(self._study(), design.seeds, st.alpha_at_look)
         sides = [Side(e.candidate.label, e.values, e.seconds_per_step * design.steps) for e in entries]
         verdicts = judge_all(
             sides,
             direction=design.problem.direction,
-            metric=design.problem.metric_name,
+            in_points=design.problem.in_points,
             margin=design.margin,
             alpha=alpha,
             next_alpha=st.alpha_at_look(look + 1),
@@ -264,7 +267,8 @@ class Laboratory:
         """The identity of this study for its looks: everything but the number of seeds."""
         design = self.design
         specs = [self._spec(c, schedule=c.schedule, rates=c.rates, steps=design.steps) for c in design.candidates]
-        return key_of({"candidates": sorted(key_of(spec) for spec in specs), "trials": design.trials})
+        trials = design.trials if any(c.rates is None for c in design.candidates) else 0
+        return key_of({"candidates": sorted(key_of(spec) for spec in specs), "trials": trials})
 
     def _timing(self, candidate: Candidate) -> tuple[float, int]:
         """Seconds per step and bytes of state, timed once for all candidates that the store does not know."""
@@ -272,8 +276,7 @@ class Laboratory:
         missing = [(c, spec) for c, spec in wanted if self.store.timing(spec) is None]
         if missing:
             self.progress.say("timing one step of each")
-            rates = [(c.rule, (c.rates or (c.rule.rate,))[0]) for c, _ in missing]
-            timed = time_steps(self.design.problem, rates, self.design.device)
+            timed = time_steps(self.design.problem, [c.rule for c, _ in missing], self.design.device)
             for (_, spec), timing in zip(missing, timed, strict=True):
                 self.store.add_timing(spec, timing)
         spec = next(spec for c, spec in wanted if c is candidate)
@@ -288,15 +291,15 @@ class Laboratory:
         known = self.store.planned_steps(spec)
         if known is not None:
             return known
-        work = 0.0  # seconds for one step of every run
+        work, runs = 0.0, 0  # seconds for one step of every run
         for c in design.candidates:
             rates = design.trials + designs.GROWTH if c.rates is None else len(c.rates) if len(c.rates) > 1 else 0
-            work += (rates * len(TUNING_SEEDS) + design.seeds) * self.timings[c.label][0]
-        steps = int(0.9 * seconds / work)
+            own = rates * len(TUNING_SEEDS) + design.seeds
+            runs, work = runs + own, work + own * self.timings[c.label][0]
+        steps = int((0.9 * seconds - runs * time_evaluations(design.problem, design.device)) / work)
         if steps < 20:
             raise SteepestError(
-                f"A budget of {seconds:g} s gives each run {steps} steps; give at least {math.ceil(20 * work / 0.9)} s, "
-                "fewer optimizers, or fewer seeds."
+                f"A budget of {seconds:g} s gives each of {runs} runs under 20 steps; give more time or ask for less."
             )
         self.store.add_plan(spec, steps)
         return steps

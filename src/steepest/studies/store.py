@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sqlite3
@@ -83,6 +84,25 @@ class Store:
             raise SteepestError(f"The store {path} is read-only; make it writable or give another one with --store.")
 
     def _open(self) -> None:
+        self._execute("BEGIN IMMEDIATE")  # another process may be making the same store
+        try:
+            new = self._check_contents()
+            if new:
+                for statement in (*TABLES.split(";\n"), *(KEEP.format(table=t, verb=v) for t, v in KEPT)):
+                    self._execute(statement)
+                self._execute(f"PRAGMA application_id = {APPLICATION}")
+                self._execute(f"PRAGMA user_version = {VERSION}")
+        except SteepestError:
+            self._execute("ROLLBACK")
+            raise
+        self._execute("COMMIT")
+        if new:
+            with contextlib.suppress(SteepestError):  # another process that has the file open may set it instead
+                self._execute("PRAGMA journal_mode = WAL")
+        self._execute("PRAGMA synchronous = NORMAL")
+
+    def _check_contents(self) -> bool:
+        """Whether the file is new; SteepestError where it is not a store that this version can use."""
         (application,) = self._execute("PRAGMA application_id")
         (version,) = self._execute("PRAGMA user_version")
         (tables,) = self._execute("SELECT count(*) FROM sqlite_master")
@@ -93,17 +113,9 @@ class Store:
                 f"The store {self.path} has schema {version}, and this steepest knows {VERSION}: it belongs to a newer "
                 "version. Upgrade steepest, or give --store another path."
             )
-        if tables == 0:  # an existing file is not touched before it has been seen to work
-            self._execute("PRAGMA journal_mode = WAL")
-        self._execute("PRAGMA synchronous = NORMAL")
-        self._execute("SELECT count(*) FROM runs" if tables else "SELECT 1")
-        self._execute("BEGIN IMMEDIATE")  # another process may be making the same store
-        if self._execute("SELECT count(*) FROM sqlite_master") == (0,):
-            for statement in (*TABLES.split(";\n"), *(KEEP.format(table=t, verb=v) for t, v in KEPT)):
-                self._execute(statement)
-            self._execute(f"PRAGMA application_id = {APPLICATION}")
-            self._execute(f"PRAGMA user_version = {VERSION}")
-        self._execute("COMMIT")
+        if tables:
+            self._execute("SELECT count(*) FROM runs")
+        return bool(tables == 0)
 
     def close(self) -> None:
         self._db.close()

@@ -89,14 +89,14 @@ class Verdict:
 
 
 def judge_all(
-    sides: Sequence[Side], *, direction: str, metric: str, margin: float | None, alpha: float, next_alpha: float
+    sides: Sequence[Side], *, direction: str, in_points: bool, margin: float | None, alpha: float, next_alpha: float
 ) -> list[Verdict]:
     """A verdict on every pair of sides, which come best first, at this look's alpha; `next_alpha` sizes the next look."""
     pairs = list(itertools.combinations(sides, 2))
     if not pairs:
         return []
     sign = 1.0 if direction == "max" else -1.0
-    margins = np.array([_margin(a, b, direction, metric, margin) for a, b in pairs])
+    margins = np.array([_margin(a, b, direction, in_points, margin) for a, b in pairs])
     differences = np.stack([sign * (a.array - b.array) for a, b in pairs])
     compared = np.array([a.diverged + b.diverged == 0 for a, b in pairs])
     said = st.judge(np.where(compared[:, None], differences, math.nan), margins, alpha)
@@ -132,17 +132,17 @@ def judge_all(
                 level=said["level"][i].item(),
                 margin=margins[i].item(),
                 sign_flip=st.sign_flip(differences[i]),
-                unit=" points" if metric == "accuracy" else "",
+                unit=" points" if in_points else "",
                 status=status,
             )
         )
     return verdicts
 
 
-def _margin(a: Side, b: Side, direction: str, metric: str, margin: float | None) -> float:
+def _margin(a: Side, b: Side, direction: str, in_points: bool, margin: float | None) -> float:
     if margin is not None:
         return margin
-    if metric == "accuracy":
+    if in_points:
         return ACCURACY_MARGIN
     means = [float(np.nanmean(s.array)) for s in (a, b) if s.diverged < len(s.values)]
     return LOSS_MARGIN * abs((max if direction == "max" else min)(means)) if means else 0.0
