@@ -397,3 +397,19 @@ def test_six_connections_make_one_store_together(tmp_path):
     with ThreadPoolExecutor(6) as pool:
         for i in range(20):
             list(pool.map(lambda i: Store(tmp_path / f"{i}.db").close(), [i] * 6))
+
+
+def test_a_small_step_gets_one_thread_and_a_large_one_all(line):
+    from steepest.engines.train import threads
+
+    x = torch.zeros(1024, 512)
+    large = steepest.Problem(
+        model=lambda: nn.Linear(512, 512), loss=nn.MSELoss(), train=(x, x), valid=(x[:1], x[:1]), batch_size=1024
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    for problem, expected in ((line, 1), (large, 2)):
+        with threads(problem):
+            assert torch.get_num_threads() == expected
+        assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)

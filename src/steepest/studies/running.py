@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from .. import schedules
-from ..engines.train import Outcome, time_evaluations, time_steps, train
+from ..engines.train import Outcome, threads, time_evaluations, time_steps, train
 from ..errors import SteepestError
 from ..problems.fingerprint import fingerprint
 from . import design as designs
@@ -119,12 +119,18 @@ class Laboratory:
         self.seconds = 0.0
         self.trials: dict[tuple[str, float], Trial] = {}
         self.fingerprint = fingerprint(self.design.problem, design.device)
-        self.timings = {c.label: self._timing(c) for c in self.design.candidates}
-        if budget is not None:
-            self.design = dataclasses.replace(self.design, steps=self._steps_within(budget))
+        self.budget = budget
+        self.timings: dict[str, tuple[float, int]] = {}
 
     def run(self) -> Result:
         """The whole protocol."""
+        with threads(self.design.problem, self.design.device):
+            return self._run()
+
+    def _run(self) -> Result:
+        self.timings = {c.label: self._timing(c) for c in self.design.candidates}
+        if self.budget is not None:
+            self.design = dataclasses.replace(self.design, steps=self._steps_within(self.budget))
         design = self.design
         tuned = self._tune()
         self.progress.expect(len(tuned) * design.seeds * design.steps)
