@@ -45,6 +45,29 @@ TWINS = {
         "maximize": (False, True),
         "decoupled_weight_decay": (False, True),
     },
+    "Rprop": {"etas": ((0.5, 1.2), (0.3, 1.5)), "step_sizes": ((1e-6, 50), (1e-3, 0.2)), "maximize": (False, True)},
+    "ASGD": {
+        "lambd": (1e-4, 0.01),
+        "alpha": (0.75, 0.5),
+        "t0": (1e6, 10.0),
+        "weight_decay": (0, 0.05),
+        "maximize": (False, True),
+    },
+    "NAdam": {
+        "betas": ((0.9, 0.999), (0.5, 0.8)),
+        "eps": (1e-8, 1e-3),
+        "weight_decay": (0, 0.05),
+        "momentum_decay": (4e-3, 0.1),
+        "decoupled_weight_decay": (False, True),
+        "maximize": (False, True),
+    },
+    "RAdam": {
+        "betas": ((0.9, 0.999), (0.5, 0.8)),
+        "eps": (1e-8, 1e-3),
+        "weight_decay": (0, 0.05),
+        "decoupled_weight_decay": (False, True),
+        "maximize": (False, True),
+    },
     "AdamW": {
         "betas": ((0.9, 0.999), (0.5, 0.8)),
         "eps": (1e-8, 1e-3),
@@ -172,7 +195,8 @@ def test_a_state_dict_saved_mid_run_continues_bit_for_bit(name, way):
 @pytest.mark.parametrize("name", TWINS)
 def test_gradients_stay_and_parameters_without_one_are_left_alone(name):
     params = parameters()
-    optimizer = ours(name)(params, lr=0.03, weight_decay=0.1, maximize=True)
+    decay = {} if name == "Rprop" else {"weight_decay": 0.1}
+    optimizer = ours(name)(params, lr=0.03, maximize=True, **decay)
     params[0].grad = gradient = torch.randn(3, 4)
     kept, still = gradient.clone(), params[1].detach().clone()
     optimizer.step()

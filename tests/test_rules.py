@@ -63,40 +63,42 @@ def inputs(steps=100):
     return rng.standard_normal((3, 4)), gs, list(0.05 * rng.uniform(0.1, 1, steps))
 
 
-def test_every_written_rule_is_tested_here():
-    assert {r.class_name for r in rules.RULES.values()} == {rules.get(name).class_name for name in CHOICES}
+def path(name, start, gs, lrs, **hyper):
+    """What the oracle says of one tensor."""
+    return [ps[0] for ps in getattr(oracles, name)([start], lambda k, ps: [gs[k]], lrs, [hyper])]
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_plain_step_equals_the_oracle_to_1e_12(name):
+def test_plain_step_equals_the_oracle_to_1e_12_at_every_choice(name):
     start, gs, lrs = inputs()
     for hyper in combinations(name):
         rule = rules.get(name)
         settings = rule.settings(**hyper)
         p = torch.from_numpy(start)
-        state = plain.initial_state(rule, p, settings)
-        expected = getattr(oracles, name)(start, gs, lrs, **hyper)
+        state = plain.initial_state(rule, p, p, settings)
+        expected = path(name, start, gs, lrs, **hyper)
         for t, (g, lr, point) in enumerate(zip(gs, lrs, expected, strict=True), start=1):
             p, state = plain.step(rule, p, torch.from_numpy(g), t, state, {**settings, "lr": lr})
             np.testing.assert_allclose(p.numpy(), point, rtol=1e-12, atol=1e-12, err_msg=f"{hyper} at step {t}")
 
 
-@pytest.mark.parametrize("name", rules.RULES)
+@pytest.mark.parametrize("name", [name for name, rule in rules.RULES.items() if not rule.oracle])
 def test_a_step_writes_to_none_of_its_arguments(name):
     rule = rules.get(name)
-    hyper = rule.settings(weight_decay=0.1)
+    hyper = rule.settings()
     p, g = torch.randn(5), torch.randn(5)
-    state = plain.initial_state(rule, p, hyper)
-    before = [t.clone() for t in (p, g, *state.values())]
+    state = plain.initial_state(rule, p, g, hyper)
+    before = [t.clone() if isinstance(t, torch.Tensor) else t for t in (p, g, *state.values())]
     plain.step(rule, p, g, 1, state, hyper)
-    assert all(torch.equal(a, b) for a, b in zip(before, (p, g, *state.values()), strict=True))
+    after = (p, g, *state.values())
+    assert all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in zip(before, after, strict=True))
 
 
 def test_momentum_with_the_rate_inside_is_the_other_form_only_at_a_changing_rate():
     start, gs, lrs = inputs(20)
-    inside, outside = (oracles.sgd(start, gs, [0.1] * 20, momentum=0.9, rate_inside=r)[-1] for r in (True, False))
+    inside, outside = (path("sgd", start, gs, [0.1] * 20, momentum=0.9, rate_inside=r)[-1] for r in (True, False))
     np.testing.assert_allclose(inside, outside, rtol=1e-12)
-    inside, outside = (oracles.sgd(start, gs, lrs, momentum=0.9, rate_inside=r)[-1] for r in (True, False))
+    inside, outside = (path("sgd", start, gs, lrs, momentum=0.9, rate_inside=r)[-1] for r in (True, False))
     assert np.abs(inside - outside).max() > 1e-3
 
 

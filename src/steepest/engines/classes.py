@@ -12,9 +12,16 @@ from torch import Tensor
 
 from ..errors import SteepestError
 from ..rules import RULES, Rule
+from ..rules.trace import Graph
 from . import plain
+from .kernels import Kernel
 
-BETAS = ("beta1", "beta2", "beta3")
+# Arguments of torch's classes that hold several hyperparameters.
+TUPLES = {
+    "betas": ("beta1", "beta2", "beta3"),
+    "etas": ("etaminus", "etaplus"),
+    "step_sizes": ("step_min", "step_max"),
+}
 # Arguments of torch's classes that choose an implementation, not a number: `foreach` and `fused` are taken and left to
 # the engine; the other two ask for what no engine here does.
 IMPLEMENTATION = ("foreach", "fused")
@@ -24,8 +31,14 @@ NOT_OFFERED = {
 }
 
 
+_PLAIN, _KERNEL = plain.Plain(), Kernel()
+
+
 class RuleOptimizer(torch.optim.Optimizer):
-    """An optimizer whose update is a `Rule`. Its subclasses are made by `optimizer_class`."""
+    """An optimizer whose update is a `Rule`. Its subclasses are made by `optimizer_class`.
+
+    `engine` says what ran the last step: "kernel", or "plain" where a dtype, device or layout is not the kernels'.
+    """
 
     rule: ClassVar[Rule]
 
@@ -33,6 +46,8 @@ class RuleOptimizer(torch.optim.Optimizer):
         for name, what in NOT_OFFERED.items():
             if defaults.get(name):
                 raise SteepestError(f"{type(self).__name__}({name}=True) asks for {what}, which is not offered; leave it out.")
+        self.engine = _PLAIN.name
+        self._trained_at: dict[Tensor, Tensor] = {}
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -42,6 +57,8 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        self.__dict__.setdefault("engine", _PLAIN.name)
+        self.__dict__.setdefault("_trained_at", {})
         for group in self.param_groups:  # a checkpoint of the torch twin has none of our extra choices and maybe no step
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
@@ -50,36 +67,119 @@ class RuleOptimizer(torch.optim.Optimizer):
                     self.state[p]["step"] = torch.tensor(1.0)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update of every parameter that has a gradient. Returns what the closure returns, if one is given."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One update of every parameter that has a gradient. Returns what the closure returns, if one is given.
+
+        A rule that asks for gradients at other points needs the closure, which computes the loss and calls backward().
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            hyper = self._hyper(group)
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._update(p, -p.grad if group["maximize"] else p.grad, hyper)
+        elif self.rule.oracle:
+            raise SteepestError(f"{type(self).__name__} asks for gradients at two points; call step(closure).")
+        self._restore()
+        work = [self._items(group) for group in self.param_groups]
+        for graph, items in self._batches(work):
+            engine = _KERNEL if all(Kernel.takes(item) for item in items) else _PLAIN
+            plain.advance(graph, items, engine, lambda items: self._ask(closure, items))
+            self.engine = engine.name
+        for group, items in zip(self.param_groups, work, strict=True):
+            self._remember(group, items)
         return loss
 
-    def _update(self, p: Tensor, g: Tensor, hyper: dict[str, Any]) -> None:
-        if g.is_sparse or g.is_complex():
-            kind = "sparse" if g.is_sparse else "complex"
-            raise SteepestError(f"{type(self).__name__} got a {kind} gradient; it takes dense real ones.")
-        store, keys = self.state[p], self.rule.keys
-        if not store:
-            start = plain.initial_state(self.rule, p, hyper)
-            store.update(step=torch.tensor(0.0), **{keys.get(k, k): v for k, v in start.items()})
-        store["step"] += 1
-        state = {letter: store[key] for letter in self.rule.state if (key := keys.get(letter, letter)) in store}
-        new, state = plain.step(self.rule, p, g, int(store["step"]), state, hyper)
-        p.copy_(new)
-        store.update({keys.get(letter, letter): value for letter, value in state.items()})
+    def _items(self, group: dict[str, Any]) -> list[plain.Item]:
+        """What there is to update in a group; state is made for parameters that come for the first time."""
+        hyper, items = self._hyper(group), []
+        live = self.rule.live_state(hyper)
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            if p.grad.is_sparse or p.grad.is_complex():
+                kind = "sparse" if p.grad.is_sparse else "complex"
+                raise SteepestError(f"{type(self).__name__} got a {kind} gradient; it takes dense real ones.")
+            sign = -1 if group["maximize"] else 1
+            g = p.grad * sign if sign < 0 else p.grad
+            store = self.state[p]
+            if not store:
+                store["step"] = torch.tensor(0.0)
+                for letter, value in plain.initial_state(self.rule, p, g, hyper).items():
+                    self._place(group, store, letter, value)
+            store["step"] += 1
+            state = {letter: self._value(group, store, letter) for letter in live}
+            items.append(plain.Item(p, g, int(store["step"]), state, hyper, sign=sign))
+        return items
+
+    def _key(self, letter: str) -> str:
+        return self.rule.keys.get(letter, letter)
+
+    def _place(self, group: dict[str, Any], store: dict[str, Any], letter: str, value: Any) -> None:
+        """Keep a piece of state where checkpoints have it; numbers as 0-dim tensors, or in their group."""
+        if self.rule.state[letter].per_group:
+            group.setdefault(self._key(letter), value)
+        else:
+            store[self._key(letter)] = (
+                value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.get_default_dtype())
+            )
+
+    def _value(self, group: dict[str, Any], store: dict[str, Any], letter: str) -> Any:
+        found = group[self._key(letter)] if self.rule.state[letter].per_group else store[self._key(letter)]
+        return float(found) if self.rule.state[letter].is_scalar else found
+
+    def _remember(self, group: dict[str, Any], items: list[plain.Item]) -> None:
+        """Keep the state that is numbers; tensors were written in place."""
+        for letter, kind in self.rule.state.items():
+            for item in items:
+                if kind.is_scalar and kind.per_group:
+                    group[self._key(letter)] = item.state[letter]
+                elif kind.is_scalar:
+                    self.state[item.p][self._key(letter)].fill_(item.state[letter])
+
+    def _batches(self, work: list[list[plain.Item]]) -> list[tuple[Graph, list[plain.Item]]]:
+        """The items of each graph; a rule that looks over the model has one graph for all of them."""
+        items = [item for of_group in work for item in of_group]
+        if items and self.rule.reach == "model":
+            merged = {k: next((i.hyper[k] for i in items if i.hyper[k]), v) for k, v in items[0].hyper.items()}
+            return [(self.rule.graph(merged), items)]
+        batches: dict[Graph, list[plain.Item]] = {}
+        for of_group in filter(None, work):
+            batches.setdefault(self.rule.graph(of_group[0].hyper), []).extend(of_group)
+        return list(batches.items())
+
+    def _ask(self, closure: Callable[[], Any] | None, items: list[plain.Item]) -> list[Tensor]:
+        """The gradients where the parameters now stand; the gradients there were stay in `p.grad`."""
+        assert closure is not None
+        before = [item.p.grad for item in items]
+        for item in items:
+            item.p.grad = None
+        with torch.enable_grad():
+            closure()
+        found = [item.p.grad for item in items]
+        for item, g in zip(items, before, strict=True):
+            item.p.grad = g
+        return [torch.zeros_like(item.p) if g is None else g * item.sign for item, g in zip(items, found, strict=True)]
+
+    def eval(self) -> None:
+        """Put the rule's view in place of the parameters, to evaluate or save: Schedule-Free's x, ASGD's average."""
+        if self.rule.view and not self._trained_at:
+            for p, store in self.state.items():
+                self._trained_at[p] = p.detach().clone()
+                p.data.copy_(store[self._key(self.rule.view)])
+
+    def train(self) -> None:
+        """Put the parameters that are trained back in place; `step` does it too."""
+        self._restore()
+
+    def _restore(self) -> None:
+        for p, value in self._trained_at.items():
+            p.data.copy_(value)
+        self._trained_at.clear()
 
     def _hyper(self, group: dict[str, Any]) -> dict[str, Any]:
         """The rule's hyperparameters out of a parameter group, checked."""
-        given = {**group, **dict(zip(BETAS, group.get("betas", ()), strict=False))}
+        given = dict(group)
+        for name, parts in TUPLES.items():
+            given.update(zip(parts, group.get(name, ()), strict=False))
         hyper = {name: given[name] for name in self.rule.hyper}
         return self.rule.settings(**{k: v.item() if isinstance(v, Tensor) else v for k, v in hyper.items()})
 
@@ -119,10 +219,15 @@ def optimizer_class(rule: Rule) -> type[RuleOptimizer]:
 
 
 def class_arguments(hyper: dict[str, Any]) -> dict[str, Any]:
-    """Hyperparameters of a rule as arguments of its class: beta1, beta2 become betas."""
-    betas = tuple(hyper[b] for b in BETAS if b in hyper)
-    rest = {k: v for k, v in hyper.items() if k not in BETAS}
-    return rest | ({"betas": betas} if betas else {})
+    """Hyperparameters of a rule as arguments of its class: beta1, beta2 become betas, and so on."""
+    arguments: dict[str, Any] = {}
+    for name, value in hyper.items():
+        joint = next((k for k, parts in TUPLES.items() if name in parts), None)
+        if joint:
+            arguments[joint] = (*arguments.get(joint, ()), value)
+        else:
+            arguments[name] = value
+    return arguments
 
 
 def build(rule: Rule, params: Iterable[Any], **hyper: Any) -> RuleOptimizer:

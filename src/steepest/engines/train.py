@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import sys
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..errors import SteepestError
@@ -123,20 +124,16 @@ def train(
                 try:
                     for group in optimizer.param_groups:
                         group["lr"] = lr * schedule(k - 1, steps)
-                    optimizer.zero_grad()
-                    loss = problem.batch_loss(model, batch)
-                    with problem.theirs("model or loss"):
-                        loss.backward()  # type: ignore[no-untyped-call]
-                    value = loss.item()
+                    value = optimizer.step(functools.partial(_loss, problem, model, optimizer, batch)).item()
                     if k == 1:
                         _note(curve, 0, value, valid, metric)
                         limit = max(abs(value), abs(valid)) * DIVERGED or limit
                     _within(limit, value)
                     losses.append(value)
-                    optimizer.step()
                     if on_step:
                         on_step(k, model)
                     if k in marks:
+                        optimizer.eval()
                         valid, metric = problem.evaluate(model, problem.valid)
                         _within(limit, valid, metric)
                         _note(curve, k, sum(losses) / len(losses), valid, metric)
@@ -144,6 +141,7 @@ def train(
                     if k == steps and test and problem.test is not None:
                         tested = problem.evaluate(model, problem.test)[1]
                         _within(sys.float_info.max, 0.0, tested)
+                    optimizer.train()
                 except SteepestError as error:
                     if _works_at_the_start(problem, seed, device, batch):
                         raise _DivergedError from error
@@ -160,6 +158,15 @@ def train(
         diverged_at=diverged_at,
         seconds=time.perf_counter() - began,
     )
+
+
+def _loss(problem: Problem, model: nn.Module, optimizer: classes.RuleOptimizer, batch: Batch) -> Tensor:
+    """The loss of a batch, its gradients left in the parameters."""
+    optimizer.zero_grad()
+    loss = problem.batch_loss(model, batch)
+    with problem.theirs("model or loss"):
+        loss.backward()  # type: ignore[no-untyped-call]
+    return loss
 
 
 def _within(limit: float, loss: float, metric: float = 0.0) -> None:
@@ -200,9 +207,7 @@ def time_steps(
         model.train()
         optimizer = classes.build(rule, model.parameters(), lr=1e-12)
         for batch in batches(problem, 0):
-            optimizer.zero_grad()
-            problem.batch_loss(model, batch).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            optimizer.step(functools.partial(_loss, problem, model, optimizer, batch))
             if device != "cpu":
                 torch.cuda.synchronize()
             yield optimizer

@@ -2,9 +2,15 @@
 
 import importlib
 
-from .rule import RULES, Rule, filled, get, rule, zeros
+from .rule import RULES, Rule, copy_of_g, copy_of_p, filled, get, rule, scalar, zeros
 
-for _family in ("gradient", "adaptive"):  # in order of growing complexity, which is the registry's order
+for _family in (
+    "gradient",
+    "adaptive",
+    "sign",
+    "layerwise",
+    "averaging",
+):  # in order of growing complexity, which is the registry's order
     importlib.import_module(f".{_family}", __name__)
 
-__all__ = ["RULES", "Rule", "filled", "get", "rule", "zeros"]
+__all__ = ["RULES", "Rule", "copy_of_g", "copy_of_p", "filled", "get", "rule", "scalar", "zeros"]

@@ -1,8 +1,8 @@
 """Rules with a rate of its own for every parameter, in order of growing complexity."""
 
 from .combinators import coupled, coupled_or_decoupled
-from .rule import filled, rule, zeros
-from .vocabulary import debias, ema, maximum, sqrt
+from .rule import copy_of_p, filled, rule, scalar, zeros
+from .vocabulary import cbrt, debias, ema, maximum, sqrt, where
 
 
 @coupled
@@ -74,3 +74,59 @@ adamw = adam.preset(
     decoupled_weight_decay=True,
     deviations=("The decay follows the rate, p * (1 - lr * weight_decay) (torch); the paper's follows the schedule only.",),
 )
+
+
+@coupled_or_decoupled
+@rule(
+    "Dozat 2016, Incorporating Nesterov Momentum into Adam",
+    twin="NAdam",
+    keys={"m": "exp_avg", "v": "exp_avg_sq", "c": "mu_product"},
+    rate=5e-3,
+    deviations=("m has a constant beta1 (torch), while the momentum of the step follows the schedule of the report.",),
+)
+def nadam(
+    p, g, t, m=zeros, v=zeros, c=scalar(1.0), *, lr=2e-3, beta1=0.9, beta2=0.999, eps=1e-8, momentum_decay=4e-3
+):  # fmt: skip
+    mu = beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+    mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * momentum_decay))
+    c = c * mu
+    m = ema(m, g, beta1)
+    v = ema(v, g * g, beta2)
+    d = (1 - mu) / (1 - c) * g + mu_next / (1 - c * mu_next) * m
+    return p - lr * d / (sqrt(debias(v, beta2, t)) + eps), m, v, c
+
+
+@coupled_or_decoupled
+@rule(
+    "Liu et al. 2020, arXiv:1908.03265, Algorithm 2",
+    twin="RAdam",
+    keys={"m": "exp_avg", "v": "exp_avg_sq"},
+    rate=5e-3,
+    deviations=(
+        "The step is rectified where rho > 5 (torch and the authors' code; the paper says 4), below it is momentum's.",
+        "eps joins the root of v before its bias is corrected (torch).",
+    ),
+)
+def radam(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
+    m = ema(m, g, beta1)
+    v = ema(v, g * g, beta2)
+    longest = 2 / (1 - beta2) - 1
+    rho = longest - 2 * t * beta2**t / (1 - beta2**t)
+    r = sqrt((rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho))
+    rectified = r * sqrt(1 - beta2**t) / (sqrt(v) + eps)
+    return p - lr * debias(m, beta1, t) * where(rho > 5, rectified, 1.0), m, v
+
+
+@coupled
+@rule(
+    "Defazio & Jelassi 2022, arXiv:2101.11075, Algorithm 1",
+    class_name="MADGRAD",
+    rate=1e-2,
+    deviations=("lambda is lr * sqrt(t); the authors' code adds eps to lr, so that a rate of 0 still moves.",),
+)
+def madgrad(p, g, t, s=zeros, v=zeros, x0=copy_of_p, *, lr=1e-2, momentum=0.9, eps=1e-6):
+    step = lr * sqrt(t)
+    s = s + step * g
+    v = v + step * g * g
+    z = x0 - s / (cbrt(v) + eps)
+    return momentum * p + (1 - momentum) * z, s, v, x0

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from .rule import RULES, Rule, register
+from .vocabulary import norm
 
 
 def coupled(inner: Rule) -> Rule:
@@ -36,7 +37,27 @@ def coupled_or_decoupled(inner: Rule) -> Rule:
     return _around(inner, step, {"weight_decay": 0.0, "decoupled_weight_decay": False})
 
 
+def sam(inner: Rule, name: str, class_name: str) -> Rule:
+    """Sharpness-aware minimization around any rule: the gradient is taken where the loss rises fastest, rho away.
+
+    Foret et al. 2021, arXiv:2010.01412, Algorithm 1 with the Euclidean norm over all parameters; the authors' 1e-12 keeps a
+    zero gradient from dividing by zero.
+    """
+
+    def step(p: Any, f: Any, t: Any, *state: Any, rho: float, **hyper: Any) -> Any:
+        g = f(p)
+        return inner.step(p, f(p + rho / (norm(g, over="model") + 1e-12) * g), t, *state, **hyper)
+
+    reference = f"Foret et al. 2021, arXiv:2010.01412, around {inner.reference}"
+    own = {"name": name, "class_name": class_name, "reference": reference, "oracle": True, "base": None, "twin": None}
+    return register(_with(inner, step, {"rho": 0.05}, **own))
+
+
 def _around(inner: Rule, step: Any, hyper: dict[str, Any]) -> Rule:
     """`inner` with another step and more hyperparameters, in its place in the registry."""
     RULES.pop(inner.name)
-    return register(dataclasses.replace(inner, step=step, hyper={**inner.hyper, **hyper}))
+    return register(_with(inner, step, hyper))
+
+
+def _with(inner: Rule, step: Any, hyper: dict[str, Any], **changes: Any) -> Rule:
+    return dataclasses.replace(inner, step=step, hyper={**inner.hyper, **hyper}, traced=[], **changes)

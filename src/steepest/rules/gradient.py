@@ -1,6 +1,6 @@
 """Rules that follow the gradient at one rate for all parameters."""
 
-from .combinators import coupled
+from .combinators import coupled, sam
 from .rule import rule, zeros
 from .vocabulary import where
 
@@ -36,3 +36,4 @@ def sgd(p, g, t, b=zeros.when("momentum"), *, lr=1e-3, momentum=0.0, dampening=0
 
 momentum = sgd.preset("momentum", momentum=0.9, rate=0.05)
 nesterov = sgd.preset("nesterov", momentum=0.9, nesterov=True, rate=0.05)
+sharpness_aware = sam(momentum, "sam", "SAM")

@@ -10,18 +10,25 @@ import math
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from ..errors import SteepestError, unknown
+from .trace import Graph, check_function, is_static, trace
 
 Hyper = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """How one state tensor starts: all zeros, or filled with the value of a hyperparameter."""
+    """How a piece of state starts: at a number, at a hyperparameter, or as a copy of p or of the first g.
 
-    fill: str | None = None
+    It has an element for each of the parameter's, or is one number (`is_scalar`), which a parameter group may share.
+    """
+
+    start: float | str = 0.0
+    is_scalar: bool = False
+    per_group: bool = False
     condition: str | None = None
 
     def when(self, hyper: str) -> State:
@@ -30,11 +37,18 @@ class State:
 
 
 zeros = State()
+copy_of_p = State("copy of p")
+copy_of_g = State("copy of g")
 
 
-def filled(hyper: str) -> State:
-    """State that starts at the value of a hyperparameter."""
-    return State(fill=hyper)
+def filled(start: float | str) -> State:
+    """State that starts at a number, or at the value of the hyperparameter of this name."""
+    return State(start)
+
+
+def scalar(start: float | str, *, per: str = "parameter") -> State:
+    """One number for each parameter, or with per="group" for each parameter group; starts as `filled` does."""
+    return State(start, is_scalar=True, per_group=per == "group")
 
 
 # Domain of each hyperparameter: its words, and the test.
@@ -42,7 +56,10 @@ _NONNEGATIVE = ("a finite number, 0 or more", lambda x: x >= 0)
 _UNIT = ("a number in [0, 1)", lambda x: 0 <= x < 1)
 DOMAINS: dict[str, tuple[str, Callable[[float], bool]]] = {
     **dict.fromkeys(("lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "alpha"), _NONNEGATIVE),
-    **dict.fromkeys(("beta1", "beta2", "beta3"), _UNIT),
+    **dict.fromkeys(("beta1", "beta2", "beta3", "beta0"), _UNIT),
+    **dict.fromkeys(("lambd", "t0", "momentum_decay", "warmup_steps", "rho", "step_min", "step_max"), _NONNEGATIVE),
+    "etaminus": ("a number in (0, 1)", lambda x: 0 < x < 1),
+    "etaplus": ("a number above 1", lambda x: x > 1),
 }
 
 
@@ -53,7 +70,8 @@ class Rule:
     `step(p, g, t, *state, **hyper)` returns the new parameter and the new state, and writes to nothing; `t` counts from 1.
     `hyper` maps each hyperparameter to its default (a bool, int or str is static), `state` each letter to its start.
     `twin` names the class of `torch.optim` with the same numbers, `keys` maps letters to the keys of its state_dict.
-    `rate` is the centre of the grid of rates searched by default, `base` the rule whose class a preset shares.
+    `oracle` says that step takes the gradient as a function in place of g; `view` names the state that is evaluated in
+    place of p. `rate` is the centre of the grid of rates searched by default, `base` the rule whose class a preset shares.
     """
 
     name: str
@@ -63,6 +81,9 @@ class Rule:
     state: Mapping[str, State]
     digest: str
     class_name: str
+    code: CodeType
+    oracle: bool = False
+    view: str | None = None
     twin: str | None = None
     keys: Mapping[str, str] = dataclasses.field(default_factory=dict)
     rate: float = 1e-2
@@ -70,6 +91,7 @@ class Rule:
     refused: tuple[tuple[str, Callable[[Hyper], bool]], ...] = ()
     fixed: frozenset[str] = frozenset()
     base: Rule | None = None
+    traced: list[tuple[Hyper, dict[str, bool], Graph]] = dataclasses.field(default_factory=list, repr=False)
 
     def settings(self, **given: Any) -> Hyper:
         """Every hyperparameter with its value: the defaults, changed by what is given. SteepestError outside a domain."""
@@ -91,6 +113,25 @@ class Rule:
         """The state that exists at these hyperparameters, by letter."""
         return {k: s for k, s in self.state.items() if s.condition is None or hyper[s.condition]}
 
+    def graph(self, hyper: Mapping[str, Any]) -> Graph:
+        """The rule traced at these hyperparameters. Floats do not matter, but for those asked whether they are zero."""
+        static = {k: v for k, v in hyper.items() if is_static(self.hyper[k])}
+        for statics, asked, graph in self.traced:
+            if statics == static and all(bool(hyper[k]) == flag for k, flag in asked.items()):
+                return graph
+        live = self.live_state(hyper)
+        values = {k: v if k in static else float(v) for k, v in hyper.items()}
+        graph = trace(self.name, self.step, self.code, self.state, live, values, self.oracle)
+        asked = {k: bool(hyper[k]) for k in hyper if k not in static and graph.inputs[k].asked}
+        asked |= {s.condition: bool(hyper[s.condition]) for s in self.state.values() if s.condition}
+        self.traced.append((static, asked, graph))
+        return graph
+
+    @property
+    def reach(self) -> str:
+        """How far the rule looks at its defaults: "element", "tensor" or "model"."""
+        return self.graph(self.settings()).reach
+
     def preset(self, name: str, **changes: Any) -> Rule:
         """The same rule under another name with other defaults, and registered.
 
@@ -101,7 +142,7 @@ class Rule:
             fields["fixed"] = frozenset(k for k, v in changes.items() if isinstance(v, bool))
         else:
             fields["base"] = self.base or self
-        return register(dataclasses.replace(self, name=name, hyper={**self.hyper, **changes}, **fields))
+        return register(dataclasses.replace(self, name=name, hyper={**self.hyper, **changes}, traced=[], **fields))
 
 
 def _is_number(value: Any) -> bool:
@@ -127,24 +168,57 @@ def rule(reference: str, *, class_name: str | None = None, **fields: Any) -> Cal
     """Make a registered Rule from a function `f(p, g, t, state=..., *, hyper=...)` that returns the new p and state."""
 
     def make(function: Callable[..., Any]) -> Rule:
-        parameters = list(inspect.signature(function).parameters.values())[3:]
-        state = {p.name: p.default for p in parameters if p.kind is not p.KEYWORD_ONLY}
-        hyper = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-        name = getattr(function, "__name__", "rule")
-        return register(
-            Rule(
-                name=name,
-                step=function,
-                reference=reference,
-                hyper=hyper,
-                state=state,
-                digest=_digest(function),
-                class_name=class_name or fields.get("twin") or name.title().replace("_", ""),
-                **fields,
-            )
+        name = function.__name__
+        check_function(name, function)
+        made = Rule(
+            name=name,
+            step=function,
+            code=function.__code__,
+            reference=reference,
+            digest=_digest(function),
+            class_name=class_name or fields.get("twin") or name.title().replace("_", ""),
+            **_signature(name, function),
+            **fields,
         )
+        for hyper in _flips(made.hyper):
+            made.graph(hyper)  # what a rule may not do is refused when it is written
+        return register(made)
 
     return make
+
+
+def _signature(name: str, function: Callable[..., Any]) -> dict[str, Any]:
+    """What a rule's signature says: state and hyperparameters with their defaults, and whether it takes the oracle."""
+    parameters = list(inspect.signature(function).parameters.values())
+    where = f"Rule {name}, line {function.__code__.co_firstlineno}"
+    first = [p.name for p in parameters[:3]]
+    if first not in (["p", "g", "t"], ["p", "f", "t"]):
+        raise SteepestError(
+            f"{where}: begins with {', '.join(first)}; a rule begins with p, g, t (or p, f, t to ask for gradients)."
+        )
+    for p in parameters[3:]:
+        if p.default is p.empty:
+            kind = "hyperparameter" if p.kind is p.KEYWORD_ONLY else "state"
+            example = "0.1" if kind == "hyperparameter" else "zeros"
+            raise SteepestError(
+                f"{where}: the {kind} {p.name} has no default, which says how it starts; write {p.name}={example}."
+            )
+        if (p.kind is not p.KEYWORD_ONLY) != isinstance(p.default, State):
+            raise SteepestError(
+                f"{where}: {p.name}={p.default!r} stands on the wrong side of the *: state comes before it and starts as "
+                "zeros, copy_of_p, filled(...) or scalar(...); hyperparameters come after it, as a number, bool or str."
+            )
+    return {
+        "oracle": first[1] == "f",
+        "state": {p.name: p.default for p in parameters[3:] if p.kind is not p.KEYWORD_ONLY},
+        "hyper": {p.name: p.default for p in parameters[3:] if p.kind is p.KEYWORD_ONLY},
+    }
+
+
+def _flips(hyper: Mapping[str, Any]) -> list[Hyper]:
+    """The defaults, and the defaults with each bool the other way."""
+    bools = [k for k, v in hyper.items() if isinstance(v, bool)]
+    return [dict(hyper), *({**hyper, k: not hyper[k]} for k in bools)]
 
 
 def _digest(function: Callable[..., Any]) -> str:
@@ -155,6 +229,8 @@ def _digest(function: Callable[..., Any]) -> str:
         raise SteepestError(
             "The source of this rule cannot be read; a rule must be defined in a file or a notebook cell."
         ) from None
-    shared = [Path(__file__).with_name(f"{room}.py").read_text(encoding="utf-8") for room in ("vocabulary", "combinators")]
+    shared = [
+        Path(__file__).with_name(f"{room}.py").read_text(encoding="utf-8") for room in ("vocabulary", "combinators", "symbols")
+    ]
     trees = [ast.dump(ast.parse(text)) for text in (source, *shared)]
     return hashlib.sha256("\n".join(trees).encode()).hexdigest()

@@ -1,0 +1,248 @@
+"""Symbols: what a rule computes with while it is traced, each a number of the step or a tensor."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+
+class RefusedError(TypeError):
+    """Something a rule may not do; tracing adds the rule's name and line."""
+
+
+def _divide(x: float, y: float) -> float:
+    if y:
+        return x / y
+    return math.nan if x == 0 or math.isnan(x) or math.isnan(y) else math.copysign(math.inf, x) * math.copysign(1.0, y)
+
+
+def _power(x: float, y: float) -> float:
+    try:
+        found = x**y
+    except (ZeroDivisionError, OverflowError):
+        return math.inf
+    return math.nan if isinstance(found, complex) else found
+
+
+def _sign(x: float) -> float:
+    return math.nan if math.isnan(x) else float((x > 0) - (x < 0))
+
+
+def _of_two(choose: Callable[[float, float], float]) -> Callable[[float, float], float]:
+    return lambda x, y: math.nan if math.isnan(x) or math.isnan(y) else choose(x, y)
+
+
+# Every operation on numbers, in float64 as IEEE 754 has it: division by zero and roots of negatives raise nothing.
+NUMBERS: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": _divide,
+    "pow": _power,
+    "neg": operator.neg,
+    "abs": abs,
+    "sqrt": lambda x: math.sqrt(x) if x >= 0 else math.nan,
+    "cbrt": math.cbrt,
+    "sign": _sign,
+    "maximum": _of_two(max),
+    "minimum": _of_two(min),
+    "gt": operator.gt,
+    "lt": operator.lt,
+    "ge": operator.ge,
+    "le": operator.le,
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "where": lambda condition, x, y: x if condition else y,
+}
+CONDITIONS = ("gt", "lt", "ge", "le", "eq", "ne")
+
+
+class Symbol:
+    """A node of a traced rule. `tensor` says whether it has an element for each of the parameter's, or is one number.
+
+    `flag` is the truth of a hyperparameter at this trace: an `if` on a hyperparameter asks whether it is zero.
+    """
+
+    __slots__ = ("args", "asked", "flag", "name", "op", "stage", "tensor")
+    __array_ufunc__ = None  # so that NumPy's functions raise instead of looping
+
+    def __init__(self, op: str, args: tuple[Any, ...] = (), *, tensor: bool = False, name: str = "", flag: bool | None = None):
+        self.op, self.args, self.tensor, self.name, self.flag, self.asked = op, args, tensor, name, flag, False
+        self.stage: int = max((a.stage for a in args if isinstance(a, Symbol)), default=0)
+
+    __hash__ = object.__hash__
+
+    def __add__(self, x: Any) -> Any:
+        return apply("add", self, x)
+
+    def __radd__(self, x: Any) -> Any:
+        return apply("add", x, self)
+
+    def __sub__(self, x: Any) -> Any:
+        return apply("sub", self, x)
+
+    def __rsub__(self, x: Any) -> Any:
+        return apply("sub", x, self)
+
+    def __mul__(self, x: Any) -> Any:
+        return apply("mul", self, x)
+
+    def __rmul__(self, x: Any) -> Any:
+        return apply("mul", x, self)
+
+    def __truediv__(self, x: Any) -> Any:
+        return apply("div", self, x)
+
+    def __rtruediv__(self, x: Any) -> Any:
+        return apply("div", x, self)
+
+    def __pow__(self, x: Any) -> Any:
+        if self.tensor:
+            if isinstance(x, int) and not isinstance(x, bool) and x in (2, 3):
+                return self * self if x == 2 else self * self * self
+            raise RefusedError("raises a tensor to a power; write x * x, sqrt(x) or cbrt(x), which are fast")
+        return apply("pow", self, x)
+
+    def __rpow__(self, x: Any) -> Any:
+        if self.tensor:
+            raise RefusedError("has a tensor for an exponent, which no engine offers")
+        return apply("pow", x, self)
+
+    def __neg__(self) -> Any:
+        return apply("neg", self)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __abs__(self) -> Any:
+        return apply("abs", self)
+
+    def __gt__(self, x: Any) -> Any:
+        return apply("gt", self, x)
+
+    def __lt__(self, x: Any) -> Any:
+        return apply("lt", self, x)
+
+    def __ge__(self, x: Any) -> Any:
+        return apply("ge", self, x)
+
+    def __le__(self, x: Any) -> Any:
+        return apply("le", self, x)
+
+    def __eq__(self, x: object) -> Any:
+        return apply("eq", self, x)
+
+    def __ne__(self, x: object) -> Any:
+        return apply("ne", self, x)
+
+    def __bool__(self) -> bool:
+        if self.flag is not None:
+            self.asked = True
+            return self.flag
+        kind = "a tensor" if self.tensor else "a number that changes from step to step"
+        raise RefusedError(f"decides by Python's if, and, or, not, min or max on {kind}; write where(condition, x, y)")
+
+    def _in_place(self, *_: object) -> NoReturn:
+        raise RefusedError("writes in place; a rule makes new values, such as m = m + g, and returns them")
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __setitem__ = _in_place
+
+    def _shape(self, *_: object) -> NoReturn:
+        raise RefusedError("changes or reads a shape; a rule works element by element, and norm or mean look further")
+
+    __getitem__ = __iter__ = __len__ = __matmul__ = __rmatmul__ = _shape
+
+    def _number(self) -> NoReturn:
+        raise RefusedError("hands a symbol to a function outside the vocabulary; use sqrt, cbrt, where, maximum, ...")
+
+    __float__ = __int__ = __index__ = __complex__ = _number
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name.endswith("_"):
+            self._in_place()
+        if name in (
+            "shape",
+            "size",
+            "sum",
+            "view",
+            "reshape",
+            "flatten",
+            "T",
+            "t",
+            "transpose",
+            "numel",
+            "dim",
+            "ndim",
+            "unsqueeze",
+        ):
+            self._shape()
+        raise RefusedError(f"uses the method .{name}; a rule is written with the vocabulary: sqrt, cbrt, where, maximum, ...")
+
+    def __repr__(self) -> str:
+        return self.name or f"{self.op}({', '.join(map(repr, self.args))})"
+
+
+class Static:
+    """A bool, int or str hyperparameter while a rule is traced: it may be asked, not computed with."""
+
+    def __init__(self, name: str, value: Any) -> None:
+        self._name, self._value = name, value
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._value == (other._value if isinstance(other, Static) else other))
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self._value < other)
+
+    def __gt__(self, other: Any) -> bool:
+        return bool(self._value > other)
+
+    def _refuse(self, *_: object) -> NoReturn:
+        kind = type(self._value).__name__
+        raise RefusedError(
+            f"computes with {self._name}, which is static because its default is a {kind}: ask it in an if, "
+            "or give it a float for a default"
+        )
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
+    __pow__ = __rpow__ = __neg__ = __abs__ = __float__ = __int__ = __index__ = _refuse
+
+
+def apply(op: str, *args: Any) -> Any:
+    """The operation on numbers (computed now) or symbols (kept). Refuses anything else."""
+    for x in args:
+        if isinstance(x, Static):
+            x._refuse()
+        if not isinstance(x, Symbol | int | float):
+            raise RefusedError(f"computes with a {type(x).__name__}; a rule has numbers, hyperparameters, state, p and g")
+    if not any(isinstance(x, Symbol) for x in args):
+        return NUMBERS[op](*args)
+    if op in ("mul", "div") and args[1] is not args[0] and _is_one(args[1]):
+        return args[0]
+    if op == "mul" and _is_one(args[0]):
+        return args[1]
+    return Symbol(op, args, tensor=any(isinstance(x, Symbol) and x.tensor for x in args))
+
+
+def _is_one(x: Any) -> bool:
+    return not isinstance(x, Symbol) and x == 1
+
+
+def reduce(op: str, x: Any, over: str) -> Symbol:
+    """A number made of all elements of a tensor, or of all tensors of the model: known only one pass later."""
+    if not (isinstance(x, Symbol) and x.tensor):
+        raise RefusedError(f"takes the {op} of something that is no tensor")
+    if over not in ("tensor", "model"):
+        raise RefusedError(f"takes the {op} over {over!r}; expected 'tensor' or 'model'")
+    made = Symbol(f"{op} over {over}", (x,))
+    made.stage = x.stage + 1
+    return made

@@ -1,0 +1,206 @@
+"""Tracing: a rule's function is called once with symbols, and what it returns is the graph that every engine runs."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import CodeType, FrameType, ModuleType
+from typing import Any
+
+from ..errors import SteepestError
+from . import vocabulary
+from .symbols import RefusedError, Static, Symbol
+
+
+@dataclass(eq=False)
+class Graph:
+    """A traced rule: its inputs and outputs as symbols.
+
+    `inputs` maps p, g, t, hyperparameters and state letters to leaves; `outputs` maps p and state letters to what they
+    become. `points` are where the gradient oracle is asked, in order; `gradients` the leaves for what it answers. `names`
+    are the rule's own names for what it computed. `passes` is the number of passes over memory, 1 where nothing is reduced.
+    """
+
+    inputs: dict[str, Symbol]
+    outputs: dict[str, Any]
+    points: list[Any] = field(default_factory=list)
+    gradients: list[Symbol] = field(default_factory=list)
+    names: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def stages(self) -> int:
+        """The number of passes over memory."""
+        return 1 + max((x.stage for x in self.targets()), default=0)
+
+    def targets(self) -> list[Symbol]:
+        """Every symbol that must be computed for its own sake."""
+        return [x for x in (*self.outputs.values(), *self.points) if isinstance(x, Symbol)]
+
+    def reductions(self) -> list[Symbol]:
+        """Every reduction, earliest stage first."""
+        return sorted((x for x in walk(self.targets()) if " over " in x.op), key=lambda x: x.stage)
+
+    @property
+    def reach(self) -> str:
+        """How far the rule looks: "element", "tensor" or "model"."""
+        overs = {x.op.rsplit(" ", 1)[1] for x in self.reductions()}
+        return "model" if "model" in overs or self.points else "tensor" if overs else "element"
+
+
+def walk(targets: list[Symbol]) -> Iterator[Symbol]:
+    """Every symbol that the targets depend on, arguments before what is made of them, each once."""
+    seen: set[int] = set()
+
+    def visit(x: Symbol) -> Iterator[Symbol]:
+        if id(x) not in seen:
+            seen.add(id(x))
+            for a in x.args:
+                if isinstance(a, Symbol):
+                    yield from visit(a)
+            yield x
+
+    for target in targets:
+        yield from visit(target)
+
+
+class Oracle:
+    """The gradient as a function, for rules that ask for it at other points than p."""
+
+    def __init__(self, graph: Graph, g: Symbol) -> None:
+        self.graph, self.g = graph, g
+
+    def __call__(self, point: Any) -> Symbol:
+        """The gradient at a point; the first point must be p, where the gradient is known."""
+        if not self.graph.points and point is self.graph.inputs["p"]:
+            return self.g
+        answer = Symbol("gradient", tensor=True, name=f"g{len(self.graph.points) + 2}")
+        answer.stage = point.stage + 1
+        self.graph.points.append(point)
+        self.graph.gradients.append(answer)
+        return answer
+
+
+def trace(
+    name: str,
+    step: Callable[..., Any],
+    code: CodeType,
+    state: Mapping[str, Any],
+    live: Mapping[str, Any],
+    hyper: Mapping[str, Any],
+    oracle: bool = False,
+) -> Graph:
+    """The graph of `step` at these hyperparameters; `code` is the function the user wrote, whose lines errors name.
+
+    Floats become symbols, so that their values may change; bools, ints and strings are as they are here. SteepestError
+    for what a rule may not do, with its line.
+    """
+    leaves = {x: Symbol("input", tensor=x != "t", name=x) for x in ("p", "g", "t")}
+    for letter in live:
+        leaves[letter] = Symbol("input", tensor=not state[letter].is_scalar, name=letter)
+    statics = {k: Static(k, v) for k, v in hyper.items() if is_static(v)}
+    for k, v in hyper.items():
+        if k not in statics:
+            leaves[k] = Symbol("input", name=k, flag=bool(v))
+    graph = Graph(leaves, {})
+    gradient = Oracle(graph, leaves["g"]) if oracle else leaves["g"]
+    arguments = [leaves["p"], gradient, leaves["t"], *(leaves.get(letter) for letter in state)]
+    keywords = {k: statics.get(k, leaves.get(k)) for k in hyper}
+    with _Names(code) as names, _told(name, code):
+        returned = step(*arguments, **keywords)
+        new = returned if isinstance(returned, tuple) else (returned,)
+        if len(new) != 1 + len(state):
+            expected = ", ".join(["p", *state])
+            raise RefusedError(f"returns {len(new)} values and has {len(state)} states; return {expected}, in that order")
+        for letter, x in zip(("p", *state), new, strict=True):
+            if x is None and letter in state and letter not in live:
+                continue
+            if not isinstance(x, Symbol | int | float):
+                raise RefusedError(f"returns a {type(x).__name__} for {letter}")
+            scalar = letter != "p" and state[letter].is_scalar
+            if scalar and isinstance(x, Symbol) and x.tensor:
+                raise RefusedError(f"returns a tensor for {letter}, which is one number")
+            graph.outputs[letter] = x
+    graph.names = {k: v for k, v in names.found.items() if isinstance(v, Symbol)}
+    return graph
+
+
+def is_static(value: Any) -> bool:
+    """Whether a hyperparameter with this default is static: a bool, int or str."""
+    return isinstance(value, bool | int | str)
+
+
+def check_function(name: str, function: Callable[..., Any]) -> None:
+    """Refuse a rule that reads anything from outside but the vocabulary: such a value could change unseen."""
+    code = function.__code__
+    free = {k: c.cell_contents for k, c in zip(code.co_freevars, function.__closure__ or (), strict=True)}
+    read = {k: v for k, v in function.__globals__.items() if k in code.co_names} | free
+    for k, v in read.items():
+        if not isinstance(v, ModuleType) and getattr(v, "__module__", "") != vocabulary.__name__:
+            line = _line_of(code, k)
+            raise SteepestError(
+                f"Rule {name}, line {line}: reads {k} from outside the rule; make it a hyperparameter, {k}={_shown(v)}, or use "
+                "a word of the vocabulary."
+            )
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, int | float | str) else "..."
+
+
+def _line_of(code: CodeType, word: str) -> int:
+    for number in sorted({line for *_, line in code.co_lines() if line}):
+        if word in linecache.getline(code.co_filename, number):
+            return number
+    return code.co_firstlineno
+
+
+class _Names:
+    """Notes the rule's local names when its function returns."""
+
+    def __init__(self, code: CodeType) -> None:
+        self.code, self.found = code, dict[str, Any]()
+
+    def __enter__(self) -> _Names:
+        self.before = sys.getprofile()
+        sys.setprofile(self._note)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        sys.setprofile(self.before)
+
+    def _note(self, frame: FrameType, event: str, _: object) -> None:
+        if event == "return" and frame.f_code is self.code:
+            self.found = dict(frame.f_locals)
+
+
+class _told:  # noqa: N801
+    """Inside, whatever goes wrong in a rule becomes a sentence with the rule's name and line."""
+
+    def __init__(self, name: str, code: CodeType) -> None:
+        self.name, self.code = name, code
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: Any) -> None:
+        if error is None or not isinstance(error, Exception):
+            return
+        line = self.code.co_firstlineno
+        while trace:
+            if trace.tb_frame.f_code is self.code:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        source = linecache.getline(self.code.co_filename, line).strip()
+        if isinstance(error, RefusedError):
+            what = str(error)
+        elif isinstance(error, NameError):
+            what = f"{error}; the vocabulary has {', '.join(words())}"
+        else:
+            what = f"raises {type(error).__name__}: {error}; a rule uses + - * / ** and the vocabulary: {', '.join(words())}"
+        raise SteepestError(f"Rule {self.name}, line {line} ({source}): {what}.") from error
+
+
+def words() -> list[str]:
+    """The vocabulary by name."""
+    return [k for k, v in vars(vocabulary).items() if getattr(v, "__module__", "") == vocabulary.__name__]
