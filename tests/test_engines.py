@@ -1,14 +1,22 @@
 """Every engine of every rule against the NumPy oracle of its paper: changing gradients and rates, groups that differ."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import oracles
 import pytest
 import torch
 
+import steepest
 from steepest import rules
 from steepest.engines import kernels, plain
 from steepest.engines.kernels import Kernel
+from steepest.engines.many import ManyRuns
 from steepest.engines.plain import Item, Plain
+from steepest.engines.trajectory import Formula, trajectory
+from steepest.errors import SteepestError
+from steepest.rules.vocabulary import cbrt
 
 STEPS = 100
 # For each rule two choices of hyperparameters, for two groups of one model.
@@ -130,3 +138,191 @@ def test_the_kernel_equals_plain_at_sizes_around_its_thresholds(name, size):
         pairs.append([i.p for i in items] + [v for i in items for v in i.state.values()])
     for a, b in zip(*pairs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_many_runs_each_with_its_own_hyperparameters_and_rates_equal_the_oracle(name, dtype):
+    """Four runs in one stack against an oracle each; runs of different statics stand side by side."""
+    hypers = [CASES[name][seed % 2] for seed in range(4)]
+    work = [workload(seed) for seed in range(4)]
+    stacked = [torch.tensor(np.stack([starts[i] for starts, _, _ in work]), dtype=dtype) for i in range(len(SHAPES))]
+    oracle, changed = oracle_of(name)
+    paths = [oracle(starts, grad, lrs, [changed | h] * 3) for (starts, grad, lrs), h in zip(work, hypers, strict=True)]
+    many = ManyRuns(rules.get(name), stacked, hypers)
+    assert many.engine.name == "kernel"
+
+    def here():
+        return [[p[r].double().numpy().copy() for p in stacked] for r in range(4)]
+
+    def gradients(k, points):
+        found = [grad(k, point) for (_, grad, _), point in zip(work, points, strict=True)]
+        return [torch.tensor(np.stack([g[i] for g in found]), dtype=dtype) for i in range(len(SHAPES))]
+
+    for k in range(STEPS):
+        at = here() if dtype == torch.float64 or k == 0 else [path[k - 1] for path in paths]
+        many.step(gradients(k, at), [lrs[k] for _, _, lrs in work], ask=lambda k=k: gradients(k, here()))
+        for ours, path in zip(here(), paths, strict=True):
+            atol = TOLERANCE[dtype] * max(np.abs(x).max() for x in path[k])
+            for a, b in zip(ours, path[k], strict=True):
+                np.testing.assert_allclose(a, b, rtol=TOLERANCE[dtype], atol=atol, err_msg=f"step {k + 1}")
+
+
+def test_a_run_that_is_nan_leaves_the_bits_of_its_neighbours():
+    for name in ("adam", "lamb", "adai"):
+        results = []
+        for poison in (1.0, float("nan"), float("inf")):
+            params = [torch.ones(3, 50, dtype=torch.float64), torch.ones(3, 7, dtype=torch.float64)]
+            many = ManyRuns(rules.get(name), params, [{}] * 3)
+            for _ in range(5):
+                gradients = [torch.sin(p * torch.arange(1.0, p.shape[1] + 1)) for p in params]
+                gradients[0][1] *= poison
+                many.step(gradients)
+            results.append([p[[0, 2]] for p in params])
+        for other in results[1:]:
+            assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+BOWL = Formula.of(
+    lambda x, y: (1 - x) ** 2 + 2 * (y - x * x) ** 2, lambda x, y: (-2 * (1 - x) - 8 * x * (y - x * x), 4 * (y - x * x)), 2
+)
+
+
+def bowl_gradient(k, points):
+    x, y = points[0]
+    return [np.array([-2 * (1 - x) - 8 * x * (y - x * x), 4 * (y - x * x)])]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_trajectories_equal_the_oracle(name):
+    for hyper in CASES[name]:
+        oracle, changed = oracle_of(name)
+        lrs = 0.01 * np.random.default_rng(3).uniform(0.2, 1, 100)
+        start = np.array([-0.5, 1.3])
+        expected = np.array([p[0] for p in oracle([start], bowl_gradient, lrs, [changed | hyper])])
+        points, values = trajectory(rules.get(name), BOWL, start, 100, lr=lrs, **hyper)
+        np.testing.assert_array_equal(points[0], start)
+        np.testing.assert_allclose(points[1:], expected, rtol=1e-11, atol=1e-11)
+        np.testing.assert_allclose(values, (1 - points[:, 0]) ** 2 + 2 * (points[:, 1] - points[:, 0] ** 2) ** 2, rtol=1e-12)
+
+
+def compiled_during(work):
+    before = kernels.compiled
+    work()
+    return kernels.compiled - before
+
+
+def test_a_changed_rate_beta_or_step_compiles_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("STEEPEST_CACHE", str(tmp_path))
+    monkeypatch.setattr(Kernel, "_programs", {})
+    p = torch.nn.Parameter(torch.ones(5))
+    optimizer = steepest.optim.Adam([p], lr=0.1)
+
+    def step():
+        p.grad = torch.ones(5)
+        optimizer.step()
+
+    assert compiled_during(step) == 1
+
+    def change():
+        for lr, betas, eps in ((0.2, (0.8, 0.9), 1e-3), (0.0, (0.0, 0.99), 0.0)):
+            optimizer.param_groups[0].update(lr=lr, betas=betas, eps=eps)
+            step()
+
+    assert compiled_during(change) == 0
+    assert optimizer.engine == "kernel"
+    monkeypatch.setattr(Kernel, "_programs", {})
+    assert compiled_during(step) == 0  # from the disk
+
+
+def test_a_folder_that_cannot_be_written_and_a_damaged_file_only_cost_time(tmp_path, monkeypatch):
+    for folder in (tmp_path / "file", tmp_path / "kernels"):
+        (tmp_path / "file").write_text("not a folder")
+        monkeypatch.setenv("STEEPEST_CACHE", str(folder))
+        for damage in (False, True):
+            monkeypatch.setattr(Kernel, "_programs", {})
+            if damage and folder.is_dir():
+                for file in folder.iterdir():
+                    file.write_bytes(file.read_bytes()[:100])
+            p = torch.nn.Parameter(torch.ones(5))
+            p.grad = torch.ones(5)
+            steepest.optim.SGD([p], lr=0.5).step()
+            assert p.tolist() == [0.5] * 5
+
+
+def test_kernels_work_in_a_forked_process_and_in_two_threads():
+    size = 2 * kernels.ALONE
+
+    def train(seed):
+        p = torch.nn.Parameter(torch.zeros(size))
+        optimizer = steepest.optim.Adam([p], lr=0.1)
+        for k in range(20):
+            p.grad = torch.full((size,), float(seed + k))
+            optimizer.step()
+        return p[0].item()
+
+    expected = [train(seed) for seed in (0, 1)]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(train, (0, 1))) == expected
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        torch.set_num_threads(1)  # as a DataLoader's worker does: torch's own threads do not outlive a fork
+        os.write(write, repr(train(1)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert float(os.read(read, 100)) == expected[1]
+
+
+def test_cube_root_is_within_two_ulp():
+    x = torch.cat([torch.logspace(-37, 38, 40_001, dtype=torch.float64), torch.tensor([0.0, 1.0, 8.0, 27.0])])
+    for dtype, ulp in ((torch.float32, 2.0**-23), (torch.float64, 2.0**-52)):
+        given = torch.cat([x, -x]).to(dtype)
+        exact = torch.from_numpy(np.cbrt(given.double().numpy()))
+        error = ((cube_roots(given).double() - exact).abs() / exact.abs().clamp(min=1e-300)).max().item()
+        assert error <= 2 * ulp
+        special = cube_roots(torch.tensor([float("inf"), -float("inf"), float("nan"), 0.0], dtype=dtype))
+        assert special[0] == float("inf")
+        assert special[1] == -float("inf")
+        assert special[2].isnan()
+        assert special[3] == 0
+
+
+def cube_roots(x):
+    @rules.rule("test")
+    def roots(p, g, t, *, lr=1.0):
+        return cbrt(g) * lr
+
+    del rules.RULES["roots"]
+    hyper = roots.settings()
+    item = Item(torch.empty_like(x), x, 1, {}, hyper)
+    plain.advance(roots.graph(hyper), [item], Kernel())
+    return item.p
+
+
+def test_what_is_not_the_kernels_runs_plain_and_is_right():
+    for p in (torch.ones(4, 6).t(), torch.ones(5, dtype=torch.bfloat16)):
+        mine, twin = torch.nn.Parameter(p.clone()), torch.nn.Parameter(p.clone())
+        optimizers = steepest.optim.Adam([mine], lr=0.1), torch.optim.Adam([twin], lr=0.1)
+        for k in range(3):
+            for q, optimizer in zip((mine, twin), optimizers, strict=True):
+                q.grad = torch.full_like(q, k + 0.5)
+                optimizer.step()
+        assert optimizers[0].engine == "plain"
+        torch.testing.assert_close(mine, twin)
+
+
+def test_sam_needs_a_closure_and_schedule_free_shows_its_view():
+    p = torch.nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    with pytest.raises(SteepestError, match=r"SAM asks for gradients at two points; call step\(closure\)"):
+        steepest.optim.SAM([p], lr=0.1).step()
+    optimizer = steepest.optim.ScheduleFreeAdamW([p], lr=0.1)
+    for _ in range(3):
+        optimizer.step()
+    trained = p.detach().clone()
+    optimizer.eval()
+    assert torch.equal(p, optimizer.state[p]["x"])
+    assert not torch.equal(p, trained)
+    optimizer.train()
+    assert torch.equal(p, trained)

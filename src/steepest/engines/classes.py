@@ -18,7 +18,7 @@ from .kernels import Kernel
 
 # Arguments of torch's classes that hold several hyperparameters.
 TUPLES = {
-    "betas": ("beta1", "beta2", "beta3"),
+    "betas": ("beta0", "beta1", "beta2", "beta3"),
     "etas": ("etaminus", "etaplus"),
     "step_sizes": ("step_min", "step_max"),
 }
@@ -179,7 +179,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         """The rule's hyperparameters out of a parameter group, checked."""
         given = dict(group)
         for name, parts in TUPLES.items():
-            given.update(zip(parts, group.get(name, ()), strict=False))
+            given.update(zip([part for part in parts if part in self.rule.hyper], group.get(name, ()), strict=False))
         hyper = {name: given[name] for name in self.rule.hyper}
         return self.rule.settings(**{k: v.item() if isinstance(v, Tensor) else v for k, v in hyper.items()})
 

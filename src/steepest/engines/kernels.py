@@ -34,7 +34,7 @@ TYPES = {torch.float32: "float", torch.float64: "double"}
 
 _ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _COMPARISON = {"gt": "ogt", "lt": "olt", "ge": "oge", "le": "ole", "eq": "oeq", "ne": "une"}
-_INTRINSIC = {"abs": "fabs", "sqrt": "sqrt", "maximum": "maximum", "minimum": "minimum"}
+_INTRINSIC = {"pow": "pow", "abs": "fabs", "sqrt": "sqrt", "maximum": "maximum", "minimum": "minimum"}
 # Cube root: divide the exponent by 3 in the bits, then Halley's iteration. Magic number, integer type, iterations.
 _CBRT = {"float": (709_958_130, "i32", 2), "double": (0x2A9F_7893_782D_A1CE, "i64", 3)}
 
@@ -71,15 +71,19 @@ class _Body:
         if not isinstance(x, Symbol):
             return self.constant(float(x))
         name = self.emit(x)
-        if x.tensor and x.op in CONDITIONS:
+        if self.inline(x):
             return self.add(f"uitofp i1 {name} to {self.type}")
         return name
 
     def condition(self, x: Any) -> str:
         """The value of a symbol as a truth."""
-        if isinstance(x, Symbol) and x.tensor and x.op in CONDITIONS:
+        if self.inline(x):
             return self.emit(x)
         return self.add(f"fcmp une {self.type} {self.value(x)}, 0.0")
+
+    def inline(self, x: Any) -> bool:
+        """Whether this symbol is computed here as a truth."""
+        return isinstance(x, Symbol) and x.tensor and x.op in CONDITIONS
 
     def emit(self, x: Symbol) -> str:
         """The name of a symbol's value; numbers of the step and leaves are arguments of the kernel."""
@@ -245,11 +249,8 @@ def load(source: str) -> Any:
     with _lock:
         llvm, target, machine = _machine()
         path = cache_folder() / f"{hashlib.sha256((machine + source).encode()).hexdigest()}.o"
-        try:
-            code = path.read_bytes()
-        except OSError:
-            code = b""
-        if not code:
+        code = _kept(path)
+        if code is None:
             module = llvm.parse_assembly(source)
             options = llvm.create_pipeline_tuning_options(speed_level=3)
             options.loop_vectorization = options.loop_interleaving = True
@@ -266,12 +267,21 @@ def load(source: str) -> Any:
         return ctypes.CFUNCTYPE(None, ctypes.c_int64, pointer, pointer, pointer, pointer)(engine.get_function_address("table"))
 
 
+def _kept(path: Path) -> bytes | None:
+    """The code kept under this name, or None where there is none or it is damaged (LLVM would end the process)."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return content[32:] if hashlib.sha256(content[32:]).digest() == content[:32] else None
+
+
 def _keep(path: Path, code: bytes) -> None:
-    """Write the code under its name in one move; a folder that cannot be written only costs time at the next start."""
+    """Write the code and its hash in one move; a folder that cannot be written only costs time at the next start."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(code)
+            file.write(hashlib.sha256(code).digest() + code)
         os.replace(file.name, path)
     except OSError:
         pass
@@ -319,7 +329,8 @@ class Kernel:
     """The passes of an update by compiled kernels, for contiguous float32 or float64 tensors of one dtype on the CPU."""
 
     name = "kernel"
-    _programs: dict[tuple[int, str, str], tuple[Graph, Program]] = {}
+    dtypes = tuple(TYPES)
+    _programs: dict[tuple[Any, ...], tuple[Graph, Program]] = {}
 
     @staticmethod
     def takes(item: Item) -> bool:
@@ -332,8 +343,7 @@ class Kernel:
 
     def program(self, graph: Graph, dtype: torch.dtype, targets: dict[str, Any], sums: list[Symbol]) -> Program:
         """The compiled pass that writes the targets and sums the sums; compiled once in a process, and kept on disk."""
-        what = ",".join(targets) + "|" + ",".join(str(id(x)) for x in (*targets.values(), *sums))
-        key = id(graph), TYPES[dtype], what
+        key = id(graph), dtype, *map(id, targets.values()), *map(id, sums)
         if key not in self._programs:
             source, body, slots = _source(TYPES[dtype], targets, sums)
             self._programs[key] = graph, Program(body.numbers, slots, len(sums), load(source))

@@ -145,7 +145,7 @@ def advance(graph: Graph, items: list[Item], engine: Any, ask: Callable[[list[It
     Every pass computes what it needs from p, g and the old state; only the last one writes. `ask(items)` gives the
     gradients where the parameters now stand, for rules that ask for them elsewhere.
     """
-    reductions = graph.reductions()
+    reductions = graph.reductions
     known = _numbers(graph, items, apart=bool(reductions))
     for stage in range(graph.stages):
         ready = [x for x in reductions if x.args[0].stage == stage]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import hashlib
 import inspect
 import math
@@ -127,7 +128,7 @@ class Rule:
         self.traced.append((static, asked, graph))
         return graph
 
-    @property
+    @functools.cached_property
     def reach(self) -> str:
         """How far the rule looks at its defaults: "element", "tensor" or "model"."""
         return self.graph(self.settings()).reach

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import linecache
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +30,7 @@ class Graph:
     gradients: list[Symbol] = field(default_factory=list)
     names: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def stages(self) -> int:
         """The number of passes over memory."""
         return 1 + max((x.stage for x in self.targets()), default=0)
@@ -38,14 +39,15 @@ class Graph:
         """Every symbol that must be computed for its own sake."""
         return [x for x in (*self.outputs.values(), *self.points) if isinstance(x, Symbol)]
 
+    @functools.cached_property
     def reductions(self) -> list[Symbol]:
         """Every reduction, earliest stage first."""
         return sorted((x for x in walk(self.targets()) if " over " in x.op), key=lambda x: x.stage)
 
-    @property
+    @functools.cached_property
     def reach(self) -> str:
         """How far the rule looks: "element", "tensor" or "model"."""
-        overs = {x.op.rsplit(" ", 1)[1] for x in self.reductions()}
+        overs = {x.op.rsplit(" ", 1)[1] for x in self.reductions}
         return "model" if "model" in overs or self.points else "tensor" if overs else "element"
 
 
