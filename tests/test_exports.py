@@ -13,7 +13,7 @@ def test_the_package_exports_its_public_names_and_no_others():
 def test_optim_exports_a_class_for_every_rule():
     assert dir(steepest.optim) == [
         *("ASGD", "Adagrad", "Adai", "Adam", "AdamW", "LAMB", "MADGRAD", "NAdam", "RAdam", "RMSprop", "Rprop", "SAM", "SGD"),
-        "ScheduleFreeAdamW",
+        *("ScheduleFreeAdamW", "from_rule"),
     ]
     assert steepest.optim.Adam is steepest.optim.Adam
 

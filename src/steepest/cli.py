@@ -134,7 +134,7 @@ def list_(
                 "name": r.name,
                 "class": r.class_name,
                 "reference": r.reference,
-                "reach": "element",
+                "reach": r.reach,
                 "state": list(r.state),
                 "hyper": dict(r.hyper),
                 "deviations": list(r.deviations),
@@ -153,6 +153,22 @@ def list_(
                 "  ".join([f"{row['name']:14}", *([f"{row['class']:10}", row["reference"]] if "class" in row else [])]).rstrip()
             )
     _write_json(kinds[what], json_file)
+
+
+@app.command()
+@sentences
+def show(
+    name: Annotated[str, typer.Argument(metavar="OPTIMIZER|FILE.py:NAME")],
+    json_file: JSON = None,
+) -> None:
+    """A rule as it is written, its source, hyperparameters, state and deviations, and one step with real numbers."""
+    from .report import rule as card
+
+    _check_json(json_file)
+    found = card.describe(name)
+    if str(json_file) != "-":
+        typer.echo(card.text(found))
+    _write_json(found, json_file)
 
 
 @data.command()

@@ -1,12 +1,15 @@
-"""The one error a user's mistake raises: a sentence that says what was given, what was expected and what to do."""
+"""The one error a user's mistake raises, a sentence that says what to do; and how a file of theirs is run."""
 
 from __future__ import annotations
 
 import difflib
+import runpy
+import sys
 import sysconfig
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class SteepestError(ValueError):
@@ -27,3 +30,21 @@ def told(error: BaseException) -> str:
     theirs = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
     place = f" at {theirs[-1].filename}, line {theirs[-1].lineno}" if theirs else ""
     return f"{type(error).__name__}{place}: {' '.join(str(error).split())}"
+
+
+def run_file(path: Path, what: str) -> dict[str, Any]:
+    """What a Python file of the user's defines. SteepestError where it is absent, does not parse or raises."""
+    if not path.is_file():
+        hint = "give a built-in problem's name or the path of a Python file" if what == "problem" else "give FILE.py:NAME"
+        raise SteepestError(f"There is no {what} file {path}; {hint}.")
+    beside = str(path.resolve().parent)
+    if beside not in sys.path:
+        sys.path.insert(0, beside)  # as Python does for a script; it stays, for what the file imports later
+    try:
+        return runpy.run_path(str(path), run_name=path.stem)
+    except SteepestError:
+        raise
+    except SyntaxError as error:
+        raise SteepestError(f"{path} does not parse: line {error.lineno}: {error.msg}.") from error
+    except (Exception, SystemExit) as error:
+        raise SteepestError(f"{path} raised {told(error)}") from error

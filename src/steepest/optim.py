@@ -7,6 +7,12 @@ Every registered rule has one. Where `torch.optim` has a class of the same name,
 from __future__ import annotations
 
 from .engines.classes import RuleOptimizer, by_class_name, optimizer_class
+from .rules import Rule
+
+
+def from_rule(rule: Rule) -> type[RuleOptimizer]:
+    """The optimizer class of a rule of your own: `from_rule(mine)(model.parameters(), lr=0.1)`."""
+    return optimizer_class(rule)
 
 
 def __getattr__(name: str) -> type[RuleOptimizer]:
@@ -16,4 +22,4 @@ def __getattr__(name: str) -> type[RuleOptimizer]:
 
 
 def __dir__() -> list[str]:
-    return sorted(by_class_name())
+    return sorted([*by_class_name(), "from_rule"])

@@ -195,7 +195,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
 def by_class_name() -> dict[str, Rule]:
     """The rule behind each public class."""
-    return {rule.class_name: rule for rule in RULES.values() if not rule.base}
+    return {rule.class_name: rule for rule in RULES.values() if not rule.base and rule.is_ours}
 
 
 @functools.cache

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import SteepestError, told
+from ..errors import SteepestError, run_file, told
 from .problem import Problem
 
 
@@ -16,21 +14,14 @@ def from_file(path: Path) -> Problem:
 
     SteepestError where the file is absent, does not parse, raises, or defines none.
     """
-    if not path.is_file():
-        raise SteepestError(f"There is no problem file {path}; give a built-in problem's name or the path of a Python file.")
-    beside = str(path.resolve().parent)
-    if beside not in sys.path:
-        sys.path.insert(0, beside)  # as Python does for a script; it stays, for what the model imports when it is made
-    try:
-        found = runpy.run_path(str(path), run_name=path.stem).get("problem")
-        if callable(found) and not isinstance(found, Problem):
+    found = run_file(path, "problem").get("problem")
+    if callable(found) and not isinstance(found, Problem):
+        try:
             found = found()
-    except SteepestError:
-        raise
-    except SyntaxError as error:
-        raise SteepestError(f"{path} does not parse: line {error.lineno}: {error.msg}.") from error
-    except (Exception, SystemExit) as error:
-        raise SteepestError(f"{path} raised {told(error)}") from error
+        except SteepestError:
+            raise
+        except Exception as error:
+            raise SteepestError(f"{path} raised {told(error)}") from error
     if not isinstance(found, Problem):
         kind = "defines no problem" if found is None else f"defines a problem that is a {type(found).__name__}"
         raise SteepestError(

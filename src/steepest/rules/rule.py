@@ -14,7 +14,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from ..errors import SteepestError, unknown
+from ..errors import SteepestError, run_file, unknown
 from .trace import Graph, check_function, is_static, trace
 
 Hyper = dict[str, Any]
@@ -94,6 +94,11 @@ class Rule:
     base: Rule | None = None
     traced: list[tuple[Hyper, dict[str, bool], Graph]] = dataclasses.field(default_factory=list, repr=False)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the rule is built in."""
+        return self.code.co_filename.startswith(str(Path(__file__).parent))
+
     def settings(self, **given: Any) -> Hyper:
         """Every hyperparameter with its value: the defaults, changed by what is given. SteepestError outside a domain."""
         for name in given:
@@ -154,15 +159,33 @@ RULES: dict[str, Rule] = {}
 
 
 def register(rule: Rule) -> Rule:
+    """Put a rule in the registry. SteepestError where its name is a built-in rule's."""
+    known = RULES.get(rule.name)
+    if known and known.is_ours and not rule.is_ours:
+        raise SteepestError(f"Rule {rule.name}: a built-in rule has this name; choose another.")
     RULES[rule.name] = rule
     return rule
 
 
 def get(name: str) -> Rule:
-    """The rule of this name; SteepestError with the nearest name where there is none."""
+    """The rule of this name, or the one in a file, FILE.py:NAME; SteepestError with the nearest name where there is none."""
+    path, colon, inside = name.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _from_file(Path(path), inside)
     if name not in RULES:
-        raise unknown("optimizer", name, RULES)
+        raise unknown("optimizer", name, RULES, hint="A rule of your own is FILE.py:NAME.")
     return RULES[name]
+
+
+def _from_file(path: Path, name: str) -> Rule:
+    found = run_file(path, "rule")
+    wanted = found.get(name)
+    if not isinstance(wanted, Rule):
+        rules = [k for k, v in found.items() if isinstance(v, Rule)]
+        raise SteepestError(
+            f"{path} defines no rule {name}; it defines {', '.join(rules) or 'none'}. Write @steepest.rule over it."
+        )
+    return wanted
 
 
 def rule(reference: str, *, class_name: str | None = None, **fields: Any) -> Callable[[Callable[..., Any]], Rule]:

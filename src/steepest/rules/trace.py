@@ -109,7 +109,8 @@ def trace(
     gradient = Oracle(graph, leaves["g"]) if oracle else leaves["g"]
     arguments = [leaves["p"], gradient, leaves["t"], *(leaves.get(letter) for letter in state)]
     keywords = {k: statics.get(k, leaves.get(k)) for k in hyper}
-    with _Names(code) as names, _told(name, code):
+    names = _Names(code)
+    with _told(name, names), names:
         returned = step(*arguments, **keywords)
         new = returned if isinstance(returned, tuple) else (returned,)
         if len(new) != 1 + len(state):
@@ -152,6 +153,7 @@ def _shown(value: Any) -> str:
 
 
 def _line_of(code: CodeType, word: str) -> int:
+    linecache.checkcache(code.co_filename)
     for number in sorted({line for *_, line in code.co_lines() if line}):
         if word in linecache.getline(code.co_filename, number):
             return number
@@ -159,10 +161,10 @@ def _line_of(code: CodeType, word: str) -> int:
 
 
 class _Names:
-    """Notes the rule's local names when its function returns."""
+    """Notes the rule's local names, and the line, where its function returns."""
 
     def __init__(self, code: CodeType) -> None:
-        self.code, self.found = code, dict[str, Any]()
+        self.code, self.found, self.line = code, dict[str, Any](), code.co_firstlineno
 
     def __enter__(self) -> _Names:
         self.before = sys.getprofile()
@@ -174,26 +176,27 @@ class _Names:
 
     def _note(self, frame: FrameType, event: str, _: object) -> None:
         if event == "return" and frame.f_code is self.code:
-            self.found = dict(frame.f_locals)
+            self.found, self.line = dict(frame.f_locals), frame.f_lineno
 
 
 class _told:  # noqa: N801
     """Inside, whatever goes wrong in a rule becomes a sentence with the rule's name and line."""
 
-    def __init__(self, name: str, code: CodeType) -> None:
-        self.name, self.code = name, code
+    def __init__(self, name: str, names: _Names) -> None:
+        self.name, self.names = name, names
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: Any) -> None:
         if error is None or not isinstance(error, Exception):
             return
-        line = self.code.co_firstlineno
+        code, line = self.names.code, self.names.line
         while trace:
-            if trace.tb_frame.f_code is self.code:
+            if trace.tb_frame.f_code is code:
                 line = trace.tb_lineno
             trace = trace.tb_next
-        source = linecache.getline(self.code.co_filename, line).strip()
+        linecache.checkcache(code.co_filename)
+        source = linecache.getline(code.co_filename, line).strip()
         if isinstance(error, RefusedError):
             what = str(error)
         elif isinstance(error, NameError):
