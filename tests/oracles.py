@@ -107,6 +107,19 @@ def rprop(p, lr0=None, etaminus=0.5, etaplus=1.2, step_min=1e-6, step_max=50.0):
 
 
 @each
+def lion(p, beta1=0.9, beta2=0.99, weight_decay=0.0, decoupled_weight_decay=False):
+    m = np.zeros_like(p)
+    while True:
+        g, lr, _ = yield p
+        if decoupled_weight_decay:
+            p = p - lr * weight_decay * p
+        else:
+            g = g + weight_decay * p
+        p = p - lr * np.sign(beta1 * m + (1 - beta1) * g)
+        m = beta2 * m + (1 - beta2) * g
+
+
+@each
 def asgd(p, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0):
     eta = None
     while True:

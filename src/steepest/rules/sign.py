@@ -1,7 +1,8 @@
 """Rules that look at the gradient's sign."""
 
+from .combinators import coupled_or_decoupled
 from .rule import filled, rule, zeros
-from .vocabulary import clip, sign, where
+from .vocabulary import clip, ema, sign, where
 
 
 @rule(
@@ -18,3 +19,13 @@ def rprop(
     s = clip(where(agree > 0, etaplus, where(agree < 0, etaminus, 1.0)) * s, step_min, step_max)
     q = where(agree < 0, 0.0, g)
     return p - sign(q) * s, q, s
+
+
+@coupled_or_decoupled
+@rule(
+    "Chen et al. 2023, arXiv:2302.06675, Algorithm 2",
+    rate=1e-3,
+    deviations=("weight_decay is coupled unless decoupled_weight_decay=True, which is the paper's.",),
+)
+def lion(p, g, t, m=zeros, *, lr=1e-4, beta1=0.9, beta2=0.99):
+    return p - lr * sign(ema(m, g, beta1)), ema(m, g, beta2)
