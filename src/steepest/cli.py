@@ -25,6 +25,12 @@ data = typer.Typer(help="Data sets that do not install with steepest.", no_args_
 selftest = typer.Typer(help="Checks of what steepest claims, on this machine.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(selftest, name="selftest")
+bench = typer.Typer(help="Speed, measured on this machine beside a named rival.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.callback()
+def _bench() -> None: ...
 
 
 @selftest.callback()
@@ -217,6 +223,26 @@ def statistics(
     _write_json(rows, json_file)
     if not all(row["holds"] for row in rows):
         raise typer.Exit(1)
+
+
+@bench.command()
+@sentences
+def step(json_file: JSON = None) -> None:
+    """One step of every rule over ResNet-50's 161 tensors, beside torch's fused Adam, in one run."""
+    import torch
+
+    from .engines.bench import step as measure
+
+    _check_json(json_file)
+    rows = measure()
+    if str(json_file) != "-":
+        typer.echo(
+            f"ResNet-50, float32, {torch.get_num_threads()} threads, torch {torch.__version__}; medians of interleaved steps"
+        )
+        typer.echo(f"{'':22}{'ms':>8}{'streams':>9}{'GB/s':>8}{'of fused Adam':>15}")
+        for row in rows:
+            typer.echo(f"{row['name']:22}{row['ms']:8.2f}{row['streams']:9}{row['gb_per_s']:8.1f}{row['share']:15.2f}")
+    _write_json(rows, json_file)
 
 
 def _check_json(path: Path | None) -> None:

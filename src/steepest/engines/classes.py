@@ -91,49 +91,50 @@ class RuleOptimizer(torch.optim.Optimizer):
     def _items(self, group: dict[str, Any]) -> list[plain.Item]:
         """What there is to update in a group; state is made for parameters that come for the first time."""
         hyper, items = self._hyper(group), []
-        live = self.rule.live_state(hyper)
-        for p in group["params"]:
-            if p.grad is None:
-                continue
+        places = [(k, self._key(k), kind.per_group, kind.is_scalar) for k, kind in self.rule.live_state(hyper).items()]
+        params = [p for p in group["params"] if p.grad is not None]
+        for p in params:
             if p.grad.is_sparse or p.grad.is_complex():
                 kind = "sparse" if p.grad.is_sparse else "complex"
                 raise SteepestError(f"{type(self).__name__} got a {kind} gradient; it takes dense real ones.")
-            sign = -1 if group["maximize"] else 1
-            g = p.grad * sign if sign < 0 else p.grad
-            store = self.state[p]
-            if not store:
-                store["step"] = torch.tensor(0.0)
-                for letter, value in plain.initial_state(self.rule, p, g, hyper).items():
-                    self._place(group, store, letter, value)
-            store["step"] += 1
-            state = {letter: self._value(group, store, letter) for letter in live}
-            items.append(plain.Item(p, g, int(store["step"]), state, hyper, sign=sign))
+            if not self.state[p]:
+                self._begin(group, p, hyper)
+        if params:
+            torch._foreach_add_([self.state[p]["step"] for p in params], 1)
+        sign = -1 if group["maximize"] else 1
+        for p in params:
+            store, state = self.state[p], {}
+            for letter, key, per_group, is_scalar in places:
+                value = group[key] if per_group else store[key]
+                state[letter] = float(value) if is_scalar else value
+            items.append(plain.Item(p, p.grad if sign > 0 else -p.grad, int(store["step"]), state, hyper, sign=sign))
         return items
+
+    def _begin(self, group: dict[str, Any], p: Tensor, hyper: dict[str, Any]) -> None:
+        """Make the state of a parameter that comes for the first time, where checkpoints have it: numbers as 0-dim tensors."""
+        store, g = self.state[p], p.grad
+        assert g is not None
+        store["step"] = torch.tensor(0.0)
+        for letter, value in plain.initial_state(self.rule, p, -g if group["maximize"] else g, hyper).items():
+            if self.rule.state[letter].per_group:
+                group.setdefault(self._key(letter), value)
+            elif isinstance(value, Tensor):
+                store[self._key(letter)] = value
+            else:
+                store[self._key(letter)] = torch.tensor(value, dtype=torch.get_default_dtype())
 
     def _key(self, letter: str) -> str:
         return self.rule.keys.get(letter, letter)
 
-    def _place(self, group: dict[str, Any], store: dict[str, Any], letter: str, value: Any) -> None:
-        """Keep a piece of state where checkpoints have it; numbers as 0-dim tensors, or in their group."""
-        if self.rule.state[letter].per_group:
-            group.setdefault(self._key(letter), value)
-        else:
-            store[self._key(letter)] = (
-                value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.get_default_dtype())
-            )
-
-    def _value(self, group: dict[str, Any], store: dict[str, Any], letter: str) -> Any:
-        found = group[self._key(letter)] if self.rule.state[letter].per_group else store[self._key(letter)]
-        return float(found) if self.rule.state[letter].is_scalar else found
-
     def _remember(self, group: dict[str, Any], items: list[plain.Item]) -> None:
         """Keep the state that is numbers; tensors were written in place."""
         for letter, kind in self.rule.state.items():
-            for item in items:
-                if kind.is_scalar and kind.per_group:
-                    group[self._key(letter)] = item.state[letter]
-                elif kind.is_scalar:
-                    self.state[item.p][self._key(letter)].fill_(item.state[letter])
+            if kind.is_scalar:
+                for item in items:
+                    if kind.per_group:
+                        group[self._key(letter)] = item.state[letter]
+                    else:
+                        self.state[item.p][self._key(letter)].fill_(item.state[letter])
 
     def _batches(self, work: list[list[plain.Item]]) -> list[tuple[Graph, list[plain.Item]]]:
         """The items of each graph; a rule that looks over the model has one graph for all of them."""

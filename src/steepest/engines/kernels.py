@@ -335,11 +335,13 @@ class Kernel:
     @staticmethod
     def takes(item: Item) -> bool:
         """Whether the kernels can update this item."""
-        tensors = [item.p, item.g, *(v for v in item.state.values() if isinstance(v, torch.Tensor))]
-        return (
-            all(t.dtype == item.p.dtype and t.device.type == "cpu" and t.is_contiguous() for t in tensors)
-            and item.p.dtype in TYPES
-        )
+        dtype = item.p.dtype
+        if dtype not in TYPES:
+            return False
+        for t in (item.p, item.g, *item.state.values()):
+            if isinstance(t, torch.Tensor) and not (t.dtype is dtype and t.is_cpu and t.is_contiguous()):
+                return False
+        return True
 
     def program(self, graph: Graph, dtype: torch.dtype, targets: dict[str, Any], sums: list[Symbol]) -> Program:
         """The compiled pass that writes the targets and sums the sums; compiled once in a process, and kept on disk."""
@@ -357,10 +359,11 @@ class Kernel:
         program = self.program(graph, dtype, targets, sums)
         sizes = tuple(item.p.numel() for item in items)
         index, begin, length, parts = _layout(sizes, torch.get_num_threads())
-        pointers = np.array([[self._pointer(graph, item, x) for x in program.slots] for item in items], np.int64).reshape(
-            len(items), -1
-        )
-        rounded = {id(values): [float(evaluate(x, values)) for x in program.numbers] for values in known}
+        pointers = np.array([self._pointers(graph, items, x) for x in program.slots], np.int64).reshape(-1, len(items)).T
+        rounded: dict[int, list[float]] = {}
+        for values in known:
+            if id(values) not in rounded:
+                rounded[id(values)] = [float(evaluate(x, values)) for x in program.numbers]
         numbers = np.array([rounded[id(values)] for values in known])
         numbers = numbers.astype(np.float32 if dtype == torch.float32 else np.float64).reshape(len(items), -1)
         width = items[0].p.element_size()
@@ -380,10 +383,16 @@ class Kernel:
         return found
 
     @staticmethod
-    def _pointer(graph: Graph, item: Item, slot: Any) -> int:
-        if isinstance(slot, Symbol):
-            return item.tensor(graph, slot).data_ptr()
-        return int((item.p if slot == "p" else item.state[slot]).data_ptr())
+    def _pointers(graph: Graph, items: list[Item], slot: Any) -> list[int]:
+        """Where a slot lies for each item."""
+        letter = slot.name if isinstance(slot, Symbol) and slot.op != "gradient" else slot
+        if isinstance(letter, Symbol):
+            return [item.tensor(graph, letter).data_ptr() for item in items]
+        if letter == "p":
+            return [item.p.data_ptr() for item in items]
+        if letter == "g":
+            return [item.g.data_ptr() for item in items]
+        return [item.state[letter].data_ptr() for item in items]
 
     def reduce(
         self, graph: Graph, symbols: list[Symbol], items: list[Item], known: list[dict[Symbol, Any]]
