@@ -215,3 +215,15 @@ def test_a_second_process_loads_its_kernel_from_the_disk(tmp_path, monkeypatch):
     )
     counts = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(2)]
     assert counts == ["1\n", "0\n"]
+
+
+def test_the_rule_in_the_documentation_is_adam():
+    text = (Path(__file__).parents[1] / "docs" / "rules.md").read_text()
+    Path("mine.py").write_text(text.split("```python\n")[1].split("```")[0])
+    mine = steepest.optim.from_rule(rules.get("mine.py:my_adam"))
+    ps = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    for optimizer, p in ((mine([ps[0]]), ps[0]), (torch.optim.Adam([ps[1]]), ps[1])):
+        for k in range(5):
+            p.grad = torch.tensor([0.1, -2.0, 3.0]) * (k + 1)
+            optimizer.step()
+    torch.testing.assert_close(ps[0], ps[1])

@@ -32,6 +32,9 @@ NOT_OFFERED = {
 
 
 _PLAIN, _KERNEL = plain.Plain(), Kernel()
+# torch wraps these so that torch.compile does not trace them, and the wrapper's first call imports torch._dynamo: 0.7 s.
+_add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+_zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
 
 class RuleOptimizer(torch.optim.Optimizer):
@@ -53,7 +56,11 @@ class RuleOptimizer(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters; its hyperparameters are checked against their domains."""
         self._hyper({**self.defaults, **param_group})
-        super().add_param_group(param_group)
+        _add_param_group(self, param_group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients: set them to None, or to zero."""
+        _zero_grad(self, set_to_none)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
