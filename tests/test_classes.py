@@ -288,3 +288,23 @@ def test_state_bytes_count_what_is_held():
         optimizer.step()
         sizes[name, *arguments] = optimizer.state_bytes()
     assert sizes == {("SGD",): 0, ("SGD", "momentum"): 400, ("Adam",): 800, ("Adam", "amsgrad"): 1200}
+
+
+def test_hooks_before_and_after_a_step_are_called():
+    p = torch.nn.Parameter(torch.ones(2))
+    p.grad = torch.ones(2)
+    optimizer, called = steepest.optim.Adam([p]), []
+    optimizer.register_step_pre_hook(lambda *_: called.append("before"))
+    optimizer.register_step_post_hook(lambda *_: called.append("after"))
+    optimizer.step()
+    assert called == ["before", "after"]
+
+
+def test_zero_grad_forgets_or_zeroes():
+    p = torch.nn.Parameter(torch.ones(2))
+    optimizer = steepest.optim.Adam([p])
+    p.grad = torch.ones(2)
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad.tolist() == [0.0, 0.0]
+    optimizer.zero_grad()
+    assert p.grad is None

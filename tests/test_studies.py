@@ -413,3 +413,27 @@ def test_a_small_step_gets_one_thread_and_a_large_one_all(line):
             assert torch.get_num_threads() == expected
         assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
+
+
+def test_a_rule_that_takes_two_gradients_a_step_makes_half_the_steps(line, store):
+    study = steepest.compare(line, "sgd,sam", lrs={"sgd": 0.1, "sam": 0.02}, seeds=5, steps=30, store=store)
+    steps = dict(sqlite3.connect(store).execute("SELECT optimizer, steps FROM runs").fetchall())
+    assert steps == {"sgd": 30, "sam": 15}
+    assert "sam takes 2 gradients a step, so it makes 15 steps: equal work." in study.result.notes
+
+
+def test_a_rule_with_a_view_is_evaluated_there(line, store):
+    outcome = train(line, rules.get("schedule_free_adamw"), lr=0.1, steps=20, seed=0)
+    torch.manual_seed(0)
+    model = nn.Linear(1, 1)
+    optimizer = steepest.optim.ScheduleFreeAdamW(model.parameters(), lr=0.1)
+    (x, y), order, done = line.train.tensors, torch.Generator().manual_seed(0), 0
+    while done < 20:
+        for index in torch.randperm(64, generator=order).split(8):
+            if done < 20:
+                optimizer.zero_grad()
+                ((model(x[index]) - y[index]) ** 2).mean().backward()
+                optimizer.step()
+                done += 1
+    optimizer.eval()
+    assert outcome.valid == pytest.approx(((model(x) - y) ** 2).mean().item(), rel=1e-5)

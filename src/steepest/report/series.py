@@ -108,7 +108,8 @@ def curves(result: Result) -> tuple[list[Curves], Axis]:
     """The learning curves of the confirming runs. A mean stops where the first of its seeds stopped."""
     made = []
     for entry in result.entries:
-        seeds = [(o.curve.steps, o.curve.metric) for o in entry.outcomes]
+        each = entry.candidate.rule.evaluations  # so that equal work stands at equal places
+        seeds = [([each * step for step in o.curve.steps], o.curve.metric) for o in entry.outcomes]
         shortest = min(len(steps) for steps, _ in seeds)
         table = np.array([values[:shortest] for _, values in seeds])
         se = None if len(seeds) < LEAST_FOR_BAND else (table.std(0, ddof=1) / math.sqrt(len(seeds))).tolist()

@@ -134,6 +134,11 @@ class Rule:
         return graph
 
     @functools.cached_property
+    def evaluations(self) -> int:
+        """How many gradients one step takes."""
+        return 1 + len(self.graph(self.settings()).points)
+
+    @functools.cached_property
     def reach(self) -> str:
         """How far the rule looks at its defaults: "element", "tensor" or "model"."""
         return self.graph(self.settings()).reach

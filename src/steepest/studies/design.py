@@ -29,6 +29,10 @@ class Candidate:
     label: str
     rates: tuple[float, ...] | None
 
+    def steps(self, evaluations: int) -> int:
+        """The steps that take this many gradients: equal work for a rule that takes several a step."""
+        return max(1, evaluations // self.rule.evaluations)
+
 
 @dataclass(frozen=True)
 class Design:

@@ -147,7 +147,7 @@ class Laboratory:
             look, alpha = 0, st.alpha_at_look(1)
         else:
             look, alpha = self.store.look(self._study(), design.seeds, st.alpha_at_look)
-        sides = [Side(e.candidate.label, e.values, e.seconds_per_step * design.steps) for e in entries]
+        sides = [Side(e.candidate.label, e.values, e.seconds_per_step * e.candidate.steps(design.steps)) for e in entries]
         verdicts = judge_all(
             sides,
             direction=design.problem.direction,
@@ -215,7 +215,8 @@ class Laboratory:
     def _train(self, candidate: Candidate, lr: float, seed: int, *, test: bool) -> Outcome:
         """The run from the store, or trained and kept."""
         design = self.design
-        spec = self._spec(candidate, lr=lr, seed=seed, steps=design.steps, schedule=candidate.schedule)
+        steps = candidate.steps(design.steps)
+        spec = self._spec(candidate, lr=lr, seed=seed, steps=steps, schedule=candidate.schedule)
         known = self.store.run(spec)
         if known is not None:
             self.progress.done(design.steps)
@@ -227,14 +228,14 @@ class Laboratory:
         def tick(k: int, _: nn.Module) -> None:
             nonlocal reported
             if k - reported >= 25:
-                self.progress.done(k - reported)
+                self.progress.done((k - reported) * candidate.rule.evaluations)
                 reported = k
 
         outcome = train(
             design.problem,
             candidate.rule,
             lr=lr,
-            steps=design.steps,
+            steps=steps,
             seed=seed,
             schedule=schedules.get(candidate.schedule),
             test=test,
@@ -247,10 +248,10 @@ class Laboratory:
             "schedule": candidate.schedule,
             "lr": lr,
             "seed": seed,
-            "steps": design.steps,
+            "steps": steps,
         }
         self.store.add_run(spec, names, outcome)
-        self.progress.done(design.steps - reported)
+        self.progress.done(design.steps - reported * candidate.rule.evaluations)
         self.trained += 1
         self.seconds += outcome.seconds
         return outcome
@@ -319,6 +320,10 @@ class Laboratory:
         if len(set(tried.values())) > 1:
             work = ", ".join(f"{label} {n}" for label, n in tried.items())
             notes.append(f"The optimizers were not tuned with equal work (rates tried: {work}).")
+        for rule in {e.candidate.rule.name: e.candidate.rule for e in entries}.values():
+            if rule.evaluations > 1:
+                steps = design.steps // rule.evaluations
+                notes.append(f"{rule.name} takes {rule.evaluations} gradients a step, so it makes {steps} steps: equal work.")
         for e in entries:
             if e.at_edge:
                 notes.append(
