@@ -155,9 +155,8 @@ def list_(
     _check_json(json_file)
     if str(json_file) != "-":
         for row in kinds[what]:
-            typer.echo(
-                "  ".join([f"{row['name']:14}", *([f"{row['class']:10}", row["reference"]] if "class" in row else [])]).rstrip()
-            )
+            more = f"{row['class']:19}{row['reference']}" if "class" in row else ""
+            typer.echo(f"{row['name']:21}{more}".rstrip())
     _write_json(kinds[what], json_file)
 
 

@@ -59,6 +59,7 @@ def _step(rule: Rule) -> list[dict[str, Any]]:
         known[x] = float((inner * inner).sum()) if "squares" in x.op else float(inner.mean())
     item.gradients = [g] * len(graph.gradients)
     inputs = [{"name": k, "value": _plain(v)} for k, v in (("p", p), ("g", g), ("t", 1), *item.state.items())]
+    inputs += [{"name": f"{x.name}, here as g", "value": _plain(g)} for x in graph.gradients]
     inner_names = {k: x for k, x in graph.names.items() if isinstance(x, Symbol) and x.args and k not in graph.outputs}
     named = {**inner_names, **{f"new {k}": x for k, x in graph.outputs.items()}}
     values = [
