@@ -1,0 +1,5 @@
+"""`python -m steepest` is `steepest`."""
+
+from .cli import main
+
+main()
