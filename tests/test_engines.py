@@ -16,7 +16,9 @@ from steepest.engines.many import ManyRuns
 from steepest.engines.plain import Item, Plain
 from steepest.engines.trajectory import Formula, trajectory
 from steepest.errors import SteepestError
-from steepest.rules.vocabulary import cbrt
+from steepest.rules.symbols import Symbol
+from steepest.rules.trace import Graph
+from steepest.rules.vocabulary import cbrt, power
 
 STEPS = 100
 # Two choices of hyperparameters, for two groups of one model, where others than `moved` gives are worth trying.
@@ -291,6 +293,38 @@ def test_cube_root_is_within_two_ulp():
         assert special[1] == -float("inf")
         assert special[2].isnan()
         assert special[3] == 0
+
+
+@pytest.mark.parametrize("exponent", [0.125, 0.5, 1 / 3, 1.0, 2.7, -0.25, 0.0])
+def test_powers_are_as_close_as_the_documentation_says(exponent):
+    for dtype, span in ((torch.float32, 37), (torch.float64, 300)):
+        x = torch.logspace(-span, span, 40_001, dtype=torch.float64).to(dtype)
+        with np.errstate(over="ignore"):
+            exact = np.power(x.double().numpy(), exponent)
+        exact[~np.isfinite(exact)] = 0.0
+        kept = (exact > torch.finfo(dtype).tiny) & (exact < torch.finfo(dtype).max)
+        found = kernel_of(power, x, exponent).double().numpy()
+        error = np.abs(found - exact)[kept] / exact[kept]
+        near = np.abs(exponent * np.log2(x.double().numpy()))[kept] < 4
+        if dtype == torch.float32:
+            assert error.max() <= 2.0**-23
+        else:
+            assert error[near].max(initial=0) <= 2 * 2.0**-52
+            assert error.max() <= 2e-13
+        special = kernel_of(power, torch.tensor([0.0, 1.0, float("inf"), float("nan"), -1.0], dtype=dtype), exponent)
+        expected = np.power([0.0, 1.0, np.inf], exponent) if exponent >= 0 else [np.inf, 1.0, 0.0]
+        assert special[:3].tolist() == list(expected)
+        assert special[4].isnan()
+        assert special[3].isnan()
+
+
+def kernel_of(word, x, exponent):
+    """What a kernel makes of a word, element by element."""
+    p, g, y = Symbol("input", tensor=True, name="p"), Symbol("input", tensor=True, name="g"), Symbol("input", name="lr")
+    graph = Graph({"p": p, "g": g, "lr": y}, {"p": word(g, y)})
+    item = Item(torch.empty_like(x), x, 1, {}, {"lr": exponent})
+    plain.advance(graph, [item], Kernel())
+    return item.p
 
 
 def cube_roots(x):

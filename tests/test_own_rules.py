@@ -153,7 +153,7 @@ MISTAKES = {
     ),
     "a power of a tensor": (
         "def f(p, g, t, *, lr=0.1):\n    return p - lr * g**0.5\n",
-        r"line 6 .*raises a tensor to a power; write x \* x, sqrt\(x\) or cbrt\(x\)",
+        r"line 6 .*raises a tensor to a power; write x \* x, sqrt\(x\), cbrt\(x\) or power",
     ),
     "a string returned": ("def f(p, g, t, *, lr=0.1):\n    return 'p'\n", r"line 6 .*returns a str for p"),
     "a mistake behind a flag": (

@@ -11,6 +11,7 @@ import ctypes
 import functools
 import hashlib
 import itertools
+import math
 import os
 import struct
 import tempfile
@@ -39,8 +40,18 @@ _INTRINSIC = {"pow": "pow", "abs": "fabs", "sqrt": "sqrt", "maximum": "maximum",
 _CBRT = {"float": (709_958_130, "i32", 2), "double": (0x2A9F_7893_782D_A1CE, "i64", 3)}
 
 
+def _double(x: float) -> str:
+    """A double as LLVM writes it."""
+    return "0x" + struct.pack(">d", x).hex().upper()
+
+
 class _Body:
-    """The body of a kernel's loop, in LLVM's language, for the symbols of one pass."""
+    """The body of a kernel's loop, in LLVM's language, for the symbols of one pass.
+
+    `vector` says that the loop runs over elements, so that powers must be written out for LLVM to take several at once.
+    """
+
+    vector = True
 
     def __init__(self, type_: str) -> None:
         self.type, self.lines = type_, list[str]()
@@ -58,7 +69,7 @@ class _Body:
     def constant(self, x: float) -> str:
         """A number as LLVM writes it: the bits of a double, rounded to the type first."""
         value = float(np.float32(x)) if self.type == "float" else float(x)
-        return "0x" + struct.pack(">d", value).hex().upper()
+        return _double(value)
 
     def call(self, name: str, *args: str) -> str:
         """Call an intrinsic on values of the type."""
@@ -74,6 +85,12 @@ class _Body:
         if self.inline(x):
             return self.add(f"uitofp i1 {name} to {self.type}")
         return name
+
+    def wide(self, x: Any) -> str:
+        """A number of the step as a double, before it is rounded to the type."""
+        if not isinstance(x, Symbol):
+            return _double(float(x))
+        return self.emit(x).replace("%n", "%w") if self.type == "float" else self.emit(x)
 
     def condition(self, x: Any) -> str:
         """The value of a symbol as a truth."""
@@ -104,6 +121,8 @@ class _Body:
             c = self.condition(x.args[0])
             a, b = (self.value(a) for a in x.args[1:])
             return self.add(f"select i1 {c}, {t} {a}, {t} {b}")
+        if x.op == "pow" and self.vector:
+            return self._power(self.value(x.args[0]), self.wide(x.args[1]))
         args = [self.value(a) for a in x.args]
         if x.op in _ARITHMETIC:
             return self.add(f"{_ARITHMETIC[x.op]} contract {t} {args[0]}, {args[1]}")
@@ -120,6 +139,68 @@ class _Body:
             return self.add(f"select i1 {above}, {t} 1.0, {t} {lower}")
         assert x.op == "cbrt", x.op
         return self._cbrt(args[0])
+
+    def _power(self, x: str, y: str) -> str:
+        """x ** y for x >= 0 and a double y, as 2 ** (y log2 x): bits for the exponents, series for the fractions."""
+        wide = self.type == "float"
+        x = self.add(f"fpext float {x} to double") if wide else x
+
+        def series(u: str, terms: list[float]) -> str:
+            total = _double(terms[-1])
+            for term in reversed(terms[:-1]):
+                scaled = self.add(f"fmul contract double {total}, {u}")
+                total = self.add(f"fadd contract double {scaled}, {_double(term)}")
+            return total
+
+        bits = self.add(f"bitcast double {x} to i64")
+        exponent = self.add(f"lshr i64 {bits}, 52")
+        exponent = self.add(f"or i64 {exponent}, {0x4330 << 48}")
+        exponent = self.add(f"bitcast i64 {exponent} to double")
+        exponent = self.add(f"fsub double {exponent}, {_double(2.0**52 + 1023)}")
+        fraction = self.add(f"and i64 {bits}, {(1 << 52) - 1}")
+        fraction = self.add(f"or i64 {fraction}, {0x3FF << 52}")
+        fraction = self.add(f"bitcast i64 {fraction} to double")
+        above = self.add(f"fcmp ogt double {fraction}, {_double(math.sqrt(2))}")
+        halved = self.add(f"fmul double {fraction}, 0.5")
+        raised = self.add(f"fadd double {exponent}, 1.0")
+        fraction = self.add(f"select i1 {above}, double {halved}, double {fraction}")
+        exponent = self.add(f"select i1 {above}, double {raised}, double {exponent}")
+        over, under = self.add(f"fsub double {fraction}, 1.0"), self.add(f"fadd double {fraction}, 1.0")
+        s = self.add(f"fdiv double {over}, {under}")
+        square = self.add(f"fmul double {s}, {s}")
+        tail = series(square, [2 / math.log(2) / (2 * k + 1) for k in range(12)])
+        log = self.add(f"fmul double {s}, {tail}")
+        log = self.add(f"fadd double {exponent}, {log}")
+        product = self.add(f"fmul double {y}, {log}")
+        shifted = self.add(f"fadd double {product}, {_double(1.5 * 2.0**52)}")  # its last bits are the nearest integer
+        whole = self.add(f"fsub double {shifted}, {_double(1.5 * 2.0**52)}")
+        rest = self.add(f"fsub double {product}, {whole}")
+        power = series(rest, [math.log(2) ** k / math.factorial(k) for k in range(14)])
+        integer = self.add(f"bitcast double {shifted} to i64")
+        integer = self.add(f"add i64 {integer}, 1023")
+        integer = self.add(f"shl i64 {integer}, 52")
+        scale = self.add(f"bitcast i64 {integer} to double")
+        found = self.add(f"fmul double {power}, {scale}")
+        infinity, nan = "0x7FF0000000000000", "0x7FF8000000000000"
+        for test, instead in (
+            (f"fcmp oge double {product}, 1023.5", infinity),
+            (f"fcmp ole double {product}, -1022.0", "0.0"),
+        ):
+            found = self.add(f"select i1 {self.add(test)}, double {instead}, double {found}")
+        grows, falls = self.add(f"fcmp ogt double {y}, 0.0"), self.add(f"fcmp olt double {y}, 0.0")
+        at_zero = self.add(
+            f"select i1 {grows}, double 0.0, double {self.add(f'select i1 {falls}, double {infinity}, double 1.0')}"
+        )
+        at_infinity = self.add(
+            f"select i1 {grows}, double {infinity}, double {self.add(f'select i1 {falls}, double 0.0, double 1.0')}"
+        )
+        for test, instead in (
+            (f"fcmp olt double {x}, 0x0010000000000000", at_zero),
+            (f"fcmp oeq double {x}, {infinity}", at_infinity),
+            (f"fcmp ult double {x}, 0.0", nan),
+        ):
+            found = self.add(f"select i1 {self.add(test)}, double {instead}, double {found}")
+        return self.add(f"fptrunc double {found} to float") if wide else found
 
     def _cbrt(self, x: str) -> str:
         t = self.type
@@ -180,7 +261,11 @@ def _source(type_: str, targets: dict[str, Any], sums: list[Symbol]) -> tuple[st
         "entry:",
     ]
     for i in range(len(body.numbers)):
-        lines += [f"  %q{i} = getelementptr {type_}, ptr %s, i64 {i}", f"  %n{i} = load {type_}, ptr %q{i}"]
+        lines.append(f"  %q{i} = getelementptr double, ptr %s, i64 {i}")
+        if type_ == "float":
+            lines += [f"  %w{i} = load double, ptr %q{i}", f"  %n{i} = fptrunc double %w{i} to float"]
+        else:
+            lines.append(f"  %n{i} = load double, ptr %q{i}")
     lines += ["  %some = icmp sgt i64 %n, 0", "  br i1 %some, label %loop, label %done", "loop:"]
     lines.append("  %i = phi i64 [0, %entry], [%next, %loop]")
     lines += [f"  %sum{i} = phi double [0.0, %entry], [%new{i}, %loop]" for i in range(len(terms))]
@@ -210,7 +295,7 @@ def _source(type_: str, targets: dict[str, Any], sums: list[Symbol]) -> tuple[st
             f"  %c{i} = load ptr, ptr %b{i}",
         ]
     lines += ["  %z = getelementptr i64, ptr %sizes, i64 %i", "  %n = load i64, ptr %z"]
-    lines += [f"  %k = mul i64 %i, {len(body.numbers)}", f"  %t = getelementptr {type_}, ptr %s, i64 %k"]
+    lines += [f"  %k = mul i64 %i, {len(body.numbers)}", "  %t = getelementptr double, ptr %s, i64 %k"]
     lines += [f"  %l = mul i64 %i, {len(terms)}", "  %u = getelementptr double, ptr %r, i64 %l"]
     passed = "".join(f"ptr %c{i}, " for i in range(len(slots)))
     lines += [f"  call void @row({passed}i64 %n, ptr %t, ptr %u)", "  %next = add nuw nsw i64 %i, 1"]
@@ -360,12 +445,11 @@ class Kernel:
         sizes = tuple(item.p.numel() for item in items)
         index, begin, length, parts = _layout(sizes, torch.get_num_threads())
         pointers = np.array([self._pointers(graph, items, x) for x in program.slots], np.int64).reshape(-1, len(items)).T
-        rounded: dict[int, list[float]] = {}
+        found: dict[int, list[float]] = {}
         for values in known:
-            if id(values) not in rounded:
-                rounded[id(values)] = [float(evaluate(x, values)) for x in program.numbers]
-        numbers = np.array([rounded[id(values)] for values in known])
-        numbers = numbers.astype(np.float32 if dtype == torch.float32 else np.float64).reshape(len(items), -1)
+            if id(values) not in found:
+                found[id(values)] = [float(evaluate(x, values)) for x in program.numbers]
+        numbers = np.array([found[id(values)] for values in known], np.float64).reshape(len(items), -1)
         width = items[0].p.element_size()
         table = np.ascontiguousarray(pointers[index] + (begin * width)[:, None])
         rows = np.ascontiguousarray(numbers[index])
@@ -377,10 +461,10 @@ class Kernel:
 
         if len(index):
             _threads.run([part(first, last) for first, last in parts])
-        found = np.zeros((len(items), max(program.sums, 1)))
+        sums_of = np.zeros((len(items), max(program.sums, 1)))
         if program.sums:
-            np.add.at(found, index, out)
-        return found
+            np.add.at(sums_of, index, out)
+        return sums_of
 
     @staticmethod
     def _pointers(graph: Graph, items: list[Item], slot: Any) -> list[int]:

@@ -42,6 +42,7 @@ TENSORS: dict[str, Callable[..., Any]] = {
     "sub": operator.sub,
     "mul": operator.mul,
     "div": operator.truediv,
+    "pow": operator.pow,
     "neg": operator.neg,
     "abs": torch.abs,
     "sqrt": torch.sqrt,

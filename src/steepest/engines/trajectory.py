@@ -36,6 +36,8 @@ class Formula:
 class _Loop(_Body):
     """The body of the loop: a tensor's symbols are computed once for each coordinate, numbers once, all inline."""
 
+    vector = False
+
     def __init__(self, graph: Graph, formula: Formula) -> None:
         super().__init__("double")
         self.graph, self.formula, self.dim = graph, formula, 0

@@ -102,7 +102,7 @@ class Symbol:
         if self.tensor:
             if isinstance(x, int) and not isinstance(x, bool) and x in (2, 3):
                 return self * self if x == 2 else self * self * self
-            raise RefusedError("raises a tensor to a power; write x * x, sqrt(x) or cbrt(x), which are fast")
+            raise RefusedError("raises a tensor to a power; write x * x, sqrt(x), cbrt(x) or power(x, y)")
         return apply("pow", self, x)
 
     def __rpow__(self, x: Any) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .symbols import apply, reduce
+from .symbols import RefusedError, Symbol, apply, reduce
 
 
 def sqrt(x: Any) -> Any:
@@ -18,6 +18,13 @@ def sqrt(x: Any) -> Any:
 def cbrt(x: Any) -> Any:
     """Cube root, of negatives too."""
     return apply("cbrt", x)
+
+
+def power(x: Any, y: Any) -> Any:
+    """x to the power y, for x of 0 or more and a number y; NaN of a negative x."""
+    if isinstance(y, Symbol) and y.tensor:
+        raise RefusedError("has a tensor for an exponent, which no engine offers")
+    return apply("pow", x, y)
 
 
 def sign(x: Any) -> Any:
