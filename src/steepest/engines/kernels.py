@@ -173,6 +173,9 @@ class _Body:
         log = self.add(f"fadd double {exponent}, {log}")
         product = self.add(f"fmul double {y}, {log}")
         shifted = self.add(f"fadd double {product}, {_double(1.5 * 2.0**52)}")  # its last bits are the nearest integer
+        most = _double(1.5 * 2.0**52 + 1023)  # the largest exponent there is; the series bears the half more
+        high = self.add(f"fcmp ogt double {shifted}, {most}")
+        shifted = self.add(f"select i1 {high}, double {most}, double {shifted}")
         whole = self.add(f"fsub double {shifted}, {_double(1.5 * 2.0**52)}")
         rest = self.add(f"fsub double {product}, {whole}")
         power = series(rest, [math.log(2) ** k / math.factorial(k) for k in range(14)])
@@ -183,7 +186,7 @@ class _Body:
         found = self.add(f"fmul double {power}, {scale}")
         infinity, nan = "0x7FF0000000000000", "0x7FF8000000000000"
         for test, instead in (
-            (f"fcmp oge double {product}, 1023.5", infinity),
+            (f"fcmp oge double {product}, 1024.0", infinity),
             (f"fcmp ole double {product}, -1022.0", "0.0"),
         ):
             found = self.add(f"select i1 {self.add(test)}, double {instead}, double {found}")
