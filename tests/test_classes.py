@@ -308,3 +308,14 @@ def test_zero_grad_forgets_or_zeroes():
     assert p.grad.tolist() == [0.0, 0.0]
     optimizer.zero_grad()
     assert p.grad is None
+
+
+def test_momentum_that_begins_in_the_middle_of_a_run_equals_torchs(float64):
+    a, b = parameters(), parameters()
+    for cls, params in ((steepest.optim.SGD, a), (torch.optim.SGD, b)):
+        optimizer = cls(params, lr=0.03)
+        run(optimizer, params, 3)
+        optimizer.param_groups[0]["momentum"] = 0.9
+        run(optimizer, params, 5, begin=3)
+    for x, y in zip(a, b, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)

@@ -99,12 +99,13 @@ class RuleOptimizer(torch.optim.Optimizer):
         """What there is to update in a group; state is made for parameters that come for the first time."""
         hyper, items = self._hyper(group), []
         places = [(k, self._key(k), kind.per_group, kind.is_scalar) for k, kind in self.rule.live_state(hyper).items()]
+        kept = 1 + sum(not per_group for _, _, per_group, _ in places)
         params = [p for p in group["params"] if p.grad is not None]
         for p in params:
             if p.grad.is_sparse or p.grad.is_complex():
                 kind = "sparse" if p.grad.is_sparse else "complex"
                 raise SteepestError(f"{type(self).__name__} got a {kind} gradient; it takes dense real ones.")
-            if not self.state[p]:
+            if len(self.state[p]) < kept:  # a new parameter, or a hyperparameter that was zero and keeps state now
                 self._begin(group, p, hyper)
         if params:
             torch._foreach_add_([self.state[p]["step"] for p in params], 1)
@@ -118,17 +119,17 @@ class RuleOptimizer(torch.optim.Optimizer):
         return items
 
     def _begin(self, group: dict[str, Any], p: Tensor, hyper: dict[str, Any]) -> None:
-        """Make the state of a parameter that comes for the first time, where checkpoints have it: numbers as 0-dim tensors."""
+        """Make the state that a parameter does not have yet, where checkpoints have it: numbers as 0-dim tensors."""
         store, g = self.state[p], p.grad
         assert g is not None
-        store["step"] = torch.tensor(0.0)
+        store.setdefault("step", torch.tensor(0.0))
         for letter, value in plain.initial_state(self.rule, p, -g if group["maximize"] else g, hyper).items():
             if self.rule.state[letter].per_group:
                 group.setdefault(self._key(letter), value)
             elif isinstance(value, Tensor):
-                store[self._key(letter)] = value
+                store.setdefault(self._key(letter), value)
             else:
-                store[self._key(letter)] = torch.tensor(value, dtype=torch.get_default_dtype())
+                store.setdefault(self._key(letter), torch.tensor(value, dtype=torch.get_default_dtype()))
 
     def _key(self, letter: str) -> str:
         return self.rule.keys.get(letter, letter)
