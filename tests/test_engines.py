@@ -10,11 +10,12 @@ import torch
 
 import steepest
 from steepest import rules
-from steepest.engines import kernels, plain
+from steepest.engines import compiler, kernels, plain
 from steepest.engines.kernels import Kernel
 from steepest.engines.many import ManyRuns
-from steepest.engines.plain import Item, Plain
+from steepest.engines.plain import Plain
 from steepest.engines.trajectory import Formula, trajectory
+from steepest.engines.work import Column, Work, advance, initial_state
 from steepest.errors import SteepestError
 from steepest.rules.symbols import Symbol
 from steepest.rules.trace import Graph
@@ -88,26 +89,39 @@ def run(name, engine, dtype, seed=0, gradients_at=None):
     starts, grad, rates = workload(seed)
     settings = [rule.settings(**CASES[name][g]) for g in GROUP]
     ps = [torch.tensor(p, dtype=dtype) for p in starts]
-    states, path = [None] * len(ps), []
+    graphs = [rule.graph(h) for h in settings]
+    if rule.reach == "model":  # one work for all, of a graph that has what any group needs
+        graphs = [rule.graph({key: max(h[key] for h in settings) for key in settings[0]})] * len(ps)
+    works, path = [], []
     for k, lr in enumerate(rates):
         here = [p.double().numpy() for p in ps] if gradients_at is None or k == 0 else gradients_at[k - 1]
         gs = [torch.tensor(g, dtype=dtype) for g in grad(k, here)]
-        hypers = [{**h, "lr": lr} for h in settings]
         if k == 0:
-            states = [plain.initial_state(rule, p, g, h) for p, g, h in zip(ps, gs, hypers, strict=True)]
-        items = [Item(p, g, k + 1, s, h) for p, g, s, h in zip(ps, gs, states, hypers, strict=True)]
-
-        def ask(items, k=k):
-            return [torch.tensor(g, dtype=dtype) for g in grad(k, [i.p.double().numpy() for i in items])]
-
-        if rule.reach == "model":
-            merged = {key: max(h[key] for h in hypers) for key in hypers[0]}
-            plain.advance(rule.graph(merged), items, engine, ask)
-        else:
-            for item in items:
-                plain.advance(rule.graph(item.hyper), [item], engine, ask)
+            members = [range(len(ps))] if rule.reach == "model" else [[i] for i in range(len(ps))]
+            works = [
+                (of, work_of(rule, graphs[of[0]], [(ps[i], gs[i], {**settings[i], "lr": lr}) for i in of])) for of in members
+            ]
+        for of, work in works:
+            work.tensors["g"] = Column([gs[i] for i in of])
+            work.numbers |= {"t": float(k + 1), "lr": np.full(work.sets, lr)}
+            advance(
+                work,
+                engine,
+                lambda work, k=k: [torch.tensor(g, dtype=dtype) for g in grad(k, [p.double().numpy() for p in ps])],
+            )
         path.append([p.double().numpy().copy() for p in ps])
     return path
+
+
+def work_of(rule, graph, members):
+    """The work of some tensors, each (p, g, hyperparameters) with a set of numbers of its own, before step 1."""
+    states = [initial_state(rule, *member) for member in members]
+    tensors = {"p": [p for p, _, _ in members], "g": [g for _, g, _ in members]}
+    tensors |= {k: [s[k] for s in states] for k in graph.tensors if k != "p"}
+    numbers = {k: np.array([h[k] for _, _, h in members], float) for k in graph.numbers if k in members[0][2]}
+    numbers |= {k: np.array([s[k] for s in states], float) for k in graph.scalars}
+    columns = {k: Column(v) for k, v in tensors.items()}
+    return Work(graph, columns, numbers, sets=len(members), which=np.arange(len(members)))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -137,12 +151,11 @@ def test_the_kernel_equals_plain_at_sizes_around_its_thresholds(name, size):
     p, g = (torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(2))
     pairs = []
     for engine in (Plain(), Kernel()):
-        items = [Item(q.clone(), h, 1, plain.initial_state(rule, q, h, hyper), hyper) for q, h in ((p, g), (p[:1], g[:1]))]
-        for t in (1, 2):
-            for item in items:
-                item.t = t
-            plain.advance(rule.graph(hyper), items, engine)
-        pairs.append([i.p for i in items] + [v for i in items for v in i.state.values()])
+        work = work_of(rule, rule.graph(hyper), [(q.clone(), h, hyper) for q, h in ((p, g), (p[:1], g[:1]))])
+        for t in (1.0, 2.0):
+            work.numbers["t"] = t
+            advance(work, engine)
+        pairs.append([t for letter, column in work.tensors.items() if letter != "g" for t in column.tensors])
     for a, b in zip(*pairs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
@@ -157,7 +170,6 @@ def test_many_runs_each_with_its_own_hyperparameters_and_rates_equal_the_oracle(
     oracle, changed = oracle_of(name)
     paths = [oracle(starts, grad, lrs, [changed | h] * 3) for (starts, grad, lrs), h in zip(work, hypers, strict=True)]
     many = ManyRuns(rules.get(name), stacked, hypers)
-    assert many.engine.name == "kernel"
 
     def here():
         return [[p[r].double().numpy().copy() for p in stacked] for r in range(4)]
@@ -169,6 +181,7 @@ def test_many_runs_each_with_its_own_hyperparameters_and_rates_equal_the_oracle(
     for k in range(STEPS):
         at = here() if dtype == torch.float64 or k == 0 else [path[k - 1] for path in paths]
         many.step(gradients(k, at), [lrs[k] for _, _, lrs in work], ask=lambda k=k: gradients(k, here()))
+        assert many.engine == "kernel"
         for ours, path in zip(here(), paths, strict=True):
             atol = TOLERANCE[dtype] * max(np.abs(x).max() for x in path[k])
             for a, b in zip(ours, path[k], strict=True):
@@ -214,14 +227,14 @@ def test_trajectories_equal_the_oracle(name):
 
 
 def compiled_during(work):
-    before = kernels.compiled
+    before = compiler.compiled
     work()
-    return kernels.compiled - before
+    return compiler.compiled - before
 
 
 def test_a_changed_rate_beta_or_step_compiles_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("STEEPEST_CACHE", str(tmp_path))
-    monkeypatch.setattr(Kernel, "_programs", {})
+    monkeypatch.setattr(kernels, "_programs", {})
     p = torch.nn.Parameter(torch.ones(5))
     optimizer = steepest.optim.Adam([p], lr=0.1)
 
@@ -238,7 +251,7 @@ def test_a_changed_rate_beta_or_step_compiles_nothing(tmp_path, monkeypatch):
 
     assert compiled_during(change) == 0
     assert optimizer.engine == "kernel"
-    monkeypatch.setattr(Kernel, "_programs", {})
+    monkeypatch.setattr(kernels, "_programs", {})
     assert compiled_during(step) == 0  # from the disk
 
 
@@ -247,7 +260,7 @@ def test_a_folder_that_cannot_be_written_and_a_damaged_file_only_cost_time(tmp_p
         (tmp_path / "file").write_text("not a folder")
         monkeypatch.setenv("STEEPEST_CACHE", str(folder))
         for damage in (False, True):
-            monkeypatch.setattr(Kernel, "_programs", {})
+            monkeypatch.setattr(kernels, "_programs", {})
             if damage and folder.is_dir():
                 for file in folder.iterdir():
                     file.write_bytes(file.read_bytes()[:100])
@@ -322,9 +335,9 @@ def kernel_of(word, x, exponent):
     """What a kernel makes of a word, element by element."""
     p, g, y = Symbol("input", tensor=True, name="p"), Symbol("input", tensor=True, name="g"), Symbol("input", name="lr")
     graph = Graph({"p": p, "g": g, "lr": y}, {"p": word(g, y)})
-    item = Item(torch.empty_like(x), x, 1, {}, {"lr": exponent})
-    plain.advance(graph, [item], Kernel())
-    return item.p
+    work = Work(graph, {"p": Column([torch.empty_like(x)]), "g": Column([x])}, {"lr": exponent})
+    advance(work, Kernel())
+    return work.tensors["p"][0]
 
 
 def cube_roots(x):
@@ -333,15 +346,14 @@ def cube_roots(x):
         return cbrt(g) * lr
 
     del rules.RULES["roots"]
-    hyper = roots.settings()
-    item = Item(torch.empty_like(x), x, 1, {}, hyper)
-    plain.advance(roots.graph(hyper), [item], Kernel())
-    return item.p
+    work = plain.of_one(roots, torch.empty_like(x), x, 1, {}, roots.settings())
+    advance(work, Kernel())
+    return work.tensors["p"][0]
 
 
 def test_what_is_not_the_kernels_runs_plain_and_is_right():
-    for p in (torch.ones(4, 6).t(), torch.ones(5, dtype=torch.bfloat16)):
-        mine, twin = torch.nn.Parameter(p.clone()), torch.nn.Parameter(p.clone())
+    for make in (lambda: torch.ones(8, 6)[:, ::2], lambda: torch.ones(5, dtype=torch.float16)):
+        mine, twin = torch.nn.Parameter(make()), torch.nn.Parameter(make())
         optimizers = steepest.optim.Adam([mine], lr=0.1), torch.optim.Adam([twin], lr=0.1)
         for k in range(3):
             for q, optimizer in zip((mine, twin), optimizers, strict=True):

@@ -209,9 +209,9 @@ def test_a_second_process_loads_its_kernel_from_the_disk(tmp_path, monkeypatch):
 
     monkeypatch.setenv("STEEPEST_CACHE", str(tmp_path / "kernels"))
     code = (
-        "import torch, steepest\nfrom steepest.engines import kernels\n"
+        "import torch, steepest\nfrom steepest.engines import compiler\n"
         "p = torch.nn.Parameter(torch.ones(3)); p.grad = torch.ones(3)\n"
-        "steepest.optim.Adam([p]).step()\nprint(kernels.compiled)\n"
+        "steepest.optim.Adam([p]).step()\nprint(compiler.compiled)\n"
     )
     counts = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(2)]
     assert counts == ["1\n", "0\n"]

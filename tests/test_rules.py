@@ -9,6 +9,7 @@ import torch
 
 from steepest import rules
 from steepest.engines import plain
+from steepest.engines.work import initial_state
 from steepest.errors import SteepestError
 
 # Every flag of every rule, and floats that leave their defaults.
@@ -75,7 +76,7 @@ def test_plain_step_equals_the_oracle_to_1e_12_at_every_choice(name):
         rule = rules.get(name)
         settings = rule.settings(**hyper)
         p = torch.from_numpy(start)
-        state = plain.initial_state(rule, p, p, settings)
+        state = initial_state(rule, p, p, settings)
         expected = path(name, start, gs, lrs, **hyper)
         for t, (g, lr, point) in enumerate(zip(gs, lrs, expected, strict=True), start=1):
             p, state = plain.step(rule, p, torch.from_numpy(g), t, state, {**settings, "lr": lr})
@@ -87,7 +88,7 @@ def test_a_step_writes_to_none_of_its_arguments(name):
     rule = rules.get(name)
     hyper = rule.settings()
     p, g = torch.randn(5), torch.randn(5)
-    state = plain.initial_state(rule, p, g, hyper)
+    state = initial_state(rule, p, g, hyper)
     before = [t.clone() if isinstance(t, torch.Tensor) else t for t in (p, g, *state.values())]
     plain.step(rule, p, g, 1, state, hyper)
     after = (p, g, *state.values())

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.optim import optimizer
 
 from ..errors import SteepestError
 from ..rules import RULES, Rule
-from ..rules.trace import Graph
-from . import plain
-from .kernels import Kernel
+from .plan import Plan
+from .work import Work, initial_state
 
 # Arguments of torch's classes that hold several hyperparameters.
 TUPLES = {
@@ -31,7 +31,8 @@ NOT_OFFERED = {
 }
 
 
-_PLAIN, _KERNEL = plain.Plain(), Kernel()
+_PRE_HOOKS, _POST_HOOKS = optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks
+_profiled = torch.autograd._profiler_enabled  # type: ignore[attr-defined]
 # torch wraps these so that torch.compile does not trace them, and the wrapper's first call imports torch._dynamo: 0.7 s.
 _add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 _zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
@@ -40,7 +41,7 @@ _zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 class RuleOptimizer(torch.optim.Optimizer):
     """An optimizer whose update is a `Rule`. Its subclasses are made by `optimizer_class`.
 
-    `engine` says what ran the last step: "kernel", or "plain" where a dtype, device or layout is not the kernels'.
+    `state_dtype` is the dtype of the state; None for the parameter's own.
     """
 
     rule: ClassVar[Rule]
@@ -49,13 +50,19 @@ class RuleOptimizer(torch.optim.Optimizer):
         for name, what in NOT_OFFERED.items():
             if defaults.get(name):
                 raise SteepestError(f"{type(self).__name__}({name}=True) asks for {what}, which is not offered; leave it out.")
-        self.engine = _PLAIN.name
-        self._trained_at: dict[Tensor, Tensor] = {}
+        self._arguments = [*class_arguments(dict(self.rule.hyper)), "maximize", "state_dtype"]
+        self._forget()
         super().__init__(params, defaults)
+
+    def _forget(self) -> None:
+        """Begin without a plan, and not at a view."""
+        self._trained_at: dict[Tensor, Tensor] = {}
+        self._plan: Plan | None = None
+        self._seen: dict[int, tuple[list[Any], dict[str, Any]]] = {}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters; its hyperparameters are checked against their domains."""
-        self._hyper({**self.defaults, **param_group})
+        self._checked({**self.defaults, **param_group})
         _add_param_group(self, param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -64,66 +71,74 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.__dict__.setdefault("engine", _PLAIN.name)
-        self.__dict__.setdefault("_trained_at", {})
+        self._arguments = [*class_arguments(dict(self.rule.hyper)), "maximize", "state_dtype"]
+        self._forget()
         for group in self.param_groups:  # a checkpoint of the torch twin has none of our extra choices and maybe no step
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
             for p in group["params"]:
-                if self.state.get(p) and "step" not in self.state[p]:
-                    self.state[p]["step"] = torch.tensor(1.0)
+                if self.state.get(p):
+                    self.state[p]["step"] = torch.as_tensor(self.state[p].get("step", 1.0))
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient. Returns what the closure returns, if one is given.
 
         A rule that asks for gradients at other points needs the closure, which computes the loss and calls backward().
         """
+        if (
+            _PRE_HOOKS
+            or _POST_HOOKS
+            or self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or _profiled()
+        ):
+            return _hooked(self, closure)
+        return self._step(closure)
+
+    step.hooked = True  # type: ignore[attr-defined]  # torch need not wrap it: the wrapper costs as much as a small step
+
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         elif self.rule.oracle:
             raise SteepestError(f"{type(self).__name__} asks for gradients at two points; call step(closure).")
-        self._restore()
-        work = [self._items(group) for group in self.param_groups]
-        for graph, items in self._batches(work):
-            engine = _KERNEL if all(Kernel.takes(item) for item in items) else _PLAIN
-            plain.advance(graph, items, engine, lambda items: self._ask(closure, items))
-            self.engine = engine.name
-        for group, items in zip(self.param_groups, work, strict=True):
-            self._remember(group, items)
+        if self._trained_at:
+            self._restore()
+        hypers = [self._hyper(i, group) for i, group in enumerate(self.param_groups)]
+        if self._plan is None or not self._plan.holds(self.param_groups, hypers):
+            with torch.no_grad():
+                for group, hyper in zip(self.param_groups, hypers, strict=True):
+                    self._prepare(group, hyper)
+                self._plan = Plan(self.rule, self.param_groups, hypers, self.state)
+        self._plan.run(lambda work: self._ask(closure, work))
         return loss
 
-    def _items(self, group: dict[str, Any]) -> list[plain.Item]:
-        """What there is to update in a group; state is made for parameters that come for the first time."""
-        hyper, items = self._hyper(group), []
-        places = [(k, self._key(k), kind.per_group, kind.is_scalar) for k, kind in self.rule.live_state(hyper).items()]
-        kept = 1 + sum(not per_group for _, _, per_group, _ in places)
-        params = [p for p in group["params"] if p.grad is not None]
-        for p in params:
-            if p.grad.is_sparse or p.grad.is_complex():
-                kind = "sparse" if p.grad.is_sparse else "complex"
-                raise SteepestError(f"{type(self).__name__} got a {kind} gradient; it takes dense real ones.")
-            if len(self.state[p]) < kept:  # a new parameter, or a hyperparameter that was zero and keeps state now
-                self._begin(group, p, hyper)
-        if params:
-            torch._foreach_add_([self.state[p]["step"] for p in params], 1)
-        sign = -1 if group["maximize"] else 1
-        for p in params:
-            store, state = self.state[p], {}
-            for letter, key, per_group, is_scalar in places:
-                value = group[key] if per_group else store[key]
-                state[letter] = float(value) if is_scalar else value
-            items.append(plain.Item(p, p.grad if sign > 0 else -p.grad, int(store["step"]), state, hyper, sign=sign))
-        return items
+    @property
+    def engine(self) -> str:
+        """What ran the last step: "kernel", or "plain" where a dtype, device or layout is not the kernels'."""
+        return " and ".join(sorted({part.engine.name for part in self._plan.parts})) if self._plan else "none yet"
+
+    def _prepare(self, group: dict[str, Any], hyper: dict[str, Any]) -> None:
+        """Refuse gradients that no engine takes; make the state of parameters that come for the first time."""
+        counts = self.rule.graph(hyper, group["maximize"]).counts
+        kept = counts + sum(not kind.per_group for kind in self.rule.live_state(hyper).values())
+        for p in group["params"]:
+            if p.grad is not None:
+                if p.grad.is_sparse or p.grad.is_complex():
+                    kind = "sparse" if p.grad.is_sparse else "complex"
+                    raise SteepestError(f"{type(self).__name__} got a {kind} gradient; it takes dense real ones.")
+                if kept and len(self.state[p]) < kept:  # new, or a hyperparameter that was zero and keeps state now
+                    self._begin(group, p, hyper)
 
     def _begin(self, group: dict[str, Any], p: Tensor, hyper: dict[str, Any]) -> None:
         """Make the state that a parameter does not have yet, where checkpoints have it: numbers as 0-dim tensors."""
         store, g = self.state[p], p.grad
         assert g is not None
         store.setdefault("step", torch.tensor(0.0))
-        for letter, value in plain.initial_state(self.rule, p, -g if group["maximize"] else g, hyper).items():
+        begun = initial_state(self.rule, p, -g if group["maximize"] else g, hyper, group["state_dtype"])
+        for letter, value in begun.items():
             if self.rule.state[letter].per_group:
                 group.setdefault(self._key(letter), value)
             elif isinstance(value, Tensor):
@@ -134,39 +149,19 @@ class RuleOptimizer(torch.optim.Optimizer):
     def _key(self, letter: str) -> str:
         return self.rule.keys.get(letter, letter)
 
-    def _remember(self, group: dict[str, Any], items: list[plain.Item]) -> None:
-        """Keep the state that is numbers; tensors were written in place."""
-        for letter, kind in self.rule.state.items():
-            if kind.is_scalar:
-                for item in items:
-                    if kind.per_group:
-                        group[self._key(letter)] = item.state[letter]
-                    else:
-                        self.state[item.p][self._key(letter)].fill_(item.state[letter])
-
-    def _batches(self, work: list[list[plain.Item]]) -> list[tuple[Graph, list[plain.Item]]]:
-        """The items of each graph; a rule that looks over the model has one graph for all of them."""
-        items = [item for of_group in work for item in of_group]
-        if items and self.rule.reach == "model":
-            merged = {k: next((i.hyper[k] for i in items if i.hyper[k]), v) for k, v in items[0].hyper.items()}
-            return [(self.rule.graph(merged), items)]
-        batches: dict[Graph, list[plain.Item]] = {}
-        for of_group in filter(None, work):
-            batches.setdefault(self.rule.graph(of_group[0].hyper), []).extend(of_group)
-        return list(batches.items())
-
-    def _ask(self, closure: Callable[[], Any] | None, items: list[plain.Item]) -> list[Tensor]:
+    def _ask(self, closure: Callable[[], Any] | None, work: Work) -> list[Tensor]:
         """The gradients where the parameters now stand; the gradients there were stay in `p.grad`."""
         assert closure is not None
-        before = [item.p.grad for item in items]
-        for item in items:
-            item.p.grad = None
+        params = work.tensors["p"].tensors
+        before = [p.grad for p in params]
+        for p in params:
+            p.grad = None
         with torch.enable_grad():
             closure()
-        found = [item.p.grad for item in items]
-        for item, g in zip(items, before, strict=True):
-            item.p.grad = g
-        return [torch.zeros_like(item.p) if g is None else g * item.sign for item, g in zip(items, found, strict=True)]
+        found = [p.grad for p in params]
+        for p, g in zip(params, before, strict=True):
+            p.grad = g
+        return [torch.zeros_like(p) if g is None else g for p, g in zip(params, found, strict=True)]
 
     def eval(self) -> None:
         """Put the rule's view in place of the parameters, to evaluate or save: Schedule-Free's x, ASGD's average."""
@@ -184,7 +179,17 @@ class RuleOptimizer(torch.optim.Optimizer):
             p.data.copy_(value)
         self._trained_at.clear()
 
-    def _hyper(self, group: dict[str, Any]) -> dict[str, Any]:
+    def _hyper(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
+        """The hyperparameters of group i; the same object as long as none changes."""
+        values = [group[name] for name in self._arguments]
+        seen = self._seen.get(i)
+        if seen is None or seen[0] != values:
+            seen = values, self._checked(group)
+            if not any(isinstance(value, Tensor) for value in values):
+                self._seen[i] = seen
+        return seen[1]
+
+    def _checked(self, group: dict[str, Any]) -> dict[str, Any]:
         """The rule's hyperparameters out of a parameter group, checked."""
         given = dict(group)
         for name, parts in TUPLES.items():
@@ -200,6 +205,9 @@ class RuleOptimizer(torch.optim.Optimizer):
             for key, value in store.items()
             if key != "step"
         )
+
+
+_hooked = torch.optim.Optimizer.profile_hook_step(RuleOptimizer._step)
 
 
 def by_class_name() -> dict[str, Rule]:
@@ -256,6 +264,7 @@ def _signature(rule: Rule) -> inspect.Signature:
         listed = [parameter("self", plainly), parameter("params", plainly)]
         listed += [parameter(k, plainly, default=v) for k, v in ours.items()]
         listed += [parameter("maximize", keyword, default=False)]
+    ours |= {"state_dtype": None}
     own = [parameter(k, keyword, default=v) for k, v in ours.items() if k not in {p.name for p in listed}]
     return inspect.Signature([*listed, *own])
 

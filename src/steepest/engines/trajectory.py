@@ -15,7 +15,8 @@ from ..errors import SteepestError
 from ..rules import Rule
 from ..rules.symbols import CONDITIONS, Symbol
 from ..rules.trace import Graph
-from .kernels import _Body, load
+from .compiler import load
+from .lowering import Body
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Formula:
         return cls(at, value(*at), tuple(gradient(*at)))
 
 
-class _Loop(_Body):
+class _Loop(Body):
     """The body of the loop: a tensor's symbols are computed once for each coordinate, numbers once, all inline."""
 
     vector = False
@@ -152,7 +153,8 @@ def trajectory(
     key = graph, formula
     if key not in _compiled:
         source, taken = _source(rule, graph, formula, settings)
-        _compiled[key] = load(source), taken
+        (address,) = load(source, "table")
+        _compiled[key] = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * 4)(address), taken
     function, taken = _compiled[key]
     values = np.array([settings[k] for k in taken] or [0.0])
     found = np.empty((steps + 1, len(formula.at) + 1))

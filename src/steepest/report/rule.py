@@ -10,6 +10,7 @@ import torch
 
 from .. import rules
 from ..engines import plain
+from ..engines.work import Column, initial_state
 from ..rules import Rule
 from ..rules.rule import DOMAINS, State
 from ..rules.symbols import Symbol
@@ -52,20 +53,22 @@ def _step(rule: Rule) -> list[dict[str, Any]]:
     hyper = rule.settings()
     graph = rule.graph(hyper)
     p, g = (torch.tensor(x, dtype=torch.float64) for x in (P, G))
-    item = plain.Item(p, g, 1, plain.initial_state(rule, p, g, hyper), hyper)
-    known = item.numbers(graph)
+    state = initial_state(rule, p, g, hyper)
+    work = plain.of_one(rule, p, g, 1, state, hyper)
+    work.tensors |= {x.name: Column([g]) for x in graph.gradients}
+    known = work.known().of(0)
+
+    def leaf(x: Symbol) -> torch.Tensor:
+        return work.tensors[x.name][0]
+
     for x in graph.reductions:
-        inner = plain.evaluate(x.args[0], known, lambda leaf: item.tensor(graph, leaf))
+        inner = plain.evaluate(x.args[0], known, leaf)
         known[x] = float((inner * inner).sum()) if "squares" in x.op else float(inner.mean())
-    item.gradients = [g] * len(graph.gradients)
-    inputs = [{"name": k, "value": _plain(v)} for k, v in (("p", p), ("g", g), ("t", 1), *item.state.items())]
+    inputs = [{"name": k, "value": _plain(v)} for k, v in (("p", p), ("g", g), ("t", 1), *state.items())]
     inputs += [{"name": f"{x.name}, here as g", "value": _plain(g)} for x in graph.gradients]
     inner_names = {k: x for k, x in graph.names.items() if isinstance(x, Symbol) and x.args and k not in graph.outputs}
     named = {**inner_names, **{f"new {k}": x for k, x in graph.outputs.items()}}
-    values = [
-        {"name": k, "value": _plain(plain.evaluate(x, known, lambda leaf: item.tensor(graph, leaf)))} for k, x in named.items()
-    ]
-    return inputs + values
+    return inputs + [{"name": k, "value": _plain(plain.evaluate(x, known, leaf))} for k, x in named.items()]
 
 
 def _plain(value: Any) -> Any:

@@ -119,15 +119,15 @@ class Rule:
         """The state that exists at these hyperparameters, by letter."""
         return {k: s for k, s in self.state.items() if s.condition is None or hyper[s.condition]}
 
-    def graph(self, hyper: Mapping[str, Any]) -> Graph:
+    def graph(self, hyper: Mapping[str, Any], maximize: bool = False) -> Graph:
         """The rule traced at these hyperparameters. Floats do not matter, but for those asked whether they are zero."""
-        static = {k: v for k, v in hyper.items() if is_static(self.hyper[k])}
+        static = {k: v for k, v in hyper.items() if is_static(self.hyper[k])} | {"maximize": maximize}
         for statics, asked, graph in self.traced:
             if statics == static and all(bool(hyper[k]) == flag for k, flag in asked.items()):
                 return graph
         live = self.live_state(hyper)
         values = {k: v if k in static else float(v) for k, v in hyper.items()}
-        graph = trace(self.name, self.step, self.code, self.state, live, values, self.oracle)
+        graph = trace(self.name, self.step, self.code, self.state, live, values, self.oracle, maximize)
         asked = {k: bool(hyper[k]) for k in hyper if k not in static and graph.inputs[k].asked}
         asked |= {s.condition: bool(hyper[s.condition]) for s in self.state.values() if s.condition}
         self.traced.append((static, asked, graph))

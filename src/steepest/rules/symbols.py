@@ -7,6 +7,8 @@ import operator
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import numpy as np
+
 
 class RefusedError(TypeError):
     """Something a rule may not do; tracing adds the rule's name and line."""
@@ -55,6 +57,18 @@ NUMBERS: dict[str, Callable[..., Any]] = {
     "eq": operator.eq,
     "ne": operator.ne,
     "where": lambda condition, x, y: x if condition else y,
+}
+# The same on float64 arrays: one element for each of many sets of numbers.
+ARRAYS: dict[str, Callable[..., Any]] = NUMBERS | {
+    "div": np.divide,
+    "pow": np.power,
+    "abs": np.abs,
+    "sqrt": np.sqrt,
+    "cbrt": np.cbrt,
+    "sign": np.sign,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "where": np.where,
 }
 CONDITIONS = ("gt", "lt", "ge", "le", "eq", "ne")
 

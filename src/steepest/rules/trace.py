@@ -35,6 +35,26 @@ class Graph:
         """The number of passes over memory."""
         return 1 + max((x.stage for x in self.targets()), default=0)
 
+    @functools.cached_property
+    def tensors(self) -> dict[str, Any]:
+        """What becomes of p and of the state that is tensors, by letter."""
+        return {k: x for k, x in self.outputs.items() if k == "p" or self.inputs[k].tensor}
+
+    @functools.cached_property
+    def scalars(self) -> dict[str, Any]:
+        """What becomes of the state that is numbers, by letter."""
+        return {k: x for k, x in self.outputs.items() if k not in self.tensors}
+
+    @functools.cached_property
+    def numbers(self) -> dict[str, Symbol]:
+        """The leaves that are numbers, by name: t, hyperparameters and state."""
+        return {k: x for k, x in self.inputs.items() if not x.tensor}
+
+    @functools.cached_property
+    def counts(self) -> bool:
+        """Whether the steps of a tensor must be counted: the rule reads t, or keeps state whose age a checkpoint tells."""
+        return len(self.outputs) > 1 or any(x is self.inputs["t"] for x in walk(self.targets()))
+
     def targets(self) -> list[Symbol]:
         """Every symbol that must be computed for its own sake."""
         return [x for x in (*self.outputs.values(), *self.points) if isinstance(x, Symbol)]
@@ -70,10 +90,10 @@ def walk(targets: list[Symbol]) -> Iterator[Symbol]:
 class Oracle:
     """The gradient as a function, for rules that ask for it at other points than p."""
 
-    def __init__(self, graph: Graph, g: Symbol) -> None:
-        self.graph, self.g = graph, g
+    def __init__(self, graph: Graph, g: Any, maximize: bool) -> None:
+        self.graph, self.g, self.maximize = graph, g, maximize
 
-    def __call__(self, point: Any) -> Symbol:
+    def __call__(self, point: Any) -> Any:
         """The gradient at a point; the first point must be p, where the gradient is known."""
         if not self.graph.points and point is self.graph.inputs["p"]:
             return self.g
@@ -81,7 +101,7 @@ class Oracle:
         answer.stage = point.stage + 1
         self.graph.points.append(point)
         self.graph.gradients.append(answer)
-        return answer
+        return -answer if self.maximize else answer
 
 
 def trace(
@@ -92,11 +112,12 @@ def trace(
     live: Mapping[str, Any],
     hyper: Mapping[str, Any],
     oracle: bool = False,
+    maximize: bool = False,
 ) -> Graph:
     """The graph of `step` at these hyperparameters; `code` is the function the user wrote, whose lines errors name.
 
-    Floats become symbols, so that their values may change; bools, ints and strings are as they are here. SteepestError
-    for what a rule may not do, with its line.
+    Floats become symbols, so that their values may change; bools, ints and strings are as they are here. `maximize` turns
+    every gradient round. SteepestError for what a rule may not do, with its line.
     """
     leaves = {x: Symbol("input", tensor=x != "t", name=x) for x in ("p", "g", "t")}
     for letter in live:
@@ -106,7 +127,8 @@ def trace(
         if k not in statics:
             leaves[k] = Symbol("input", name=k, flag=bool(v))
     graph = Graph(leaves, {})
-    gradient = Oracle(graph, leaves["g"]) if oracle else leaves["g"]
+    g = -leaves["g"] if maximize else leaves["g"]
+    gradient = Oracle(graph, g, maximize) if oracle else g
     arguments = [leaves["p"], gradient, leaves["t"], *(leaves.get(letter) for letter in state)]
     keywords = {k: statics.get(k, leaves.get(k)) for k in hyper}
     names = _Names(code)

@@ -1,0 +1,182 @@
+"""The plan of an optimizer's step: what lies where, found once and kept as long as it holds.
+
+A step then reads the gradients, checks that nothing else has moved, and runs. Whatever changed (a parameter without a
+gradient, a loaded checkpoint, another layout, a hyperparameter that keeps other state) makes a new plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..rules import Rule
+from ..rules.trace import Graph
+from . import kernels
+from .kernels import Kernel
+from .plain import Plain
+from .work import Column, Work, advance
+
+WAVE = 1 << 19  # elements that a rule with norms over tensors takes before its second pass, while they are in the cache
+
+
+class Part:
+    """Tensors of one graph that the same engine updates, from one group or several."""
+
+    def __init__(
+        self, rule: Rule, graph: Graph, engine: Any, members: list[tuple[int, Tensor]], groups: Any, state: Any
+    ) -> None:
+        self.rule, self.engine, self.groups = rule, engine, groups
+        self.params = [p for _, p in members]
+        self.stores = [state[p] for p in self.params]
+        of_group = np.array([i for i, _ in members], np.int64)
+        self.used, self.member = np.unique(of_group, return_inverse=True)  # groups, and which of them each tensor is in
+        self.contiguous = all(p.is_contiguous() for p in self.params)
+        self.strides = [p.stride() for p in self.params]
+        self.steps = self._joined("step") if graph.counts else None
+        self.scalars = {}  # numbers kept for each parameter: one tensor for all, of which the state has views
+        self.shared = []  # numbers kept in the group
+        self.keys = {letter: rule.keys.get(letter, letter) for letter in (*rule.state,)}
+        for letter in graph.scalars:
+            if rule.state[letter].per_group:
+                self.shared.append(letter)
+            else:
+                self.scalars[letter] = self._joined(self.keys[letter])
+        columns = {"p": Column(self.params), "g": Column([p.grad for p in self.params])}  # type: ignore[misc]
+        for letter in graph.tensors:
+            if letter != "p":
+                columns[letter] = Column([store[self.keys[letter]] for store in self.stores])
+        self.work = Work(graph, columns)
+        self.kept = [(column.addresses.tolist(), letter) for letter, column in columns.items() if letter != "g"]
+        self.hyper: list[dict[str, Any]] = []
+
+    def _joined(self, key: str) -> Tensor:
+        """Make the numbers under this key, one for each parameter, views of one tensor."""
+        values = [torch.as_tensor(store[key]).detach().cpu() for store in self.stores]
+        joined = torch.stack([v.reshape(()) for v in values])
+        for i, store in enumerate(self.stores):
+            store[key] = joined[i]
+        return joined
+
+    def holds(self) -> bool:
+        """Whether everything but the gradients lies where it lay; takes up this step's gradients."""
+        grads = [p.grad for p in self.params]
+        try:
+            if self.contiguous:
+                if not all(map(Tensor.is_contiguous, grads)):  # type: ignore[arg-type]
+                    return False
+            elif [g.stride() for g in grads] != self.strides:  # type: ignore[union-attr]
+                return False
+            for addresses, letter in self.kept:
+                key = self.keys.get(letter)
+                tensors = self.params if key is None else [store[key] for store in self.stores]
+                if [t.data_ptr() for t in tensors] != addresses:
+                    return False
+            column = Column(grads)  # type: ignore[arg-type]
+            column.addresses  # noqa: B018 - raises for a gradient without memory of its own, such as a sparse one
+        except (TypeError, AttributeError, RuntimeError, KeyError):
+            return False
+        self.work.tensors["g"] = column
+        return True
+
+    def run(self, hypers: Sequence[dict[str, Any]], ask: Callable[[Work], list[Tensor]]) -> None:
+        """Take one step with each group's hyperparameters."""
+        work, graph = self.work, self.work.graph
+        columns: dict[str, list[float]] = {letter: joined.tolist() for letter, joined in self.scalars.items()}
+        if self.steps is None:
+            columns["t"] = [0.0]  # which the rule does not read
+        else:
+            self.steps.add_(1)
+            columns["t"] = self.steps.tolist()
+        own = [hypers[i] for i in self.used]
+        one, alike = len(own) == 1, all(len(set(column)) == 1 for column in columns.values())
+        numbers: dict[str, Any] = {k: column[0] if alike else np.array(column) for k, column in columns.items()}
+        for k in graph.numbers:
+            if k not in numbers:
+                shared = k in self.shared
+                values = [self.groups[i][self.keys[k]] for i in self.used] if shared else [h[k] for h in own]
+                numbers[k] = values[0] if one else np.array(values, float)[slice(None) if alike else self.member]
+        if alike:
+            work.sets, work.which = len(own), None if one else self.member
+        else:
+            work.sets, work.which = len(self.params), np.arange(len(self.params))
+        work.numbers = numbers
+        advance(work, self.engine, ask)
+        torch.autograd.graph.increment_version(self.params)
+        for letter in self.shared:
+            new = np.broadcast_to(work.numbers[letter], work.sets)
+            for nth, i in enumerate(self.used):
+                self.groups[i][self.keys[letter]] = float(new[nth if alike else int(np.argmax(self.member == nth))])
+        for letter, joined in self.scalars.items():
+            value = work.numbers[letter]
+            if isinstance(value, np.ndarray):
+                joined.copy_(torch.from_numpy(value if work.which is None else value[work.which]))
+            else:
+                joined.fill_(value)
+
+
+class Plan:
+    """The parts of a step: tensors that share a graph and an engine. All that a rule looks over in the model is one part."""
+
+    def __init__(self, rule: Rule, groups: list[dict[str, Any]], hypers: list[dict[str, Any]], state: Any) -> None:
+        self.rule, self.hypers, self.graphs = rule, hypers, _graphs(rule, groups, hypers)
+        self.lists = [(group["params"], len(group["params"])) for group in groups]
+        self.idle = [p for group in groups for p in group["params"] if p.grad is None]
+        found: dict[Any, list[tuple[int, Tensor]]] = {}
+        for i, (group, graph) in enumerate(zip(groups, self.graphs, strict=True)):
+            keys = [rule.keys.get(letter, letter) for letter in graph.tensors if letter != "p"]
+            for p in group["params"]:
+                if p.grad is not None:
+                    kind = kernels.kind([p, p.grad, *(state[p][key] for key in keys)])
+                    found.setdefault((graph, kind), []).append((i, p))
+        if len(found) > 1 and any(graph.reach == "model" for graph in self.graphs):
+            found = {(self.graphs[0], None): [member for members in found.values() for member in members]}
+        self.parts = []
+        for (graph, kind), members in found.items():
+            engine: Any = Kernel() if kind else Plain()
+            for wave in _waves(members) if kind and graph.reach == "tensor" else [members]:
+                self.parts.append(Part(rule, graph, engine, wave, groups, state))
+
+    def holds(self, groups: list[dict[str, Any]], hypers: list[dict[str, Any]]) -> bool:
+        """Whether this is the plan of this step too; takes up the step's gradients."""
+        if len(groups) != len(self.lists):
+            return False
+        for group, (params, count) in zip(groups, self.lists, strict=True):
+            if group["params"] is not params or len(params) != count:
+                return False
+        if any(new is not old for new, old in zip(hypers, self.hypers, strict=True)):
+            if any(new is not old for new, old in zip(_graphs(self.rule, groups, hypers), self.graphs, strict=True)):
+                return False
+            self.hypers = hypers
+        return all(p.grad is None for p in self.idle) and all(part.holds() for part in self.parts)
+
+    def run(self, ask: Callable[[Work], list[Tensor]]) -> None:
+        """Take one step."""
+        for part in self.parts:
+            part.run(self.hypers, ask)
+
+
+def _graphs(rule: Rule, groups: list[dict[str, Any]], hypers: list[dict[str, Any]]) -> list[Graph]:
+    """The graph of each group; one for all where the rule looks over the model."""
+    graphs = [rule.graph(hyper, group["maximize"]) for hyper, group in zip(hypers, groups, strict=True)]
+    if len(groups) > 1 and any(graph.reach == "model" for graph in graphs):
+        merged = {k: next((h[k] for h in hypers if h[k]), v) for k, v in hypers[0].items()}
+        graphs = [rule.graph(merged, groups[0]["maximize"])] * len(groups)
+    return graphs
+
+
+def _waves(members: list[tuple[int, Tensor]]) -> list[list[tuple[int, Tensor]]]:
+    """The tensors in stretches of about `WAVE` elements; a larger tensor stands alone."""
+    waves: list[list[tuple[int, Tensor]]] = [[]]
+    held = 0
+    for member in members:
+        size = member[1].numel()
+        if waves[-1] and held + size > WAVE:
+            waves.append([])
+            held = 0
+        waves[-1].append(member)
+        held += size
+    return waves

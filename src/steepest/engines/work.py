@@ -1,0 +1,232 @@
+"""What an engine updates: columns of tensors and sets of numbers, and the passes over them that a traced rule needs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..rules import Rule
+from ..rules.symbols import ARRAYS, NUMBERS, Symbol
+from ..rules.trace import Graph
+
+Numbers = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+
+class Column:
+    """One letter of a rule for every tensor of a `Work`: its p, its g, or a piece of state."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.tensors = tensors
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.tensors[i]
+
+    @property
+    def first(self) -> Tensor:
+        """A tensor that has the dtype of all."""
+        return self.tensors[0]
+
+    @functools.cached_property
+    def addresses(self) -> Index:
+        """Where each tensor lies in memory."""
+        return np.array([t.data_ptr() for t in self.tensors], np.int64)
+
+
+class Stack(Column):
+    """A column whose tensors are rows of stacked tensors, each (runs, *shape): all its rows of the first, of the second, ..."""
+
+    def __init__(self, tensors: Sequence[Tensor], rows: Index | None = None) -> None:
+        super().__init__(tensors)
+        self.rows = np.arange(len(tensors[0])) if rows is None else rows
+
+    def __len__(self) -> int:
+        return len(self.tensors) * len(self.rows)
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.tensors[i // len(self.rows)][self.rows[i % len(self.rows)]]
+
+    @functools.cached_property
+    def addresses(self) -> Index:
+        """Where each row lies in memory."""
+        starts = [t.data_ptr() + t.stride(0) * t.element_size() * self.rows for t in self.tensors]
+        return np.concatenate(starts).astype(np.int64)
+
+
+@dataclass
+class Work:
+    """Tensors to be updated together, in place, by one graph.
+
+    `tensors` has a column for each letter that is a tensor. `numbers` has t (steps from 1), the hyperparameters and the
+    state that is numbers: each one float, or (sets,) floats; `which` says the set of each tensor, `models` the model of
+    each tensor, where there are several.
+    """
+
+    graph: Graph
+    tensors: dict[str, Column]
+    numbers: dict[str, Any] = field(default_factory=dict)
+    sets: int = 1
+    which: Index | None = None
+    models: Index | None = None
+    scratch: dict[Any, Any] = field(default_factory=dict)  # an engine's tables, kept from step to step
+
+    def __len__(self) -> int:
+        return len(self.tensors["p"])
+
+    @functools.cached_property
+    def sizes(self) -> Index:
+        """The number of elements of each tensor."""
+        p = self.tensors["p"]
+        if isinstance(p, Stack):
+            return np.repeat([t[0].numel() for t in p.tensors], len(p.rows))
+        return np.array([t.numel() for t in p.tensors], np.int64)
+
+    def known(self) -> Known:
+        """The numbers of this step; a row for each tensor where a reduction will differ from tensor to tensor."""
+        graph, rows, which = self.graph, self.sets, self.which
+        own = graph.reach == "tensor" or self.models is not None or self.sets > 1
+        spread = bool(graph.reductions) and own and len(self) > 0
+        values: dict[Symbol, Any] = {x: self.numbers[name] for name, x in graph.numbers.items()}
+        if spread:
+            place = np.zeros(len(self), np.int64) if which is None else which
+            values = {x: v[place] if isinstance(v, np.ndarray) else v for x, v in values.items()}
+            rows, which = len(self), np.arange(len(self))
+        if rows == 1:
+            values = {x: float(v[0]) if isinstance(v, np.ndarray) else v for x, v in values.items()}
+        return Known(values, rows, which, spread)
+
+    def combine(self, op: str, sums: Numbers, spread: bool) -> Any:
+        """From sums over each tensor to a reduction's value: over the tensor itself, or over the tensors of its model."""
+        counts: Any = self.sizes
+        if op.endswith("model"):
+            if self.models is None:
+                sums, counts = np.full(len(self), sums.sum()), np.full(len(self), counts.sum())
+            else:
+                sums, counts = (np.bincount(self.models, x)[self.models] for x in (sums, counts))
+        found: Numbers = sums / np.maximum(counts, 1) if op.startswith("mean") else sums
+        return found if spread and len(self) > 1 else float(found[0])
+
+    def keep(self, new: dict[str, Any], known: Known) -> None:
+        """Keep what the state that is numbers became."""
+        for letter, value in new.items():
+            if known.spread and self.which is not None and isinstance(value, np.ndarray):
+                value = value[np.unique(self.which, return_index=True)[1]]
+            self.numbers[letter] = value
+
+
+@dataclass
+class Known:
+    """The numbers known so far: each a float, or (rows,) floats; `which` says the row of each tensor."""
+
+    values: dict[Symbol, Any]
+    rows: int
+    which: Index | None
+    spread: bool
+
+    def of(self, i: int) -> dict[Symbol, Any]:
+        """The numbers of tensor i."""
+        row = 0 if self.which is None else self.which[i]
+        return {x: float(v[row]) if isinstance(v, np.ndarray) else v for x, v in self.values.items()}
+
+
+def numeric(targets: Sequence[Any]) -> Callable[[Known], list[Any]]:
+    """A function of what is known that computes numbers (no tensors): Python's floats, or float64 arrays of all rows."""
+    names: dict[Symbol, str] = {}
+    lines: list[str] = []
+    space: dict[str, Any] = {}
+
+    def name(x: Any) -> str:
+        if not isinstance(x, Symbol):
+            space[f"c{len(space)}"] = x
+            return f"c{len(space) - 1}"
+        if x not in names:
+            if x.args and " over " not in x.op:
+                text = f"{x.op}({', '.join(name(a) for a in x.args)})"
+            else:
+                space[f"s{len(space)}"] = x
+                text = f"known[s{len(space) - 1}]"
+            names[x] = f"n{len(names)}"
+            lines.append(f"    {names[x]} = {text}")
+        return names[x]
+
+    answer = f"    return [{', '.join([name(x) for x in targets])}]"
+    text = "\n".join(["def compute(known):", *lines, answer])
+    compute = []
+    for operations in (NUMBERS, ARRAYS):
+        room = {**space, **operations}
+        exec(text, room)
+        compute.append(room["compute"])
+    on_floats, on_arrays = compute
+
+    def call(known: Known) -> list[Any]:
+        if known.rows == 1:
+            return on_floats(known.values)  # type: ignore[no-any-return]
+        with np.errstate(all="ignore"):
+            return on_arrays(known.values)  # type: ignore[no-any-return]
+
+    return call
+
+
+def advance(work: Work, engine: Any, ask: Callable[[Work], Sequence[Tensor]] | None = None) -> None:
+    """One update of all tensors, in place, in as many passes over memory as the rule needs.
+
+    Every pass computes what it needs from p, g and the old state; only the last one writes. `ask(work)` gives the
+    gradients where the parameters now stand, for rules that ask for them elsewhere.
+    """
+    graph, known = work.graph, work.known()
+    for stage in range(graph.stages):
+        ready = [x for x in graph.reductions if x.args[0].stage == stage]
+        if ready:
+            sums = engine.reduce(work, ready, known)
+            for i, x in enumerate(ready):
+                known.values[x] = work.combine(x.op, sums[:, i], known.spread)
+        for point, answer in zip(graph.points, graph.gradients, strict=True):
+            if point.stage == stage:
+                assert ask is not None
+                work.tensors[answer.name] = _elsewhere(work, engine, point, known, ask)
+    engine.write(work, graph.tensors, known)
+    if graph.scalars:
+        if "scalars" not in work.scratch:
+            work.scratch["scalars"] = numeric(list(graph.scalars.values()))
+        work.keep(dict(zip(graph.scalars, work.scratch["scalars"](known), strict=True)), known)
+
+
+@torch.no_grad()
+def _elsewhere(work: Work, engine: Any, point: Any, known: Known, ask: Callable[[Work], Sequence[Tensor]]) -> Column:
+    """The gradients at a point of the rule's choice; the parameters are put back."""
+    ps = work.tensors["p"].tensors
+    if "kept" not in work.scratch:
+        work.scratch["kept"] = [torch.empty_like(p) for p in ps]
+    for kept, p in zip(work.scratch["kept"], ps, strict=True):
+        kept.copy_(p)
+    engine.write(work, {"p": point}, known)
+    found = [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g) for g, p in zip(ask(work), ps, strict=True)]
+    for kept, p in zip(work.scratch["kept"], ps, strict=True):
+        p.copy_(kept)
+    column = work.tensors["p"]
+    return Stack(found, column.rows) if isinstance(column, Stack) else Column(found)
+
+
+def initial_state(
+    rule: Rule, p: Tensor, g: Tensor, hyper: Mapping[str, Any], dtype: torch.dtype | None = None
+) -> dict[str, Any]:
+    """The rule's state before step 1 for one parameter, by letter: tensors like p (of `dtype`, if given), or numbers."""
+    state: dict[str, Any] = {}
+    for letter, kind in rule.live_state(hyper).items():
+        if kind.start in ("copy of p", "copy of g"):
+            like = p if kind.start == "copy of p" else g
+            state[letter] = torch.empty_like(p, dtype=dtype).copy_(like.detach())
+            continue
+        start = float(hyper[kind.start] if isinstance(kind.start, str) else kind.start)
+        state[letter] = start if kind.is_scalar else torch.full_like(p, start, dtype=dtype)
+    return state
