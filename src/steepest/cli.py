@@ -226,22 +226,28 @@ def statistics(
 
 @bench.command()
 @sentences
-def step(json_file: JSON = None) -> None:
-    """One step of every rule over ResNet-50's 161 tensors, beside torch's fused Adam, in one run."""
-    import torch
+def step(
+    optimizers: Annotated[str | None, typer.Option(help="Names, separated by commas. Default: every rule.")] = None,
+    shapes: Annotated[str, typer.Option(help="resnet50, gpt2-small, mlp or many-small.")] = "resnet50",
+    rounds: Annotated[int, typer.Option(help="Timed steps of each contender.")] = 7,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A picture of the result.")] = None,
+    json_file: JSON = None,
+) -> None:
+    """One step of every rule, beside torch, installed packages of optimizers and the speed of memory, in one run."""
+    from rich.console import Console
 
-    from .engines.bench import step as measure
+    from .bench import step as benchmark
 
     _check_json(json_file)
-    rows = measure()
+    console = Console(stderr=True)
+    with console.status("") as status:
+        names = optimizers.split(",") if optimizers else None
+        found = benchmark.measure(names, shapes, rounds, status.update if console.is_terminal else None)
     if str(json_file) != "-":
-        typer.echo(
-            f"ResNet-50, float32, {torch.get_num_threads()} threads, torch {torch.__version__}; medians of interleaved steps"
-        )
-        typer.echo(f"{'':22}{'ms':>8}{'streams':>9}{'GB/s':>8}{'of fused Adam':>15}")
-        for row in rows:
-            typer.echo(f"{row['name']:22}{row['ms']:8.2f}{row['streams']:9}{row['gb_per_s']:8.1f}{row['share']:15.2f}")
-    _write_json(rows, json_file)
+        typer.echo(benchmark.text(found))
+    if out:
+        benchmark.draw(found, out)
+    _write_json(found, json_file)
 
 
 def _check_json(path: Path | None) -> None:

@@ -112,8 +112,8 @@ class Work:
             if self.models is None:
                 sums, counts = np.full(len(self), sums.sum()), np.full(len(self), counts.sum())
             else:
-                sums, counts = (np.bincount(self.models, x)[self.models] for x in (sums, counts))
-        found: Numbers = sums / np.maximum(counts, 1) if op.startswith("mean") else sums
+                sums, counts = (np.bincount(self.models, x)[self.models] for x in (sums, counts))  # type: ignore[assignment]
+        found = sums / np.maximum(counts, 1) if op.startswith("mean") else sums
         return found if spread and len(self) > 1 else float(found[0])
 
     def keep(self, new: dict[str, Any], known: Known) -> None:

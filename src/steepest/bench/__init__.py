@@ -1,0 +1,1 @@
+"""Speed, measured beside named rivals on the same work in one run."""
