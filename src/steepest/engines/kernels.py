@@ -1,6 +1,6 @@
 """The CPU kernels: a pass of a traced rule compiled by LLVM to one loop over memory, in place.
 
-A kernel takes a table with a row for each stretch of up to `CHUNK` elements of a tensor: where its tensors lie, and which
+A kernel takes a table with a row for each stretch of a tensor: where its tensors lie, and which
 set of the step's numbers (computed in float64, rounded once) is its own. So one call serves one large tensor, a thousand
 small ones, or as many runs; threads share the rows; a changed rate compiles nothing.
 """
@@ -24,7 +24,8 @@ from .compiler import load
 from .lowering import BLOCK, source
 from .work import Index, Known, Numbers, Stack, Work, numeric
 
-CHUNK = 1 << 17  # elements in a row of the table
+CHUNK = 1 << 14  # elements in a row of the table
+SHORT = 1 << 12  # elements in a row that is summed: so few that a sum in float32 is as good as its terms
 ALONE = 1 << 16  # elements below which one thread does all
 TYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat"}
 
@@ -115,13 +116,13 @@ _entry = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)
 
 
 @functools.lru_cache(64)
-def _rows(sizes: bytes, threads: int) -> tuple[Index, Index, Index, Index]:
+def _rows(sizes: bytes, chunk: int, threads: int) -> tuple[Index, Index, Index, Index]:
     """Rows for tensors of these sizes: the tensor, first element and length of each, and where each thread's rows begin."""
     given = np.frombuffer(sizes, np.int64)
-    counts = -(-given // CHUNK)
+    counts = -(-given // chunk)
     tensor = np.repeat(np.arange(len(given)), counts)
-    begin = (np.arange(len(tensor)) - np.repeat(np.cumsum(counts) - counts, counts)) * CHUNK
-    length = np.minimum(given[tensor] - begin, CHUNK)
+    begin = (np.arange(len(tensor)) - np.repeat(np.cumsum(counts) - counts, counts)) * chunk
+    length = np.minimum(given[tensor] - begin, chunk)
     if given.sum() < ALONE:
         threads = 1
     done = np.cumsum(length)
@@ -135,8 +136,13 @@ class Table:
     def __init__(self, program: Program, work: Work, known: Known) -> None:
         self.program = program
         self.threads = torch.get_num_threads()
-        self.tensor, self.begin, self.length, self.cuts = _rows(np.ascontiguousarray(work.sizes).tobytes(), self.threads)
+        sizes = np.ascontiguousarray(work.sizes).tobytes()
+        chunk = SHORT if program.sums else CHUNK
+        self.tensor, self.begin, self.length, self.cuts = _rows(sizes, chunk, self.threads)
         self.parts = len(self.cuts) - 1
+        if work.graph.reductions and not program.sums:  # what was read last lies in the cache
+            order = np.concatenate([np.arange(a, b)[::-1] for a, b in itertools.pairwise(self.cuts)]) if self.parts else []
+            self.tensor, self.begin, self.length = (np.ascontiguousarray(x[order]) for x in (self.tensor, self.begin, self.length))
         self.which = np.zeros(len(work), np.int64) if known.which is None else known.which
         self.numbers = np.zeros((known.rows, program.count))
         self.out = np.zeros((len(self.tensor), program.sums))
@@ -184,31 +190,46 @@ class Kernel:
         return len(kinds) == 1 and None not in kinds
 
     @staticmethod
-    def program(work: Work, targets: dict[str, Any], sums: list[Symbol]) -> Program:
+    def program(work: Work, targets: dict[str, Any], sums: list[Symbol], written: dict[Symbol, str]) -> Program:
         """The compiled pass that writes the targets and sums the sums; compiled once in a process, and kept on disk."""
         dtypes = {letter: column.first.dtype for letter, column in work.tensors.items()}
         key = id(work.graph), *map(id, targets.values()), *map(id, sums), *dtypes.values()
         if key not in _programs:
             type_ = "double" if dtypes["p"] is torch.float64 else "float"
-            text, body, slots = source(type_, targets, sums, {k: TYPES[d] for k, d in dtypes.items()})
+            text, body, slots = source(type_, targets, sums, {k: TYPES[d] for k, d in dtypes.items()}, written)
             part, team = load(text, "part", "team")
             program = Program(slots, numeric(body.numbers), len(body.numbers), len(sums), _entry(part), team)
             _programs[key] = work.graph, program
         return _programs[key][1]
 
-    def _run(self, work: Work, targets: dict[str, Any], sums: list[Symbol], known: Known) -> Table:
+    @staticmethod
+    def _early(work: Work) -> dict[str, Symbol]:
+        """The state that the first pass writes: it must be kept as exactly as it is computed."""
+        if "early" not in work.scratch:
+            exact = torch.float64 if work.tensors["p"].first.dtype is torch.float64 else torch.float32
+            work.scratch["early"] = {k: x for k, x in work.graph.early.items() if work.tensors[k].first.dtype is exact}
+        return work.scratch["early"]  # type: ignore[no-any-return]
+
+    def _run(self, work: Work, targets: dict[str, Any], sums: list[Symbol], known: Known, first: bool) -> Table:
         key = *targets, *map(id, sums), known.rows
         table: Table | None = work.scratch.get(key)
         if table is None or table.threads != torch.get_num_threads():
-            table = work.scratch[key] = Table(self.program(work, targets, sums), work, known)
+            written = {} if first else {x: letter for letter, x in self._early(work).items()}
+            table = work.scratch[key] = Table(self.program(work, targets, sums, written), work, known)
         table.run(work, known)
         return table
 
     def reduce(self, work: Work, symbols: list[Symbol], known: Known) -> Numbers:
-        """For each tensor, the sum (or sum of squares) of each symbol's argument over its elements: (tensors, symbols)."""
-        table = self._run(work, {}, symbols, known)
+        """For each tensor, the sum (or sum of squares) of each symbol's argument over its elements: (tensors, symbols).
+
+        The first pass writes what state it can, so that later ones read less.
+        """
+        first = symbols[0].args[0].stage == 0
+        table = self._run(work, self._early(work) if first else {}, symbols, known, first)
         return np.stack([np.bincount(table.tensor, column, len(work)) for column in table.out.T], axis=1)
 
     def write(self, work: Work, targets: dict[str, Any], known: Known) -> None:
         """Write each target, by letter, to p or state."""
-        self._run(work, targets, [], known)
+        if work.graph.reductions:
+            targets = {k: x for k, x in targets.items() if k not in self._early(work)}
+        self._run(work, targets, [], known, first=not work.graph.reductions)

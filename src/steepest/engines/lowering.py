@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..rules.symbols import CONDITIONS, Symbol
+from ..rules.symbols import CONDITIONS, Symbol, apply
 
 _ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _COMPARISON = {"gt": "ogt", "lt": "olt", "ge": "oge", "le": "ole", "eq": "oeq", "ne": "une"}
@@ -30,12 +30,14 @@ class Body:
 
     vector = True
 
-    def __init__(self, type_: str) -> None:
+    def __init__(self, type_: str, written: dict[Symbol, str] | None = None) -> None:
         self.type, self.lines = type_, list[str]()
+        self.written = written or {}  # what an earlier pass has written, and under which letter
         self.values: dict[Symbol, str] = {}
-        self.loads: list[Symbol] = []
+        self.loads: list[str] = []
         self.numbers: list[Symbol] = []
         self.declared: set[str] = set()
+        self.reciprocals: dict[Symbol, Any] = {}
 
     def add(self, text: str) -> str:
         """Append an instruction; the name of its result."""
@@ -75,6 +77,16 @@ class Body:
             return self.emit(x)
         return self.add(f"fcmp une {self.type} {self.value(x)}, 0.0")
 
+    def reciprocal(self, x: Any) -> Any:
+        """1 / x for a number."""
+        key = x if isinstance(x, Symbol) else None
+        if key is None or key not in self.reciprocals:
+            made = apply("div", 1.0, x)
+            if key is None:
+                return made
+            self.reciprocals[key] = made
+        return self.reciprocals[key]
+
     def inline(self, x: Any) -> bool:
         """Whether this symbol is computed here as a truth."""
         return isinstance(x, Symbol) and x.tensor and x.op in CONDITIONS
@@ -85,9 +97,9 @@ class Body:
             if not x.tensor:
                 self.values[x] = f"%n{len(self.numbers)}"
                 self.numbers.append(x)
-            elif not x.args:
+            elif not x.args or x in self.written:
                 self.values[x] = f"%x{len(self.loads)}"
-                self.loads.append(x)
+                self.loads.append(self.written.get(x, x.name))
             else:
                 self.values[x] = self._compute(x)
         return self.values[x]
@@ -100,6 +112,9 @@ class Body:
             return self.add(f"select i1 {c}, {t} {a}, {t} {b}")
         if x.op == "pow" and self.vector:
             return self._power(self.value(x.args[0]), self.wide(x.args[1]))
+        if x.op == "div" and self.vector and not (isinstance(x.args[1], Symbol) and x.args[1].tensor):
+            times = self.value(self.reciprocal(x.args[1]))  # one division a step, not one an element
+            return self.add(f"fmul contract {t} {self.value(x.args[0])}, {times}")
         args = [self.value(a) for a in x.args]
         if x.op in _ARITHMETIC:
             return self.add(f"{_ARITHMETIC[x.op]} contract {t} {args[0]}, {args[1]}")
@@ -212,21 +227,24 @@ class Body:
 STORED = {"float": ("float", 4), "double": ("double", 8), "bfloat": ("i16", 2)}
 
 
-def source(type_: str, targets: dict[str, Any], sums: list[Symbol], stored: dict[str, str]) -> tuple[str, Body, list[str]]:
-    """A pass in LLVM's language, computed in `type_`; `stored` has the type in memory of each letter.
+def source(
+    type_: str, targets: dict[str, Any], sums: list[Symbol], stored: dict[str, str], written: dict[Symbol, str]
+) -> tuple[str, Body, list[str]]:
+    """A pass in LLVM's language, computed in `type_`; `stored` has the type in memory of each letter, `written`
+    the symbols that an earlier pass has written under their letters.
+
+    Sums are taken in `type_` over a row, which is short for that reason (see `kernels.SHORT`), and in double over the rows.
 
     `part` runs a part of the table's rows, `team` is what each thread of a team calls to take its parts. Both get a block
     of addresses and counts (see `kernels.Table`). Returns the text, the body and the letter of each slot.
     """
-    body = Body(type_)
+    body = Body(type_, written)
     stores = {letter: body.value(x) for letter, x in targets.items()}
     terms = []
     for x in sums:
-        wide = value = body.value(x.args[0])
-        if type_ == "float":
-            wide = body.add(f"fpext float {value} to double")
-        terms.append(body.add(f"fmul double {wide}, {wide}") if "squares" in x.op else wide)
-    slots = [x.name for x in body.loads]
+        value = body.value(x.args[0])
+        terms.append(body.add(f"fmul {type_} {value}, {value}") if "squares" in x.op else value)
+    slots = list(body.loads)
     slots += [letter for letter in stores if letter not in slots]
     kinds = [stored[letter] for letter in slots]
     pointers = "".join(f"ptr noalias %a{i}, " for i in range(len(slots)))
@@ -243,7 +261,7 @@ def source(type_: str, targets: dict[str, Any], sums: list[Symbol], stored: dict
             lines.append(f"  %n{i} = load double, ptr %q{i}")
     lines += ["  %some = icmp sgt i64 %n, 0", "  br i1 %some, label %loop, label %done", "loop:"]
     lines.append("  %i = phi i64 [0, %entry], [%next, %loop]")
-    lines += [f"  %sum{i} = phi double [0.0, %entry], [%new{i}, %loop]" for i in range(len(terms))]
+    lines += [f"  %sum{i} = phi {type_} [0.0, %entry], [%new{i}, %loop]" for i in range(len(terms))]
     for i, kind in enumerate(kinds):
         lines.append(f"  %e{i} = getelementptr {STORED[kind][0]}, ptr %a{i}, i64 %i")
     for i in range(len(body.loads)):
@@ -251,7 +269,7 @@ def source(type_: str, targets: dict[str, Any], sums: list[Symbol], stored: dict
     lines += body.lines
     for letter, value in stores.items():
         lines += _write(slots.index(letter), stored[letter], type_, value)
-    lines += [f"  %new{i} = fadd reassoc double %sum{i}, {term}" for i, term in enumerate(terms)]
+    lines += [f"  %new{i} = fadd reassoc {type_} %sum{i}, {term}" for i, term in enumerate(terms)]
     lines += [
         "  %next = add nuw nsw i64 %i, 1",
         "  %end = icmp eq i64 %next, %n",
@@ -259,9 +277,13 @@ def source(type_: str, targets: dict[str, Any], sums: list[Symbol], stored: dict
         "done:",
     ]
     for i in range(len(terms)):
-        lines.append(f"  %final{i} = phi double [0.0, %entry], [%new{i}, %loop]")
+        lines.append(f"  %final{i} = phi {type_} [0.0, %entry], [%new{i}, %loop]")
     for i in range(len(terms)):
-        lines += [f"  %o{i} = getelementptr double, ptr %r, i64 {i}", f"  store double %final{i}, ptr %o{i}"]
+        wide = f"%final{i}"
+        if type_ == "float":
+            wide = f"%wide{i}"
+            lines.append(f"  {wide} = fpext float %final{i} to double")
+        lines += [f"  %o{i} = getelementptr double, ptr %r, i64 {i}", f"  store double {wide}, ptr %o{i}"]
     lines += ["  ret void", "}", *_table(kinds, len(body.numbers), len(terms)), *_team()]
     return "\n".join(lines) + "\n", body, slots
 

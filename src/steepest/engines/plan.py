@@ -20,7 +20,7 @@ from .kernels import Kernel
 from .plain import Plain
 from .work import Column, Work, advance
 
-WAVE = 1 << 19  # elements that a rule with norms over tensors takes before its second pass, while they are in the cache
+WAVE = 1 << 21  # elements that a rule with norms over tensors takes before its second pass, while they are in the cache
 
 
 class Part:

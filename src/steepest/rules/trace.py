@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import linecache
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import CodeType, FrameType, ModuleType
 from typing import Any
@@ -51,6 +51,22 @@ class Graph:
         return {k: x for k, x in self.inputs.items() if not x.tensor}
 
     @functools.cached_property
+    def early(self) -> dict[str, Symbol]:
+        """The state that the first of several passes can write already: what later passes do not need in its old form."""
+        if not self.reductions:
+            return {}
+        early = {k: x for k, x in self.tensors.items() if k != "p" and isinstance(x, Symbol) and x.args and x.stage == 0}
+        while True:
+            done = {id(x) for x in early.values()}
+            later = [x for k, x in self.tensors.items() if k not in early and isinstance(x, Symbol)]
+            later += [*self.points, *(x.args[0] for x in self.reductions if x.args[0].stage)]
+            needed = {x.name for x in walk(later, done) if not x.args}
+            kept = {k: x for k, x in early.items() if k not in needed}
+            if len(kept) == len(early):
+                return kept
+            early = kept
+
+    @functools.cached_property
     def counts(self) -> bool:
         """Whether the steps of a tensor must be counted: the rule reads t, or keeps state whose age a checkpoint tells."""
         return len(self.outputs) > 1 or any(x is self.inputs["t"] for x in walk(self.targets()))
@@ -71,9 +87,9 @@ class Graph:
         return "model" if "model" in overs or self.points else "tensor" if overs else "element"
 
 
-def walk(targets: list[Symbol]) -> Iterator[Symbol]:
-    """Every symbol that the targets depend on, arguments before what is made of them, each once."""
-    seen: set[int] = set()
+def walk(targets: list[Any], known: Iterable[int] = ()) -> Iterator[Symbol]:
+    """Every symbol that the targets depend on, arguments before what is made of them, each once; not past known ids."""
+    seen: set[int] = set(known)
 
     def visit(x: Symbol) -> Iterator[Symbol]:
         if id(x) not in seen:
