@@ -21,7 +21,7 @@ from torch import nn
 
 from ..engines import classes, kernels
 from ..engines.kernels import Kernel
-from ..engines.work import Column, Work, advance
+from ..engines.work import Column, Work
 from ..errors import SteepestError, unknown
 from ..rules import RULES, Rule, get
 from ..rules.symbols import Symbol, apply
@@ -115,7 +115,7 @@ def rivals(rule: Rule) -> dict[str, Callable[[list[nn.Parameter]], Any]]:
             found["schedulefree"] = _maker("schedulefree", theirs[rule.name])
         heavy = {"schedule_free_adamw": "SFAdamW"}.get(rule.name, rule.class_name)
         if _attribute("heavyball", heavy):
-            importlib.import_module("heavyball.utils").compile_mode = None  # compiling would take minutes
+            setattr(importlib.import_module("heavyball.utils"), "compile_mode", None)  # noqa: B010 - compiling takes minutes
             found["heavyball"] = _maker("heavyball", heavy)
     return found
 
@@ -193,7 +193,7 @@ def extra_bytes(step: Callable[[], Any]) -> int:
     with _quiet(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         step()
     held = most = 0
-    for event in profile.profiler.kineto_results.events():  # type: ignore[union-attr]
+    for event in profile.profiler.kineto_results.events():
         if event.name() == "[memory]":
             held += event.nbytes()
             most = max(most, held)

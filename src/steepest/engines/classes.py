@@ -85,13 +85,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
         A rule that asks for gradients at other points needs the closure, which computes the loss and calls backward().
         """
-        if (
-            _PRE_HOOKS
-            or _POST_HOOKS
-            or self._optimizer_step_pre_hooks
-            or self._optimizer_step_post_hooks
-            or _profiled()
-        ):
+        if _PRE_HOOKS or _POST_HOOKS or self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _profiled():
             return _hooked(self, closure)
         return self._step(closure)
 

@@ -26,7 +26,7 @@ from .work import Index, Known, Numbers, Stack, Work, numeric
 
 CHUNK = 1 << 14  # elements in a row of the table
 SHORT = 1 << 12  # elements in a row that is summed: so few that a sum in float32 is as good as its terms
-ALONE = 1 << 16  # elements below which one thread does all
+ALONE = 1 << 17  # elements below which one thread does all
 TYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat"}
 
 
@@ -141,8 +141,10 @@ class Table:
         self.tensor, self.begin, self.length, self.cuts = _rows(sizes, chunk, self.threads)
         self.parts = len(self.cuts) - 1
         if work.graph.reductions and not program.sums:  # what was read last lies in the cache
-            order = np.concatenate([np.arange(a, b)[::-1] for a, b in itertools.pairwise(self.cuts)]) if self.parts else []
-            self.tensor, self.begin, self.length = (np.ascontiguousarray(x[order]) for x in (self.tensor, self.begin, self.length))
+            order = np.concatenate([np.arange(a, b)[::-1] for a, b in itertools.pairwise(self.cuts)] or [self.tensor])
+            self.tensor, self.begin, self.length = (
+                np.ascontiguousarray(x[order]) for x in (self.tensor, self.begin, self.length)
+            )
         self.which = np.zeros(len(work), np.int64) if known.which is None else known.which
         self.numbers = np.zeros((known.rows, program.count))
         self.out = np.zeros((len(self.tensor), program.sums))
@@ -211,7 +213,7 @@ class Kernel:
         return work.scratch["early"]  # type: ignore[no-any-return]
 
     def _run(self, work: Work, targets: dict[str, Any], sums: list[Symbol], known: Known, first: bool) -> Table:
-        key = *targets, *map(id, sums), known.rows
+        key = *targets, *sums, known.rows
         table: Table | None = work.scratch.get(key)
         if table is None or table.threads != torch.get_num_threads():
             written = {} if first else {x: letter for letter, x in self._early(work).items()}

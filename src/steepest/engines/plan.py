@@ -6,7 +6,7 @@ gradient, a loaded checkpoint, another layout, a hyperparameter that keeps other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,8 @@ class Part:
                 columns[letter] = Column([store[self.keys[letter]] for store in self.stores])
         self.work = Work(graph, columns)
         self.kept = [(column.addresses.tolist(), letter) for letter, column in columns.items() if letter != "g"]
-        self.hyper: list[dict[str, Any]] = []
+        self.hypers: list[dict[str, Any]] = []
+        self.alike = False
 
     def _joined(self, key: str) -> Tensor:
         """Make the numbers under this key, one for each parameter, views of one tensor."""
@@ -82,15 +83,27 @@ class Part:
         self.work.tensors["g"] = column
         return True
 
-    def run(self, hypers: Sequence[dict[str, Any]], ask: Callable[[Work], list[Tensor]]) -> None:
+    def run(self, hypers: list[dict[str, Any]], ask: Callable[[Work], list[Tensor]]) -> None:
         """Take one step with each group's hyperparameters."""
-        work, graph = self.work, self.work.graph
-        columns: dict[str, list[float]] = {letter: joined.tolist() for letter, joined in self.scalars.items()}
+        work = self.work
         if self.steps is None:
-            columns["t"] = [0.0]  # which the rule does not read
+            ages: list[float] = [0.0]  # which the rule does not read
         else:
             self.steps.add_(1)
-            columns["t"] = self.steps.tolist()
+            ages = self.steps.tolist()
+        if hypers is self.hypers and not self.scalars and not self.shared and len(set(ages)) == 1 and self.alike:
+            work.numbers["t"] = ages[0]
+        else:
+            self.number(hypers, ages)
+        advance(work, self.engine, ask)
+        torch.autograd.graph.increment_version(self.params)
+        if self.scalars or self.shared:
+            self.remember()
+
+    def number(self, hypers: list[dict[str, Any]], ages: list[float]) -> None:
+        """Lay out the numbers of this step: one set for each group where its tensors are of one age, else for each tensor."""
+        work, graph = self.work, self.work.graph
+        columns = {"t": ages, **{letter: joined.tolist() for letter, joined in self.scalars.items()}}
         own = [hypers[i] for i in self.used]
         one, alike = len(own) == 1, all(len(set(column)) == 1 for column in columns.values())
         numbers: dict[str, Any] = {k: column[0] if alike else np.array(column) for k, column in columns.items()}
@@ -103,13 +116,16 @@ class Part:
             work.sets, work.which = len(own), None if one else self.member
         else:
             work.sets, work.which = len(self.params), np.arange(len(self.params))
+        self.hypers, self.alike = hypers, alike
         work.numbers = numbers
-        advance(work, self.engine, ask)
-        torch.autograd.graph.increment_version(self.params)
+
+    def remember(self) -> None:
+        """Put the state that is numbers where checkpoints have it; tensors were written in place."""
+        work = self.work
         for letter in self.shared:
             new = np.broadcast_to(work.numbers[letter], work.sets)
             for nth, i in enumerate(self.used):
-                self.groups[i][self.keys[letter]] = float(new[nth if alike else int(np.argmax(self.member == nth))])
+                self.groups[i][self.keys[letter]] = float(new[nth if self.alike else int(np.argmax(self.member == nth))])
         for letter, joined in self.scalars.items():
             value = work.numbers[letter]
             if isinstance(value, np.ndarray):

@@ -94,6 +94,8 @@ class Work:
     def known(self) -> Known:
         """The numbers of this step; a row for each tensor where a reduction will differ from tensor to tensor."""
         graph, rows, which = self.graph, self.sets, self.which
+        if not graph.reductions and rows == 1 and which is None:
+            return Known({x: self.numbers[name] for name, x in graph.numbers.items()}, 1, None, False)
         own = graph.reach == "tensor" or self.models is not None or self.sets > 1
         spread = bool(graph.reductions) and own and len(self) > 0
         values: dict[Symbol, Any] = {x: self.numbers[name] for name, x in graph.numbers.items()}
@@ -184,7 +186,7 @@ def advance(work: Work, engine: Any, ask: Callable[[Work], Sequence[Tensor]] | N
     gradients where the parameters now stand, for rules that ask for them elsewhere.
     """
     graph, known = work.graph, work.known()
-    for stage in range(graph.stages):
+    for stage in range(graph.stages) if graph.reductions or graph.points else ():
         ready = [x for x in graph.reductions if x.args[0].stage == stage]
         if ready:
             sums = engine.reduce(work, ready, known)
