@@ -4,6 +4,8 @@ Each takes the tensors of a model, a function `grad(k, tensors)` for the gradien
 and for each tensor its hyperparameters; it returns the tensors after every step.
 """
 
+import inspect
+
 import numpy as np
 
 
@@ -107,14 +109,11 @@ def rprop(p, lr0=None, etaminus=0.5, etaplus=1.2, step_min=1e-6, step_max=50.0):
 
 
 @each
-def lion(p, beta1=0.9, beta2=0.99, weight_decay=0.0, decoupled_weight_decay=False):
+def lion(p, beta1=0.9, beta2=0.99, weight_decay=0.0):
     m = np.zeros_like(p)
     while True:
         g, lr, _ = yield p
-        if decoupled_weight_decay:
-            p = p - lr * weight_decay * p
-        else:
-            g = g + weight_decay * p
+        p = p - lr * weight_decay * p
         p = p - lr * np.sign(beta1 * m + (1 - beta1) * g)
         m = beta2 * m + (1 - beta2) * g
 
@@ -248,3 +247,251 @@ def sam(ps, grad, lrs, hypers):
             ps[i] = p - lr * buffers[i]
         path.append(list(ps))
     return path
+
+
+@each
+def gd(p, weight_decay=0.0):
+    while True:
+        g, lr, _ = yield p
+        p = p - lr * (g + weight_decay * p)
+
+
+def nesterov_lookahead(ps, grad, lrs, hypers):
+    # theta_ahead = theta - momentum v; v = momentum v + lr g(theta_ahead); theta = theta - v
+    ps, path = [np.array(p, float) for p in ps], []
+    vs = [np.zeros_like(p) for p in ps]
+    momenta = [h.get("momentum", 0.9) for h in hypers]
+    for k, lr in enumerate(lrs):
+        grad(k, ps)
+        ahead = [p - m * v for p, m, v in zip(ps, momenta, vs, strict=True)]
+        gs = grad(k, ahead)
+        for i, h in enumerate(hypers):
+            vs[i] = momenta[i] * vs[i] + lr * (gs[i] + h.get("weight_decay", 0.0) * ahead[i])
+            ps[i] = ps[i] - vs[i]
+        path.append(list(ps))
+    return path
+
+
+@each
+def adadelta(p, rho=0.9, eps=1e-6, weight_decay=0.0):
+    # Zeiler, Algorithm 1: E[g^2], then the step RMS[dx] / RMS[g] g, then E[dx^2]
+    squares, moves = np.zeros_like(p), np.zeros_like(p)
+    while True:
+        g, lr, _ = yield p
+        g = g + weight_decay * p
+        squares = rho * squares + (1 - rho) * g**2
+        dx = -np.sqrt(moves + eps) / np.sqrt(squares + eps) * g
+        moves = rho * moves + (1 - rho) * dx**2
+        p = p + lr * dx
+
+
+@each
+def adamax(p, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+    m, u = np.zeros_like(p), np.zeros_like(p)
+    while True:
+        g, lr, t = yield p
+        g = g + weight_decay * p
+        m = beta1 * m + (1 - beta1) * g
+        u = np.maximum(beta2 * u, np.abs(g) + eps)
+        p = p - lr / (1 - beta1**t) * m / u
+
+
+@each
+def padam(p, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, partial=0.125, bias_correction=False):
+    m, v, largest = np.zeros_like(p), np.zeros_like(p), np.zeros_like(p)
+    while True:
+        g, lr, t = yield p
+        g = g + weight_decay * p
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        largest = np.maximum(largest, v)
+        alpha = lr * np.sqrt(1 - beta2**t) / (1 - beta1**t) if bias_correction else lr
+        p = p - alpha * m / (np.sqrt(largest) + eps) ** (2 * partial)
+
+
+@each
+def adabelief(p, beta1=0.9, beta2=0.999, eps=1e-16, weight_decay=0.0, rectify=False):
+    m, s = np.zeros_like(p), np.zeros_like(p)
+    while True:
+        g, lr, t = yield p
+        p = p - lr * weight_decay * p
+        m = beta1 * m + (1 - beta1) * g
+        s = beta2 * s + (1 - beta2) * (g - m) ** 2 + eps
+        m_hat, s_hat = m / (1 - beta1**t), s / (1 - beta2**t)
+        if not rectify:
+            p = p - lr * m_hat / (np.sqrt(s_hat) + eps)
+            continue
+        longest = 2 / (1 - beta2) - 1
+        rho = longest - 2 * t * beta2**t / (1 - beta2**t)
+        if rho >= 5:
+            r = np.sqrt((rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho))
+            p = p - lr * r * m_hat * np.sqrt(1 - beta2**t) / (np.sqrt(s) + eps)
+        else:
+            p = p - lr * m_hat
+
+
+def adan(ps, grad, lrs, hypers):
+    # Algorithm 1 with betas as in the authors' code; restarts look over the whole model
+    ps, path = [np.array(p, float) for p in ps], []
+    default = {
+        "beta1": 0.98,
+        "beta2": 0.92,
+        "beta3": 0.99,
+        "eps": 1e-8,
+        "weight_decay": 0.0,
+        "paper_start": False,
+        "restart": 0.0,
+    }
+    hypers = [default | h for h in hypers]
+    m, v, n, before = ([None] * len(ps) for _ in range(4))
+    ages, moved = [0] * len(ps), 0.0
+    for k, lr in enumerate(lrs):
+        gs = grad(k, ps)
+        weighted = 0.0
+        for i, (p, g, h) in enumerate(zip(ps, gs, hypers, strict=True)):
+            b1, b2, b3, age = h["beta1"], h["beta2"], h["beta3"], ages[i]
+            if age == 0:
+                m[i], v[i], n[i] = (g, 0 * g, g**2) if h["paper_start"] else ((1 - b1) * g, 0 * g, (1 - b3) * g**2)
+            else:
+                y = g - before[i]
+                m[i] = b1 * m[i] + (1 - b1) * g
+                v[i] = y if age == 1 and h["paper_start"] else b2 * v[i] + (1 - b2) * y
+                n[i] = b3 * n[i] + (1 - b3) * (g + b2 * y) ** 2
+            before[i], ages[i] = g, age + 1
+            c1, c2, c3 = (1, 1, 1) if h["paper_start"] else (1 - b1 ** ages[i], 1 - b2 ** ages[i], 1 - b3 ** ages[i])
+            eta = lr / (np.sqrt(n[i] / c3) + h["eps"])
+            new = (p - eta * (m[i] / c1 + b2 * v[i] / c2)) / (1 + lr * h["weight_decay"])
+            weighted += ((new - p) ** 2 * np.sqrt(n[i])).sum()
+            ps[i] = new
+        moved += weighted
+        for i, h in enumerate(hypers):
+            if h["restart"] and ages[i] * moved > h["restart"] ** 2:
+                ages[i] = 0
+        if not all(ages):
+            moved = 0.0
+        path.append(list(ps))
+    return path
+
+
+@each
+def schedule_free_sgd(p, momentum=0.9, weight_decay=0.0, warmup_steps=0, r=0.0, weight_lr_power=2.0):
+    y = z = x = p
+    total, largest = 0.0, 0.0
+    while True:
+        g, lr, t = yield y
+        rate = lr * min(1.0, t / warmup_steps) if warmup_steps else lr
+        z = z - rate * (g + weight_decay * y)
+        largest = max(largest, rate)
+        weight = t**r * largest**weight_lr_power
+        total += weight
+        x = (1 - weight / total) * x + weight / total * z
+        y = (1 - momentum) * z + momentum * x
+
+
+@each
+def lars(p, momentum=0.9, weight_decay=0.0, trust=1e-3):
+    v = np.zeros_like(p)
+    while True:
+        g, lr, _ = yield p
+        size, slope = np.linalg.norm(p), np.linalg.norm(g)
+        local = trust * size / (slope + weight_decay * size) if size > 0 and slope > 0 else 1.0
+        v = momentum * v + lr * local * (g + weight_decay * p)
+        p = p - v
+
+
+@each
+def adafactor(p, beta2_decay=-0.8, eps1=0.0, eps2=1e-3, d=1.0, weight_decay=0.0):
+    R, C, V = 0.0, 0.0, 0.0
+    floor = eps1 or np.finfo(float).eps
+    while True:
+        g, lr, t = yield p
+        w = t**beta2_decay
+        if p.ndim >= 2:
+            R = (1 - w) * R + w * (g**2).mean(axis=-1)
+            C = (1 - w) * C + w * (g**2).mean(axis=-2)
+            estimate = np.outer(R, C) / max(R.mean(), floor)
+        else:
+            V = (1 - w) * V + w * g**2
+            estimate = V
+        u = g / np.sqrt(np.maximum(estimate, floor**2))
+        u = u / max(1.0, np.sqrt((u**2).mean()) / d)
+        size = np.sqrt((p**2).mean())
+        p = p - lr * weight_decay * p - max(eps2, size) * min(lr, 1 / np.sqrt(t)) * u
+
+
+@each
+def muon(
+    p, weight_decay=0.1, momentum=0.95, nesterov=True, ns_a=3.4445, ns_b=-4.775, ns_c=2.0315, eps=1e-7, ns_steps=5,
+    adjust_lr_fn="original", beta2=0.95, precise=True,
+):  # fmt: skip
+    assert precise  # bfloat16 is torch's; the twin stands for it
+    b, v = np.zeros_like(p), np.zeros_like(p)
+    while True:
+        g, lr, t = yield p
+        b = momentum * b + (1 - momentum) * g
+        d = momentum * b + (1 - momentum) * g if nesterov else b
+        if p.ndim >= 2:
+            U, S, W = np.linalg.svd(d / max(np.linalg.norm(d), eps), full_matrices=False)
+            for _ in range(ns_steps):  # the polynomial acts on the singular values
+                S = ns_a * S + ns_b * S**3 + ns_c * S**5
+            rows, columns = p.shape
+            d = (
+                U
+                @ np.diag(S)
+                @ W
+                * (np.sqrt(max(1, rows / columns)) if adjust_lr_fn == "original" else 0.2 * np.sqrt(max(p.shape)))
+            )
+        else:
+            v = beta2 * v + (1 - beta2) * g**2
+            d = (b / (1 - momentum**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+        p = p - lr * weight_decay * p - lr * d
+
+
+def changed_gradients(change, inner):
+    """An oracle whose gradients are changed, all tensors of the model at once, before `inner` sees them."""
+
+    def run(ps, grad, lrs, hypers):
+        names = inspect.signature(change).parameters
+        own = {k: v for h in hypers for k, v in h.items() if k in names}
+        rest = [{k: v for k, v in h.items() if k not in names} for h in hypers]
+        return inner(ps, lambda k, at: change(k, grad(k, at), **own), lrs, rest)
+
+    return run
+
+
+def clip_by_norm(k, gs, max_norm=1.0):
+    length = np.sqrt(sum((g**2).sum() for g in gs))
+    return [g * min(1.0, max_norm / (length + 1e-6)) for g in gs]
+
+
+def clip_by_value(k, gs, max_value=1.0):
+    return [np.minimum(np.maximum(g, -max_value), max_value) for g in gs]
+
+
+def lookahead_momentum(ps, grad, lrs, hypers):
+    fast, path = [np.array(p, float) for p in ps], []
+    slow, buffers = [p.copy() for p in fast], [None] * len(ps)
+    for k, lr in enumerate(lrs):
+        gs = grad(k, fast)
+        for i, h in enumerate(hypers):
+            buffers[i] = gs[i] if k == 0 else h.get("momentum", 0.9) * buffers[i] + gs[i]
+            fast[i] = fast[i] - lr * buffers[i]
+            if (k + 1) % h.get("slow_steps", 5) == 0:
+                slow[i] = slow[i] + h.get("slow_rate", 0.5) * (fast[i] - slow[i])
+                fast[i] = slow[i].copy()
+        path.append(list(fast))
+    return path
+
+
+def switched(first, then):
+    """The path of one oracle for `at` steps, and of another from there on."""
+
+    def run(ps, grad, lrs, hypers):
+        at, ratio = int(hypers[0]["at"]), hypers[0].get("then_ratio", 1.0)
+        before = [{k: v for k, v in h.items() if not k.startswith("then_") and k != "at"} for h in hypers]
+        after = [{k[5:]: v for k, v in h.items() if k.startswith("then_") and k != "then_ratio"} for h in hypers]
+        path = first(ps, grad, lrs[:at], before)
+        rates = [ratio * lr for lr in lrs[at:]]
+        return path + then(path[-1], lambda k, x: grad(k + at, x), rates, after)
+
+    return run

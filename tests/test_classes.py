@@ -68,6 +68,34 @@ TWINS = {
         "decoupled_weight_decay": (False, True),
         "maximize": (False, True),
     },
+    "Adadelta": {
+        "rho": (0.9, 0.5),
+        "eps": (1e-6, 1e-3),
+        "weight_decay": (0, 0.05),
+        "maximize": (False, True),
+    },
+    "Adamax": {
+        "betas": ((0.9, 0.999), (0.5, 0.8)),
+        "eps": (1e-8, 1e-3),
+        "weight_decay": (0, 0.05),
+        "maximize": (False, True),
+    },
+    "Adafactor": {
+        "beta2_decay": (-0.8, -0.5),
+        "eps": ((None, 1e-3), (1e-3, 0.1)),
+        "d": (1.0, 3.0),
+        "weight_decay": (0, 0.05),
+        "maximize": (False, True),
+    },
+    "Muon": {
+        "weight_decay": (0.1, 0),
+        "momentum": (0.95, 0.5),
+        "nesterov": (True, False),
+        "ns_coefficients": ((3.4445, -4.7750, 2.0315), (2.0, -1.5, 0.5)),
+        "eps": (1e-7, 1e-3),
+        "ns_steps": (5, 2),
+        "adjust_lr_fn": (None, "match_rms_adamw"),
+    },
     "AdamW": {
         "betas": ((0.9, 0.999), (0.5, 0.8)),
         "eps": (1e-8, 1e-3),
@@ -89,9 +117,9 @@ def ours(name):
     return getattr(steepest.optim, name)
 
 
-def parameters(seed=0):
+def parameters(seed=0, name=""):
     generator = torch.Generator().manual_seed(seed)
-    shapes = ((3, 4), (5,), ())
+    shapes = ((3, 4), (5, 2), (2, 2)) if name == "Muon" else ((3, 4), (5,), ())  # torch's takes matrices only
     return [torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.get_default_dtype())) for shape in shapes]
 
 
@@ -109,7 +137,7 @@ def run(optimizer, params, steps, begin=0):
 def flags(name):
     for values in itertools.product(*TWINS[name].values()):
         chosen = dict(zip(TWINS[name], values, strict=True))
-        if not (chosen.get("nesterov") and (not chosen["momentum"] or chosen["dampening"])):
+        if not (chosen.get("nesterov") and (not chosen["momentum"] or chosen.get("dampening"))):
             yield chosen
 
 
@@ -120,7 +148,7 @@ def test_every_class_with_a_twin_is_tested_here():
 @pytest.mark.parametrize("name", TWINS)
 def test_equals_the_twin_to_1e_12_in_float64_at_every_flag(name, float64):
     for chosen in flags(name):
-        a, b = parameters(), parameters()
+        a, b = parameters(name=name), parameters(name=name)
         run(ours(name)(a, lr=0.03, **chosen), a, 100)
         run(getattr(torch.optim, name)(b, lr=0.03, **chosen), b, 100)
         for x, y in zip(a, b, strict=True):
@@ -130,7 +158,7 @@ def test_equals_the_twin_to_1e_12_in_float64_at_every_flag(name, float64):
 @pytest.mark.parametrize("name", TWINS)
 def test_equals_the_twin_to_rounding_in_float32(name):
     for chosen in flags(name):
-        a, b = parameters(), parameters()
+        a, b = parameters(name=name), parameters(name=name)
         run(ours(name)(a, lr=0.03, **chosen), a, 30)
         run(getattr(torch.optim, name)(b, lr=0.03, **chosen), b, 30)
         for x, y in zip(a, b, strict=True):
@@ -144,7 +172,7 @@ def test_has_the_twins_signature_defaults_and_group_keys(name):
     assert [p for p in mine.values() if p.name in theirs] == list(theirs.values())
     own = [mine[k] for k in mine if k not in theirs]
     assert all(p.kind is p.KEYWORD_ONLY for p in own)
-    groups = [dict(c(parameters()).param_groups[0]) for c in (ours(name), twin)]
+    groups = [dict(c(parameters(name=name)).param_groups[0]) for c in (ours(name), twin)]
     extra = {p.name for p in own}
     assert {k: v for k, v in groups[0].items() if k not in {"params", *extra}} == {
         k: v for k, v in groups[1].items() if k != "params"
@@ -157,7 +185,7 @@ def test_checkpoints_interchange_with_the_twin(name, direction, float64):
     chosen = next(f for f in reversed(list(flags(name))) if f.get("momentum", 1))
     pair = [ours(name), getattr(torch.optim, name)]
     source, target = pair if direction == "to torch" else pair[::-1]
-    a, b = parameters(), parameters()
+    a, b = parameters(name=name), parameters(name=name)
     first = source(a, lr=0.03, **chosen)
     run(first, a, 10)
     second = target(b, lr=0.03, **chosen)
@@ -208,7 +236,7 @@ def test_gradients_stay_and_parameters_without_one_are_left_alone(name):
 
 @pytest.mark.parametrize("name", TWINS)
 def test_a_parameter_unfrozen_late_counts_its_own_steps(name, float64):
-    a, b = parameters(), parameters()
+    a, b = parameters(name=name), parameters(name=name)
     mine, twin = ours(name)(a, lr=0.03), getattr(torch.optim, name)(b, lr=0.03)
     for optimizer, params in ((mine, a), (twin, b)):
         run(optimizer, params[:1], 5)
@@ -219,7 +247,7 @@ def test_a_parameter_unfrozen_late_counts_its_own_steps(name, float64):
 
 @pytest.mark.parametrize("name", TWINS)
 def test_groups_keep_their_own_hyperparameters_and_can_be_added(name, float64):
-    a, b = parameters(), parameters()
+    a, b = parameters(name=name), parameters(name=name)
     pairs = []
     for cls, params in ((ours(name), a), (getattr(torch.optim, name), b)):
         optimizer = cls([{"params": params[:1], "weight_decay": 0.2}, {"params": params[1:2]}], lr=0.01)
@@ -249,7 +277,7 @@ def test_a_closure_runs_with_gradients_and_its_value_is_returned():
 
 @pytest.mark.parametrize("name", TWINS)
 def test_torch_schedulers_drive_it(name):
-    a, b = parameters(), parameters()
+    a, b = parameters(name=name), parameters(name=name)
     for cls, params in ((ours(name), a), (getattr(torch.optim, name), b)):
         optimizer = cls(params, lr=0.1)
         schedulers = [torch.optim.lr_scheduler.StepLR(optimizer, 2)]

@@ -13,6 +13,7 @@ from torch.optim import optimizer
 
 from ..errors import SteepestError
 from ..rules import RULES, Rule
+from ..rules.rule import MATRIX
 from .plan import Plan
 from .work import Work, initial_state
 
@@ -20,6 +21,8 @@ from .work import Work, initial_state
 TUPLES = {
     "betas": ("beta0", "beta1", "beta2", "beta3"),
     "etas": ("etaminus", "etaplus"),
+    "eps": ("eps1", "eps2"),
+    "ns_coefficients": ("ns_a", "ns_b", "ns_c"),
     "step_sizes": ("step_min", "step_max"),
 }
 # Arguments of torch's classes that choose an implementation, not a number: `foreach` and `fused` are taken and left to
@@ -50,12 +53,13 @@ class RuleOptimizer(torch.optim.Optimizer):
         for name, what in NOT_OFFERED.items():
             if defaults.get(name):
                 raise SteepestError(f"{type(self).__name__}({name}=True) asks for {what}, which is not offered; leave it out.")
-        self._arguments = [*class_arguments(dict(self.rule.hyper)), "maximize", "state_dtype"]
         self._forget()
         super().__init__(params, defaults)
 
     def _forget(self) -> None:
         """Begin without a plan, and not at a view."""
+        own = {k: v for k, v in self.rule.hyper.items() if k != MATRIX}
+        self._arguments = [*class_arguments(own), "maximize", "state_dtype"]
         self._trained_at: dict[Tensor, Tensor] = {}
         self._plan: Plan | None = None
         self._seen: dict[int, tuple[list[Any], dict[str, Any]]] = {}
@@ -71,7 +75,6 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._arguments = [*class_arguments(dict(self.rule.hyper)), "maximize", "state_dtype"]
         self._forget()
         for group in self.param_groups:  # a checkpoint of the torch twin has none of our extra choices and maybe no step
             for name, value in self.defaults.items():
@@ -116,15 +119,16 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def _prepare(self, group: dict[str, Any], hyper: dict[str, Any]) -> None:
         """Refuse gradients that no engine takes; make the state of parameters that come for the first time."""
-        counts = self.rule.graph(hyper, group["maximize"]).counts
-        kept = counts + sum(not kind.per_group for kind in self.rule.live_state(hyper).values())
         for p in group["params"]:
             if p.grad is not None:
+                own = self.rule.of(hyper, p.ndim)
+                counts = self.rule.graph(own, group["maximize"]).counts
+                kept = counts + sum(not kind.per_group for kind in self.rule.live_state(own).values())
                 if p.grad.is_sparse or p.grad.is_complex():
                     kind = "sparse" if p.grad.is_sparse else "complex"
                     raise SteepestError(f"{type(self).__name__} got a {kind} gradient; it takes dense real ones.")
                 if kept and len(self.state[p]) < kept:  # new, or a hyperparameter that was zero and keeps state now
-                    self._begin(group, p, hyper)
+                    self._begin(group, p, own)
 
     def _begin(self, group: dict[str, Any], p: Tensor, hyper: dict[str, Any]) -> None:
         """Make the state that a parameter does not have yet, where checkpoints have it: numbers as 0-dim tensors."""
@@ -187,8 +191,9 @@ class RuleOptimizer(torch.optim.Optimizer):
         """The rule's hyperparameters out of a parameter group, checked."""
         given = dict(group)
         for name, parts in TUPLES.items():
-            given.update(zip([part for part in parts if part in self.rule.hyper], group.get(name, ()), strict=False))
-        hyper = {name: given[name] for name in self.rule.hyper}
+            own = [part for part in parts if part in self.rule.hyper]
+            given.update(zip(own, group[name], strict=False) if own and name in group else ())
+        hyper = {name: given.get(name, default) for name, default in self.rule.hyper.items()}
         return self.rule.settings(**{k: v.item() if isinstance(v, Tensor) else v for k, v in hyper.items()})
 
     def state_bytes(self) -> int:
@@ -222,7 +227,7 @@ def optimizer_class(rule: Rule) -> type[RuleOptimizer]:
         arguments = dict(bound.arguments)
         arguments.pop("self")
         params = arguments.pop("params")
-        RuleOptimizer.__init__(self, params, arguments | {k: rule.hyper[k] for k in rule.fixed})
+        RuleOptimizer.__init__(self, params, arguments | {k: rule.hyper[k] for k in rule.fixed if k != MATRIX})
 
     init.__signature__ = signature  # type: ignore[attr-defined]
     names = {"rule": rule, "__init__": init, "__doc__": _docstring(rule), "__module__": "steepest.optim"}
@@ -241,9 +246,14 @@ def class_arguments(hyper: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def build(rule: Rule, params: Iterable[Any], **hyper: Any) -> RuleOptimizer:
-    """The optimizer for a rule or preset at these hyperparameters (by the rule's own names), rest at its defaults."""
+def build(rule: Rule, params: Iterable[Any], *, seed: int = 0, **hyper: Any) -> RuleOptimizer:
+    """The optimizer for a rule or preset at these hyperparameters (by the rule's own names), rest at its defaults.
+
+    `seed` is the key of the rule's noise, if it has any.
+    """
     arguments = class_arguments({k: v for k, v in rule.settings(**hyper).items() if k not in rule.fixed})
+    if rule.noisy:
+        arguments["seed"] = seed
     return optimizer_class(rule)(params, **arguments)
 
 
@@ -258,7 +268,7 @@ def _signature(rule: Rule) -> inspect.Signature:
         listed = [parameter("self", plainly), parameter("params", plainly)]
         listed += [parameter(k, plainly, default=v) for k, v in ours.items()]
         listed += [parameter("maximize", keyword, default=False)]
-    ours |= {"state_dtype": None}
+    ours |= {"maximize": False, "state_dtype": None} | ({"seed": 0} if rule.noisy else {})
     own = [parameter(k, keyword, default=v) for k, v in ours.items() if k not in {p.name for p in listed}]
     return inspect.Signature([*listed, *own])
 

@@ -185,6 +185,8 @@ class Kernel:
     @staticmethod
     def takes(work: Work) -> bool:
         """Whether the kernels can update this work."""
+        if not work.graph.elementwise:
+            return False
         columns = list(work.tensors.values())
         if isinstance(columns[0], Stack):
             return all(t.dtype in TYPES and t.is_cpu and t.is_contiguous() for c in columns for t in c.tensors)

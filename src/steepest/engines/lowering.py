@@ -115,6 +115,8 @@ class Body:
         if x.op == "div" and self.vector and not (isinstance(x.args[1], Symbol) and x.args[1].tensor):
             times = self.value(self.reciprocal(x.args[1]))  # one division a step, not one an element
             return self.add(f"fmul contract {t} {self.value(x.args[0])}, {times}")
+        if x.op == "epsilon":
+            return _double(2.0**-23 if t == "float" else 2.0**-52)
         args = [self.value(a) for a in x.args]
         if x.op in _ARITHMETIC:
             return self.add(f"{_ARITHMETIC[x.op]} contract {t} {args[0]}, {args[1]}")

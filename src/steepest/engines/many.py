@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import SteepestError
 from ..rules import Rule
+from ..rules.rule import State
 from ..rules.trace import Graph
 from .kernels import Kernel
 from .plain import Plain
@@ -23,6 +24,7 @@ class _Alike:
     """The runs that share a graph, and their work."""
 
     runs: Index
+    params: list[int]
     work: Work
     engine: Any
 
@@ -30,17 +32,20 @@ class _Alike:
 class ManyRuns:
     """The updates of many runs of one model.
 
-    `params` are the tensors of the model, each (runs, *shape), updated in place; `hypers` the hyperparameters of each run.
-    A run never touches another: NaN in one leaves the bits of its neighbours as they would be without it.
+    `params` are the tensors of the model, each (runs, *shape), updated in place; `hypers` the hyperparameters of each run, `keys` the keys of
+    the runs' noise (default: their numbers). A run never touches another: NaN in one leaves the bits of its neighbours as they would be without it.
     """
 
-    def __init__(self, rule: Rule, params: Sequence[Tensor], hypers: Sequence[dict[str, Any]]) -> None:
+    def __init__(
+        self, rule: Rule, params: Sequence[Tensor], hypers: Sequence[dict[str, Any]], keys: Sequence[int] | None = None
+    ) -> None:
         runs = len(hypers)
         for p in params:
             if p.ndim == 0 or len(p) != runs:
                 raise SteepestError(f"A parameter has shape {tuple(p.shape)}; expected the {runs} runs in front.")
         self.rule, self.params = rule, list(params)
         self.hypers = [rule.settings(**hyper) for hyper in hypers]
+        self.keys = range(runs) if keys is None else keys
         self.groups: list[_Alike] = []
         self.t = 0
 
@@ -68,44 +73,55 @@ class ManyRuns:
 
         def answer(work: Work) -> list[Tensor]:
             assert ask is not None
-            return [g.contiguous() for g in ask()]
+            return [g.contiguous() for g in ask()]  # a rule that asks looks over the model: all parameters are one work
 
         for group in self.groups:
             work = group.work
-            work.tensors["g"] = Stack(gradients, group.runs)
+            work.tensors["g"] = Stack([gradients[i] for i in group.params], group.runs)
             work.numbers["t"] = float(self.t)
             work.numbers["lr"] = lrs[group.runs]
             advance(work, group.engine, answer)
 
     def _begin(self, gradients: Sequence[Tensor], lrs: Any) -> None:
-        """Lay out the work: one for the runs of each graph."""
-        alike: dict[Graph, list[int]] = {}
+        """Lay out the work: one for the runs and parameters of each graph."""
+        alike: dict[Graph, tuple[list[int], list[int]]] = {}
         for r, hyper in enumerate(self.hypers):
-            alike.setdefault(self.rule.graph(hyper), []).append(r)
-        for graph, members in alike.items():
-            runs = np.array(members)
+            for i, p in enumerate(self.params):
+                graph = self.rule.graph(self.rule.of(hyper, p.ndim - 1))
+                runs_of, params_of = alike.setdefault(graph, ([], []))
+                if r not in runs_of[-1:]:
+                    runs_of.append(r)
+                if i not in params_of:
+                    params_of.append(i)
+        for graph, (members, places) in alike.items():
+            runs, ps = np.array(members), [self.params[i] for i in places]
+            gs = [gradients[i] for i in places]
+            hyper = self.rule.of(self.hypers[members[0]], ps[0].ndim - 1)
             hypers = [{**self.hypers[r], "lr": lrs[r]} for r in members]
-            numbers: dict[str, Any] = {k: np.array([h[k] for h in hypers], float) for k in graph.numbers if k in hypers[0]}
-            tensors: dict[str, Column] = {"p": Stack(self.params, runs), "g": Stack(gradients, runs)}
-            for letter, kind in self.rule.live_state(hypers[0]).items():
-                start = kind.start
+            numbers: dict[str, Any] = {k: np.array([h[k] for h in hypers], float) for k in graph.numbers if k in hyper}
+            tensors: dict[str, Column] = {"p": Stack(ps, runs), "g": Stack(gs, runs)}
+            for letter, kind in self.rule.live_state(hyper).items():
                 if kind.is_scalar:
+                    start = kind.start
                     numbers[letter] = numbers[start] if isinstance(start, str) else np.full(len(runs), float(start))
                 else:
-                    tensors[letter] = Stack(
-                        [self._start(start, p, g, runs, numbers) for p, g in zip(self.params, gradients, strict=True)]
-                    )
-            which = np.tile(np.arange(len(runs)), len(self.params))
+                    pairs = zip(ps, gs, strict=True)
+                    tensors[letter] = Stack([self._start(kind, p, g, runs, numbers) for p, g in pairs])
+            which = np.tile(np.arange(len(runs)), len(ps))
             models = which if graph.reach == "model" else None
             work = Work(graph, tensors, numbers, sets=len(runs), which=which, models=models)
-            self.groups.append(_Alike(runs, work, Kernel() if Kernel.takes(work) else Plain()))
+            work.keys, work.places = [self.keys[r] for _ in places for r in members], [i for i in places for _ in members]
+            self.groups.append(_Alike(runs, places, work, Kernel() if Kernel.takes(work) else Plain()))
 
     @staticmethod
-    def _start(start: float | str, p: Tensor, g: Tensor, runs: Index, numbers: dict[str, Any]) -> Tensor:
+    def _start(kind: State, p: Tensor, g: Tensor, runs: Index, numbers: dict[str, Any]) -> Tensor:
         """A piece of state before the first step, for some runs: (runs, *shape)."""
-        rows = torch.from_numpy(runs).to(p.device)
+        start, rows = kind.start, torch.from_numpy(runs).to(p.device)
         if start in ("copy of p", "copy of g"):
             return (p if start == "copy of p" else g)[rows].clone()
         values = numbers[start] if isinstance(start, str) else np.full(len(runs), float(start))
         column = torch.as_tensor(values, dtype=p.dtype, device=p.device).reshape(-1, *[1] * (p.ndim - 1))
-        return column.expand(len(runs), *p.shape[1:]).clone()
+        shape = list(p.shape[1:])
+        if kind.shape:
+            shape[-1 if kind.shape == "row" else -2] = 1
+        return column.expand(len(runs), *shape).clone()

@@ -37,6 +37,18 @@ def _where(c: Any, x: Any, y: Any) -> Any:
     )
 
 
+def _orthogonal(x: Tensor, a: float, b: float, c: float, eps: float, steps: int, precise: int) -> Tensor:
+    """Newton-Schulz iterations towards the nearest orthogonal matrix, in the order of operations of torch.optim.Muon."""
+    flat = x.reshape(len(x), -1)
+    tall = flat.shape[0] > flat.shape[1]
+    y = (flat.T if tall else flat).to(x.dtype if precise else torch.bfloat16)
+    y = y / y.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = y @ y.T
+        y = torch.addmm(y, torch.addmm(gram, gram, gram, beta=b, alpha=c), y, beta=a)
+    return (y.T if tall else y).reshape(x.shape).to(x.dtype)
+
+
 TENSORS: dict[str, Callable[..., Any]] = {
     "add": operator.add,
     "sub": operator.sub,
@@ -57,6 +69,12 @@ TENSORS: dict[str, Callable[..., Any]] = {
     "eq": operator.eq,
     "ne": operator.ne,
     "where": _where,
+    "row mean": lambda x: x.mean(-1, keepdim=True),
+    "column mean": lambda x: x.mean(-2, keepdim=True),
+    "rows": lambda x: float(x.shape[0]),
+    "columns": lambda x: float(x[0].numel()),
+    "epsilon": lambda x: torch.finfo(x.dtype).eps,
+    "orthogonal": _orthogonal,
 }
 
 
@@ -94,9 +112,13 @@ class Plain:
     def write(self, work: Work, targets: dict[str, Any], known: Known) -> None:
         """Write each target, by letter, to p or state."""
         for i in range(len(work)):
-            found = _evaluate(work, i, list(targets.values()), known)
-            for letter, value in zip(targets, found, strict=True):
-                place = work.tensors[letter][i]
+            places = [work.tensors[letter][i] for letter in targets]
+            written = {place.data_ptr() for place in places}
+            found = [
+                value.clone() if isinstance(value, Tensor) and value.data_ptr() in written else value
+                for value in _evaluate(work, i, list(targets.values()), known)
+            ]  # a rule may return what it was given, under another letter
+            for place, value in zip(places, found, strict=True):
                 place.copy_(value) if isinstance(value, Tensor) else place.fill_(value)
 
 

@@ -142,19 +142,24 @@ class Plan:
         self.lists = [(group["params"], len(group["params"])) for group in groups]
         self.idle = [p for group in groups for p in group["params"] if p.grad is None]
         found: dict[Any, list[tuple[int, Tensor]]] = {}
-        for i, (group, graph) in enumerate(zip(groups, self.graphs, strict=True)):
-            keys = [rule.keys.get(letter, letter) for letter in graph.tensors if letter != "p"]
+        places = {p: place for place, p in enumerate(p for group in groups for p in group["params"])}
+        for i, (group, graphs) in enumerate(zip(groups, self.graphs, strict=True)):
             for p in group["params"]:
                 if p.grad is not None:
-                    kind = kernels.kind([p, p.grad, *(state[p][key] for key in keys)])
+                    graph = graphs[p.ndim >= 2]
+                    keys = [rule.keys.get(letter, letter) for letter in graph.tensors if letter != "p"]
+                    kind = kernels.kind([p, p.grad, *(state[p][key] for key in keys)]) if graph.elementwise else None
                     found.setdefault((graph, kind), []).append((i, p))
-        if len(found) > 1 and any(graph.reach == "model" for graph in self.graphs):
-            found = {(self.graphs[0], None): [member for members in found.values() for member in members]}
+        if len(found) > 1 and any(graph.reach == "model" for graph, _ in found):
+            found = {(next(iter(found))[0], None): [member for members in found.values() for member in members]}
         self.parts = []
         for (graph, kind), members in found.items():
             engine: Any = Kernel() if kind else Plain()
             for wave in _waves(members) if kind and graph.reach == "tensor" else [members]:
-                self.parts.append(Part(rule, graph, engine, wave, groups, state))
+                part = Part(rule, graph, engine, wave, groups, state)
+                part.work.keys = [groups[i].get("seed", 0) for i, _ in wave]
+                part.work.places = [places[p] for _, p in wave]
+                self.parts.append(part)
 
     def holds(self, groups: list[dict[str, Any]], hypers: list[dict[str, Any]]) -> bool:
         """Whether this is the plan of this step too; takes up the step's gradients."""
@@ -164,7 +169,7 @@ class Plan:
             if group["params"] is not params or len(params) != count:
                 return False
         if any(new is not old for new, old in zip(hypers, self.hypers, strict=True)):
-            if any(new is not old for new, old in zip(_graphs(self.rule, groups, hypers), self.graphs, strict=True)):
+            if _graphs(self.rule, groups, hypers) != self.graphs:
                 return False
             self.hypers = hypers
         return all(p.grad is None for p in self.idle) and all(part.holds() for part in self.parts)
@@ -175,12 +180,16 @@ class Plan:
             part.run(self.hypers, ask)
 
 
-def _graphs(rule: Rule, groups: list[dict[str, Any]], hypers: list[dict[str, Any]]) -> list[Graph]:
-    """The graph of each group; one for all where the rule looks over the model."""
-    graphs = [rule.graph(hyper, group["maximize"]) for hyper, group in zip(hypers, groups, strict=True)]
-    if len(groups) > 1 and any(graph.reach == "model" for graph in graphs):
+def _graphs(rule: Rule, groups: list[dict[str, Any]], hypers: list[dict[str, Any]]) -> list[tuple[Graph, Graph]]:
+    """The graphs of each group, for vectors and for matrices; the same for all where the rule looks over the model."""
+
+    def both(hyper: dict[str, Any], maximize: bool) -> tuple[Graph, Graph]:
+        return rule.graph(rule.of(hyper, 1), maximize), rule.graph(rule.of(hyper, 2), maximize)
+
+    graphs = [both(hyper, group["maximize"]) for hyper, group in zip(hypers, groups, strict=True)]
+    if len(groups) > 1 and any(graph.reach == "model" for pair in graphs for graph in pair):
         merged = {k: next((h[k] for h in hypers if h[k]), v) for k, v in hypers[0].items()}
-        graphs = [rule.graph(merged, groups[0]["maximize"])] * len(groups)
+        graphs = [both(merged, groups[0]["maximize"])] * len(groups)
     return graphs
 
 

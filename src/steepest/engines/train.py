@@ -114,7 +114,7 @@ def train(
     with seeded(seed):
         model = problem.start(seed, device)
         model.train()
-        optimizer = classes.build(rule, model.parameters(), lr=lr)
+        optimizer = classes.build(rule, model.parameters(), lr=lr, seed=seed)
         stream = batches(problem, seed)
         valid, metric = problem.evaluate(model, problem.valid)
         try:

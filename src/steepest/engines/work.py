@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..rules import Rule
-from ..rules.symbols import ARRAYS, NUMBERS, Symbol
+from ..rules.symbols import ARRAYS, NOISES, NUMBERS, Symbol
 from ..rules.trace import Graph
 
 Numbers = NDArray[np.float64]
@@ -69,7 +69,8 @@ class Work:
 
     `tensors` has a column for each letter that is a tensor. `numbers` has t (steps from 1), the hyperparameters and the
     state that is numbers: each one float, or (sets,) floats; `which` says the set of each tensor, `models` the model of
-    each tensor, where there are several.
+    each tensor, where there are several. For noise, `keys` has the key of each tensor's run and `places` the tensor's number
+    in its model.
     """
 
     graph: Graph
@@ -78,6 +79,8 @@ class Work:
     sets: int = 1
     which: Index | None = None
     models: Index | None = None
+    keys: Sequence[int] | None = None
+    places: Sequence[int] | None = None
     scratch: dict[Any, Any] = field(default_factory=dict)  # an engine's tables, kept from step to step
 
     def __len__(self) -> int:
@@ -117,6 +120,19 @@ class Work:
                 sums, counts = (np.bincount(self.models, x)[self.models] for x in (sums, counts))  # type: ignore[assignment]
         found = sums / np.maximum(counts, 1) if op.startswith("mean") else sums
         return found if spread and len(self) > 1 else float(found[0])
+
+    def draw(self) -> None:
+        """Make the noise of this step: the same for the same key, place and step, whatever else is in the work."""
+        t, ps = self.numbers["t"], self.tensors["p"]
+        for op in {x.op: x.name for x in self.graph.noises}.items():
+            drawn = []
+            for i in range(len(self)):
+                age = t if not isinstance(t, np.ndarray) else t[0 if self.which is None else self.which[i]]
+                key, place = self.keys[i] if self.keys else 0, self.places[i] if self.places else i
+                values = noise(op[0], key, place, int(age), tuple(ps[i].shape))
+                like = torch.empty_like(ps[i])
+                drawn.append(like.copy_(torch.from_numpy(values)))
+            self.tensors[op[1]] = Column(drawn)
 
     def keep(self, new: dict[str, Any], known: Known) -> None:
         """Keep what the state that is numbers became."""
@@ -179,6 +195,14 @@ def numeric(targets: Sequence[Any]) -> Callable[[Known], list[Any]]:
     return call
 
 
+def noise(op: str, key: int, place: int, step: int, shape: tuple[int, ...]) -> Numbers:
+    """Standard normal numbers, or random signs, that depend on nothing but the arguments."""
+    philox = np.random.Philox(key=[key % 2**64, 2 * place + (op == NOISES[1])], counter=[0, 0, 0, step])
+    generator = np.random.Generator(philox)
+    drawn = generator.standard_normal(shape) if op == NOISES[0] else 2.0 * generator.integers(0, 2, shape) - 1.0
+    return np.asarray(drawn, float)
+
+
 def advance(work: Work, engine: Any, ask: Callable[[Work], Sequence[Tensor]] | None = None) -> None:
     """One update of all tensors, in place, in as many passes over memory as the rule needs.
 
@@ -186,6 +210,8 @@ def advance(work: Work, engine: Any, ask: Callable[[Work], Sequence[Tensor]] | N
     gradients where the parameters now stand, for rules that ask for them elsewhere.
     """
     graph, known = work.graph, work.known()
+    if graph.noises:
+        work.draw()
     for stage in range(graph.stages) if graph.reductions or graph.points else ():
         ready = [x for x in graph.reductions if x.args[0].stage == stage]
         if ready:
@@ -230,5 +256,11 @@ def initial_state(
             state[letter] = torch.empty_like(p, dtype=dtype).copy_(like.detach())
             continue
         start = float(hyper[kind.start] if isinstance(kind.start, str) else kind.start)
-        state[letter] = start if kind.is_scalar else torch.full_like(p, start, dtype=dtype)
+        if kind.shape:
+            dim = -1 if kind.shape == "row" else -2
+            state[letter] = torch.full_like(
+                p.detach().narrow(dim, 0, 1), start, dtype=dtype, memory_format=torch.contiguous_format
+            )
+        else:
+            state[letter] = start if kind.is_scalar else torch.full_like(p, start, dtype=dtype)
     return state

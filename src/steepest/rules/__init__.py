@@ -2,7 +2,20 @@
 
 import importlib
 
-from .rule import RULES, Rule, copy_of_g, copy_of_p, filled, get, rule, scalar, zeros
+from .combinators import clip_by_norm, clip_by_value, coupled, decoupled, lookahead, noisy, sam, switch
+from .rule import (
+    RULES,
+    Rule,
+    column_zeros,
+    copy_of_g,
+    copy_of_p,
+    filled,
+    get,
+    row_zeros,
+    rule,
+    scalar,
+    zeros,
+)
 
 for _family in (
     "gradient",
@@ -13,4 +26,7 @@ for _family in (
 ):  # in order of growing complexity, which is the registry's order
     importlib.import_module(f".{_family}", __name__)
 
-__all__ = ["RULES", "Rule", "copy_of_g", "copy_of_p", "filled", "get", "rule", "scalar", "zeros"]
+__all__ = [
+    "RULES", "Rule", "clip_by_norm", "clip_by_value", "column_zeros", "copy_of_g", "copy_of_p", "coupled", "decoupled",
+    "filled", "get", "lookahead", "noisy", "row_zeros", "rule", "sam", "scalar", "switch", "zeros",
+]  # fmt: skip

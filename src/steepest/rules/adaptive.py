@@ -1,8 +1,8 @@
 """Rules with a rate of its own for every parameter, in order of growing complexity."""
 
-from .combinators import coupled, coupled_or_decoupled
-from .rule import copy_of_p, filled, rule, scalar, zeros
-from .vocabulary import cbrt, debias, ema, maximum, sqrt, where
+from .combinators import coupled, coupled_or_decoupled, decoupled
+from .rule import copy_of_g, copy_of_p, filled, rule, scalar, zeros
+from .vocabulary import cbrt, debias, ema, maximum, power, sqrt, total, where
 
 
 @coupled
@@ -49,6 +49,20 @@ def rmsprop(
     return p - lr * d, v, m, b
 
 
+@coupled
+@rule(
+    "Zeiler 2012, arXiv:1212.5701, Algorithm 1",
+    twin="Adadelta",
+    keys={"v": "square_avg", "u": "acc_delta"},
+    rate=1.0,
+    deviations=("A rate multiplies the step, and rho is 0.9 (torch); the paper has no rate and 0.95.",),
+)
+def adadelta(p, g, t, v=zeros, u=zeros, *, lr=1.0, rho=0.9, eps=1e-6):
+    v = ema(v, g * g, rho)
+    d = sqrt(u + eps) / sqrt(v + eps) * g
+    return p - lr * d, v, ema(u, d * d, rho)
+
+
 @coupled_or_decoupled
 @rule(
     "Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1; AMSGrad: Reddi, Kale & Kumar 2018, arXiv:1904.09237",
@@ -74,6 +88,20 @@ adamw = adam.preset(
     decoupled_weight_decay=True,
     deviations=("The decay follows the rate, p * (1 - lr * weight_decay) (torch); the paper's follows the schedule only.",),
 )
+
+
+@coupled
+@rule(
+    "Kingma & Ba 2015, arXiv:1412.6980, Algorithm 2",
+    twin="Adamax",
+    keys={"m": "exp_avg", "u": "exp_inf"},
+    rate=5e-3,
+    deviations=("eps is added to |g| inside the maximum (torch); the paper has none.",),
+)
+def adamax(p, g, t, m=zeros, u=zeros, *, lr=2e-3, beta1=0.9, beta2=0.999, eps=1e-8):
+    m = ema(m, g, beta1)
+    u = maximum(beta2 * u, abs(g) + eps)
+    return p - lr * debias(m, beta1, t) / u, m, u
 
 
 @coupled_or_decoupled
@@ -130,3 +158,75 @@ def madgrad(p, g, t, s=zeros, v=zeros, x0=copy_of_p, *, lr=1e-2, momentum=0.9, e
     v = v + step * g * g
     z = x0 - s / (cbrt(v) + eps)
     return momentum * p + (1 - momentum) * z, s, v, x0
+
+
+@coupled
+@rule(
+    "Chen et al. 2020, arXiv:1806.06763, Algorithm 1",
+    keys={"m": "exp_avg", "v": "exp_avg_sq", "u": "max_exp_avg_sq"},
+    rate=5e-2,
+    deviations=(
+        "eps, which the paper has not, is added to the root of v; partial is 1/8 (the paper's experiments; the code's 1/4).",
+        "bias_correction=True corrects as the authors' code does: by sqrt(1 - beta2 ** t) whatever partial is.",
+    ),
+)
+def padam(
+    p, g, t, m=zeros, v=zeros, u=zeros, *, lr=0.1, beta1=0.9, beta2=0.999, eps=1e-8, partial=0.125, bias_correction=False
+):  # fmt: skip
+    m = ema(m, g, beta1)
+    v = ema(v, g * g, beta2)
+    u = maximum(u, v)
+    rate = lr * sqrt(1 - beta2**t) / (1 - beta1**t) if bias_correction else lr
+    return p - rate * m / power(sqrt(u) + eps, 2 * partial), m, v, u
+
+
+@decoupled
+@rule(
+    "Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2",
+    class_name="AdaBelief",
+    keys={"m": "exp_avg", "s": "exp_avg_var"},
+    rate=5e-3,
+    deviations=(
+        "Decay is decoupled and eps is 1e-16 (the authors' code).",
+        "rectify=True is the code's default, as RAdam: below rho = 5 the step is momentum's, and s is not corrected.",
+    ),
+)
+def adabelief(p, g, t, m=zeros, s=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-16, rectify=False):
+    m = ema(m, g, beta1)
+    s = ema(s, (g - m) * (g - m), beta2) + eps
+    if not rectify:
+        return p - lr * debias(m, beta1, t) / (sqrt(debias(s, beta2, t)) + eps), m, s
+    longest = 2 / (1 - beta2) - 1
+    rho = longest - 2 * t * beta2**t / (1 - beta2**t)
+    r = sqrt((1 - beta2**t) * (rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho))
+    return p - lr * debias(m, beta1, t) * where(rho >= 5, r / (sqrt(s) + eps), 1.0), m, s
+
+
+@rule(
+    "Xie et al. 2022, arXiv:2208.06677, Algorithm 1",
+    keys={"m": "exp_avg", "v": "exp_avg_diff", "n": "exp_avg_sq", "q": "neg_pre_grad"},
+    rate=1e-2,
+    deviations=(
+        "The betas are 1 minus the paper's (the authors' code); decay is proximal, a division by 1 + lr * weight_decay.",
+        "m, v and n start at 0 and their bias is corrected (the code). paper_start=True starts as the paper does, at"
+        " m = g, n = g * g, and v = g - q at the second step, and corrects nothing.",
+        "restart is the radius R of the paper's condition, with paper_start; 0 never restarts (the code).",
+    ),
+    refused=(("restart above 0 needs paper_start=True.", lambda h: h["restart"] and not h["paper_start"]),),
+)
+def adan(
+    p, g, t, m=zeros, v=zeros, n=zeros, q=copy_of_g, k=scalar(0.0), moved=scalar(0.0).when("restart"), *,
+    lr=1e-3, beta1=0.98, beta2=0.92, beta3=0.99, eps=1e-8, weight_decay=0.0, paper_start=False, restart=0.0,
+):  # fmt: skip
+    y = where(k == 0, 0.0, g - q)
+    z = g + beta2 * y
+    m, n = [where(k == 0, x, ema(s, x, b)) if paper_start else ema(s, x, b) for s, x, b in ((m, g, beta1), (n, z * z, beta3))]
+    v = where(k <= 1, y, ema(v, y, beta2)) if paper_start else ema(v, y, beta2)
+    k = k + 1
+    a, b, c = (m, v, n) if paper_start else (debias(m, beta1, k), debias(v, beta2, k), debias(n, beta3, k))
+    new = (p - lr * (a + beta2 * b) / (sqrt(c) + eps)) / (1 + lr * weight_decay)
+    if restart:
+        moved = moved + total((new - p) * (new - p) * sqrt(n), over="model")
+        far = k * moved > restart * restart
+        k, moved = where(far, 0.0, k), where(far, 0.0, moved)
+    return new, m, v, n, g, k, moved

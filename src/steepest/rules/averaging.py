@@ -43,3 +43,24 @@ def schedule_free_adamw(
     c = where(total > 0, weight / total, 0.0)
     x = (1 - c) * x + c * z
     return (1 - beta1) * z + beta1 * x, v, z, x, total, largest
+
+
+@rule(
+    "Defazio et al. 2024, arXiv:2405.15682, equations 3 to 5",
+    class_name="ScheduleFreeSGD",
+    view="x",
+    rate=0.5,
+    deviations=("The weight of a step is t ** r * (largest rate so far) ** weight_lr_power, as the authors' code has it.",),
+)
+def schedule_free_sgd(
+    p, g, t, z=copy_of_p, x=copy_of_p, total=scalar(0.0, per="group"), largest=scalar(0.0, per="group"), *,
+    lr=1.0, momentum=0.9, weight_decay=0.0, warmup_steps=0.0, r=0.0, weight_lr_power=2.0,
+):  # fmt: skip
+    rate = lr * where(t < warmup_steps, t / warmup_steps, 1.0)
+    z = z - rate * (g + weight_decay * p)
+    largest = maximum(largest, rate)
+    weight = t**r * largest**weight_lr_power
+    total = total + weight
+    c = where(total > 0, weight / total, 0.0)
+    x = (1 - c) * x + c * z
+    return (1 - momentum) * z + momentum * x, z, x, total, largest

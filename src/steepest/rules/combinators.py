@@ -1,63 +1,219 @@
-"""Rules made from rules: weight decay, coupled (added to the gradient) and decoupled (shrinks the parameter)."""
+"""Rules made from rules: weight decay, clipping, noise, sharpness-aware steps, Lookahead, and a switch between two.
+
+They compose, and what they make is a rule with every engine. Order, from the outside: maximize, clipping, coupled decay.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import itertools
+from collections.abc import Callable
 from typing import Any
 
-from .rule import RULES, Rule, register
-from .vocabulary import norm
+from ..errors import SteepestError
+from .rule import RULES, Rule, State, copy_of_p, register, scalar
+from .vocabulary import clip, maximum, minimum, norm, normal, random_sign, where
 
 
 def coupled(inner: Rule) -> Rule:
     """L2 weight decay: the gradient becomes g + weight_decay * p before the rule sees it."""
 
-    def step(p: Any, g: Any, t: int, *state: Any, weight_decay: float, **hyper: Any) -> Any:
+    def step(p: Any, g: Any, t: Any, *state: Any, weight_decay: float, **hyper: Any) -> Any:
         if weight_decay:
-            g = g + weight_decay * p
+            g = _changed(g, lambda g, at: g + weight_decay * at, p)
+        return inner.step(p, g, t, *state, **hyper)
+
+    return _around(inner, step, {"weight_decay": 0.0})
+
+
+def decoupled(inner: Rule) -> Rule:
+    """Decoupled weight decay: p becomes p * (1 - lr * weight_decay) before the rule moves it.
+
+    Loshchilov & Hutter 2019, arXiv:1711.05101, in torch's form: their decay follows the schedule's multiplier, torch's
+    follows the rate itself.
+    """
+
+    def step(p: Any, g: Any, t: Any, *state: Any, weight_decay: float, **hyper: Any) -> Any:
+        if weight_decay:
+            p = p * (1 - hyper["lr"] * weight_decay)
         return inner.step(p, g, t, *state, **hyper)
 
     return _around(inner, step, {"weight_decay": 0.0})
 
 
 def coupled_or_decoupled(inner: Rule) -> Rule:
-    """Weight decay as `coupled`, or, as a choice, decoupled: p becomes p * (1 - lr * weight_decay) before the rule moves it.
+    """Weight decay as `coupled`, or, as a choice, as `decoupled`."""
 
-    Loshchilov & Hutter 2019, arXiv:1711.05101, in torch's form: their decay follows the schedule's multiplier,
-    torch's follows the rate itself.
-    """
-
-    def step(p: Any, g: Any, t: int, *state: Any, weight_decay: float, decoupled_weight_decay: bool, **hyper: Any) -> Any:
+    def step(p: Any, g: Any, t: Any, *state: Any, weight_decay: float, decoupled_weight_decay: bool, **hyper: Any) -> Any:
         if weight_decay and decoupled_weight_decay:
             p = p * (1 - hyper["lr"] * weight_decay)
         elif weight_decay:
-            g = g + weight_decay * p
+            g = _changed(g, lambda g, at: g + weight_decay * at, p)
         return inner.step(p, g, t, *state, **hyper)
 
     return _around(inner, step, {"weight_decay": 0.0, "decoupled_weight_decay": False})
 
 
-def sam(inner: Rule, name: str, class_name: str) -> Rule:
+def clip_by_norm(inner: Rule, max_norm: float = 1.0) -> Rule:
+    """Shrink the gradient, over all parameters, to at most this Euclidean norm; as torch.nn.utils.clip_grad_norm_."""
+
+    def step(p: Any, g: Any, t: Any, *state: Any, max_norm: float, **hyper: Any) -> Any:
+        def clipped(g: Any, _: Any) -> Any:
+            return g * minimum(1.0, max_norm / (norm(g, over="model") + 1e-6))
+
+        return inner.step(p, _changed(g, clipped, p), t, *state, **hyper)
+
+    return _with(inner, step, {"max_norm": max_norm}, f"clip_by_norm({inner.name})")
+
+
+def clip_by_value(inner: Rule, max_value: float = 1.0) -> Rule:
+    """Keep every element of the gradient within [-max_value, max_value]; as torch.nn.utils.clip_grad_value_."""
+
+    def step(p: Any, g: Any, t: Any, *state: Any, max_value: float, **hyper: Any) -> Any:
+        return inner.step(p, _changed(g, lambda g, _: clip(g, -max_value, max_value), p), t, *state, **hyper)
+
+    return _with(inner, step, {"max_value": max_value}, f"clip_by_value({inner.name})")
+
+
+def noisy(inner: Rule, noise: float = 0.0, sign_noise: float = 0.0) -> Rule:
+    """Add noise to the gradient: `noise` times a standard normal number, and `sign_noise` times -1 or 1, per element.
+
+    Drawn anew each step from the key of the run, so that a seed gives the same noise in every engine.
+    """
+
+    def step(p: Any, g: Any, t: Any, *state: Any, noise: float, sign_noise: float, **hyper: Any) -> Any:
+        def disturbed(g: Any, _: Any) -> Any:
+            g = g + noise * normal() if noise else g
+            return g + sign_noise * random_sign() if sign_noise else g
+
+        return inner.step(p, _changed(g, disturbed, p), t, *state, **hyper)
+
+    return _with(inner, step, {"noise": noise, "sign_noise": sign_noise}, f"noisy({inner.name})")
+
+
+def sam(inner: Rule, rho: float = 0.05, **fields: Any) -> Rule:
     """Sharpness-aware minimization around any rule: the gradient is taken where the loss rises fastest, rho away.
 
     Foret et al. 2021, arXiv:2010.01412, Algorithm 1 with the Euclidean norm over all parameters; the authors' 1e-12 keeps a
     zero gradient from dividing by zero.
     """
+    if inner.oracle:
+        raise SteepestError(f"sam({inner.name}): {inner.name} asks for gradients itself; put sam around a rule that does not.")
 
     def step(p: Any, f: Any, t: Any, *state: Any, rho: float, **hyper: Any) -> Any:
         g = f(p)
         return inner.step(p, f(p + rho / (norm(g, over="model") + 1e-12) * g), t, *state, **hyper)
 
     reference = f"Foret et al. 2021, arXiv:2010.01412, around {inner.reference}"
-    own = {"name": name, "class_name": class_name, "reference": reference, "oracle": True, "base": None, "twin": None}
-    return register(_with(inner, step, {"rho": 0.05}, **own))
+    made = _with(inner, step, {"rho": rho}, f"sam({inner.name})", oracle=True, reference=reference)
+    return dataclasses.replace(made, **fields)
+
+
+def lookahead(inner: Rule, slow_steps: float = 5.0, slow_rate: float = 0.5) -> Rule:
+    """Lookahead: every `slow_steps` steps slow weights move by `slow_rate` towards the rule's, which go on from there.
+
+    Zhang et al. 2019, arXiv:1907.08610, Algorithm 1; the rule's own state is kept at a synchronization.
+    """
+
+    def step(p: Any, g: Any, t: Any, *state: Any, slow_steps: float, slow_rate: float, **hyper: Any) -> Any:
+        *own, slow, age = state
+        fast, *own = _several(inner.step(p, g, t, *own, **hyper))
+        due = age + 1 >= slow_steps
+        slow = where(due, slow + slow_rate * (fast - slow), slow)
+        return where(due, slow, fast), *own, slow, where(due, 0.0, age + 1)
+
+    state = {"slow": copy_of_p, "age": scalar(0.0)}
+    reference = f"Zhang et al. 2019, arXiv:1907.08610, around {inner.reference}"
+    hyper = {"slow_steps": float(slow_steps), "slow_rate": slow_rate}
+    return _with(inner, step, hyper, f"lookahead({inner.name})", state=state, reference=reference)
+
+
+def switch(first: Rule, then: Rule, at: float, then_ratio: float = 1.0) -> Rule:
+    """One rule for the first `at` steps, another from then on: Adam first, then SGD.
+
+    The second begins at the switch as if new. It has the first one's rate times `then_ratio`, so that a schedule serves
+    both; its other hyperparameters and its state carry the prefix `then_`.
+    """
+    if first.oracle or then.oracle:
+        raise SteepestError(f"switch({first.name}, {then.name}): neither rule may ask for gradients itself.")
+    later = {f"then_{k}": v for k, v in then.hyper.items() if k != "lr"}
+    count = len(first.state)
+
+    def step(p: Any, g: Any, t: Any, *state: Any, at: float, then_ratio: float, **hyper: Any) -> Any:
+        own = {k.removeprefix("then_"): hyper.pop(k) for k in later}
+        begun, begins = t > at, t == at + 1
+        before, *kept = _several(first.step(p, g, t, *state[:count], **hyper))
+        starts = {"copy of p": p, "copy of g": g}
+        fresh = [
+            where(begins, starts[k.start], s) if k.start in starts else s
+            for k, s in zip(then.state.values(), state[count:], strict=True)
+        ]
+        own["lr"] = then_ratio * hyper["lr"]
+        after, *new = _several(then.step(p, g, maximum(t - at, 1.0), *fresh, **own))
+        kept = [_held(begun, old, x) for old, x in zip(state[:count], kept, strict=True)]
+        new = [_held(t <= at, old, x) for old, x in zip(state[count:], new, strict=True)]
+        return where(begun, after, before), *kept, *new
+
+    def renamed(kind: State) -> State:
+        start = f"then_{kind.start}" if kind.start in then.hyper and kind.start != "lr" else kind.start
+        return dataclasses.replace(kind, start=start, condition=kind.condition and f"then_{kind.condition}")
+
+    state = {f"then_{k}": renamed(s) for k, s in then.state.items()}
+    hyper = {"at": float(at), "then_ratio": then_ratio, **later}
+    reference = f"{first.reference}; then {then.reference}"
+    return _with(
+        first, step, hyper, f"switch({first.name},{then.name})", state=state, reference=reference, view=None, others=(then,)
+    )
+
+
+def _held(condition: Any, old: Any, new: Any) -> Any:
+    """The old value where the condition holds; a state that is not kept stays None."""
+    return None if old is None else where(condition, old, new)
+
+
+def _several(returned: Any) -> tuple[Any, ...]:
+    return returned if isinstance(returned, tuple) else (returned,)
+
+
+def _changed(g: Any, change: Callable[[Any, Any], Any], p: Any) -> Any:
+    """A changed gradient; of a rule that asks for gradients, every answer is changed. `change(g, at)` knows the point."""
+    return (lambda point: change(g(point), point)) if callable(g) else change(g, p)
 
 
 def _around(inner: Rule, step: Any, hyper: dict[str, Any]) -> Rule:
     """`inner` with another step and more hyperparameters, in its place in the registry."""
-    RULES.pop(inner.name)
-    return register(_with(inner, step, hyper))
+    RULES.pop(inner.name, None)
+    return register(dataclasses.replace(inner, step=step, hyper={**inner.hyper, **hyper}, traced=[]))
 
 
-def _with(inner: Rule, step: Any, hyper: dict[str, Any], **changes: Any) -> Rule:
-    return dataclasses.replace(inner, step=step, hyper={**inner.hyper, **hyper}, traced=[], **changes)
+def _with(
+    inner: Rule, step: Any, hyper: dict[str, Any], name: str, *, state: dict[str, State] | None = None,
+    others: tuple[Rule, ...] = (), **changes: Any,
+) -> Rule:  # fmt: skip
+    """A new rule around `inner`, not registered, under a name that says how it was made."""
+    more = state or {}
+    for new, known in ((hyper, inner.hyper), (more, inner.state)):
+        for k in new:
+            if k in known:
+                raise SteepestError(
+                    f"{name}: {inner.name} has a {k} already; the same combinator cannot be put around it twice."
+                )
+    made = "-".join(itertools.chain((name, inner.digest), (rule.digest for rule in others)))
+    own = {
+        "name": name,
+        "class_name": _class_name(name),
+        "base": None,
+        "twin": None,
+        "deviations": (),
+        "digest": hashlib.sha256(made.encode()).hexdigest(),
+    }
+    return dataclasses.replace(
+        inner, step=step, hyper={**inner.hyper, **hyper}, state={**inner.state, **more}, traced=[], **own | changes
+    )
+
+
+def _class_name(name: str) -> str:
+    """adam becomes Adam, clip_by_norm(adam) becomes ClipByNormAdam."""
+    words = "".join(c if c.isalnum() else " " for c in name).split()
+    return "".join(word[:1].upper() + word[1:] for word in words)

@@ -1,8 +1,14 @@
 """Rules that follow the gradient at one rate for all parameters."""
 
 from .combinators import coupled, sam
-from .rule import rule, zeros
+from .rule import register, rule, zeros
 from .vocabulary import where
+
+
+@coupled
+@rule("Cauchy 1847, Comptes rendus 25; Robbins & Monro 1951", class_name="GD", rate=0.2)
+def gd(p, g, t, *, lr=1e-2):
+    return p - lr * g
 
 
 @coupled
@@ -36,4 +42,18 @@ def sgd(p, g, t, b=zeros.when("momentum"), *, lr=1e-3, momentum=0.0, dampening=0
 
 momentum = sgd.preset("momentum", momentum=0.9, rate=0.05)
 nesterov = sgd.preset("nesterov", momentum=0.9, nesterov=True, rate=0.05)
-sharpness_aware = sam(momentum, "sam", "SAM")
+
+
+@coupled
+@rule(
+    "Nesterov 1983; Sutskever et al. 2013, section 2: the gradient at p - momentum * v",
+    class_name="NesterovLookahead",
+    rate=0.05,
+    deviations=("The rate is inside, v = momentum * v + lr * g; sgd's nesterov stores the look-ahead point instead.",),
+)
+def nesterov_lookahead(p, f, t, v=zeros, *, lr=1e-2, momentum=0.9):
+    v = momentum * v + lr * f(p - momentum * v)
+    return p - v, v
+
+
+sharpness_aware = register(sam(momentum, name="sam", class_name="SAM"))

@@ -1,8 +1,24 @@
 """Rules that look further than one element: over a tensor, or over the whole model."""
 
 from .combinators import coupled
-from .rule import filled, rule, zeros
-from .vocabulary import clip, debias, ema, mean, norm, sqrt, where
+from .rule import column_zeros, filled, row_zeros, rule, zeros
+from .vocabulary import (
+    clip,
+    column_mean,
+    columns,
+    debias,
+    ema,
+    epsilon,
+    maximum,
+    mean,
+    minimum,
+    norm,
+    orthogonal,
+    row_mean,
+    rows,
+    sqrt,
+    where,
+)
 
 
 @rule(
@@ -29,3 +45,77 @@ def adai(p, g, t, m=zeros, v=zeros, c=filled(1.0), *, lr=0.1, beta0=0.1, beta2=0
     m = ema(m, g, beta1)
     c = c * beta1
     return p - lr * m / (1 - c), m, v, c
+
+
+@rule(
+    "You, Gitman & Ginsburg 2017, arXiv:1708.03888, Algorithm 1",
+    class_name="LARS",
+    keys={"b": "momentum_buffer"},
+    rate=1.0,
+    deviations=("A tensor whose norm, or whose gradient's norm, is zero moves at the plain rate.",),
+)
+def lars(p, g, t, b=zeros, *, lr=0.1, momentum=0.9, weight_decay=0.0, trust=1e-3):
+    x, u = norm(p), norm(g)
+    ratio = where(x * u > 0, trust * x / (u + weight_decay * x), 1.0)
+    b = momentum * b + lr * ratio * (g + weight_decay * p)
+    return p - b, b
+
+
+@rule(
+    "Shazeer & Stern 2018, arXiv:1804.04235, Algorithms 4 and 5",
+    twin="Adafactor",
+    keys={"R": "row_var", "C": "col_var", "V": "variance"},
+    rate=3e-2,
+    deviations=(
+        "The rate is min(lr, 1 / sqrt(t)) times the larger of eps2 and the root mean square of p (torch).",
+        "eps1 bounds the estimate from below (torch); the paper adds it to g * g. 0 stands for the dtype's own epsilon.",
+    ),
+)
+def adafactor(
+    p, g, t, R=row_zeros.when("matrix"), C=column_zeros.when("matrix"), V=zeros.unless("matrix"), *,
+    lr=1e-2, beta2_decay=-0.8, eps1=0.0, eps2=1e-3, d=1.0, weight_decay=0.0, matrix=False,
+):  # fmt: skip
+    least = where(eps1 > 0, eps1, epsilon(p))
+    beta2 = 1 - t**beta2_decay
+    if matrix:
+        R = ema(R, row_mean(g * g), beta2)
+        C = ema(C, column_mean(g * g), beta2)
+    else:
+        V = ema(V, g * g, beta2)
+    v = R * C / maximum(column_mean(R), least) if matrix else V
+    u = g / sqrt(maximum(v, least * least))
+    alpha = minimum(lr, 1 / sqrt(t)) * maximum(eps2, sqrt(mean(p * p)))
+    return p * (1 - lr * weight_decay) - alpha / maximum(1.0, sqrt(mean(u * u)) / d) * u, R, C, V
+
+
+@rule(
+    "Jordan et al. 2024, Muon: an optimizer for hidden layers in neural networks",
+    twin="Muon",
+    keys={"b": "momentum_buffer", "v": "exp_avg_sq"},
+    rate=2e-2,
+    deviations=(
+        "The buffer is an average, momentum * b + (1 - momentum) * g (torch); the author's is a sum.",
+        "A tensor of one dimension takes a step of AdamW with beta1 = momentum; torch refuses it.",
+        "More than two dimensions count as (first, all others), as the author has it; torch refuses them.",
+        "The iterations run in bfloat16 (torch, author); precise=True runs them in the tensor's own dtype.",
+    ),
+    refused=(
+        (
+            'adjust_lr_fn is none of "original" and "match_rms_adamw".',
+            lambda h: h["adjust_lr_fn"] not in ("original", "match_rms_adamw"),
+        ),
+    ),
+)
+def muon(
+    p, g, t, b=zeros, v=zeros.unless("matrix"), *, lr=1e-3, weight_decay=0.1, momentum=0.95, nesterov=True, ns_a=3.4445,
+    ns_b=-4.775, ns_c=2.0315, eps=1e-7, ns_steps=5, adjust_lr_fn="original", beta2=0.95, precise=False, matrix=False,
+):  # fmt: skip
+    b = ema(b, g, momentum)
+    d = ema(g, b, 1 - momentum) if nesterov else b
+    if matrix:
+        ratio = maximum(1.0, rows(p) / columns(p)) if adjust_lr_fn == "original" else 0.04 * maximum(rows(p), columns(p))
+        d = sqrt(ratio) * orthogonal(d, ns_a, ns_b, ns_c, eps, ns_steps, precise)
+    else:
+        v = ema(v, g * g, beta2)
+        d = debias(b, momentum, t) / (sqrt(debias(v, beta2, t)) + eps)
+    return p * (1 - lr * weight_decay) - lr * d, b, v

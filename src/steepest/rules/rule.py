@@ -24,20 +24,28 @@ Hyper = dict[str, Any]
 class State:
     """How a piece of state starts: at a number, at a hyperparameter, or as a copy of p or of the first g.
 
-    It has an element for each of the parameter's, or is one number (`is_scalar`), which a parameter group may share.
+    It has an element for each of the parameter's (or of its rows or columns, `shape`), or is one number (`is_scalar`), which
+    a parameter group may share.
     """
 
     start: float | str = 0.0
     is_scalar: bool = False
     per_group: bool = False
     condition: str | None = None
+    exists: bool = True
+    shape: str = ""
 
     def when(self, hyper: str) -> State:
         """The state exists only where this hyperparameter is not zero (or is true); elsewhere the rule receives None."""
         return dataclasses.replace(self, condition=hyper)
 
+    def unless(self, hyper: str) -> State:
+        """The state exists only where this hyperparameter is zero (or is false)."""
+        return dataclasses.replace(self, condition=hyper, exists=False)
+
 
 zeros = State()
+row_zeros, column_zeros = State(shape="row"), State(shape="column")  # a zero for each row, for each column
 copy_of_p = State("copy of p")
 copy_of_g = State("copy of g")
 
@@ -58,7 +66,15 @@ _UNIT = ("a number in [0, 1)", lambda x: 0 <= x < 1)
 DOMAINS: dict[str, tuple[str, Callable[[float], bool]]] = {
     **dict.fromkeys(("lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "alpha"), _NONNEGATIVE),
     **dict.fromkeys(("beta1", "beta2", "beta3", "beta0"), _UNIT),
-    **dict.fromkeys(("lambd", "t0", "momentum_decay", "warmup_steps", "rho", "step_min", "step_max"), _NONNEGATIVE),
+    **dict.fromkeys(("lambd", "t0", "momentum_decay", "warmup_steps", "step_min", "step_max"), _NONNEGATIVE),
+    **dict.fromkeys(("eps1", "eps2", "trust", "restart", "at", "slow_steps", "noise", "sign_noise"), _NONNEGATIVE),
+    **dict.fromkeys(("rho", "radius"), _NONNEGATIVE),
+    **dict.fromkeys(("max_norm", "max_value", "then_ratio"), ("a finite number above 0", lambda x: x > 0)),
+    "d": ("a finite number, 1 or more", lambda x: x >= 1),
+    "slow_rate": ("a number in [0, 1]", lambda x: 0 <= x <= 1),
+    "power": ("a number in (0, 0.5]", lambda x: 0 < x <= 0.5),
+    "ns_steps": ("a whole number from 1 to 99", lambda x: 1 <= x < 100),
+    "beta2_decay": ("a number of 0 or less", lambda x: x <= 0),
     "etaminus": ("a number in (0, 1)", lambda x: 0 < x < 1),
     "etaplus": ("a number above 1", lambda x: x > 1),
 }
@@ -106,7 +122,9 @@ class Rule:
                 raise unknown(f"hyperparameter of {self.name}", name, self.hyper)
         settings = {**self.hyper, **given}
         for name, value in settings.items():
-            words, inside = DOMAINS.get(name, ("a finite number", lambda x: True))
+            if value is None and isinstance(self.hyper[name], str | float):
+                value = settings[name] = self.hyper[name]  # torch's way to say "the default"
+            words, inside = DOMAINS.get(name.removeprefix("then_"), ("a finite number", lambda x: True))
             static = isinstance(self.hyper[name], bool | str)
             if not static and not (_is_number(value) and math.isfinite(value) and inside(value)):
                 raise SteepestError(f"{self.name}: {name} is {value!r}; expected {words}.")
@@ -117,7 +135,16 @@ class Rule:
 
     def live_state(self, hyper: Mapping[str, Any]) -> dict[str, State]:
         """The state that exists at these hyperparameters, by letter."""
-        return {k: s for k, s in self.state.items() if s.condition is None or hyper[s.condition]}
+        return {k: s for k, s in self.state.items() if s.condition is None or bool(hyper[s.condition]) == s.exists}
+
+    def of(self, hyper: Hyper, dims: int) -> Hyper:
+        """The hyperparameters for a tensor with this number of dimensions: `matrix` is known to rules that ask for it."""
+        return {**hyper, MATRIX: dims >= 2} if MATRIX in self.hyper else hyper
+
+    @functools.cached_property
+    def noisy(self) -> bool:
+        """Whether the engine must draw numbers for the rule, at some choice of hyperparameters."""
+        return bool(self.graph({k: 0.5 if isinstance(v, float) else v for k, v in self.hyper.items()}).noises)
 
     def graph(self, hyper: Mapping[str, Any], maximize: bool = False) -> Graph:
         """The rule traced at these hyperparameters. Floats do not matter, but for those asked whether they are zero."""
@@ -141,7 +168,7 @@ class Rule:
     @functools.cached_property
     def reach(self) -> str:
         """How far the rule looks at its defaults: "element", "tensor" or "model"."""
-        return self.graph(self.settings()).reach
+        return self.graph(self.of(self.settings(), 2)).reach
 
     def preset(self, name: str, **changes: Any) -> Rule:
         """The same rule under another name with other defaults, and registered.
@@ -150,7 +177,7 @@ class Rule:
         """
         fields = {k: changes.pop(k) for k in list(changes) if k in {f.name for f in dataclasses.fields(Rule)}}
         if "class_name" in fields:
-            fields["fixed"] = frozenset(k for k, v in changes.items() if isinstance(v, bool))
+            fields["fixed"] = self.fixed | {k for k, v in changes.items() if isinstance(v, bool)}
         else:
             fields["base"] = self.base or self
         return register(dataclasses.replace(self, name=name, hyper={**self.hyper, **changes}, traced=[], **fields))
@@ -160,6 +187,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+MATRIX = "matrix"  # a hyperparameter of this name is given by the engine: whether the tensor has two dimensions or more
 RULES: dict[str, Rule] = {}
 
 
@@ -206,6 +234,7 @@ def rule(reference: str, *, class_name: str | None = None, **fields: Any) -> Cal
             reference=reference,
             digest=_digest(function),
             class_name=class_name or fields.get("twin") or name.title().replace("_", ""),
+            fixed=frozenset({MATRIX} & set(inspect.signature(function).parameters)),
             **_signature(name, function),
             **fields,
         )

@@ -1,6 +1,6 @@
 """Rules that look at the gradient's sign."""
 
-from .combinators import coupled_or_decoupled
+from .combinators import decoupled
 from .rule import filled, rule, zeros
 from .vocabulary import clip, ema, sign, where
 
@@ -21,11 +21,7 @@ def rprop(
     return p - sign(q) * s, q, s
 
 
-@coupled_or_decoupled
-@rule(
-    "Chen et al. 2023, arXiv:2302.06675, Algorithm 2",
-    rate=1e-3,
-    deviations=("weight_decay is coupled unless decoupled_weight_decay=True, which is the paper's.",),
-)
+@decoupled
+@rule("Chen et al. 2023, arXiv:2302.06675, Algorithm 2", keys={"m": "exp_avg"}, rate=1e-3)
 def lion(p, g, t, m=zeros, *, lr=1e-4, beta1=0.9, beta2=0.99):
     return p - lr * sign(ema(m, g, beta1)), ema(m, g, beta2)

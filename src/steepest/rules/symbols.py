@@ -70,6 +70,10 @@ ARRAYS: dict[str, Callable[..., Any]] = NUMBERS | {
     "minimum": np.minimum,
     "where": np.where,
 }
+# Operations on tensors that look at rows and columns: only torch's own operations run them.
+MATRIX = ("row mean", "column mean", "rows", "columns", "orthogonal")
+# Tensors the engine draws for each step, from the run's key: standard normal numbers, and -1 or 1 with equal chance.
+NOISES = ("normal", "random sign")
 CONDITIONS = ("gt", "lt", "ge", "le", "eq", "ne")
 
 
@@ -227,6 +231,11 @@ class Static:
             "or give it a float for a default"
         )
 
+    @property
+    def value(self) -> Any:
+        """What it is, for the words that take a static."""
+        return self._value
+
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
     __pow__ = __rpow__ = __neg__ = __abs__ = __float__ = __int__ = __index__ = _refuse
 
@@ -240,7 +249,7 @@ def apply(op: str, *args: Any) -> Any:
             raise RefusedError(f"computes with a {type(x).__name__}; a rule has numbers, hyperparameters, state, p and g")
     if not any(isinstance(x, Symbol) for x in args):
         return NUMBERS[op](*args)
-    if op in ("mul", "div") and args[1] is not args[0] and _is_one(args[1]):
+    if op in ("mul", "div") and _is_one(args[1]):
         return args[0]
     if op == "mul" and _is_one(args[0]):
         return args[1]

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import SteepestError
 from . import vocabulary
-from .symbols import RefusedError, Static, Symbol
+from .symbols import MATRIX, NOISES, RefusedError, Static, Symbol
 
 
 @dataclass(eq=False)
@@ -67,6 +67,16 @@ class Graph:
             early = kept
 
     @functools.cached_property
+    def noises(self) -> list[Symbol]:
+        """The tensors that the engine must draw."""
+        return [x for x in walk(self.targets()) if x.op in NOISES]
+
+    @functools.cached_property
+    def elementwise(self) -> bool:
+        """Whether nothing looks at rows or columns, so that a loop over elements can run it."""
+        return not any(x.op in MATRIX for x in walk(self.targets()))
+
+    @functools.cached_property
     def counts(self) -> bool:
         """Whether the steps of a tensor must be counted: the rule reads t, or keeps state whose age a checkpoint tells."""
         return len(self.outputs) > 1 or any(x is self.inputs["t"] for x in walk(self.targets()))
@@ -84,7 +94,7 @@ class Graph:
     def reach(self) -> str:
         """How far the rule looks: "element", "tensor" or "model"."""
         overs = {x.op.rsplit(" ", 1)[1] for x in self.reductions}
-        return "model" if "model" in overs or self.points else "tensor" if overs else "element"
+        return "model" if "model" in overs or self.points else "tensor" if overs or not self.elementwise else "element"
 
 
 def walk(targets: list[Any], known: Iterable[int] = ()) -> Iterator[Symbol]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .symbols import RefusedError, Symbol, apply, reduce
+from .symbols import NOISES, RefusedError, Static, Symbol, apply, reduce
 
 
 def sqrt(x: Any) -> Any:
@@ -70,3 +70,56 @@ def norm(x: Any, over: str = "tensor") -> Any:
 def mean(x: Any, over: str = "tensor") -> Any:
     """Mean over the tensor, or over all elements of the model; one pass more over memory."""
     return reduce("mean", x, over)
+
+
+def total(x: Any, over: str = "tensor") -> Any:
+    """Sum over the tensor, or over all elements of the model; one pass more over memory."""
+    return reduce("sum", x, over)
+
+
+def row_mean(x: Any) -> Any:
+    """Mean over the last dimension, which stays with length 1. For rules that know `matrix`."""
+    return apply("row mean", x)
+
+
+def column_mean(x: Any) -> Any:
+    """Mean over the last dimension but one, which stays with length 1."""
+    return apply("column mean", x)
+
+
+def rows(x: Any) -> Any:
+    """The length of the first dimension."""
+    return apply("rows", x)
+
+
+def columns(x: Any) -> Any:
+    """The number of elements for each index of the first dimension."""
+    return apply("columns", x)
+
+
+def orthogonal(x: Any, a: Any, b: Any, c: Any, eps: Any, steps: Any, precise: Any) -> Any:
+    """The nearest orthogonal matrix, by `steps` Newton-Schulz iterations a X + b X X'X + c X X'X X'X from X = x / norm(x).
+
+    In bfloat16, or where `precise`, in the dtype of x. More than two dimensions count as (rows, columns).
+    """
+    counts = (int(v.value if isinstance(v, Static) else v) for v in (steps, precise))
+    return apply("orthogonal", x, a, b, c, eps, *counts)
+
+
+def epsilon(x: Any) -> Any:
+    """The distance from 1 to the next number in the dtype that x is computed in."""
+    return apply("epsilon", x)
+
+
+def normal() -> Any:
+    """A standard normal number for each element, drawn anew each step from the run's key."""
+    return _noise(NOISES[0])
+
+
+def random_sign() -> Any:
+    """-1 or 1 with equal chance for each element, drawn anew each step from the run's key."""
+    return _noise(NOISES[1])
+
+
+def _noise(op: str) -> Symbol:
+    return Symbol(op, tensor=True, name=op.replace(" ", "_"))
