@@ -276,7 +276,7 @@ def test_a_closure_runs_with_gradients_and_its_value_is_returned():
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_torch_schedulers_drive_it(name):
+def test_torch_schedulers_drive_it(name, float64):
     a, b = parameters(name=name), parameters(name=name)
     for cls, params in ((ours(name), a), (getattr(torch.optim, name), b)):
         optimizer = cls(params, lr=0.1)

@@ -47,6 +47,7 @@ CHOSEN |= {
     "adan": [{"weight_decay": 0.05}, {"paper_start": True, "beta1": 0.7, "beta2": 0.8, "beta3": 0.9, "eps": 1e-3}],
     "schedule_free_sgd": [{"warmup_steps": 10.0, "weight_decay": 0.05}, {"momentum": 0.6, "r": 1.0, "weight_lr_power": 1.0}],
     "lars": [{"trust": 0.1, "weight_decay": 0.05}, {"trust": 0.02, "momentum": 0.5}],
+    "adafactor": [{}, {"beta2_decay": -0.5, "eps1": 1e-3, "eps2": 0.1, "d": 1.5, "weight_decay": 0.05}],
     "muon": [{"precise": True}, {"precise": True, "nesterov": False, "adjust_lr_fn": "match_rms_adamw", "ns_steps": 3}],
 }
 get = rules.get

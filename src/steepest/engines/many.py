@@ -32,8 +32,9 @@ class _Alike:
 class ManyRuns:
     """The updates of many runs of one model.
 
-    `params` are the tensors of the model, each (runs, *shape), updated in place; `hypers` the hyperparameters of each run, `keys` the keys of
-    the runs' noise (default: their numbers). A run never touches another: NaN in one leaves the bits of its neighbours as they would be without it.
+    `params` are the tensors of the model, each (runs, *shape), updated in place; `hypers` the hyperparameters of each run,
+    `keys` the keys of the runs' noise (default: their numbers). A run never touches another: NaN in one leaves the bits
+    of its neighbours as they would be without it.
     """
 
     def __init__(
