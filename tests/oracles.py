@@ -130,6 +130,20 @@ def asgd(p, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0):
 
 
 @each
+def asgd_view(p, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0):
+    # the mean of the points from step t0 + 2 on (torch), before that the point; for gradients that depend on no place
+    eta, points = None, []
+    while True:
+        g, lr, t = yield np.mean(points, axis=0) if points else p
+        eta = lr if eta is None else eta
+        p = p - lambd * eta * p - eta * (g + weight_decay * p)
+        eta = lr / (1 + lambd * lr * t) ** alpha
+        if t <= t0 + 2:
+            points.clear()
+        points.append(p)
+
+
+@each
 def nadam(p, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, momentum_decay=4e-3, decoupled_weight_decay=False):
     m, v, product = np.zeros_like(p), np.zeros_like(p), 1.0
     while True:
@@ -243,7 +257,8 @@ def sam(ps, grad, lrs, hypers):
         for i, (p, g) in enumerate(zip(ps, there, strict=True)):
             momentum = hypers[i].get("momentum", 0.9)
             g = g + hypers[i].get("weight_decay", 0.0) * p
-            buffers[i] = g if buffers[i] is None else momentum * buffers[i] + g
+            fresh = 1 - hypers[i].get("dampening", 0.0)
+            buffers[i] = g if buffers[i] is None else momentum * buffers[i] + fresh * g
             ps[i] = p - lr * buffers[i]
         path.append(list(ps))
     return path
@@ -422,7 +437,7 @@ def adafactor(p, beta2_decay=-0.8, eps1=0.0, eps2=1e-3, d=1.0, weight_decay=0.0)
 @each
 def muon(
     p, weight_decay=0.1, momentum=0.95, nesterov=True, ns_a=3.4445, ns_b=-4.775, ns_c=2.0315, eps=1e-7, ns_steps=5,
-    adjust_lr_fn="original", beta2=0.95, precise=True,
+    adjust_lr_fn="original", beta_v=0.95, precise=True,
 ):  # fmt: skip
     assert precise  # bfloat16 is torch's; the twin stands for it
     b, v = np.zeros_like(p), np.zeros_like(p)
@@ -442,8 +457,8 @@ def muon(
                 * (np.sqrt(max(1, rows / columns)) if adjust_lr_fn == "original" else 0.2 * np.sqrt(max(p.shape)))
             )
         else:
-            v = beta2 * v + (1 - beta2) * g**2
-            d = (b / (1 - momentum**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+            v = beta_v * v + (1 - beta_v) * g**2
+            d = (b / (1 - momentum**t)) / (np.sqrt(v / (1 - beta_v**t)) + eps)
         p = p - lr * weight_decay * p - lr * d
 
 

@@ -283,9 +283,9 @@ def test_torch_schedulers_drive_it(name, float64):
         schedulers = [torch.optim.lr_scheduler.StepLR(optimizer, 2)]
         if "betas" in optimizer.param_groups[0]:
             schedulers.append(torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=10))
-        for _ in range(5):
+        for k in range(5):
             for p in params:
-                p.grad = torch.ones_like(p)
+                p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(k), dtype=p.dtype)
             optimizer.step()
             for scheduler in schedulers:
                 scheduler.step()

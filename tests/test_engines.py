@@ -180,6 +180,19 @@ def test_plain_equals_the_oracle_to_1e_12(name):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12, err_msg=f"step {k + 1}")
 
 
+def test_the_average_of_asgd_equals_the_oracle():
+    rng = np.random.default_rng(0)
+    start, gs, lrs = rng.standard_normal(5), rng.standard_normal((30, 5)), [0.05] * 30
+    for hyper in ({"t0": 10.0}, {"t0": 0.0, "lambd": 0.1}):
+        expected = oracles.asgd_view([start], lambda k, ps: [gs[k]], lrs, [hyper])
+        p = torch.nn.Parameter(torch.from_numpy(start.copy()))
+        optimizer = steepest.optim.ASGD([p], lr=0.05, **hyper)
+        for k in range(30):
+            p.grad = torch.from_numpy(gs[k])
+            optimizer.step()
+            np.testing.assert_allclose(optimizer.state[p]["ax"].numpy(), expected[k][0], rtol=1e-6)  # eta is float32 here
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_the_kernel_equals_the_oracle(name, dtype):

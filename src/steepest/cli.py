@@ -142,7 +142,7 @@ def list_(
                 "reference": r.reference,
                 "reach": r.reach,
                 "state": list(r.state),
-                "hyper": dict(r.hyper),
+                "hyper": {k: v for k, v in r.hyper.items() if k != "matrix"},
                 "deviations": list(r.deviations),
             }
             for r in rules.RULES.values()
@@ -174,6 +174,32 @@ def show(
     if str(json_file) != "-":
         typer.echo(card.text(found))
     _write_json(found, json_file)
+
+
+@app.command()
+@sentences
+def conformance(
+    docs: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="The document to make. Default: docs/optimizers.md in a checkout.")
+    ] = None,
+    json_file: JSON = None,
+) -> None:
+    """Every rule against its paper, its author's package and torch: the largest error of each. Makes docs/optimizers.md."""
+    from rich.console import Console
+
+    from . import conformance as check
+    from .report import catalogue
+
+    _check_json(json_file)
+    console = Console(stderr=True)
+    with console.status("") as status:
+        rows = check.table(progress=status.update if console.is_terminal else None)
+    if str(json_file) != "-":
+        typer.echo(check.text(rows))
+    docs = docs or (Path("docs/optimizers.md") if Path("docs/rules.md").is_file() else None)
+    if docs:
+        docs.write_text(catalogue.page(rows), encoding="utf-8")
+    _write_json(rows, json_file)
 
 
 @data.command()

@@ -12,7 +12,7 @@ from .. import rules
 from ..engines import plain
 from ..engines.work import Column, initial_state
 from ..rules import Rule
-from ..rules.rule import DOMAINS, State
+from ..rules.rule import DOMAINS, MATRIX, State
 from ..rules.symbols import Symbol
 from ..rules.trace import is_static
 
@@ -29,7 +29,11 @@ def describe(name: str) -> dict[str, Any]:
         "reference": rule.reference,
         "reach": rule.reach,
         "source": textwrap.dedent("".join(inspect.getsourcelines(rule.code)[0])).rstrip(),
-        "hyper": [{"name": k, "default": v, "domain": _domain(k, v), "static": is_static(v)} for k, v in rule.hyper.items()],
+        "hyper": [
+            {"name": k, "default": v, "domain": _domain(k, v), "static": is_static(v)}
+            for k, v in rule.hyper.items()
+            if k != MATRIX
+        ],
         "state": [{"name": k, "starts": _start(s), "key": rule.keys.get(k, k)} for k, s in rule.state.items()],
         "deviations": list(rule.deviations),
         "step": _step(rule),
@@ -44,8 +48,11 @@ def _domain(name: str, default: Any) -> str:
 
 def _start(state: State) -> str:
     where = "" if not state.is_scalar else ", one number for each " + ("group" if state.per_group else "parameter")
-    only = f", only where {state.condition} is not 0" if state.condition else ""
-    return f"{state.start}{where}{only}"
+    only = f", only where {state.condition} is {'not ' if state.exists else ''}0" if state.condition else ""
+    if state.condition == MATRIX:
+        only = ", only for tensors of two dimensions or more" if state.exists else ", only for tensors of fewer dimensions"
+    each = f", one for each {state.shape}" if state.shape else ""
+    return f"{state.start}{where}{each}{only}"
 
 
 def _step(rule: Rule) -> list[dict[str, Any]]:

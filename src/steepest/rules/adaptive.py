@@ -149,6 +149,7 @@ def radam(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-
 @rule(
     "Defazio & Jelassi 2022, arXiv:2101.11075, Algorithm 1",
     class_name="MADGRAD",
+    origin="the authors' code",
     rate=1e-2,
     deviations=("lambda is lr * sqrt(t); the authors' code adds eps to lr, so that a rate of 0 still moves.",),
 )
@@ -184,6 +185,7 @@ def padam(
 @rule(
     "Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2",
     class_name="AdaBelief",
+    origin="the authors' code",
     keys={"m": "exp_avg", "s": "exp_avg_var"},
     rate=5e-3,
     deviations=(
@@ -204,6 +206,7 @@ def adabelief(p, g, t, m=zeros, s=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps
 
 @rule(
     "Xie et al. 2022, arXiv:2208.06677, Algorithm 1",
+    origin="the authors' code",
     keys={"m": "exp_avg", "v": "exp_avg_diff", "n": "exp_avg_sq", "q": "neg_pre_grad"},
     rate=1e-2,
     deviations=(

@@ -23,6 +23,7 @@ def asgd(p, g, t, eta=scalar("lr"), mu=scalar(1.0), a=zeros, *, lr=1e-2, lambd=1
 @rule(
     "Defazio et al. 2024, arXiv:2405.15682, Algorithm 1",
     class_name="ScheduleFreeAdamW",
+    origin="the authors' code",
     view="x",
     rate=1e-2,
     deviations=(
@@ -48,6 +49,7 @@ def schedule_free_adamw(
 @rule(
     "Defazio et al. 2024, arXiv:2405.15682, equations 3 to 5",
     class_name="ScheduleFreeSGD",
+    origin="the authors' code",
     view="x",
     rate=0.5,
     deviations=("The weight of a step is t ** r * (largest rate so far) ** weight_lr_power, as the authors' code has it.",),

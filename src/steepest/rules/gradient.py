@@ -6,7 +6,7 @@ from .vocabulary import where
 
 
 @coupled
-@rule("Cauchy 1847, Comptes rendus 25; Robbins & Monro 1951", class_name="GD", rate=0.2)
+@rule("Cauchy 1847, Comptes rendus 25; Robbins & Monro 1951", class_name="GD", origin="ours", rate=0.2)
 def gd(p, g, t, *, lr=1e-2):
     return p - lr * g
 
@@ -48,6 +48,7 @@ nesterov = sgd.preset("nesterov", momentum=0.9, nesterov=True, rate=0.05)
 @rule(
     "Nesterov 1983; Sutskever et al. 2013, section 2: the gradient at p - momentum * v",
     class_name="NesterovLookahead",
+    origin="the source documents",
     rate=0.05,
     deviations=("The rate is inside, v = momentum * v + lr * g; sgd's nesterov stores the look-ahead point instead.",),
 )

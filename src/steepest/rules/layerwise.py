@@ -37,7 +37,7 @@ def lamb(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6
 
 
 @coupled
-@rule("Xie et al. 2022, arXiv:2006.15815, Algorithm 2", rate=0.1)
+@rule("Xie et al. 2022, arXiv:2006.15815, Algorithm 2", origin="the authors' code", rate=0.1)
 def adai(p, g, t, m=zeros, v=zeros, c=filled(1.0), *, lr=0.1, beta0=0.1, beta2=0.99, eps=1e-3):
     v = ema(v, g * g, beta2)
     v_hat = debias(v, beta2, t)
@@ -50,6 +50,7 @@ def adai(p, g, t, m=zeros, v=zeros, c=filled(1.0), *, lr=0.1, beta0=0.1, beta2=0
 @rule(
     "You, Gitman & Ginsburg 2017, arXiv:1708.03888, Algorithm 1",
     class_name="LARS",
+    origin="the authors' code",
     keys={"b": "momentum_buffer"},
     rate=1.0,
     deviations=("A tensor whose norm, or whose gradient's norm, is zero moves at the plain rate.",),
@@ -108,7 +109,7 @@ def adafactor(
 )
 def muon(
     p, g, t, b=zeros, v=zeros.unless("matrix"), *, lr=1e-3, weight_decay=0.1, momentum=0.95, nesterov=True, ns_a=3.4445,
-    ns_b=-4.775, ns_c=2.0315, eps=1e-7, ns_steps=5, adjust_lr_fn="original", beta2=0.95, precise=False, matrix=False,
+    ns_b=-4.775, ns_c=2.0315, eps=1e-7, ns_steps=5, adjust_lr_fn="original", beta_v=0.95, precise=False, matrix=False,
 ):  # fmt: skip
     b = ema(b, g, momentum)
     d = ema(g, b, 1 - momentum) if nesterov else b
@@ -116,6 +117,6 @@ def muon(
         ratio = maximum(1.0, rows(p) / columns(p)) if adjust_lr_fn == "original" else 0.04 * maximum(rows(p), columns(p))
         d = sqrt(ratio) * orthogonal(d, ns_a, ns_b, ns_c, eps, ns_steps, precise)
     else:
-        v = ema(v, g * g, beta2)
-        d = debias(b, momentum, t) / (sqrt(debias(v, beta2, t)) + eps)
+        v = ema(v, g * g, beta_v)
+        d = debias(b, momentum, t) / (sqrt(debias(v, beta_v, t)) + eps)
     return p * (1 - lr * weight_decay) - lr * d, b, v

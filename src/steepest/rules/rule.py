@@ -65,7 +65,7 @@ _NONNEGATIVE = ("a finite number, 0 or more", lambda x: x >= 0)
 _UNIT = ("a number in [0, 1)", lambda x: 0 <= x < 1)
 DOMAINS: dict[str, tuple[str, Callable[[float], bool]]] = {
     **dict.fromkeys(("lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "alpha"), _NONNEGATIVE),
-    **dict.fromkeys(("beta1", "beta2", "beta3", "beta0"), _UNIT),
+    **dict.fromkeys(("beta1", "beta2", "beta3", "beta0", "beta_v"), _UNIT),
     **dict.fromkeys(("lambd", "t0", "momentum_decay", "warmup_steps", "step_min", "step_max"), _NONNEGATIVE),
     **dict.fromkeys(("eps1", "eps2", "trust", "restart", "at", "slow_steps", "noise", "sign_noise"), _NONNEGATIVE),
     **dict.fromkeys(("rho", "radius"), _NONNEGATIVE),
@@ -88,7 +88,8 @@ class Rule:
     `hyper` maps each hyperparameter to its default (a bool, int or str is static), `state` each letter to its start.
     `twin` names the class of `torch.optim` with the same numbers, `keys` maps letters to the keys of its state_dict.
     `oracle` says that step takes the gradient as a function in place of g; `view` names the state that is evaluated in
-    place of p. `rate` is the centre of the grid of rates searched by default, `base` the rule whose class a preset shares.
+    place of p. `origin` says where the defaults come from (torch's where there is a twin). `rate` is the centre of the grid
+    of rates searched by default, `base` the rule whose class a preset shares.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Rule:
     keys: Mapping[str, str] = dataclasses.field(default_factory=dict)
     rate: float = 1e-2
     deviations: tuple[str, ...] = ()
+    origin: str = "the paper"
     refused: tuple[tuple[str, Callable[[Hyper], bool]], ...] = ()
     fixed: frozenset[str] = frozenset()
     base: Rule | None = None
