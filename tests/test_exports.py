@@ -14,7 +14,7 @@ def test_the_package_exports_its_public_names_and_no_others():
 def test_optim_exports_a_class_for_every_rule_under_its_public_name():
     promised = {"SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Rprop", "Adagrad", "ASGD"}
     promised |= {"MADGRAD", "ScheduleFreeAdamW", "LAMB", "SAM", "Adai"}
-    assert set(dir(steepest.optim)) == {r.class_name for r in rules.RULES.values()} | {"from_rule"}
+    assert set(dir(steepest.optim)) == {r.class_name for r in rules.RULES.values()} | {"from_rule", "groups"}
     assert promised <= set(dir(steepest.optim))
     assert steepest.optim.Adam is steepest.optim.Adam
 

@@ -1,6 +1,8 @@
 """Rules of the user's own: in a file, as a class, and what is said of each kind of mistake."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -227,3 +229,26 @@ def test_the_rule_in_the_documentation_is_adam():
             p.grad = torch.tensor([0.1, -2.0, 3.0]) * (k + 1)
             optimizer.step()
     torch.testing.assert_close(ps[0], ps[1])
+
+
+def test_the_lines_to_paste_for_a_rule_of_ones_own_find_it(tmp_path, line):
+    """The code that a study prints imports the rule from its file and runs, for a plain and a composed rule."""
+    (tmp_path / "mine.py").write_text(
+        "import steepest\nfrom steepest.rules import clip_by_norm, get\n"
+        '@steepest.rule("me")\ndef half(p, g, t, *, lr=0.1):\n    return p - 0.5 * lr * g\n'
+        "clipped = clip_by_norm(get('adam'), 1.0)\n"
+    )
+    for name in ("half", "clipped"):
+        study = steepest.compare(
+            line, optimizers=[f"{tmp_path / 'mine.py'}:{name}"], seeds=2, lrs="0.1", store=str(tmp_path / f"{name}.db")
+        )
+        code = study.best().code()
+        assert f"from mine import {name}\n" in code
+        done = subprocess.run(
+            [sys.executable, "-c", "from torch import nn\nmodel = nn.Linear(1, 1)\n" + code],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr

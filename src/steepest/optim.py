@@ -1,12 +1,13 @@
 """The optimizers as classes: `steepest.optim.Adam(model.parameters(), lr=1e-3)`.
 
-Every registered rule has one. Where `torch.optim` has a class of the same name, ours has its signature, defaults,
-`param_groups` keys and numbers, and loads its checkpoints.
+Every registered rule has one, and `groups(model, ...)` lays out their parameter groups. Where `torch.optim` has a class of
+the same name, ours has its signature, defaults, `param_groups` keys and numbers, and loads its checkpoints.
 """
 
 from __future__ import annotations
 
 from .engines.classes import RuleOptimizer, by_class_name, optimizer_class
+from .engines.groups import groups as groups
 from .rules import Rule
 
 
@@ -22,4 +23,4 @@ def __getattr__(name: str) -> type[RuleOptimizer]:
 
 
 def __dir__() -> list[str]:
-    return sorted([*by_class_name(), "from_rule"])
+    return sorted([*by_class_name(), "from_rule", "groups"])

@@ -39,6 +39,7 @@ _profiled = torch.autograd._profiler_enabled  # type: ignore[attr-defined]
 # torch wraps these so that torch.compile does not trace them, and the wrapper's first call imports torch._dynamo: 0.7 s.
 _add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 _zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+_load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
 
 
 class RuleOptimizer(torch.optim.Optimizer):
@@ -60,6 +61,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         """Begin without a plan, and not at a view."""
         own = {k: v for k, v in self.rule.hyper.items() if k != MATRIX}
         self._arguments = [*class_arguments(own), "maximize", "state_dtype"]
+        self._tensor_keys = {self._key(letter) for letter, kind in self.rule.state.items() if not kind.is_scalar}
         self._trained_at: dict[Tensor, Tensor] = {}
         self._plan: Plan | None = None
         self._seen: dict[int, tuple[list[Any], dict[str, Any]]] = {}
@@ -72,6 +74,27 @@ class RuleOptimizer(torch.optim.Optimizer):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients: set them to None, or to zero."""
         _zero_grad(self, set_to_none)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a checkpoint of this class or of its twin; SteepestError where it names the parameters of another model.
+
+        State keeps the precision that `state_dtype` asks for, and single numbers keep their own.
+        """
+        for ours, theirs in zip(self.param_groups, state_dict["param_groups"], strict=False):
+            names, given = ours.get("param_names"), theirs.get("param_names")
+            if names and given and names != given:
+                a, b = next(((a, b) for a, b in zip(given, names, strict=False) if a != b), (len(given), len(names)))
+                raise SteepestError(f"The checkpoint is another model's: it has {a!r} where this optimizer has {b!r}.")
+        _load_state_dict(self, state_dict)
+        ids = [(k, p) for ours, theirs in zip(self.param_groups, state_dict["param_groups"], strict=True)
+               for k, p in zip(theirs["params"], ours["params"], strict=True)]  # fmt: skip
+        dtypes = {p: group["state_dtype"] or p.dtype for group in self.param_groups for p in group["params"]}
+        for k, p in ids:
+            for key, value in state_dict["state"].get(k, {}).items():
+                if isinstance(value, Tensor) and value.is_floating_point() and key != "step":
+                    wanted = dtypes[p] if key in self._tensor_keys else value.dtype
+                    if self.state[p][key].dtype is not wanted:
+                        self.state[p][key] = value.to(p.device, wanted, copy=True)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -246,7 +269,9 @@ def class_arguments(hyper: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def build(rule: Rule, params: Iterable[Any], *, seed: int = 0, **hyper: Any) -> RuleOptimizer:
+def build(
+    rule: Rule, params: Iterable[Any], *, seed: int = 0, state_dtype: torch.dtype | None = None, **hyper: Any
+) -> RuleOptimizer:
     """The optimizer for a rule or preset at these hyperparameters (by the rule's own names), rest at its defaults.
 
     `seed` is the key of the rule's noise, if it has any.
@@ -254,6 +279,7 @@ def build(rule: Rule, params: Iterable[Any], *, seed: int = 0, **hyper: Any) -> 
     arguments = class_arguments({k: v for k, v in rule.settings(**hyper).items() if k not in rule.fixed})
     if rule.noisy:
         arguments["seed"] = seed
+    arguments["state_dtype"] = state_dtype
     return optimizer_class(rule)(params, **arguments)
 
 

@@ -129,7 +129,7 @@ class Body:
         if x.op == "sign":
             below = self.add(f"fcmp olt {t} {args[0]}, 0.0")
             above = self.add(f"fcmp ogt {t} {args[0]}, 0.0")
-            lower = self.add(f"select i1 {below}, {t} -1.0, {t} {args[0]}")
+            lower = self.add(f"select i1 {below}, {t} -1.0, {t} 0.0")
             return self.add(f"select i1 {above}, {t} 1.0, {t} {lower}")
         assert x.op == "cbrt", x.op
         return self._cbrt(args[0])

@@ -9,11 +9,12 @@ from ..rules.symbols import Symbol
 from ..rules.trace import Graph
 
 LETTERS = {
+    "beta_v": r"\beta_v",
     "dampening": r"\delta",
     "lr": r"\eta", "eps": r"\varepsilon", "weight_decay": r"\lambda", "momentum": r"\mu", "rho": r"\rho",
     "alpha": r"\alpha", "p": r"\theta", "total": r"\Sigma", "lambd": r"\lambda_d", "eta": r"\gamma", "mu": r"\mu",
     "etaminus": r"\eta^-", "etaplus": r"\eta^+", "step_min": r"s_{\min}", "step_max": r"s_{\max}", "warmup_steps": r"T_w",
-    "weight_lr_power": "q", "lr_decay": r"\kappa", "momentum_decay": r"\psi", "partial": r"\pi", "trust": r"\tau", "beta_v": r"\beta_v",
+    "weight_lr_power": "q", "lr_decay": r"\kappa", "momentum_decay": r"\psi", "partial": r"\pi", "trust": r"\tau",
     "beta2_decay": r"\gamma", "initial_accumulator_value": "G_0", "ns_a": "a_1", "ns_b": "a_3", "ns_c": "a_5",
 }  # fmt: skip
 INFIX = {"gt": ">", "lt": "<", "ge": r"\ge", "le": r"\le", "eq": "=", "ne": r"\ne"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..engines.classes import class_arguments
+from ..rules.rule import FILES
 from ..studies.design import TUNING_SEEDS
 from ..studies.running import Entry, Result
 from ..studies.verdicts import Verdict
@@ -123,10 +124,14 @@ def code(entry: Entry, steps: int) -> str:
     defaults = class_arguments(dict((rule.base or rule).hyper))
     changed = {k: v for k, v in class_arguments(dict(rule.hyper)).items() if k != "lr" and v != defaults[k]}
     arguments = "".join(f", {k}={v!r}" for k, v in changed.items())
-    lines = ["import steepest", ""]
-    lines.append(f"optimizer = steepest.optim.{rule.class_name}(model.parameters(), lr={entry.lr!r}{arguments})")
+    lines, maker = ["import steepest", ""], f"steepest.optim.{rule.class_name}"
+    if not (rule.base or rule).is_ours:
+        file, name = FILES.get(rule, (None, rule.name))
+        maker = f"steepest.optim.from_rule({name})"
+        lines[1:1] = [f"from {file.stem} import {name}"] if file else []
+    lines.append(f"optimizer = {maker}(model.parameters(), lr={entry.lr!r}{arguments})")
     if entry.candidate.schedule == "cosine":
-        lines.insert(1, "import torch")
+        lines.insert(lines.index(""), "import torch")
         lines.append(f"scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max={steps})")
     return "\n".join(lines)
 

@@ -115,7 +115,7 @@ class Rule:
     @property
     def is_ours(self) -> bool:
         """Whether the rule is built in."""
-        return self.code.co_filename.startswith(str(Path(__file__).parent))
+        return RULES.get(self.name) is self and self.code.co_filename.startswith(str(Path(__file__).parent))
 
     def settings(self, **given: Any) -> Hyper:
         """Every hyperparameter with its value: the defaults, changed by what is given. SteepestError outside a domain."""
@@ -191,6 +191,7 @@ def _is_number(value: Any) -> bool:
 
 MATRIX = "matrix"  # a hyperparameter of this name is given by the engine: whether the tensor has two dimensions or more
 RULES: dict[str, Rule] = {}
+FILES: dict[Rule, tuple[Path, str]] = {}  # where rules of the user's came from: the file, and the name in it
 
 
 def register(rule: Rule) -> Rule:
@@ -220,6 +221,7 @@ def _from_file(path: Path, name: str) -> Rule:
         raise SteepestError(
             f"{path} defines no rule {name}; it defines {', '.join(rules) or 'none'}. Write @steepest.rule over it."
         )
+    FILES[wanted] = path, name
     return wanted
 
 

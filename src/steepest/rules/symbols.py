@@ -29,7 +29,7 @@ def _power(x: float, y: float) -> float:
 
 
 def _sign(x: float) -> float:
-    return math.nan if math.isnan(x) else float((x > 0) - (x < 0))
+    return float((x > 0) - (x < 0))
 
 
 def _of_two(choose: Callable[[float, float], float]) -> Callable[[float, float], float]:
@@ -65,7 +65,7 @@ ARRAYS: dict[str, Callable[..., Any]] = NUMBERS | {
     "abs": np.abs,
     "sqrt": np.sqrt,
     "cbrt": np.cbrt,
-    "sign": np.sign,
+    "sign": lambda x: (x > 0) * 1.0 - (x < 0),
     "maximum": np.maximum,
     "minimum": np.minimum,
     "where": np.where,

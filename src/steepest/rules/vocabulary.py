@@ -28,7 +28,7 @@ def power(x: Any, y: Any) -> Any:
 
 
 def sign(x: Any) -> Any:
-    """-1, 0 or 1."""
+    """-1, 0 or 1; 0 of NaN, as in torch."""
     return apply("sign", x)
 
 
