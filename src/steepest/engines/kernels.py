@@ -24,8 +24,8 @@ from .compiler import load
 from .lowering import BLOCK, source
 from .work import Index, Known, Numbers, Stack, Work, numeric
 
-CHUNK = 1 << 14  # elements in a row of the table
-SHORT = 1 << 12  # elements in a row that is summed: so few that a sum in float32 is as good as its terms
+CHUNK = 1 << 17  # elements in a row of the table at most
+SHORT = 1 << 13  # elements in a row that is summed: so few that a sum in float32 is as good as its terms
 ALONE = 1 << 17  # elements below which one thread does all
 TYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat"}
 
@@ -137,7 +137,8 @@ class Table:
         self.program = program
         self.threads = torch.get_num_threads()
         sizes = np.ascontiguousarray(work.sizes).tobytes()
-        chunk = SHORT if program.sums else CHUNK
+        shares = int(work.sizes.sum()) // (8 * self.threads)  # rows small enough that the threads end together
+        chunk = SHORT if program.sums else min(CHUNK, max(SHORT, shares // SHORT * SHORT))
         self.tensor, self.begin, self.length, self.cuts = _rows(sizes, chunk, self.threads)
         self.parts = len(self.cuts) - 1
         if work.graph.reductions and not program.sums:  # what was read last lies in the cache

@@ -17,6 +17,14 @@ _INTRINSIC = {"pow": "pow", "abs": "fabs", "sqrt": "sqrt", "maximum": "maximum",
 _CBRT = {"float": (709_958_130, "i32", 2), "double": (0x2A9F_7893_782D_A1CE, "i64", 3)}
 
 
+# log2(1 + x) / x for 1 + x from sqrt(1/2) to sqrt(2): a polynomial, through Chebyshev's points; its error is 2e-9.
+_LOG = list(
+    np.polynomial.chebyshev.Chebyshev.interpolate(
+        lambda x: np.log2(1 + x) / x, 10, domain=[math.sqrt(0.5) - 1, math.sqrt(2) - 1]
+    ).convert(kind=np.polynomial.Polynomial)
+)
+
+
 def _double(x: float) -> str:
     """A double as LLVM writes it."""
     return "0x" + struct.pack(">d", x).hex().upper()
@@ -111,7 +119,12 @@ class Body:
             a, b = (self.value(a) for a in x.args[1:])
             return self.add(f"select i1 {c}, {t} {a}, {t} {b}")
         if x.op == "pow" and self.vector:
-            return self._power(self.value(x.args[0]), self.wide(x.args[1]))
+            power = self._power if t == "double" else self._short_power
+            return power(self.value(x.args[0]), self.wide(x.args[1]))
+        if x.op == "div" and self.vector and isinstance(x.args[1], Symbol) and x.args[1].op == "pow" and x.args[1].tensor:
+            base, exponent = x.args[1].args
+            power = self._power if t == "double" else self._short_power
+            return self.add(f"fmul {t} {self.value(x.args[0])}, {power(self.value(base), self.wide(apply('neg', exponent)))}")
         if x.op == "div" and self.vector and not (isinstance(x.args[1], Symbol) and x.args[1].tensor):
             times = self.value(self.reciprocal(x.args[1]))  # one division a step, not one an element
             return self.add(f"fmul contract {t} {self.value(x.args[0])}, {times}")
@@ -136,8 +149,6 @@ class Body:
 
     def _power(self, x: str, y: str) -> str:
         """x ** y for x >= 0 and a double y, as 2 ** (y log2 x): bits for the exponents, series for the fractions."""
-        wide = self.type == "float"
-        x = self.add(f"fpext float {x} to double") if wide else x
 
         def series(u: str, terms: list[float]) -> str:
             total = _double(terms[-1])
@@ -197,7 +208,72 @@ class Body:
             (f"fcmp ult double {x}, 0.0", nan),
         ):
             found = self.add(f"select i1 {self.add(test)}, double {instead}, double {found}")
-        return self.add(f"fptrunc double {found} to float") if wide else found
+        return found
+
+    def _short_power(self, x: str, y: str) -> str:
+        """x ** y in float32 for x >= 0 and a double y: as `_power`, with y in two floats so that no bit of y log2 x is lost."""
+
+        def f(number: float) -> str:
+            return _double(float(np.float32(number)))
+
+        def series(u: str, terms: list[float]) -> str:
+            total = f(terms[-1])
+            for term in reversed(terms[:-1]):
+                total = self.call("fma", total, u, f(term))
+            return total
+
+        high = self.add(f"fptrunc double {y} to float")
+        back = self.add(f"fpext float {high} to double")
+        left = self.add(f"fsub double {y}, {back}")
+        low = self.add(f"fptrunc double {left} to float")
+        tiny = self.add(f"fcmp olt float {x}, {_double(2.0**-126)}")
+        raised = self.add(f"fmul float {x}, {f(2.0**24)}")
+        scaled = self.add(f"select i1 {tiny}, float {raised}, float {x}")
+        bits = self.add(f"bitcast float {scaled} to i32")
+        shifted = self.add(f"sub i32 {bits}, {0x3F3504F3}")  # the square root of a half: fractions from there to twice that
+        exponent = self.add(f"ashr i32 {shifted}, 23")
+        whole = self.add(f"shl i32 {exponent}, 23")
+        bits = self.add(f"sub i32 {bits}, {whole}")
+        fraction = self.add(f"bitcast i32 {bits} to float")
+        e = self.add(f"sitofp i32 {exponent} to float")
+        less = self.add(f"fsub float {e}, 24.0")
+        e = self.add(f"select i1 {tiny}, float {less}, float {e}")
+        over = self.add(f"fsub float {fraction}, 1.0")
+        log = self.add(f"fmul float {over}, {series(over, _LOG)}")
+        product = self.add(f"fmul float {high}, {e}")
+        minus = self.add(f"fneg float {product}")
+        lost = self.call("fma", high, e, minus)
+        lost = self.call("fma", low, e, lost)
+        near = self.call("rint", product)
+        rest = self.add(f"fsub float {product}, {near}")
+        rest = self.add(f"fadd float {rest}, {lost}")
+        rest = self.call("fma", high, log, rest)
+        far = self.call("rint", rest)
+        rest = self.add(f"fsub float {rest}, {far}")
+        near = self.add(f"fadd float {near}, {far}")
+        power = series(rest, [math.log(2) ** k / math.factorial(k) for k in range(8)])
+        least = self.call("maxnum", near, f(-250.0))
+        bound = self.call("minnum", least, f(254.0))
+        n = self.add(f"fptosi float {bound} to i32")
+        half = self.add(f"ashr i32 {n}, 1")
+        for part in (half, self.add(f"sub i32 {n}, {half}")):  # two factors, so that the ends of the range come out right
+            biased = self.add(f"add i32 {part}, 127")
+            placed = self.add(f"shl i32 {biased}, 23")
+            factor = self.add(f"bitcast i32 {placed} to float")
+            power = self.add(f"fmul float {power}, {factor}")
+        infinity, nan = "0x7FF0000000000000", "0x7FF8000000000000"
+        grows, falls = self.add(f"fcmp ogt double {y}, 0.0"), self.add(f"fcmp olt double {y}, 0.0")
+        down = self.add(f"select i1 {falls}, float {infinity}, float 1.0")
+        at_zero = self.add(f"select i1 {grows}, float 0.0, float {down}")
+        up = self.add(f"select i1 {falls}, float 0.0, float 1.0")
+        at_infinity = self.add(f"select i1 {grows}, float {infinity}, float {up}")
+        for test, instead in (
+            (f"fcmp oeq float {x}, 0.0", at_zero),
+            (f"fcmp oeq float {x}, {infinity}", at_infinity),
+            (f"fcmp ult float {x}, 0.0", nan),
+        ):
+            power = self.add(f"select i1 {self.add(test)}, float {instead}, float {power}")
+        return power
 
     def _cbrt(self, x: str) -> str:
         t = self.type

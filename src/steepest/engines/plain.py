@@ -18,12 +18,14 @@ from ..rules.symbols import NUMBERS, Symbol
 from .work import Column, Known, Numbers, Work, advance
 
 
-def _with_tensors(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Any, Any], Tensor]:
-    """A function of two tensors, for a tensor and a number too."""
+def _bounded(with_number: Callable[[Tensor, Any], Tensor], of_two: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """The larger or smaller of two, either of which may be a number."""
 
     def call(x: Any, y: Any) -> Tensor:
-        like = x if isinstance(x, Tensor) else y
-        return function(*(v if isinstance(v, Tensor) else torch.full_like(like, v) for v in (x, y)))
+        if isinstance(x, Tensor) and isinstance(y, Tensor):
+            return of_two(x, y)
+        tensor, number = (x, y) if isinstance(x, Tensor) else (y, x)
+        return with_number(tensor, number) if number == number else torch.full_like(tensor, number)
 
     return call
 
@@ -60,8 +62,8 @@ TENSORS: dict[str, Callable[..., Any]] = {
     "sqrt": torch.sqrt,
     "cbrt": lambda x: x.sign() * x.abs().pow(1 / 3),
     "sign": torch.sign,
-    "maximum": _with_tensors(torch.maximum),
-    "minimum": _with_tensors(torch.minimum),
+    "maximum": _bounded(lambda x, y: x.clamp(min=y), torch.maximum),
+    "minimum": _bounded(lambda x, y: x.clamp(max=y), torch.minimum),
     "gt": operator.gt,
     "lt": operator.lt,
     "ge": operator.ge,
@@ -103,9 +105,7 @@ class Plain:
         sums = np.zeros((len(work), len(symbols)))
         for i in range(len(work)):
             found = _evaluate(work, i, [x.args[0] for x in symbols], known)
-            sums[i] = [
-                float((v * v if "squares" in x.op else v).sum(dtype=torch.float64)) for x, v in zip(symbols, found, strict=True)
-            ]
+            sums[i] = [float((v * v if "squares" in x.op else v).sum()) for x, v in zip(symbols, found, strict=True)]
         return sums
 
     @torch.no_grad()
@@ -120,6 +120,7 @@ class Plain:
             ]  # a rule may return what it was given, under another letter
             for place, value in zip(places, found, strict=True):
                 place.copy_(value) if isinstance(value, Tensor) else place.fill_(value)
+        work.scratch.pop("values", None)
 
 
 def _evaluate(work: Work, i: int, targets: list[Any], known: Known) -> list[Any]:
@@ -129,7 +130,9 @@ def _evaluate(work: Work, i: int, targets: list[Any], known: Known) -> list[Any]
         tensor = work.tensors[x.name][i].detach()
         return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
-    own = known.of(i)  # tensors are not kept from pass to pass
+    own = known.of(i)
+    if len(work) == 1 and not work.graph.points:  # what a pass has computed serves the next: nothing is written in between
+        own = work.scratch["values"] = {**work.scratch.get("values", {}), **own}
     return [evaluate(x, own, leaf) for x in targets]
 
 

@@ -155,7 +155,10 @@ class Plan:
         self.parts = []
         for (graph, kind), members in found.items():
             engine: Any = Kernel() if kind else Plain()
-            for wave in _waves(members) if kind and graph.reach == "tensor" else [members]:
+            alone = (
+                1 if not kind else WAVE
+            )  # torch's operations take tensor by tensor, and keep between passes what they computed
+            for wave in _waves(members, most) if graph.reach == "tensor" else [members]:
                 part = Part(rule, graph, engine, wave, groups, state)
                 part.work.keys = [groups[i].get("seed", 0) for i, _ in wave]
                 part.work.places = [places[p] for _, p in wave]
@@ -193,13 +196,13 @@ def _graphs(rule: Rule, groups: list[dict[str, Any]], hypers: list[dict[str, Any
     return graphs
 
 
-def _waves(members: list[tuple[int, Tensor]]) -> list[list[tuple[int, Tensor]]]:
-    """The tensors in stretches of about `WAVE` elements; a larger tensor stands alone."""
+def _waves(members: list[tuple[int, Tensor]], most: int) -> list[list[tuple[int, Tensor]]]:
+    """The tensors in stretches of about `most` elements; a larger tensor stands alone."""
     waves: list[list[tuple[int, Tensor]]] = [[]]
     held = 0
     for member in members:
         size = member[1].numel()
-        if waves[-1] and held + size > WAVE:
+        if waves[-1] and held + size > most:
             waves.append([])
             held = 0
         waves[-1].append(member)
