@@ -209,6 +209,8 @@ def measure(
 ) -> dict[str, Any]:
     """Time one step in float32 of each rule, its rivals and a streaming loop; medians over interleaved rounds.
 
+    Ratios are medians of each round's own, so that a machine whose memory changes its speed does not change them.
+
     All contenders of a rule share one set of parameters and gradients, and each keeps its own state. In each round every
     one takes a step to warm up (so that no library's waiting threads disturb another) and then the one that is timed.
     """
@@ -268,10 +270,19 @@ def _row(rule: Rule, params: list[nn.Parameter], numbers: int, rounds: int) -> d
             if seconds[label][-1] < PER_TURN:
                 step()
             seconds[label].append(_timed(step))
-    ms = {label: 1e3 * statistics.median(times[1:]) for label, times in seconds.items()}
-    own, memory = ms.pop("steepest"), ms.pop("memory")
+    times = {label: found[1:] for label, found in seconds.items()}
+    ms = {label: 1e3 * statistics.median(found) for label, found in times.items()}
+    own = ms.pop("steepest")
+    memory = ms.pop("memory")
+
+    def over(label: str | None) -> float | None:
+        """How much longer a contender takes: the median over the rounds, each compared within itself."""
+        if label is None or label not in times:
+            return None
+        return statistics.median(theirs / ours for theirs, ours in zip(times[label], times["steepest"], strict=True))
+
     moved = 4 * numbers * (reads + writes)
-    default = next((ms[k] for k in ("torch", "schedulefree", "pytorch_optimizer", "heavyball") if k in ms), None)
+    default = next((k for k in ("torch", "schedulefree", "pytorch_optimizer", "heavyball") if k in ms), None)
     cold, cached = first_steps(rule)
     return {
         "name": rule.name,
@@ -280,11 +291,11 @@ def _row(rule: Rule, params: list[nn.Parameter], numbers: int, rounds: int) -> d
         "bytes": moved,
         "gb_per_s": moved / own / 1e6,
         "memory_ms": memory,
-        "of_memory": memory / own,
+        "of_memory": over("memory"),
         "rivals": ms,
-        "over_default": default / own if default else None,
-        "over_fused": ms["torch fused"] / own if "torch fused" in ms else None,
-        "over_best": min(ms.values()) / own if ms else None,
+        "over_default": over(default),
+        "over_fused": over("torch fused"),
+        "over_best": over(min(ms, key=lambda label: ms[label])) if ms else None,
         "first_step_cold_ms": cold,
         "first_step_cached_ms": cached,
         "extra_bytes": extra_bytes(contenders["steepest"]),

@@ -91,14 +91,20 @@ class Part:
         else:
             self.steps.add_(1)
             ages = self.steps.tolist()
-        if hypers is self.hypers and not self.scalars and not self.shared and len(set(ages)) == 1 and self.alike:
+        same = hypers is self.hypers and self.alike and not self.scalars and len(set(ages)) == 1
+        if same and len(self.used) == 1:
+            group = self.groups[self.used[0]]
             work.numbers["t"] = ages[0]
+            for letter in self.shared:
+                work.numbers[letter] = group[self.keys[letter]]
+            advance(work, self.engine, ask)
+            for letter in self.shared:
+                group[self.keys[letter]] = work.numbers[letter]
         else:
             self.number(hypers, ages)
-        advance(work, self.engine, ask)
-        torch.autograd.graph.increment_version(self.params)
-        if self.scalars or self.shared:
+            advance(work, self.engine, ask)
             self.remember()
+        torch.autograd.graph.increment_version(self.params)
 
     def number(self, hypers: list[dict[str, Any]], ages: list[float]) -> None:
         """Lay out the numbers of this step: one set for each group where its tensors are of one age, else for each tensor."""
@@ -155,9 +161,7 @@ class Plan:
         self.parts = []
         for (graph, kind), members in found.items():
             engine: Any = Kernel() if kind else Plain()
-            alone = (
-                1 if not kind else WAVE
-            )  # torch's operations take tensor by tensor, and keep between passes what they computed
+            most = WAVE if kind else 1  # torch takes tensor by tensor, and keeps between passes what it computed
             for wave in _waves(members, most) if graph.reach == "tensor" else [members]:
                 part = Part(rule, graph, engine, wave, groups, state)
                 part.work.keys = [groups[i].get("seed", 0) for i, _ in wave]
