@@ -260,9 +260,9 @@ def full_step(rounds: int = 200) -> dict[str, float]:
         steps[label] = step
     times: dict[str, list[float]] = {label: [] for label in steps}
     for _ in range(rounds):
-        for label, step in steps.items():
-            step()
-            times[label].append(_timed(step))
+        for label, one in steps.items():
+            one()
+            times[label].append(_timed(one))
     return {label: 1e3 * statistics.median(found[rounds // 4 :]) for label, found in times.items()}
 
 
@@ -409,6 +409,6 @@ def draw(found: dict[str, Any], path: Path) -> None:
     axes.set_title(f"{found['shapes']}, {found['threads']} threads, float32", fontsize=10)
     axes.set_xlim(left=0)
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(fontsize=8, frameon=False, ncols=2, loc="lower right")
+    figure.legend(fontsize=8, frameon=False, ncols=4, loc="outside lower center")
     figure.savefig(path, dpi=150)
     plt.close(figure)
