@@ -55,6 +55,22 @@ class ManyRuns:
         """What ran the last step: "kernel" or "plain"."""
         return " and ".join(sorted({group.engine.name for group in self.groups}))
 
+    def view(self) -> list[Tensor]:
+        """What each run evaluates, (runs, *shape): the rule's view, or the parameters where it has none."""
+        if not self.rule.view or not self.groups:
+            return self.params
+        found = [p.clone() for p in self.params]
+        for group in self.groups:
+            state = group.work.tensors[self.rule.view].tensors
+            for i, place in enumerate(group.params):
+                found[place][torch.from_numpy(group.runs)] = state[i]
+        return found
+
+    def state_bytes(self) -> int:
+        """Bytes of state held for all runs."""
+        columns = [c for group in self.groups for k, c in group.work.tensors.items() if k in self.rule.state]
+        return sum(t.numel() * t.element_size() for c in columns for t in c.tensors)
+
     @torch.no_grad()
     def step(
         self,

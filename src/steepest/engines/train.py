@@ -20,6 +20,7 @@ from ..problems.problem import Problem, seeded
 from ..rules import Rule
 from ..schedules import Schedule, constant
 from . import classes
+from .stacked import keyed
 
 POINTS = 20  # of a learning curve, besides its start
 SMALL = 100e6  # floating-point operations in a step, about 2 ms of one core
@@ -124,9 +125,9 @@ def train(
                 try:
                     for group in optimizer.param_groups:
                         group["lr"] = lr * schedule(k - 1, steps)
-                    value = optimizer.step(functools.partial(_loss, problem, model, optimizer, batch)).item()
+                    value = optimizer.step(functools.partial(_loss, problem, model, optimizer, batch, seed, k)).item()
                     if k == 1:
-                        _note(curve, 0, value, valid, metric)
+                        note(curve, 0, value, valid, metric)
                         limit = max(abs(value), abs(valid)) * DIVERGED or limit
                     _within(limit, value)
                     losses.append(value)
@@ -136,7 +137,7 @@ def train(
                         optimizer.eval()
                         valid, metric = problem.evaluate(model, problem.valid)
                         _within(limit, valid, metric)
-                        _note(curve, k, sum(losses) / len(losses), valid, metric)
+                        note(curve, k, sum(losses) / len(losses), valid, metric)
                         losses.clear()
                     if k == steps and test and problem.test is not None:
                         tested = problem.evaluate(model, problem.test)[1]
@@ -160,10 +161,11 @@ def train(
     )
 
 
-def _loss(problem: Problem, model: nn.Module, optimizer: classes.RuleOptimizer, batch: Batch) -> Tensor:
+def _loss(problem: Problem, model: nn.Module, optimizer: classes.RuleOptimizer, batch: Batch, seed: int, k: int) -> Tensor:
     """The loss of a batch, its gradients left in the parameters."""
     optimizer.zero_grad()
-    loss = problem.batch_loss(model, batch)
+    with keyed(model, seed, k):
+        loss = problem.batch_loss(model, batch)
     with problem.theirs("model or loss"):
         loss.backward()  # type: ignore[no-untyped-call]
     return loss
@@ -186,7 +188,7 @@ def _works_at_the_start(problem: Problem, seed: int, device: str, batch: Batch) 
     return True
 
 
-def _note(curve: Curve, step: int, train: float, valid: float, metric: float) -> None:
+def note(curve: Curve, step: int, train: float, valid: float, metric: float) -> None:
     for values, value in zip((curve.steps, curve.train, curve.valid, curve.metric), (step, train, valid, metric), strict=True):
         values.append(value)  # type: ignore[attr-defined]
 
@@ -207,7 +209,7 @@ def time_steps(
         model.train()
         optimizer = classes.build(rule, model.parameters(), lr=1e-12)
         for batch in batches(problem, 0):
-            optimizer.step(functools.partial(_loss, problem, model, optimizer, batch))
+            optimizer.step(functools.partial(_loss, problem, model, optimizer, batch, 0, 0))
             if device != "cpu":
                 torch.cuda.synchronize()
             yield optimizer

@@ -1,0 +1,222 @@
+"""The trainer of many runs at once: each its own rule, rate, schedule, seed and weights; one forward and backward for all."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..problems.data import Batch
+from ..problems.problem import MOST_HELD, Problem, seeded
+from ..rules import Rule
+from ..schedules import Schedule, constant
+from .many import ManyRuns
+from .stacked import Forward, NotStackableError, losses
+from .train import DIVERGED, POINTS, Curve, Outcome, batches, note
+
+_global_generators = threading.Lock()  # which models draw their initial weights from
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a rule at a rate with a schedule, from a seed, for some steps; `test` reads the test data at its end."""
+
+    rule: Rule
+    lr: float
+    seed: int
+    steps: int
+    schedule: Schedule = constant
+    test: bool = False
+    hyper: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """Runs of one kind may train together: a rule that asks for gradients elsewhere trains with its like only."""
+        return self.steps, self.test, self.rule.name if self.rule.oracle else ""
+
+
+class Together:
+    """Some runs of one kind, trained step by step as one.
+
+    A run that diverges keeps its slot and goes on, unread, so that its neighbours' numbers stay as they are. Raises
+    NotStackableError for a model or a loss that cannot run many at once.
+    """
+
+    def __init__(self, problem: Problem, runs: Sequence[Run], device: str = "cpu") -> None:
+        self.problem, self.runs, self.device = problem, list(runs), device
+        self.seeds = sorted({run.seed for run in runs})
+        models = {}
+        for seed in self.seeds:
+            with _global_generators, seeded(seed):
+                models[seed] = problem.start(seed, device)
+        model = models[self.seeds[0]].train()
+        self.forward = Forward(model, [run.seed for run in runs])
+
+        def stacked(of: Callable[[nn.Module], Any]) -> dict[str, Tensor]:
+            parts = {seed: dict(of(m)) for seed, m in models.items()}
+            return {k: torch.stack([parts[run.seed][k].detach() for run in runs]) for k in parts[self.seeds[0]]}
+
+        self.params, self.buffers = stacked(nn.Module.named_parameters), stacked(nn.Module.named_buffers)
+        self.trained = [name for name, p in model.named_parameters() if p.requires_grad]
+        self.place = torch.tensor([self.seeds.index(run.seed) for run in runs])
+        self.streams = [batches(problem, seed) for seed in self.seeds]
+        self.spans: list[tuple[int, int]] = []  # of runs that share a rule and its hyperparameters
+        for i, run in enumerate(runs):
+            if i and run.rule is runs[i - 1].rule:
+                self.spans[-1] = self.spans[-1][0], i + 1
+            else:
+                self.spans.append((i, i + 1))
+        self.many: list[ManyRuns] = []
+        self.step_number = 0
+
+    def batch(self) -> tuple[Batch, bool]:
+        """The next batch: shared, or where there are several seeds, each run's own in front."""
+        drawn = [next(stream) for stream in self.streams]
+        if len(drawn) == 1:
+            return drawn[0], True
+        inputs = tuple(torch.stack(xs)[self.place] for xs in zip(*(inputs for inputs, _ in drawn), strict=True))
+        return (inputs, torch.stack([target for _, target in drawn])[self.place]), False
+
+    def _gradients(self, batch: Batch, shared: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """Every run's loss, and the gradients of its trained parameters."""
+        inputs, target = batch
+        leaves = {k: self.params[k].detach().requires_grad_() for k in self.trained}
+        output = self.forward.outputs({**self.params, **leaves}, self.buffers, inputs, shared, self.step_number)
+        if not isinstance(output, Tensor):
+            raise NotStackableError("its output is no tensor")
+        found = losses(self.problem.loss, output, target, shared)
+        if found.shape != (len(self.runs),):
+            raise NotStackableError("its loss is not one number for each run")
+        gs = torch.autograd.grad(found.sum(), list(leaves.values()), allow_unused=True)
+        return found.detach(), {k: g for k, g in zip(leaves, gs, strict=True) if g is not None}
+
+    def step(self) -> Tensor:
+        """One update of every run; the losses before it, (runs,)."""
+        batch, shared = self.batch()
+        self.step_number += 1
+        found, gs = self._gradients(batch, shared)
+        if not self.many:
+            self.trained = [k for k in self.trained if k in gs]
+            for a, b in self.spans:
+                hypers = [{**run.hyper, "lr": run.lr} for run in self.runs[a:b]]
+                keys = [run.seed for run in self.runs[a:b]]
+                self.many.append(ManyRuns(self.runs[a].rule, [self.params[k][a:b] for k in self.trained], hypers, keys))
+        if list(gs) != self.trained:
+            raise NotStackableError("which parameters have gradients changes from step to step")
+        for (a, b), many in zip(self.spans, self.many, strict=True):
+            rates = [run.lr * run.schedule(self.step_number - 1, run.steps) for run in self.runs[a:b]]
+            many.step([g[a:b] for g in gs.values()], rates, ask=lambda: self._again(batch, shared))
+        return found
+
+    def _again(self, batch: Batch, shared: bool) -> list[Tensor]:
+        """The gradients where the parameters now stand; only a chunk of one rule asks."""
+        return list(self._gradients(batch, shared)[1].values())
+
+    @torch.no_grad()
+    def evaluate(self, split: str) -> tuple[list[float], list[float]]:
+        """Loss and metric of every run over a split, each at what it evaluates."""
+        params = dict(self.params)
+        if any(many.rule.view for many in self.many):
+            for i, k in enumerate(self.trained):
+                params[k] = torch.cat([many.view()[i] for many in self.many])
+        data, model = getattr(self.problem, split), self.forward.model
+        model.eval()
+        try:
+            inputs, target = data.batch(slice(0, len(data)))
+            if len(self.runs) * len(data) * 64 > MOST_HELD and not self.forward.layers:
+                raise NotStackableError("too many outputs to hold at once")
+            output = self.forward.outputs(params, self.buffers, inputs, True, 0)
+            return self._measured(output, target)
+        except NotStackableError:
+            return self._one_by_one(params, data)
+        finally:
+            model.train()
+
+    def _measured(self, output: Tensor, target: Tensor) -> tuple[list[float], list[float]]:
+        """Loss and metric of outputs (runs, examples, ...)."""
+        try:
+            found = losses(self.problem.loss, output, target, True).tolist()
+            if self.problem.metric == "accuracy" and output.ndim == 3:
+                return found, (100 * (output.argmax(2) == target).double().mean(1)).tolist()
+            if self.problem.metric is None:
+                return found, found
+        except NotStackableError:
+            pass
+        pairs = [self.problem._measure(one, target) for one in output]
+        return [loss for loss, _ in pairs], [metric for _, metric in pairs]
+
+    def _one_by_one(self, params: dict[str, Tensor], data: Any) -> tuple[list[float], list[float]]:
+        model, pairs = self.forward.model, []
+        kept = {k: v.detach().clone() for k, v in (*model.named_parameters(), *model.named_buffers())}
+        own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        for r in range(len(self.runs)):
+            for k, v in own.items():
+                v.data.copy_((params | self.buffers)[k][r])
+            pairs.append(self.problem.evaluate(model, data))
+        for k, v in own.items():
+            v.data.copy_(kept[k])
+        return [loss for loss, _ in pairs], [metric for _, metric in pairs]
+
+    def train(self, on_step: Callable[[int], None] | None = None) -> list[Outcome]:
+        """All runs to their end, or to where they diverged; as `train.train` would train each."""
+        began, steps, count = time.perf_counter(), self.runs[0].steps, len(self.runs)
+        marks = {round(steps * i / POINTS) for i in range(1, POINTS + 1)} | {steps}
+        curves = [Curve() for _ in self.runs]
+        limits = np.full(count, sys.float_info.max)
+        ended = np.zeros(count, int)  # the step at which a run diverged, or 0
+        valid, metric = self.evaluate("valid")
+        tested: list[float | None] = [None] * count
+        alive = _within(limits, valid, metric)
+        ended[~alive] = -1
+        seen: list[Tensor] = []
+        for k in range(1, steps + 1):
+            with torch.enable_grad():
+                found = self.step()
+            values = found.double().numpy() if not found.is_cuda else found.double().cpu().numpy()
+            if k == 1:
+                for r in np.flatnonzero(ended == 0):
+                    note(curves[r], 0, float(values[r]), valid[r], metric[r])
+                limits = np.maximum(np.abs(values), np.abs(valid)) * DIVERGED
+                limits[~(limits > 0)] = sys.float_info.max
+            ended[(ended == 0) & ~_within(limits, values)] = k
+            seen.append(found)
+            if on_step:
+                on_step(k)
+            if k in marks:
+                valid, metric = self.evaluate("valid")
+                ended[(ended == 0) & ~_within(limits, valid, metric)] = k
+                means = torch.stack(seen).double().mean(0).tolist()
+                for r in np.flatnonzero(ended == 0):
+                    note(curves[r], k, means[r], valid[r], metric[r])
+                seen.clear()
+            if not (ended == 0).any():
+                break
+        if self.runs[0].test and self.problem.test is not None and (ended == 0).any():
+            tested = list(self.evaluate("test")[1])
+            ended[(ended == 0) & ~np.isfinite(np.array(tested, float))] = steps
+        seconds = (time.perf_counter() - began) / count
+        return [
+            Outcome(
+                curve=curves[r],
+                valid=metric[r] if ended[r] == 0 else None,
+                test=tested[r] if ended[r] == 0 else None,
+                loss=valid[r] if ended[r] == 0 else None,
+                diverged_at=None if ended[r] == 0 else max(int(ended[r]), 0),
+                seconds=seconds,
+            )
+            for r in range(count)
+        ]
+
+
+def _within(limits: Any, loss: Any, metric: Any = 0.0) -> Any:
+    """Which runs are where training can go on from."""
+    loss, metric = np.asarray(loss, float), np.asarray(metric, float)
+    with np.errstate(invalid="ignore"):
+        return np.isfinite(loss) & np.isfinite(metric) & (loss <= limits)
