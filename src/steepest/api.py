@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from . import problems
-from .engines import classes
+from .engines import classes, planner
 from .errors import SteepestError
 from .problems.problem import Problem
 from .report import page, summary, terminal
@@ -100,6 +100,8 @@ def compare(
     margin: float | None = None,
     store: str | Path = STORE,
     device: str = "cpu",
+    plan: str = "auto",
+    memory: str | int | None = None,
     command: str | None = None,
 ) -> Study:
     """Which optimizer and rate does this problem need, and how sure is that?
@@ -110,6 +112,8 @@ def compare(
     trials: rates in each grid at first. seeds: confirming runs of each. steps: of each run, or a `budget` of time for
         the study ("5min", or seconds) that sets them.
     margin: the difference that matters, in units of the metric (default 1 % of the better loss, 0.2 points of accuracy).
+    plan: how runs are trained: "auto" takes the fastest way here that agrees with runs trained one by one; "one", or "many:N"
+        for N at once. memory: what those at once may take, such as "4GiB".
     store: the SQLite file that keeps every run; ":memory:" keeps nothing.
 
     The protocol: equal trials, chosen on validation data over 3 tuning seeds, confirmed on fresh paired seeds, paired t
@@ -131,7 +135,10 @@ def compare(
     if not isinstance(problem, Problem):
         raise SteepestError(f"The problem is a {type(problem).__name__}; expected a steepest.Problem, a name or a file.")
     assert problem.steps is not None
-    design = Design(problem, candidates, seeds, steps or problem.steps, trials, margin, device)
+    if plan not in ("auto", "show"):
+        planner.named(plan)
+    held = None if memory is None else _bytes(memory)
+    design = Design(problem, candidates, seeds, steps or problem.steps, trials, margin, device, plan, held)
     with Store(store) as opened, terminal.Bar(Console(stderr=True)) as bar:
         result = Laboratory(design, opened, bar, seconds).run()
     return Study(result, command or f"steepest.compare({problem.name!r}, seeds={seeds}, steps={design.steps})")
@@ -151,6 +158,19 @@ def _seconds(budget: str | float) -> float:
     if not seconds > 0:
         raise SteepestError(f"The budget is {budget!r}; expected a time above 0, such as 90s, 5min or 1h.")
     return seconds
+
+
+def _bytes(memory: str | int) -> int:
+    """A size such as "4GiB" or "500MB" in bytes."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([KMG]i?B|B)?\s*", str(memory))
+    units = {None: 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    try:
+        size = int(float(match[1]) * units[match[2]]) if match else 0
+    except ValueError:
+        size = 0
+    if size <= 0:
+        raise SteepestError(f"The memory is {memory!r}; expected a size above 0, such as 4GiB or 500MB.")
+    return size
 
 
 def _check_device(device: str) -> None:

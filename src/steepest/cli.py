@@ -82,6 +82,10 @@ def compare(
     store: Annotated[str, typer.Option(metavar="FILE", help="The file that keeps every run.")] = "steepest.db",
     report: Annotated[str, typer.Option(metavar="FILE.html", help="The report.")] = "steepest-report.html",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    plan: Annotated[
+        str, typer.Option(help="How to train: auto takes the fastest way, show says which; one; many:N for N at once.")
+    ] = "auto",
+    memory: Annotated[str | None, typer.Option(help="Memory for runs trained at once, such as 4GiB.")] = None,
     json_file: JSON = None,
 ) -> None:
     """Compare optimizers on a problem: tuned at equal work, confirmed on fresh seeds, with a verdict on every pair.
@@ -114,9 +118,13 @@ def compare(
                 margin=margin,
                 store=store,
                 device=device,
+                plan=plan,
+                memory=memory,
                 command=command,
             )
             terminal.show(study.result, console)
+            if plan == "show":
+                console.print(f"Trained {study.result.plan}.", soft_wrap=True)
             studies.append(study)
         page.write([study.result for study in studies], report, command)
         console.print(f"\nReport: {report}   Runs: {store}", soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,6 @@ import torch
 from ..errors import SteepestError
 from ..problems.data import Streamed
 from ..problems.problem import Problem
-from .stacked import NotStackableError
 from .together import Run, Together
 from .train import Outcome, time_steps, train
 
@@ -43,13 +42,22 @@ class Plan:
         return f"{how} ({self.why})" if self.why else how
 
 
+def resumed(chunk: int) -> Plan:
+    """The plan that a study was begun with."""
+    return Plan(chunk, 1 if chunk == 1 else _workers("cpu"), "as this study was begun")
+
+
+def _workers(device: str) -> int:
+    return min(os.cpu_count() or 1, 8) if device == "cpu" else 1
+
+
 def named(name: str) -> Plan:
     """The plan of a name; SteepestError for another."""
     kind, _, size = name.partition(":")
     if name == "one":
         return Plan(why="as asked")
     if kind == "many" and size.isdigit() and int(size) > 1:
-        return Plan(int(size), os.cpu_count() or 1, "as asked")
+        return Plan(int(size), _workers("cpu"), "as asked")
     raise SteepestError(f"--plan is {name!r}; expected auto, show, one, or many:N for N runs together, such as many:32.")
 
 
@@ -77,12 +85,12 @@ def bytes_of(problem: Problem, runs: int) -> int:
     model = problem.start(0)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     inputs, _ = problem.train.batch(slice(0, problem.batch_size))
-    return runs * (6 * weights + 8 * sum(x.numel() * x.element_size() for x in inputs))
+    return int(runs * (6 * weights + 8 * sum(x.numel() * x.element_size() for x in inputs)))
 
 
 def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, device: str = "cpu") -> Plan:
     """The fastest way that agrees with runs trained alone, of those that fit the memory."""
-    workers = min(os.cpu_count() or 1, 8) if device == "cpu" else 1
+    workers = _workers(device)
     if len(runs) < 2:
         return Plan(why="a single run")
     if isinstance(problem.train, Streamed):
@@ -108,8 +116,8 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
             for _ in range(TRIED):
                 together.step()
             took = 1e3 * (time.perf_counter() - begun) / TRIED
-        except (NotStackableError, SteepestError) as error:
-            reasons.append(f"not together: {error}")
+        except Exception as error:  # whatever a model does that cannot be done many at once, it still trains alone
+            reasons.append(f"not together: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}")
             break
         if not all(_agree([step[k] for step in seen], alone[i]) for k, i in enumerate(chosen) if i < len(alone)):
             reasons.append("not together: the losses differ from those of runs trained alone")
@@ -133,9 +141,11 @@ def train_all(
     *,
     device: str = "cpu",
     on_step: Callable[[int], None] | None = None,
+    known: Collection[int] = (),
 ) -> Iterator[tuple[int, Outcome]]:
     """Train the runs by the plan; each with its index, as it ends. `on_step(n)` hears of n more steps of a run.
 
+    A chunk of which all runs are `known` is left out; any other is trained whole, so that its numbers stay the same.
     Where memory runs out, a chunk is halved and trained again.
     """
     told = on_step or (lambda n: None)
@@ -157,11 +167,7 @@ def train_all(
             return many(chunk[:half]) + many(chunk[half:])
         return list(zip(chunk, outcomes, strict=True))
 
-    if plan.chunk == 1:
-        for i in range(len(runs)):
-            yield from one(i)
-        return
-    laid = chunks(runs, plan.chunk, plan.workers)
+    laid = [chunk for chunk in chunks(runs, plan.chunk, plan.workers) if not all(i in known for i in chunk)]
     single, parts = [chunk for chunk in laid if len(chunk) == 1], [chunk for chunk in laid if len(chunk) > 1]
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -174,7 +180,7 @@ def train_all(
                         chunk = waiting.pop(done)
                         try:
                             yield from done.result()
-                        except (NotStackableError, SteepestError):  # what cannot go together goes alone, or says why there
+                        except Exception:  # what cannot go together goes alone, or says there what is wrong
                             single += [[i] for i in chunk]
             finally:
                 for left in waiting:

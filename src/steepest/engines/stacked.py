@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 Tensors = dict[str, Tensor]
@@ -94,7 +95,8 @@ class Forward:
 
         dims = (0, 0, 0, *[None if shared else 0] * len(inputs))
         try:
-            return vmap(one, in_dims=dims)(params, buffers, masks, *inputs)  # type: ignore[no-any-return]
+            with sdpa_kernel(SDPBackend.MATH):  # the only attention that vmap takes apart
+                return vmap(one, in_dims=dims)(params, buffers, masks, *inputs)
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             raise NotStackableError(f"vmap cannot run it: {str(error).strip().splitlines()[0][:160]}") from error
 
@@ -133,7 +135,7 @@ class Forward:
                     flat = x.flatten(1, -2)
                     wt = w.transpose(1, 2)
                     y = torch.bmm(flat, wt) if b is None else torch.baddbmm(b[:, None], flat, wt)
-                    x = y.unflatten(1, x.shape[1:-1]) if x.ndim > 3 else y
+                    x = y.view(*x.shape[:-1], -1)
             elif isinstance(module, nn.Flatten):
                 x = x.flatten(1 if shared else 2)
             elif isinstance(module, nn.Dropout):
@@ -180,10 +182,10 @@ def losses(loss: Any, output: Tensor, target: Tensor, shared: bool) -> Tensor:
     """The loss of every run, (runs,): output (runs, batch, ...), target (batch, ...) where shared, else (runs, batch, ...)."""
     runs = len(output)
     own = target.expand(runs, *target.shape) if shared else target
-    if _is_plain(loss, nn.CrossEntropyLoss) and output.ndim == 3 and own.ndim == 2 and not own.is_floating_point():
-        if loss.weight is None and loss.label_smoothing == 0 and int(own.min()) >= 0:
-            # classes in the middle: torch's sum over a short last dimension is five times slower
-            return nn.functional.cross_entropy(output.transpose(1, 2), own, reduction="none").mean(1)
+    classes = output.ndim == 3 and own.ndim == 2 and not own.is_floating_point() and int(own.min()) >= 0
+    if classes and _is_plain(loss, nn.CrossEntropyLoss) and loss.weight is None and loss.label_smoothing == 0:
+        # classes in the middle: torch's sum over a short last dimension is five times slower
+        return nn.functional.cross_entropy(output.transpose(1, 2), own, reduction="none").mean(1)
     if _is_plain(loss, nn.MSELoss) and output.shape == own.shape:
         return ((output - own) ** 2).flatten(1).mean(1)
     try:
@@ -193,4 +195,4 @@ def losses(loss: Any, output: Tensor, target: Tensor, shared: bool) -> Tensor:
 
 
 def _is_plain(loss: Any, kind: type) -> bool:
-    return type(loss) is kind and loss.reduction == "mean"
+    return type(loss) is kind and getattr(loss, "reduction", "") == "mean"

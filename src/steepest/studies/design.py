@@ -36,7 +36,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Design:
-    """What a study will do. `margin` is None for the default: 1 % of the better loss, or 0.2 points of accuracy."""
+    """What a study will do. `margin` is None for the default: 1 % of the better loss, or 0.2 points of accuracy.
+
+    `plan` is how runs are trained (`engines.planner`), `memory` the bytes that those trained at once may take.
+    """
 
     problem: Problem
     candidates: tuple[Candidate, ...]
@@ -45,6 +48,8 @@ class Design:
     trials: int
     margin: float | None
     device: str
+    plan: str = "auto"
+    memory: int | None = None
 
     @property
     def split(self) -> str:

@@ -13,6 +13,9 @@ import torch
 from torch import nn
 
 from .. import schedules
+from ..engines import planner
+from ..engines.planner import Plan
+from ..engines.together import Run
 from ..engines.train import Outcome, threads, time_evaluations, time_steps, train
 from ..errors import SteepestError
 from ..problems.fingerprint import fingerprint
@@ -97,6 +100,7 @@ class Result:
     seconds: float
     notes: list[str]
     versions: dict[str, str]
+    plan: str = ""
 
 
 def versions() -> dict[str, str]:
@@ -121,6 +125,8 @@ class Laboratory:
         self.fingerprint = fingerprint(self.design.problem, design.device)
         self.budget = budget
         self.timings: dict[str, tuple[float, int]] = {}
+        self.plan: Plan | None = None
+        self.ahead: set[str] = set()  # keys of runs trained together, not yet taken up
 
     def run(self) -> Result:
         """The whole protocol."""
@@ -134,6 +140,8 @@ class Laboratory:
         design = self.design
         tuned = self._tune()
         self.progress.expect(len(tuned) * design.seeds * design.steps)
+        chosen = [(c, self._best(trials).lr, seed) for c, trials, _ in tuned for seed in range(design.seeds)]
+        self._together(chosen, test=True)
         entries = []
         for candidate, trials, at_edge in tuned:
             lr = self._best(trials).lr
@@ -167,6 +175,7 @@ class Laboratory:
             self.seconds,
             self._notes(entries),
             versions(),
+            str(self.plan) if self.plan else "nothing to train",
         )
 
     def _tune(self) -> list[tuple[Candidate, list[Trial], bool]]:
@@ -176,6 +185,8 @@ class Laboratory:
         grids = [designs.first_grid(c.rule, design.trials) for c in searched]
         self.progress.expect(sum(map(len, grids)) * len(TUNING_SEEDS) * design.steps)
         while True:
+            pairs = [(c, designs.rate(k)) for c, g in zip(searched, grids, strict=True) for k in g]
+            self._together([(c, lr, seed) for c, lr in pairs for seed in TUNING_SEEDS], test=False)
             swept = [[self._trial(c, designs.rate(k)) for k in g] for c, g in zip(searched, grids, strict=True)]
             best = [grid[trials.index(self._best(trials))] for grid, trials in zip(grids, swept, strict=True)]
             grown = designs.grow(grids, best, design.trials) if grids else None
@@ -190,6 +201,7 @@ class Laboratory:
                 found[c.label] = (c, [Trial(c.rates[0], [])], False)
             elif c.rates is not None:
                 self.progress.expect(len(c.rates) * len(TUNING_SEEDS) * design.steps)
+                self._together([(c, lr, seed) for lr in c.rates for seed in TUNING_SEEDS], test=False)
                 trials = [self._trial(c, lr) for lr in c.rates]
                 found[c.label] = (c, trials, self._best(trials).lr in (c.rates[0], c.rates[-1]))
         return [found[c.label] for c in design.candidates]
@@ -218,6 +230,9 @@ class Laboratory:
         steps = candidate.steps(design.steps)
         spec = self._spec(candidate, lr=lr, seed=seed, steps=steps, schedule=candidate.schedule)
         known = self.store.run(spec)
+        if known is not None and key_of(spec) in self.ahead:
+            self.ahead.remove(key_of(spec))
+            return known
         if known is not None:
             self.progress.done(design.steps)
             self.stored += 1
@@ -242,19 +257,53 @@ class Laboratory:
             device=design.device,
             on_step=tick,
         )
-        names = {
-            "problem": design.problem.name,
-            "optimizer": candidate.rule.name,
-            "schedule": candidate.schedule,
-            "lr": lr,
-            "seed": seed,
-            "steps": steps,
-        }
-        self.store.add_run(spec, names, outcome)
+        self._keep(candidate, spec, outcome)
         self.progress.done(design.steps - reported * candidate.rule.evaluations)
+        return outcome
+
+    def _keep(self, candidate: Candidate, spec: dict[str, Any], outcome: Outcome) -> None:
+        """Put a run that ended in the store."""
+        names = {k: spec[k] for k in ("schedule", "lr", "seed", "steps")}
+        self.store.add_run(spec, {"problem": self.design.problem.name, "optimizer": candidate.rule.name, **names}, outcome)
         self.trained += 1
         self.seconds += outcome.seconds
-        return outcome
+
+    def _together(self, wanted: list[tuple[Candidate, float, int]], *, test: bool) -> None:
+        """Train, many at once where the plan says so, those of these runs that the store does not know.
+
+        Chunks are laid out from all of them and trained whole, so that a study that was stopped repeats itself.
+        """
+        design = self.design
+        specs = [self._spec(c, lr=lr, seed=s, steps=c.steps(design.steps), schedule=c.schedule) for c, lr, s in wanted]
+        known = {i for i, spec in enumerate(specs) if self.store.run(spec) is not None}
+        if len(known) == len(wanted):
+            return
+        runs = [Run(c.rule, lr, s, c.steps(design.steps), schedules.get(c.schedule), test) for c, lr, s in wanted]
+        if self.plan is None:
+            self.plan = self._plan(runs)
+        if self.plan.chunk == 1:
+            return
+        self.progress.say(f"{len(wanted) - len(known)} runs, {self.plan.chunk} at once")
+        ended = planner.train_all(
+            design.problem, runs, self.plan, device=design.device, on_step=self.progress.done, known=known
+        )
+        for i, outcome in ended:
+            if i not in known:
+                self._keep(wanted[i][0], specs[i], outcome)
+                self.ahead.add(key_of(specs[i]))
+
+    def _plan(self, runs: list[Run]) -> Plan:
+        """The way to train: as asked, as this study was begun, or the fastest here."""
+        if self.design.plan not in ("auto", "show"):
+            return planner.named(self.design.plan)
+        spec = {"study": self._study(), "plan": self.design.memory or 0}
+        known = self.store.planned_steps(spec)
+        if known is not None:
+            return planner.resumed(known)
+        self.progress.say("choosing how to train")
+        chosen = planner.choose(self.design.problem, runs, memory=self.design.memory, device=self.design.device)
+        self.store.add_plan(spec, chosen.chunk)
+        return chosen
 
     def _spec(self, candidate: Candidate, **more: Any) -> dict[str, Any]:
         """What makes a run this run: any difference here is another run."""

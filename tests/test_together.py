@@ -1,0 +1,230 @@
+"""Many runs at once against the same runs trained one by one: fourteen kinds of model, isolation, bits, plans."""
+
+import sqlite3
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import steepest
+from steepest import rules
+from steepest.engines import planner
+from steepest.engines.planner import Plan, choose, chunks, train_all
+from steepest.engines.stacked import NotStackableError
+from steepest.engines.together import Run, Together
+from steepest.engines.train import train
+from steepest.errors import SteepestError
+
+
+def sequences(n, classes=3):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 7, (n, 6), generator=generator), torch.randint(0, classes, (n,), generator=generator)
+
+
+def images(n, classes=3):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, 2, 6, 6, generator=generator), torch.randint(0, classes, (n,), generator=generator)
+
+
+def rows(n, classes=3):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, 5, generator=generator), torch.randint(0, classes, (n,), generator=generator)
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(7, 8), nn.Linear(8, 3)
+        self.attention, self.norm = nn.MultiheadAttention(8, 2, batch_first=True), nn.LayerNorm(8)
+
+    def forward(self, x):
+        x = self.embed(x)
+        x = self.norm(x + self.attention(x, x, x, need_weights=False)[0])
+        return self.head(x.mean(1))
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.embed, self.cell, self.head = nn.Embedding(7, 5), kind(5, 6, batch_first=True), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.head(self.cell(self.embed(x))[0][:, -1])
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.mix = nn.Embedding(7, 8), nn.Linear(8, 8)
+        self.out = nn.Linear(8, 7, bias=False)
+        self.out.weight = self.embed.weight
+
+    def forward(self, x):
+        return self.out(torch.tanh(self.mix(self.embed(x).mean(1))))
+
+
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(5, 4), nn.Linear(5, 4)
+        self.head = nn.Linear(4, 3)
+        self.register_buffer("scale", torch.full((4,), 0.5))
+
+    def forward(self, x, y):
+        return self.head(torch.relu(self.a(x) * self.scale + self.b(y)))
+
+
+def frozen():
+    model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3))
+    model[0].requires_grad_(False)
+    return model
+
+
+def pretrained():
+    torch.manual_seed(5)
+    return nn.Sequential(nn.Linear(5, 8), nn.GELU(), nn.Linear(8, 3))
+
+
+def conv(*layers):
+    bias = not any(isinstance(m, nn.BatchNorm2d) for m in layers)  # before a BatchNorm its gradient is only rounding
+    return nn.Sequential(nn.Conv2d(2, 4, 3, bias=bias), *layers, nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+
+
+# name -> model, data, whether the runs go together (the others are trained one by one)
+MODELS = {
+    "linear stack": (lambda: nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3)), rows, True),
+    "dropout": (lambda: nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Dropout(0.4), nn.Linear(16, 3)), rows, True),
+    "dropout in a module": (lambda: nn.Sequential(conv(), nn.Dropout(0.3), nn.Linear(3, 3)), images, True),
+    "batch norm": (lambda: conv(nn.BatchNorm2d(4)), images, True),
+    "layer norm": (lambda: nn.Sequential(nn.Linear(5, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 3)), rows, True),
+    "group norm": (lambda: conv(nn.GroupNorm(2, 4)), images, True),
+    "convolution": (lambda: conv(), images, True),
+    "embedding": (lambda: nn.Sequential(nn.Embedding(7, 4), nn.Flatten(), nn.Linear(24, 3)), sequences, True),
+    "attention": (Attention, sequences, True),
+    "lstm": (lambda: Recurrent(nn.LSTM), sequences, False),
+    "gru": (lambda: Recurrent(nn.GRU), sequences, False),
+    "tied weights": (Tied, lambda n: sequences(n, 7), True),
+    "two inputs and a buffer": (TwoInputs, lambda n: (rows(n)[0], rows(n)[0].flip(0), rows(n)[1]), True),
+    "frozen layers": (frozen, rows, True),
+    "pretrained weights": (pretrained(), rows, True),
+}
+
+
+def problem_of(name, dtype=torch.float32):
+    model, data, _ = MODELS[name]
+    return steepest.Problem(
+        name=name, model=model, loss=nn.CrossEntropyLoss(), train=data(70), valid=data(30), batch_size=16, dtype=dtype
+    )
+
+
+def thirty_two(steps=50):
+    """32 runs at stable rates: four rules, four rates, two seeds."""
+    names = ("momentum", "adam", "lamb", "schedule_free_adamw")
+    return [Run(rules.get(n), 1e-3 * 2**k, seed, steps) for n in names for k in range(4) for seed in (0, 1)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", MODELS)
+def test_32_runs_agree_with_32_sequential_runs(name, dtype):
+    problem, runs = problem_of(name, dtype), thirty_two()
+    found = dict(train_all(problem, runs, Plan(16, 2)))
+    if MODELS[name][2]:
+        Together(problem, runs[:4]).step()
+    else:
+        with pytest.raises(NotStackableError):
+            Together(problem, runs[:4]).step()
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-10
+    for i, run in enumerate(runs):
+        alone = train(problem, run.rule, lr=run.lr, steps=run.steps, seed=run.seed)
+        for curve in ("train", "valid"):
+            ours, theirs = (np.array(getattr(o.curve, curve)) for o in (found[i], alone))
+            np.testing.assert_allclose(ours, theirs, rtol=tolerance, err_msg=f"{run.rule.name} {run.lr} {curve}")
+        assert found[i].curve.steps == alone.curve.steps
+
+
+def test_rules_that_ask_for_gradients_and_rules_with_a_view_agree(line):
+    runs = [Run(rules.get(n), lr, s, 30) for n in ("sam", "nesterov_lookahead", "asgd") for lr in (0.01, 0.02) for s in (0, 1)]
+    found = dict(train_all(line, runs, Plan(8, 2)))
+    for i, run in enumerate(runs):
+        alone = train(line, run.rule, lr=run.lr, steps=run.steps, seed=run.seed)
+        np.testing.assert_allclose(found[i].curve.valid, alone.curve.valid, rtol=1e-4)
+
+
+def test_a_diverging_run_is_told_apart_and_leaves_the_bits_of_its_neighbours():
+    problem = problem_of("linear stack")
+    ends = []
+    for wild in (0.01, 1e30):
+        runs = [Run(rules.get("sgd"), lr, 0, 40) for lr in (0.01, wild, 0.05)]
+        outcomes = Together(problem, runs).train()
+        ends.append([outcomes[0].curve, outcomes[2].curve])
+    assert outcomes[1].diverged_at is not None
+    assert outcomes[1].valid is None
+    alone = train(problem, rules.get("sgd"), lr=1e30, steps=40, seed=0)
+    assert outcomes[1].diverged_at == alone.diverged_at
+    assert ends[0] == ends[1]
+
+
+def test_the_same_chunk_gives_the_same_bits_and_dropout_does_not_know_its_neighbours():
+    problem = problem_of("dropout")
+    runs = [Run(rules.get("adam"), 0.01 * k, 0, 20) for k in (1, 2, 3, 4)]
+    first, second = (Together(problem, runs).train() for _ in range(2))
+    assert [o.curve for o in first] == [o.curve for o in second]
+    fewer = Together(problem, runs[:2]).train()
+    np.testing.assert_allclose(fewer[1].curve.train, first[1].curve.train, rtol=1e-5)
+
+
+def test_chunks_keep_seeds_together_and_give_every_thread_work():
+    runs = [Run(rules.get(n), lr, s, 10) for n in ("adam", "sgd") for lr in (0.1, 0.2, 0.3) for s in (0, 1, 2)]
+    laid = chunks(runs, 4, 2)
+    assert sorted(i for chunk in laid for i in chunk) == list(range(18))
+    assert all(len({runs[i].seed for i in chunk}) == 1 for chunk in laid)
+    assert len(laid) % 2 == 0
+    mixed = chunks([*runs, Run(rules.get("sam"), 0.1, 0, 5)], 4)
+    assert all(len({runs[i].kind for i in chunk if i < 18}) <= 1 for chunk in mixed)
+    assert [18] in mixed
+
+
+def test_the_planner_says_why_a_model_goes_one_by_one(line):
+    runs = thirty_two(5)
+    assert "vmap cannot run it" in choose(problem_of("lstm"), runs).why
+    assert choose(problem_of("lstm"), runs).chunk == 1
+    assert choose(problem_of("linear stack"), runs).chunk > 1
+    assert "need over" in choose(problem_of("linear stack"), runs, memory=1000).why
+    for name in ("both", "many:", "many:1", "many:x"):
+        with pytest.raises(SteepestError, match="expected auto, show, one, or many:N"):
+            planner.named(name)
+
+
+def test_running_out_of_memory_halves_the_chunk_and_goes_on(monkeypatch):
+    problem, runs = problem_of("linear stack"), thirty_two(5)[:8]
+    original, sizes = Together.__init__, []
+
+    def limited(self, problem, runs, device="cpu"):
+        sizes.append(len(runs))
+        if len(runs) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        original(self, problem, runs, device)
+
+    monkeypatch.setattr(Together, "__init__", limited)
+    found = dict(train_all(problem, runs, Plan(8, 1)))
+    assert sorted(found) == list(range(8))
+    assert max(sizes) > 3
+    assert all(o.valid is not None for o in found.values())
+
+
+def test_a_study_trained_together_equals_one_trained_one_by_one_and_resumes(tmp_path, line):
+    studies = {}
+    for plan in ("one", "many:8"):
+        store = str(tmp_path / f"{plan[:4]}.db")
+        studies[plan] = steepest.compare(line, optimizers="sgd,adam", seeds=5, trials=3, steps=30, plan=plan, store=store)
+    a, b = (s.result.entries for s in studies.values())
+    assert [e.candidate.label for e in a] == [e.candidate.label for e in b]
+    for x, y in zip(a, b, strict=True):
+        assert x.lr == y.lr
+        np.testing.assert_allclose(x.values, y.values, rtol=1e-4)
+    again = steepest.compare(line, optimizers="sgd,adam", seeds=5, trials=3, steps=30, plan="many:8", store=store)
+    assert again.result.trained == 0
+    with sqlite3.connect(store) as db:
+        count = db.execute("SELECT COUNT(*) FROM runs").fetchone()[0]
+    assert count == studies["many:8"].result.trained
