@@ -140,23 +140,24 @@ def test_more_seeds_train_only_what_is_missing_as_a_declared_look(line, store):
     assert (again.result.look, again.result.alpha) == (1, 0.04)
 
 
-def test_an_interrupted_study_goes_on_where_it_stopped_bit_for_bit(line, store, tmp_path, monkeypatch):
-    whole = steepest.compare(line, **QUICK, store=tmp_path / "whole.db")
-    from steepest.studies import running
+@pytest.mark.parametrize("plan", ["one", "many:4"])
+def test_an_interrupted_study_goes_on_where_it_stopped_bit_for_bit(line, store, tmp_path, monkeypatch, plan):
+    whole = steepest.compare(line, **QUICK, plan=plan, store=tmp_path / "whole.db")
+    from steepest.studies.store import Store
 
-    calls = []
+    keep, kept = Store.add_run, []
 
-    def train_then_stop(*args, **kwargs):
-        if len(calls) == 7:
+    def keep_then_stop(*args):
+        if len(kept) == 7:
             raise KeyboardInterrupt
-        calls.append(1)
-        return train(*args, **kwargs)
+        kept.append(1)
+        keep(*args)
 
-    monkeypatch.setattr(running, "train", train_then_stop)
+    monkeypatch.setattr(Store, "add_run", keep_then_stop)
     with pytest.raises(KeyboardInterrupt):
-        steepest.compare(line, **QUICK, store=store)
+        steepest.compare(line, **QUICK, plan=plan, store=store)
     monkeypatch.undo()
-    resumed = steepest.compare(line, **QUICK, store=store)
+    resumed = steepest.compare(line, **QUICK, plan=plan, store=store)
     assert resumed.result.trained == 18 - 7
     assert [e.values for e in resumed.result.entries] == [e.values for e in whole.result.entries]
 
