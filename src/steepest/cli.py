@@ -284,6 +284,35 @@ def step(
     _write_json(found, json_file)
 
 
+@bench.command("train")
+@sentences
+def bench_train(
+    problem: Annotated[str, typer.Option(help="mnist-mlp, digits, cnn, transformer or lstm (made-up data).")] = "mnist-mlp",
+    runs: Annotated[str, typer.Option(help="How many runs; several numbers, separated by commas, to see how it grows.")] = "64",
+    seeds: Annotated[int, typer.Option(help="Seeds among the runs; those of one seed share their batches.")] = 4,
+    width: Annotated[int | None, typer.Option(help="Width of the hidden layer of mnist-mlp or digits.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A picture of how it grows.")] = None,
+    json_file: JSON = None,
+) -> None:
+    """Many training runs by the planner's way, beside a careful loop, processes, the source's program and JAX."""
+    from .bench import train as benchmark
+
+    _check_json(json_file)
+    try:
+        counts = [int(part) for part in runs.split(",")]
+    except ValueError:
+        raise SteepestError(f"--runs is {runs!r}; expected whole numbers, separated by commas, such as 64.") from None
+    if min(counts) < 1 or seeds < 1:
+        raise SteepestError("--runs and --seeds must be 1 or more.")
+    rows = []
+    for count in counts:
+        rows.append(benchmark.measure(problem, count, min(seeds, count), width))
+        typer.echo(benchmark.text(rows[-1]), err=str(json_file) == "-")
+    if out:
+        benchmark.draw(rows, out)
+    _write_json(rows, json_file)
+
+
 def _check_json(path: Path | None) -> None:
     if path is None or str(path) == "-":
         return

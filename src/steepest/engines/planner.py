@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..errors import SteepestError
 from ..problems.data import Streamed
@@ -25,40 +28,58 @@ AGREE = 1e-3  # relative: a chunk's losses over those steps against the same run
 
 @dataclass(frozen=True)
 class Plan:
-    """A way to train: one by one, or `chunk` runs together in each of `workers` threads. `why` says what was measured."""
+    """A way to train: runs one by one, in this process or in `workers` of them, or `chunk` together in each of as many threads.
+
+    `channels_last` lays out images so; `why` says what was measured.
+    """
 
     chunk: int = 1
     workers: int = 1
+    channels_last: bool = False
     why: str = ""
     ms: float = 0.0  # milliseconds a run and step, as timed
 
     @property
     def name(self) -> str:
-        """The plan in a word that `--plan` takes: "one", or "many:32"."""
-        return "one" if self.chunk == 1 else f"many:{self.chunk}"
+        """The plan in a word that `--plan` takes: "one", "processes", "many:32"; with channels last, "one:channels-last"."""
+        if self.chunk > 1:
+            return f"many:{self.chunk}"
+        return ("processes" if self.workers > 1 else "one") + (":channels-last" if self.channels_last else "")
+
+    @property
+    def code(self) -> int:
+        """The plan as a number, for the store: the runs together, or 0 to 3 for the ways one by one."""
+        return self.chunk if self.chunk > 1 else -(2 * self.channels_last + (self.workers > 1))
 
     def __str__(self) -> str:
-        how = "one by one" if self.chunk == 1 else f"{self.chunk} runs together, {self.workers} threads"
+        how = f"{self.chunk} runs together, {self.workers} threads" if self.chunk > 1 else "one by one"
+        if self.chunk == 1 and self.workers > 1:
+            how = f"one by one in each of {self.workers} processes"
+        how += ", channels last" if self.channels_last else ""
         return f"{how} ({self.why})" if self.why else how
 
 
-def resumed(chunk: int) -> Plan:
-    """The plan that a study was begun with."""
-    return Plan(chunk, 1 if chunk == 1 else _workers("cpu"), "as this study was begun")
+def of_code(code: int) -> Plan:
+    """The plan of a number that a store keeps."""
+    ways = ("one", "processes", "one:channels-last", "processes:channels-last")
+    return named(f"many:{code}" if code > 1 else ways[-code], "as this study was begun")
 
 
-def _workers(device: str) -> int:
+def workers_on(device: str) -> int:
+    """How many threads or processes train side by side."""
     return min(os.cpu_count() or 1, 8) if device == "cpu" else 1
 
 
-def named(name: str) -> Plan:
+def named(name: str, why: str = "as asked") -> Plan:
     """The plan of a name; SteepestError for another."""
     kind, _, size = name.partition(":")
-    if name == "one":
-        return Plan(why="as asked")
+    if kind in ("one", "processes") and size in ("", "channels-last"):
+        return Plan(1, workers_on("cpu") if kind == "processes" else 1, bool(size), why)
     if kind == "many" and size.isdigit() and int(size) > 1:
-        return Plan(int(size), _workers("cpu"), "as asked")
-    raise SteepestError(f"--plan is {name!r}; expected auto, show, one, or many:N for N runs together, such as many:32.")
+        return Plan(int(size), workers_on("cpu"), False, why)
+    raise SteepestError(
+        f"--plan is {name!r}; expected auto, show, one, processes, or many:N for N runs together, such as many:32."
+    )
 
 
 def chunks(runs: Sequence[Run], size: int, workers: int = 1) -> list[list[int]]:
@@ -90,7 +111,7 @@ def bytes_of(problem: Problem, runs: int) -> int:
 
 def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, device: str = "cpu") -> Plan:
     """The fastest way that agrees with runs trained alone, of those that fit the memory."""
-    workers = _workers(device)
+    workers = workers_on(device)
     if len(runs) < 2:
         return Plan(why="a single run")
     if isinstance(problem.train, Streamed):
@@ -100,7 +121,7 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
         train(problem, run.rule, lr=run.lr, steps=TRIED, seed=run.seed, schedule=run.schedule, device=device).curve.train[1:]
         for run in sample[:2]
     ]
-    best, reasons = Plan(ms=1e3 * time_steps(problem, [runs[0].rule], device, rounds=3)[0][0]), []
+    best, reasons = min(_apart(problem, runs[0], workers, device), key=lambda plan: plan.ms), list[str]()
     for size in SIZES:
         groups = chunks(sample, size, workers)
         if memory and bytes_of(problem, size) * workers > memory:
@@ -110,23 +131,54 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
         if len(chosen) < 2 or (size > SIZES[0] and len(chosen) <= size // 4):
             break
         try:
-            together = Together(problem, [sample[i] for i in chosen], device)
-            seen = torch.stack([together.step() for _ in range(TRIED)]).tolist()
-            begun = time.perf_counter()
-            for _ in range(TRIED):
-                together.step()
-            took = 1e3 * (time.perf_counter() - begun) / TRIED
+            team = [Together(problem, [sample[i] for i in group], device) for group in groups[:workers] if len(group) > 1]
+            seen = torch.stack([team[0].step() for _ in range(TRIED)]).tolist()
+            ms = side_by_side(team, TRIED)
         except Exception as error:  # whatever a model does that cannot be done many at once, it still trains alone
             reasons.append(f"not together: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}")
             break
         if not all(_agree([step[k] for step in seen], alone[i]) for k, i in enumerate(chosen) if i < len(alone)):
             reasons.append("not together: the losses differ from those of runs trained alone")
             break
-        ms = took / len(chosen) / min(workers, len(groups))
         if ms < best.ms:
-            best = Plan(size, workers, "", ms)
+            best = Plan(size, workers, ms=ms)
     told = f"{best.ms:.3g} ms a run and step"
     return replace(best, why="; ".join([told, *reasons]))
+
+
+def side_by_side(team: Sequence[Together], steps: int) -> float:
+    """Milliseconds a run and step of chunks that train at the same time, each in a thread of its own."""
+
+    def work(one: Together) -> None:
+        for _ in range(steps):
+            one.step()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(len(team)) as pool:
+            list(pool.map(lambda one: one.step(), team))
+            begun = time.perf_counter()
+            list(pool.map(work, team))
+            took = time.perf_counter() - begun
+    finally:
+        torch.set_num_threads(before)
+    return 1e3 * took / steps / sum(len(one.runs) for one in team)
+
+
+def _apart(problem: Problem, run: Run, workers: int, device: str) -> Iterator[Plan]:
+    """The ways to train runs one by one, timed: with torch's threads or a process for each core, and by layout."""
+    model, threads = problem.start(0, device), torch.get_num_threads()
+    images = any(isinstance(m, nn.Conv2d) for m in model.modules())
+    forks = workers > 1 and "fork" in multiprocessing.get_all_start_methods()
+    try:
+        for channels_last in (False, True) if images else (False,):
+            for count in (1, workers) if forks else (1,):
+                torch.set_num_threads(1 if count > 1 else threads)
+                seconds = time_steps(problem, [run.rule], device, rounds=3, channels_last=channels_last)[0][0]
+                yield Plan(1, count, channels_last, ms=1e3 * seconds / count)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _agree(together: Sequence[float], alone: Sequence[float]) -> bool:
@@ -151,10 +203,7 @@ def train_all(
     told = on_step or (lambda n: None)
 
     def one(i: int) -> list[tuple[int, Outcome]]:
-        run = runs[i]
-        fixed = {"schedule": run.schedule, "test": run.test, "device": device}
-        done = train(problem, run.rule, lr=run.lr, steps=run.steps, seed=run.seed, on_step=lambda k, _: told(1), **fixed)  # type: ignore[arg-type]
-        return [(i, done)]
+        return [(i, _alone(problem, runs[i], plan, device, told))]
 
     def many(chunk: list[int]) -> list[tuple[int, Outcome]]:
         try:
@@ -169,8 +218,12 @@ def train_all(
 
     laid = [chunk for chunk in chunks(runs, plan.chunk, plan.workers) if not all(i in known for i in chunk)]
     single, parts = [chunk for chunk in laid if len(chunk) == 1], [chunk for chunk in laid if len(chunk) > 1]
+    if plan.chunk == 1 and plan.workers > 1:
+        yield from _in_processes(problem, runs, plan, device, [chunk[0] for chunk in single], told)
+        return
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    if parts:
+        torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(plan.workers) as pool:
             waiting = {pool.submit(many, chunk): chunk for chunk in parts}
@@ -189,6 +242,47 @@ def train_all(
         torch.set_num_threads(before)
     for chunk in single:
         yield from one(chunk[0])
+
+
+def _alone(problem: Problem, run: Run, plan: Plan, device: str, told: Callable[[int], None]) -> Outcome:
+    return train(
+        problem,
+        run.rule,
+        lr=run.lr,
+        steps=run.steps,
+        seed=run.seed,
+        schedule=run.schedule,
+        test=run.test,
+        device=device,
+        channels_last=plan.channels_last,
+        on_step=lambda k, _: told(1),
+    )
+
+
+_inherited: list[Any] = []  # what a forked process trains: problems hold functions, which cannot be sent to one
+
+
+def _work(i: int) -> Outcome:
+    problem, runs, plan, device = _inherited
+    torch.set_num_threads(1)
+    return _alone(problem, runs[i], plan, device, lambda n: None)
+
+
+def _in_processes(
+    problem: Problem, runs: Sequence[Run], plan: Plan, device: str, wanted: list[int], told: Callable[[int], None]
+) -> Iterator[tuple[int, Outcome]]:
+    """Train each run alone, as many at a time as there are processes."""
+    _inherited[:] = problem, runs, plan, device
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(plan.workers, mp_context=context) as pool:
+        waiting = {pool.submit(_work, i): i for i in wanted}
+        try:
+            for done in as_completed(waiting):
+                told(runs[waiting[done]].steps)
+                yield waiting[done], done.result()
+        finally:
+            for left in waiting:
+                left.cancel()
 
 
 def _is_memory(error: BaseException) -> bool:

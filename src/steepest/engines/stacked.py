@@ -128,14 +128,14 @@ class Forward:
             if isinstance(module, nn.Linear):
                 w, b = params[f"{name}.weight"], params.get(f"{name}.bias")
                 if shared and x.ndim == 2:  # one product for all runs
-                    y = (x @ w.flatten(0, 1).T).view(len(x), runs, -1)
+                    y = nn.functional.linear(x, w.flatten(0, 1)).view(len(x), runs, -1)
                     x, shared = (y if b is None else y + b).transpose(0, 1), False
                 else:
                     x, shared = (x.expand(runs, *x.shape) if shared else x), False
                     flat = x.flatten(1, -2)
-                    wt = w.transpose(1, 2)
-                    y = torch.bmm(flat, wt) if b is None else torch.baddbmm(b[:, None], flat, wt)
-                    x = y.view(*x.shape[:-1], -1)
+                    xt = flat.transpose(1, 2)  # weights on the left: their gradient comes out as they lie
+                    y = (torch.bmm(w, xt) if b is None else torch.baddbmm(b[:, :, None], w, xt)).transpose(1, 2)
+                    x = y.reshape(*x.shape[:-1], -1)
             elif isinstance(module, nn.Flatten):
                 x = x.flatten(1 if shared else 2)
             elif isinstance(module, nn.Dropout):

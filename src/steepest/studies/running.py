@@ -281,9 +281,9 @@ class Laboratory:
         runs = [Run(c.rule, lr, s, c.steps(design.steps), schedules.get(c.schedule), test) for c, lr, s in wanted]
         if self.plan is None:
             self.plan = self._plan(runs)
-        if self.plan.chunk == 1:
+        if self.plan.chunk == self.plan.workers == 1 and not self.plan.channels_last:
             return
-        self.progress.say(f"{len(wanted) - len(known)} runs, {self.plan.chunk} at once")
+        self.progress.say(f"{len(wanted) - len(known)} runs, {self.plan.name}")
         ended = planner.train_all(
             design.problem, runs, self.plan, device=design.device, on_step=self.progress.done, known=known
         )
@@ -299,10 +299,10 @@ class Laboratory:
         spec = {"study": self._study(), "plan": self.design.memory or 0}
         known = self.store.planned_steps(spec)
         if known is not None:
-            return planner.resumed(known)
+            return planner.of_code(known)
         self.progress.say("choosing how to train")
         chosen = planner.choose(self.design.problem, runs, memory=self.design.memory, device=self.design.device)
-        self.store.add_plan(spec, chosen.chunk)
+        self.store.add_plan(spec, chosen.code)
         return chosen
 
     def _spec(self, candidate: Candidate, **more: Any) -> dict[str, Any]:

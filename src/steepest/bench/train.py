@@ -1,0 +1,320 @@
+"""Many training runs: the planner's way beside a careful loop, the source document's program and JAX, in one run."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import itertools
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..engines import planner
+from ..engines.planner import Plan
+from ..engines.together import Run, Together
+from ..engines.train import threads, time_steps
+from ..errors import unknown
+from ..problems.problem import Problem
+from ..rules import get
+
+
+class Transformer(nn.Module):
+    """Four layers over sequences of 64 tokens, width 32; the mean over the sequence is classified."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(32, 2, 64, dropout=0.0, batch_first=True)
+        self.embed, self.head = nn.Embedding(50, 32), nn.Linear(32, 10)
+        self.layers = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, 64) tokens to (batch, 10)."""
+        return self.head(self.layers(self.embed(x)).mean(1))  # type: ignore[no-any-return]
+
+
+class Recurrent(nn.Module):
+    """An LSTM over sequences of 64 tokens, width 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.cell, self.head = nn.Embedding(50, 32), nn.LSTM(32, 32, batch_first=True), nn.Linear(32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, 64) tokens to (batch, 10)."""
+        return self.head(self.cell(self.embed(x))[0][:, -1])  # type: ignore[no-any-return]
+
+
+def _mlp(*sizes: int) -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        a, b, c = sizes
+        return nn.Sequential(nn.Linear(a, b), nn.ReLU(), nn.Linear(b, c))
+
+    return make
+
+
+def _cnn() -> nn.Module:
+    first, second = nn.Conv2d(1, 16, 5, padding=2), nn.Conv2d(16, 32, 5, padding=2)
+    head = nn.Linear(32 * 49, 10)
+    return nn.Sequential(first, nn.ReLU(), nn.MaxPool2d(2), second, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), head)
+
+
+# name -> model, shape of an input (None: tokens), batch size, sizes of its matrices where it is a plain stack
+PROBLEMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...] | None, int, tuple[int, ...]]] = {
+    "mnist-mlp": (_mlp(784, 100, 10), (784,), 100, (784, 100, 10)),
+    "digits": (_mlp(64, 32, 10), (64,), 32, (64, 32, 10)),
+    "cnn": (_cnn, (1, 28, 28), 64, ()),
+    "transformer": (Transformer, None, 32, ()),
+    "lstm": (Recurrent, None, 32, ()),
+}
+
+
+def problem_of(name: str, width: int | None = None) -> Problem:
+    """A problem of this name on made-up data: the speed of training does not depend on what the data say."""
+    if name not in PROBLEMS:
+        raise unknown("problem of the bench", name, PROBLEMS)
+    model, shape, size, sizes = PROBLEMS[name]
+    if width and sizes:
+        model = _mlp(sizes[0], width, sizes[2])
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, 50, (2000, 64), generator=generator)
+    x = tokens if shape is None else torch.randn(2000, *shape, generator=generator)
+    y = torch.randint(0, 10, (2000,), generator=generator)
+    loss = nn.CrossEntropyLoss()
+    return Problem(name=name, model=model, loss=loss, train=(x, y), valid=(x[:64], y[:64]), batch_size=size)
+
+
+def careful(problem: Problem, steps: int = 60) -> float:
+    """Milliseconds a step of a careful torch loop: tensors in memory, torch's fused Adam, torch's own threads."""
+    model = problem.start(0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    (x,), y = problem.train.batch(slice(0, len(problem.train)))
+    times = []
+    for k in range(steps):
+        began = time.perf_counter()
+        index = torch.randint(0, len(x), (problem.batch_size,))
+        optimizer.zero_grad()
+        problem.loss(model(x[index]), y[index]).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if k >= steps // 4:
+            times.append(time.perf_counter() - began)
+    return 1e3 * statistics.median(times)
+
+
+def _careful_here(name: str, width: int | None, found: Any) -> None:
+    torch.set_num_threads(1)
+    found.put(careful(problem_of(name, width)))
+
+
+def careful_processes(name: str, width: int | None, count: int) -> float | None:
+    """Milliseconds a run and step of careful loops in as many single-threaded processes as there are cores."""
+    if "fork" not in multiprocessing.get_all_start_methods():
+        return None
+    context = multiprocessing.get_context("fork")
+    found = context.Queue()
+    workers = [context.Process(target=_careful_here, args=(name, width, found)) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    times = [found.get(timeout=120) for _ in workers]
+    for worker in workers:
+        worker.join()
+    return statistics.fmean(times) / count
+
+
+def source_program(steps: int = 30) -> float:
+    """Milliseconds a step of the source document's program for MNIST: its loader turns images into tensors one by one."""
+
+    from PIL import Image
+
+    class Images(torch.utils.data.Dataset[Any]):
+        pixels = np.random.default_rng(0).integers(0, 256, (4000, 28, 28), dtype=np.uint8)
+
+        def __len__(self) -> int:
+            return len(self.pixels)
+
+        def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+            image = Image.fromarray(self.pixels[i])  # as torchvision's MNIST and ToTensor do
+            pixels = torch.from_numpy(np.array(image, np.uint8, copy=True)).view(28, 28, 1)
+            return pixels.permute(2, 0, 1).contiguous().to(torch.float32).div(255), i % 10
+
+    loader = torch.utils.data.DataLoader(Images(), batch_size=100, shuffle=True)
+    model, loss = _mlp(784, 100, 10)(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    times, began = [], time.perf_counter()
+    for k, (images, labels) in enumerate(loader):
+        optimizer.zero_grad()
+        loss(model(images.view(-1, 784)), labels).backward()
+        optimizer.step()
+        times.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        if k == steps:
+            break
+    return 1e3 * statistics.median(times[3:])
+
+
+def jax_runs(sizes: Sequence[int], batch: int, runs: int, seeds: int, steps: int = 40) -> float | None:
+    """Milliseconds a run and step of JAX: vmap over seeds and over their runs, which share batches, scan over steps, jit.
+
+    None where it is not installed.
+    """
+    if importlib.util.find_spec("jax") is None:
+        return None
+    import jax  # type: ignore[import-not-found,unused-ignore]
+    import jax.numpy as jnp  # type: ignore[import-not-found,unused-ignore]
+
+    keys = jax.random.split(jax.random.PRNGKey(0), len(sizes))
+    pairs = list(itertools.pairwise(sizes))
+    shaped = zip(keys, pairs, strict=False)
+    of = seeds, runs // seeds
+    params = [(jax.random.normal(k, (*of, a, b)) / a**0.5, jnp.zeros((*of, b))) for k, (a, b) in shaped]
+    x, y = jax.random.normal(keys[0], (2000, sizes[0])), jnp.arange(2000) % sizes[-1]
+
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        for i, (w, b) in enumerate(params):
+            x = x @ w + b
+            x = jnp.maximum(x, 0) if i + 1 < len(params) else x
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(x), y[:, None], 1))
+
+    def step(carry: Any, index: Any) -> Any:
+        params, m, v, t = carry
+        g = jax.grad(loss)(params, x[index], y[index])
+        t = t + 1
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+
+        def move(p: Any, m: Any, v: Any) -> Any:
+            return p - 1e-3 * m / (1 - 0.9**t) / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8)
+
+        return (jax.tree.map(move, params, m, v), m, v, t), None
+
+    index = jax.random.randint(keys[0], (seeds, steps, batch), 0, 2000)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+
+    def of_seed(params: Any, m: Any, v: Any, index: Any) -> Any:
+        return jax.vmap(lambda *carry: jax.lax.scan(step, (*carry, 0.0), index)[0])(params, m, v)
+
+    train: Any = jax.jit(jax.vmap(of_seed))
+    wait: Any = jax.block_until_ready
+    wait(train(params, zeros, zeros, index))
+    began = time.perf_counter()
+    wait(train(params, zeros, zeros, index))
+    return 1e3 * (time.perf_counter() - began) / steps / (seeds * (runs // seeds))
+
+
+def ours(problem: Problem, runs: Sequence[Run], plan: Plan, steps: int = 60) -> float:
+    """Milliseconds a run and step by a plan: its threads at work on the first chunks they would train, evaluation left out."""
+    if plan.chunk == 1:
+        return plan.ms
+    laid = planner.chunks(runs, plan.chunk, plan.workers)[: plan.workers]
+    return planner.side_by_side([Together(problem, [runs[i] for i in chunk]) for chunk in laid], steps)
+
+
+def product_limit(sizes: Sequence[int], batch: int) -> float:
+    """Milliseconds a run and step of its matrix products alone, at the speed of one large product here, with all threads."""
+    a = torch.randn(1536, 1536)
+    times = []
+    for _ in range(12):
+        began = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - began)
+    speed = 2 * 1536**3 / statistics.median(times[3:])
+    first, *others = (2 * batch * m * n for m, n in itertools.pairwise(sizes))
+    operations = 2 * first + 3 * sum(others)  # the first layer needs no gradient of its input
+    return 1e3 * operations / speed
+
+
+def runs_of(count: int, seeds: int) -> list[Run]:
+    """So many runs of Adam: a log grid of rates on each seed."""
+    rates = np.geomspace(1e-4, 1e-2, -(-count // seeds))
+    return [Run(get("adam"), float(lr), seed, 500) for seed in range(seeds) for lr in rates][:count]
+
+
+def measure(name: str = "mnist-mlp", runs: int = 64, seeds: int = 4, width: int | None = None) -> dict[str, Any]:
+    """One row: the planner's way and its rivals on a problem, in milliseconds a run and step, all in this process's run."""
+    problem, work = problem_of(name, width), runs_of(runs, seeds)
+    sizes, batch = PROBLEMS[name][3], PROBLEMS[name][2]
+    sizes = (sizes[0], width or sizes[1], sizes[2]) if sizes else ()
+    count = planner.workers_on("cpu")
+    apart = careful_processes(name, width, count)  # first: a process is forked before any large product wakes threads
+    rivals: dict[str, float | None] = {"careful loop": careful(problem), "careful loops in processes": apart}
+    with threads(problem):
+        plan = planner.choose(problem, work)
+        one = time_steps(problem, [get("adam")], rounds=3)[0][0]
+        own = ours(problem, work, plan)
+    rivals["careful loop"] = min(filter(None, (rivals["careful loop"], careful(problem))))
+    if name == "mnist-mlp" and not width:
+        rivals["source document's program"] = source_program()
+    if sizes:
+        with contextlib.suppress(ImportError):
+            rivals["JAX vmap + scan + jit"] = jax_runs(sizes, batch, runs, seeds)
+    limit = product_limit(sizes, batch) if sizes else None
+    return {
+        "problem": name,
+        "width": width,
+        "runs": runs,
+        "seeds": seeds,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "plan": replace(plan, why="").name,
+        "why": plan.why,
+        "ms": own,
+        "one_by_one_ms": 1e3 * one,
+        "rivals": rivals,
+        "runs_per_hour_of_500_steps": 3600e3 / (500 * own),
+        "limit_ms": limit,
+        "share_of_limit": limit / own if limit else None,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def text(row: dict[str, Any]) -> str:
+    """The row for the screen."""
+    wide = f" (width {row['width']})" if row["width"] else ""
+    head = f"{row['problem']}{wide}: {row['runs']} runs on {row['seeds']} seeds"
+    lines = [f"{head}, Adam, {row['threads']} threads, torch {row['torch']}"]
+    hour = f"{row['runs_per_hour_of_500_steps']:,.0f} runs of 500 steps an hour"
+    lines.append(f"  {row['plan']:28}{row['ms']:10.4f} ms a run and step; {hour}")
+    for label, ms in row["rivals"].items():
+        if ms:
+            lines.append(f"  {label:28}{ms:10.4f} ms: {ms / row['ms']:.2f} times as long")
+    if row["limit_ms"]:
+        share = f"{100 * row['share_of_limit']:.0f} % of the limit reached"
+        lines.append(f"  {'matrix products alone':28}{row['limit_ms']:10.4f} ms: {share}")
+    return "\n".join([*lines, f"  peak memory {row['peak_bytes'] / 2**20:,.0f} MiB; {row['why']}"])
+
+
+def grow(name: str, counts: Sequence[int]) -> list[dict[str, Any]]:
+    """Rows for growing numbers of runs, on four seeds (fewer where there are fewer runs)."""
+    return [measure(name, count, min(4, count)) for count in counts]
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """A picture: milliseconds a run and step against the number of runs."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.5, 4), layout="constrained")
+    counts = [row["runs"] for row in rows]
+    axes.loglog(counts, [row["ms"] for row in rows], "o-", color="#0072B2", label="steepest")
+    colours = ("#D55E00", "#E69F00", "#CC79A7", "#56B4E9")
+    for (label, _), colour, style in zip(rows[0]["rivals"].items(), colours, ("--", "-.", ":", "--"), strict=False):
+        axes.loglog(counts, [row["rivals"].get(label) or np.nan for row in rows], style, color=colour, label=label)
+    if rows[0]["limit_ms"]:
+        axes.axhline(rows[0]["limit_ms"], color="#000000", linewidth=1, label="matrix products alone")
+    axes.set_xlabel("runs")
+    axes.set_ylabel("milliseconds a run and step")
+    axes.set_title(f"{rows[0]['problem']}, {rows[0]['threads']} threads", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
