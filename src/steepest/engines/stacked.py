@@ -44,7 +44,7 @@ class Masks(TorchFunctionMode):
 
 
 class _Apart:
-    """Inside, attention is computed as products and a softmax, which vmap can run for many; the switch is torch's, and global."""
+    """Inside, attention is products and a softmax, which vmap can run for many; the switch is torch's, and global."""
 
     switches = ("flash_sdp", "mem_efficient_sdp", "cudnn_sdp")
 

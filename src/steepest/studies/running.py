@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import platform
+import time
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -258,6 +259,7 @@ class Laboratory:
             on_step=tick,
         )
         self._keep(candidate, spec, outcome)
+        self.seconds += outcome.seconds
         self.progress.done(design.steps - reported * candidate.rule.evaluations)
         return outcome
 
@@ -266,7 +268,6 @@ class Laboratory:
         names = {k: spec[k] for k in ("schedule", "lr", "seed", "steps")}
         self.store.add_run(spec, {"problem": self.design.problem.name, "optimizer": candidate.rule.name, **names}, outcome)
         self.trained += 1
-        self.seconds += outcome.seconds
 
     def _together(self, wanted: list[tuple[Candidate, float, int]], *, test: bool) -> None:
         """Train, many at once where the plan says so, those of these runs that the store does not know.
@@ -284,6 +285,7 @@ class Laboratory:
         if self.plan.chunk == self.plan.workers == 1 and not self.plan.channels_last:
             return
         self.progress.say(f"{len(wanted) - len(known)} runs, {self.plan.name}")
+        began = time.perf_counter()
         ended = planner.train_all(
             design.problem, runs, self.plan, device=design.device, on_step=self.progress.done, known=known
         )
@@ -291,6 +293,7 @@ class Laboratory:
             if i not in known:
                 self._keep(wanted[i][0], specs[i], outcome)
                 self.ahead.add(key_of(specs[i]))
+        self.seconds += time.perf_counter() - began
 
     def _plan(self, runs: list[Run]) -> Plan:
         """The way to train: as asked, as this study was begun, or the fastest here."""
