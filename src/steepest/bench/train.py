@@ -315,6 +315,6 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     axes.set_ylabel("milliseconds a run and step")
     axes.set_title(f"{rows[0]['problem']}, {rows[0]['threads']} threads", fontsize=10)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, frameon=False)
+    figure.legend(fontsize=8, frameon=False, ncols=3, loc="outside lower center")
     figure.savefig(path, dpi=150)
     plt.close(figure)
