@@ -2,9 +2,7 @@
 
 import copy
 import inspect
-import io
 import itertools
-import pickle
 
 import pytest
 import torch
@@ -200,41 +198,6 @@ def test_checkpoints_interchange_with_the_twin(name, direction, float64):
 
 
 @pytest.mark.parametrize("name", TWINS)
-@pytest.mark.parametrize("way", ["torch.save", "pickle", "deepcopy"])
-def test_a_state_dict_saved_mid_run_continues_bit_for_bit(name, way):
-    a = parameters()
-    optimizer = ours(name)(a, lr=0.03)
-    run(optimizer, a, 7)
-    if way == "torch.save":
-        file = io.BytesIO()
-        torch.save(optimizer.state_dict(), file)
-        file.seek(0)
-        b = [torch.nn.Parameter(p.detach().clone()) for p in a]
-        again = ours(name)(b, lr=0.03)
-        again.load_state_dict(torch.load(file, weights_only=True))
-    else:
-        again = copy.deepcopy(optimizer) if way == "deepcopy" else pickle.loads(pickle.dumps(optimizer))
-        b = again.param_groups[0]["params"]
-    run(optimizer, a, 5, begin=7)
-    run(again, b, 5, begin=7)
-    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-@pytest.mark.parametrize("name", TWINS)
-def test_gradients_stay_and_parameters_without_one_are_left_alone(name):
-    params = parameters()
-    decay = {} if name == "Rprop" else {"weight_decay": 0.1}
-    optimizer = ours(name)(params, lr=0.03, maximize=True, **decay)
-    params[0].grad = gradient = torch.randn(3, 4)
-    kept, still = gradient.clone(), params[1].detach().clone()
-    optimizer.step()
-    assert params[0].grad is gradient
-    assert torch.equal(gradient, kept)
-    assert torch.equal(params[1], still)
-    assert params[1] not in optimizer.state
-
-
-@pytest.mark.parametrize("name", TWINS)
 def test_a_parameter_unfrozen_late_counts_its_own_steps(name, float64):
     a, b = parameters(name=name), parameters(name=name)
     mine, twin = ours(name)(a, lr=0.03), getattr(torch.optim, name)(b, lr=0.03)
@@ -291,14 +254,6 @@ def test_torch_schedulers_drive_it(name, float64):
                 scheduler.step()
     for x, y in zip(a, b, strict=True):
         torch.testing.assert_close(x, y)
-
-
-@pytest.mark.parametrize("kind", ["sparse", "complex"])
-def test_sparse_and_complex_gradients_are_refused(kind):
-    p = torch.nn.Parameter(torch.ones(3, dtype=torch.complex64 if kind == "complex" else torch.float32))
-    p.grad = torch.ones_like(p).to_sparse() if kind == "sparse" else torch.ones_like(p)
-    with pytest.raises(SteepestError, match=f"{kind} gradient"):
-        steepest.optim.Adam([p]).step()
 
 
 @pytest.mark.parametrize("arguments", [{"lr": -1.0}, {"betas": (0.9, 1.0)}, {"eps": -1.0}, {"capturable": True}])

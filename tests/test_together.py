@@ -151,6 +151,38 @@ def test_rules_that_ask_for_gradients_and_rules_with_a_view_agree(line):
         np.testing.assert_allclose(found[i].curve.valid, alone.curve.valid, rtol=1e-4)
 
 
+def test_batch_norm_is_refreshed_where_schedule_free_evaluates_and_training_keeps_its_own():
+    problem = problem_of("batch norm")
+    rule = rules.get("schedule_free_sgd")
+    kept = []
+
+    def note(k, model):
+        kept.append({name: b.clone() for name, b in model.named_buffers()})
+
+    outcome = train(problem, rule, lr=0.5, steps=20, seed=0, on_step=note)
+    counts = [int(b["1.num_batches_tracked"]) for b in kept]
+    assert counts == list(range(1, 21))  # evaluation at every step put the statistics of training back
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = problem.start(0)
+    optimizer = steepest.optim.ScheduleFreeSGD(model.parameters(), lr=0.5)
+    from steepest.engines.train import batches, refreshed
+
+    for _, batch in zip(range(20), batches(problem, 0), strict=False):
+        optimizer.zero_grad()
+        problem.batch_loss(model, batch).backward()
+        optimizer.step()
+    optimizer.eval()
+    stale = problem.evaluate(model, problem.valid)[0]
+    with refreshed(problem, model, rule):
+        fresh = problem.evaluate(model, problem.valid)[0]
+        images = problem.train.batch(slice(0, 64))[0][0]
+        seen = torch.nn.functional.conv2d(images, model[0].weight).mean((0, 2, 3))
+        torch.testing.assert_close(model[1].running_mean, seen, rtol=0.2, atol=0.05)
+    assert fresh != stale
+    assert outcome.curve.valid[-1] == pytest.approx(fresh, rel=1e-3)
+
+
 def test_a_diverging_run_is_told_apart_and_leaves_the_bits_of_its_neighbours():
     problem = problem_of("linear stack")
     ends = []

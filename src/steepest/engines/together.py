@@ -19,7 +19,7 @@ from ..rules import Rule
 from ..schedules import Schedule, constant
 from .many import ManyRuns
 from .stacked import Forward, NotStackableError, losses
-from .train import DIVERGED, POINTS, Curve, Outcome, batches, note
+from .train import DIVERGED, POINTS, Curve, Outcome, batches, normalizes, note
 
 _global_generators = threading.Lock()  # which models draw their initial weights from
 
@@ -39,7 +39,7 @@ class Run:
     @property
     def kind(self) -> tuple[Any, ...]:
         """Runs of one kind may train together: a rule that asks for gradients elsewhere trains with its like only."""
-        return self.steps, self.test, self.rule.name if self.rule.oracle else ""
+        return self.steps, self.test, self.rule.name if self.rule.oracle else "", bool(self.rule.view)
 
 
 class Together:
@@ -64,6 +64,8 @@ class Together:
             return {k: torch.stack([parts[run.seed][k].detach() for run in runs]) for k in parts[self.seeds[0]]}
 
         self.params, self.buffers = stacked(nn.Module.named_parameters), stacked(nn.Module.named_buffers)
+        if normalizes(model) and any(run.rule.view for run in runs):
+            raise NotStackableError("BatchNorm is refreshed where the rule evaluates, run by run")
         self.trained = [name for name, p in model.named_parameters() if p.requires_grad]
         self.place = torch.tensor([self.seeds.index(run.seed) for run in runs])
         self.streams = [batches(problem, seed) for seed in self.seeds]

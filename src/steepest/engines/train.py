@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from .stacked import keyed
 
 POINTS = 20  # of a learning curve, besides its start
 SMALL = 100e6  # floating-point operations in a step, about 2 ms of one core
+REFRESH = 16  # batches that give BatchNorm its statistics where a rule evaluates elsewhere than it trains
 DIVERGED = 1000.0  # times the loss at the start: beyond it a run counts as diverged
 
 
@@ -140,12 +142,14 @@ def train(
                         on_step(k, model)
                     if k in marks:
                         optimizer.eval()
-                        valid, metric = problem.evaluate(model, problem.valid)
+                        with refreshed(problem, model, rule):
+                            valid, metric = problem.evaluate(model, problem.valid)
+                            if k == steps and test and problem.test is not None and _is_within(limit, valid, metric):
+                                tested = problem.evaluate(model, problem.test)[1]
                         _within(limit, valid, metric)
                         note(curve, k, sum(losses) / len(losses), valid, metric)
                         losses.clear()
-                    if k == steps and test and problem.test is not None:
-                        tested = problem.evaluate(model, problem.test)[1]
+                    if tested is not None:
                         _within(sys.float_info.max, 0.0, tested)
                     optimizer.train()
                 except SteepestError as error:
@@ -176,9 +180,45 @@ def _loss(problem: Problem, model: nn.Module, optimizer: classes.RuleOptimizer, 
     return loss
 
 
+def _is_within(limit: float, loss: float, metric: float = 0.0) -> bool:
+    return math.isfinite(loss) and math.isfinite(metric) and loss <= limit
+
+
 def _within(limit: float, loss: float, metric: float = 0.0) -> None:
-    if not (math.isfinite(loss) and math.isfinite(metric) and loss <= limit):
+    if not _is_within(limit, loss, metric):
         raise _DivergedError
+
+
+def normalizes(model: nn.Module) -> list[nn.Module]:
+    """The layers that keep running statistics of what they see in training."""
+    return [m for m in model.modules() if getattr(m, "running_mean", None) is not None]
+
+
+@contextlib.contextmanager
+def refreshed(problem: Problem, model: nn.Module, rule: Rule) -> Iterator[None]:
+    """Inside, a rule that evaluates elsewhere than it trains has BatchNorm statistics of there: means over some batches.
+
+    The statistics of training are put back afterwards.
+    """
+    norms: list[Any] = normalizes(model) if rule.view else []
+    if not norms:
+        yield
+        return
+    kept = [(m.momentum, {k: v.clone() for k, v in m.named_buffers(recurse=False)}) for m in norms]
+    for m in norms:
+        m.reset_running_stats()
+        m.momentum = None  # the mean of all batches
+    model.train()
+    with torch.no_grad():
+        for begin in range(0, min(REFRESH * problem.batch_size, len(problem.train) - 1), problem.batch_size):
+            problem.batch_loss(model, problem.train.batch(slice(begin, begin + problem.batch_size)))
+    try:
+        yield
+    finally:
+        for m, (momentum, buffers) in zip(norms, kept, strict=True):
+            m.momentum = momentum
+            for k, v in buffers.items():
+                getattr(m, k).copy_(v)
 
 
 def _works_at_the_start(problem: Problem, seed: int, device: str, batch: Batch) -> bool:
