@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import nn
 
 import steepest
 
+settings.register_profile("steepest", derandomize=True, deadline=None)  # --hypothesis-profile=default for new examples
+settings.load_profile("steepest")
 MNIST_FILE = "mnist/train-images-idx3-ubyte.gz"
 
 

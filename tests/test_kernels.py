@@ -47,11 +47,13 @@ def test_odd_numbers_propagate_as_in_torch(name, monkeypatch):
 @pytest.mark.parametrize("name", ["adam", "rprop", "madgrad", "padam", "lamb", "adai"])
 def test_any_numbers_give_what_plain_gives(name, data):
     size = data.draw(st.integers(0, 70))
-    numbers = st.floats(-1e6, 1e6, width=32)
+    numbers = st.floats(-1e6, 1e6, width=32).filter(lambda x: x == 0 or abs(x) > 1e-15)  # no square is subnormal
     p, g = (torch.from_numpy(data.draw(arrays(np.float32, size, elements=numbers))) for _ in range(2))
     patch = pytest.MonkeyPatch()
-    for a, b in zip(step(name, p, g, patch, False), step(name, p, g, patch, True), strict=True):
-        torch.testing.assert_close(a, b, rtol=2e-5, atol=1e-30, equal_nan=True)
+    fast, slow = (step(name, p, g, patch, plain) for plain in (False, True))
+    for a, b in zip(fast, slow, strict=True):  # a step may cancel most of a parameter: rounding is that of the longer
+        longer = torch.maximum(p.abs(), b.abs()) if b is slow[0] else b.abs()
+        assert ((a - b).abs().le(2e-5 * longer + 1e-30) | a.isnan() & b.isnan()).all(), (a, b)
 
 
 @pytest.mark.parametrize("name", ["adam", "rprop", "schedule_free_adamw"])
