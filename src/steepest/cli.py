@@ -287,7 +287,10 @@ def step(
 @bench.command("train")
 @sentences
 def bench_train(
-    problem: Annotated[str, typer.Option(help="mnist-mlp, digits, cnn, transformer or lstm (made-up data).")] = "mnist-mlp",
+    problem: Annotated[
+        str | None,
+        typer.Option(help="mnist-mlp, digits, cnn, transformer, lstm (made-up data) or noisy-regression. Default: each of them."),
+    ] = None,
     runs: Annotated[str, typer.Option(help="How many runs; several numbers, separated by commas, to see how it grows.")] = "64",
     seeds: Annotated[int, typer.Option(help="Seeds among the runs; those of one seed share their batches.")] = 4,
     width: Annotated[int | None, typer.Option(help="Width of the hidden layer of mnist-mlp or digits.")] = None,
@@ -305,9 +308,9 @@ def bench_train(
     if min(counts) < 1 or seeds < 1:
         raise SteepestError("--runs and --seeds must be 1 or more.")
     rows = []
-    for count in counts:
-        rows.append(benchmark.measure(problem, count, min(seeds, count), width))
-        typer.echo(benchmark.text(rows[-1]), err=str(json_file) == "-")
+    for row in benchmark.rows(problem, counts, seeds, width):
+        rows.append(row)
+        typer.echo(benchmark.text(row), err=str(json_file) == "-")
     if out:
         benchmark.draw(rows, out)
     _write_json(rows, json_file)

@@ -9,7 +9,8 @@ import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from ..engines.planner import Plan
 from ..engines.together import Run, Together
 from ..engines.train import threads, time_steps
 from ..errors import unknown
+from ..lessons.noisy_regression import EXPONENTS, experiment
+from ..problems import noisy_regression
+from ..problems.noisy_regression import Data
 from ..problems.problem import Problem
 from ..rules import get
 
@@ -75,6 +79,18 @@ PROBLEMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...] | None, int, 
     "transformer": (Transformer, None, 32, ()),
     "lstm": (Recurrent, None, 32, ()),
 }
+
+
+# problem, runs, seeds and width of the rows that are measured where no problem is named
+STANDARD = (
+    ("mnist-mlp", 64, 4, None),
+    ("mnist-mlp", 64, 64, None),
+    ("cnn", 32, 4, None),
+    ("transformer", 32, 4, None),
+    ("lstm", 32, 4, None),
+    ("digits", 300, 3, None),
+    ("noisy-regression", 120, 10, None),
+)
 
 
 def problem_of(name: str, width: int | None = None) -> Problem:
@@ -160,6 +176,39 @@ def source_program(steps: int = 30) -> float:
     return 1e3 * statistics.median(times[3:])
 
 
+def source_regression(data: Data, exponents: Sequence[float], replicates: int, steps: int) -> float:
+    """Milliseconds a run and step of the source document's program for its noisy regression: NumPy, example by example."""
+    rng = np.random.default_rng(0)
+
+    def loss_and_gradient(theta: Any, x: Any, y: Any, exponent: float) -> tuple[float, Any]:
+        loss, gradient = 0.0, np.zeros_like(theta)
+        for i in range(len(x)):
+            row = x[i, :].reshape(-1, 1)
+            error = np.sum(row * theta) - y[i, 0]
+            gradient += exponent * np.abs(error) ** (exponent - 1) * np.sign(error) * row / len(x)
+            loss += np.abs(error) ** exponent / len(x)
+        return loss, gradient
+
+    y, test_y = data.y[:, None], data.test_y[:, None]
+    began = time.perf_counter()
+    for exponent, adam, _ in itertools.product(exponents, (True, False), range(replicates)):
+        theta = data.start[:, None].copy()
+        m, v = np.zeros_like(theta), np.zeros_like(theta)
+        for t in range(steps):
+            index = rng.choice(len(y), 1)
+            _, gradient = loss_and_gradient(theta, data.x[index], y[index], exponent)
+            gradient = gradient + rng.standard_normal((10, 1)) * 0.0 + np.sign(rng.standard_normal((10, 1))) * 0.0
+            if t % 50 == 0:
+                loss_and_gradient(theta, data.test_x, test_y, exponent)
+            if adam:
+                m = 0.9 * m + 0.1 * gradient
+                v = 0.999 * v + 0.001 * gradient**2
+                theta = theta - 0.001 * m / (1 - 0.9 ** (t + 1)) / (np.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
+            else:
+                theta = theta - 0.001 * gradient
+    return 1e3 * (time.perf_counter() - began) / (2 * len(exponents) * replicates * steps)
+
+
 def jax_runs(sizes: Sequence[int], batch: int, runs: int, seeds: int, steps: int = 40) -> float | None:
     """Milliseconds a run and step of JAX: vmap over seeds and over their runs, which share batches, scan over steps, jit.
 
@@ -237,8 +286,10 @@ def runs_of(count: int, seeds: int) -> list[Run]:
     return [Run(get("adam"), float(lr), seed, 500) for seed in range(seeds) for lr in rates][:count]
 
 
-def measure(name: str = "mnist-mlp", runs: int = 64, seeds: int = 4, width: int | None = None) -> dict[str, Any]:
+def measure(name: str, runs: int, seeds: int, width: int | None = None) -> dict[str, Any]:
     """One row: the planner's way and its rivals on a problem, in milliseconds a run and step, all in this process's run."""
+    if name == "noisy-regression":
+        return measure_regression()
     problem, work = problem_of(name, width), runs_of(runs, seeds)
     sizes, batch = PROBLEMS[name][3], PROBLEMS[name][2]
     sizes = (sizes[0], width or sizes[1], sizes[2]) if sizes else ()
@@ -249,6 +300,7 @@ def measure(name: str = "mnist-mlp", runs: int = 64, seeds: int = 4, width: int 
         plan = planner.choose(problem, work)
         one = time_steps(problem, [get("adam")], rounds=3)[0][0]
         own = ours(problem, work, plan) or 1e3 * one
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     rivals["careful loop"] = min(filter(None, (rivals["careful loop"], careful(problem))))
     if name == "mnist-mlp" and not width:
         rivals["source document's program"] = source_program()
@@ -256,44 +308,80 @@ def measure(name: str = "mnist-mlp", runs: int = 64, seeds: int = 4, width: int 
         with contextlib.suppress(ImportError):
             rivals["JAX vmap + scan + jit"] = jax_runs(sizes, batch, runs, seeds)
     limit = product_limit(sizes, batch) if sizes else None
-    return {
-        "problem": name,
-        "width": width,
-        "runs": runs,
-        "seeds": seeds,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "plan": replace(plan, why="").name,
-        "why": plan.why,
-        "ms": own,
-        "one_by_one_ms": 1e3 * one,
-        "rivals": rivals,
-        "runs_per_hour_of_500_steps": 3600e3 / (500 * own),
-        "limit_ms": limit,
-        "share_of_limit": limit / own if limit else None,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    }
+    return _row(
+        problem=name,
+        width=width,
+        runs=runs,
+        seeds=seeds,
+        plan=replace(plan, why="").name,
+        why=plan.why,
+        ms=own,
+        one_by_one_ms=1e3 * one,
+        rivals=rivals,
+        limit_ms=limit,
+        peak_bytes=peak,
+    )
+
+
+def measure_regression(replicates: int = 10, steps: int = 1000) -> dict[str, Any]:
+    """The row of the noisy regression: every exponent and replicate by Adam and descent, its test losses included."""
+    data, rules = noisy_regression.data(), [get("adam"), get("gd")]
+    times = []
+    for _ in range(6):
+        began = time.perf_counter()
+        experiment(data, rules, [0.001, 0.001], EXPONENTS, replicates, steps)
+        times.append(time.perf_counter() - began)
+    runs = 2 * len(EXPONENTS) * replicates
+    ms = 1e3 * statistics.median(times[1:]) / (runs * steps)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return _row(
+        problem="noisy-regression",
+        runs=runs,
+        seeds=replicates,
+        plan="one compiled loop a run",
+        why=f"the first time, compiling or loading its loops, it took {times[0]:.2f} s, then {statistics.median(times[1:]):.3f} s",
+        ms=ms,
+        rivals={"source document's program": source_regression(data, EXPONENTS, replicates, steps)},
+        peak_bytes=peak,
+    )
+
+
+def _row(**found: Any) -> dict[str, Any]:
+    """A row of the table, with what every row has."""
+    row = {"width": None, "limit_ms": None, "one_by_one_ms": None, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    row |= found
+    row["runs_per_hour_of_500_steps"] = 3600e3 / (500 * row["ms"])
+    row["share_of_limit"] = row["limit_ms"] and row["limit_ms"] / row["ms"]
+    return row
 
 
 def text(row: dict[str, Any]) -> str:
     """The row for the screen."""
     wide = f" (width {row['width']})" if row["width"] else ""
     head = f"{row['problem']}{wide}: {row['runs']} runs on {row['seeds']} seeds"
-    lines = [f"{head}, Adam, {row['threads']} threads, torch {row['torch']}"]
+    lines = [f"{head}, {row['threads']} threads, torch {row['torch']}"]
     hour = f"{row['runs_per_hour_of_500_steps']:,.0f} runs of 500 steps an hour"
     lines.append(f"  {row['plan']:28}{row['ms']:10.4f} ms a run and step; {hour}")
     for label, ms in row["rivals"].items():
         if ms:
-            lines.append(f"  {label:28}{ms:10.4f} ms: {ms / row['ms']:.2f} times as long")
+            lines.append(f"  {label:28}{ms:10.5f} ms: {ms / row['ms']:.2f} times as long")
     if row["limit_ms"]:
         share = f"{100 * row['share_of_limit']:.0f} % of the limit reached"
         lines.append(f"  {'matrix products alone':28}{row['limit_ms']:10.4f} ms: {share}")
     return "\n".join([*lines, f"  peak memory {row['peak_bytes'] / 2**20:,.0f} MiB; {row['why']}"])
 
 
-def grow(name: str, counts: Sequence[int]) -> list[dict[str, Any]]:
-    """Rows for growing numbers of runs, on four seeds (fewer where there are fewer runs)."""
-    return [measure(name, count, min(4, count)) for count in counts]
+def rows(
+    name: str | None = None, counts: Sequence[int] = (64,), seeds: int = 4, width: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """A row for each number of runs of a problem, or the standard rows. Each is measured in a fresh process, one at a time."""
+    wanted = [(name, count, min(seeds, count), width) for count in counts] if name else STANDARD
+    if name and name != "noisy-regression":
+        problem_of(name)  # a mistake is told here
+    context = multiprocessing.get_context("spawn")
+    for row in wanted:
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            yield pool.submit(measure, *row).result()
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:

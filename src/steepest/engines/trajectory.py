@@ -21,17 +21,22 @@ from .lowering import Body
 
 @dataclass(frozen=True, eq=False)
 class Formula:
-    """A function of a few numbers as symbols: its coordinates, its value and its gradient."""
+    """A function of a few numbers as symbols: its coordinates, its value and its gradient.
+
+    One with a `row` is a mean over rows of data: value and gradient are those of one row.
+    """
 
     at: tuple[Symbol, ...]
     value: Any
     gradient: tuple[Any, ...]
+    row: tuple[Symbol, ...] = ()
 
     @classmethod
-    def of(cls, value: Callable[..., Any], gradient: Callable[..., Sequence[Any]], dims: int) -> Formula:
-        """From Python functions of the coordinates, written with the words of a rule."""
+    def of(cls, value: Callable[..., Any], gradient: Callable[..., Sequence[Any]], dims: int, columns: int = 0) -> Formula:
+        """From Python functions of the coordinates, then of a row's columns, written with the words of a rule."""
         at = tuple(Symbol("input", name=f"x{i}") for i in range(dims))
-        return cls(at, value(*at), tuple(gradient(*at)))
+        row = tuple(Symbol("input", name=f"r{i}") for i in range(columns))
+        return cls(at, value(*at, *row), tuple(gradient(*at, *row)), row)
 
 
 class _Loop(Body):
@@ -39,9 +44,9 @@ class _Loop(Body):
 
     vector = False
 
-    def __init__(self, graph: Graph, formula: Formula) -> None:
+    def __init__(self, graph: Graph, formula: Formula, noisy: bool) -> None:
         super().__init__("double")
-        self.graph, self.formula, self.dim = graph, formula, 0
+        self.graph, self.formula, self.noisy, self.dim = graph, formula, noisy, 0
         self.cells: dict[tuple[Symbol, int], str] = {}
 
     def emit(self, x: Symbol) -> str:
@@ -64,12 +69,24 @@ class _Loop(Body):
         self.dim = before
         return found
 
-    def evaluate(self, symbols: Sequence[Any], point: Sequence[str]) -> list[str]:
-        """What symbols of the formula are at a point."""
-        before, self.cells = self.cells, {(x, -1): name for x, name in zip(self.formula.at, point, strict=True)}
-        found = [self.value(x) for x in symbols]
-        self.cells = before
-        return found
+    def evaluate(self, point: Sequence[str], step: str) -> tuple[str, list[str]]:
+        """The formula's value and gradient at a point, in this step's batch and with its noise."""
+        if self.formula.row:
+            arguments = "".join(f", double {name}" for name in point)
+            self.lines.append(f"  call void @batch(ptr %data, ptr %rows, i64 %batch, i64 {step}, ptr %found{arguments})")
+            places = [self.add(f"getelementptr double, ptr %found, i64 {d}") for d in range(len(point) + 1)]
+            *gradient, value = [self.add(f"load double, ptr {place}") for place in places]
+        else:
+            before, self.cells = self.cells, {(x, -1): name for x, name in zip(self.formula.at, point, strict=True)}
+            value, *gradient = [self.value(x) for x in (self.formula.value, *self.formula.gradient)]
+            self.cells = before
+        if self.noisy:
+            base = self.add(f"mul i64 {step}, {len(point)}")
+            for d, clean in enumerate(gradient):
+                index = self.add(f"add i64 {base}, {d}")
+                place = self.add(f"getelementptr double, ptr %noise, i64 {index}")
+                gradient[d] = self.add(f"fadd double {clean}, {self.add(f'load double, ptr {place}')}")
+        return value, gradient
 
     def _reduction(self, x: Symbol) -> str:
         values = self.every(x.args[0])
@@ -79,16 +96,43 @@ class _Loop(Body):
 
     def _gradient(self, x: Symbol) -> str:
         number = [id(y) for y in self.graph.gradients].index(id(x))
-        answers = self.evaluate(self.formula.gradient, self.every(self.graph.points[number]))
+        _, answers = self.evaluate(self.every(self.graph.points[number]), "%i")
         for dim, name in enumerate(answers):
             self.cells[x, dim] = name
         return answers[self.dim]
 
 
-def _source(rule: Rule, graph: Graph, formula: Formula, hyper: dict[str, Any]) -> tuple[str, list[str]]:
+def _batch(formula: Formula) -> tuple[set[str], list[str]]:
+    """`batch`: the mean over a step's rows of gradient and value, in LLVM's language, and what it declares."""
+    body, dims = _Loop(Graph({}, {}), formula, False), len(formula.at)
+    body.cells = {(x, -1): f"%p{d}" for d, x in enumerate(formula.at)} | {(x, -1): f"%r{c}" for c, x in enumerate(formula.row)}
+    terms = [body.value(x) for x in (*formula.gradient, formula.value)]
+    at = "".join(f", double %p{d}" for d in range(dims))
+    lines = [
+        f"define internal void @batch(ptr %data, ptr %rows, i64 %count, i64 %step, ptr %found{at}) alwaysinline {{",
+        *("entry:", "  %begin = mul i64 %step, %count", "  br label %loop", "loop:"),
+        "  %k = phi i64 [0, %entry], [%next, %loop]",
+        *(f"  %sum{d} = phi double [0.0, %entry], [%new{d}, %loop]" for d in range(dims + 1)),
+        *("  %at = add i64 %begin, %k", "  %place = getelementptr i64, ptr %rows, i64 %at", "  %row = load i64, ptr %place"),
+        f"  %first = mul i64 %row, {len(formula.row)}",
+    ]
+    for c in range(len(formula.row)):
+        lines += [f"  %i{c} = add i64 %first, {c}", f"  %a{c} = getelementptr double, ptr %data, i64 %i{c}"]
+        lines.append(f"  %r{c} = load double, ptr %a{c}")
+    lines += [*body.lines, *(f"  %new{d} = fadd double %sum{d}, {term}" for d, term in enumerate(terms))]
+    lines += ["  %next = add i64 %k, 1", "  %end = icmp eq i64 %next, %count", "  br i1 %end, label %done, label %loop", "done:"]
+    lines.append("  %many = sitofp i64 %count to double")
+    for d in range(dims + 1):
+        lines += [f"  %mean{d} = fdiv double %new{d}, %many", f"  %o{d} = getelementptr double, ptr %found, i64 {d}"]
+        lines.append(f"  store double %mean{d}, ptr %o{d}")
+    return body.declared, [*lines, "  ret void", "}"]
+
+
+def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, hyper: dict[str, Any]) -> tuple[str, list[str]]:
     """The loop in LLVM's language, and the names of the hyperparameters it takes, in order."""
     dims, letters = len(formula.at), [k for k in graph.outputs if k != "p"]
-    loop = _Loop(graph, formula)
+    loop = _Loop(graph, formula, noisy)
+    declared, batch = _batch(formula) if formula.row else (set(), [])
     taken = [k for k, x in graph.inputs.items() if k in hyper and k != "lr"]
     head = [f"  %h{i} = getelementptr double, ptr %hyper, i64 {i}\n  %k{i} = load double, ptr %h{i}" for i in range(len(taken))]
     for i, k in enumerate(taken):
@@ -99,7 +143,7 @@ def _source(rule: Rule, graph: Graph, formula: Formula, hyper: dict[str, Any]) -
     slots += [(k, d) for k in letters for d in (range(dims) if graph.inputs[k].tensor else [-1])]
     starts = {("p", d): f"%p{d}" for d in range(dims)}
     copied = any(rule.state[k].start == "copy of g" for k in letters)
-    at_start = loop.evaluate(formula.gradient, [f"%p{d}" for d in range(dims)]) if copied else []
+    at_start = loop.evaluate([f"%p{d}" for d in range(dims)], "0")[1] if copied else []
     for k, d in slots[dims:]:
         start = rule.state[k].start
         if start == "copy of p":
@@ -116,7 +160,7 @@ def _source(rule: Rule, graph: Graph, formula: Formula, hyper: dict[str, Any]) -
     for i, (k, d) in enumerate(slots):
         loop.cells[graph.inputs[k], d] = f"%now{i}"
     loop.cells[graph.inputs["lr"], -1], loop.cells[graph.inputs["t"], -1] = "%lr", "%t"
-    value, *gradient = loop.evaluate([formula.value, *formula.gradient], point)
+    value, gradient = loop.evaluate(point, "%i")
     for d, name in enumerate(gradient):
         loop.cells[graph.inputs["g"], d] = name
     new = {}
@@ -124,9 +168,11 @@ def _source(rule: Rule, graph: Graph, formula: Formula, hyper: dict[str, Any]) -
         loop.dim = max(d, 0)
         new[k, d] = loop.value(graph.outputs[k])
     lines = [
-        *sorted(loop.declared),
-        "define void @table(i64 %steps, ptr %start, ptr %rates, ptr %hyper, ptr %points) {",
-        *("entry:", *head, "  br label %loop", "loop:", "  %i = phi i64 [0, %entry], [%next, %loop]"),
+        *sorted(loop.declared | declared),
+        *batch,
+        "define void @table(i64 %steps, i64 %batch, ptr %start, ptr %rates, ptr %hyper, ptr %data, ptr %rows, ptr %noise, ptr %points) {",
+        *("entry:", f"  %found = alloca double, i64 {dims + 1}", *head, "  br label %loop", "loop:"),
+        "  %i = phi i64 [0, %entry], [%next, %loop]",
         *(f"  %now{i} = phi double [{starts[slot]}, %entry], [{new[slot]}, %loop]" for i, slot in enumerate(slots)),
         *("  %r = getelementptr double, ptr %rates, i64 %i", "  %lr = load double, ptr %r"),
         *("  %next = add i64 %i, 1", "  %t = sitofp i64 %next to double", f"  %base = mul i64 %i, {dims + 1}"),
@@ -140,27 +186,62 @@ def _source(rule: Rule, graph: Graph, formula: Formula, hyper: dict[str, Any]) -
 
 
 def trajectory(
-    rule: Rule, formula: Formula, start: ArrayLike, steps: int, *, lr: float | ArrayLike, **hyper: Any
+    rule: Rule,
+    formula: Formula,
+    start: ArrayLike,
+    steps: int,
+    *,
+    lr: float | ArrayLike,
+    data: ArrayLike | None = None,
+    batches: ArrayLike | None = None,
+    noise: ArrayLike | None = None,
+    **hyper: Any,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The points (steps + 1, dims), the start first, and the formula's value at each. `lr` is one rate, or one a step."""
-    given = np.broadcast_to(np.asarray(lr, float), (max(steps, 1),))
-    rates = np.append(given, given[-1])  # the loop reads one rate past the last step, and does nothing with it
+    """The points (steps + 1, dims), the start first, and the formula's value at each. `lr` is one rate, or one a step.
+
+    A formula with rows takes `data` (rows, columns) and `batches` (steps, batch), the numbers of each step's rows; its
+    values are then means over the batch about to be used, the last one used again at the end. `noise` (steps, dims) is
+    added to every gradient of its step.
+    """
+    dims, columns = len(formula.at), len(formula.row)
+    rates = _lasting(np.asarray(lr, float), steps, ())  # the loop reads one step past the last, and does nothing with it
     settings = rule.settings(**hyper, lr=float(rates[0]))
     graph = rule.graph(settings)
     origin = np.ascontiguousarray(start, float)
-    if origin.shape != (len(formula.at),):
-        raise SteepestError(f"The start has shape {origin.shape}; the formula has {len(formula.at)} coordinates.")
-    key = graph, formula
+    if origin.shape != (dims,):
+        raise SteepestError(f"The start has shape {origin.shape}; the formula has {dims} coordinates.")
+    if (data is None or batches is None) if columns else (data is not None or batches is not None):
+        raise SteepestError("A formula with rows takes data and batches; one without takes neither.")
+    table, rows = np.zeros((1, columns)), np.zeros((1, 1), np.int64)
+    if columns:
+        table, rows = np.ascontiguousarray(data, float), np.asarray(batches)
+        if table.ndim != 2 or table.shape[1] != columns:
+            raise SteepestError(f"The data have shape {table.shape}; expected (rows, {columns}).")
+        if rows.ndim != 2 or not rows.shape[1] or rows.dtype.kind not in "iu":
+            raise SteepestError(f"The batches have shape {rows.shape}; expected (steps, batch), the numbers of rows.")
+        if rows.size and not (0 <= rows.min() and rows.max() < len(table)):
+            raise SteepestError(f"The batches name rows from {rows.min()} to {rows.max()}; the data have rows 0 to {len(table) - 1}.")
+        rows = _lasting(rows.astype(np.int64), steps, rows.shape[1:])
+    shaken = np.zeros(1) if noise is None else _lasting(np.asarray(noise, float), steps, (dims,))
+    key = graph, formula, noise is not None
     if key not in _compiled:
-        source, taken = _source(rule, graph, formula, settings)
+        source, taken = _source(rule, graph, formula, noise is not None, settings)
         (address,) = load(source, "table")
-        _compiled[key] = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * 4)(address), taken
+        _compiled[key] = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 7)(address), taken
     function, taken = _compiled[key]
     values = np.array([settings[k] for k in taken] or [0.0])
-    found = np.empty((steps + 1, len(formula.at) + 1))
-    places = [ctypes.c_void_p(a.ctypes.data) for a in (origin, rates, values, found)]
-    function(steps, *places)
+    found = np.empty((steps + 1, dims + 1))
+    places = [ctypes.c_void_p(a.ctypes.data) for a in (origin, rates, values, table, rows, shaken, found)]
+    function(steps, rows.shape[-1], *places)
     return found[:, :-1], found[:, -1]
 
 
-_compiled: dict[tuple[Graph, Formula], tuple[Any, list[str]]] = {}
+def _lasting(given: NDArray[Any], steps: int, of: tuple[int, ...]) -> NDArray[Any]:
+    """What is given for each step, (steps, *of), and the last again."""
+    if given.shape != of and given.shape != (steps, *of):
+        raise SteepestError(f"Given for each step: shape {given.shape}; expected {(steps, *of)}.")
+    each = np.broadcast_to(given, (max(steps, 1), *of))
+    return np.ascontiguousarray(np.concatenate([each, each[-1:]]))
+
+
+_compiled: dict[tuple[Graph, Formula, bool], tuple[Any, list[str]]] = {}

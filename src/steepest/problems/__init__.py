@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 BUILT_IN = {
     "digits": ("digits", "digits"),
     "breast-cancer": ("least_squares", "breast_cancer"),
+    "noisy-regression": ("noisy_regression", "noisy_regression"),
     "mnist-mlp": ("mnist", "mnist_mlp"),
 }
 

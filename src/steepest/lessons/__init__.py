@@ -1,0 +1,1 @@
+"""The documents that teach the subject, made again."""
