@@ -155,8 +155,9 @@ class Forward:
             if isinstance(module, nn.Linear):
                 w, b = params[f"{name}.weight"], params.get(f"{name}.bias")
                 if shared and x.ndim == 2:  # one product for all runs
-                    y = nn.functional.linear(x, w.flatten(0, 1)).view(len(x), runs, -1)
-                    x, shared = (y if b is None else y + b).transpose(0, 1), False
+                    flat = w.flatten(0, 1)
+                    y = flat @ x.T if b is None else torch.addmm(b.flatten()[:, None], flat, x.T)
+                    x, shared = y.view(runs, -1, len(x)).transpose(1, 2), False
                 else:
                     x, shared = (x.expand(runs, *x.shape) if shared else x), False
                     flat = x.flatten(1, -2)
