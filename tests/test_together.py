@@ -1,6 +1,8 @@
 """Many runs at once against the same runs trained one by one: fourteen kinds of model, isolation, bits, plans."""
 
 import sqlite3
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -253,6 +255,37 @@ def test_running_out_of_memory_halves_the_chunk_and_goes_on(monkeypatch):
     assert sorted(found) == list(range(8))
     assert max(sizes) > 3
     assert all(o.valid is not None for o in found.values())
+
+
+GROWTH = """
+import resource, sys
+from dataclasses import replace
+from steepest.bench.train import problem_of, runs_of
+from steepest.engines import planner
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+problem, bound = problem_of("mnist-mlp"), int(sys.argv[1])
+list(planner.train_all(problem, [replace(run, steps=2) for run in runs_of(2, 1)], planner.Plan()))
+base = peak()
+for count in (1, 10, 100, 1000):
+    runs = [replace(run, steps=3) for run in runs_of(count, min(4, count))]
+    plan = planner.within(planner.choose(problem, runs, memory=bound), problem, bound)
+    assert len(list(planner.train_all(problem, runs, plan))) == count
+    print(count, peak() - base, plan.chunk)
+    asked = planner.within(planner.named("many:1000"), problem, bound)
+    assert asked.chunk < 1000
+"""
+
+
+def test_memory_stays_within_the_bound_from_one_to_a_thousand_runs():
+    bound = 320 * 2**20
+    shown = subprocess.run([sys.executable, "-c", GROWTH, str(bound)], capture_output=True, text=True, timeout=300)
+    assert shown.returncode == 0, shown.stderr
+    rows = [[int(x) for x in line.split()] for line in shown.stdout.splitlines()]
+    assert [row[0] for row in rows] == [1, 10, 100, 1000]
+    assert all(grown < bound for _, grown, _ in rows), rows
 
 
 def test_a_study_trained_together_equals_one_trained_one_by_one_and_resumes(tmp_path, line):

@@ -18,7 +18,7 @@ from torch import nn
 from ..errors import SteepestError
 from ..problems.data import Streamed
 from ..problems.problem import Problem
-from .together import Run, Together
+from .together import EVALUATED, Run, Together, held
 from .train import Outcome, time_steps, train
 
 SIZES = (8, 32, 128)  # of chunks that are tried
@@ -82,6 +82,15 @@ def named(name: str, why: str = "as asked") -> Plan:
     )
 
 
+def within(plan: Plan, problem: Problem, memory: int | None, device: str = "cpu") -> Plan:
+    """The plan with its chunks halved until they fit the memory."""
+    bound = room(device) if memory is None else memory
+    while plan.chunk > 1 and bytes_of(problem, plan.chunk) * plan.workers > bound:
+        half = max(plan.chunk // 2, 1)
+        plan = replace(plan, chunk=half, workers=plan.workers if half > 1 else 1, why=f"{plan.why}, halved to fit the memory")
+    return plan
+
+
 def chunks(runs: Sequence[Run], size: int, workers: int = 1) -> list[list[int]]:
     """The runs by index, in chunks of one kind; runs of one seed, which share their batches, stand together."""
     found: list[list[int]] = []
@@ -102,11 +111,20 @@ def chunks(runs: Sequence[Run], size: int, workers: int = 1) -> list[list[int]]:
 
 
 def bytes_of(problem: Problem, runs: int) -> int:
-    """About how much memory a chunk of so many runs takes: weights, gradients, two states, and its activations' like."""
-    model = problem.start(0)
+    """About how much memory a chunk of so many runs takes: weights, gradients, states, activations; and an evaluation."""
+    model = problem.start(0).train()
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    inputs, _ = problem.train.batch(slice(0, problem.batch_size))
-    return int(runs * (6 * weights + 8 * sum(x.numel() * x.element_size() for x in inputs)))
+    return int(runs * (7 * weights + 2 * held(problem, model))) + EVALUATED
+
+
+def room(device: str) -> int:
+    """The memory that runs trained at once may take unless told otherwise: half of what the machine or device has."""
+    if device != "cpu":
+        return int(torch.cuda.mem_get_info(device)[1] // 2)
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        return 4 * 2**30
 
 
 def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, device: str = "cpu") -> Plan:
@@ -121,11 +139,12 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
         train(problem, run.rule, lr=run.lr, steps=TRIED, seed=run.seed, schedule=run.schedule, device=device).curve.train[1:]
         for run in sample[:2]
     ]
+    memory = room(device) if memory is None else memory
     best, reasons = min(_apart(problem, runs[0], workers, device), key=lambda plan: plan.ms), list[str]()
     for size in SIZES:
         groups = chunks(sample, size, workers)
-        if memory and bytes_of(problem, size) * workers > memory:
-            reasons.append(f"chunks of {size} need over {memory / 2**30:.2g} GiB")
+        if bytes_of(problem, min(size, len(groups[0]))) * workers > memory:
+            reasons.append(f"chunks of {size} need over {memory / 2**20:.4g} MiB")
             break
         chosen = groups[0]
         if len(chosen) < 2 or (size > SIZES[0] and len(chosen) <= size // 4):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from .many import ManyRuns
 from .stacked import Forward, NotStackableError, losses
 from .train import DIVERGED, POINTS, Curve, Outcome, batches, normalizes, note
 
+EVALUATED = 2**26  # bytes, about, that an evaluation of all runs takes at once
 _global_generators = threading.Lock()  # which models draw their initial weights from
 
 
@@ -40,6 +42,20 @@ class Run:
     def kind(self) -> tuple[Any, ...]:
         """Runs of one kind may train together: a rule that asks for gradients elsewhere trains with its like only."""
         return self.steps, self.test, self.rule.name if self.rule.oracle else "", bool(self.rule.view)
+
+
+def held(problem: Problem, model: nn.Module) -> int:
+    """About how many bytes one run's training step holds on to for its backward pass, of one batch."""
+    kept: dict[int, int] = {}
+
+    def note(x: Tensor) -> Tensor:
+        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    with _global_generators, seeded(0), torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+        loss = problem.batch_loss(model, problem.train.batch(slice(0, problem.batch_size)))
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    return sum(size for place, size in kept.items() if place not in own) + loss.element_size()
 
 
 class Together:
@@ -77,6 +93,7 @@ class Together:
                 self.spans.append((i, i + 1))
         self.many: list[ManyRuns] = []
         self.step_number = 0
+        self.of_example: float | None = None  # bytes that an example of a run takes on its way through the model
 
     def batch(self) -> tuple[Batch, bool]:
         """The next batch: shared, or where there are several seeds, each run's own in front."""
@@ -129,13 +146,18 @@ class Together:
             for i, k in enumerate(self.trained):
                 params[k] = torch.cat([many.view()[i] for many in self.many])
         data, model = getattr(self.problem, split), self.forward.model
+        if self.of_example is None:
+            with torch.enable_grad():
+                self.of_example = held(self.problem, copy.deepcopy(model)) / min(self.problem.batch_size, len(self.problem.train))
         model.eval()
+        size, outputs = max(int(EVALUATED / (len(self.runs) * self.of_example)), 1), list[Tensor]()
         try:
-            inputs, target = data.batch(slice(0, len(data)))
-            if len(self.runs) * len(data) * 64 > MOST_HELD and not self.forward.layers:
-                raise NotStackableError("too many outputs to hold at once")
-            output = self.forward.outputs(params, self.buffers, inputs, True, 0)
-            return self._measured(output, target)
+            for begin in range(0, len(data), size):
+                inputs, _ = data.batch(slice(begin, begin + size))
+                outputs.append(self.forward.outputs(params, self.buffers, inputs, True, 0))
+                if outputs[0][:, :1].numel() * len(data) > MOST_HELD:
+                    raise NotStackableError("too many outputs to hold at once")
+            return self._measured(torch.cat(outputs, 1), data.batch(slice(0, len(data)))[1])
         except NotStackableError:
             return self._one_by_one(params, data)
         finally:

@@ -298,7 +298,7 @@ class Laboratory:
     def _plan(self, runs: list[Run]) -> Plan:
         """The way to train: as asked, as this study was begun, or the fastest here."""
         if self.design.plan not in ("auto", "show"):
-            return planner.named(self.design.plan)
+            return planner.within(planner.named(self.design.plan), self.design.problem, self.design.memory, self.design.device)
         spec = {"study": self._study(), "plan": self.design.memory or 0}
         known = self.store.planned_steps(spec)
         if known is not None:
