@@ -1,16 +1,17 @@
 """Problems, their data, the tutorial's least squares, and what is refused."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import steepest
 from steepest import problems, rules
-from steepest.engines.train import train
+from steepest.engines.train import batches, train
 from steepest.errors import SteepestError
 from steepest.problems import data
 from steepest.problems.fingerprint import fingerprint
@@ -445,3 +446,59 @@ def test_what_a_model_imports_late_from_beside_its_file_is_found(tmp_path):
         "problem = steepest.Problem(model=net, loss=torch.nn.MSELoss(), train=(x, x), valid=(x, x))\n"
     )
     fingerprint(problems.get(str(tmp_path / "lazy.py")))
+
+
+class Named(Dataset):
+    """Pairs of a dict and a label; noisy where asked."""
+
+    def __init__(self, noise=0.0):
+        self.x, self.noise = torch.arange(24.0).reshape(12, 2) / 10, noise
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, i):
+        shaken = self.x[i] + self.noise * torch.randn(2)
+        return {"left": shaken, "right": self.x[i].flip(0)}, self.x[i, :1]
+
+
+class Sides(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(2, 1)
+
+    def forward(self, right, left):
+        return self.line(left - 2 * right)
+
+
+def test_inputs_in_a_dict_go_to_the_models_arguments_of_their_names():
+    plain = problem(model=Sides, train=Named(), valid=Named())
+    x = plain.train.tensors
+    assert plain.train.names == ("left", "right")
+    model = plain.start(0)
+    (inputs, target) = plain.train.batch(slice(0, 12))
+    expected = plain.loss(model(x[1], x[0]), target)
+    assert torch.equal(plain.batch_loss(model, (inputs, target)), expected)
+    as_tensors = problem(model=Sides, train=({"left": x[0], "right": x[1].numpy()}, x[2]), valid=Named())
+    assert fingerprint(as_tensors) == fingerprint(plain)
+    with pytest.raises(SteepestError, match="the valid data name the inputs nothing; expected left, right, as in train"):
+        problem(model=Sides, train=Named(), valid=x)
+
+
+def test_a_data_loaders_dataset_collate_and_workers_are_used():
+    def doubled(items):
+        return torch.stack([a["left"] for a, _ in items]) * 2, torch.stack([b for _, b in items])
+
+    held = problem(train=DataLoader(Named(), collate_fn=doubled, batch_size=7))
+    assert not isinstance(held.train, data.Streamed)
+    assert torch.equal(held.train.tensors[0], 2 * Named().x)
+    ahead = problem(model=Sides, train=DataLoader(Named(0.1), num_workers=1), valid=Named(), batch_size=4)
+    assert isinstance(ahead.train, data.Streamed)
+    seen = [list(itertools.islice(batches(ahead, 3), 7)) for _ in range(2)]
+    for (a, target), (b, again) in zip(*seen, strict=True):
+        assert torch.equal(a[0], b[0])  # the same augmentation for every optimizer
+        assert torch.equal(target, again)
+    order = [t for _, target in seen[0][:3] for t in target[:, 0].tolist()]
+    assert sorted(order) == Named().x[:, 0].tolist()
+    outcome = train(ahead, rules.get("sgd"), lr=0.01, steps=5, seed=0)
+    assert outcome.diverged_at is None

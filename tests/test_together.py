@@ -113,6 +113,9 @@ MODELS = {
 }
 
 
+MODELS["inputs by name"] = TwoInputs, lambda n: ({"y": rows(n)[0], "x": rows(n)[0].flip(0)}, rows(n)[1]), True
+
+
 def problem_of(name, dtype=torch.float32):
     model, data, _ = MODELS[name]
     return steepest.Problem(

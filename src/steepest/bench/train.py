@@ -348,8 +348,8 @@ def measure_regression(replicates: int = 10, steps: int = 1000) -> dict[str, Any
 
 def _row(**found: Any) -> dict[str, Any]:
     """A row of the table, with what every row has."""
-    row = {"width": None, "limit_ms": None, "one_by_one_ms": None, "threads": torch.get_num_threads(), "torch": torch.__version__}
-    row |= found
+    row: dict[str, Any] = {"width": None, "limit_ms": None, "one_by_one_ms": None}
+    row |= {"threads": torch.get_num_threads(), "torch": str(torch.__version__)} | found
     row["runs_per_hour_of_500_steps"] = 3600e3 / (500 * row["ms"])
     row["share_of_limit"] = row["limit_ms"] and row["limit_ms"] / row["ms"]
     return row

@@ -95,12 +95,13 @@ def keyed(model: nn.Module, key: int, step: int) -> Iterator[None]:
 class Forward:
     """The forward pass of many runs of `model`: `outputs(params, buffers, inputs, shared)`, (runs, batch, ...).
 
-    `params` and `buffers` map names to (runs, *shape); buffers are written to in training. `keys` are the runs' keys.
+    `params` and `buffers` map names to (runs, *shape); buffers are written to in training. `keys` are the runs' keys,
+    `names` the names of the inputs where the model takes them by keyword.
     """
 
-    def __init__(self, model: nn.Module, keys: Sequence[int]) -> None:
-        self.model, self.keys = model, list(keys)
-        self.layers = _layers(model)
+    def __init__(self, model: nn.Module, keys: Sequence[int], names: Sequence[str] = ()) -> None:
+        self.model, self.keys, self.names = model, list(keys), names
+        self.layers = None if names else _layers(model)
         self.drops = drops(model)
         self.shapes: dict[tuple[Any, ...], list[tuple[tuple[int, ...], float]]] = {}
 
@@ -118,7 +119,7 @@ class Forward:
         def one(params: Tensors, buffers: Tensors, masks: list[Tensor], *inputs: Tensor) -> Tensor:
             drawn = iter(masks)
             with Masks(lambda layer, x, p: next(drawn)) if masks else contextlib.nullcontext():
-                return functional_call(self.model, (params, buffers), inputs)  # type: ignore[no-any-return]
+                return self._called((params, buffers), inputs)
 
         dims = (0, 0, 0, *[None if shared else 0] * len(inputs))
         try:
@@ -126,6 +127,10 @@ class Forward:
                 return vmap(one, in_dims=dims)(params, buffers, masks, *inputs)
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             raise NotStackableError(f"vmap cannot run it: {str(error).strip().splitlines()[0][:160]}") from error
+
+    def _called(self, weights: tuple[Tensors, Tensors], inputs: Sequence[Tensor]) -> Tensor:
+        named = dict(zip(self.names, inputs, strict=True)) if self.names else {}
+        return functional_call(self.model, weights, () if named else tuple(inputs), named)  # type: ignore[no-any-return]
 
     def _masks(self, params: Tensors, buffers: Tensors, inputs: Sequence[Tensor], shared: bool, step: int) -> list[Tensor]:
         """Every run's masks for this batch, (runs, *shape) for each call of dropout; a dry run tells the shapes."""
@@ -140,7 +145,7 @@ class Forward:
 
             first = {k: v[0].detach() for k, v in params.items()}
             with torch.no_grad(), Masks(note):
-                functional_call(self.model, (first, {k: v[0].clone() for k, v in buffers.items()}), tuple(one))
+                self._called((first, {k: v[0].clone() for k, v in buffers.items()}), one)
             self.shapes[key] = seen
         like = next(iter(params.values()))
         return [

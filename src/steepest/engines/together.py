@@ -73,7 +73,7 @@ class Together:
             with _global_generators, seeded(seed):
                 models[seed] = problem.start(seed, device)
         model = models[self.seeds[0]].train()
-        self.forward = Forward(model, [run.seed for run in runs])
+        self.forward = Forward(model, [run.seed for run in runs], problem.train.names)
 
         def stacked(of: Callable[[nn.Module], Any]) -> dict[str, Tensor]:
             parts = {seed: dict(of(m)) for seed, m in models.items()}

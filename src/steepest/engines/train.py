@@ -53,17 +53,24 @@ class Outcome:
 
 def batches(problem: Problem, seed: int) -> Iterator[Batch]:
     """Batches without end, the same for every optimizer at this seed: each epoch in a new order, its last batch smaller."""
-    data, size = problem.train, problem.batch_size
-    order = torch.arange(len(data))
+    stream = problem.train.batches(_orders(problem, seed), seed)
+    while True:
+        with problem.theirs("data"):
+            batch = next(stream)
+        yield batch
+
+
+def _orders(problem: Problem, seed: int) -> Iterator[Tensor]:
+    """The indices of each batch."""
+    count, size = len(problem.train), problem.batch_size
+    order = torch.arange(count)
     generator = torch.Generator().manual_seed(seed)
     while True:
         if problem.shuffle:
-            order = torch.randperm(len(data), generator=generator)
+            order = torch.randperm(count, generator=generator)
         for index in torch.split(order, size):
-            if len(index) == size or not problem.drop_last or len(data) < size:
-                with problem.theirs("data"):
-                    batch = data.batch(index)
-                yield batch
+            if len(index) == size or not problem.drop_last or count < size:
+                yield index
 
 
 @contextlib.contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset, default_collate
+from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from ..errors import SteepestError
 
@@ -24,10 +25,13 @@ def raw(t: Tensor) -> memoryview:
 
 
 class Examples:
-    """Examples in memory: inputs and target, each a tensor (examples, ...)."""
+    """Examples in memory: inputs and target, each a tensor (examples, ...).
 
-    def __init__(self, tensors: tuple[Tensor, ...]) -> None:
-        self.tensors = tensors
+    `names` are those of the inputs where they came as a dict: the model takes them by keyword.
+    """
+
+    def __init__(self, tensors: tuple[Tensor, ...], names: tuple[str, ...] = ()) -> None:
+        self.tensors, self.names = tensors, names
 
     def __len__(self) -> int:
         return len(self.tensors[0])
@@ -37,13 +41,18 @@ class Examples:
         *inputs, target = (t[index].clone() if isinstance(index, slice) else t[index] for t in self.tensors)
         return tuple(inputs), target
 
+    def batches(self, orders: Iterator[Tensor], seed: int) -> Iterator[Batch]:
+        """A batch for each set of indices; `seed` is that of workers, where the data have them."""
+        for index in orders:
+            yield self.batch(index)
+
     def to(self, device: str) -> Examples:
         """The same examples on a device."""
-        return Examples(tuple(t.to(device) for t in self.tensors))
+        return Examples(tuple(t.to(device) for t in self.tensors), self.names)
 
     def digest(self) -> str:
-        """Hash of every byte of the data, with shapes and dtypes."""
-        h = hashlib.sha256()
+        """Hash of every byte of the data, with shapes, dtypes and names."""
+        h = hashlib.sha256(repr(self.names).encode() if self.names else b"")
         for t in self.tensors:
             h.update(f"{tuple(t.shape)} {t.dtype}".encode())
             h.update(raw(t))
@@ -51,22 +60,51 @@ class Examples:
 
 
 class Streamed(Examples):
-    """Examples read from a map-style dataset batch by batch: random augmentation, or more than fits in memory."""
+    """Examples read from a map-style dataset batch by batch: random augmentation, or more than fits in memory.
 
-    def __init__(self, dataset: Any, dtype: torch.dtype, device: str = "cpu") -> None:
-        self.dataset, self.dtype, self.device = dataset, dtype, device
+    Where they came in a DataLoader, its way to collate is kept, and as many workers read ahead.
+    """
+
+    def __init__(self, dataset: Any, dtype: torch.dtype, loader: DataLoader[Any] | None = None, device: str = "cpu") -> None:
+        self.dataset, self.dtype, self.loader, self.device = dataset, dtype, loader, device
+        self.names = self._flat(self._collated([dataset[0]]))[1]
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def batch(self, index: Tensor | slice) -> Batch:
-        chosen = range(len(self))[index] if isinstance(index, slice) else index.tolist()
-        tensors = _collate([self.dataset[i] for i in chosen], self.dtype)
-        *inputs, target = (t.to(self.device) for t in tensors)
+    def _collated(self, items: list[Any]) -> Any:
+        return self.loader.collate_fn(items) if self.loader else default_collate(items)
+
+    def _flat(self, batch: Any) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
+        tensors, names = _flat(batch, "training")
+        return _cast(tensors, self.dtype), names
+
+    def _batch(self, batch: Any) -> Batch:
+        *inputs, target = (t.to(self.device) for t in self._flat(batch)[0])
         return tuple(inputs), target
 
+    def batch(self, index: Tensor | slice) -> Batch:
+        chosen = range(len(self))[index] if isinstance(index, slice) else index.tolist()
+        return self._batch(self._collated([self.dataset[i] for i in chosen]))
+
+    def batches(self, orders: Iterator[Tensor], seed: int) -> Iterator[Batch]:
+        if self.loader is None or self.loader.num_workers == 0:
+            yield from super().batches(orders, seed)
+            return
+        ahead = DataLoader(
+            self.dataset,
+            batch_sampler=(index.tolist() for index in orders),
+            collate_fn=self.loader.collate_fn,
+            num_workers=self.loader.num_workers,
+            worker_init_fn=self.loader.worker_init_fn,
+            multiprocessing_context=self.loader.multiprocessing_context,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        for batch in ahead:
+            yield self._batch(batch)
+
     def to(self, device: str) -> Streamed:
-        return Streamed(self.dataset, self.dtype, device)
+        return Streamed(self.dataset, self.dtype, self.loader, device)
 
     def digest(self) -> str:
         """Hash of the number of examples and of the first few; the rest is read only while training."""
@@ -77,25 +115,31 @@ class Streamed(Examples):
 
 
 def read(source: Any, dtype: torch.dtype, what: str) -> Examples:
-    """Examples from `(inputs, target)` tensors or arrays, or from a map-style dataset of `(input, target)` pairs.
+    """Examples from `(inputs, target)` tensors or arrays, a map-style dataset of such pairs, or a DataLoader of one.
 
-    Floating-point data take the problem's `dtype`, integer targets become int64. `what` names the data in errors.
-    SteepestError where the data are empty, of unequal length or not finite.
+    Inputs are a tensor, several, or a dict of them by the model's keywords. Of a DataLoader the dataset, the way to
+    collate and the workers are used; order and batch size are the problem's. Floating-point data take the problem's
+    `dtype`, integer targets become int64. `what` names the data in errors. SteepestError where the data are empty, of
+    unequal length or not finite.
     """
     if isinstance(source, Examples):
         return source
-    if isinstance(source, TensorDataset):
+    loader = source if isinstance(source, DataLoader) else None
+    source = source if loader is None else loader.dataset
+    if isinstance(source, TensorDataset) and loader is None:
         source = source.tensors
-    if isinstance(source, tuple | list) and len(source) >= 2 and all(isinstance(t, Tensor | np.ndarray) for t in source):
-        tensors = [torch.as_tensor(t) for t in source]
+    pair = list(source) if isinstance(source, tuple | list) and len(source) >= 2 else []
+    parts = [t for part in pair for t in (part.values() if isinstance(part, Mapping) else [part])]
+    if parts and all(isinstance(t, Tensor | np.ndarray) for t in parts):
+        tensors, names = _flat([_tensors(part) for part in pair], what)
         if any(t.ndim == 0 for t in tensors):
             raise SteepestError(f"The {what} data hold a single number; expected tensors with one row for each example.")
-        examples = Examples(_cast(tensors, dtype))
+        examples = Examples(_cast(tensors, dtype), names)
         if len({len(t) for t in examples.tensors}) > 1:
             lengths = " and ".join(str(len(t)) for t in examples.tensors)
             raise SteepestError(f"The {what} data have {lengths} rows; inputs and target need the same number.")
-    elif hasattr(source, "__getitem__") and hasattr(source, "__len__"):
-        examples = _read_dataset(source, dtype, what)
+    elif hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, Mapping):
+        examples = _read_dataset(source, dtype, what, loader)
     else:
         raise SteepestError(
             f"The {what} data are {type(source).__name__}; expected (inputs, target) tensors or a map-style dataset."
@@ -107,25 +151,39 @@ def read(source: Any, dtype: torch.dtype, what: str) -> Examples:
     return examples
 
 
-def _read_dataset(dataset: Dataset[Any], dtype: torch.dtype, what: str) -> Examples:
-    count = len(dataset)  # type: ignore[arg-type]
+def _tensors(part: Any) -> Any:
+    return {k: torch.as_tensor(v) for k, v in part.items()} if isinstance(part, Mapping) else torch.as_tensor(part)
+
+
+def _read_dataset(dataset: Any, dtype: torch.dtype, what: str, loader: DataLoader[Any] | None) -> Examples:
+    count, collate = len(dataset), loader.collate_fn if loader else default_collate
     if count == 0:
         return Examples((torch.empty(0), torch.empty(0)))
+
+    def some(chosen: range) -> Examples:
+        tensors, names = _flat(collate([dataset[i] for i in chosen]), what)
+        return Examples(_cast(tensors, dtype), names)
+
     probe = range(0, count, -(-count // PROBE))
-    once, again = (_collate([dataset[i] for i in probe], dtype, what) for _ in range(2))
-    same = all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(once, again, strict=True))
-    _check_finite(Examples(once), what)
-    size = sum(t.numel() * t.element_size() for t in once) / len(probe) * count
-    if not same or size > LARGEST_IN_MEMORY:
-        return Streamed(dataset, dtype)
-    return Examples(_collate([dataset[i] for i in range(count)], dtype, what))
+    once, again = some(probe), some(probe)
+    same = all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(once.tensors, again.tensors, strict=True))
+    _check_finite(once, what)
+    size = sum(t.numel() * t.element_size() for t in once.tensors) / len(probe) * count
+    return some(range(count)) if same and size <= LARGEST_IN_MEMORY else Streamed(dataset, dtype, loader)
 
 
-def _collate(items: list[Any], dtype: torch.dtype, what: str = "training") -> tuple[Tensor, ...]:
-    batch = default_collate(items)
-    if not isinstance(batch, tuple | list) or len(batch) < 2 or not all(isinstance(t, Tensor) for t in batch):
-        raise SteepestError(f"An example of the {what} data is not a pair (input, target) of tensors or numbers.")
-    return _cast(list(batch), dtype)
+def _flat(batch: Any, what: str) -> tuple[list[Tensor], tuple[str, ...]]:
+    """Inputs and target of a batch as tensors, and the names of the inputs where they are a dict."""
+    pair = list(batch) if isinstance(batch, tuple | list) else []
+    names: tuple[str, ...] = ()
+    if len(pair) == 2 and isinstance(pair[0], Mapping):
+        names = tuple(map(str, pair[0]))
+        pair = [*pair[0].values(), pair[1]]
+    if len(pair) < 2 or not all(isinstance(t, Tensor) for t in pair):
+        raise SteepestError(
+            f"An example of the {what} data is not a pair (input, target) of tensors or numbers; inputs may be a dict."
+        )
+    return pair, names
 
 
 def _cast(tensors: list[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:

@@ -82,7 +82,7 @@ def _check_labels(problem: Problem, model: nn.Module, data: Examples) -> None:
         return
     model.eval()
     try:
-        output = model(*(t[:1].clone() for t in inputs))
+        output = problem.output(model, [t[:1].clone() for t in inputs])
     except Exception:
         return  # training's first batch gives the sentence for this
     if not isinstance(output, Tensor) or output.ndim != target.ndim + 1:

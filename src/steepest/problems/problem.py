@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,8 @@ class Problem:
 
     model: called once per seed, returns an `nn.Module`; a module given instead is copied, so every seed starts from it.
     loss: `loss(output, target)`, a scalar to be made small.
-    train, valid, test: `(inputs, target)` tensors or arrays (examples, ...), or a map-style dataset of pairs.
+    train, valid, test: `(inputs, target)` tensors or arrays (examples, ...), a map-style dataset of pairs, or a DataLoader
+        of one; inputs are a tensor, several, or a dict by the names of the model's arguments.
         Rates are chosen on `valid`; `test`, where given, is read once, for the chosen.
     metric: what is reported: None for the loss, "accuracy" (per cent, larger is better), or `metric(output, target)`
         whose better `direction` is "min" or "max".
@@ -87,6 +88,8 @@ class Problem:
             if split != "test" or source is not None:
                 data = read(source, self.dtype, {"train": "training", "valid": "validation"}.get(split, split))
                 object.__setattr__(self, split, data)
+                names = f"the {split} data name the inputs {', '.join(data.names) or 'nothing'}"
+                expect(data.names == self.train.names, names, f"{', '.join(self.train.names) or 'nothing'}, as in train")
         if self.steps is None:
             epochs = 10 * -(-len(self.train) // self.batch_size)
             object.__setattr__(self, "steps", min(max(epochs, 100), 2000))
@@ -131,11 +134,16 @@ class Problem:
             raise SteepestError(f"Problem '{self.name}': model() returned {type(made).__name__}; expected an nn.Module.")
         return made.to(device=device, dtype=self.dtype)
 
+    def output(self, model: nn.Module, inputs: Sequence[Tensor]) -> Any:
+        """What a model makes of inputs, which it takes by name where the data name them."""
+        names = self.train.names
+        return model(**dict(zip(names, inputs, strict=True))) if names else model(*inputs)
+
     def batch_loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The loss of one batch, a scalar tensor with its graph."""
         inputs, target = batch
         with self.theirs("model or loss"):
-            loss = self.loss(model(*inputs), target)
+            loss = self.loss(self.output(model, inputs), target)
         if not isinstance(loss, Tensor) or loss.ndim:
             shape = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise SteepestError(f"Problem '{self.name}': the loss is {shape}; expected one number per batch, such as its mean.")
@@ -156,7 +164,7 @@ class Problem:
             with self.theirs("data"):
                 inputs, target = data.batch(slice(begin, begin + CHUNK))
             with self.theirs("model"):
-                parts.append((model(*inputs), target))
+                parts.append((self.output(model, inputs), target))
             held = parts[0][0].numel() * len(data) / len(target) if isinstance(parts[0][0], Tensor) else MOST_HELD
             if held >= MOST_HELD:
                 values.append((*self._measure(*parts.pop()), len(target)))
