@@ -1,5 +1,6 @@
 """Many runs at once against the same runs trained one by one: fourteen kinds of model, isolation, bits, plans."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -229,14 +230,18 @@ def test_the_planner_says_why_a_model_goes_one_by_one(line):
     assert choose(problem_of("linear stack"), runs).chunk > 1
     assert "need over" in choose(problem_of("linear stack"), runs, memory=1000).why
     for name in ("both", "many:", "many:1", "many:x"):
-        with pytest.raises(SteepestError, match="expected auto, show, one, processes, or many:N"):
+        with pytest.raises(SteepestError, match="expected auto, show, one, processes, one:channels-last"):
             planner.named(name)
 
 
-def test_processes_and_channels_last_give_what_one_by_one_gives():
+COMPILED = [Plan(compiled=True)] if shutil.which("c++") else []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
+def test_processes_channels_last_and_a_compiler_give_what_one_by_one_gives():
     problem, runs = problem_of("batch norm"), thirty_two(20)[:6]
     expected = dict(train_all(problem, runs, Plan()))
-    for plan in (Plan(1, 2), Plan(1, 2, True), Plan(1, 1, True)):
+    for plan in (Plan(1, 2), Plan(1, 2, True), Plan(1, 1, True), *COMPILED):
         assert planner.of_code(plan.code).name == plan.name == planner.named(plan.name).name
         found = dict(train_all(problem, runs, plan))
         for i in range(6):

@@ -289,7 +289,9 @@ def step(
 def bench_train(
     problem: Annotated[
         str | None,
-        typer.Option(help="mnist-mlp, digits, cnn, transformer, lstm (made-up data) or noisy-regression. Default: each of them."),
+        typer.Option(
+            help="mnist-mlp, digits, cnn, transformer, lstm (made-up data) or noisy-regression. Default: each of them."
+        ),
     ] = None,
     runs: Annotated[str, typer.Option(help="How many runs; several numbers, separated by commas, to see how it grows.")] = "64",
     seeds: Annotated[int, typer.Option(help="Seeds among the runs; those of one seed share their batches.")] = 4,

@@ -339,7 +339,7 @@ def measure_regression(replicates: int = 10, steps: int = 1000) -> dict[str, Any
         runs=runs,
         seeds=replicates,
         plan="one compiled loop a run",
-        why=f"the first time, compiling or loading its loops, it took {times[0]:.2f} s, then {statistics.median(times[1:]):.3f} s",
+        why=f"the first time, with its loops compiled or loaded, {times[0]:.2f} s; then {statistics.median(times[1:]):.3f} s",
         ms=ms,
         rivals={"source document's program": source_regression(data, EXPONENTS, replicates, steps)},
         peak_bytes=peak,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
@@ -18,11 +19,14 @@ from torch import nn
 from ..errors import SteepestError
 from ..problems.data import Streamed
 from ..problems.problem import Problem
+from .stacked import drops
 from .together import EVALUATED, Run, Together, held
 from .train import Outcome, time_steps, train
 
+WAYS = ("one", "processes", "one:channels-last", "processes:channels-last", "one:compiled")  # to train runs one by one
 SIZES = (8, 32, 128)  # of chunks that are tried
 TRIED = 6  # steps timed of each way
+LONG = 120.0  # seconds of training left, from which on it is worth the seconds to see what a compiler makes of the model
 AGREE = 1e-3  # relative: a chunk's losses over those steps against the same runs trained alone
 
 
@@ -30,39 +34,38 @@ AGREE = 1e-3  # relative: a chunk's losses over those steps against the same run
 class Plan:
     """A way to train: runs one by one, in this process or in `workers` of them, or `chunk` together in each of as many threads.
 
-    `channels_last` lays out images so; `why` says what was measured.
+    `channels_last` lays out images so; `compiled` trains runs one by one through torch.compile; `why` says what was measured.
     """
 
     chunk: int = 1
     workers: int = 1
     channels_last: bool = False
+    compiled: bool = False
     why: str = ""
     ms: float = 0.0  # milliseconds a run and step, as timed
 
     @property
     def name(self) -> str:
-        """The plan in a word that `--plan` takes: "one", "processes", "many:32"; with channels last, "one:channels-last"."""
-        if self.chunk > 1:
-            return f"many:{self.chunk}"
-        return ("processes" if self.workers > 1 else "one") + (":channels-last" if self.channels_last else "")
+        """The plan in a word that `--plan` takes: "one", "processes", "many:32"; "one:channels-last", "one:compiled"."""
+        return f"many:{self.chunk}" if self.chunk > 1 else WAYS[-self.code]
 
     @property
     def code(self) -> int:
-        """The plan as a number, for the store: the runs together, or 0 to 3 for the ways one by one."""
-        return self.chunk if self.chunk > 1 else -(2 * self.channels_last + (self.workers > 1))
+        """The plan as a number, for the store: the runs together, or its place among the ways one by one, as 0, -1, ..."""
+        way = 4 if self.compiled else 2 * self.channels_last + (self.workers > 1)
+        return self.chunk if self.chunk > 1 else -way
 
     def __str__(self) -> str:
         how = f"{self.chunk} runs together, {self.workers} threads" if self.chunk > 1 else "one by one"
         if self.chunk == 1 and self.workers > 1:
             how = f"one by one in each of {self.workers} processes"
-        how += ", channels last" if self.channels_last else ""
+        how += ", channels last" if self.channels_last else ", compiled" if self.compiled else ""
         return f"{how} ({self.why})" if self.why else how
 
 
 def of_code(code: int) -> Plan:
     """The plan of a number that a store keeps."""
-    ways = ("one", "processes", "one:channels-last", "processes:channels-last")
-    return named(f"many:{code}" if code > 1 else ways[-code], "as this study was begun")
+    return named(f"many:{code}" if code > 1 else WAYS[-code], "as this study was begun")
 
 
 def workers_on(device: str) -> int:
@@ -73,12 +76,13 @@ def workers_on(device: str) -> int:
 def named(name: str, why: str = "as asked") -> Plan:
     """The plan of a name; SteepestError for another."""
     kind, _, size = name.partition(":")
-    if kind in ("one", "processes") and size in ("", "channels-last"):
-        return Plan(1, workers_on("cpu") if kind == "processes" else 1, bool(size), why)
+    if name in WAYS:
+        processes = workers_on("cpu") if kind == "processes" else 1
+        return Plan(1, processes, size == "channels-last", size == "compiled", why)
     if kind == "many" and size.isdigit() and int(size) > 1:
-        return Plan(int(size), workers_on("cpu"), False, why)
+        return Plan(int(size), workers_on("cpu"), why=why)
     raise SteepestError(
-        f"--plan is {name!r}; expected auto, show, one, processes, or many:N for N runs together, such as many:32."
+        f"--plan is {name!r}; expected auto, show, {', '.join(WAYS)}, or many:N for N runs together, such as many:32."
     )
 
 
@@ -161,6 +165,14 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
             break
         if ms < best.ms:
             best = Plan(size, workers, ms=ms)
+    left = best.ms / 1e3 * sum(run.steps for run in runs)
+    if left > LONG and not drops(problem.start(0)) and (device != "cpu" or any(map(shutil.which, ("c++", "g++", "clang++")))):
+        try:
+            ms = 1e3 * time_steps(problem, [runs[0].rule], device, rounds=3, compiled=True)[0][0]
+            reasons.append(f"compiled {ms:.3g} ms")
+            best = Plan(compiled=True, ms=ms) if ms < best.ms else best
+        except Exception as error:  # whatever a compiler cannot do
+            reasons.append(f"not compiled: {type(error).__name__}")
     told = f"{best.ms:.3g} ms a run and step"
     return replace(best, why="; ".join([told, *reasons]))
 
@@ -274,6 +286,7 @@ def _alone(problem: Problem, run: Run, plan: Plan, device: str, told: Callable[[
         test=run.test,
         device=device,
         channels_last=plan.channels_last,
+        compiled=plan.compiled,
         on_step=lambda k, _: told(1),
     )
 

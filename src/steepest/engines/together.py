@@ -148,7 +148,9 @@ class Together:
         data, model = getattr(self.problem, split), self.forward.model
         if self.of_example is None:
             with torch.enable_grad():
-                self.of_example = held(self.problem, copy.deepcopy(model)) / min(self.problem.batch_size, len(self.problem.train))
+                self.of_example = held(self.problem, copy.deepcopy(model)) / min(
+                    self.problem.batch_size, len(self.problem.train)
+                )
         model.eval()
         size, outputs = max(int(EVALUATED / (len(self.runs) * self.of_example)), 1), list[Tensor]()
         try:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from ..problems.problem import Problem, seeded
 from ..rules import Rule
 from ..schedules import Schedule, constant
 from . import classes
-from .stacked import keyed
+from .stacked import drops, keyed
 
 POINTS = 20  # of a learning curve, besides its start
 SMALL = 100e6  # floating-point operations in a step, about 2 ms of one core
@@ -110,9 +110,11 @@ def train(
     test: bool = False,
     device: str = "cpu",
     channels_last: bool = False,
+    compiled: bool = False,
     on_step: Callable[[int, nn.Module], None] | None = None,
 ) -> Outcome:
-    """Train once. `channels_last` lays images and the weights of convolutions out so, which is faster on most CPUs.
+    """Train once. `channels_last` lays images and the weights of convolutions out so, which is faster on most CPUs;
+    `compiled` trains through torch.compile.
 
     `test` reads the test data at the end; `on_step(k, model)` is called after update k, counted from 1.
 
@@ -126,9 +128,7 @@ def train(
     losses: list[float] = []
     with seeded(seed):
         model = problem.start(seed, device)
-        if channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        model.train()
+        forward = _laid(model, channels_last, compiled)
         optimizer = classes.build(rule, model.parameters(), lr=lr, seed=seed)
         stream = batches(problem, seed)
         valid, metric = problem.evaluate(model, problem.valid)
@@ -139,7 +139,7 @@ def train(
                 try:
                     for group in optimizer.param_groups:
                         group["lr"] = lr * schedule(k - 1, steps)
-                    value = optimizer.step(functools.partial(_loss, problem, model, optimizer, batch, seed, k)).item()
+                    value = optimizer.step(functools.partial(_loss, problem, forward, optimizer, batch, seed, k)).item()
                     if k == 1:
                         note(curve, 0, value, valid, metric)
                         limit = max(abs(value), abs(valid)) * DIVERGED or limit
@@ -175,6 +175,14 @@ def train(
         diverged_at=diverged_at,
         seconds=time.perf_counter() - began,
     )
+
+
+def _laid(model: nn.Module, channels_last: bool, compiled: bool) -> nn.Module:
+    """The model as it trains: its weights laid out, its passes compiled (not with dropout, whose masks change every step)."""
+    if channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.train()
+    return cast(nn.Module, torch.compile(model)) if compiled and not drops(model) else model
 
 
 def _loss(problem: Problem, model: nn.Module, optimizer: classes.RuleOptimizer, batch: Batch, seed: int, k: int) -> Tensor:
@@ -252,6 +260,7 @@ def time_steps(
     rounds: int = 5,
     slice_seconds: float = 0.05,
     channels_last: bool = False,
+    compiled: bool = False,
 ) -> list[tuple[float, int]]:
     """Seconds of one training step (batch, forward, backward, update) and bytes of state, for each rule.
 
@@ -263,12 +272,10 @@ def time_steps(
     def steps(rule: Rule) -> Iterator[classes.RuleOptimizer]:
         with seeded(0):
             model = problem.start(0, device)
-        if channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        model.train()
+        forward = _laid(model, channels_last, compiled)
         optimizer = classes.build(rule, model.parameters(), lr=1e-12)
         for batch in batches(problem, 0):
-            optimizer.step(functools.partial(_loss, problem, model, optimizer, batch, 0, 0))
+            optimizer.step(functools.partial(_loss, problem, forward, optimizer, batch, 0, 0))
             if device != "cpu":
                 torch.cuda.synchronize()
             yield optimizer

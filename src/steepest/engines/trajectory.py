@@ -120,7 +120,12 @@ def _batch(formula: Formula) -> tuple[set[str], list[str]]:
         lines += [f"  %i{c} = add i64 %first, {c}", f"  %a{c} = getelementptr double, ptr %data, i64 %i{c}"]
         lines.append(f"  %r{c} = load double, ptr %a{c}")
     lines += [*body.lines, *(f"  %new{d} = fadd double %sum{d}, {term}" for d, term in enumerate(terms))]
-    lines += ["  %next = add i64 %k, 1", "  %end = icmp eq i64 %next, %count", "  br i1 %end, label %done, label %loop", "done:"]
+    lines += [
+        "  %next = add i64 %k, 1",
+        "  %end = icmp eq i64 %next, %count",
+        "  br i1 %end, label %done, label %loop",
+        "done:",
+    ]
     lines.append("  %many = sitofp i64 %count to double")
     for d in range(dims + 1):
         lines += [f"  %mean{d} = fdiv double %new{d}, %many", f"  %o{d} = getelementptr double, ptr %found, i64 {d}"]
@@ -170,7 +175,8 @@ def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, hyper: dict
     lines = [
         *sorted(loop.declared | declared),
         *batch,
-        "define void @table(i64 %steps, i64 %batch, ptr %start, ptr %rates, ptr %hyper, ptr %data, ptr %rows, ptr %noise, ptr %points) {",
+        "define void @table(i64 %steps, i64 %batch, "
+        "ptr %start, ptr %rates, ptr %hyper, ptr %data, ptr %rows, ptr %noise, ptr %points) {",
         *("entry:", f"  %found = alloca double, i64 {dims + 1}", *head, "  br label %loop", "loop:"),
         "  %i = phi i64 [0, %entry], [%next, %loop]",
         *(f"  %now{i} = phi double [{starts[slot]}, %entry], [{new[slot]}, %loop]" for i, slot in enumerate(slots)),
@@ -219,8 +225,10 @@ def trajectory(
             raise SteepestError(f"The data have shape {table.shape}; expected (rows, {columns}).")
         if rows.ndim != 2 or not rows.shape[1] or rows.dtype.kind not in "iu":
             raise SteepestError(f"The batches have shape {rows.shape}; expected (steps, batch), the numbers of rows.")
-        if rows.size and not (0 <= rows.min() and rows.max() < len(table)):
-            raise SteepestError(f"The batches name rows from {rows.min()} to {rows.max()}; the data have rows 0 to {len(table) - 1}.")
+        if rows.size and (rows.min() < 0 or rows.max() >= len(table)):
+            raise SteepestError(
+                f"The batches name rows from {rows.min()} to {rows.max()}; the data have rows 0 to {len(table) - 1}."
+            )
         rows = _lasting(rows.astype(np.int64), steps, rows.shape[1:])
     shaken = np.zeros(1) if noise is None else _lasting(np.asarray(noise, float), steps, (dims,))
     key = graph, formula, noise is not None
