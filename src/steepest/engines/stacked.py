@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.overrides import TorchFunctionMode
 
+from .products import linear
+
 Tensors = dict[str, Tensor]
 ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Softplus, nn.Identity)
 
@@ -160,15 +162,11 @@ class Forward:
             if isinstance(module, nn.Linear):
                 w, b = params[f"{name}.weight"], params.get(f"{name}.bias")
                 if shared and x.ndim == 2:  # one product for all runs
-                    flat = w.flatten(0, 1)
-                    y = flat @ x.T if b is None else torch.addmm(b.flatten()[:, None], flat, x.T)
-                    x, shared = y.view(runs, -1, len(x)).transpose(1, 2), False
+                    x, shared = linear(w, x, b), False
                 else:
                     x, shared = (x.expand(runs, *x.shape) if shared else x), False
-                    flat = x.flatten(1, -2)
-                    xt = flat.transpose(1, 2)  # weights on the left: their gradient comes out as they lie
-                    y = (torch.bmm(w, xt) if b is None else torch.baddbmm(b[:, :, None], w, xt)).transpose(1, 2)
-                    x = y.reshape(*x.shape[:-1], -1)
+                    y = linear(w, x.flatten(1, -2), b)
+                    x = y if x.ndim == 3 else y.reshape(*x.shape[:-1], -1)
             elif isinstance(module, nn.Flatten):
                 x = x.flatten(1 if shared else 2)
             elif isinstance(module, nn.Dropout):
