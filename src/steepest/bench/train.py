@@ -94,6 +94,9 @@ STANDARD = (
 )
 
 
+ROUNDS = 3  # in which ours and the careful loops take turns
+
+
 def problem_of(name: str, width: int | None = None) -> Problem:
     """A problem of this name on made-up data: the speed of training does not depend on what the data say."""
     if name not in PROBLEMS:
@@ -126,18 +129,18 @@ def careful(problem: Problem, steps: int = 60) -> float:
     return 1e3 * statistics.median(times)
 
 
-def _careful_here(name: str, width: int | None, found: Any) -> None:
+def _one_thread(work: Callable[[], float], found: Any) -> None:
     torch.set_num_threads(1)
-    found.put(careful(problem_of(name, width)))
+    found.put(work())
 
 
-def careful_processes(name: str, width: int | None, count: int) -> float | None:
-    """Milliseconds a run and step of careful loops in as many single-threaded processes as there are cores."""
-    if "fork" not in multiprocessing.get_all_start_methods():
-        return None
+def in_processes(work: Callable[[], float], count: int) -> float:
+    """Milliseconds a run and step of `work`, which tells its own, in so many single-threaded processes at once."""
+    if count == 1 or "fork" not in multiprocessing.get_all_start_methods():
+        return work() / count
     context = multiprocessing.get_context("fork")
     found = context.Queue()
-    workers = [context.Process(target=_careful_here, args=(name, width, found)) for _ in range(count)]
+    workers = [context.Process(target=_one_thread, args=(work, found)) for _ in range(count)]
     for worker in workers:
         worker.start()
     times = [found.get(timeout=120) for _ in workers]
@@ -262,7 +265,12 @@ def jax_runs(sizes: Sequence[int], batch: int, runs: int, seeds: int, steps: int
 def ours(problem: Problem, runs: Sequence[Run], plan: Plan, steps: int = 60) -> float:
     """Milliseconds a run and step by a plan: its threads at work on the first chunks they would train, evaluation left out."""
     if plan.chunk == 1:
-        return plan.ms
+
+        def alone() -> float:
+            found = time_steps(problem, [get("adam")], channels_last=plan.channels_last, compiled=plan.compiled)
+            return 1e3 * found[0][0]
+
+        return in_processes(alone, plan.workers)
     laid = planner.chunks(runs, plan.chunk, plan.workers)[: plan.workers]
     return planner.side_by_side([Together(problem, [runs[i] for i in chunk]) for chunk in laid], steps)
 
@@ -294,15 +302,18 @@ def measure(name: str, runs: int, seeds: int, width: int | None = None) -> dict[
     problem, work = problem_of(name, width), runs_of(runs, seeds)
     sizes, batch = PROBLEMS[name][3], PROBLEMS[name][2]
     sizes = (sizes[0], width or sizes[1], sizes[2]) if sizes else ()
-    count = planner.workers_on("cpu")
-    apart = careful_processes(name, width, count)  # first: a process is forked before any large product wakes threads
-    rivals: dict[str, float | None] = {"careful loop": careful(problem), "careful loops in processes": apart}
+    count, peak = planner.workers_on("cpu"), 0
+    times: dict[str, list[float]] = {"ours": [], "careful loop": [], "careful loops in processes": []}
     with threads(problem):
         plan = planner.choose(problem, work)
-        one = time_steps(problem, [get("adam")], rounds=3)[0][0]
-        own = ours(problem, work, plan) or 1e3 * one
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    rivals["careful loop"] = min(filter(None, (rivals["careful loop"], careful(problem))))
+    for _ in range(ROUNDS):
+        with threads(problem):
+            times["ours"].append(ours(problem, work, plan))
+        peak = peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        times["careful loop"].append(careful(problem))
+        times["careful loops in processes"].append(in_processes(lambda: careful(problem), count))
+    rivals: dict[str, float | None] = {k: statistics.median(found) for k, found in times.items()}
+    own = rivals.pop("ours")
     if name == "mnist-mlp" and not width:
         rivals["source document's program"] = source_program()
     if sizes:
@@ -317,7 +328,6 @@ def measure(name: str, runs: int, seeds: int, width: int | None = None) -> dict[
         plan=replace(plan, why="").name,
         why=plan.why,
         ms=own,
-        one_by_one_ms=1e3 * one,
         rivals=rivals,
         limit_ms=limit,
         peak_bytes=peak,
@@ -349,7 +359,7 @@ def measure_regression(replicates: int = 10, steps: int = 1000) -> dict[str, Any
 
 def _row(**found: Any) -> dict[str, Any]:
     """A row of the table, with what every row has."""
-    row: dict[str, Any] = {"width": None, "limit_ms": None, "one_by_one_ms": None}
+    row: dict[str, Any] = {"width": None, "limit_ms": None}
     row |= {"threads": torch.get_num_threads(), "torch": str(torch.__version__)} | found
     row["runs_per_hour_of_500_steps"] = 3600e3 / (500 * row["ms"])
     row["share_of_limit"] = row["limit_ms"] and row["limit_ms"] / row["ms"]

@@ -103,7 +103,7 @@ def chunks(runs: Sequence[Run], size: int, workers: int = 1) -> list[list[int]]:
     for _, group in itertools.groupby(order, key=lambda i: runs[i].kind):
         of_kind = list(group)
         seeds = [list(g) for _, g in itertools.groupby(of_kind, key=lambda i: runs[i].seed)]
-        if max(map(len, seeds)) < 4:  # many seeds with few runs each: mixed, sorted by rule
+        if max(map(len, seeds)) < max(4, size // 3):  # few runs of each seed for chunks of this size: mixed, sorted by rule
             seeds = [sorted(of_kind, key=lambda i: (runs[i].rule.name, i))]
         counts += [(members, -(-len(members) // size)) for members in seeds]
     spare = -sum(count for _, count in counts) % workers  # so that all threads have work to the end

@@ -18,7 +18,7 @@ LARGE = 4e6  # floating-point operations from which on oneDNN's ten microseconds
 @functools.cache
 def _present() -> bool:
     """Whether torch has oneDNN's linear operation."""
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
     try:
         return torch.equal(_linear(torch.ones(2, 2), torch.ones(3, 2)), torch.full((2, 3), 2.0))
@@ -43,7 +43,7 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: Any, w: Tensor, x: Tensor, b: Tensor | None) -> Tensor:
         ctx.save_for_backward(w, x)
         shared = x.ndim == 2
-        out = product(w.flatten(0, 1), x).unflatten(0, w.shape[:2]) if shared else _each(w, x)
+        out = product(w.flatten(0, 1), x).view(*w.shape[:2], -1) if shared else _each(w, x)
         return out if b is None else out.add_(b[:, :, None])
 
     @staticmethod
@@ -52,7 +52,7 @@ class _Linear(torch.autograd.Function):
         g = gradients[0].contiguous()
         gx = None
         if x.ndim == 2:
-            gw = product(g.flatten(0, 1), x.T).unflatten(0, w.shape[:2])
+            gw = product(g.flatten(0, 1), x.T).view(w.shape)
         else:
             gw = _each(g, x.transpose(1, 2))
             if ctx.needs_input_grad[1]:

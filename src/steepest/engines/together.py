@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..problems.data import Batch
+from ..problems.data import Batch, Streamed
 from ..problems.problem import MOST_HELD, Problem, seeded
 from ..rules import Rule
 from ..schedules import Schedule, constant
 from .many import ManyRuns
 from .stacked import Forward, NotStackableError, losses
-from .train import DIVERGED, POINTS, Curve, Outcome, batches, normalizes, note
+from .train import DIVERGED, POINTS, Curve, Outcome, batches, normalizes, note, orders
 
 EVALUATED = 2**26  # bytes, about, that an evaluation of all runs takes at once
 _global_generators = threading.Lock()  # which models draw their initial weights from
@@ -83,8 +83,9 @@ class Together:
         if normalizes(model) and any(run.rule.view for run in runs):
             raise NotStackableError("BatchNorm is refreshed where the rule evaluates, run by run")
         self.trained = [name for name, p in model.named_parameters() if p.requires_grad]
-        self.place = torch.tensor([self.seeds.index(run.seed) for run in runs])
-        self.streams = [batches(problem, seed) for seed in self.seeds]
+        self.place = [self.seeds.index(run.seed) for run in runs]
+        self.orders = [orders(problem, seed) for seed in self.seeds]
+        self.streams = [batches(problem, seed) for seed in self.seeds]  # read where the data are not in memory
         self.spans: list[tuple[int, int]] = []  # of runs that share a rule and its hyperparameters
         for i, run in enumerate(runs):
             if i and run.rule is runs[i - 1].rule:
@@ -97,11 +98,16 @@ class Together:
 
     def batch(self) -> tuple[Batch, bool]:
         """The next batch: shared, or where there are several seeds, each run's own in front."""
-        drawn = [next(stream) for stream in self.streams]
-        if len(drawn) == 1:
-            return drawn[0], True
-        inputs = tuple(torch.stack(xs)[self.place] for xs in zip(*(inputs for inputs, _ in drawn), strict=True))
-        return (inputs, torch.stack([target for _, target in drawn])[self.place]), False
+        if isinstance(self.problem.train, Streamed):
+            drawn = [next(stream) for stream in self.streams]
+            if len(drawn) == 1:
+                return drawn[0], True
+            inputs = zip(*(drawn[i][0] for i in self.place), strict=True)
+            return (tuple(map(torch.stack, inputs)), torch.stack([drawn[i][1] for i in self.place])), False
+        chosen = [next(order) for order in self.orders]
+        if len(chosen) == 1:
+            return self.problem.train.batch(chosen[0]), True
+        return self.problem.train.batch(torch.stack([chosen[i] for i in self.place])), False
 
     def _gradients(self, batch: Batch, shared: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Every run's loss, and the gradients of its trained parameters."""

@@ -53,14 +53,14 @@ class Outcome:
 
 def batches(problem: Problem, seed: int) -> Iterator[Batch]:
     """Batches without end, the same for every optimizer at this seed: each epoch in a new order, its last batch smaller."""
-    stream = problem.train.batches(_orders(problem, seed), seed)
+    stream = problem.train.batches(orders(problem, seed), seed)
     while True:
         with problem.theirs("data"):
             batch = next(stream)
         yield batch
 
 
-def _orders(problem: Problem, seed: int) -> Iterator[Tensor]:
+def orders(problem: Problem, seed: int) -> Iterator[Tensor]:
     """The indices of each batch."""
     count, size = len(problem.train), problem.batch_size
     order = torch.arange(count)

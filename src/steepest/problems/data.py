@@ -37,8 +37,15 @@ class Examples:
         return len(self.tensors[0])
 
     def batch(self, index: Tensor | slice) -> Batch:
-        """Inputs and target of these examples, as copies: a model may write to its input."""
-        *inputs, target = (t[index].clone() if isinstance(index, slice) else t[index] for t in self.tensors)
+        """Inputs and target of these examples, the index's shape in front; copies, as a model may write to its input."""
+
+        def taken(t: Tensor) -> Tensor:
+            if isinstance(index, slice):
+                return t[index].clone()
+            rows = t.index_select(0, index.flatten().to(t.device))  # thrice as fast as t[index]
+            return rows.view(*index.shape, *t.shape[1:])
+
+        *inputs, target = map(taken, self.tensors)
         return tuple(inputs), target
 
     def batches(self, orders: Iterator[Tensor], seed: int) -> Iterator[Batch]:
