@@ -81,7 +81,8 @@ def mask(key: int, step: int, layer: int, shape: Sequence[int], p: float, like: 
 
 def drops(model: nn.Module) -> bool:
     """Whether the model has dropout layers that draw while it trains."""
-    return any(isinstance(m, nn.modules.dropout._DropoutNd) or getattr(m, "dropout", 0) for m in model.modules())
+    shares = [m.p if isinstance(m, nn.modules.dropout._DropoutNd) else getattr(m, "dropout", 0) for m in model.modules()]
+    return any(isinstance(share, int | float) and share > 0 for share in shares)
 
 
 @contextlib.contextmanager
