@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import optim, problems, schedules
-    from .api import Choice, Study, compare
+    from .api import Choice, Study, compare, trajectory
     from .errors import SteepestError
     from .problems.problem import Problem
     from .rules import rule
@@ -23,9 +23,21 @@ _HOMES = {
     "problems": "",
     "rule": "rules",
     "schedules": "",
+    "trajectory": "api",
 }
 
-__all__ = ["Choice", "Problem", "SteepestError", "Study", "compare", "optim", "problems", "rule", "schedules"]
+__all__ = [
+    "Choice",
+    "Problem",
+    "SteepestError",
+    "Study",
+    "compare",
+    "optim",
+    "problems",
+    "rule",
+    "schedules",
+    "trajectory",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from . import problems
+from . import schedules as multipliers
 from .engines import classes, planner
+from .engines.descent import Descent, descend
 from .errors import SteepestError
+from .problems import surfaces
 from .problems.problem import Problem
+from .problems.surfaces import Surface
 from .report import page, summary, terminal
 from .rules import Rule
+from .schedules import Schedule
 from .studies import design as designs
 from .studies.design import Design
 from .studies.running import Entry, Laboratory, Result
@@ -91,7 +96,7 @@ def compare(
     problem: Problem | str = "digits",
     optimizers: Sequence[str | Rule] | str = designs.OPTIMIZERS,
     *,
-    schedules: Sequence[str] | str = ("constant",),
+    schedules: Sequence[str | Schedule] | str = designs.SCHEDULES,
     lrs: designs.Rates = None,
     trials: int = designs.TRIALS,
     seeds: int = designs.SEEDS,
@@ -104,10 +109,11 @@ def compare(
     memory: str | int | None = None,
     command: str | None = None,
 ) -> Study:
-    """Which optimizer and rate does this problem need, and how sure is that?
+    """Which optimizer, rate and schedule does this problem need, and how sure is that?
 
     problem: a `Problem`, a built-in one's name, or the path of a Python file that defines `problem`.
-    optimizers, schedules: names; every optimizer runs under every schedule.
+    optimizers, schedules: names, rules or schedules; every optimizer runs under every schedule, at equal work. A schedule may
+        have arguments: "step(size=30)", "warmup(0.1) * cosine".
     lrs: None or "auto" to search a log grid; rates for all, or {name: rate or rates}. One rate is taken as given.
     trials: rates in each grid at first. seeds: confirming runs of each. steps: of each run, or a `budget` of time for
         the study ("5min", or seconds) that sets them.
@@ -144,8 +150,38 @@ def compare(
     return Study(result, command or f"steepest.compare({problem.name!r}, seeds={seeds}, steps={design.steps})")
 
 
+def trajectory(
+    surface: Surface | str,
+    optimizers: Sequence[str | Rule] | str,
+    start: Sequence[float] | str | None = None,
+    steps: int = 200,
+    *,
+    lrs: designs.Rates = None,
+    schedule: str | Schedule = "constant",
+    noise: float = 0.0,
+    seed: int = 0,
+) -> Descent:
+    """Paths of optimizers down a surface from one start, at equal work: a `Descent` with points, heights and insides.
+
+    surface: a `Surface`, a built-in one's name, or a formula such as "x**2 + 3*sin(y)**2".
+    lrs: a rate for all, or {name: rate}; "auto" searches a grid; None takes the surface's own where it has some, else searches.
+    steps: gradients for each. noise: the size of normal noise on every gradient, from `seed`, the same for all.
+    """
+    chosen = surfaces.get(surface) if isinstance(surface, str) else surface
+    rules = [candidate.rule for candidate in designs.candidates(_names(optimizers), ["constant"], None)]
+    given = designs.rates_of(lrs, [rule.name for rule in rules])
+    several = next((name for name, values in given.items() if len(values) > 1), None)
+    if several:
+        raise SteepestError(f"{several} was given {len(given[several])} rates; a path takes one.")
+    rates = None if lrs is None else {name: values[0] for name, values in given.items()}
+    at = surfaces.points_of(chosen.start if start is None else start, chosen.dims)
+    return descend(chosen, rules, at, designs.whole("steps", steps), rates, multipliers.get(schedule), noise, seed)
+
+
 def _names(given: Sequence[Any] | str) -> list[Any]:
-    return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else list(given)
+    """Names as typed, divided by the commas outside parentheses."""
+    parts = re.split(r",(?![^()]*\))", given) if isinstance(given, str) else list(given)
+    return [part.strip() if isinstance(part, str) else part for part in parts if part]
 
 
 def _seconds(budget: str | float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import shlex
 import sys
@@ -69,7 +70,9 @@ def compare(
         typer.Argument(metavar="[PROBLEM|FILE.py]...", help="Built-in problems or Python files. Default: digits."),
     ] = None,
     optimizers: Annotated[str | None, typer.Option(help="Names, separated by commas. Default: the seven classics.")] = None,
-    schedules: Annotated[str, typer.Option(help="Names, separated by commas.")] = "constant",
+    schedules: Annotated[
+        str, typer.Option(help="Names, separated by commas; with arguments where wanted: 'step(size=30)'.")
+    ] = "constant,cosine",
     lrs: Annotated[str, typer.Option(help="auto; rates for all (0.1,0.01); or by name (sgd=0.1,adam=0.001).")] = "auto",
     trials: Annotated[int, typer.Option(help="Rates in each optimizer's grid at first.")] = 7,
     seeds: Annotated[int, typer.Option(help="Confirming runs of each optimizer.")] = 10,
@@ -135,12 +138,15 @@ def compare(
 @app.command("list")
 @sentences
 def list_(
-    what: Annotated[str, typer.Argument(metavar="optimizers|schedules|problems")],
+    what: Annotated[str, typer.Argument(metavar="optimizers|schedules|problems|surfaces")],
     json_file: JSON = None,
 ) -> None:
     """What there is to compare."""
     from . import problems, rules, schedules
     from .errors import unknown
+
+    if what == "surfaces":
+        from .problems import surfaces
 
     kinds: dict[str, list[dict[str, Any]]] = {
         "optimizers": [
@@ -155,17 +161,132 @@ def list_(
             }
             for r in rules.RULES.values()
         ],
-        "schedules": [{"name": name} for name in schedules.SCHEDULES],
+        "schedules": [
+            {"name": k, "arguments": str(inspect.signature(f)).split(" ->")[0], "formula": _first_line(f)}
+            for k, f in schedules.FORMULAS.items()
+        ],
         "problems": [{"name": name} for name in problems.BUILT_IN],
+        "surfaces": [{"name": k, "about": _first_line(f)} for k, f in surfaces.SURFACES.items()] if what == "surfaces" else [],
     }
     if what not in kinds:
         raise unknown("list", what, kinds)
     _check_json(json_file)
     if str(json_file) != "-":
         for row in kinds[what]:
-            more = f"{row['class']:19}{row['reference']}" if "class" in row else ""
+            more = f"{row['class']:19}{row['reference']}" if "class" in row else row.get("formula") or row.get("about", "")
             typer.echo(f"{row['name']:21}{more}".rstrip())
     _write_json(kinds[what], json_file)
+
+
+def _first_line(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").split("\n")[0]
+
+
+@app.command()
+@sentences
+def surface(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|FORMULA|PROBLEM", help='"himmelblau", "x**2 + 3*sin(y)**2", or a problem.')
+    ],
+    json_file: JSON = None,
+) -> None:
+    """A surface's stationary points and their kinds, convexity and minima; of a network's loss the slope and curvature."""
+    from . import problems
+
+    _check_json(json_file)
+    if name in problems.BUILT_IN or name.endswith(".py"):
+        from .engines.curvature import curvature
+        from .report import surface as told
+        from .rules import get
+
+        problem = problems.get(name)
+        found = curvature(problem)
+        if str(json_file) != "-":
+            typer.echo(told.network(problem.name, found, get("sgd").rate))
+        _write_json({"name": problem.name, **found._asdict()}, json_file)
+        return
+    from .problems import surfaces
+    from .report import surface as told
+
+    chosen = surfaces.get(name)
+    if str(json_file) != "-":
+        typer.echo(told.text(chosen))
+    if json_file is not None:
+        _write_json(told.card(chosen), json_file)
+
+
+VIEWS = ("map", "space", "panels", "heights", "insides")
+
+
+@app.command()
+@sentences
+def path(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|FORMULA", help='"saddle", "valley(condition=100)", "x**2 + 3*sin(y)**2".')
+    ],
+    optimizers: Annotated[str, typer.Option(help="Names, separated by commas.")] = "sgd,momentum,nesterov,adagrad,rmsprop,adam",
+    lrs: Annotated[
+        str | None, typer.Option(help="A rate for all, or by name (sgd=0.1,adam=0.01); auto: the best of a grid.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="Where all begin, such as --start=1,1e-3.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Gradients for each.")] = 200,
+    schedule: Annotated[str, typer.Option(help="The multiplier of the rates.")] = "constant",
+    noise: Annotated[float, typer.Option(help="Size of normal noise on every gradient.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    view: Annotated[str, typer.Option(help=f"What --out draws: {', '.join(VIEWS)} (of the last optimizer).")] = "map",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture: PNG, SVG or PDF.")] = None,
+    animate: Annotated[Path | None, typer.Option(metavar="FILE.gif", help="The paths as they grow.")] = None,
+    json_file: JSON = None,
+) -> None:
+    """Paths of optimizers down a surface, from one start, at equal work."""
+    from .api import trajectory
+    from .report import pictures
+    from .report import surface as told
+
+    _check_json(json_file)
+    if view not in VIEWS:
+        raise SteepestError(f"--view is {view!r}; expected one of {', '.join(VIEWS)}.")
+    found = trajectory(name, optimizers, start, steps, lrs=lrs, schedule=schedule, noise=noise, seed=seed)
+    if str(json_file) != "-":
+        typer.echo(told.ends(found))
+    if out:
+        drawn = {"map": pictures.contour, "space": pictures.surface3d, "panels": pictures.panels, "heights": pictures.heights}
+        figure = drawn[view](found) if view in drawn else pictures.insides(found.paths[-1], found.surface)
+        pictures.save(figure, out)
+    if animate:
+        poster = pictures.animate(found, animate)
+        typer.echo(f"Animation: {animate}   Last frame: {poster}", err=str(json_file) == "-")
+    _write_json(told.paths(found), json_file)
+
+
+@app.command()
+@sentences
+def schedule(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Such as cosine, 'step(size=30)', 'warmup(0.1) * cosine'.")
+    ],
+    steps: Annotated[int, typer.Option(min=1, help="Of the run.")] = 1000,
+    rate: Annotated[float, typer.Option(help="The rate that is multiplied, for the picture.")] = 1.0,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture: PNG, SVG or PDF.")] = None,
+    json_file: JSON = None,
+) -> None:
+    """Schedules as they run: the multiplier of the learning rate at every step."""
+    from . import schedules
+
+    _check_json(json_file)
+    chosen = [schedules.get(name) for name in names]
+    told = [{"name": s.name, "values": s.values(steps), "momentum": s.momenta(steps)} for s in chosen]
+    if str(json_file) != "-":
+        marks = sorted({round(i * (steps - 1) / 8) for i in range(9)})
+        width = max(10, *(len(s.name) for s in chosen)) + 2
+        typer.echo("step".ljust(width) + "".join(f"{k:>10}" for k in marks))
+        for s in chosen:
+            typer.echo(s.name.ljust(width) + "".join(f"{s(k, steps):>10.4g}" for k in marks))
+    if out:
+        from .report import pictures
+
+        pictures.save(pictures.schedules(chosen, steps, rate), out)
+    _write_json({"schedules": told}, json_file)
 
 
 @app.command()

@@ -77,10 +77,12 @@ class ManyRuns:
         gradients: Sequence[Tensor],
         rates: Sequence[float] | None = None,
         ask: Callable[[], Sequence[Tensor]] | None = None,
+        momenta: Sequence[float | None] = (),
     ) -> None:
         """One update of every run. `gradients` are (runs, *shape) each, `rates` the learning rate of each run at this step.
 
-        `ask()` gives the gradients where the parameters then stand, for rules that ask for them at other points.
+        `momenta` are the momentum (or beta1) of each run at this step where it is cycled, else None. `ask()` gives the
+        gradients where the parameters then stand, for rules that ask for them at other points.
         """
         self.t += 1
         gradients = [g.contiguous() for g in gradients]
@@ -97,6 +99,12 @@ class ManyRuns:
             work.tensors["g"] = Stack([gradients[i] for i in group.params], group.runs)
             work.numbers["t"] = float(self.t)
             work.numbers["lr"] = lrs[group.runs]
+            if any(m is not None for m in momenta):
+                for letter in {"beta1", "momentum"} & set(work.numbers):
+                    given, before = [momenta[r] for r in group.runs], np.asarray(work.numbers[letter], float)
+                    work.numbers[letter] = np.array(
+                        [b if m is None or b == 0 else m for m, b in zip(given, before, strict=True)]
+                    )
             advance(work, group.engine, answer)
 
     def _begin(self, gradients: Sequence[Tensor], lrs: Any) -> None:

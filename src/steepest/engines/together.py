@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from ..problems.data import Batch, Streamed
 from ..problems.problem import MOST_HELD, Problem, seeded
 from ..rules import Rule
-from ..schedules import Schedule, constant
+from ..schedules import Schedule
 from .many import ManyRuns
 from .stacked import Forward, NotStackableError, losses
-from .train import DIVERGED, POINTS, Curve, Outcome, batches, normalizes, note, orders
+from .train import CONSTANT, DIVERGED, POINTS, Curve, Outcome, batches, normalizes, note, orders
 
 EVALUATED = 2**26  # bytes, about, that an evaluation of all runs takes at once
 _global_generators = threading.Lock()  # which models draw their initial weights from
@@ -34,7 +34,7 @@ class Run:
     lr: float
     seed: int
     steps: int
-    schedule: Schedule = constant
+    schedule: Schedule = CONSTANT
     test: bool = False
     hyper: dict[str, Any] = field(default_factory=dict)
 
@@ -94,6 +94,7 @@ class Together:
                 self.spans.append((i, i + 1))
         self.many: list[ManyRuns] = []
         self.step_number = 0
+        self.histories: list[list[float]] = [[] for _ in runs]  # of each run's metric, smaller being better
         self.of_example: float | None = None  # bytes that an example of a run takes on its way through the model
 
     def batch(self) -> tuple[Batch, bool]:
@@ -136,8 +137,12 @@ class Together:
         if list(gs) != self.trained:
             raise NotStackableError("which parameters have gradients changes from step to step")
         for (a, b), many in zip(self.spans, self.many, strict=True):
-            rates = [run.lr * run.schedule(self.step_number - 1, run.steps) for run in self.runs[a:b]]
-            many.step([g[a:b] for g in gs.values()], rates, ask=lambda: self._again(batch, shared))
+            rates, momenta = [], []
+            for r in range(a, b):
+                run, at = self.runs[r], (self.step_number - 1, self.runs[r].steps, self.histories[r])
+                rates.append(run.lr * run.schedule(*at))
+                momenta.append(run.schedule.momentum(*at) if run.schedule.momentum else None)
+            many.step([g[a:b] for g in gs.values()], rates, lambda: self._again(batch, shared), momenta)
         return found
 
     def _again(self, batch: Batch, shared: bool) -> list[Tensor]:
@@ -224,6 +229,8 @@ class Together:
             if k in marks:
                 valid, metric = self.evaluate("valid")
                 ended[(ended == 0) & ~_within(limits, valid, metric)] = k
+                for history, found_metric in zip(self.histories, metric, strict=True):
+                    history.append(-found_metric if self.problem.direction == "max" else found_metric)
                 means = torch.stack(seen).double().mean(0).tolist()
                 for r in np.flatnonzero(ended == 0):
                     note(curves[r], k, means[r], valid[r], metric[r])

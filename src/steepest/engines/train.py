@@ -23,6 +23,7 @@ from ..schedules import Schedule, constant
 from . import classes
 from .stacked import drops, keyed
 
+CONSTANT = constant()
 POINTS = 20  # of a learning curve, besides its start
 SMALL = 100e6  # floating-point operations in a step, about 2 ms of one core
 REFRESH = 16  # batches that give BatchNorm its statistics where a rule evaluates elsewhere than it trains
@@ -106,7 +107,7 @@ def train(
     lr: float,
     steps: int,
     seed: int,
-    schedule: Schedule = constant,
+    schedule: Schedule = CONSTANT,
     test: bool = False,
     device: str = "cpu",
     channels_last: bool = False,
@@ -125,6 +126,7 @@ def train(
     problem = problem.fresh(device)
     marks = {round(steps * i / POINTS) for i in range(1, POINTS + 1)} | {steps}
     curve, k, limit, tested = Curve(), 0, sys.float_info.max, None
+    sign = -1.0 if problem.direction == "max" else 1.0
     losses: list[float] = []
     with seeded(seed):
         model = problem.start(seed, device)
@@ -137,8 +139,7 @@ def train(
             for k in range(1, steps + 1):
                 batch = next(stream)
                 try:
-                    for group in optimizer.param_groups:
-                        group["lr"] = lr * schedule(k - 1, steps)
+                    _set(optimizer, lr, schedule, k - 1, steps, [sign * m for m in curve.metric[1:]])
                     value = optimizer.step(functools.partial(_loss, problem, forward, optimizer, batch, seed, k)).item()
                     if k == 1:
                         note(curve, 0, value, valid, metric)
@@ -175,6 +176,18 @@ def train(
         diverged_at=diverged_at,
         seconds=time.perf_counter() - began,
     )
+
+
+def _set(optimizer: classes.RuleOptimizer, lr: float, schedule: Schedule, k: int, steps: int, history: list[float]) -> None:
+    """The rate of step k, and the momentum where the schedule cycles it and the rule has one."""
+    multiplier = schedule(k, steps, history)
+    momentum = schedule.momentum(k, steps, history) if schedule.momentum else None
+    for group in optimizer.param_groups:
+        group["lr"] = lr * multiplier
+        if momentum is not None and "betas" in group:
+            group["betas"] = (momentum, *group["betas"][1:])
+        elif momentum is not None and group.get("momentum"):
+            group["momentum"] = momentum
 
 
 def _laid(model: nn.Module, channels_last: bool, compiled: bool) -> nn.Module:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import operator
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SteepestError
+from ..problems.surfaces import Surface
 from ..rules import Rule
 from ..rules.symbols import CONDITIONS, Symbol
 from ..rules.trace import Graph
+from ..rules.vocabulary import maximum, sign, sqrt, where
 from .compiler import load
 from .lowering import Body
+
+LIBRARY = ("sin", "cos", "tan", "exp", "log", "sinh", "cosh", "tanh", "atan")  # functions of C's library
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +44,51 @@ class Formula:
         at = tuple(Symbol("input", name=f"x{i}") for i in range(dims))
         row = tuple(Symbol("input", name=f"r{i}") for i in range(columns))
         return cls(at, value(*at, *row), tuple(gradient(*at, *row)), row)
+
+
+def formula_of(surface: Surface) -> Formula:
+    """A surface's value and gradient for the compiled loop; what both compute is computed once."""
+    if surface not in _formulas:
+        at = tuple(Symbol("input", name=str(v)) for v in surface.variables)
+        shared, outputs = sympy.cse([surface.expression, *surface.gradient_expressions])
+        known: dict[Any, Any] = dict(zip(surface.variables, at, strict=True))
+        for name, expression in shared:
+            known[name] = _symbols(expression, known)
+        value, *gradient = (_symbols(expression, known) for expression in outputs)
+        for kink in surface.kinks:
+            off: Any = functools.reduce(maximum, (abs(x - k) for x, k in zip(at, kink, strict=True)))
+            gradient = [where(off > 0, g, 0.0) for g in gradient]
+        _formulas[surface] = Formula(at, value, tuple(gradient))
+    return _formulas[surface]
+
+
+def _symbols(e: sympy.Basic, known: dict[Any, Any]) -> Any:
+    """A formula of sympy's as symbols; whole powers become products."""
+    if e in known:
+        return known[e]
+    if e.is_number:
+        return float(e)
+    if isinstance(e, sympy.Pow):
+        base, power = e.args
+        x = _symbols(base, known)
+        if power.is_Integer or (2 * power).is_Integer:
+            root = x if power.is_Integer else sqrt(x)
+            found = _whole(root, abs(int(power if power.is_Integer else 2 * power)))
+            return 1.0 / found if power.is_negative else found
+        return Symbol("pow", (x, _symbols(power, known)))
+    parts = [_symbols(a, known) for a in e.args]
+    if isinstance(e, sympy.Add | sympy.Mul):
+        return functools.reduce(operator.add if isinstance(e, sympy.Add) else operator.mul, parts)
+    if isinstance(e, sympy.Abs | sympy.sign):
+        return abs(parts[0]) if isinstance(e, sympy.Abs) else sign(parts[0])
+    if type(e).__name__ in LIBRARY:
+        return Symbol(type(e).__name__, tuple(parts))
+    raise SteepestError(f"A surface's formula or gradient holds {type(e).__name__}, which cannot be compiled.")
+
+
+def _whole(x: Any, power: int) -> Any:
+    half = x if power == 1 else _whole(x, power // 2)
+    return half if power == 1 else half * half if power % 2 == 0 else half * half * x
 
 
 class _Loop(Body):
@@ -68,6 +120,12 @@ class _Loop(Body):
             found.append(self.value(x))
         self.dim = before
         return found
+
+    def _compute(self, x: Symbol) -> str:
+        if x.op not in LIBRARY:
+            return super()._compute(x)
+        self.declared.add(f"declare double @{x.op}(double)")
+        return self.add(f"call double @{x.op}(double {self.value(x.args[0])})")
 
     def evaluate(self, point: Sequence[str], step: str) -> tuple[str, list[str]]:
         """The formula's value and gradient at a point, in this step's batch and with its noise."""
@@ -133,7 +191,22 @@ def _batch(formula: Formula) -> tuple[set[str], list[str]]:
     return body.declared, [*lines, "  ret void", "}"]
 
 
-def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, hyper: dict[str, Any]) -> tuple[str, list[str]]:
+def _told(graph: Graph) -> dict[str, Any]:
+    """What a step can tell: its gradient, what the rule names, and the new state."""
+    named = {k: x for k, x in graph.names.items() if isinstance(x, Symbol) and x.args and k not in graph.outputs}
+    gradient = {"g": graph.inputs["g"]} if not graph.gradients else {f"g{i}": x for i, x in enumerate(graph.gradients)}
+    return {**gradient, **named, **{k: x for k, x in graph.outputs.items() if k != "p"}}
+
+
+def _columns(graph: Graph, dims: int) -> list[tuple[str, Any, int]]:
+    """Name, symbol and coordinate (-1: a number of the step) of each."""
+    told = [(k, x, isinstance(x, Symbol) and x.tensor) for k, x in _told(graph).items()]
+    return [(k, x, d) for k, x, tensor in told for d in (range(dims) if tensor else [-1])]
+
+
+def _source(
+    rule: Rule, graph: Graph, formula: Formula, noisy: bool, told: bool, hyper: dict[str, Any]
+) -> tuple[str, list[str]]:
     """The loop in LLVM's language, and the names of the hyperparameters it takes, in order."""
     dims, letters = len(formula.at), [k for k in graph.outputs if k != "p"]
     loop = _Loop(graph, formula, noisy)
@@ -172,6 +245,10 @@ def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, hyper: dict
     for k, d in slots:
         loop.dim = max(d, 0)
         new[k, d] = loop.value(graph.outputs[k])
+    stored = [*point, value]
+    for _, x, d in _columns(graph, dims) if told else []:
+        loop.dim = max(d, 0)
+        stored.append(loop.value(x))
     lines = [
         *sorted(loop.declared | declared),
         *batch,
@@ -181,10 +258,10 @@ def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, hyper: dict
         "  %i = phi i64 [0, %entry], [%next, %loop]",
         *(f"  %now{i} = phi double [{starts[slot]}, %entry], [{new[slot]}, %loop]" for i, slot in enumerate(slots)),
         *("  %r = getelementptr double, ptr %rates, i64 %i", "  %lr = load double, ptr %r"),
-        *("  %next = add i64 %i, 1", "  %t = sitofp i64 %next to double", f"  %base = mul i64 %i, {dims + 1}"),
+        *("  %next = add i64 %i, 1", "  %t = sitofp i64 %next to double", f"  %base = mul i64 %i, {len(stored)}"),
         *loop.lines[begun:],
     ]
-    for d, name in enumerate([*point, value]):
+    for d, name in enumerate(stored):
         lines += [f"  %o{d} = add i64 %base, {d}", f"  %q{d} = getelementptr double, ptr %points, i64 %o{d}"]
         lines.append(f"  store double {name}, ptr %q{d}")
     lines += ["  %end = icmp eq i64 %i, %steps", "  br i1 %end, label %done, label %loop", "done:", "  ret void", "}"]
@@ -201,13 +278,15 @@ def trajectory(
     data: ArrayLike | None = None,
     batches: ArrayLike | None = None,
     noise: ArrayLike | None = None,
+    told: dict[str, NDArray[np.float64]] | None = None,
     **hyper: Any,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The points (steps + 1, dims), the start first, and the formula's value at each. `lr` is one rate, or one a step.
 
     A formula with rows takes `data` (rows, columns) and `batches` (steps, batch), the numbers of each step's rows; its
     values are then means over the batch about to be used, the last one used again at the end. `noise` (steps, dims) is
-    added to every gradient of its step.
+    added to every gradient of its step. A dict given as `told` is filled with what each step computes, (steps, dims) or
+    (steps,): its gradient g, whatever the rule names, and the new state.
     """
     dims, columns = len(formula.at), len(formula.row)
     rates = _lasting(np.asarray(lr, float), steps, ())  # the loop reads one step past the last, and does nothing with it
@@ -231,17 +310,23 @@ def trajectory(
             )
         rows = _lasting(rows.astype(np.int64), steps, rows.shape[1:])
     shaken = np.zeros(1) if noise is None else _lasting(np.asarray(noise, float), steps, (dims,))
-    key = graph, formula, noise is not None
+    key = graph, formula, noise is not None, told is not None
     if key not in _compiled:
-        source, taken = _source(rule, graph, formula, noise is not None, settings)
+        source, taken = _source(rule, graph, formula, noise is not None, told is not None, settings)
         (address,) = load(source, "table")
         _compiled[key] = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 7)(address), taken
     function, taken = _compiled[key]
     values = np.array([settings[k] for k in taken] or [0.0])
-    found = np.empty((steps + 1, dims + 1))
+    names = _columns(graph, dims) if told is not None else []
+    found = np.empty((steps + 1, dims + 1 + len(names)))
     places = [ctypes.c_void_p(a.ctypes.data) for a in (origin, rates, values, table, rows, shaken, found)]
     function(steps, rows.shape[-1], *places)
-    return found[:, :-1], found[:, -1]
+    if told is not None:
+        for name in dict.fromkeys(name for name, _, _ in names):
+            chosen = [dims + 1 + i for i, (other, _, _) in enumerate(names) if other == name]
+            one = found[:-1, chosen]
+            told[name] = one[:, 0] if [d for other, _, d in names if other == name] == [-1] else one
+    return found[:, :dims], found[:, dims]
 
 
 def _lasting(given: NDArray[Any], steps: int, of: tuple[int, ...]) -> NDArray[Any]:
@@ -252,4 +337,5 @@ def _lasting(given: NDArray[Any], steps: int, of: tuple[int, ...]) -> NDArray[An
     return np.ascontiguousarray(np.concatenate([each, each[-1:]]))
 
 
-_compiled: dict[tuple[Graph, Formula, bool], tuple[Any, list[str]]] = {}
+_formulas: weakref.WeakKeyDictionary[Surface, Formula] = weakref.WeakKeyDictionary()
+_compiled: dict[tuple[Graph, Formula, bool, bool], tuple[Any, list[str]]] = {}

@@ -130,9 +130,8 @@ def code(entry: Entry, steps: int) -> str:
         maker = f"steepest.optim.from_rule({name})"
         lines[1:1] = [f"from {file.stem} import {name}"] if file else []
     lines.append(f"optimizer = {maker}(model.parameters(), lr={entry.lr!r}{arguments})")
-    if entry.candidate.schedule == "cosine":
-        lines.insert(lines.index(""), "import torch")
-        lines.append(f"scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max={steps})")
+    if entry.candidate.schedule != "constant":
+        lines.append(f"scheduler = steepest.schedules.get({entry.candidate.schedule!r}).to_torch(optimizer, {steps})")
     return "\n".join(lines)
 
 

@@ -76,7 +76,9 @@ def adam(p, g, t, m=zeros, v=zeros, u=zeros.when("amsgrad"), *, lr=1e-3, beta1=0
     v = ema(v, g * g, beta2)
     if amsgrad:
         u = maximum(u, v)
-    return p - lr * debias(m, beta1, t) / (sqrt(debias(u if amsgrad else v, beta2, t)) + eps), m, v, u
+    m_hat = debias(m, beta1, t)
+    v_hat = debias(u if amsgrad else v, beta2, t)
+    return p - lr * m_hat / (sqrt(v_hat) + eps), m, v, u
 
 
 adamw = adam.preset(

@@ -2,32 +2,68 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from ..errors import unknown
+from .formulas import (
+    FORMULAS,
+    constant,
+    cosine,
+    cosine_restarts,
+    cyclic,
+    exponential,
+    exponential_steps,
+    function,
+    inverse_sqrt,
+    inverse_time,
+    linear,
+    multi_step,
+    multiplicative,
+    one_cycle,
+    plateau,
+    polynomial,
+    step,
+    warmup,
+    warmup_stable_decay,
+)
+from .schedule import Schedule, parse
 
-Schedule = Callable[[int, int], float]
+if TYPE_CHECKING:
+    from .torch import from_torch
+
+__all__ = [
+    "FORMULAS",
+    "Schedule",
+    "constant",
+    "cosine",
+    "cosine_restarts",
+    "cyclic",
+    "exponential",
+    "exponential_steps",
+    "from_torch",
+    "function",
+    "get",
+    "inverse_sqrt",
+    "inverse_time",
+    "linear",
+    "multi_step",
+    "multiplicative",
+    "one_cycle",
+    "plateau",
+    "polynomial",
+    "step",
+    "warmup",
+    "warmup_stable_decay",
+]
 
 
-def constant(step: int, steps: int) -> float:
-    """1 at every step."""
-    return 1.0
+def get(given: str | Schedule) -> Schedule:
+    """The schedule as written, such as "cosine", "step(size=30)" or "warmup(0.1) * cosine"; SteepestError for another."""
+    return given if isinstance(given, Schedule) else parse(given, FORMULAS)
 
 
-def cosine(step: int, steps: int) -> float:
-    """(1 + cos(pi * step / steps)) / 2: from 1 at step 0 to 0 after the last of `steps`.
+def __getattr__(name: str) -> Any:
+    if name == "from_torch":  # it imports torch, which schedules alone do not need
+        from .torch import from_torch
 
-    Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5, without restarts; torch's CosineAnnealingLR with T_max=steps.
-    """
-    return (1 + math.cos(math.pi * step / steps)) / 2
-
-
-SCHEDULES: dict[str, Schedule] = {"constant": constant, "cosine": cosine}
-
-
-def get(name: str) -> Schedule:
-    """The schedule of this name; SteepestError with the nearest name where there is none."""
-    if name not in SCHEDULES:
-        raise unknown("schedule", name, SCHEDULES)
-    return SCHEDULES[name]
+        return from_torch
+    raise AttributeError(f"module 'steepest.schedules' has no attribute '{name}'")

@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .. import rules, schedules
+from .. import rules
+from .. import schedules as multipliers
 from ..errors import SteepestError, unknown
 from ..problems.problem import Problem
 from ..rules import Rule
+from ..schedules import Schedule
 
+SCHEDULES = ("constant", "cosine")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")  # compared by default
 TRIALS = 7  # rates in a grid at first: two decades
 GROWTH, MOST_GROWN = 2, 6  # rates added when a best rate lies on an edge, and the most added in all
@@ -25,9 +28,14 @@ class Candidate:
     """One optimizer under one schedule. `rates` are the user's, or None: search a grid."""
 
     rule: Rule
-    schedule: str
+    multiplier: Schedule
     label: str
     rates: tuple[float, ...] | None
+
+    @property
+    def schedule(self) -> str:
+        """The schedule's name."""
+        return self.multiplier.name
 
     def steps(self, evaluations: int) -> int:
         """The steps that take this many gradients: equal work for a rule that takes several a step."""
@@ -64,31 +72,31 @@ def whole(name: str, value: object) -> int:
     return value
 
 
-def candidates(optimizers: Sequence[str | Rule], schedule_names: Sequence[str], rates: Rates) -> tuple[Candidate, ...]:
+def candidates(optimizers: Sequence[str | Rule], schedules: Sequence[str | Schedule], rates: Rates) -> tuple[Candidate, ...]:
     """Every optimizer under every schedule, with its rates. SteepestError for an unknown name, a doubled one, a bad rate."""
     chosen = [name if isinstance(name, Rule) else rules.get(name) for name in optimizers]
-    for what, names in (("optimizer", [r.name for r in chosen]), ("schedule", list(schedule_names))):
+    courses = [multipliers.get(schedule) for schedule in schedules]
+    for what, names in (("optimizer", [r.name for r in chosen]), ("schedule", [c.name for c in courses])):
         if not names:
             raise SteepestError(f"No {what} was given; name at least one.")
         doubled = next((n for n in names if names.count(n) > 1), None)
         if doubled:
             raise SteepestError(f"The {what} '{doubled}' was given twice; name each once.")
-    given = _rates(rates, [r.name for r in chosen])
+    given = rates_of(rates, [r.name for r in chosen])
     made = []
     for rule in chosen:
-        for schedule in schedule_names:
-            schedules.get(schedule)
-            label = rule.name if len(schedule_names) == 1 else f"{rule.name}+{schedule}"
-            made.append(Candidate(rule, schedule, label, given.get(rule.name)))
+        for course in courses:
+            label = rule.name if len(courses) == 1 else f"{rule.name}+{course.name}"
+            made.append(Candidate(rule, course, label, given.get(rule.name)))
     return tuple(made)
 
 
-def _rates(rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, ...]]:
+def rates_of(rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, ...]]:
     """The rates given for each optimizer; none for those whose grid is searched."""
     if rates is None or (isinstance(rates, str) and rates == "auto"):
         return {}
     if isinstance(rates, str):
-        return _rates(_parse(rates), names)
+        return rates_of(_parse(rates), names)
     if isinstance(rates, Mapping):
         for name in rates:
             if name not in names:

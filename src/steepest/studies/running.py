@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import schedules
 from ..engines import planner
 from ..engines.planner import Plan
 from ..engines.together import Run
@@ -253,7 +252,7 @@ class Laboratory:
             lr=lr,
             steps=steps,
             seed=seed,
-            schedule=schedules.get(candidate.schedule),
+            schedule=candidate.multiplier,
             test=test,
             device=design.device,
             on_step=tick,
@@ -279,7 +278,7 @@ class Laboratory:
         known = {i for i, spec in enumerate(specs) if self.store.run(spec) is not None}
         if len(known) == len(wanted):
             return
-        runs = [Run(c.rule, lr, s, c.steps(design.steps), schedules.get(c.schedule), test) for c, lr, s in wanted]
+        runs = [Run(c.rule, lr, s, c.steps(design.steps), c.multiplier, test) for c, lr, s in wanted]
         if self.plan is None:
             self.plan = self._plan(runs)
         if self.plan.chunk == self.plan.workers == 1 and not self.plan.channels_last:
