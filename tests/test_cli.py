@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from steepest.cli import app
 
-QUICK = ["--optimizers", "sgd,adam", "--lrs", "sgd=0.5,adam=0.01", "--seeds", "5", "--steps", "20"]
+QUICK = ["--optimizers", "sgd,adam", "--lrs", "sgd=0.5,adam=0.01", "--seeds", "5", "--steps", "20", "--schedules", "constant"]
 README = Path(__file__).parents[1] / "README.md"
 
 KEYS = {"problem", "metric", "direction", "steps", "device", "versions", "optimizers", "verdicts"}
@@ -255,7 +255,8 @@ def test_every_command_answers_help(command):
     [
         ("optimizers", "adam", {"name", "class", "reference", "reach", "state", "hyper", "deviations"}),
         ("problems", "mnist-mlp", {"name"}),
-        ("schedules", "cosine", {"name"}),
+        ("schedules", "cosine", {"name", "arguments", "formula"}),
+        ("surfaces", "rosenbrock", {"name", "about"}),
     ],
 )
 def test_list_names_what_there_is(what, name, keys, strict):

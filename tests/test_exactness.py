@@ -47,11 +47,12 @@ def test_the_command_prints_the_table_and_makes_the_document(tmp_path):
 
 
 def test_equations_are_the_papers():
-    m, v, p = equations(RULES["adam"])
+    m, v, m_hat, v_hat, p = equations(RULES["adam"])
     assert m == r"m_t = \beta_1 \, m_{t-1} + \left(1 - \beta_1\right) \, g_t"
     assert v == r"v_t = \beta_2 \, v_{t-1} + \left(1 - \beta_2\right) \, g_t^2"
-    fraction = r"\frac{\eta \, \frac{m_t}{1 - \beta_1^{t}}}{\sqrt{\frac{v_t}{1 - \beta_2^{t}}} + \varepsilon}"
-    assert p == r"\theta_t = \theta_{t-1} - " + fraction
+    assert m_hat == r"\hat{m}_t = \frac{m_t}{1 - \beta_1^{t}}"
+    assert v_hat == r"\hat{v}_t = \frac{v_t}{1 - \beta_2^{t}}"
+    assert p == r"\theta_t = \theta_{t-1} - \frac{\eta \, \hat{m}_t}{\sqrt{\hat{v}_t} + \varepsilon}"
 
 
 @pytest.mark.slow

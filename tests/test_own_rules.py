@@ -38,7 +38,7 @@ def run(*arguments):
 
 def test_a_file_with_one_rule_is_compared_like_any_other():
     Path("mine.py").write_text(MINE)
-    rates = ["--lrs", "0.01", "--seeds", "5", "--steps", "20"]
+    rates = ["--lrs", "0.01", "--seeds", "5", "--steps", "20", "--schedules", "constant"]
     result = run("compare", "digits", "--optimizers", "./mine.py:mine,adam", *rates)
     assert result.exit_code == 0, result.output
     assert "\nmine " in result.stdout

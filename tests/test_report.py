@@ -14,7 +14,7 @@ from steepest.report import page, palette, series, summary
 def study(line, tmp_path):
     """A study on a logarithmic axis in which some runs diverge, at a rate where Adam does not."""
     rates = {"sgd": [0.001, 0.1, 300.0], "momentum": 300.0, "adam": [0.1, 0.5]}
-    return steepest.compare(line, list(rates), lrs=rates, seeds=4, steps=60, store=tmp_path / "runs.db")
+    return steepest.compare(line, list(rates), lrs=rates, seeds=4, steps=60, schedules="constant", store=tmp_path / "runs.db")
 
 
 def test_ranking_shows_every_value_their_mean_and_interval(study):
@@ -44,7 +44,7 @@ def test_curves_have_a_band_from_three_seeds_on_and_end_where_a_seed_ended(study
     adam = next(c for c in made if c.label == "adam")
     assert adam.steps == list(range(0, 61, 3))
     assert adam.se[-1] == pytest.approx(np.std([v[-1] for _, v in adam.seeds], ddof=1) / 2)
-    two = steepest.compare(line, "sgd", lrs=0.1, seeds=2, steps=5, store=tmp_path / "two.db")
+    two = steepest.compare(line, "sgd", lrs=0.1, seeds=2, steps=5, schedules="constant", store=tmp_path / "two.db")
     assert series.curves(two.result)[0][0].se is None
 
 

@@ -70,7 +70,8 @@ def descend(
 ) -> Descent:
     """Every rule from the start. A rate is the one given, else the surface's own for a race, else the best of a grid.
 
-    The best rate is the one that ends lowest, of those whose path stays in the domain if any does. `noise` is the size of a normal number added to each coordinate of every
+    The best rate is the one that ends lowest, of those whose path stays in the domain if any does. `noise` is the size of a
+    normal number added to each coordinate of every
     gradient, the same numbers for every rule.
     """
     if steps < 1:

@@ -31,6 +31,8 @@ def letter(name: str) -> str:
     for greek in ("beta", "eps"):
         if name.startswith(greek) and name[len(greek) :].isdigit():
             return "\\" + ("varepsilon" if greek == "eps" else greek) + "_" + name[len(greek) :]
+    if name.endswith("_hat"):
+        return rf"\hat{{{letter(name.removesuffix('_hat'))}}}_t"
     return name if len(name) == 1 else r"\mathrm{" + name.replace("_", r"\_") + "}"
 
 
