@@ -439,6 +439,19 @@ def bench_train(
     _write_json(rows, json_file)
 
 
+@bench.command("path")
+@sentences
+def bench_path(json_file: JSON = None) -> None:
+    """Nine optimizers on Rosenbrock's function: compiled loops beside a plain torch loop, and a million steps."""
+    from .bench import path as benchmark
+
+    _check_json(json_file)
+    found = benchmark.measure()
+    if str(json_file) != "-":
+        typer.echo(benchmark.text(found))
+    _write_json(found, json_file)
+
+
 def _check_json(path: Path | None) -> None:
     if path is None or str(path) == "-":
         return

@@ -159,7 +159,7 @@ def surface3d(descent: Descent) -> Figure:
     axes.set_xlabel(str(surface.variables[0]))
     axes.set_ylabel(str(surface.variables[1]))
     axes.set_zlabel("log10(1 + height)" if steep else "height")
-    axes.view_init(elev=38, azim=52)
+    axes.view_init(elev=42, azim=-62 if surface.minima else 52)
     axes.computed_zorder = False
     axes.set_title(f"{surface.name}: {descent.steps} gradients each", loc="left")
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
