@@ -131,6 +131,13 @@ def test_from_torch_gives_the_same_rates(name):
     np.testing.assert_allclose(found.values(STEPS), rates, rtol=tolerance, atol=tolerance)
 
 
+def test_to_torch_needs_the_steps_only_where_a_length_is_a_share():
+    scheduler = schedules.step(30, 0.7).to_torch(optimizer())
+    assert scheduler.get_last_lr() == [1.0]
+    with pytest.raises(SteepestError, match="give to_torch its steps"):
+        schedules.cosine().to_torch(optimizer())
+
+
 def test_torchs_cosine_drifts_where_it_is_chained_and_ours_does_not():
     """Its recursion multiplies a thousand quotients; near the floor of a cycle it is off by more than rounding."""
     exact = np.array([(1 + math.cos(math.pi * k / 50)) / 2 for k in range(STEPS)])

@@ -68,10 +68,17 @@ class Schedule:
         """The momentum at each step of a run, or None where it is not cycled."""
         return [self.momentum(k, steps, ()) for k in range(steps)] if self.momentum else None
 
-    def to_torch(self, optimizer: Any, steps: int) -> Scheduler:
-        """A scheduler for any torch optimizer: the group's rate is the one it was made with, times the multiplier."""
+    def to_torch(self, optimizer: Any, steps: int | None = None) -> Scheduler:
+        """A scheduler for any torch optimizer: the group's rate is the one it was made with, times the multiplier.
+
+        `steps` may be left out where every length is a number of steps; SteepestError where one is a share of the run.
+        """
         from .torch import Scheduler
 
+        if steps is None:
+            if any(self(k, 1009) != self(k, 2018) for k in range(1009)):
+                raise SteepestError(f"The schedule {self.name} depends on the length of the run; give to_torch its steps.")
+            steps = 10**9
         return Scheduler(optimizer, self, steps)
 
 
