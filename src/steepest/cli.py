@@ -291,6 +291,36 @@ def schedule(
 
 @app.command()
 @sentences
+def reproduce(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME|all]...", help="Documents: 000 to 004, or all, which is the default.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="What takes under four minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Everything, as long as it needs.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="The table as Markdown, and its pictures beside.")
+    ] = None,
+    json_file: JSON = None,
+) -> None:
+    """The five documents that teach the subject, made again: printed figure, ours, tolerance, and whether it holds."""
+    from . import lessons
+    from .lessons import written
+
+    _check_json(json_file)
+    _check_distinct(report=report, json=json_file)
+    if quick and full:
+        raise SteepestError("--quick and --full were both given; give one of them.")
+    tier = "quick" if quick else "full" if full else "default"
+    found = written.collect(lessons.chosen(names or ["all"]), tier)
+    if str(json_file) != "-":
+        typer.echo(written.text(found))
+    if report:
+        written.write(found, tier, report)
+    _write_json(written.as_data(found), json_file)
+
+
+@app.command()
+@sentences
 def show(
     name: Annotated[str, typer.Argument(metavar="OPTIMIZER|FILE.py:NAME")],
     json_file: JSON = None,

@@ -6,6 +6,8 @@ the same name, ours has its signature, defaults, `param_groups` keys and numbers
 
 from __future__ import annotations
 
+from typing import Any
+
 from .engines.classes import RuleOptimizer, by_class_name, optimizer_class
 from .engines.groups import groups as groups
 from .rules import Rule
@@ -16,7 +18,7 @@ def from_rule(rule: Rule) -> type[RuleOptimizer]:
     return optimizer_class(rule)
 
 
-def __getattr__(name: str) -> type[RuleOptimizer]:
+def __getattr__(name: str) -> Any:  # a class of RuleOptimizer whose arguments are its rule's
     if name in by_class_name():
         return optimizer_class(by_class_name()[name])
     raise AttributeError(f"steepest.optim has no {name!r}; it has {', '.join(sorted(by_class_name()))}")

@@ -1,0 +1,141 @@
+"""Document 000: SGD, momentum and Adam on MNIST with one hidden layer, its seed and its loader's random draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from .. import optim
+from ..problems.problem import Problem, seeded
+from . import Row, between, claim, within
+from .training import Images, drawn, images, measured, mlp, train
+
+SOURCE = "000"
+# what it prints after 500, 1000, ..., 3000 iterations: the last batch's loss, and the test accuracy
+PRINTED = {
+    "SGD": (
+        (
+            0.34602200984954834,
+            0.21451079845428467,
+            0.19199982285499573,
+            0.1714603751897812,
+            0.11251388490200043,
+            0.173202782869339,
+        ),
+        (91.5, 92.47, 93.87, 94.47, 95.17, 95.57),
+    ),
+    "momentum": (
+        (
+            0.1095069944858551,
+            0.12049893289804459,
+            0.1127581000328064,
+            0.05045485496520996,
+            0.01912785694003105,
+            0.15129446983337402,
+        ),
+        (95.77, 96.36, 96.47, 97.55, 97.35, 97.40),
+    ),
+    "Adam": (
+        (
+            0.22579644620418549,
+            0.17263270914554596,
+            0.1368272304534912,
+            0.07791977375745773,
+            0.07298331707715988,
+            0.13467194139957428,
+        ),
+        (93.31, 94.72, 95.54, 96.41, 96.90, 97.21),
+    ),
+}
+MAKERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "SGD": lambda params: optim.SGD(params, lr=0.1),
+    "momentum": lambda params: optim.SGD(params, lr=0.1, momentum=0.9),
+    "Adam": lambda params: optim.Adam(params),
+}
+ACCURACY = {"SGD": 0.1, "momentum": 0.3, "Adam": 0.1}  # points
+LOSS = {"SGD": 0.02, "momentum": 0.03, "Adam": 0.02}
+EVERY = 500
+
+
+def run(name: str, data: Images, steps: int = 3000) -> list[tuple[int, float, float]]:
+    """Iteration, the last batch's loss and the test accuracy, every 500 iterations, drawn as the document's program draws."""
+    seen: list[tuple[int, float, float]] = []
+    with seeded(0):
+        model = mlp((784, 100, 10))
+
+        def told(step: int, loss: float) -> None:
+            next(drawn(len(data.test_x), 100, shuffle=False))  # its test loader draws a seed too
+            seen.append((step, loss, measured(model, data.test_x, data.test_y)[1]))
+
+        train(model, MAKERS[name](model.parameters()), data, 100, steps, EVERY, told)
+    return seen
+
+
+def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
+    """The three trainings, then ten seeds of them and of the four that the document only names."""
+    data = images()
+    for name in PRINTED:
+        say(f"000: {name}")
+        losses, accuracies = PRINTED[name]
+        for (step, loss, accuracy), printed_loss, printed in zip(run(name, data), losses, accuracies, strict=True):
+            chaos = "a difference of one rounding grows with every step at this rate"
+            yield within(SOURCE, f"{name}, accuracy after {step} iterations", printed, accuracy, ACCURACY[name], chaos)
+            yield within(SOURCE, f"{name}, loss of batch {step}", printed_loss, loss, LOSS[name], chaos)
+    if tier != "quick":
+        yield from _seeds(data, say)
+        yield from _batches(data, say)
+
+
+def _seeds(data: Images, say: Callable[[str], None]) -> Iterator[Row]:
+    """Ten seeds: the prediction interval of a single run must hold what is printed; and the four others at tuned rates."""
+    from ..api import compare
+
+    say("000: seven optimizers over ten seeds")
+    problem = Problem(
+        name="document-000",
+        model=lambda: mlp((784, 100, 10)),
+        loss=torch.nn.CrossEntropyLoss(),
+        train=(data.x[:55_000], data.y[:55_000]),
+        valid=(data.x[55_000:], data.y[55_000:]),
+        test=(data.test_x, data.test_y),
+        metric="accuracy",
+        batch_size=100,
+        steps=3000,
+    )
+    given = {"sgd": 0.1, "momentum": 0.1, "adam": 0.001}
+    found = compare(
+        problem, "sgd,momentum,adam,adagrad,adadelta,adamax,rmsprop", schedules="constant", lrs=given, store=":memory:"
+    )
+    last = {"sgd": 95.57, "momentum": 97.40, "adam": 97.21}
+    for entry in found.result.entries:
+        mean, se, n = entry.summary()
+        name = entry.candidate.rule.name
+        if mean is None or se is None:
+            yield Row(SOURCE, f"{name}, ten seeds", None, None, None, None, "runs diverged")
+        elif name in last:
+            half = 2.262 * se * (1 + n) ** 0.5  # t of 9 degrees of freedom; one more run varies by sqrt(1 + n) standard errors
+            words = f"{name}, accuracy after 3000 iterations: 95 % prediction interval of a run, over {n} seeds (55,000 images)"
+            yield between(SOURCE, words, last[name], mean, mean - half, mean + half, "a seed in twenty lies outside")
+        else:
+            words = f"{name} at its tuned rate {entry.lr:g}: {mean:.2f} +- {se:.2f} over {n} seeds"
+            yield claim(SOURCE, f"{name} is named as another adaptive algorithm", words, True)
+
+
+def _batches(data: Images, say: Callable[[str], None]) -> Iterator[Row]:
+    """Batch, mini-batch and stochastic descent at as many gradients of single examples."""
+    say("000: batch, mini-batch and stochastic descent")
+    found = {}
+    for name, size, lr, steps in (("batch", 60_000, 0.5, 2), ("mini-batch", 100, 0.1, 1200), ("stochastic", 1, 0.01, 120_000)):
+        with seeded(0):
+            model = mlp((784, 100, 10))
+            train(model, optim.SGD(model.parameters(), lr=lr), data, size, steps, steps, lambda step, loss: None)
+        found[name] = measured(model, data.test_x, data.test_y)[1]
+    words = ", ".join(f"{name} {accuracy:.2f} %" for name, accuracy in found.items())
+    yield claim(
+        SOURCE,
+        "batch descent is slow: every update needs all of the data",
+        f"after 120,000 gradients of examples: {words}",
+        found["batch"] < min(found["mini-batch"], found["stochastic"]),
+    )

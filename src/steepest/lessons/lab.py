@@ -1,0 +1,126 @@
+"""Document 002: races in a valley and on a saddle, a rate of 100 times 0.65 to the epoch, Adam then SGD, BatchNorm."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from .. import rules, schedules
+from ..engines.descent import descend
+from ..problems import surfaces
+from ..rules.combinators import switch
+from ..studies import statistics
+from . import Row, claim, within
+from .training import mlp
+
+SOURCE = "002"
+
+
+def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
+    """LambdaLR's rates, the races in numbers, the statistics of BatchNorm; then Adam followed by SGD on MNIST."""
+    say("002: schedules and races")
+    ours = schedules.exponential(gamma=0.65)
+    for epoch in range(10):
+        yield within(SOURCE, f"LambdaLR, rate in epoch {epoch}", 100 * 0.65**epoch, 100 * ours(epoch, 10), 1e-11)
+    yield from _races()
+    yield from _normalization()
+    if tier != "quick":
+        yield from _then(say)
+        yield from _regularized(say)
+
+
+def _races() -> Iterator[Row]:
+    saddle = surfaces.get("saddle")
+    names = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")
+    found = descend(saddle, [rules.get(name) for name in names], saddle.start, 400)
+    left = {path.name: path.leaves(saddle.domain) or 401 for path in found.paths}
+    words = "the frame is left at step " + ", ".join(
+        f"{n} ({name})" for name, n in sorted(left.items(), key=lambda item: item[1])
+    )
+    slowest = max(left, key=lambda name: left[name])
+    yield claim(SOURCE, "SGD is stuck at the saddle point", words, slowest == "sgd")
+    slow = {path.name: int((np.abs(path.values) < 0.05).sum()) for path in found.paths}
+    words = "steps within 0.05 of the saddle's height: " + ", ".join(f"{name} {n}" for name, n in slow.items())
+    yield claim(SOURCE, "momentum is stuck at the saddle point", words, slow["momentum"] > 3 * slow["rmsprop"])
+    path = next(path for path in found.paths if path.name == "momentum")
+    speed = np.linalg.norm(np.diff(path.points[:51], axis=0), axis=1)[30:]
+    told = f"its steps grow one after another, from {speed[0]:.2g} at step 30 to {speed[-1]:.2g} at step 50"
+    yield claim(SOURCE, "SGD with momentum speeds up more and more", told, bool((np.diff(speed) > 0).all()))
+    valley = surfaces.get("valley")
+    ends = descend(valley, [rules.get(name) for name in names], valley.start, 150, {})
+    words = "heights after 150 steps at tuned rates: " + ", ".join(f"{p.name} {p.values[-1]:.1e}" for p in ends.paths)
+    heights = {p.name: float(p.values[-1]) for p in ends.paths}
+    adaptive = float(np.median([heights[name] for name in ("adagrad", "rmsprop", "adam")]))
+    yield claim(SOURCE, "SGD and momentum converge slower", words, min(heights["sgd"], heights["momentum"]) > adaptive)
+
+
+def _normalization() -> Iterator[Row]:
+    """BatchNorm normalises over N, H and W, and not over C."""
+    x = 3 + 2 * torch.randn(8, 5, 6, 7, generator=torch.Generator().manual_seed(0))
+    y = nn.BatchNorm2d(5)(x).detach()
+    over = (x - x.mean((0, 2, 3), keepdim=True)) / (x.var((0, 2, 3), unbiased=False, keepdim=True) + 1e-5).sqrt()
+    largest = float((y - over).abs().max())
+    yield within(SOURCE, "BatchNorm against means over N, H, W: largest difference", 0.0, largest, 1e-5)
+
+
+def _then(say: Callable[[str], None]) -> Iterator[Row]:
+    """Adam first, then SGD: the switch point swept, with intervals on the gain over Adam alone and SGD alone."""
+    from ..engines import planner
+    from ..engines.together import Run
+    from .tutorial import document
+
+    say("002: Adam first, then SGD")
+    problem, steps, seeds = document(), 3000, 10
+    made = {"adam": rules.get("adam"), "sgd": rules.get("sgd")}
+    ratio = 100.0  # of the second rate to the first: 0.1 and 0.001
+    made |= {f"at {k}": switch(rules.get("adam"), rules.get("sgd"), at=k, then_ratio=ratio) for k in (500, 1000, 2000, 2700)}
+    rates = {name: 0.1 if name == "sgd" else 0.001 for name in made}
+    runs = [Run(rule, rates[name], seed, steps, test=True) for name, rule in made.items() for seed in range(seeds)]
+    plan = planner.choose(problem, runs)
+    found = dict(planner.train_all(problem, runs, plan))
+    tested = np.array([np.nan if found[i].test is None else found[i].test for i in range(len(runs))]).reshape(len(made), seeds)
+    values = dict(zip(made, tested, strict=True))
+    parts, gains = [], []
+    for name in list(made)[2:]:
+        mean, se, _ = statistics.mean_se(values[name] - values["adam"])
+        half = 2.262 * float(se)
+        gains.append(float(mean) - half > 0)
+        parts.append(f"{name} {values[name].mean():.2f} % (gain {float(mean):+.2f} +- {half:.2f})")
+    words = f"Adam {values['adam'].mean():.2f} %, SGD {values['sgd'].mean():.2f} %; switched {'; '.join(parts)}"
+    yield claim(
+        SOURCE, "use Adam first, then SGD for fine-tuning", words, True if all(gains) else None if any(gains) else False
+    )
+    ahead = values["adam"].mean() - values["sgd"].mean()
+    told = f"after 3,000 steps Adam is {ahead:+.2f} points ahead of SGD at its rate of 0.1"
+    yield claim(SOURCE, "Adam converges fast; SGD usually ends better but takes longer", told, None)
+
+
+def _regularized(say: Callable[[str], None]) -> Iterator[Row]:
+    """Networks with Dropout, with BatchNorm, with both, with neither."""
+    from ..engines import planner
+    from ..engines.together import Run
+    from .tutorial import document
+
+    say("002: Dropout and BatchNorm")
+    problem, parts = document(), []
+
+    def network(drop: bool, norm: bool) -> nn.Module:
+        first, act, last = mlp((784, 100, 10))
+        return nn.Sequential(first, *([nn.BatchNorm1d(100)] if norm else []), act, *([nn.Dropout(0.5)] if drop else []), last)
+
+    means = {}
+    kinds = (("neither", False, False), ("dropout", True, False), ("BatchNorm", False, True), ("both", True, True))
+    for name, drop, norm in kinds:
+        own = dataclasses.replace(problem, name=f"mnist-{name}", model=functools.partial(network, drop, norm))
+        runs = [Run(rules.get("momentum"), 0.1, seed, 2000, test=True) for seed in range(5)]
+        found = [o.test for _, o in planner.train_all(own, runs, planner.choose(own, runs)) if o.test is not None]
+        means[name] = float(np.mean(found))
+        parts.append(f"{name} {means[name]:.2f} % +- {np.std(found, ddof=1) / len(found) ** 0.5:.2f}")
+    better = [means[name] > means["neither"] for name in ("dropout", "BatchNorm")]
+    words = f"2,000 steps of momentum, five seeds: {', '.join(parts)}"
+    yield claim(SOURCE, "Dropout and BatchNorm help a network", words, all(better) or (None if any(better) else False))

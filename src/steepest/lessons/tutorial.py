@@ -1,0 +1,218 @@
+"""Document 001: least squares to 8 digits, what a batch costs, schedules, momentum, and the optimizers it names on MNIST."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import optim, problems, rules, schedules
+from ..engines.descent import descend
+from ..engines.train import train
+from ..problems import optimality, surfaces
+from ..problems.problem import Problem, seeded
+from . import NOT_HERE, Row, batches, claim, within
+from .training import drawn, images, measured, mlp
+
+SOURCE = "001"
+# w before batches 0 and 50 of each epoch, and at the end
+TRACE = """
+0. 0. 0.4391737 0.41735388 0.45621431 0.43296123 0.50458588 0.46953377 0.50659246 0.46976394 0.51664408 0.46913792
+0.51715596 0.46786206 0.52339741 0.46367398 0.52374047 0.4622501 0.5295512 0.45779193 0.52985556 0.456353 0.53556725 0.45194588
+0.53584598 0.45050492 0.54149192 0.44617918 0.54174661 0.44473749 0.54733087 0.44049501 0.54756198 0.43905271
+0.55308576 0.43489257 0.55329364 0.43344969 0.55875783 0.42937075 0.55894282 0.42792729
+"""
+# rule, hyperparameter, what the tutorial gives
+DEFAULTS = (
+    ("adagrad", "lr", 0.01),
+    ("adagrad", "eps", 1e-10),
+    ("adagrad", "initial_accumulator_value", 0.0),
+    ("rmsprop", "alpha", 0.99),
+    ("adam", "beta1", 0.9),
+    ("adam", "beta2", 0.999),
+    ("adam", "eps", 1e-8),
+    ("adamw", "weight_decay", 0.01),
+)
+NAMED = "sgd,momentum,nesterov,adagrad,rmsprop,adam,adamw,adabelief,madgrad,adan,schedule_free_sgd,schedule_free_adamw"
+# ImageNet, top-1 per cent: ResNet-50 and ResNet-101 after 100, 200, 300 epochs; ConvNeXt after 150 and 300; ResNet-18
+RESNET = {
+    "SAM": (77.3, 78.7, 79.4, 79.5, 81.1, 81.6),
+    "SGD-M": (77.0, 78.6, 79.3, 79.3, 81.0, 81.4),
+    "Adam": (76.9, 78.4, 78.8, 78.4, 80.2, 80.6),
+    "AdamW": (77.0, 78.9, 79.3, 78.9, 79.9, 80.4),
+    "LAMB": (77.0, 79.2, 79.8, 79.4, 81.1, 81.3),
+    "Adan": (78.1, 79.7, 80.2, 79.9, 81.6, 81.8),
+}
+CONVNEXT = {
+    "Tiny, AdamW": (81.2, 82.1),
+    "Tiny, Adan": (81.7, 82.4),
+    "second, AdamW": (82.2, 83.1),
+    "second, Adan": (82.5, 83.3),
+}
+RESNET18 = {"Adan": 70.90, "SGD": 70.23, "Nadam": 68.82, "Adam": 63.79, "Radam": 67.62, "Padam": 70.07, "LAMB": 68.46,
+            "AdamW": 67.93, "AdaBelief": 70.08, "Adai": 69.68}  # fmt: skip
+FAR = "it needs days on several GPUs; cited, not trained"
+
+
+def trace() -> dict[int, np.ndarray]:
+    """The weights after each update of the tutorial's least squares, by our own rule and trainer."""
+    seen = {0: np.zeros(2)}
+
+    def watch(k: int, model: torch.nn.Module) -> None:
+        seen[k] = model.weight.detach().numpy()[0].copy()  # type: ignore[operator]
+
+    train(problems.get("breast-cancer"), rules.get("gd"), lr=1e-3, steps=570, seed=0, on_step=watch)
+    return seen
+
+
+def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
+    """What the tutorial prints, its claims, and its tables."""
+    say("001: least squares")
+    printed, seen = np.array(TRACE.split(), float).reshape(-1, 2), trace()
+    for i, point in enumerate(printed):
+        k = 57 * (i // 2) + 50 * (i % 2) if i < len(printed) - 1 else 570
+        for j, name in enumerate(("radius", "area")):
+            yield within(
+                SOURCE, f"least squares, weight of {name} after {k} updates", float(point[j]), float(seen[k][j]), 5.1e-9
+            )
+    for row, updates in zip(batches.cost(), (10, 100, 1000), strict=True):
+        yield within(SOURCE, f"updates of 10 epochs, {row['method']} descent, m = {row['m']}", updates, row["updates"], 0)
+    for name, letter, value in DEFAULTS:
+        yield within(SOURCE, f"{name}: default {letter}", value, float(rules.get(name).settings()[letter]), 0)
+    multi = schedules.multi_step((50, 80, 100), 0.1)
+    for epoch, value in ((49, 1.0), (50, 0.1), (80, 0.01), (100, 0.001)):
+        yield within(SOURCE, f"MultiStep [50, 80, 100] by 0.1: multiplier in epoch {epoch}", value, multi(epoch, 120), 1e-12)
+    yield from _optimality()
+    yield from _descent()
+    for name, values in RESNET.items():
+        for (depth, epochs), value in zip(((d, e) for d in (50, 101) for e in (100, 200, 300)), values, strict=True):
+            yield Row(SOURCE, f"ImageNet, ResNet-{depth}, {epochs} epochs, {name}", value, NOT_HERE, None, None, FAR)
+    for name, pair in CONVNEXT.items():
+        for epochs, value in zip((150, 300), pair, strict=True):
+            yield Row(SOURCE, f"ImageNet, ConvNeXt {name}, {epochs} epochs", value, NOT_HERE, None, None, FAR)
+    for name, value in RESNET18.items():
+        yield Row(SOURCE, f"ImageNet, ResNet-18, {name}", value, NOT_HERE, None, None, FAR)
+    if tier != "quick":
+        yield from _plateau(say)
+        yield from _named(say)
+
+
+def _optimality() -> Iterator[Row]:
+    bowl, waves = (optimality.stationary(surfaces.get(name)) for name in ("bowl", "styblinski_tang"))
+    words = f"the bowl is proved convex and has {len(bowl)} stationary point; styblinski_tang has {len(waves)}"
+    yield claim(SOURCE, "convex functions are unimodal", words, len(bowl) == 1)
+    convex, why = optimality.convexity(surfaces.get("plateau"))
+    count = len(optimality.stationary(surfaces.get("plateau")))
+    yield claim(SOURCE, "unimodal functions are not always convex", f"the plateau has {count} minimum; {why}", convex is False)
+    told = optimality.schwarz(surfaces.get("schwarz"))
+    yield claim(SOURCE, "the Hessian is not always symmetric", told or "no example", told is not None)
+
+
+def _descent() -> Iterator[Row]:
+    raw, standard = batches.scaling()
+    words = f"after 2,000 steps {raw['left']:.2g} of the excess loss is left raw, {standard['left']:.2g} standardised"
+    yield claim(
+        SOURCE, "descent needs features in one range; the closed form does not", words, raw["left"] > 1e6 * standard["left"]
+    )
+    rates = {row["m"]: row["largest rate"] for row in batches.largest_rates()}
+    words = f"the largest rate is {rates[1]:.2g} for batches of 1, {rates[10]:.2g} of 10, {rates[569]:.2g} of all"
+    yield claim(SOURCE, "larger batches allow larger rates", words, rates[1] < rates[10] and rates[1] < rates[569])
+    heavy = {row["m"]: row["largest rate"] for row in batches.largest_rates(momentum=0.9)}
+    words = (
+        f"with momentum 0.9 the largest rate falls from {heavy[569]:.2g} (all) to {heavy[10]:.2g} (10) and {heavy[1]:.2g} (1)"
+    )
+    yield claim(SOURCE, "momentum works in larger batches and may break in smaller ones", words, heavy[569] > 5 * heavy[1])
+    hit = {row["m"]: row for row in batches.outliers()}
+    words = (
+        f"the worst clean excess of the last epoch is {hit[1]['worst']:.2g} for single examples, {hit[569]['worst']:.2g} all"
+    )
+    yield claim(
+        SOURCE, "outliers take stochastic descent to undesirable areas", words, hit[1]["worst"] > 10 * hit[569]["worst"]
+    )
+    valley = surfaces.get("valley")
+    for names, printed in (
+        (("sgd", "momentum"), "momentum almost always converges faster than descent"),
+        (("momentum", "nesterov"), "Nesterov's momentum works slightly better than standard momentum"),
+    ):
+        ends = []
+        for condition in (10.0, 50.0, 200.0):
+            surface = surfaces.get(f"valley(condition={condition})")
+            found = descend(surface, [rules.get(name) for name in names], valley.start, 150, {})
+            ends.append([float(path.values[-1]) for path in found.paths])
+        words = "; ".join(f"{a:.1e} against {b:.1e}" for a, b in ends)
+        told = f"valleys of condition 10, 50 and 200, tuned, 150 steps, heights {names[0]} against {names[1]}: {words}"
+        yield claim(SOURCE, printed, told, all(b < a for a, b in ends) or (None if any(b < a for a, b in ends) else False))
+
+
+def _plateau(say: Callable[[str], None]) -> Iterator[Row]:
+    """Nesterov's momentum with ReduceLROnPlateau, 6,000 iterations, as the tutorial's program."""
+    say("001: Nesterov and ReduceLROnPlateau on MNIST")
+    data, found = images(), {}
+    for name, schedule in (("plateau", schedules.plateau(0.1, 0, 1e-4)), ("constant", schedules.constant())):
+        with seeded(0):
+            model = mlp((784, 100, 10))
+            optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+            driver = schedule.to_torch(optimizer, 10)
+            driver.sign = -1.0  # an accuracy, larger being better
+            accuracies = []
+            for _ in range(10):
+                for index in drawn(len(data.x), 100):
+                    optimizer.zero_grad()
+                    loss = torch.nn.functional.cross_entropy(model(data.x[index]), data.y[index])
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                accuracies.append(measured(model, data.test_x, data.test_y)[1])
+                driver.step(accuracies[-1])
+            found[name] = accuracies[-1], optimizer.param_groups[0]["lr"]
+    (reduced, rate), (kept, _) = found["plateau"], found["constant"]
+    words, holds = f"accuracy {reduced:.2f} % at a last rate of {rate:.0e}; {kept:.2f} % at a constant rate", reduced > kept
+    yield claim(SOURCE, "models benefit from reducing the rate once learning stops improving", words, holds)
+
+
+def document() -> Problem:
+    """MNIST and the tutorial's network, 784-100-10."""
+    data = images()
+    return Problem(
+        name="mnist-sheets",
+        model=lambda: mlp((784, 100, 10)),
+        loss=torch.nn.CrossEntropyLoss(),
+        train=(data.x[:55_000], data.y[:55_000]),
+        valid=(data.x[55_000:], data.y[55_000:]),
+        test=(data.test_x, data.test_y),
+        metric="accuracy",
+        batch_size=100,
+        steps=1000,
+    )
+
+
+def _named(say: Callable[[str], None]) -> Iterator[Row]:
+    """The optimizers that the tutorial describes, on MNIST at equal tuning; and what it says of each."""
+    from ..api import compare
+
+    say("001: twelve optimizers on MNIST at equal tuning")
+    study = compare(document(), NAMED, schedules="constant", store=":memory:")
+    told = {e.candidate.rule.name: (e.summary(), e.lr, e.state_bytes) for e in study.result.entries}
+    for name, ((mean, se, n), lr, held) in told.items():
+        kib = f"{held // 1024} KiB of state"
+        words = "diverged" if mean is None else f"{mean:.2f} +- {se:.2f} % over {n} seeds at rate {lr:g}, {kib}"
+        yield claim(SOURCE, f"{name}: 1,000 steps on MNIST at equal tuning", words, True)
+    adam = told["adam"]
+    for name, printed in (
+        ("adabelief", "AdaBelief converges fast and generalises well"),
+        ("madgrad", "MADGRAD combines adaptivity with strong generalisation"),
+        ("adan", "Adan is faster than Adam"),
+        ("schedule_free_adamw", "Schedule-Free AdamW needs no schedule to match"),
+    ):
+        yield _against(study.result.verdicts, name, "adam", printed)
+    words = f"{told['adan'][2] / adam[2]:.2f} times Adam's state"
+    yield claim(SOURCE, "Adan has a slightly higher memory cost than Adam", words, told["adan"][2] > adam[2])
+
+
+def _against(verdicts: Sequence[Any], a: str, b: str, printed: str) -> Row:
+    """A claim that a is at least as good as b, by the study's verdict on the pair."""
+    verdict = next(v for v in verdicts if {v.a, v.b} == {a, b})
+    better = verdict.verdict == "better" and verdict.a == a
+    holds = True if better or verdict.verdict == "tied" else False if verdict.verdict == "better" else None
+    return claim(SOURCE, printed, str(verdict), holds)
