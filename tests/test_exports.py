@@ -3,7 +3,19 @@
 import steepest
 from steepest import rules
 
-PUBLIC = {"Choice", "Problem", "SteepestError", "Study", "compare", "optim", "problems", "rule", "schedules", "trajectory"}
+PUBLIC = {
+    "Choice",
+    "Problem",
+    "SteepestError",
+    "Study",
+    "compare",
+    "optim",
+    "problems",
+    "reproduce",
+    "rule",
+    "schedules",
+    "trajectory",
+}
 
 
 def test_the_package_exports_its_public_names_and_no_others():

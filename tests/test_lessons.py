@@ -1,10 +1,17 @@
 """The lessons against programs of their own, written as the documents have them."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from steepest import rules
-from steepest.lessons import batches
+from steepest.cli import app
+from steepest.errors import SteepestError
+from steepest.lessons import NOT_HERE, assignment, batches, between, chosen, claim, reproduce, slides, training, written
+from steepest.lessons import within as row_within
 from steepest.lessons.noisy_regression import EXPONENTS, experiment
 from steepest.problems.noisy_regression import data
 
@@ -82,3 +89,96 @@ def test_the_picture_of_the_three_descents_has_its_words():
     words = batches.paths().get_gid()
     assert "stochastic: 1 example an update" in words
     assert "batch: 569 examples an update" in words
+
+
+def test_a_row_holds_where_ours_is_near_enough_and_says_why_where_not():
+    assert row_within("000", "q", 1.0, 1.05, 0.1, "why").holds
+    missed = row_within("000", "q", 1.0, 1.2, 0.1, "why")
+    assert (missed.holds, missed.reason) == (False, "why")
+    assert not row_within("000", "q", 1.0, None, 0.1).holds
+    assert not row_within("000", "q", 1.0, float("nan"), 0.1).holds
+    assert between("000", "q", 1.0, 5.0, 0.0, 2.0).holds
+    assert not between("000", "q", 3.0, 1.0, 0.0, 2.0).holds
+    assert claim("000", "w", "f", None).reason == "it depends"
+
+
+def test_the_first_500_iterations_of_the_assignment_are_printed_ones(mnist_folder):
+    data = training.images()
+    for name, tolerance in (("SGD", 1e-5), ("Adam", 1e-5), ("momentum", 5e-3)):
+        ((step, loss, accuracy),) = assignment.run(name, data, 500)
+        losses, accuracies = assignment.PRINTED[name]
+        assert step == 500
+        assert loss == pytest.approx(losses[0], abs=tolerance)
+        assert accuracy == pytest.approx(accuracies[0], abs=0.011 if name != "momentum" else 0.3)
+
+
+def test_the_exact_figures_of_the_tutorial_and_the_lab_hold():
+    rows = list(reproduce("001", "quick")) + list(reproduce("lab", "quick"))
+    numbers = [row for row in rows if row.quantity != "claim"]
+    trace = [row for row in numbers if row.quantity.startswith("least squares")]
+    assert len(trace) == 42
+    assert all(row.holds for row in trace)
+    assert sum(row.quantity.startswith("LambdaLR") for row in numbers if row.holds) == 10
+    away = [row for row in numbers if row.ours == NOT_HERE]
+    assert len(away) == 54
+    assert all(row.holds is None and row.reason for row in away)
+    assert all(row.holds for row in numbers if row.ours != NOT_HERE)
+
+
+def test_what_an_unseeded_program_printed_lies_in_our_intervals():
+    rows = [row for row in reproduce("004", "quick") if row.quantity != "claim" and row.printed is not None]
+    assert len(rows) == 130
+    assert sum(row.holds for row in rows) >= 125  # of 99 in a hundred
+
+
+def test_every_printed_block_of_the_slides_has_ten_epochs():
+    for _, losses, correct in slides.PRINTED:
+        assert len(losses.split()) == len(correct.split()) == 10
+    assert slides.network()(training.torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_the_table_is_written_with_every_miss_and_reason(tmp_path, strict):
+    result = CliRunner().invoke(
+        app, ["reproduce", "002", "--quick", "--json", str(tmp_path / "r.json"), "--report", str(tmp_path / "r.md")]
+    )
+    assert result.exit_code == 0, result.output
+    found = strict((tmp_path / "r.json").read_text())
+    assert all({"source", "quantity", "printed", "ours", "tolerance", "holds"} <= set(row) for row in found)
+    assert all("status" in row for row in found if None in row.values() or not row["holds"])
+    page = (tmp_path / "r.md").read_text()
+    assert page.count("\n| LambdaLR") == 10
+    missed = row_within("002", "LambdaLR, rate in epoch 0", 100.0, 99.0, 1e-9, "broken")
+    told = written.text([missed])
+    assert "1 are missed" in told
+    assert "printed 100, ours 99" in told
+    assert "broken" in told
+    assert json.loads(json.dumps(written.as_data([missed])))[0]["holds"] is False
+
+
+def test_an_unknown_document_or_tier_is_refused():
+    assert chosen(["all"]) == ["000", "001", "002", "003", "004"]
+    assert chosen(["slides", "003"]) == ["003"]
+    with pytest.raises(SteepestError, match="did you mean 'lab'"):
+        chosen(["labs"])
+    with pytest.raises(SteepestError, match="expected one of quick, default, full"):
+        next(reproduce("002", "long"))
+    result = CliRunner().invoke(app, ["reproduce", "--quick", "--full"])
+    assert result.exit_code == 2
+
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_from_its_first_cell_to_its_last(path, mnist_folder):
+    cells = json.loads(path.read_text())["cells"]
+    assert all(not cell.get("outputs") for cell in cells)  # nothing is typed in
+    names: dict = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), str(path), "exec"), names)  # noqa: S102
+
+
+def test_there_is_a_notebook_for_each_document():
+    assert [path.stem[:3] for path in NOTEBOOKS] == ["000", "001", "002", "003", "004"]

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from . import optim, problems, schedules
     from .api import Choice, Study, compare, trajectory
     from .errors import SteepestError
+    from .lessons import reproduce
     from .problems.problem import Problem
     from .rules import rule
 
@@ -21,6 +22,7 @@ _HOMES = {
     "compare": "api",
     "optim": "",
     "problems": "",
+    "reproduce": "lessons",
     "rule": "rules",
     "schedules": "",
     "trajectory": "api",
@@ -34,6 +36,7 @@ __all__ = [
     "compare",
     "optim",
     "problems",
+    "reproduce",
     "rule",
     "schedules",
     "trajectory",

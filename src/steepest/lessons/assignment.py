@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from .. import optim
+from ..api import compare
 from ..problems.problem import Problem, seeded
 from . import Row, between, claim, within
 from .training import Images, drawn, images, measured, mlp, train
@@ -90,8 +91,6 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
 
 def _seeds(data: Images, say: Callable[[str], None]) -> Iterator[Row]:
     """Ten seeds: the prediction interval of a single run must hold what is printed; and the four others at tuned rates."""
-    from ..api import compare
-
     say("000: seven optimizers over ten seeds")
     problem = Problem(
         name="document-000",

@@ -11,12 +11,15 @@ import torch
 from torch import nn
 
 from .. import rules, schedules
+from ..engines import planner
 from ..engines.descent import descend
+from ..engines.together import Run
 from ..problems import surfaces
 from ..rules.combinators import switch
 from ..studies import statistics
 from . import Row, claim, within
 from .training import mlp
+from .tutorial import document
 
 SOURCE = "002"
 
@@ -70,10 +73,6 @@ def _normalization() -> Iterator[Row]:
 
 def _then(say: Callable[[str], None]) -> Iterator[Row]:
     """Adam first, then SGD: the switch point swept, with intervals on the gain over Adam alone and SGD alone."""
-    from ..engines import planner
-    from ..engines.together import Run
-    from .tutorial import document
-
     say("002: Adam first, then SGD")
     problem, steps, seeds = document(), 3000, 10
     made = {"adam": rules.get("adam"), "sgd": rules.get("sgd")}
@@ -102,10 +101,6 @@ def _then(say: Callable[[str], None]) -> Iterator[Row]:
 
 def _regularized(say: Callable[[str], None]) -> Iterator[Row]:
     """Networks with Dropout, with BatchNorm, with both, with neither."""
-    from ..engines import planner
-    from ..engines.together import Run
-    from .tutorial import document
-
     say("002: Dropout and BatchNorm")
     problem, parts = document(), []
 

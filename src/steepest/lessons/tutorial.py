@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .. import optim, problems, rules, schedules
+from ..api import compare
 from ..engines.descent import descend
 from ..engines.train import train
 from ..problems import optimality, surfaces
@@ -189,8 +190,6 @@ def document() -> Problem:
 
 def _named(say: Callable[[str], None]) -> Iterator[Row]:
     """The optimizers that the tutorial describes, on MNIST at equal tuning; and what it says of each."""
-    from ..api import compare
-
     say("001: twelve optimizers on MNIST at equal tuning")
     study = compare(document(), NAMED, schedules="constant", store=":memory:")
     told = {e.candidate.rule.name: (e.summary(), e.lr, e.state_bytes) for e in study.result.entries}

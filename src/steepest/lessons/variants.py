@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from scipy import stats
 
 from ..engines.together import Run, Together
 from ..problems import noisy_regression
 from ..problems.least_squares import solve
 from ..problems.problem import Problem
+from ..report.palette import style
 from ..rules import get
 from . import Row, between, claim, within
 from .noisy_regression import EXPONENTS, Array, experiment
@@ -154,3 +156,52 @@ def _network(say: Callable[[str], None]) -> Iterator[Row]:
     yield between(SOURCE, words, ACCURACY, mean, mean - half, mean + half, "a seed in twenty lies outside")
     words = f"{seconds / 60:.2f} minutes a run, {SEEDS} runs at once on this machine"
     yield Row(SOURCE, "training time in minutes", MINUTES, words, "not more than printed", seconds / 60 <= MINUTES)
+
+
+def bars(noise: tuple[float, float] = (0.0, 0.0)) -> Figure:
+    """Test loss against updates for each exponent: means of ten replicates, bars of 2.5 standard errors."""
+    names = ("gd", "adam", "adagrad")
+    found = experiment(noisy_regression.data(0), [get(name) for name in names], (0.001, 0.001, 0.01), noise=noise)
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    steps = np.arange(0, 1000, 50)
+    for i, (axes, exponent) in enumerate(zip(figure.subplots(2, 3, sharex=True).flat, EXPONENTS, strict=True)):
+        for j, (name, called) in enumerate(zip(names, ("SGD", "Adam", "Adagrad, rate 0.01"), strict=True)):
+            mean, error = found.losses[i, j].mean(0), stats.sem(found.losses[i, j], axis=0)
+            look = style("sgd" if name == "gd" else name)
+            axes.errorbar(steps, mean, 2.5 * error, color=look.colour, linestyle=look.dash, label=None if i else called)
+        axes.set_title(f"exponent {exponent:g}", loc="left")
+        axes.grid(alpha=0.25)
+    figure.supxlabel("updates")
+    figure.supylabel("test loss")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    lows = "; ".join(f"{e:g}: {found.losses[i, :, :, -1].mean(1).round(3).tolist()}" for i, e in enumerate(EXPONENTS))
+    figure.set_gid(f"Test losses of SGD, Adam and Adagrad by exponent; at the last evaluation {lows}.")
+    return figure
+
+
+def digits(count: int = 60) -> Figure:
+    """The first images in rows of ten."""
+    data = images(flat=False)
+    figure = Figure(figsize=(6, 0.6 * -(-count // 10)), gid=f"The first {count} handwritten digits of MNIST.")
+    for axes, image in zip(figure.subplots(-(-count // 10), 10).flat, data.x, strict=False):
+        axes.imshow(image[0], cmap="gray_r")
+        axes.axis("off")
+    return figure
+
+
+def prediction(model: torch.nn.Module, index: int = 0) -> Figure:
+    """A test image beside the probability that a model gives each digit."""
+    data = images(mean=0.5, deviation=0.5)
+    with torch.no_grad():
+        chances = torch.softmax(model(data.test_x[index : index + 1]), 1)[0].numpy()
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.imshow(data.test_x[index].view(28, 28), cmap="gray_r")
+    left.axis("off")
+    right.barh(range(10), chances, color="#0072B2")
+    right.set_yticks(range(10))
+    right.set_xlim(0, 1.05)
+    right.set_xlabel("probability")
+    label, guess = int(data.test_y[index]), int(chances.argmax())
+    figure.set_gid(f"A handwritten {label}; the model says {guess} with probability {chances[guess]:.3f}.")
+    return figure

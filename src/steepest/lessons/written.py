@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from ..errors import SteepestError
-from . import DOCUMENTS, Row, reproduce
+from ..report.pictures import save
+from . import DOCUMENTS, Row, batches, reproduce, slides, variants
 
 
 def collect(numbers: Sequence[str], tier: str) -> list[Row]:
@@ -107,4 +109,24 @@ def write(rows: Sequence[Row], tier: str, path: Path) -> None:
                 lines.append(
                     f"| {row.quantity} | {_shown(row.printed)} | {_shown(row.ours)} | {_shown(row.tolerance)} | {holds} |"
                 )
+    if tier != "quick":
+        lines += _pictures(path, set(counts(rows)))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _pictures(path: Path, numbers: set[str]) -> list[str]:
+    """The documents' pictures, drawn beside the report."""
+    folder = path.parent / "pictures"
+    folder.mkdir(exist_ok=True)
+    wanted: dict[str, tuple[str, Callable[[], Figure]]] = {
+        "001": ("batches", batches.paths),
+        "003": ("collapse", slides.collapse),
+        "004": ("exponents", variants.bars),
+    }
+    lines = ["", "## Pictures", ""]
+    for number, (name, draw) in wanted.items():
+        if number in numbers:
+            figure = draw()
+            save(figure, folder / f"reproduce-{name}.png")
+            lines += [f"![{figure.get_gid()}](pictures/reproduce-{name}.png)", ""]
+    return lines
