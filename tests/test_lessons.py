@@ -177,7 +177,7 @@ def test_a_notebook_runs_from_its_first_cell_to_its_last(path, mnist_folder):
     names: dict = {}
     for cell in cells:
         if cell["cell_type"] == "code":
-            exec(compile("".join(cell["source"]), str(path), "exec"), names)  # noqa: S102
+            exec(compile("".join(cell["source"]), str(path), "exec"), names)
 
 
 def test_there_is_a_notebook_for_each_document():

@@ -78,3 +78,7 @@ def reproduce(name: str = "all", tier: str = "default", say: Callable[[str], Non
         say(title)
         made: Any = importlib.import_module(f".{room}", __name__)
         yield from made.rows(tier, say)
+        claims: Any = importlib.import_module(".claims", __name__)
+        yield from (row for row in claims.on_surfaces() if row.source == number)
+        if number == "001" and tier != "quick":
+            yield from claims.on_mnist(say)

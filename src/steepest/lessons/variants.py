@@ -184,7 +184,7 @@ def digits(count: int = 60) -> Figure:
     data = images(flat=False)
     figure = Figure(figsize=(6, 0.6 * -(-count // 10)), gid=f"The first {count} handwritten digits of MNIST.")
     for axes, image in zip(figure.subplots(-(-count // 10), 10).flat, data.x, strict=False):
-        axes.imshow(image[0], cmap="gray_r")
+        axes.imshow(image[0].numpy(), cmap="gray_r")
         axes.axis("off")
     return figure
 
@@ -196,7 +196,7 @@ def prediction(model: torch.nn.Module, index: int = 0) -> Figure:
         chances = torch.softmax(model(data.test_x[index : index + 1]), 1)[0].numpy()
     figure = Figure(figsize=(6, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.imshow(data.test_x[index].view(28, 28), cmap="gray_r")
+    left.imshow(data.test_x[index].view(28, 28).numpy(), cmap="gray_r")
     left.axis("off")
     right.barh(range(10), chances, color="#0072B2")
     right.set_yticks(range(10))
