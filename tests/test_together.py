@@ -311,3 +311,16 @@ def test_a_study_trained_together_equals_one_trained_one_by_one_and_resumes(tmp_
     with sqlite3.connect(store) as db:
         count = db.execute("SELECT COUNT(*) FROM runs").fetchone()[0]
     assert count == studies["many:8"].result.trained
+
+
+def test_hyperparameters_of_a_run_are_its_own_every_way(line):
+    given = [{"eps": 1e-8}, {"eps": 0.5}, {"beta1": 0.5, "beta2": 0.9}]
+    runs = [Run(rules.get("adam"), 0.05, 0, 20, hyper=hyper) for hyper in given]
+    curves = {}
+    for plan in (Plan(), Plan(1, 2), Plan(3, 1)):
+        found = dict(train_all(line, runs, plan))
+        curves[plan] = np.array([found[i].curve.valid for i in range(3)])
+    first, *others = curves.values()
+    for other in others:
+        np.testing.assert_allclose(first, other, rtol=1e-5)
+    assert len({row[-1] for row in first.tolist()}) == 3

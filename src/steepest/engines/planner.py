@@ -139,10 +139,7 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
     if isinstance(problem.train, Streamed):
         return Plan(why="the data are read batch by batch")
     sample = [replace(run, steps=TRIED, test=False) for run in runs]
-    alone = [
-        train(problem, run.rule, lr=run.lr, steps=TRIED, seed=run.seed, schedule=run.schedule, device=device).curve.train[1:]
-        for run in sample[:2]
-    ]
+    alone = [_alone(problem, run, Plan(), device, lambda n: None).curve.train[1:] for run in sample[:2]]
     memory = room(device) if memory is None else memory
     best, reasons = min(_apart(problem, runs[0], workers, device), key=lambda plan: plan.ms), list[str]()
     for size in SIZES:
@@ -287,6 +284,7 @@ def _alone(problem: Problem, run: Run, plan: Plan, device: str, told: Callable[[
         device=device,
         channels_last=plan.channels_last,
         compiled=plan.compiled,
+        hyper=run.hyper,
         on_step=lambda k, _: told(1),
     )
 

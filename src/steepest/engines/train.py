@@ -112,6 +112,7 @@ def train(
     device: str = "cpu",
     channels_last: bool = False,
     compiled: bool = False,
+    hyper: dict[str, Any] | None = None,
     on_step: Callable[[int, nn.Module], None] | None = None,
 ) -> Outcome:
     """Train once. `channels_last` lays images and the weights of convolutions out so, which is faster on most CPUs;
@@ -131,7 +132,7 @@ def train(
     with seeded(seed):
         model = problem.start(seed, device)
         forward = _laid(model, channels_last, compiled)
-        optimizer = classes.build(rule, model.parameters(), lr=lr, seed=seed)
+        optimizer = classes.build(rule, model.parameters(), lr=lr, seed=seed, **(hyper or {}))
         stream = batches(problem, seed)
         valid, metric = problem.evaluate(model, problem.valid)
         try:

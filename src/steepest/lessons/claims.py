@@ -107,7 +107,9 @@ def _amsgrad() -> Row:
         more: dict[str, Any] = {"amsgrad": amsgrad, "beta1": 0.0, "beta2": 0.99}
         points, _ = trajectory(get("adam"), formula, (0.0,), steps, lr=0.001, data=rows, batches=batches, **more)
         ends[amsgrad] = float(points[-1, 0])
-    words = f"where the mean gradient asks for less, Adam (betas 0 and 0.99) goes to {ends[False]:+.2f}, AMSGrad to {ends[True]:+.3f}"
+    words = (
+        f"where the mean gradient points down, Adam (betas 0, 0.99) goes to {ends[False]:+.2f}, AMSGrad to {ends[True]:+.3f}"
+    )
     return claim("003", "Adam may fail to converge where AMSGrad does not", words, ends[False] > 0 > ends[True])
 
 
