@@ -364,7 +364,7 @@ def conformance(
 @data.command()
 @sentences
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="mnist")],
+    name: Annotated[str, typer.Argument(metavar="mnist|cifar10")],
     mirror: Annotated[list[str] | None, typer.Option(help="A mirror's address; may be given several times.")] = None,
 ) -> None:
     """Download a data set with checksum and progress bar; goes on where a broken download stopped."""
@@ -372,10 +372,11 @@ def fetch(
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from .errors import unknown
-    from .problems import mnist
+    from .problems import cifar10, mnist
 
-    if name != "mnist":
-        raise unknown("data set", name, ["mnist"])
+    sets: dict[str, Any] = {"mnist": mnist, "cifar10": cifar10}
+    if name not in sets:
+        raise unknown("data set", name, sets)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -385,9 +386,10 @@ def fetch(
             task = tasks[file] if file in tasks else tasks.setdefault(file, bar.add_task(file))
             bar.update(task, completed=here, total=total or None)
 
-        folder, fetched = mnist.fetch(tuple(mirror or mnist.MIRRORS), progress)
+        folder, fetched = sets[name].fetch(tuple(mirror or sets[name].MIRRORS), progress)
     new = f"{len(fetched)} files fetched" if fetched else "nothing to fetch"
-    typer.echo(f"MNIST is in {folder}: {new}, all checksums hold.")
+    called = {"mnist": "MNIST", "cifar10": "CIFAR-10"}[name]
+    typer.echo(f"{called} is in {folder}: {new}, all checksums hold.")
 
 
 @selftest.command()

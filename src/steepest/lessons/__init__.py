@@ -82,3 +82,6 @@ def reproduce(name: str = "all", tier: str = "default", say: Callable[[str], Non
         yield from (row for row in claims.on_surfaces() if row.source == number)
         if number == "001" and tier != "quick":
             yield from claims.on_mnist(say)
+        if number == "001" and tier == "full":
+            residual: Any = importlib.import_module(".residual", __name__)
+            yield from residual.rows(say)

@@ -17,6 +17,7 @@ BUILT_IN = {
     "breast-cancer": ("least_squares", "breast_cancer"),
     "noisy-regression": ("noisy_regression", "noisy_regression"),
     "mnist-mlp": ("mnist", "mnist_mlp"),
+    "cifar10-resnet20": ("cifar10", "cifar10_resnet20"),
 }
 
 

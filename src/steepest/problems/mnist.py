@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
-import shutil
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SteepestError
+from . import download
+from .download import Progress
 from .problem import Problem
 
 MIRRORS = (
@@ -29,15 +28,10 @@ CONTENT = {
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
-Progress = Callable[[str, int, int], None]  # file, bytes here, bytes in all (0 where the mirror does not say)
-
 
 def folder() -> Path:
     """Where MNIST lies: `mnist` in $STEEPEST_DATA, or in the user's cache."""
-    import pooch
-
-    local = os.environ.get("STEEPEST_DATA")
-    return (Path(local) if local else pooch.os_cache("steepest")) / "mnist"
+    return download.folder("mnist")
 
 
 def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: None) -> tuple[Path, list[str]]:
@@ -45,63 +39,15 @@ def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: No
 
     A broken download goes on where it stopped. Content is checked against `CONTENT`; a file that fails is not kept.
     """
-    import pooch
-    import requests
-
-    pooch.get_logger().setLevel("WARNING")  # what is told is told by `progress` and by the result
     here, fetched = folder(), []
     for name in CONTENT:
         target = here / f"{name}.gz"
         if target.exists():
             _content(target)
             continue
-        problems = []
-        for mirror in mirrors:
-            try:
-                here.mkdir(parents=True, exist_ok=True)
-                pooch.retrieve(f"{mirror.rstrip('/')}/{name}.gz", None, target.name, here, downloader=_Resuming(progress))
-                _content(target)
-            except (requests.RequestException, SteepestError, OSError) as error:
-                problems.append(f"{mirror}: {error}")
-                if isinstance(error, SteepestError):
-                    target.unlink(missing_ok=True)
-                continue
-            fetched.append(target.name)
-            break
-        else:
-            raise SteepestError(f"{name}.gz could not be had from any mirror. {' | '.join(problems)}")
+        download.retrieve(target.name, here, mirrors, _content, progress)
+        fetched.append(target.name)
     return here, fetched
-
-
-class _Resuming:
-    """A pooch downloader that keeps a `.part` file and asks the server for the rest of it."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-
-    def __call__(self, url: str, output_file: str, pooch: object) -> None:
-        import requests
-
-        name = url.rsplit("/", 1)[1]
-        part = folder() / f"{name}.part"
-        done = part.stat().st_size if part.exists() else 0
-        headers = {"Range": f"bytes={done}-"} if done else {}
-        with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
-            if answer.status_code == 416:  # the part is whole already
-                shutil.move(part, output_file)
-                return
-            answer.raise_for_status()
-            if answer.status_code != 206:
-                done = 0
-            total = done + int(answer.headers.get("Content-Length", 0))
-            with part.open("ab" if done else "wb") as file:
-                for block in answer.iter_content(1 << 16):
-                    file.write(block)
-                    done += len(block)
-                    self.progress(name, done, total)
-            if done < total:
-                raise requests.ConnectionError(f"the connection ended after {done} of {total} bytes; run it again to go on")
-        shutil.move(part, output_file)
 
 
 def _content(path: Path) -> bytes:

@@ -1,0 +1,75 @@
+"""Downloads: from the first mirror that answers, going on where a broken one stopped, checked before they are kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..errors import SteepestError
+
+Progress = Callable[[str, int, int], None]  # file, bytes here, bytes in all (0 where the mirror does not say)
+
+
+def folder(name: str) -> Path:
+    """Where a data set lies: its folder in $STEEPEST_DATA, or in the user's cache."""
+    import pooch
+
+    local = os.environ.get("STEEPEST_DATA")
+    return (Path(local) if local else pooch.os_cache("steepest")) / name
+
+
+def retrieve(name: str, here: Path, mirrors: Sequence[str], check: Callable[[Path], object], progress: Progress) -> None:
+    """Download the file `name` into a folder; `check` raises SteepestError where its content is wrong, and it is not kept.
+
+    SteepestError with what each mirror said where none could give it.
+    """
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")  # what is told is told by `progress` and by the result
+    target, problems = here / name, []
+    for mirror in mirrors:
+        try:
+            here.mkdir(parents=True, exist_ok=True)
+            pooch.retrieve(f"{mirror.rstrip('/')}/{name}", None, name, here, downloader=_Resuming(here, progress))
+            check(target)
+        except (requests.RequestException, SteepestError, OSError) as error:
+            problems.append(f"{mirror}: {error}")
+            if isinstance(error, SteepestError):
+                target.unlink(missing_ok=True)
+            continue
+        return
+    raise SteepestError(f"{name} could not be had from any mirror. {' | '.join(problems)}")
+
+
+class _Resuming:
+    """A pooch downloader that keeps a `.part` file and asks the server for the rest of it."""
+
+    def __init__(self, here: Path, progress: Progress) -> None:
+        self.here, self.progress = here, progress
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        import requests
+
+        name = url.rsplit("/", 1)[1]
+        part = self.here / f"{name}.part"
+        done = part.stat().st_size if part.exists() else 0
+        headers = {"Range": f"bytes={done}-"} if done else {}
+        with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
+            if answer.status_code == 416:  # the part is whole already
+                shutil.move(part, output_file)
+                return
+            answer.raise_for_status()
+            if answer.status_code != 206:
+                done = 0
+            total = done + int(answer.headers.get("Content-Length", 0))
+            with part.open("ab" if done else "wb") as file:
+                for block in answer.iter_content(1 << 16):
+                    file.write(block)
+                    done += len(block)
+                    self.progress(name, done, total)
+            if done < total:
+                raise requests.ConnectionError(f"the connection ended after {done} of {total} bytes; run it again to go on")
+        shutil.move(part, output_file)
