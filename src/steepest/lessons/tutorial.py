@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from .. import optim, problems, rules, schedules
 from ..api import compare
@@ -66,6 +67,22 @@ def trace() -> dict[int, np.ndarray]:
 
     train(problems.get("breast-cancer"), rules.get("gd"), lr=1e-3, steps=570, seed=0, on_step=watch)
     return seen
+
+
+def fit() -> Figure:
+    """The tumours and the plane that least squares lays through them, in space."""
+    problem, w = problems.get("breast-cancer"), trace()[570]
+    (x,), y = problem.train.batch(slice(0, len(problem.train)))
+    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
+    axes: Any = figure.add_subplot(projection="3d")
+    axes.scatter(x[:, 0], x[:, 1], y[:, 0], s=9, color="#0072B2", label="tumours")
+    axes.scatter(x[:, 0], x[:, 1], x.numpy() @ w, s=9, marker="^", color="#D55E00", label="Xw after 570 updates")
+    axes.set_xlabel("mean radius, standardised")
+    axes.set_ylabel("mean area, standardised")
+    axes.set_zlabel("mean perimeter, standardised")
+    axes.legend(frameon=False)
+    figure.set_gid(f"569 tumours and the plane with weights {w[0]:.4f} and {w[1]:.4f}, which passes through them.")
+    return figure
 
 
 def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ..errors import SteepestError
 from ..report.pictures import save
-from . import DOCUMENTS, Row, batches, reproduce, slides, variants
+from . import DOCUMENTS, Row, batches, reproduce, slides, tutorial, variants
 
 
 def collect(numbers: Sequence[str], tier: str) -> list[Row]:
@@ -118,13 +118,14 @@ def _pictures(path: Path, numbers: set[str]) -> list[str]:
     """The documents' pictures, drawn beside the report."""
     folder = path.parent / "pictures"
     folder.mkdir(exist_ok=True)
-    wanted: dict[str, tuple[str, Callable[[], Figure]]] = {
-        "001": ("batches", batches.paths),
-        "003": ("collapse", slides.collapse),
-        "004": ("exponents", variants.bars),
-    }
+    wanted: tuple[tuple[str, str, Callable[[], Figure]], ...] = (
+        ("001", "fit", tutorial.fit),
+        ("001", "batches", batches.paths),
+        ("003", "collapse", slides.collapse),
+        ("004", "exponents", variants.bars),
+    )
     lines = ["", "## Pictures", ""]
-    for number, (name, draw) in wanted.items():
+    for number, name, draw in wanted:
         if number in numbers:
             figure = draw()
             save(figure, folder / f"reproduce-{name}.png")
