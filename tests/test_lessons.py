@@ -120,15 +120,15 @@ def test_the_exact_figures_of_the_tutorial_and_the_lab_hold():
     assert all(row.holds for row in trace)
     assert sum(row.quantity.startswith("LambdaLR") for row in numbers if row.holds) == 10
     away = [row for row in numbers if row.ours == NOT_HERE]
-    assert len(away) == 54
+    assert len(away) == 55
     assert all(row.holds is None and row.reason for row in away)
     assert all(row.holds for row in numbers if row.ours != NOT_HERE)
 
 
 def test_what_an_unseeded_program_printed_lies_in_our_intervals():
     rows = [row for row in reproduce("004", "quick") if row.quantity != "claim" and row.printed is not None]
-    assert len(rows) == 130
-    assert sum(row.holds for row in rows) >= 125  # of 99 in a hundred
+    assert len(rows) == 140
+    assert sum(row.holds for row in rows) >= 135  # of 99 in a hundred
 
 
 def test_every_printed_block_of_the_slides_has_ten_epochs():

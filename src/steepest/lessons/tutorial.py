@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from sklearn.datasets import load_breast_cancer
 
 from .. import optim, problems, rules, schedules
 from ..api import compare
@@ -25,6 +26,19 @@ TRACE = """
 0.51715596 0.46786206 0.52339741 0.46367398 0.52374047 0.4622501 0.5295512 0.45779193 0.52985556 0.456353 0.53556725 0.45194588
 0.53584598 0.45050492 0.54149192 0.44617918 0.54174661 0.44473749 0.54733087 0.44049501 0.54756198 0.43905271
 0.55308576 0.43489257 0.55329364 0.43344969 0.55875783 0.42937075 0.55894282 0.42792729
+"""
+# ten of its tumours by number: diagnosis, radius, texture, perimeter, area, smoothness, compactness
+SAMPLE = """
+90 B 14.620 24.02 94.57 662.7 0.08974 0.08606
+35 M 16.740 21.59 110.10 869.5 0.09610 0.13360
+101 B 6.981 13.43 43.79 143.5 0.11700 0.07568
+118 M 15.780 22.91 105.70 782.6 0.11550 0.17520
+433 M 18.820 21.97 123.70 1110.0 0.10180 0.13890
+530 B 11.750 17.56 75.89 422.9 0.10730 0.09713
+525 B 8.571 13.10 54.53 221.3 0.10360 0.07632
+42 M 19.070 24.81 128.30 1104.0 0.09081 0.21900
+497 B 12.470 17.31 80.45 480.1 0.08928 0.07630
+337 M 18.770 21.43 122.90 1092.0 0.09116 0.14020
 """
 # rule, hyperparameter, what the tutorial gives
 DEFAULTS = (
@@ -95,6 +109,7 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
             yield within(
                 SOURCE, f"least squares, weight of {name} after {k} updates", float(point[j]), float(seen[k][j]), 5.1e-9
             )
+    yield from _sample()
     for row, updates in zip(batches.cost(), (10, 100, 1000), strict=True):
         yield within(SOURCE, f"updates of 10 epochs, {row['method']} descent, m = {row['m']}", updates, row["updates"], 0)
     for name, letter, value in DEFAULTS:
@@ -115,6 +130,19 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     if tier != "quick":
         yield from _plateau(say)
         yield from _named(say)
+
+
+def _sample() -> Iterator[Row]:
+    """The rows of data that it shows, in scikit-learn's copy."""
+    given = load_breast_cancer()
+    for line in SAMPLE.split("\n")[1:-1]:
+        number, diagnosis, *values = line.split()
+        row, called = given.data[int(number)], "MB"[given.target[int(number)]]
+        yield Row(SOURCE, f"tumour {number}: diagnosis", diagnosis, called, "equal", diagnosis == called)
+        for name, value, own in zip(given.feature_names, values, row, strict=False):
+            yield within(SOURCE, f"tumour {number}: {name}", float(value), float(own), 0)
+    words = "scikit-learn's copy of the data has no ids of patients"
+    yield Row(SOURCE, "ids of ten patients", "861648 and nine more", NOT_HERE, None, None, words)
 
 
 def _optimality() -> Iterator[Row]:

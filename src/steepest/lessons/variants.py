@@ -94,7 +94,13 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
             called = "SGD" if name == "gd" else "Adam"
             words = f"theta {i} after 1,000 steps of {called} at exponent {exponent:g}: {COVER:.0%} interval"
             yield between(SOURCE, words, value, float(np.nanmean(drawn)), low, high, "one in a hundred lies outside")
+    true = noisy_regression.data(0)
+    slopes = solve(true.x, true.y - (true.y - true.x.sum(1)))  # of labels without their noise
+    for i in range(10):
+        yield within(SOURCE, f"true theta {i}", 1.0, float(slopes[i]), 1e-12)
     yield from _winners()
+    if tier != "quick":
+        yield from _shapes()
     if tier != "quick":
         yield from _network(say)
 
@@ -103,6 +109,18 @@ def _interval(drawn: Array) -> tuple[float, float]:
     """The central part of simulated values, all coordinates alike, those of diverged runs left out."""
     low, high = np.nanquantile(drawn, [(1 - COVER) / 2, (1 + COVER) / 2])
     return float(low), float(high)
+
+
+def _shapes() -> Iterator[Row]:
+    """The first batch, and how many images are tested."""
+    data = images(flat=False)
+    for name, printed, found in (
+        ("images", "64 x 1 x 28 x 28", data.x[:64].shape),
+        ("labels", "64", data.y[:64].shape),
+    ):
+        ours = " x ".join(map(str, found))
+        yield Row(SOURCE, f"shape of a batch's {name}", printed, ours, "equal", printed == ours)
+    yield within(SOURCE, "number of images tested", 10_000, len(data.test_x), 0)
 
 
 def _winners() -> Iterator[Row]:
@@ -173,7 +191,7 @@ def bars(noise: tuple[float, float] = (0.0, 0.0)) -> Figure:
         axes.grid(alpha=0.25)
     figure.supxlabel("updates")
     figure.supylabel("test loss")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     lows = "; ".join(f"{e:g}: {found.losses[i, :, :, -1].mean(1).round(3).tolist()}" for i, e in enumerate(EXPONENTS))
     figure.set_gid(f"Test losses of SGD, Adam and Adagrad by exponent; at the last evaluation {lows}.")
     return figure
