@@ -12,11 +12,8 @@ from rich.console import Console
 from . import problems
 from . import schedules as multipliers
 from .engines import classes, planner
-from .engines.descent import Descent, descend
 from .errors import SteepestError
-from .problems import surfaces
 from .problems.problem import Problem
-from .problems.surfaces import Surface
 from .report import page, summary, terminal
 from .rules import Rule
 from .schedules import Schedule
@@ -27,6 +24,8 @@ from .studies.store import Store
 from .studies.verdicts import Verdict
 
 if TYPE_CHECKING:
+    from .engines.descent import Descent
+    from .problems.surfaces import Surface
     import pandas
     from matplotlib.figure import Figure
 
@@ -167,6 +166,9 @@ def trajectory(
     lrs: a rate for all, or {name: rate}; "auto" searches a grid; None takes the surface's own where it has some, else searches.
     steps: gradients for each. noise: the size of normal noise on every gradient, from `seed`, the same for all.
     """
+    from .engines.descent import descend  # with sympy, which nothing else here needs
+    from .problems import surfaces
+
     chosen = surfaces.get(surface) if isinstance(surface, str) else surface
     rules = [candidate.rule for candidate in designs.candidates(_names(optimizers), ["constant"], None)]
     given = designs.rates_of(lrs, [rule.name for rule in rules])
