@@ -24,10 +24,11 @@ from .studies.store import Store
 from .studies.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from .engines.descent import Descent
-    from .problems.surfaces import Surface
     import pandas
     from matplotlib.figure import Figure
+
+    from .engines.descent import Descent
+    from .problems.surfaces import Surface
 
 STORE = "steepest.db"
 
