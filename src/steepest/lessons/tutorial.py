@@ -241,7 +241,8 @@ def _named(say: Callable[[str], None]) -> Iterator[Row]:
     for name, ((mean, se, n), lr, held) in told.items():
         kib = f"{held // 1024} KiB of state"
         words = "diverged" if mean is None else f"{mean:.2f} +- {se:.2f} % over {n} seeds at rate {lr:g}, {kib}"
-        yield claim(SOURCE, f"{name}: 1,000 steps on MNIST at equal tuning", words, True)
+        label = f"{name}: 1,000 steps on MNIST at equal tuning"
+        yield Row(SOURCE, label, None, words, None, None, "no number is printed")
     adam = told["adam"]
     for name, printed in (
         ("adabelief", "AdaBelief converges fast and generalises well"),

@@ -70,7 +70,7 @@ def text(rows: Sequence[Row]) -> str:
     told = [row for row in rows if row.quantity == "claim"]
     if told:
         lines += ["", "Claims:"]
-        lines += [f"  {row.source} {row.printed}: {_verdict(row)}. {row.ours}." for row in told]
+        lines += [f"  {row.source} {row.printed}: {_verdict(row)}. {str(row.ours).rstrip('.')}." for row in told]
     return "\n".join(lines)
 
 
