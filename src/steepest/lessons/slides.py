@@ -1,9 +1,9 @@
 """Document 003: a small convolutional network on MNIST under SGD, momentum, Nesterov, Adam, RMSprop and Adadelta.
 
-The slides tell neither the network nor the batch size nor the scaling of the pixels. What they print narrows them down: two slow
-runs (SGD with momentum 0.5 at rates 0.001 and 0.0005), and RMSprop at 0.01, which stays at 11.35 %. Of some thirty combinations
-tried, those with pixels in [0, 1] or [-1, 1] train at RMSprop's 0.01; the usual normalised pixels do not, and with batches of 128
-and `network` the slow runs pass the printed accuracies (linear heads are late, wider ones early, batches of 64 too fast).
+The slides tell neither the network nor the batch size nor the scaling of the pixels. What they print narrows them down: two
+slow runs (SGD with momentum 0.5 at rates 0.001 and 0.0005), and RMSprop at 0.01, which stays at 11.35 %. Of some thirty
+combinations tried, those with pixels in [0, 1] or [-1, 1] train at RMSprop's 0.01; the usual normalised pixels do not, and with
+batches of 128 and `network` the slow runs pass the printed accuracies (linear heads are late, batches of 64 too fast).
 """
 
 from __future__ import annotations
