@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -246,6 +247,25 @@ def test_processes_channels_last_and_a_compiler_give_what_one_by_one_gives():
         found = dict(train_all(problem, runs, plan))
         for i in range(6):
             np.testing.assert_allclose(found[i].curve.valid, expected[i].curve.valid, rtol=1e-4)
+
+
+def test_the_threads_that_train_stay_so_that_a_fork_meets_no_ending_one():
+    problem, runs = problem_of("linear stack"), thirty_two(5)[:8]
+
+    def training():
+        return {thread.ident for thread in threading.enumerate() if thread.name.startswith("training")}
+
+    first = dict(train_all(problem, runs, Plan(4, 2)))
+    seen = training()
+    assert len(seen) >= 2
+    for _ in range(3):  # a thread that ends holds MKL's locks for a moment; a process forked then waits for ever
+        assert dict(train_all(problem, runs, Plan(4, 2)))[0].valid == first[0].valid
+        assert training() == seen
+        assert len(dict(train_all(problem, runs[:2], Plan(1, 2)))) == 2
+    unfinished = train_all(problem, runs, Plan(2, 2))
+    next(unfinished)
+    unfinished.close()  # the rest is given up, what runs is waited for
+    assert dict(train_all(problem, runs, Plan(4, 2)))[0].valid == first[0].valid
 
 
 def test_running_out_of_memory_halves_the_chunk_and_goes_on(monkeypatch):

@@ -80,7 +80,8 @@ class _Threads:
     def __init__(self) -> None:
         self.pool: ThreadPoolExecutor | None = None
         self.forked = False
-        os.register_at_fork(after_in_child=self.forget)
+        if hasattr(os, "register_at_fork"):  # not on Windows
+            os.register_at_fork(after_in_child=self.forget)
 
     def forget(self) -> None:
         self.pool, self.forked = None, True  # OpenMP's threads do not outlive a fork

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import multiprocessing
 import os
@@ -174,6 +175,16 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
     return replace(best, why="; ".join([told, *reasons]))
 
 
+@functools.cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    """Threads that train, which stay: MKL's locks are held while a thread ends, and a process forked then waits for ever."""
+    return ThreadPoolExecutor(count, thread_name_prefix="training")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)
+
+
 def side_by_side(team: Sequence[Together], steps: int) -> float:
     """Milliseconds a run and step of chunks that train at the same time, each in a thread of its own."""
 
@@ -184,11 +195,11 @@ def side_by_side(team: Sequence[Together], steps: int) -> float:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(len(team)) as pool:
-            list(pool.map(lambda one: one.step(), team))
-            begun = time.perf_counter()
-            list(pool.map(work, team))
-            took = time.perf_counter() - begun
+        pool = _threads(len(team))
+        list(pool.map(lambda one: one.step(), team))
+        begun = time.perf_counter()
+        list(pool.map(work, team))
+        took = time.perf_counter() - begun
     finally:
         torch.set_num_threads(before)
     return 1e3 * took / steps / sum(len(one.runs) for one in team)
@@ -253,19 +264,17 @@ def train_all(
     if parts:
         torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(plan.workers) as pool:
-            waiting = {pool.submit(many, chunk): chunk for chunk in parts}
-            try:
-                while waiting:
-                    for done in wait(waiting, return_when=FIRST_COMPLETED).done:
-                        chunk = waiting.pop(done)
-                        try:
-                            yield from done.result()
-                        except Exception:  # what cannot go together goes alone, or says there what is wrong
-                            single += [[i] for i in chunk]
-            finally:
-                for left in waiting:
-                    left.cancel()
+        waiting = {_threads(plan.workers).submit(many, chunk): chunk for chunk in parts}
+        try:
+            while waiting:
+                for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    chunk = waiting.pop(done)
+                    try:
+                        yield from done.result()
+                    except Exception:  # what cannot go together goes alone, or says there what is wrong
+                        single += [[i] for i in chunk]
+        finally:
+            wait([left for left in waiting if not left.cancel()])
     finally:
         torch.set_num_threads(before)
     for chunk in single:
