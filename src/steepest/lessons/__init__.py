@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
 
 from ..errors import SteepestError, unknown
 
@@ -49,11 +53,22 @@ def between(source: str, quantity: str, printed: float, ours: float, low: float,
     return Row(source, quantity, printed, ours, f"{low:.6g} to {high:.6g}", holds, "" if holds else reason)
 
 
-def claim(source: str, words: str, found: str, holds: bool | None) -> Row:
-    """A claim in words, what an experiment found, and whether it holds; None where it depends."""
-    return Row(
-        source, "claim", words, found, None, holds, "" if holds else "it depends" if holds is None else "it does not hold"
-    )
+def claim(source: str, words: str, found: str, holds: bool | None, otherwise: str = "depends") -> Row:
+    """A claim in words, what an experiment found, and whether it holds; where that is None, `otherwise` says what it is."""
+    holds = None if holds is None else bool(holds)
+    return Row(source, "claim", words, found, None, holds, {True: "", False: "does not hold", None: otherwise}[holds])
+
+
+def agreed(parts: Iterable[bool]) -> bool | None:
+    """True where all parts of a claim hold, False where none does, else None."""
+    found = set(map(bool, parts))
+    return None if len(found) > 1 else found.pop()
+
+
+def spread(differences: ArrayLike, level: float = 0.05) -> tuple[float, float]:
+    """The mean of paired differences, and half the width of its interval at confidence 1 - level (Student's t)."""
+    found = np.asarray(differences, float)
+    return float(found.mean()), float(stats.t.ppf(1 - level / 2, found.size - 1) * stats.sem(found))
 
 
 def chosen(names: Sequence[str]) -> list[str]:

@@ -59,8 +59,8 @@ def order(count: int, size: int, epochs: int, seed: int = 0) -> NDArray[np.int64
     return np.concatenate([rng.permutation(count)[: whole * size].reshape(whole, size) for _ in range(epochs)])
 
 
-def descend(found: Data, size: int, epochs: int, lr: float, momentum: float = 0.0, seed: int = 0) -> Array:
-    """The weights after each update, (updates + 1, 2), from (0, 0)."""
+def descend(found: Data, size: int, epochs: int, lr: float | Array, momentum: float = 0.0, seed: int = 0) -> Array:
+    """The weights after each update, (updates + 1, 2), from (0, 0). `lr` is one rate, or one an update."""
     batches = order(len(found.x), size, epochs, seed)
     rule = get("momentum" if momentum else "gd")
     more: dict[str, Any] = {"momentum": momentum} if momentum else {}

@@ -11,15 +11,14 @@ import torch
 from torch import nn
 
 from .. import rules, schedules
+from ..api import compare
 from ..engines import planner
 from ..engines.descent import descend
 from ..engines.together import Run
 from ..problems import surfaces
 from ..rules.combinators import switch
-from ..studies import statistics
-from . import Row, claim, within
-from .training import mlp
-from .tutorial import document
+from . import Row, agreed, claim, spread, within
+from .training import document, mlp
 
 SOURCE = "002"
 
@@ -34,6 +33,7 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     yield from _normalization()
     if tier != "quick":
         yield from _then(say)
+        yield from _ends(say)
         yield from _regularized(say)
 
 
@@ -86,36 +86,53 @@ def _then(say: Callable[[str], None]) -> Iterator[Row]:
     values = dict(zip(made, tested, strict=True))
     parts, gains = [], []
     for name in list(made)[2:]:
-        mean, se, _ = statistics.mean_se(values[name] - values["adam"])
-        half = 2.262 * float(se)
-        gains.append(float(mean) - half > 0)
-        parts.append(f"{name} {values[name].mean():.2f} % (gain {float(mean):+.2f} +- {half:.2f})")
+        mean, half = spread(values[name] - values["adam"])
+        gains.append(mean > half)
+        parts.append(f"{name} {values[name].mean():.2f} % (gain {mean:+.2f} +- {half:.2f})")
     words = f"Adam {values['adam'].mean():.2f} %, SGD {values['sgd'].mean():.2f} %; switched {'; '.join(parts)}"
-    yield claim(
-        SOURCE, "use Adam first, then SGD for fine-tuning", words, True if all(gains) else None if any(gains) else False
-    )
-    ahead = values["adam"].mean() - values["sgd"].mean()
-    told = f"after 3,000 steps Adam is {ahead:+.2f} points ahead of SGD at its rate of 0.1"
-    yield claim(SOURCE, "Adam converges fast; SGD usually ends better but takes longer", told, None)
+    yield claim(SOURCE, "use Adam first, then SGD for fine-tuning", words, agreed(gains), "depends on when it is switched")
+
+
+def _ends(say: Callable[[str], None]) -> Iterator[Row]:
+    """Adam, SGD and momentum at equal tuning, after few steps and after many."""
+    ahead, told = {}, []
+    for steps in (200, 6000):
+        say(f"002: Adam and SGD after {steps:,} steps")
+        study = compare(document(), "adam,sgd,momentum", schedules="constant", steps=steps, store=":memory:")
+        found = {e.candidate.rule.name: np.array(e.values, float) for e in study.result.entries}
+        told.append(f"after {steps:,} steps Adam {found['adam'].mean():.2f} %")
+        for name in ("sgd", "momentum"):
+            mean, half = spread(found["adam"] - found[name])
+            ahead[steps, name] = 1 if mean > half else -1 if mean < -half else 0
+            told.append(f"{name} {found[name].mean():.2f} % (Adam's lead {mean:+.2f} +- {half:.2f})")
+    words = f"at tuned rates, ten seeds: {', '.join(told)}"
+    behind = [name for name in ("sgd", "momentum") if ahead[200, name] > 0]
+    told_of = f"depends: faster than {', '.join(behind)} only"
+    yield claim(SOURCE, "Adam converges fast", words, agreed(ahead[200, name] > 0 for name in ("sgd", "momentum")), told_of)
+    better = [name for name in ("sgd", "momentum") if ahead[6000, name] < 0]
+    holds = agreed(ahead[6000, name] < 0 for name in ("sgd", "momentum"))
+    yield claim(SOURCE, "SGD ends better, but takes longer", words, holds, f"depends: {', '.join(better)} does")
 
 
 def _regularized(say: Callable[[str], None]) -> Iterator[Row]:
     """Networks with Dropout, with BatchNorm, with both, with neither."""
     say("002: Dropout and BatchNorm")
-    problem, parts = document(), []
+    problem, parts, gains = document(), [], {}
 
     def network(drop: bool, norm: bool) -> nn.Module:
         first, act, last = mlp((784, 100, 10))
         return nn.Sequential(first, *([nn.BatchNorm1d(100)] if norm else []), act, *([nn.Dropout(0.5)] if drop else []), last)
 
-    means = {}
+    tested = {}
     kinds = (("neither", False, False), ("dropout", True, False), ("BatchNorm", False, True), ("both", True, True))
     for name, drop, norm in kinds:
         own = dataclasses.replace(problem, name=f"mnist-{name}", model=functools.partial(network, drop, norm))
         runs = [Run(rules.get("momentum"), 0.1, seed, 2000, test=True) for seed in range(5)]
-        found = [o.test for _, o in planner.train_all(own, runs, planner.choose(own, runs)) if o.test is not None]
-        means[name] = float(np.mean(found))
-        parts.append(f"{name} {means[name]:.2f} % +- {np.std(found, ddof=1) / len(found) ** 0.5:.2f}")
-    better = [means[name] > means["neither"] for name in ("dropout", "BatchNorm")]
+        found = dict(planner.train_all(own, runs, planner.choose(own, runs)))
+        tested[name] = np.array([found[i].test for i in range(len(runs))], float)
+        gains[name] = spread(tested[name] - tested["neither"])
+        parts.append(f"{name} {tested[name].mean():.2f} % (gain {gains[name][0]:+.2f} +- {gains[name][1]:.2f})")
+    better = {name: gains[name][0] > gains[name][1] for name in ("dropout", "BatchNorm")}
     words = f"2,000 steps of momentum, five seeds: {', '.join(parts)}"
-    yield claim(SOURCE, "Dropout and BatchNorm help a network", words, all(better) or (None if any(better) else False))
+    which = " and ".join(name for name, gained in better.items() if gained)
+    yield claim(SOURCE, "Dropout and BatchNorm help a network", words, agreed(better.values()), f"depends: {which} does")

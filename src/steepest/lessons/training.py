@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..problems import mnist
+from ..problems.problem import Problem
 
 
 class Images(NamedTuple):
@@ -75,3 +76,19 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
     for i in range(len(sizes) - 1):
         layers += [nn.Linear(sizes[i], sizes[i + 1]), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+def document() -> Problem:
+    """MNIST and the network of the first three documents, 784-100-10; 5,000 images are kept to choose rates on."""
+    data = images()
+    return Problem(
+        name="mnist-100",
+        model=lambda: mlp((784, 100, 10)),
+        loss=torch.nn.CrossEntropyLoss(),
+        train=(data.x[:55_000], data.y[:55_000]),
+        valid=(data.x[55_000:], data.y[55_000:]),
+        test=(data.test_x, data.test_y),
+        metric="accuracy",
+        batch_size=100,
+        steps=1000,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_breast_cancer
 
 from .. import optim, problems, rules, schedules
-from ..api import compare
+from ..api import Study, compare
 from ..engines.descent import descend
 from ..engines.train import train
 from ..problems import optimality, surfaces
-from ..problems.problem import Problem, seeded
-from . import NOT_HERE, Row, batches, claim, within
-from .training import drawn, images, measured, mlp
+from ..problems.problem import seeded
+from ..studies.verdicts import ACCURACY_MARGIN
+from . import NOT_HERE, Row, agreed, batches, claim, spread, within
+from .training import document, drawn, images, measured, mlp
 
 SOURCE = "001"
 # w before batches 0 and 50 of each epoch, and at the end
@@ -69,6 +70,7 @@ CONVNEXT = {
 }
 RESNET18 = {"Adan": 70.90, "SGD": 70.23, "Nadam": 68.82, "Adam": 63.79, "Radam": 67.62, "Padam": 70.07, "LAMB": 68.46,
             "AdamW": 67.93, "AdaBelief": 70.08, "Adai": 69.68}  # fmt: skip
+UNDECIDED = "undecided at ten seeds"
 FAR = "it needs days on several GPUs; cited, not trained"
 
 
@@ -109,6 +111,8 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
             yield within(
                 SOURCE, f"least squares, weight of {name} after {k} updates", float(point[j]), float(seen[k][j]), 5.1e-9
             )
+    found = len(problems.get("breast-cancer").train) // 10
+    yield within(SOURCE, "batches of 10 in an epoch of least squares", 56, found, 0)
     yield from _sample()
     for row, updates in zip(batches.cost(), (10, 100, 1000), strict=True):
         yield within(SOURCE, f"updates of 10 epochs, {row['method']} descent, m = {row['m']}", updates, row["updates"], 0)
@@ -143,6 +147,9 @@ def _sample() -> Iterator[Row]:
             yield within(SOURCE, f"tumour {number}: {name}", float(value), float(own), 0)
     words = "scikit-learn's copy of the data has no ids of patients"
     yield Row(SOURCE, "ids of ten patients", "861648 and nine more", NOT_HERE, None, None, words)
+    words = "its file also has an id and an empty column; scikit-learn's copy has a diagnosis and 30 features"
+    columns = 1 + given.data.shape[1]
+    yield Row(SOURCE, "columns of the table", 33, columns, 0, None, words)
 
 
 def _optimality() -> Iterator[Row]:
@@ -189,7 +196,7 @@ def _descent() -> Iterator[Row]:
             ends.append([float(path.values[-1]) for path in found.paths])
         words = "; ".join(f"{a:.1e} against {b:.1e}" for a, b in ends)
         told = f"valleys of condition 10, 50 and 200, tuned, 150 steps, heights {names[0]} against {names[1]}: {words}"
-        yield claim(SOURCE, printed, told, all(b < a for a, b in ends) or (None if any(b < a for a, b in ends) else False))
+        yield claim(SOURCE, printed, told, agreed(b < a for a, b in ends), "depends on the valley's condition")
 
 
 def _plateau(say: Callable[[str], None]) -> Iterator[Row]:
@@ -217,47 +224,49 @@ def _plateau(say: Callable[[str], None]) -> Iterator[Row]:
     yield claim(SOURCE, "models benefit from reducing the rate once learning stops improving", words, holds)
 
 
-def document() -> Problem:
-    """MNIST and the tutorial's network, 784-100-10."""
-    data = images()
-    return Problem(
-        name="mnist-sheets",
-        model=lambda: mlp((784, 100, 10)),
-        loss=torch.nn.CrossEntropyLoss(),
-        train=(data.x[:55_000], data.y[:55_000]),
-        valid=(data.x[55_000:], data.y[55_000:]),
-        test=(data.test_x, data.test_y),
-        metric="accuracy",
-        batch_size=100,
-        steps=1000,
-    )
-
-
 def _named(say: Callable[[str], None]) -> Iterator[Row]:
-    """The optimizers that the tutorial describes, on MNIST at equal tuning; and what it says of each."""
+    """A sheet for each optimizer that the tutorial describes, on MNIST at equal tuning; and what it says of each."""
     say("001: twelve optimizers on MNIST at equal tuning")
     study = compare(document(), NAMED, schedules="constant", store=":memory:")
-    told = {e.candidate.rule.name: (e.summary(), e.lr, e.state_bytes) for e in study.result.entries}
-    for name, ((mean, se, n), lr, held) in told.items():
-        kib = f"{held // 1024} KiB of state"
-        words = "diverged" if mean is None else f"{mean:.2f} +- {se:.2f} % over {n} seeds at rate {lr:g}, {kib}"
+    for entry in study.result.entries:
+        name, (mean, se, n) = entry.candidate.rule.name, entry.summary()
+        words = "diverged" if mean is None else f"{mean:.2f} +- {se:.2f} % over {n} seeds at rate {entry.lr:g}"
+        words += f", {entry.state_bytes // 1024} KiB of state"
+        words += "".join(f"; {against(study, name, other)[1]}" for other in ("momentum", "adam") if other != name)
         label = f"{name}: 1,000 steps on MNIST at equal tuning"
         yield Row(SOURCE, label, None, words, None, None, "no number is printed")
-    adam = told["adam"]
     for name, printed in (
-        ("adabelief", "AdaBelief converges fast and generalises well"),
+        ("adabelief", "AdaBelief converges as fast and generalises as well"),
         ("madgrad", "MADGRAD combines adaptivity with strong generalisation"),
-        ("adan", "Adan is faster than Adam"),
-        ("schedule_free_adamw", "Schedule-Free AdamW needs no schedule to match"),
     ):
-        yield _against(study.result.verdicts, name, "adam", printed)
-    words = f"{told['adan'][2] / adam[2]:.2f} times Adam's state"
-    yield claim(SOURCE, "Adan has a slightly higher memory cost than Adam", words, told["adan"][2] > adam[2])
+        lead, words = against(study, name, "adam", 3)
+        yield as_good(SOURCE, printed, words, lead)
+    lead, words = against(study, "adan", "adam", 3)
+    yield claim(SOURCE, "Adan is faster than Adam", words, None if lead is None else lead > 0, UNDECIDED)
+    held = {entry.candidate.rule.name: entry.state_bytes for entry in study.result.entries}
+    words = f"{held['adan'] / held['adam']:.2f} times Adam's state"
+    yield claim(SOURCE, "Adan has a slightly higher memory cost than Adam", words, held["adan"] > held["adam"])
 
 
-def _against(verdicts: Sequence[Any], a: str, b: str, printed: str) -> Row:
-    """A claim that a is at least as good as b, by the study's verdict on the pair."""
-    verdict = next(v for v in verdicts if {v.a, v.b} == {a, b})
-    better = verdict.verdict == "better" and verdict.a == a
-    holds = True if better or verdict.verdict == "tied" else False if verdict.verdict == "better" else None
-    return claim(SOURCE, printed, str(verdict), holds)
+def against(study: Study, a: str, b: str, asked: int = 1) -> tuple[float | None, str]:
+    """1 where a is better than b, -1 where worse, 0 where they are tied, None where that is undecided; and in words.
+
+    A comparison planned beforehand, by the paired interval at 95 %, or at more where several are `asked` at once.
+    """
+    values = {entry.candidate.label: np.array(entry.values, float) for entry in study.result.entries}
+    mean, half = spread(values[a] - values[b], 0.05 / asked)
+    tied = abs(mean) + half <= ACCURACY_MARGIN
+    lead = 0.0 if tied else 1.0 if mean > half else -1.0 if mean < -half else None
+    told = {0.0: "tied with", 1.0: "better than", -1.0: "worse than", None: "undecided against"}[lead]
+    return lead, f"{told} {b} ({mean:+.2f} +- {half:.2f} points)"
+
+
+def scores(study: Study) -> str:
+    """Mean and standard error of each candidate, best first."""
+    entries = ((entry.candidate.label, entry.summary()) for entry in study.result.entries)
+    return ", ".join(f"{label} {mean or np.nan:.2f} +- {se or np.nan:.2f}" for label, (mean, se, _) in entries)
+
+
+def as_good(source: str, printed: str, words: str, lead: float | None) -> Row:
+    """A claim that something is at least as good as another."""
+    return claim(source, printed, words, None if lead is None else lead >= 0, UNDECIDED)

@@ -16,7 +16,7 @@ from ..problems.least_squares import solve
 from ..problems.problem import Problem
 from ..report.palette import style
 from ..rules import get
-from . import Row, between, claim, within
+from . import NOT_HERE, Row, between, claim, spread, within
 from .noisy_regression import EXPONENTS, Array, experiment
 from .training import images, mlp
 
@@ -71,6 +71,7 @@ LOSSES = (
     *(0.38967667, 0.18968198, 0.14011508, 0.11321267, 0.09650550, 0.08177787, 0.07242025, 0.06685667),
     *(0.06066104, 0.05491418, 0.05058347, 0.04810207, 0.04394179, 0.04050959, 0.03853753),
 )
+SIZES = (784, 128, 64, 10)
 ACCURACY, MINUTES = 97.17, 3.2236938953399656
 COVER = 0.99  # of a prediction interval for one printed number
 SEEDS = 10
@@ -121,6 +122,12 @@ def _shapes() -> Iterator[Row]:
         ours = " x ".join(map(str, found))
         yield Row(SOURCE, f"shape of a batch's {name}", printed, ours, "equal", printed == ours)
     yield within(SOURCE, "number of images tested", 10_000, len(data.test_x), 0)
+    layers = [layer for layer in mlp(SIZES) if isinstance(layer, torch.nn.Linear)]
+    for layer, (inputs, outputs) in zip(layers, ((784, 128), (128, 64), (64, 10)), strict=True):
+        printed, ours = f"{inputs} to {outputs}", f"{layer.in_features} to {layer.out_features}"
+        yield Row(SOURCE, "a layer of its network", printed, ours, "equal", printed == ours)
+    words = "which image was drawn is not told; `prediction` draws the view for any image"
+    yield Row(SOURCE, "digit predicted of one test image", 4, NOT_HERE, None, None, words)
 
 
 def _winners() -> Iterator[Row]:
@@ -132,9 +139,7 @@ def _winners() -> Iterator[Row]:
         for j, other in ((1, "Adam"), (2, "Adagrad at rate 0.01")):
             winners, parts = set(), []
             for i, exponent in enumerate(EXPONENTS):
-                differences = last[i, 0] - last[i, j]
-                mean, se = differences.mean(), stats.sem(differences)
-                half = stats.t.ppf(0.975, len(differences) - 1) * se
+                mean, half = spread(last[i, 0] - last[i, j])
                 winner = other if mean > half else "SGD" if mean < -half else "neither"
                 winners.add(winner)
                 parts.append(f"{exponent:g}: {winner} ({mean:+.3g} +- {half:.2g})")
@@ -151,7 +156,7 @@ def _network(say: Callable[[str], None]) -> Iterator[Row]:
     data = images(mean=0.5, deviation=0.5)
     problem = Problem(
         name="document-004",
-        model=lambda: mlp((784, 128, 64, 10)),
+        model=lambda: mlp(SIZES),
         loss=torch.nn.CrossEntropyLoss(),
         train=(data.x, data.y),
         valid=(data.test_x, data.test_y),

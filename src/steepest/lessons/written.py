@@ -75,7 +75,7 @@ def text(rows: Sequence[Row]) -> str:
 
 
 def _verdict(row: Row) -> str:
-    return {True: "holds", False: "does not hold", None: "depends"}[row.holds]
+    return row.reason or "holds"
 
 
 def _shown(value: Any) -> str:
