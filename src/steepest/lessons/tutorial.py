@@ -132,6 +132,7 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     for name, value in RESNET18.items():
         yield Row(SOURCE, f"ImageNet, ResNet-18, {name}", value, NOT_HERE, None, None, FAR)
     if tier != "quick":
+        yield from _qualities()
         yield from _plateau(say)
         yield from _named(say)
 
@@ -197,6 +198,28 @@ def _descent() -> Iterator[Row]:
         words = "; ".join(f"{a:.1e} against {b:.1e}" for a, b in ends)
         told = f"valleys of condition 10, 50 and 200, tuned, 150 steps, heights {names[0]} against {names[1]}: {words}"
         yield claim(SOURCE, printed, told, agreed(b < a for a, b in ends), "depends on the valley's condition")
+
+
+def _qualities() -> Iterator[Row]:
+    """The table of what the three kinds of descent are like: accuracy, speed of an update, memory, examples as they come."""
+    found = {row["m"]: row for row in batches.qualities()}
+    kinds = {"batch": found[569], "mini-batch": found[10], "stochastic": found[1]}
+
+    def told(key: str, unit: str) -> str:
+        return ", ".join(f"{name} {row[key]:.3g}{unit}" for name, row in kinds.items())
+
+    batch, few, single = kinds.values()
+    start = float(batches.excess(batches.data(), np.zeros(2)))
+    words = f"excess loss after 20 epochs at the best rate, {start:.3g} at the start: {told('excess', '')}"
+    yield claim(SOURCE, "the accuracy of all three is good", words, all(row["excess"] < 0.01 * start for row in kinds.values()))
+    slower = batch["ns an update"] > few["ns an update"] > single["ns an update"]
+    yield claim(SOURCE, "an update is slow, medium, fast", told("ns an update", " ns"), slower)
+    more = batch["bytes held"] > few["bytes held"] > single["bytes held"]
+    yield claim(SOURCE, "memory is high, medium, low", f"examples held at once: {told('bytes held', ' bytes')}", more)
+    words = ", ".join(f"{name} {'can' if row['online'] else 'cannot'}" for name, row in kinds.items())
+    yield claim(
+        SOURCE, "mini-batches and single examples learn online", words, [r["online"] for r in kinds.values()] == [0, 1, 1]
+    )
 
 
 def _plateau(say: Callable[[str], None]) -> Iterator[Row]:
