@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from ..errors import SteepestError
 from ..report.pictures import save
-from . import DOCUMENTS, Row, batches, reproduce, slides, tutorial, variants
+from . import DOCUMENTS, Row, pictures, reproduce
 
 
 def collect(numbers: Sequence[str], tier: str) -> list[Row]:
@@ -83,22 +84,23 @@ def _shown(value: Any) -> str:
 
 
 def write(rows: Sequence[Row], tier: str, path: Path) -> None:
-    """The whole table as Markdown."""
+    """The whole table as Markdown, with the documents' pictures in a folder beside it unless the tier is "quick"."""
     if not path.resolve().parent.is_dir():
         raise SteepestError(f"The report {path} lies in a folder that does not exist; make {path.parent} first.")
-    lines = [
-        "# Reproduction",
-        "",
-        f"Made by `steepest reproduce all{'' if tier == 'default' else f' --{tier}'} --report FILE.md`.",
-        "",
-    ]
+    told = counts(rows)
+    asked = "all" if len(told) == len(DOCUMENTS) else " ".join(told)
+    command = f"steepest reproduce {asked}{'' if tier == 'default' else f' --{tier}'} --report FILE.md"
+    lines = ["# Reproduction", "", f"Made by `{command}`.", ""]
     lines += ["| document | hold | missed | not reproduced | claims |", "|---|---|---|---|---|"]
-    for number, found in counts(rows).items():
-        lines.append(f"| {number} {DOCUMENTS[number][1]} | {' | '.join(map(str, found))} |")
-    for number in counts(rows):
+    lines += [f"| {number} {DOCUMENTS[number][1]} | {' | '.join(map(str, found))} |" for number, found in told.items()]
+    for number in told:
+        room, title = DOCUMENTS[number]
         own = [row for row in rows if row.source == number]
         claims = [row for row in own if row.quantity == "claim"]
-        lines += ["", f"## {number} {DOCUMENTS[number][1]}", ""]
+        about = (inspect.getdoc(importlib.import_module(f".{room}", __package__)) or "").partition(": ")[2]
+        lines += ["", f"## {number} {title}", "", about[:1].upper() + about[1:], ""]
+        if tier != "quick":
+            lines += _pictures(number, rows, path.parent / "pictures")
         if claims:
             lines += ["| claim | verdict | experiment |", "|---|---|---|"]
             lines += [f"| {row.printed} | {_verdict(row)} | {row.ours} |" for row in claims] + [""]
@@ -109,25 +111,14 @@ def write(rows: Sequence[Row], tier: str, path: Path) -> None:
                 lines.append(
                     f"| {row.quantity} | {_shown(row.printed)} | {_shown(row.ours)} | {_shown(row.tolerance)} | {holds} |"
                 )
-    if tier != "quick":
-        lines += _pictures(path, set(counts(rows)))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _pictures(path: Path, numbers: set[str]) -> list[str]:
-    """The documents' pictures, drawn beside the report."""
-    folder = path.parent / "pictures"
+def _pictures(number: str, rows: Sequence[Row], folder: Path) -> list[str]:
+    """A document's pictures, saved, as lines of Markdown."""
     folder.mkdir(exist_ok=True)
-    wanted: tuple[tuple[str, str, Callable[[], Figure]], ...] = (
-        ("001", "fit", tutorial.fit),
-        ("001", "batches", batches.paths),
-        ("003", "collapse", slides.collapse),
-        ("004", "exponents", variants.bars),
-    )
-    lines = ["", "## Pictures", ""]
-    for number, name, draw in wanted:
-        if number in numbers:
-            figure = draw()
-            save(figure, folder / f"reproduce-{name}.png")
-            lines += [f"![{figure.get_gid()}](pictures/reproduce-{name}.png)", ""]
+    lines = []
+    for name, figure in pictures.of(number, rows):
+        save(figure, folder / f"reproduce-{name}.png")
+        lines += [f"![{figure.get_gid()}]({folder.name}/reproduce-{name}.png)", ""]
     return lines
