@@ -101,7 +101,7 @@ def test_the_network_has_twenty_layers_and_the_papers_size():
     assert shapes == [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
 
 
-def test_the_full_tier_ranks_decays_and_optimizers_on_the_residual_network(tmp_path, monkeypatch):
+def test_the_full_tier_ranks_decays_and_optimizers_on_the_residual_network():
     from steepest.lessons import residual
 
     small = steepest.Problem(
@@ -114,8 +114,7 @@ def test_the_full_tier_ranks_decays_and_optimizers_on_the_residual_network(tmp_p
         metric="accuracy",
         batch_size=8,
     )
-    monkeypatch.setattr(residual, "cifar10_resnet20", lambda: small)
-    first, second = residual.rows(lambda words: None, steps=6, seeds=2, trials=3)
+    first, second = residual.rows(small, lambda words: None, steps=6, seeds=2, trials=3)
     assert "momentum+exponential_steps" in first.ours
     assert "Kendall's tau with the printed order of ten" in second.ours
     assert all(name in second.ours for name in ("adan", "sam", "lamb"))

@@ -141,6 +141,8 @@ def test_the_exact_figures_of_the_tutorial_and_the_lab_hold():
     away = [row for row in numbers if row.ours == NOT_HERE]
     assert len(away) == 55
     assert all(row.holds is None and row.reason for row in away)
+    doubtful = {row.printed: row.holds for row in rows if row.quantity == "claim" and not row.holds}
+    assert doubtful == {"momentum almost always converges faster than descent": None, "Adam prefers flat minima": None}
     assert [row.quantity for row in numbers if row.ours != NOT_HERE and not row.holds] == ["columns of the table"]
 
 
@@ -184,6 +186,18 @@ def test_an_unknown_document_or_tier_is_refused():
         next(reproduce("002", "long"))
     result = CliRunner().invoke(app, ["reproduce", "--quick", "--full"])
     assert result.exit_code == 2
+
+
+def test_what_would_fail_after_an_hour_is_told_at_once(tmp_path, monkeypatch):
+    result = CliRunner().invoke(app, ["reproduce", "002", "--quick", "--report", str(tmp_path / "none" / "r.md")])
+    assert result.exit_code == 2
+    assert "in a folder that does not exist" in result.stderr
+    result = CliRunner().invoke(app, ["reproduce", "002", "--quick", "--report", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "is a folder; give the path of a file" in result.stderr
+    monkeypatch.setenv("STEEPEST_DATA", str(tmp_path))
+    with pytest.raises(SteepestError, match="steepest data fetch cifar10"):
+        next(reproduce("001", "full"))
 
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))

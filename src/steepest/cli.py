@@ -307,6 +307,7 @@ def reproduce(
     from .lessons import written
 
     _check_json(json_file)
+    _check_file(report, "report")
     _check_distinct(report=report, json=json_file)
     if quick and full:
         raise SteepestError("--quick and --full were both given; give one of them.")
@@ -314,9 +315,9 @@ def reproduce(
     found = written.collect(lessons.chosen(names or ["all"]), tier)
     if str(json_file) != "-":
         typer.echo(written.text(found))
+    _write_json(written.as_data(found), json_file)
     if report:
         written.write(found, tier, report)
-    _write_json(written.as_data(found), json_file)
 
 
 @app.command()
@@ -485,12 +486,17 @@ def bench_path(json_file: JSON = None) -> None:
 
 
 def _check_json(path: Path | None) -> None:
-    if path is None or str(path) == "-":
+    if str(path) != "-":
+        _check_file(path, "JSON file", "result.json")
+
+
+def _check_file(path: Path | None, what: str, example: str = "report.md") -> None:
+    if path is None:
         return
     if path.is_dir():
-        raise SteepestError(f"The JSON file {path} is a folder; give the path of a file, such as {path / 'result.json'}.")
+        raise SteepestError(f"The {what} {path} is a folder; give the path of a file, such as {path / example}.")
     if not path.resolve().parent.is_dir():
-        raise SteepestError(f"The JSON file {path} lies in a folder that does not exist; make {path.parent} first.")
+        raise SteepestError(f"The {what} {path} lies in a folder that does not exist; make {path.parent} first.")
 
 
 def _check_distinct(**files: Path | str | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from scipy import stats
 
 from ..api import compare
-from ..problems.cifar10 import cifar10_resnet20
+from ..problems.problem import Problem
 from . import Row, claim
 from .tutorial import RESNET18, against, scores
 
@@ -20,9 +20,8 @@ TABLE = {"Adan": "adan", "SGD": "momentum", "Nadam": "nadam", "Adam": "adam", "R
 TABLE |= {"LAMB": "lamb", "AdamW": "adamw", "AdaBelief": "adabelief", "Adai": "adai"}
 
 
-def rows(say: Callable[[str], None], steps: int = 700, seeds: int = 5, trials: int = 7) -> Iterator[Row]:
+def rows(problem: Problem, say: Callable[[str], None], steps: int = 700, seeds: int = 5, trials: int = 7) -> Iterator[Row]:
     """Hours on two cores: the figure's question on what is here of CIFAR-10, and how far the order agrees with the table's."""
-    problem = cifar10_resnet20()
     where = f"{problem.about}, {steps} steps, {seeds} seeds, equal tuning"
     undecided = f"undecided at {seeds} seeds"
     say("001: exponential step sizes on CIFAR-10")

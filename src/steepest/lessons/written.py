@@ -12,7 +12,6 @@ from typing import Any
 
 from rich.console import Console
 
-from ..errors import SteepestError
 from ..report.pictures import save
 from . import DOCUMENTS, Row, pictures, reproduce
 
@@ -85,8 +84,6 @@ def _shown(value: Any) -> str:
 
 def write(rows: Sequence[Row], tier: str, path: Path) -> None:
     """The whole table as Markdown, with the documents' pictures in a folder beside it unless the tier is "quick"."""
-    if not path.resolve().parent.is_dir():
-        raise SteepestError(f"The report {path} lies in a folder that does not exist; make {path.parent} first.")
     told = counts(rows)
     asked = "all" if len(told) == len(DOCUMENTS) else " ".join(told)
     command = f"steepest reproduce {asked}{'' if tier == 'default' else f' --{tier}'} --report FILE.md"
