@@ -9,7 +9,7 @@ from scipy import stats
 from ..api import compare
 from ..problems.problem import Problem
 from . import Row, claim
-from .tutorial import RESNET18, against, scores
+from .tutorial import RESNET18, UNDECIDED, against, scores
 
 SCHEDULES = (
     *("constant", "exponential_steps", "inverse_time", "cosine"),
@@ -23,14 +23,13 @@ TABLE |= {"LAMB": "lamb", "AdamW": "adamw", "AdaBelief": "adabelief", "Adai": "a
 def rows(problem: Problem, say: Callable[[str], None], steps: int = 700, seeds: int = 5, trials: int = 7) -> Iterator[Row]:
     """Hours on two cores: the figure's question on what is here of CIFAR-10, and how far the order agrees with the table's."""
     where = f"{problem.about}, {steps} steps, {seeds} seeds, equal tuning"
-    undecided = f"undecided at {seeds} seeds"
     say("001: exponential step sizes on CIFAR-10")
     found = compare(problem, "momentum", schedules=SCHEDULES, store=":memory:", steps=steps, seeds=seeds, trials=trials)
     told = [against(found, f"momentum+{SCHEDULES[1]}", f"momentum+{name}", 3) for name in SCHEDULES[4:]]
     words = f"{where}; per cent: {scores(found)}; exponential steps are {', '.join(words for _, words in told)}"
     leads = [lead for lead, _ in told]
     holds = False if -1 in leads else None if None in leads else True
-    yield claim("001", "exponential step sizes do as well as tuned step decay", words, holds, undecided)
+    yield claim("001", "exponential step sizes do as well as tuned step decay", words, holds, UNDECIDED)
     say("001: eleven optimizers on CIFAR-10")
     chosen = [*TABLE.values(), "sam"]
     found = compare(problem, chosen, schedules="cosine", store=":memory:", steps=steps, seeds=seeds, trials=trials)

@@ -70,7 +70,7 @@ CONVNEXT = {
 }
 RESNET18 = {"Adan": 70.90, "SGD": 70.23, "Nadam": 68.82, "Adam": 63.79, "Radam": 67.62, "Padam": 70.07, "LAMB": 68.46,
             "AdamW": 67.93, "AdaBelief": 70.08, "Adai": 69.68}  # fmt: skip
-UNDECIDED = "undecided at ten seeds"
+UNDECIDED = "undecided: it needs more seeds"
 FAR = "it needs days on several GPUs; cited, not trained"
 
 
@@ -250,7 +250,7 @@ def _plateau(say: Callable[[str], None]) -> Iterator[Row]:
 def _named(say: Callable[[str], None]) -> Iterator[Row]:
     """A sheet for each optimizer that the tutorial describes, on MNIST at equal tuning; and what it says of each."""
     say("001: twelve optimizers on MNIST at equal tuning")
-    study = compare(document(), NAMED, schedules="constant", store=":memory:")
+    study = compare(document(), NAMED, schedules="constant", seeds=20, store=":memory:")
     for entry in study.result.entries:
         name, (mean, se, n) = entry.candidate.rule.name, entry.summary()
         words = "diverged" if mean is None else f"{mean:.2f} +- {se:.2f} % over {n} seeds at rate {entry.lr:g}"

@@ -145,7 +145,10 @@ def _winners() -> Iterator[Row]:
                 parts.append(f"{exponent:g}: {winner} ({mean:+.3g} +- {half:.2g})")
             words = f"test loss of SGD minus {other}, {told}, ten replicates: {'; '.join(parts)}"
             if j == 1:
-                yield claim(SOURCE, "which of SGD and Adam wins depends on the exponent", words, len(winners - {"neither"}) > 1)
+                printed = (
+                    f"which of SGD and Adam wins depends on the exponent ({'with' if any(noise) else 'without'} gradient noise)"
+                )
+                yield claim(SOURCE, printed, words, len(winners - {"neither"}) > 1)
             else:
                 yield Row(SOURCE, "Adagrad, left to the reader", None, words, None, None, "nothing is printed")
 

@@ -59,8 +59,8 @@ def text(rows: Sequence[Row]) -> str:
     """The counts, every miss with its size and reason, and the claims."""
     lines = []
     for number, (holds, missed, absent, claims) in counts(rows).items():
-        lines.append(f"{number} {DOCUMENTS[number][1]}: {holds} printed numbers hold, {missed} are missed, "
-                     f"{absent} are not reproduced; {claims} claims")  # fmt: skip
+        lines.append(f"{number} {DOCUMENTS[number][1]}: {holds} printed numbers hold, {missed} missed, "
+                     f"{absent} not reproduced; {claims} claims")  # fmt: skip
     missed_rows = [row for row in rows if row.holds is False and row.quantity != "claim"]
     if missed_rows:
         lines += ["", "Missed:"]
