@@ -244,7 +244,7 @@ def inside(lr: float, seed: int, steps: int, data: Images) -> np.ndarray:
 
 
 def collapse(steps: int = 150) -> Figure:
-    """Why RMSprop at 0.01 stays at 11.35 %: its first steps move every weight by ten rates, and from some starts hidden units die.
+    """Why RMSprop at 0.01 stays at 11.35 %: its first steps move every weight by ten rates, and hidden units die of it.
 
     Where none is left that tells images apart, only the last biases learn: the loss stays near ln 10, and one digit is
     said of every image, most often the one, which 11.35 % of the test images are. Some starts live through it.
