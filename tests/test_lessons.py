@@ -132,7 +132,7 @@ def test_the_first_500_iterations_of_the_assignment_are_printed_ones(mnist_folde
 
 
 def test_the_exact_figures_of_the_tutorial_and_the_lab_hold():
-    rows = list(reproduce("001", "quick")) + list(reproduce("lab", "quick"))
+    rows = reproduce("001", "quick") + reproduce("lab", "quick")
     numbers = [row for row in rows if row.quantity != "claim"]
     trace = [row for row in numbers if row.quantity.startswith("least squares")]
     assert len(trace) == 42
@@ -183,7 +183,7 @@ def test_an_unknown_document_or_tier_is_refused():
     with pytest.raises(SteepestError, match="did you mean 'lab'"):
         chosen(["labs"])
     with pytest.raises(SteepestError, match="expected one of quick, default, full"):
-        next(reproduce("002", "long"))
+        reproduce("002", "long")
     result = CliRunner().invoke(app, ["reproduce", "--quick", "--full"])
     assert result.exit_code == 2
 
@@ -197,7 +197,7 @@ def test_what_would_fail_after_an_hour_is_told_at_once(tmp_path, monkeypatch):
     assert "is a folder; give the path of a file" in result.stderr
     monkeypatch.setenv("STEEPEST_DATA", str(tmp_path))
     with pytest.raises(SteepestError, match="steepest data fetch cifar10"):
-        next(reproduce("001", "full"))
+        reproduce("001", "full")
 
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,24 +84,26 @@ def chosen(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found)) or list(DOCUMENTS)
 
 
-def reproduce(name: str = "all", tier: str = "default", say: Callable[[str], None] = lambda words: None) -> Iterator[Row]:
-    """Every row of a document, or of all, as it is found. `tier` is "quick", "default" or "full"; `say` hears of progress."""
+def reproduce(name: str = "all", tier: str = "default", say: Callable[[str], None] = lambda words: None) -> list[Row]:
+    """Every row of a document, or of all. `tier` is "quick", "default" or "full"; `say` hears of progress."""
     from ..problems.cifar10 import cifar10_resnet20
 
     if tier not in TIERS:
         raise SteepestError(f"The tier is {tier!r}; expected one of {', '.join(TIERS)}.")
+    found: list[Row] = []
     for number in chosen([name]):
         room, title = DOCUMENTS[number]
         say(title)
         made, claims, residual = (_room(each) for each in (room, "claims", "residual"))
         hours = number == "001" and tier == "full"
         problem = cifar10_resnet20() if hours else None  # whose data may be missing: better now than in an hour
-        yield from made.rows(tier, say)
-        yield from (row for row in claims.on_surfaces() if row.source == number)
+        found += made.rows(tier, say)
+        found += [row for row in claims.on_surfaces() if row.source == number]
         if number == "001" and tier != "quick":
-            yield from claims.on_mnist(say)
+            found += claims.on_mnist(say)
         if hours:
-            yield from residual.rows(problem, say)
+            found += residual.rows(problem, say)
+    return found
 
 
 def _room(name: str) -> Any:

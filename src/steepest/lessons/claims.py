@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,21 +29,24 @@ Array = NDArray[np.float64]
 MANY = 200  # noisy paths
 
 
-def on_surfaces() -> Iterator[Row]:
+@functools.cache
+def on_surfaces() -> tuple[Row, ...]:
     """The claims that a surface can decide."""
-    yield from _escapes()
-    yield from _rates()
-    yield _settles()
-    yield from _momentum()
-    yield _crosses()
-    yield from _shrinks()
-    yield from _bounded()
-    yield _damps()
-    yield _amsgrad()
-    yield _freezes()
-    yield _rootless()
-    yield _flat()
-    yield _sparse()
+    return (
+        *_escapes(),
+        *_rates(),
+        _settles(),
+        *_momentum(),
+        _crosses(),
+        *_shrinks(),
+        *_bounded(),
+        _damps(),
+        _amsgrad(),
+        _freezes(),
+        _rootless(),
+        _flat(),
+        _sparse(),
+    )
 
 
 def _share(hits: NDArray[Any]) -> tuple[float, float, float]:
