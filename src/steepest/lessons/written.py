@@ -117,5 +117,6 @@ def _pictures(number: str, rows: Sequence[Row], folder: Path) -> list[str]:
     lines = []
     for name, figure in pictures.of(number, rows):
         save(figure, folder / f"reproduce-{name}.png")
-        lines += [f"![{figure.get_gid()}]({folder.name}/reproduce-{name}.png)", ""]
+        words = figure.get_gid() or ""
+        lines += [f"![{words.partition('. ')[0]}]({folder.name}/reproduce-{name}.png)", "", words, ""]
     return lines
