@@ -37,5 +37,5 @@ def rows(problem: Problem, say: Callable[[str], None], steps: int = 700, seeds: 
     tau = stats.kendalltau([RESNET18[name] for name in TABLE], [-order.index(name) for name in TABLE.values()])
     words = f"{where}, cosine; per cent: {scores(found)}"
     words += f"; Kendall's tau with the printed order of ten {tau.statistic:+.2f} (p = {tau.pvalue:.2g})"
-    agrees = True if tau.statistic > 0 and tau.pvalue < 0.05 else None
+    agrees = None if tau.pvalue >= 0.05 else bool(tau.statistic > 0)
     yield claim("001", "the printed order of ResNet-18 on ImageNet", words, agrees, "undecided: ten names tell too little")
