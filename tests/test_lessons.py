@@ -141,12 +141,12 @@ def test_the_exact_figures_of_the_tutorial_and_the_lab_hold():
     away = [row for row in numbers if row.ours == NOT_HERE]
     assert len(away) == 55
     assert all(row.holds is None and row.reason for row in away)
-    doubtful = {row.printed: row.holds for row in rows if row.quantity == "claim" and not row.holds}
+    claims = {row.printed: row.holds for row in rows if row.quantity == "claim" and not row.holds}
     assert all(row.reason for row in rows if row.quantity == "claim" and not row.holds)
-    assert [printed for printed, holds in doubtful.items() if holds is False] == []
-    assert len(doubtful) == 10
-    doubtful = ["adagrad: default eps", "rmsprop: default alpha", "columns of the table"]
-    assert [row.quantity for row in numbers if row.ours != NOT_HERE and not row.holds] == doubtful
+    assert [printed for printed, holds in claims.items() if holds is False] == []
+    assert len(claims) == 10
+    doubtful = {"adagrad: default eps", "rmsprop: default alpha", "columns of the table"}
+    assert {row.quantity for row in numbers if row.ours != NOT_HERE and not row.holds} == doubtful
 
 
 def test_what_an_unseeded_program_printed_lies_in_our_intervals():
