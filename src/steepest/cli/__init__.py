@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import json
 import shlex
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .errors import SteepestError
+from ..errors import SteepestError
+from .files import JSON, check_distinct, check_file, check_json, sentences, write_json
+from .measuring import bench, selftest
 
 app = typer.Typer(
     help="Which optimizer, learning rate and schedule does my model need, and how sure are we?",
@@ -23,43 +22,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 data = typer.Typer(help="Data sets that do not install with steepest.", no_args_is_help=True)
-selftest = typer.Typer(help="Checks of what steepest claims, on this machine.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(selftest, name="selftest")
-bench = typer.Typer(help="Speed, measured on this machine beside a named rival.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
-
-
-@bench.callback()
-def _bench() -> None: ...
-
-
-@selftest.callback()
-def _selftest() -> None: ...
 
 
 @data.callback()
 def _data() -> None: ...
-
-
-JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output.")]
-
-
-def sentences(command: Callable[..., None]) -> Callable[..., None]:
-    """A mistake in what was asked ends the command with its sentence and exit code 2."""
-
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except SteepestError as error:
-            typer.echo(f"steepest: {error}", err=True)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            typer.echo("steepest: stopped; every run that had ended is kept.", err=True)
-            raise typer.Exit(130) from None
-
-    return wrapped
 
 
 @app.command()
@@ -95,17 +64,17 @@ def compare(
 
     Every run is kept in the store as it ends: the same command again trains nothing, more seeds train what is missing.
     """
-    from .report import page, terminal
+    from ..report import page, terminal
 
     page.check(report)
-    _check_json(json_file)
-    _check_distinct(store=store, report=report, json=json_file)
+    check_json(json_file)
+    check_distinct(store=store, report=report, json=json_file)
     command = shlex.join(["steepest", *sys.argv[1:]])
     silent = contextlib.redirect_stdout(sys.stderr) if str(json_file) == "-" else contextlib.nullcontext()
     with silent:  # what a problem file prints is not part of the JSON
-        from . import problems as library
-        from .api import compare as run
-        from .studies.design import OPTIMIZERS
+        from .. import problems as library
+        from ..api import compare as run
+        from ..studies.design import OPTIMIZERS
 
         console, studies = terminal.console(), []
         for problem in [library.get(name) for name in problems or ["digits"]]:
@@ -132,7 +101,7 @@ def compare(
         page.write([study.result for study in studies], report, command)
         console.print(f"\nReport: {report}   Runs: {store}", soft_wrap=True)
     found = [study.to_dict() for study in studies]
-    _write_json(found[0] if len(found) == 1 else found, json_file)
+    write_json(found[0] if len(found) == 1 else found, json_file)
 
 
 @app.command("list")
@@ -142,11 +111,11 @@ def list_(
     json_file: JSON = None,
 ) -> None:
     """What there is to compare."""
-    from . import problems, rules, schedules
-    from .errors import unknown
+    from .. import problems, rules, schedules
+    from ..errors import unknown
 
     if what == "surfaces":
-        from .problems import surfaces
+        from ..problems import surfaces
 
     kinds: dict[str, list[dict[str, Any]]] = {
         "optimizers": [
@@ -170,12 +139,12 @@ def list_(
     }
     if what not in kinds:
         raise unknown("list", what, kinds)
-    _check_json(json_file)
+    check_json(json_file)
     if str(json_file) != "-":
         for row in kinds[what]:
             more = f"{row['class']:19}{row['reference']}" if "class" in row else row.get("formula") or row.get("about", "")
             typer.echo(f"{row['name']:21}{more}".rstrip())
-    _write_json(kinds[what], json_file)
+    write_json(kinds[what], json_file)
 
 
 def _first_line(documented: Any) -> str:
@@ -191,28 +160,28 @@ def surface(
     json_file: JSON = None,
 ) -> None:
     """A surface's stationary points and their kinds, convexity and minima; of a network's loss the slope and curvature."""
-    from . import problems
+    from .. import problems
 
-    _check_json(json_file)
+    check_json(json_file)
     if name in problems.BUILT_IN or name.endswith(".py"):
-        from .engines.curvature import curvature
-        from .report import surface as told
-        from .rules import get
+        from ..engines.curvature import curvature
+        from ..report import surface as told
+        from ..rules import get
 
         problem = problems.get(name)
         found = curvature(problem)
         if str(json_file) != "-":
             typer.echo(told.network(problem.name, found, get("sgd").rate))
-        _write_json({"name": problem.name, **found._asdict()}, json_file)
+        write_json({"name": problem.name, **found._asdict()}, json_file)
         return
-    from .problems import surfaces
-    from .report import surface as told
+    from ..problems import surfaces
+    from ..report import surface as told
 
     chosen = surfaces.get(name)
     if str(json_file) != "-":
         typer.echo(told.text(chosen))
     if json_file is not None:
-        _write_json(told.card(chosen), json_file)
+        write_json(told.card(chosen), json_file)
 
 
 VIEWS = ("map", "space", "panels", "heights", "insides")
@@ -239,11 +208,11 @@ def path(
     json_file: JSON = None,
 ) -> None:
     """Paths of optimizers down a surface, from one start, at equal work."""
-    from .api import trajectory
-    from .report import pictures
-    from .report import surface as told
+    from ..api import trajectory
+    from ..report import pictures
+    from ..report import surface as told
 
-    _check_json(json_file)
+    check_json(json_file)
     if view not in VIEWS:
         raise SteepestError(f"--view is {view!r}; expected one of {', '.join(VIEWS)}.")
     found = trajectory(name, optimizers, start, steps, lrs=lrs, schedule=schedule, noise=noise, seed=seed)
@@ -256,7 +225,7 @@ def path(
     if animate:
         poster = pictures.animate(found, animate)
         typer.echo(f"Animation: {animate}   Last frame: {poster}", err=str(json_file) == "-")
-    _write_json(told.paths(found), json_file)
+    write_json(told.paths(found), json_file)
 
 
 @app.command()
@@ -271,9 +240,9 @@ def schedule(
     json_file: JSON = None,
 ) -> None:
     """Schedules as they run: the multiplier of the learning rate at every step."""
-    from . import schedules
+    from .. import schedules
 
-    _check_json(json_file)
+    check_json(json_file)
     chosen = [schedules.get(name) for name in names]
     told = [{"name": s.name, "values": s.values(steps), "momentum": s.momenta(steps)} for s in chosen]
     if str(json_file) != "-":
@@ -283,10 +252,10 @@ def schedule(
         for s in chosen:
             typer.echo(s.name.ljust(width) + "".join(f"{s(k, steps):>10.4g}" for k in marks))
     if out:
-        from .report import pictures
+        from ..report import pictures
 
         pictures.save(pictures.schedules(chosen, steps, rate), out)
-    _write_json({"schedules": told}, json_file)
+    write_json({"schedules": told}, json_file)
 
 
 @app.command()
@@ -303,19 +272,19 @@ def reproduce(
     json_file: JSON = None,
 ) -> None:
     """The five documents that teach the subject, made again: printed figure, ours, tolerance, and whether it holds."""
-    from . import lessons
-    from .lessons import written
+    from .. import lessons
+    from ..lessons import written
 
-    _check_json(json_file)
-    _check_file(report, "report")
-    _check_distinct(report=report, json=json_file)
+    check_json(json_file)
+    check_file(report, "report")
+    check_distinct(report=report, json=json_file)
     if quick and full:
         raise SteepestError("--quick and --full were both given; give one of them.")
     tier = "quick" if quick else "full" if full else "default"
     found = written.collect(lessons.chosen(names or ["all"]), tier)
     if str(json_file) != "-":
         typer.echo(written.text(found))
-    _write_json(written.as_data(found), json_file)
+    write_json(written.as_data(found), json_file)
     if report:
         written.write(found, tier, report)
 
@@ -327,13 +296,13 @@ def show(
     json_file: JSON = None,
 ) -> None:
     """A rule as it is written, its source, hyperparameters, state and deviations, and one step with real numbers."""
-    from .report import rule as card
+    from ..report import rule as card
 
-    _check_json(json_file)
+    check_json(json_file)
     found = card.describe(name)
     if str(json_file) != "-":
         typer.echo(card.text(found))
-    _write_json(found, json_file)
+    write_json(found, json_file)
 
 
 @app.command()
@@ -347,10 +316,10 @@ def conformance(
     """Every rule against its paper, its author's package and torch: the largest error of each. Makes docs/optimizers.md."""
     from rich.console import Console
 
-    from . import conformance as check
-    from .report import catalogue
+    from .. import conformance as check
+    from ..report import catalogue
 
-    _check_json(json_file)
+    check_json(json_file)
     console = Console(stderr=True)
     with console.status("") as status:
         rows = check.table(progress=status.update if console.is_terminal else None)
@@ -359,7 +328,7 @@ def conformance(
     docs = docs or (Path("docs/optimizers.md") if Path("docs/rules.md").is_file() else None)
     if docs:
         docs.write_text(catalogue.page(rows), encoding="utf-8")
-    _write_json(rows, json_file)
+    write_json(rows, json_file)
 
 
 @data.command()
@@ -372,8 +341,8 @@ def fetch(
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from .errors import unknown
-    from .problems import cifar10, mnist
+    from ..errors import unknown
+    from ..problems import cifar10, mnist
 
     sets: dict[str, Any] = {"mnist": mnist, "cifar10": cifar10}
     if name not in sets:
@@ -391,134 +360,6 @@ def fetch(
     new = f"{len(fetched)} files fetched" if fetched else "nothing to fetch"
     called = {"mnist": "MNIST", "cifar10": "CIFAR-10"}[name]
     typer.echo(f"{called} is in {folder}: {new}, all checksums hold.")
-
-
-@selftest.command()
-@sentences
-def statistics(
-    studies: Annotated[int, typer.Option(min=1, help="Simulated studies in each row.")] = 10_000, json_file: JSON = None
-) -> None:
-    """Simulate studies whose truth is known: do intervals cover, and how often is "better" said of equals?"""
-    from .studies.statistics import simulate
-
-    _check_json(json_file)
-    rows = simulate(studies)
-    for row in rows:
-        bounds = f"{100 * row['low']:.0f} to {100 * row['high']:.0f} %"
-        line = f"{100 * row['share']:6.2f} %  ({bounds}: {'holds' if row['holds'] else 'DOES NOT HOLD'})  {row['what']}"
-        typer.echo(line, err=str(json_file) == "-")
-    _write_json(rows, json_file)
-    if not all(row["holds"] for row in rows):
-        raise typer.Exit(1)
-
-
-@bench.command()
-@sentences
-def step(
-    optimizers: Annotated[str | None, typer.Option(help="Names, separated by commas. Default: every rule.")] = None,
-    shapes: Annotated[str, typer.Option(help="resnet50, gpt2-small, mlp or many-small.")] = "resnet50",
-    rounds: Annotated[int, typer.Option(help="Timed steps of each contender.")] = 7,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A picture of the result.")] = None,
-    json_file: JSON = None,
-) -> None:
-    """One step of every rule, beside torch, installed packages of optimizers and the speed of memory, in one run."""
-    from rich.console import Console
-
-    from .bench import step as benchmark
-
-    _check_json(json_file)
-    console = Console(stderr=True)
-    with console.status("") as status:
-        names = optimizers.split(",") if optimizers else None
-        found = benchmark.measure(names, shapes, rounds, status.update if console.is_terminal else None)
-    if str(json_file) != "-":
-        typer.echo(benchmark.text(found))
-    if out:
-        benchmark.draw(found, out)
-    _write_json(found, json_file)
-
-
-@bench.command("train")
-@sentences
-def bench_train(
-    problem: Annotated[
-        str | None,
-        typer.Option(
-            help="mnist-mlp, digits, cnn, transformer, lstm (made-up data) or noisy-regression. Default: each of them."
-        ),
-    ] = None,
-    runs: Annotated[str, typer.Option(help="How many runs; several numbers, separated by commas, to see how it grows.")] = "64",
-    seeds: Annotated[int, typer.Option(help="Seeds among the runs; those of one seed share their batches.")] = 4,
-    width: Annotated[int | None, typer.Option(help="Width of the hidden layer of mnist-mlp or digits.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A picture of how it grows.")] = None,
-    json_file: JSON = None,
-) -> None:
-    """Many training runs by the planner's way, beside a careful loop, processes, the source's program and JAX."""
-    from .bench import train as benchmark
-
-    _check_json(json_file)
-    try:
-        counts = [int(part) for part in runs.split(",")]
-    except ValueError:
-        raise SteepestError(f"--runs is {runs!r}; expected whole numbers, separated by commas, such as 64.") from None
-    if min(counts) < 1 or seeds < 1:
-        raise SteepestError("--runs and --seeds must be 1 or more.")
-    rows = []
-    for row in benchmark.rows(problem, counts, seeds, width):
-        rows.append(row)
-        typer.echo(benchmark.text(row), err=str(json_file) == "-")
-    if out:
-        benchmark.draw(rows, out)
-    _write_json(rows, json_file)
-
-
-@bench.command("path")
-@sentences
-def bench_path(json_file: JSON = None) -> None:
-    """Nine optimizers on Rosenbrock's function: compiled loops beside a plain torch loop, and a million steps."""
-    from .bench import path as benchmark
-
-    _check_json(json_file)
-    found = benchmark.measure()
-    if str(json_file) != "-":
-        typer.echo(benchmark.text(found))
-    _write_json(found, json_file)
-
-
-def _check_json(path: Path | None) -> None:
-    if str(path) != "-":
-        _check_file(path, "JSON file", "result.json")
-
-
-def _check_file(path: Path | None, what: str, example: str = "report.md") -> None:
-    if path is None:
-        return
-    if path.is_dir():
-        raise SteepestError(f"The {what} {path} is a folder; give the path of a file, such as {path / example}.")
-    if not path.resolve().parent.is_dir():
-        raise SteepestError(f"The {what} {path} lies in a folder that does not exist; make {path.parent} first.")
-
-
-def _check_distinct(**files: Path | str | None) -> None:
-    places: dict[Path, str] = {}
-    for what, file in files.items():
-        if file is not None and str(file) != "-":
-            other = places.setdefault(Path(file).resolve(), what)
-            if other != what:
-                raise SteepestError(f"{file} was given both as --{other} and as --{what}; give them different paths.")
-
-
-def _write_json(found: Any, path: Path | None) -> None:
-    if path is None:
-        return
-    text = json.dumps(found, indent=1, allow_nan=False)
-    if str(path) == "-":
-        typer.echo(text)
-    else:
-        try:
-            path.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise SteepestError(f"The JSON file cannot be written to {path}: {error.strerror}.") from error
 
 
 def main() -> None:
