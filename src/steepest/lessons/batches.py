@@ -198,17 +198,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """Rows as a Markdown table."""
 
     def shown(value: Any) -> str:
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        return (
-            "-"
-            if value is None
-            else f"{value:,}"
-            if isinstance(value, int)
-            else f"{value:.3g}"
-            if isinstance(value, float)
-            else value
-        )
+        if value is None or isinstance(value, bool):
+            return {None: "-", True: "yes", False: "no"}[value]
+        return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if isinstance(value, float) else str(value)
 
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
     return "\n".join([*lines, *("| " + " | ".join(shown(v) for v in row.values()) + " |" for row in rows)])

@@ -73,7 +73,6 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     yield from _winners()
     if tier != "quick":
         yield from _shapes()
-    if tier != "quick":
         yield from _network(say)
 
 
