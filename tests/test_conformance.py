@@ -13,7 +13,6 @@ from steepest.engines import classes
 from steepest.engines.many import ManyRuns
 from steepest.engines.plain import Plain
 from steepest.errors import SteepestError
-from steepest.rules.rule import DOMAINS
 
 ALL = {name: rule for name, rule in rules.RULES.items() if rule.is_ours} | {k: v[0] for k, v in COMPOSED.items()}
 FREE = [name for name, rule in ALL.items() if not rule.oracle]  # need no closure
@@ -197,7 +196,7 @@ FLOATS = [(name, k) for name, rule in ALL.items() for k, v in rule.hyper.items()
 
 @pytest.mark.parametrize(("name", "hyper"), FLOATS)
 def test_a_hyperparameter_outside_its_domain_is_refused_with_the_domain(name, hyper):
-    domain = DOMAINS.get(hyper.removeprefix("then_"), ("a finite number", None))[0]
+    domain = ALL[name].domain(hyper).words
     with pytest.raises(SteepestError, match=f"{hyper} is nan; expected ") as told:
         classes.build(ALL[name], parameters(), **{hyper: float("nan")})
     assert domain in str(told.value)

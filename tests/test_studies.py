@@ -1,5 +1,6 @@
 """The protocol: equal work, pairing, confirmation, looks, and the store that remembers."""
 
+import dataclasses
 import json
 import math
 import sqlite3
@@ -175,10 +176,24 @@ def test_another_setting_is_another_run(line, store, change):
 
 def test_an_edited_rule_is_another_run(line, store, monkeypatch):
     steepest.compare(line, "sgd", lrs=0.1, seeds=2, schedules="constant", store=store)
-    import dataclasses
-
-    monkeypatch.setitem(rules.RULES, "sgd", dataclasses.replace(rules.get("sgd"), digest="edited"))
+    sgd = rules.get("sgd")
+    twice = dataclasses.replace(sgd, traced=[], step=lambda p, g, *a, **k: sgd.step(p, 2 * g, *a, **k))
+    monkeypatch.setitem(rules.RULES, "sgd", twice)
     assert steepest.compare(line, "sgd", lrs=0.1, seeds=2, schedules="constant", store=store).result.trained == 2
+
+
+def test_a_store_whose_runs_were_keyed_by_the_text_of_rules_is_opened_kept_and_told(line, store):
+    steepest.compare(line, **QUICK, store=store)
+    with sqlite3.connect(store) as db:  # as the first version left it: digests without a mark, and so other keys
+        db.execute("DROP TRIGGER runs_no_UPDATE")
+        db.execute("UPDATE runs SET spec = json_set(spec, '$.rule', 'ab12'), key = 'old' || key")
+    study = steepest.compare(line, **QUICK, store=store)
+    assert study.result.trained == 18
+    (note,) = [n for n in study.result.notes if "earlier version" in n]
+    assert note.startswith("18 runs of line in the store are of an earlier version")
+    assert note in str(study)
+    with sqlite3.connect(store) as db:
+        assert db.execute("SELECT count(*) FROM runs").fetchone() == (36,)
 
 
 def test_a_diverged_run_is_kept_counted_ranked_last_and_never_compared_by_means(line, store, strict):

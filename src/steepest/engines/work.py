@@ -13,11 +13,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..rules import Rule
-from ..rules.symbols import ARRAYS, NOISES, NUMBERS, Symbol
+from ..rules.symbols import NOISES, NUMBERS, Symbol
 from ..rules.trace import Graph
 
 Numbers = NDArray[np.float64]
 Index = NDArray[np.int64]
+# The operations on numbers, on float64 arrays: one element for each of many sets of numbers.
+ARRAYS: dict[str, Callable[..., Any]] = NUMBERS | {
+    "div": np.divide,
+    "pow": np.power,
+    "abs": np.abs,
+    "sqrt": np.sqrt,
+    "cbrt": np.cbrt,
+    "sign": lambda x: (x > 0) * 1.0 - (x < 0),
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "where": np.where,
+}
 
 
 class Column:

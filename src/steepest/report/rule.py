@@ -12,7 +12,7 @@ from .. import rules
 from ..engines import plain
 from ..engines.work import Column, initial_state
 from ..rules import Rule
-from ..rules.rule import DOMAINS, MATRIX, State
+from ..rules.rule import MATRIX, State
 from ..rules.symbols import Symbol
 from ..rules.trace import is_static
 
@@ -30,7 +30,7 @@ def describe(name: str) -> dict[str, Any]:
         "reach": rule.reach,
         "source": textwrap.dedent("".join(inspect.getsourcelines(rule.code)[0])).rstrip(),
         "hyper": [
-            {"name": k, "default": v, "domain": _domain(k, v), "static": is_static(v)}
+            {"name": k, "default": v, "domain": _domain(rule, k), "static": is_static(v)}
             for k, v in rule.hyper.items()
             if k != MATRIX
         ],
@@ -40,10 +40,13 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
-def _domain(name: str, default: Any) -> str:
-    if isinstance(default, bool):
+def _domain(rule: Rule, name: str) -> str:
+    if isinstance(rule.hyper[name], bool):
         return "True or False"
-    return DOMAINS.get(name, ("a finite number", None))[0]
+    if isinstance(rule.hyper[name], str):
+        return "a word"
+    domain = rule.domain(name)
+    return domain.words if domain else "a finite number, unchecked: the rule gives no domain"
 
 
 def _start(state: State) -> str:

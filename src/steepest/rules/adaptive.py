@@ -1,7 +1,7 @@
 """Rules with a rate of its own for every parameter, in order of growing complexity."""
 
 from .combinators import coupled, coupled_or_decoupled, decoupled
-from .rule import copy_of_g, copy_of_p, filled, rule, scalar, zeros
+from .rule import SHARE, copy_of_g, copy_of_p, filled, rule, scalar, zeros
 from .vocabulary import cbrt, debias, ema, maximum, power, sqrt, total, where
 
 
@@ -28,6 +28,7 @@ def adagrad(
     twin="RMSprop",
     keys={"v": "square_avg", "m": "grad_avg", "b": "momentum_buffer"},
     rate=3e-3,
+    domains={"alpha": SHARE},
     deviations=(
         "alpha is 0.99 (torch) where the lecture says 0.9.",
         "eps stands outside the root and momentum before the rate (torch); eps_inside=True is Graves' form.",
@@ -55,6 +56,7 @@ def rmsprop(
     twin="Adadelta",
     keys={"v": "square_avg", "u": "acc_delta"},
     rate=1.0,
+    domains={"rho": SHARE},
     deviations=("A rate multiplies the step, and rho is 0.9 (torch); the paper has no rate and 0.95.",),
 )
 def adadelta(p, g, t, v=zeros, u=zeros, *, lr=1.0, rho=0.9, eps=1e-6):

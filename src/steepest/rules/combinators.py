@@ -6,8 +6,6 @@ They compose, and what they make is a rule with every engine. Order, from the ou
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -162,9 +160,9 @@ def switch(first: Rule, then: Rule, at: float, then_ratio: float = 1.0) -> Rule:
     state = {f"then_{k}": renamed(s) for k, s in then.state.items()}
     hyper = {"at": float(at), "then_ratio": then_ratio, **later}
     reference = f"{first.reference}; then {then.reference}"
-    return _with(
-        first, step, hyper, f"switch({first.name},{then.name})", state=state, reference=reference, view=None, others=(then,)
-    )
+    domains = {f"then_{k}": domain for k in then.hyper if (domain := then.domain(k))}
+    name = f"switch({first.name},{then.name})"
+    return _with(first, step, hyper, name, state=state, reference=reference, view=None, domains={**first.domains, **domains})
 
 
 def _held(condition: Any, old: Any, new: Any) -> Any:
@@ -188,9 +186,8 @@ def _around(inner: Rule, step: Any, hyper: dict[str, Any]) -> Rule:
 
 
 def _with(
-    inner: Rule, step: Any, hyper: dict[str, Any], name: str, *, state: dict[str, State] | None = None,
-    others: tuple[Rule, ...] = (), **changes: Any,
-) -> Rule:  # fmt: skip
+    inner: Rule, step: Any, hyper: dict[str, Any], name: str, *, state: dict[str, State] | None = None, **changes: Any
+) -> Rule:
     """A new rule around `inner`, not registered, under a name that says how it was made."""
     more = state or {}
     for new, known in ((hyper, inner.hyper), (more, inner.state)):
@@ -199,14 +196,12 @@ def _with(
                 raise SteepestError(
                     f"{name}: {inner.name} has a {k} already; the same combinator cannot be put around it twice."
                 )
-    made = "-".join(itertools.chain((name, inner.digest), (rule.digest for rule in others)))
     own = {
         "name": name,
         "class_name": _class_name(name),
         "base": None,
         "twin": None,
         "deviations": (),
-        "digest": hashlib.sha256(made.encode()).hexdigest(),
     }
     return dataclasses.replace(
         inner, step=step, hyper={**inner.hyper, **hyper}, state={**inner.state, **more}, traced=[], **own | changes

@@ -1,7 +1,7 @@
 """Rules that look further than one element: over a tensor, or over the whole model."""
 
 from .combinators import coupled
-from .rule import column_zeros, filled, row_zeros, rule, zeros
+from .rule import UNIT, column_zeros, filled, row_zeros, rule, zeros
 from .vocabulary import (
     clip,
     column_mean,
@@ -37,7 +37,7 @@ def lamb(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6
 
 
 @coupled
-@rule("Xie et al. 2022, arXiv:2006.15815, Algorithm 2", origin="the authors' code", rate=0.1)
+@rule("Xie et al. 2022, arXiv:2006.15815, Algorithm 2", origin="the authors' code", rate=0.1, domains={"eps": UNIT})
 def adai(p, g, t, m=zeros, v=zeros, c=filled(1.0), *, lr=0.1, beta0=0.1, beta2=0.99, eps=1e-3):
     v = ema(v, g * g, beta2)
     v_hat = debias(v, beta2, t)

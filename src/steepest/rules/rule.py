@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
-import hashlib
 import inspect
 import math
-import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import SteepestError, run_file, unknown
-from .trace import Graph, check_function, is_static, trace
+from .digest import digest
+from .trace import Graph, check_function, is_static, trace, with_notes
 
 Hyper = dict[str, Any]
 
@@ -60,23 +58,34 @@ def scalar(start: float | str, *, per: str = "parameter") -> State:
     return State(start, is_scalar=True, per_group=per == "group")
 
 
-# Domain of each hyperparameter: its words, and the test.
-_NONNEGATIVE = ("a finite number, 0 or more", lambda x: x >= 0)
-_UNIT = ("a number in [0, 1)", lambda x: 0 <= x < 1)
-DOMAINS: dict[str, tuple[str, Callable[[float], bool]]] = {
-    **dict.fromkeys(("lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "alpha"), _NONNEGATIVE),
-    **dict.fromkeys(("beta1", "beta2", "beta3", "beta0", "beta_v"), _UNIT),
-    **dict.fromkeys(("lambd", "t0", "momentum_decay", "warmup_steps", "step_min", "step_max"), _NONNEGATIVE),
-    **dict.fromkeys(("eps1", "eps2", "trust", "restart", "at", "slow_steps", "noise", "sign_noise"), _NONNEGATIVE),
-    **dict.fromkeys(("rho", "radius"), _NONNEGATIVE),
-    **dict.fromkeys(("max_norm", "max_value", "then_ratio"), ("a finite number above 0", lambda x: x > 0)),
-    "d": ("a finite number, 1 or more", lambda x: x >= 1),
-    "slow_rate": ("a number in [0, 1]", lambda x: 0 <= x <= 1),
-    "power": ("a number in (0, 0.5]", lambda x: 0 < x <= 0.5),
-    "ns_steps": ("a whole number from 1 to 99", lambda x: 1 <= x < 100),
-    "beta2_decay": ("a number of 0 or less", lambda x: x <= 0),
-    "etaminus": ("a number in (0, 1)", lambda x: 0 < x < 1),
-    "etaplus": ("a number above 1", lambda x: x > 1),
+class Domain(NamedTuple):
+    """The values that a hyperparameter may have: in words, and as a test of a finite number."""
+
+    words: str
+    holds: Callable[[float], bool]
+
+
+FINITE = Domain("a finite number", lambda x: True)
+NONNEGATIVE = Domain("a finite number, 0 or more", lambda x: x >= 0)
+POSITIVE = Domain("a finite number above 0", lambda x: x > 0)
+UNIT = Domain("a number in [0, 1)", lambda x: 0 <= x < 1)
+SHARE = Domain("a number in [0, 1]", lambda x: 0 <= x <= 1)
+# What a letter may be in every rule that does not say otherwise (`domains`).
+DOMAINS: dict[str, Domain] = {
+    **dict.fromkeys(("lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "alpha"), NONNEGATIVE),
+    **dict.fromkeys(("beta1", "beta2", "beta3", "beta0", "beta_v"), UNIT),
+    **dict.fromkeys(("lambd", "t0", "momentum_decay", "warmup_steps", "step_min", "step_max"), NONNEGATIVE),
+    **dict.fromkeys(("eps1", "eps2", "trust", "restart", "at", "slow_steps", "noise", "sign_noise"), NONNEGATIVE),
+    **dict.fromkeys(("rho", "radius"), NONNEGATIVE),
+    **dict.fromkeys(("max_norm", "max_value", "then_ratio"), POSITIVE),
+    **dict.fromkeys(("dampening", "r", "weight_lr_power", "ns_a", "ns_b", "ns_c"), FINITE),
+    "d": Domain("a finite number, 1 or more", lambda x: x >= 1),
+    "slow_rate": SHARE,
+    "partial": Domain("a number in (0, 0.5]", lambda x: 0 < x <= 0.5),
+    "ns_steps": Domain("a whole number from 1 to 99", lambda x: 1 <= x < 100),
+    "beta2_decay": Domain("a number of 0 or less", lambda x: x <= 0),
+    "etaminus": Domain("a number in (0, 1)", lambda x: 0 < x < 1),
+    "etaplus": Domain("a number above 1", lambda x: x > 1),
 }
 
 
@@ -88,8 +97,9 @@ class Rule:
     `hyper` maps each hyperparameter to its default (a bool, int or str is static), `state` each letter to its start.
     `twin` names the class of `torch.optim` with the same numbers, `keys` maps letters to the keys of its state_dict.
     `oracle` says that step takes the gradient as a function in place of g; `view` names the state that is evaluated in
-    place of p. `origin` says where the defaults come from (torch's where there is a twin). `rate` is the centre of the grid
-    of rates searched by default, `base` the rule whose class a preset shares.
+    place of p. `domains` holds what its hyperparameters may be, where that is not what `DOMAINS` says of the letter. `origin`
+    says where the defaults come from (torch's where there is a twin). `rate` is the centre of the grid of rates searched by
+    default, `base` the rule whose class a preset shares.
     """
 
     name: str
@@ -97,7 +107,6 @@ class Rule:
     reference: str
     hyper: Mapping[str, Any]
     state: Mapping[str, State]
-    digest: str
     class_name: str
     code: CodeType
     oracle: bool = False
@@ -107,6 +116,7 @@ class Rule:
     rate: float = 1e-2
     deviations: tuple[str, ...] = ()
     origin: str = "the paper"
+    domains: Mapping[str, Domain] = dataclasses.field(default_factory=dict)
     refused: tuple[tuple[str, Callable[[Hyper], bool]], ...] = ()
     fixed: frozenset[str] = frozenset()
     base: Rule | None = None
@@ -126,14 +136,18 @@ class Rule:
         for name, value in settings.items():
             if value is None and isinstance(self.hyper[name], str | float):
                 value = settings[name] = self.hyper[name]  # torch's way to say "the default"
-            words, inside = DOMAINS.get(name.removeprefix("then_"), ("a finite number", lambda x: True))
+            domain = self.domain(name) or FINITE
             static = isinstance(self.hyper[name], bool | str)
-            if not static and not (_is_number(value) and math.isfinite(value) and inside(value)):
-                raise SteepestError(f"{self.name}: {name} is {value!r}; expected {words}.")
+            if not static and not (_is_number(value) and math.isfinite(value) and domain.holds(value)):
+                raise SteepestError(f"{self.name}: {name} is {value!r}; expected {domain.words}.")
         for sentence, breaks in self.refused:
             if breaks(settings):
                 raise SteepestError(f"{self.name}: {sentence}")
         return settings
+
+    def domain(self, name: str) -> Domain | None:
+        """What a hyperparameter may be: the rule's own word, else the letter's; None where nobody has said, so any number."""
+        return self.domains.get(name) or DOMAINS.get(name)
 
     def live_state(self, hyper: Mapping[str, Any]) -> dict[str, State]:
         """The state that exists at these hyperparameters, by letter."""
@@ -154,13 +168,21 @@ class Rule:
         for statics, asked, graph in self.traced:
             if statics == static and all(bool(hyper[k]) == flag for k, flag in asked.items()):
                 return graph
-        live = self.live_state(hyper)
-        values = {k: v if k in static else float(v) for k, v in hyper.items()}
-        graph = trace(self.name, self.step, self.code, self.state, live, values, self.oracle, maximize)
+        graph = self.trace(hyper, maximize)
         asked = {k: bool(hyper[k]) for k in hyper if k not in static and graph.inputs[k].asked}
         asked |= {s.condition: bool(hyper[s.condition]) for s in self.state.values() if s.condition}
         self.traced.append((static, asked, graph))
         return graph
+
+    def trace(self, hyper: Mapping[str, Any], maximize: bool = False) -> Graph:
+        """The rule traced anew; `graph` keeps what it has traced."""
+        values = {k: v if is_static(self.hyper[k]) else float(v) for k, v in hyper.items()}
+        return trace(self.name, self.step, self.code, self.state, self.live_state(hyper), values, self.oracle, maximize)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """A hash of what the rule computes, whatever its words, its Python and its intermediates are called."""
+        return digest(self)
 
     @functools.cached_property
     def evaluations(self) -> int:
@@ -231,12 +253,12 @@ def rule(reference: str, *, class_name: str | None = None, **fields: Any) -> Cal
     def make(function: Callable[..., Any]) -> Rule:
         name = function.__name__
         check_function(name, function)
+        noted = with_notes(function)
         made = Rule(
             name=name,
-            step=function,
-            code=function.__code__,
+            step=noted,
+            code=noted.__code__,
             reference=reference,
-            digest=_digest(function),
             class_name=class_name or fields.get("twin") or name.title().replace("_", ""),
             fixed=frozenset({MATRIX} & set(inspect.signature(function).parameters)),
             **_signature(name, function),
@@ -281,18 +303,3 @@ def _flips(hyper: Mapping[str, Any]) -> list[Hyper]:
     """The defaults, and the defaults with each bool the other way."""
     bools = [k for k, v in hyper.items() if isinstance(v, bool)]
     return [dict(hyper), *({**hyper, k: not hyper[k]} for k in bools)]
-
-
-def _digest(function: Callable[..., Any]) -> str:
-    """Hash of the rule's syntax tree and of the words and combinators it may use: comments and blank lines do not count."""
-    try:
-        source = textwrap.dedent(inspect.getsource(function))
-    except OSError:
-        raise SteepestError(
-            "The source of this rule cannot be read; a rule must be defined in a file or a notebook cell."
-        ) from None
-    shared = [
-        Path(__file__).with_name(f"{room}.py").read_text(encoding="utf-8") for room in ("vocabulary", "combinators", "symbols")
-    ]
-    trees = [ast.dump(ast.parse(text)) for text in (source, *shared)]
-    return hashlib.sha256("\n".join(trees).encode()).hexdigest()

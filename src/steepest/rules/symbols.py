@@ -7,8 +7,6 @@ import operator
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import numpy as np
-
 
 class RefusedError(TypeError):
     """Something a rule may not do; tracing adds the rule's name and line."""
@@ -57,18 +55,6 @@ NUMBERS: dict[str, Callable[..., Any]] = {
     "eq": operator.eq,
     "ne": operator.ne,
     "where": lambda condition, x, y: x if condition else y,
-}
-# The same on float64 arrays: one element for each of many sets of numbers.
-ARRAYS: dict[str, Callable[..., Any]] = NUMBERS | {
-    "div": np.divide,
-    "pow": np.power,
-    "abs": np.abs,
-    "sqrt": np.sqrt,
-    "cbrt": np.cbrt,
-    "sign": lambda x: (x > 0) * 1.0 - (x < 0),
-    "maximum": np.maximum,
-    "minimum": np.minimum,
-    "where": np.where,
 }
 # Operations on tensors that look at rows and columns: only torch's own operations run them.
 MATRIX = ("row mean", "column mean", "rows", "columns", "orthogonal")
@@ -205,23 +191,32 @@ class Symbol:
 
 
 class Static:
-    """A bool, int or str hyperparameter while a rule is traced: it may be asked, not computed with."""
+    """A bool, int or str hyperparameter while a rule is traced: it may be asked, not computed with.
+
+    `asked` keeps what it was compared with; None stands for its truth.
+    """
 
     def __init__(self, name: str, value: Any) -> None:
         self._name, self._value = name, value
+        self.asked: list[Any] = []
 
     __hash__ = None  # type: ignore[assignment]
 
     def __bool__(self) -> bool:
+        self.asked.append(None)
         return bool(self._value)
 
     def __eq__(self, other: object) -> bool:
-        return bool(self._value == (other._value if isinstance(other, Static) else other))
+        other = other._value if isinstance(other, Static) else other
+        self.asked.append(other)
+        return bool(self._value == other)
 
     def __lt__(self, other: Any) -> bool:
+        self.asked.append(other)
         return bool(self._value < other)
 
     def __gt__(self, other: Any) -> bool:
+        self.asked.append(other)
         return bool(self._value > other)
 
     def _refuse(self, *_: object) -> NoReturn:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import functools
+import inspect
 import linecache
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from types import CodeType, FrameType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from ..errors import SteepestError
@@ -20,14 +24,15 @@ class Graph:
     """A traced rule: its inputs and outputs as symbols.
 
     `inputs` maps p, g, t, hyperparameters and state letters to leaves; `outputs` maps p and state letters to what they
-    become. `points` are where the gradient oracle is asked, in order; `gradients` the leaves for what it answers. `names`
-    are the rule's own names for what it computed. `passes` is the number of passes over memory, 1 where nothing is reduced.
+    become. `points` are where the gradient oracle is asked, in order; `gradients` the leaves for what it answers. `statics`
+    holds the bools, ints and strings it was traced at; `names` the rule's own names for what it computed.
     """
 
     inputs: dict[str, Symbol]
     outputs: dict[str, Any]
     points: list[Any] = field(default_factory=list)
     gradients: list[Symbol] = field(default_factory=list)
+    statics: dict[str, Static] = field(default_factory=dict)
     names: dict[str, Any] = field(default_factory=dict)
 
     @functools.cached_property
@@ -152,7 +157,7 @@ def trace(
     for k, v in hyper.items():
         if k not in statics:
             leaves[k] = Symbol("input", name=k, flag=bool(v))
-    graph = Graph(leaves, {})
+    graph = Graph(leaves, {}, statics=statics)
     g = -leaves["g"] if maximize else leaves["g"]
     gradient = Oracle(graph, g, maximize) if oracle else g
     arguments = [leaves["p"], gradient, leaves["t"], *(leaves.get(letter) for letter in state)]
@@ -209,22 +214,68 @@ def _line_of(code: CodeType, word: str) -> int:
 
 
 class _Names:
-    """Notes the rule's local names, and the line, where its function returns."""
+    """The local names, and the line, with which a rule's own function returns."""
 
     def __init__(self, code: CodeType) -> None:
         self.code, self.found, self.line = code, dict[str, Any](), code.co_firstlineno
 
     def __enter__(self) -> _Names:
-        self.before = sys.getprofile()
-        sys.setprofile(self._note)
+        self.before = _listening.set(self)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        sys.setprofile(self.before)
+        _listening.reset(self.before)
 
-    def _note(self, frame: FrameType, event: str, _: object) -> None:
-        if event == "return" and frame.f_code is self.code:
-            self.found, self.line = dict(frame.f_locals), frame.f_lineno
+
+_listening: ContextVar[_Names | None] = ContextVar("listening", default=None)
+_NOTE = "<note>"  # a name that no program can use itself
+
+
+def with_notes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with `return x` written as `return note(x)` in its syntax tree, so that its local names can be noted there.
+
+    A hook on the interpreter could tell them too, but there is one, and profilers want it. SteepestError without a source.
+    """
+    code = function.__code__
+    try:
+        lines, first = inspect.getsourcelines(function)
+    except (OSError, TypeError):
+        raise SteepestError(
+            "The source of this rule cannot be read; a rule must be defined in a file or a notebook cell."
+        ) from None
+    tree = ast.parse(textwrap.dedent("".join(lines)))
+    ast.increment_lineno(tree, max(first, 1) - 1)
+    definition = tree.body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    definition.body = [_Returns().visit(statement) for statement in definition.body]
+    module = compile(ast.fix_missing_locations(tree), code.co_filename, "exec", dont_inherit=True)
+    noted = next(x for x in module.co_consts if isinstance(x, CodeType) and x.co_name == code.co_name)
+    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+    names = {**function.__globals__, **{k: cell.cell_contents for k, cell in cells}, _NOTE: _note}
+    made = FunctionType(noted, names, function.__name__, function.__defaults__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
+
+
+class _Returns(ast.NodeTransformer):
+    """Puts the note into the returns of a function, but not of functions inside it."""
+
+    def visit_Return(self, node: ast.Return) -> ast.Return:
+        value = node.value or ast.Constant(None)
+        node.value = ast.copy_location(ast.Call(ast.Name(_NOTE, ast.Load()), [value], []), node)
+        return node
+
+    def _inner(self, node: ast.AST) -> ast.AST:
+        return node
+
+    visit_FunctionDef = visit_Lambda = _inner  # noqa: N815
+
+
+def _note(returned: Any) -> Any:
+    names, frame = _listening.get(), sys._getframe(1)
+    if names is not None and frame.f_code is names.code:
+        names.found, names.line = dict(frame.f_locals), frame.f_lineno
+    return returned
 
 
 class _told:  # noqa: N801
@@ -236,7 +287,7 @@ class _told:  # noqa: N801
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: Any) -> None:
-        if error is None or not isinstance(error, Exception):
+        if error is None or isinstance(error, KeyboardInterrupt):
             return
         code, line = self.names.code, self.names.line
         while trace:

@@ -367,6 +367,12 @@ class Laboratory:
         design, notes = self.design, []
         if design.problem.same_start:
             notes.append("A module was given, not a function: every seed starts from the same weights.")
+        older = self.store.unmatched(design.problem.name)
+        if older:
+            notes.append(
+                f"{older} runs of {design.problem.name} in the store are of an earlier version, which knew rules by their "
+                "text: they are kept, but cannot be matched, and were not used."
+            )
         tried = {e.candidate.label: len(e.trials) for e in entries}
         if len(set(tried.values())) > 1:
             work = ", ".join(f"{label} {n}" for label, n in tried.items())

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..engines.train import Curve, Outcome
 from ..errors import SteepestError
+from ..rules.digest import MARK
 
 VERSION = 1
 APPLICATION = 0x73746565  # "stee", in SQLite's header: tells our file from another program's
@@ -130,6 +131,11 @@ class Store:
         """The stored run of this spec, or None."""
         row = self._execute("SELECT curve, valid, test, loss, diverged_at, seconds FROM runs WHERE key = ?", (key_of(spec),))
         return row and Outcome(Curve(**json.loads(row[0])), *row[1:])
+
+    def unmatched(self, problem: str) -> int:
+        """How many runs of this problem an earlier version kept by the text of their rules: no run is known by them."""
+        query = "SELECT count(*) FROM runs WHERE problem = ? AND json_extract(spec, '$.rule') NOT LIKE ?"
+        return int(self._execute(query, (problem, f"{MARK}%"))[0])
 
     def add_run(self, spec: dict[str, Any], names: dict[str, Any], outcome: Outcome) -> None:
         """Keep a run that ended. `names` (problem, optimizer, schedule, lr, seed, steps) are for people; `spec` is the key."""

@@ -1,0 +1,95 @@
+"""What a rule computes, as a hash: equal on every Python, whatever the rule's words and its intermediates are called."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SteepestError
+from .symbols import Symbol
+from .trace import Graph, is_static, walk
+
+if TYPE_CHECKING:
+    from .rule import Rule
+
+MARK = "traced-1:"  # begins every digest of this kind; stores made before have digests of the rule's text, without a mark
+
+
+def digest(rule: Rule) -> str:
+    """The hash of the rule's graphs at every choice of what it asks: statics, and whether a number is zero."""
+    told = [f"{choice}\n{found}" for choice, found in _variants(rule)]
+    view = [*rule.state].index(rule.view) if rule.view else None
+    return MARK + hashlib.sha256("\n".join([f"view {view}", *sorted(told)]).encode()).hexdigest()
+
+
+def _variants(rule: Rule) -> Iterator[tuple[str, str]]:
+    """Every choice that leads to a graph of its own, and that graph in words.
+
+    From the defaults on, whatever a trace asks is turned the other way, until no trace asks anything new.
+    """
+    waiting, seen = [dict(rule.hyper)], set[str]()
+    while waiting:
+        hyper = waiting.pop()
+        try:
+            graph = rule.trace(hyper)
+        except SteepestError:  # a choice that makes no sense, such as state that is read where it is not kept
+            asked, found = {k: [None] for k, v in hyper.items() if isinstance(v, bool)}, "refused"
+        else:
+            asked, found = _asked(rule, graph), _words(rule, graph, hyper)
+        choice = ", ".join(f"{k}={_answers(hyper[k], asked[k])}" for k in sorted(asked))
+        if choice in seen:
+            continue
+        seen.add(choice)
+        yield choice, found
+        for k, questions in asked.items():
+            waiting += [{**hyper, k: other} for other in _others(hyper[k], questions)]
+
+
+def _asked(rule: Rule, graph: Graph) -> dict[str, list[Any]]:
+    """What a trace, or the conditions of the rule's state, asked of each hyperparameter; None stands for its truth."""
+    asked = {k: list(dict.fromkeys(static.asked)) for k, static in graph.statics.items() if static.asked}
+    asked |= {k: [None] for k in rule.hyper if not is_static(rule.hyper[k]) and graph.inputs[k].asked}
+    for state in rule.state.values():
+        if state.condition:
+            asked.setdefault(state.condition, [None])
+    return asked
+
+
+def _answers(value: Any, questions: list[Any]) -> list[str]:
+    return sorted(f"{q!r}: {bool(value) if q is None else (value > q) - (value < q)}" for q in questions)
+
+
+def _others(value: Any, questions: list[Any]) -> list[Any]:
+    """Values that answer the questions in other ways."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, float):
+        return [0.0 if value else 0.5]
+    found: list[Any] = []
+    for q in questions:
+        if isinstance(value, str):
+            found += [q or "", "?"]
+        else:
+            found += [0, 1] if q is None else [q - 1, q, q + 1]
+    return found
+
+
+def _words(rule: Rule, graph: Graph, hyper: dict[str, Any]) -> str:
+    """A graph in words: how each state starts, each operation once, what becomes of p and of each state."""
+    places = {letter: i for i, letter in enumerate(rule.state)}
+    live, numbers = rule.live_state(hyper), dict[Symbol, int]()
+
+    def shown(x: Any) -> str:
+        if isinstance(x, Symbol):
+            return f"%{numbers[x]}"
+        return "none" if x is None else float(x).hex()
+
+    lines = [f"state {places[k]}: {s.start} {s.is_scalar} {s.per_group} {s.shape}" for k, s in live.items()]
+    for x in walk(graph.targets()):
+        numbers[x] = len(numbers)
+        leaf = f"state {places[x.name]}" if x.name in places else x.name
+        arguments = ", ".join(shown(a) for a in x.args) if x.args else leaf
+        lines.append(f"%{numbers[x]} = {x.op}({arguments})")
+    lines += [f"ask {shown(x)}" for x in graph.points]
+    return "\n".join([*lines, *(f"-> {shown(x)}" for x in graph.outputs.values())])

@@ -1,0 +1,128 @@
+"""The digest of a rule: what it computes and nothing else, the same for years and on every Python."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from steepest import rules
+from steepest.rules.digest import MARK
+
+# A store knows its runs by these: one that changes forgets every run of that rule, so only what a rule computes may change it.
+PINNED = {
+    "gd": "3bbd4aa458c4442a",
+    "sgd": "8bc6685764dc137c",
+    "momentum": "8bc6685764dc137c",
+    "nesterov": "8bc6685764dc137c",
+    "nesterov_lookahead": "7bb08ad7fe2e010a",
+    "sam": "872956c4c8df01ba",
+    "adagrad": "f63831a97fce067e",
+    "rmsprop": "0def1c3ad7142097",
+    "adadelta": "1aee0daed712bca6",
+    "adam": "b27819e7902f25ab",
+    "adamw": "b27819e7902f25ab",
+    "adamax": "882ca80c608df199",
+    "nadam": "e233027da042d059",
+    "radam": "32b050f246ff9198",
+    "madgrad": "84988e3b757df1b3",
+    "padam": "f0af37bca54b0e6b",
+    "adabelief": "622aca1d7c18e191",
+    "adan": "4d99915b111d9e5f",
+    "rprop": "61b44bde66733643",
+    "lion": "129e12a4a44aca94",
+    "lamb": "a4412293c7bc76e1",
+    "adai": "108a907b99c12fe1",
+    "lars": "78a37b50862c15cb",
+    "adafactor": "15fcad2541139031",
+    "muon": "31c3447f18560dea",
+    "asgd": "fb0635ba28c794f1",
+    "schedule_free_adamw": "3f8226c22702ca98",
+    "schedule_free_sgd": "07da3f07e4dff2f6",
+}
+PRINT = "from steepest.rules import RULES\nprint({k: r.digest for k, r in RULES.items()})"
+OTHERS = ("3.12", "3.13")
+
+
+def test_what_the_built_in_rules_compute_is_pinned():
+    found = {name: rule.digest for name, rule in rules.RULES.items() if rule.is_ours}
+    assert found == {k: found[k] for k in PINNED}
+    assert {k: v.removeprefix(MARK)[:16] for k, v in found.items()} == PINNED
+
+
+def pythons(version):
+    """Interpreters of another version here: on the path, or pyenv's."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    places = [Path(folder) / f"python{version}" for folder in os.environ["PATH"].split(os.pathsep)]
+    return [p for p in (*places, *root.glob(f"{version}.*/bin/python")) if p.exists() and p.parent.name != "shims"]
+
+
+@pytest.mark.parametrize("version", OTHERS)
+def test_it_is_the_same_on_every_python(version):
+    """The rules need nothing but Python, so that any interpreter will do."""
+    found = pythons(version)
+    if not found:
+        pytest.skip(f"no Python {version} is here")
+    source = str(Path(rules.__file__).parents[2])
+    command = [found[0], "-S", "-c", PRINT]
+    told = subprocess.run(command, env={"PYTHONPATH": source}, capture_output=True, text=True, check=True).stdout
+    assert eval(told) == {name: rule.digest for name, rule in rules.RULES.items() if rule.is_ours}
+
+
+HEAD = "from steepest.rules import rule, zeros, filled, scalar\nfrom steepest.rules.vocabulary import *\n@rule('me')\n"
+RULE = """def f(p, g, t, m=zeros, *, lr=0.1, beta=0.9, wide=False, kind="plain", decay=0.0):
+    m = ema(m, g, beta)
+    if decay:
+        m = m + decay * p
+    if wide:
+        return p - 2 * lr * m, m
+    if kind == "signs":
+        return p - lr * sign(m), m
+    return p - lr * m, m
+"""
+SAME = {
+    "a comment and a docstring": ("    m = ema", '    """Why."""\n    # because\n\n    m = ema'),
+    "an intermediate of another name": ("return p - lr * m, m", "x = lr * m\n    return p - x, m"),
+    "a state of another name": ("m", "q"),
+    "a whole number for a float": ("2 * lr", "2.0 * lr"),
+}
+OTHER = {
+    "an operation": ("p - lr * m", "p + lr * m"),
+    "a constant behind a flag": ("2 * lr", "3 * lr"),
+    "what a word chooses": ("sign(m)", "maximum(m, 0)"),
+    "what a number above zero does": ("m + decay", "m - decay"),
+    "the start of a state": ("m=zeros", "m=filled(1.0)"),
+    "the order of operations": ("2 * lr * m", "2 * (lr * m)"),
+}
+
+
+def digest_of(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["steepest.rules.rule"], "RULES", {})
+    file = tmp_path / f"rule{len(list(tmp_path.iterdir()))}.py"
+    file.write_text(HEAD + text)
+    return rules.get(f"{file}:f").digest
+
+
+@pytest.mark.parametrize("change", SAME)
+def test_what_it_is_called_does_not_matter(change, tmp_path, monkeypatch):
+    old, new = SAME[change]
+    edited = RULE.replace(old, new)
+    if change == "a state of another name":
+        edited = RULE.replace(", m=", ", q=").replace("m = ", "q = ").replace("(m", "(q").replace(" m", " q")
+    assert edited != RULE
+    assert digest_of(edited, tmp_path, monkeypatch) == digest_of(RULE, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("change", OTHER)
+def test_what_it_computes_does(change, tmp_path, monkeypatch):
+    edited = RULE.replace(*OTHER[change])
+    assert edited != RULE
+    assert digest_of(edited, tmp_path, monkeypatch) != digest_of(RULE, tmp_path, monkeypatch)
+
+
+def test_composed_rules_have_digests_of_their_own():
+    adam, momentum = rules.get("adam"), rules.get("momentum")
+    made = [adam, rules.clip_by_norm(adam), rules.clip_by_value(adam), rules.noisy(adam), rules.lookahead(adam)]
+    made += [rules.switch(adam, momentum, at=5), rules.switch(momentum, adam, at=5), rules.sam(adam)]
+    assert len({rule.digest for rule in made}) == len(made)
