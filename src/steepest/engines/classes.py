@@ -40,6 +40,9 @@ _profiled = torch.autograd._profiler_enabled  # type: ignore[attr-defined]
 _add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 _zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 _load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+_before_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_pre_hook)
+_after_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_post_hook)
+TRAINED = "trained"  # where a parameter's state keeps what is trained, while the rule's view stands in its place
 
 
 class RuleOptimizer(torch.optim.Optimizer):
@@ -58,11 +61,11 @@ class RuleOptimizer(torch.optim.Optimizer):
         super().__init__(params, defaults)
 
     def _forget(self) -> None:
-        """Begin without a plan, and not at a view."""
+        """Begin without a plan."""
         own = {k: v for k, v in self.rule.hyper.items() if k != MATRIX}
         self._arguments = [*class_arguments(own), "maximize", "state_dtype"]
         self._tensor_keys = {self._key(letter) for letter, kind in self.rule.state.items() if not kind.is_scalar}
-        self._trained_at: dict[Tensor, Tensor] = {}
+        self._at_view = any(TRAINED in store for store in getattr(self, "state", {}).values())
         self._plan: Plan | None = None
         self._seen: dict[int, tuple[list[Any], dict[str, Any]]] = {}
 
@@ -70,6 +73,23 @@ class RuleOptimizer(torch.optim.Optimizer):
         """Add a group of parameters; its hyperparameters are checked against their domains."""
         self._checked({**self.defaults, **param_group})
         _add_param_group(self, param_group)
+        try:
+            self._check_params(self.param_groups[-1])
+        except SteepestError:
+            self.param_groups.pop()
+            raise
+
+    def _check_params(self, group: dict[str, Any]) -> None:
+        """Refuse parameters that the class, as it was asked to run, does not take; the same as torch's refuses."""
+        name = type(self).__name__
+        if group.get("fused") and group.get("foreach"):
+            raise SteepestError(f"{name}: fused and foreach are both True; give one of them.")
+        for p in group["params"]:
+            if group.get("matrices_only") and p.ndim != 2:
+                raise SteepestError(
+                    f"{name} is for matrices, and got a parameter of shape {tuple(p.shape)}; give the others to another "
+                    "optimizer, or matrices_only=False: vectors then take a step of AdamW, and tensors count as matrices."
+                )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients: set them to None, or to zero."""
@@ -80,28 +100,51 @@ class RuleOptimizer(torch.optim.Optimizer):
 
         State keeps the precision that `state_dtype` asks for, and single numbers keep their own.
         """
-        for ours, theirs in zip(self.param_groups, state_dict["param_groups"], strict=False):
-            names, given = ours.get("param_names"), theirs.get("param_names")
-            if names and given and names != given:
-                a, b = next(((a, b) for a, b in zip(given, names, strict=False) if a != b), (len(given), len(names)))
+        loaded: dict[str, Any] = {}
+
+        def look(_: Any, given: dict[str, Any]) -> None:
+            self._check_names(given["param_groups"])
+            loaded.update(given)
+
+        def keep(_: Any) -> None:
+            self._keep_precision(loaded)
+
+        before = _before_loading(self, look)  # the last hook, which sees what the user's have made of it
+        after = _after_loading(self, keep, prepend=True)
+        try:
+            _load_state_dict(self, state_dict)
+        finally:
+            before.remove()
+            after.remove()
+
+    def _check_names(self, groups: list[dict[str, Any]]) -> None:
+        """Refuse names that are others than this optimizer's. A prefix that all have, or all lack, does not matter."""
+        for ours, theirs in zip(self.param_groups, groups, strict=False):
+            pairs = [*zip(theirs.get("param_names") or (), ours.get("param_names") or (), strict=False)]
+            prefixes = {_prefixes(a, b) for a, b in pairs}
+            if None in prefixes or len(prefixes) > 1:
+                first = _prefixes(*pairs[0])
+                a, b = next((a, b) for a, b in pairs if _prefixes(a, b) is None or _prefixes(a, b) != first)
                 raise SteepestError(f"The checkpoint is another model's: it has {a!r} where this optimizer has {b!r}.")
-        _load_state_dict(self, state_dict)
-        ids = [(k, p) for ours, theirs in zip(self.param_groups, state_dict["param_groups"], strict=True)
-               for k, p in zip(theirs["params"], ours["params"], strict=True)]  # fmt: skip
-        dtypes = {p: group["state_dtype"] or p.dtype for group in self.param_groups for p in group["params"]}
-        for k, p in ids:
-            for key, value in state_dict["state"].get(k, {}).items():
-                if isinstance(value, Tensor) and value.is_floating_point() and key != "step":
-                    wanted = dtypes[p] if key in self._tensor_keys else value.dtype
-                    if self.state[p][key].dtype is not wanted:
-                        self.state[p][key] = value.to(p.device, wanted, copy=True)
+
+    def _keep_precision(self, loaded: dict[str, Any]) -> None:
+        """Give state its own precision again; torch has made it the parameters'."""
+        for ours, theirs in zip(self.param_groups, loaded["param_groups"], strict=True):
+            for k, p in zip(theirs["params"], ours["params"], strict=True):
+                for key, value in loaded["state"].get(k, {}).items():
+                    if isinstance(value, Tensor) and value.is_floating_point() and key != "step":
+                        wanted = (ours["state_dtype"] or p.dtype) if key in self._tensor_keys else value.dtype
+                        if self.state[p][key].dtype is not wanted:
+                            self.state[p][key] = value.to(p.device, wanted, copy=True)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._forget()
+        arguments = inspect.signature(optimizer_class(self.rule)).parameters
         for group in self.param_groups:  # a checkpoint of the torch twin has none of our extra choices and maybe no step
             for name, value in self.defaults.items():
-                group.setdefault(name, value)
+                if name in arguments:
+                    group.setdefault(name, value)
             for p in group["params"]:
                 if self.state.get(p):
                     self.state[p]["step"] = torch.as_tensor(self.state[p].get("step", 1.0))
@@ -119,15 +162,16 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
+        if self._at_view:
+            self.train()
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         elif self.rule.oracle:
             raise SteepestError(f"{type(self).__name__} asks for gradients at two points; call step(closure).")
-        if self._trained_at:
-            self._restore()
         hypers = [self._hyper(i, group) for i, group in enumerate(self.param_groups)]
-        if self._plan is None or not self._plan.holds(self.param_groups, hypers):
+        if self._plan is None or not self._plan.holds(self.param_groups, hypers, self.state):
+            self.train()  # state that was set from outside may be that of a view
             with torch.no_grad():
                 for group, hyper in zip(self.param_groups, hypers, strict=True):
                     self._prepare(group, hyper)
@@ -142,16 +186,28 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def _prepare(self, group: dict[str, Any], hyper: dict[str, Any]) -> None:
         """Refuse gradients that no engine takes; make the state of parameters that come for the first time."""
+        name = type(self).__name__
         for p in group["params"]:
-            if p.grad is not None:
-                own = self.rule.of(hyper, p.ndim)
-                counts = self.rule.graph(own, group["maximize"]).counts
-                kept = counts + sum(not kind.per_group for kind in self.rule.live_state(own).values())
-                if p.grad.is_sparse or p.grad.is_complex():
-                    kind = "sparse" if p.grad.is_sparse else "complex"
-                    raise SteepestError(f"{type(self).__name__} got a {kind} gradient; it takes dense real ones.")
-                if kept and len(self.state[p]) < kept:  # new, or a hyperparameter that was zero and keeps state now
-                    self._begin(group, p, own)
+            if p.grad is None:
+                continue
+            if group.get("fused") and (p.is_meta or not p.is_floating_point()):
+                kind = "no memory (device meta)" if p.is_meta else f"no floating-point numbers ({p.dtype})"
+                raise SteepestError(f"{name}: fused=True, and a parameter has {kind}; leave fused out.")
+            own = self.rule.of(hyper, p.ndim)
+            graph = self.rule.graph(own, group["maximize"])
+            if p.grad.is_sparse or p.grad.is_complex():
+                kind = "sparse" if p.grad.is_sparse else "complex"
+                raise SteepestError(f"{name} got a {kind} gradient; it takes dense real ones.")
+            if graph.reach != "element" and _is_sharded(p):
+                raise SteepestError(
+                    f"{name} looks over a whole {graph.reach}, and a parameter of shape {tuple(p.shape)} is sharded: what it "
+                    "sums is not yet summed over the mesh. Take a rule that works element by element, such as AdamW."
+                )
+            live = self.rule.live_state(own)
+            kept = [self._key(letter) for letter, kind in live.items() if not kind.per_group] + ["step"] * graph.counts
+            shared = [self._key(letter) for letter, kind in live.items() if kind.per_group]
+            if kept and not (all(map(self.state[p].__contains__, kept)) and all(map(group.__contains__, shared))):
+                self._begin(group, p, own)  # new, or a hyperparameter that was zero and keeps state now
 
     def _begin(self, group: dict[str, Any], p: Tensor, hyper: dict[str, Any]) -> None:
         """Make the state that a parameter does not have yet, where checkpoints have it: numbers as 0-dim tensors."""
@@ -184,30 +240,38 @@ class RuleOptimizer(torch.optim.Optimizer):
             p.grad = g
         return [torch.zeros_like(p) if g is None else g for p, g in zip(params, found, strict=True)]
 
+    def view(self) -> None:
+        """Put the rule's view in place of the parameters, to evaluate or save: Schedule-Free's x, ASGD's average.
+
+        What is trained is kept in the state, and so in a checkpoint, until `train` or `step` puts it back.
+        """
+        key = self._key(self.rule.view or "")
+        for p, store in self.state.items():
+            if key in store and TRAINED not in store:
+                store[TRAINED] = p.detach().clone()
+                p.data.copy_(store[key])
+                self._at_view = True
+
     def eval(self) -> None:
-        """Put the rule's view in place of the parameters, to evaluate or save: Schedule-Free's x, ASGD's average."""
-        if self.rule.view and not self._trained_at:
-            for p, store in self.state.items():
-                self._trained_at[p] = p.detach().clone()
-                p.data.copy_(store[self._key(self.rule.view)])
+        """What trainers call before they evaluate: `view`, but of a class with a twin, which stays where torch's stays."""
+        if not self.rule.twin:
+            self.view()
 
     def train(self) -> None:
         """Put the parameters that are trained back in place; `step` does it too."""
-        self._restore()
-
-    def _restore(self) -> None:
-        for p, value in self._trained_at.items():
-            p.data.copy_(value)
-        self._trained_at.clear()
+        for p, store in self.state.items():
+            if TRAINED in store:
+                p.data.copy_(store.pop(TRAINED))
+        self._at_view = False
 
     def _hyper(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
         """The hyperparameters of group i; the same object as long as none changes."""
         values = [group[name] for name in self._arguments]
         seen = self._seen.get(i)
         if seen is None or seen[0] != values:
-            seen = values, self._checked(group)
-            if not any(isinstance(value, Tensor) for value in values):
-                self._seen[i] = seen
+            seen = [[*value] if isinstance(value, list) else value for value in values], self._checked(group)
+            if not any(isinstance(x, Tensor) for v in values for x in (v if isinstance(v, tuple | list) else (v,))):
+                self._seen[i] = seen  # a tensor may be written to
         return seen[1]
 
     def _checked(self, group: dict[str, Any]) -> dict[str, Any]:
@@ -217,7 +281,12 @@ class RuleOptimizer(torch.optim.Optimizer):
             own = [part for part in parts if part in self.rule.hyper]
             given.update(zip(own, group[name], strict=False) if own and name in group else ())
         hyper = {name: given.get(name, default) for name, default in self.rule.hyper.items()}
-        return self.rule.settings(**{k: v.item() if isinstance(v, Tensor) else v for k, v in hyper.items()})
+        for name, value in hyper.items():
+            if isinstance(value, Tensor):
+                if value.numel() != 1:
+                    raise SteepestError(f"{type(self).__name__}: {name} is a tensor of {value.numel()} numbers; expected one.")
+                hyper[name] = value.item()
+        return self.rule.settings(**hyper)
 
     def state_bytes(self) -> int:
         """Bytes of state held for the parameters stepped so far, counters left out."""
@@ -230,6 +299,22 @@ class RuleOptimizer(torch.optim.Optimizer):
 
 
 _hooked = torch.optim.Optimizer.profile_hook_step(RuleOptimizer._step)
+
+
+def _prefixes(a: str, b: str) -> tuple[str, str] | None:
+    """What stands before the parts that two names share at their ends; None where not even the last part is the same."""
+    ours, theirs = a.split("."), b.split(".")
+    while ours and theirs and ours[-1] == theirs[-1]:
+        ours.pop()
+        theirs.pop()
+    same = a.rpartition(".")[2] == b.rpartition(".")[2]
+    return (".".join(ours), ".".join(theirs)) if same else None
+
+
+def _is_sharded(p: Tensor) -> bool:
+    """Whether a parameter holds a part of a larger one: a DTensor that is not whole everywhere, or FSDP's flat parameter."""
+    split = any(not placement.is_replicate() for placement in getattr(p, "placements", ()))
+    return split or getattr(p, "_is_flat_param", False)
 
 
 def by_class_name() -> dict[str, Rule]:
@@ -279,6 +364,8 @@ def build(
     arguments = class_arguments({k: v for k, v in rule.settings(**hyper).items() if k not in rule.fixed})
     if rule.noisy:
         arguments["seed"] = seed
+    if rule.matrices_only:
+        arguments["matrices_only"] = False
     arguments["state_dtype"] = state_dtype
     return optimizer_class(rule)(params, **arguments)
 
@@ -294,7 +381,9 @@ def _signature(rule: Rule) -> inspect.Signature:
         listed = [parameter("self", plainly), parameter("params", plainly)]
         listed += [parameter(k, plainly, default=v) for k, v in ours.items()]
         listed += [parameter("maximize", keyword, default=False)]
-    ours |= {"maximize": False, "state_dtype": None} | ({"seed": 0} if rule.noisy else {})
+    ours |= {"maximize": False, "state_dtype": None}
+    ours |= {"seed": 0} if rule.noisy else {}
+    ours |= {"matrices_only": True} if rule.matrices_only else {}
     own = [parameter(k, keyword, default=v) for k, v in ours.items() if k not in {p.name for p in listed}]
     return inspect.Signature([*listed, *own])
 

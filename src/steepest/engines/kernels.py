@@ -45,14 +45,28 @@ class Program:
 def kind(tensors: list[torch.Tensor]) -> tuple[torch.dtype, ...] | None:
     """The dtypes of the tensors of one parameter, p first, where the kernels can update it; None where they cannot.
 
-    All must be on the CPU and lie densely, in the same order.
+    All must be memory on the CPU and lie densely, in the same order.
     """
+    if not all(map(is_memory, tensors)):
+        return None
     p = tensors[0]
     wanted = p.stride()
     for t in tensors:
-        if t.dtype not in TYPES or not t.is_cpu or t.shape != p.shape or (t.stride() != wanted and not _contiguous(p, t)):
+        if t.dtype not in TYPES or t.shape != p.shape or (t.stride() != wanted and not _contiguous(p, t)):
             return None
     return tuple(t.dtype for t in tensors) if _dense(p) else None
+
+
+ORDINARY = frozenset({torch.Tensor, torch.nn.Parameter})  # subclasses of these may stand for memory that lies elsewhere
+
+
+def is_memory(t: torch.Tensor) -> bool:
+    """Whether a tensor's elements are floats in this process's memory, as they are: no shard, wrapper or negated view."""
+    if type(t) not in ORDINARY and type(t).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        return False
+    if not t.is_cpu or t.layout is not torch.strided or t.is_neg():
+        return False
+    return t.data_ptr() != 0 or t.numel() == 0
 
 
 def _contiguous(p: torch.Tensor, t: torch.Tensor) -> bool:
@@ -191,7 +205,7 @@ class Kernel:
             return False
         columns = list(work.tensors.values())
         if isinstance(columns[0], Stack):
-            return all(t.dtype in TYPES and t.is_cpu and t.is_contiguous() for c in columns for t in c.tensors)
+            return all(t.dtype in TYPES and is_memory(t) and t.is_contiguous() for c in columns for t in c.tensors)
         kinds = {kind([c[i] for c in columns]) for i in range(len(work))}
         return len(kinds) == 1 and None not in kinds
 

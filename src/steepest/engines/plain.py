@@ -5,6 +5,7 @@ bfloat16 and float16 parameters are computed in float32.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -33,14 +34,15 @@ def _bounded(with_number: Callable[[Tensor, Any], Tensor], of_two: Callable[[Ten
 def _where(c: Any, x: Any, y: Any) -> Any:
     if not isinstance(c, Tensor):
         return x if c else y
-    # Two bare numbers would come out in the default dtype, which may be less than the tensors'.
-    return torch.where(
-        c, *(v if isinstance(v, Tensor) else torch.tensor(v, dtype=torch.float64, device=c.device) for v in (x, y))
-    )
+    if not isinstance(x, Tensor) and not isinstance(y, Tensor):
+        x = torch.full_like(c, x, dtype=torch.float64)  # two bare numbers would come out in the default dtype, perhaps less
+    return torch.where(c, x, y)
 
 
 def _orthogonal(x: Tensor, a: float, b: float, c: float, eps: float, steps: int, precise: int) -> Tensor:
     """Newton-Schulz iterations towards the nearest orthogonal matrix, in the order of operations of torch.optim.Muon."""
+    if not x.numel():
+        return x
     flat = x.reshape(len(x), -1)
     tall = flat.shape[0] > flat.shape[1]
     y = (flat.T if tall else flat).to(x.dtype if precise else torch.bfloat16)
@@ -74,7 +76,7 @@ TENSORS: dict[str, Callable[..., Any]] = {
     "row mean": lambda x: x.mean(-1, keepdim=True),
     "column mean": lambda x: x.mean(-2, keepdim=True),
     "rows": lambda x: float(x.shape[0]),
-    "columns": lambda x: float(x[0].numel()),
+    "columns": lambda x: float(math.prod(x.shape[1:])),
     "epsilon": lambda x: torch.finfo(x.dtype).eps,
     "orthogonal": _orthogonal,
 }

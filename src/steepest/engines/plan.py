@@ -7,6 +7,7 @@ gradient, a loaded checkpoint, another layout, a hyperparameter that keeps other
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from torch import Tensor
 from ..rules import Rule
 from ..rules.trace import Graph
 from . import kernels
-from .kernels import Kernel
+from .kernels import Kernel, is_memory
 from .plain import Plain
 from .work import Column, Work, advance
 
+TENSORS = {Tensor}
+SPENT = Column([])  # stands in place of the gradients between steps
 WAVE = 1 << 21  # elements that a rule with norms over tensors takes before its second pass, while they are in the cache
 
 
@@ -31,12 +34,12 @@ class Part:
     ) -> None:
         self.rule, self.engine, self.groups = rule, engine, groups
         self.params = [p for _, p in members]
-        self.stores = [state[p] for p in self.params]
-        of_group = np.array([i for i, _ in members], np.int64)
-        self.used, self.member = np.unique(of_group, return_inverse=True)  # groups, and which of them each tensor is in
+        stores = self.stores = [state[p] for p in self.params]
+        self.of_group = [i for i, _ in members]
+        self.used, self.member = np.unique(self.of_group, return_inverse=True)  # groups, and which of them each tensor is in
         self.contiguous = all(p.is_contiguous() for p in self.params)
         self.strides = [p.stride() for p in self.params]
-        self.steps = self._joined("step") if graph.counts else None
+        self.steps = self._joined("step").numpy() if graph.counts else None
         self.scalars = {}  # numbers kept for each parameter: one tensor for all, of which the state has views
         self.shared = []  # numbers kept in the group
         self.keys = {letter: rule.keys.get(letter, letter) for letter in (*rule.state,)}
@@ -50,7 +53,17 @@ class Part:
             if letter != "p":
                 columns[letter] = Column([store[self.keys[letter]] for store in self.stores])
         self.work = Work(graph, columns)
-        self.kept = [(column.addresses.tolist(), letter) for letter, column in columns.items() if letter != "g"]
+        names = [self.keys[letter] for letter in graph.outputs if letter != "p" and letter not in self.shared]
+        names += ["step"] if graph.counts else []
+        self.places = [(store, name) for name in names for store in stores]
+        self.objects = [store[name] for store, name in self.places]
+        self.tensors = [t for letter, column in columns.items() if letter != "g" for t in column.tensors]
+        self.compiled = engine.name == "kernel"
+        self.memory = self._memory() if self.compiled else []
+        self.types = {g.dtype for g in columns["g"].tensors}
+        self.sizes = [p.numel() for p in self.params]
+        self.grad_places: list[int] = []
+        self.grad_addresses = np.empty(0, np.int64)
         self.hypers: list[dict[str, Any]] = []
         self.alike = False
 
@@ -64,32 +77,48 @@ class Part:
 
     def holds(self) -> bool:
         """Whether everything but the gradients lies where it lay; takes up this step's gradients."""
-        grads = [p.grad for p in self.params]
-        try:
-            if self.contiguous:
-                if not all(map(Tensor.is_contiguous, grads)):  # type: ignore[arg-type]
-                    return False
-            elif [g.stride() for g in grads] != self.strides:  # type: ignore[union-attr]
-                return False
-            for addresses, letter in self.kept:
-                key = self.keys.get(letter)
-                tensors = self.params if key is None else [store[key] for store in self.stores]
-                if [t.data_ptr() for t in tensors] != addresses:
-                    return False
-            column = Column(grads)  # type: ignore[arg-type]
-            column.addresses  # noqa: B018 - raises for a gradient without memory of its own, such as a sparse one
-        except (TypeError, AttributeError, RuntimeError, KeyError):
+        grads: list[Any] = [p.grad for p in self.params]
+        if self.objects and not all(map(is_, [store.get(name) for store, name in self.places], self.objects)):
             return False
+        if {*map(type, grads)} != TENSORS and not all(g is not None and (is_memory(g) or not self.compiled) for g in grads):
+            return False
+        column = Column(grads)
+        if self.compiled:
+            try:
+                places = [*map(Tensor.data_ptr, grads)]
+                if not self._fit(grads) or self._memory() != self.memory:
+                    return False
+            except RuntimeError:  # a tensor that has no memory of its own, such as a sparse one
+                return False
+            if places != self.grad_places:
+                self.grad_places, self.grad_addresses = places, np.array(places, np.int64)
+            column.addresses = self.grad_addresses  # the same array where they lie as they lay: the kernel need not read it
         self.work.tensors["g"] = column
         return True
+
+    def _memory(self) -> list[int]:
+        """Where the parameters and their state lie, and how many elements each parameter has."""
+        return [*map(Tensor.data_ptr, self.tensors), *map(Tensor.numel, self.params)]
+
+    def _fit(self, grads: list[Tensor]) -> bool:
+        """Whether these gradients lie in memory as the first ones did: as many numbers, of the same types and order."""
+        if [*map(Tensor.numel, grads)] != self.sizes or {g.dtype for g in grads} != self.types:
+            return False
+        if True in map(Tensor.is_neg, grads):
+            return False
+        if self.contiguous:
+            return False not in map(Tensor.is_contiguous, grads)
+        return [g.stride() for g in grads] == self.strides
 
     def run(self, hypers: list[dict[str, Any]], ask: Callable[[Work], list[Tensor]]) -> None:
         """Take one step with each group's hyperparameters."""
         work = self.work
+        if work.graph.noises:
+            work.keys = [self.groups[i].get("seed", 0) for i in self.of_group]
         if self.steps is None:
             ages: list[float] = [0.0]  # which the rule does not read
         else:
-            self.steps.add_(1)
+            self.steps += 1
             ages = self.steps.tolist()
         same = hypers is self.hypers and self.alike and not self.scalars and len(set(ages)) == 1
         if same and len(self.used) == 1:
@@ -104,6 +133,7 @@ class Part:
             self.number(hypers, ages)
             advance(work, self.engine, ask)
             self.remember()
+        work.tensors["g"] = SPENT  # so that a gradient set to None is freed
         torch.autograd.graph.increment_version(self.params)
 
     def number(self, hypers: list[dict[str, Any]], ages: list[float]) -> None:
@@ -145,7 +175,8 @@ class Plan:
 
     def __init__(self, rule: Rule, groups: list[dict[str, Any]], hypers: list[dict[str, Any]], state: Any) -> None:
         self.rule, self.hypers, self.graphs = rule, hypers, _graphs(rule, groups, hypers)
-        self.lists = [(group["params"], len(group["params"])) for group in groups]
+        self.groups, self.state = groups, state
+        self.lists = [(group["params"], [*group["params"]]) for group in groups]
         self.idle = [p for group in groups for p in group["params"] if p.grad is None]
         found: dict[Any, list[tuple[int, Tensor]]] = {}
         places = {p: place for place, p in enumerate(p for group in groups for p in group["params"])}
@@ -164,22 +195,31 @@ class Plan:
             most = WAVE if kind else 1  # torch takes tensor by tensor, and keeps between passes what it computed
             for wave in _waves(members, most) if graph.reach == "tensor" else [members]:
                 part = Part(rule, graph, engine, wave, groups, state)
-                part.work.keys = [groups[i].get("seed", 0) for i, _ in wave]
                 part.work.places = [places[p] for _, p in wave]
                 self.parts.append(part)
+        self.owners, self.stores = [*state], [*state.values()]
 
-    def holds(self, groups: list[dict[str, Any]], hypers: list[dict[str, Any]]) -> bool:
-        """Whether this is the plan of this step too; takes up the step's gradients."""
-        if len(groups) != len(self.lists):
+    def holds(self, groups: list[dict[str, Any]], hypers: list[dict[str, Any]], state: Any) -> bool:
+        """Whether this is the plan of this step too, whatever was changed from outside; takes up the step's gradients."""
+        if groups is not self.groups or state is not self.state or len(groups) != len(self.lists):
             return False
-        for group, (params, count) in zip(groups, self.lists, strict=True):
-            if group["params"] is not params or len(params) != count:
+        for group, (params, kept) in zip(groups, self.lists, strict=True):
+            if group["params"] is not params or len(params) != len(kept) or not all(map(is_, params, kept)):
                 return False
-        if any(new is not old for new, old in zip(hypers, self.hypers, strict=True)):
+        if len(state) != len(self.owners) or not all(map(is_, state, self.owners)):
+            return False
+        if not all(map(is_, state.values(), self.stores)):
+            return False
+        if not all(map(is_, hypers, self.hypers)):
             if _graphs(self.rule, groups, hypers) != self.graphs:
                 return False
             self.hypers = hypers
-        return all(p.grad is None for p in self.idle) and all(part.holds() for part in self.parts)
+        if self.idle and any(p.grad is not None for p in self.idle):
+            return False
+        for part in self.parts:  # noqa: SIM110 - a generator costs as much as a small part's check
+            if not part.holds():
+                return False
+        return True
 
     def run(self, ask: Callable[[Work], list[Tensor]]) -> None:
         """Take one step."""

@@ -150,7 +150,7 @@ def train(
                     if on_step:
                         on_step(k, model)
                     if k in marks:
-                        optimizer.eval()
+                        optimizer.view()
                         with refreshed(problem, model, rule):
                             valid, metric = problem.evaluate(model, problem.valid)
                             if k == steps and test and problem.test is not None and _is_within(limit, valid, metric):

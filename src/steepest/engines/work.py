@@ -106,11 +106,23 @@ class Work:
             return np.repeat([t[0].numel() for t in p.tensors], len(p.rows))
         return np.array([t.numel() for t in p.tensors], np.int64)
 
+    @functools.cached_property
+    def _leaves(self) -> list[tuple[str, Symbol]]:
+        return [*self.graph.numbers.items()]
+
+    @functools.cached_property
+    def _one(self) -> Known:
+        """The numbers of a step that has one set of them; made once, since a small step takes as long as this."""
+        return Known({}, 1, None, False)
+
     def known(self) -> Known:
         """The numbers of this step; a row for each tensor where a reduction will differ from tensor to tensor."""
         graph, rows, which = self.graph, self.sets, self.which
-        if not graph.reductions and rows == 1 and which is None:
-            return Known({x: self.numbers[name] for name, x in graph.numbers.items()}, 1, None, False)
+        if which is None and rows == 1 and not graph.reductions:
+            known, numbers = self._one, self.numbers
+            for name, x in self._leaves:
+                known.values[x] = numbers[name]
+            return known
         own = graph.reach == "tensor" or self.models is not None or self.sets > 1
         spread = bool(graph.reductions) and own and len(self) > 0
         values: dict[Symbol, Any] = {x: self.numbers[name] for name, x in graph.numbers.items()}
@@ -142,8 +154,7 @@ class Work:
                 age = t if not isinstance(t, np.ndarray) else t[0 if self.which is None else self.which[i]]
                 key, place = self.keys[i] if self.keys else 0, self.places[i] if self.places else i
                 values = noise(op[0], key, place, int(age), tuple(ps[i].shape))
-                like = torch.empty_like(ps[i])
-                drawn.append(like.copy_(torch.from_numpy(values)))
+                drawn.append(_laid_like(torch.from_numpy(values), ps[i].detach()))
             self.tensors[op[1]] = Column(drawn)
 
     def keep(self, new: dict[str, Any], known: Known) -> None:
@@ -167,6 +178,16 @@ class Known:
         """The numbers of tensor i."""
         row = 0 if self.which is None else self.which[i]
         return {x: float(v[row]) if isinstance(v, np.ndarray) else v for x, v in self.values.items()}
+
+
+def _laid_like(values: Tensor, like: Tensor) -> Tensor:
+    """The values with the dtype and layout of a tensor; of a sharded one, this process's shard of them."""
+    if hasattr(like, "placements"):
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        assert isinstance(like, DTensor)
+        return distribute_tensor(values.to(like.dtype), like.device_mesh, like.placements, src_data_rank=None)
+    return torch.empty_like(like).copy_(values)
 
 
 def numeric(targets: Sequence[Any]) -> Callable[[Known], list[Any]]:

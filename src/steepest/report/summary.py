@@ -123,6 +123,7 @@ def code(entry: Entry, steps: int) -> str:
     rule = entry.candidate.rule
     defaults = class_arguments(dict((rule.base or rule).hyper))
     changed = {k: v for k, v in class_arguments(dict(rule.hyper)).items() if k != "lr" and v != defaults[k]}
+    changed |= {"matrices_only": False} if rule.matrices_only else {}
     arguments = "".join(f", {k}={v!r}" for k, v in changed.items())
     lines, maker = ["import steepest", ""], f"steepest.optim.{rule.class_name}"
     if not (rule.base or rule).is_ours:

@@ -137,10 +137,11 @@ def nadam(
     deviations=(
         "The step is rectified where rho > 5 (torch and the authors' code; the paper says 4), below it is momentum's.",
         "eps joins the root of v before its bias is corrected (torch).",
+        "m goes a share of the way to g, so that after an infinite gradient it is NaN (torch).",
     ),
 )
 def radam(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
-    m = ema(m, g, beta1)
+    m = m + (1 - beta1) * (g - m)
     v = ema(v, g * g, beta2)
     longest = 2 / (1 - beta2) - 1
     rho = longest - 2 * t * beta2**t / (1 - beta2**t)

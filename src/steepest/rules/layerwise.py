@@ -70,6 +70,7 @@ def lars(p, g, t, b=zeros, *, lr=0.1, momentum=0.9, weight_decay=0.0, trust=1e-3
     deviations=(
         "The rate is min(lr, 1 / sqrt(t)) times the larger of eps2 and the root mean square of p (torch).",
         "eps1 bounds the estimate from below (torch); the paper adds it to g * g. 0 stands for the dtype's own epsilon.",
+        "A root mean square that is NaN clips nothing (torch).",
     ),
 )
 def adafactor(
@@ -85,8 +86,9 @@ def adafactor(
         V = ema(V, g * g, beta2)
     v = R * C / maximum(column_mean(R), least) if matrix else V
     u = g / sqrt(maximum(v, least * least))
-    alpha = minimum(lr, 1 / sqrt(t)) * maximum(eps2, sqrt(mean(p * p)))
-    return p * (1 - lr * weight_decay) - alpha / maximum(1.0, sqrt(mean(u * u)) / d) * u, R, C, V
+    size, moved = sqrt(mean(p * p)), sqrt(mean(u * u)) / d
+    alpha = minimum(lr, 1 / sqrt(t)) * where(size > eps2, size, eps2)
+    return p * (1 - lr * weight_decay) - alpha / where(moved > 1, moved, 1.0) * u, R, C, V
 
 
 @rule(
@@ -94,10 +96,11 @@ def adafactor(
     twin="Muon",
     keys={"b": "momentum_buffer", "v": "exp_avg_sq"},
     rate=2e-2,
+    matrices_only=True,
     deviations=(
         "The buffer is an average, momentum * b + (1 - momentum) * g (torch); the author's is a sum.",
-        "A tensor of one dimension takes a step of AdamW with beta1 = momentum; torch refuses it.",
-        "More than two dimensions count as (first, all others), as the author has it; torch refuses them.",
+        "The class takes matrices only (torch). With matrices_only=False, as in a study, a tensor of one dimension takes a step"
+        " of AdamW with beta1 = momentum, and more than two count as (first, all others), as the author has it.",
         "The iterations run in bfloat16 (torch, author); precise=True runs them in the tensor's own dtype.",
     ),
     refused=(

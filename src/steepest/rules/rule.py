@@ -98,7 +98,8 @@ class Rule:
     `twin` names the class of `torch.optim` with the same numbers, `keys` maps letters to the keys of its state_dict.
     `oracle` says that step takes the gradient as a function in place of g; `view` names the state that is evaluated in
     place of p. `domains` holds what its hyperparameters may be, where that is not what `DOMAINS` says of the letter. `origin`
-    says where the defaults come from (torch's where there is a twin). `rate` is the centre of the grid of rates searched by
+    says where the defaults come from (torch's where there is a twin). `matrices_only` says that its class takes nothing but
+    matrices unless told otherwise, though the rule can do more. `rate` is the centre of the grid of rates searched by
     default, `base` the rule whose class a preset shares.
     """
 
@@ -117,6 +118,7 @@ class Rule:
     deviations: tuple[str, ...] = ()
     origin: str = "the paper"
     domains: Mapping[str, Domain] = dataclasses.field(default_factory=dict)
+    matrices_only: bool = False
     refused: tuple[tuple[str, Callable[[Hyper], bool]], ...] = ()
     fixed: frozenset[str] = frozenset()
     base: Rule | None = None

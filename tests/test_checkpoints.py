@@ -1,0 +1,194 @@
+"""Checkpoints: hooks, names, precision, and what was saved while a view stood in the parameters' place."""
+
+import copy
+import io
+
+import pytest
+import torch
+
+import steepest
+from steepest.engines import classes
+from steepest.errors import SteepestError
+
+ALL = sorted(classes.by_class_name())
+VIEWS = [name for name, rule in classes.by_class_name().items() if rule.view]
+
+
+def model():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2))
+
+
+def make(name, net):
+    averaging = {"t0": 2.0} if name == "ASGD" else {}
+    return classes.build(classes.by_class_name()[name], net.parameters(), lr=0.02, **averaging)
+
+
+def train(net, optimizer, steps):
+    for k in steps:
+        x = torch.randn(8, 4, generator=torch.Generator().manual_seed(k))
+
+        def closure(x=x):
+            optimizer.zero_grad()
+            loss = (net(x) ** 2).mean()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+
+
+def through_a_file(state):
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_a_hook_makes_of_a_checkpoint_is_loaded(name):
+    """The dict that is given has two groups in another order and other keys; a hook puts it right, by return or in place."""
+    net = model()
+    optimizer = make(name, net)
+    train(net, optimizer, range(3))
+    saved = copy.deepcopy(optimizer.state_dict())
+    wrapped = {"theirs": saved, "param_groups": [{"params": []}], "state": {}}
+    for how in ("return", "in place"):
+
+        def hook(_, given, how=how):
+            if how == "return":
+                return dict(given["theirs"])
+            given.update(given.pop("theirs"))
+            return None
+
+        other = copy.deepcopy(net)
+        loaded, called = make(name, other), []
+        loaded.register_load_state_dict_pre_hook(hook)
+        loaded.register_load_state_dict_post_hook(lambda opt, called=called: called.append(opt.state_dict()))
+        loaded.load_state_dict(copy.deepcopy(wrapped))  # torch takes over the tensors that it loads
+        assert len(called) == 1
+        again = copy.deepcopy(net)
+        plainly = make(name, again)
+        plainly.load_state_dict(copy.deepcopy(saved))
+        train(other, loaded, range(3, 6))
+        train(again, plainly, range(3, 6))
+        for p, q in zip(other.parameters(), again.parameters(), strict=True):
+            assert torch.equal(p, q)
+
+
+def named(net, prefix=""):
+    return [(prefix + name, p) for name, p in net.named_parameters()]
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("", "module."), ("_orig_mod.", ""), ("encoder.", "decoder.")])
+def test_names_with_another_prefix_load_by_order(theirs, ours):
+    first, second = model(), model()
+    source = steepest.optim.Adam(named(first, theirs), lr=0.02)
+    train(first, source, range(3))
+    target = steepest.optim.Adam(named(second, ours), lr=0.02)
+    second.load_state_dict(first.state_dict())
+    target.load_state_dict(copy.deepcopy(source.state_dict()))
+    train(first, source, range(3, 6))
+    train(second, target, range(3, 6))
+    assert all(torch.equal(p, q) for p, q in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_names_of_another_model_are_refused():
+    net = model()
+    source = steepest.optim.Adam(named(net))
+    swapped = named(net)
+    swapped[0], swapped[1] = swapped[1], swapped[0]
+    with pytest.raises(SteepestError, match=r"another model's: it has '0.weight' where this optimizer has '0.bias'"):
+        steepest.optim.Adam(swapped).load_state_dict(source.state_dict())
+    shifted = [(name.replace("2.", "3."), p) for name, p in named(net)]
+    with pytest.raises(SteepestError, match=r"it has '2.weight' where this optimizer has '3.weight'"):
+        steepest.optim.Adam(shifted).load_state_dict(source.state_dict())
+
+
+@pytest.mark.parametrize("name", [n for n in ALL if classes.by_class_name()[n].twin])
+def test_loading_adds_no_key_to_a_group(name):
+    def optimizer(library):
+        return getattr(library, name)([torch.nn.Parameter(torch.ones(2, 2))])
+
+    ours, twin = optimizer(steepest.optim), optimizer(torch.optim)
+    for given in (ours.state_dict(), twin.state_dict()):
+        loaded = optimizer(steepest.optim)
+        before = set(loaded.param_groups[0])
+        loaded.load_state_dict(copy.deepcopy(given))
+        assert set(loaded.param_groups[0]) == before
+    pickled = copy.deepcopy(ours)
+    assert set(pickled.param_groups[0]) == before
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["train is called", "train is not called"])
+@pytest.mark.parametrize("name", VIEWS)
+def test_resumed_from_what_was_saved_after_eval_equals_whole_to_the_bit(name, asked):
+    """As the trainer of Hugging Face does: eval(), evaluate, save model and optimizer, and go on."""
+    net = model()
+    optimizer = make(name, net)
+    train(net, optimizer, range(5))
+    trained = [p.detach().clone() for p in net.parameters()]
+    optimizer.view()
+    assert not all(torch.equal(p, q) for p, q in zip(net.parameters(), trained, strict=True))
+    saved = through_a_file({"model": net.state_dict(), "optimizer": optimizer.state_dict()})
+    other = model()
+    resumed = make(name, other)
+    other.load_state_dict(saved["model"])
+    resumed.load_state_dict(saved["optimizer"])
+    if asked:
+        optimizer.train()
+        resumed.train()
+        assert all(torch.equal(p, q) for p, q in zip(other.parameters(), trained, strict=True))
+    train(net, optimizer, range(5, 10))
+    train(other, resumed, range(5, 10))
+    assert all(torch.equal(p, q) for p, q in zip(net.parameters(), other.parameters(), strict=True))
+    whole = model()
+    one = make(name, whole)
+    train(whole, one, range(10))
+    assert all(torch.equal(p, q) for p, q in zip(net.parameters(), whole.parameters(), strict=True))
+    assert set(optimizer.state_dict()["state"][0]) == set(one.state_dict()["state"][0])
+
+
+def test_state_of_a_view_that_is_set_from_outside_is_taken_back_too():
+    net, other = model(), model()
+    optimizer, another = make("ScheduleFreeSGD", net), make("ScheduleFreeSGD", other)
+    train(net, optimizer, range(4))
+    optimizer.eval()
+    other.load_state_dict(net.state_dict())
+    another.param_groups[0].update({k: v for k, v in optimizer.param_groups[0].items() if k != "params"})
+    for p, q in zip(net.parameters(), other.parameters(), strict=True):
+        another.state[q] = copy.deepcopy(optimizer.state[p])
+    optimizer.train()
+    for params in (net.parameters(), other.parameters()):
+        for k, p in enumerate(params):
+            p.grad = torch.full_like(p, 0.1 * k + 0.1)
+    optimizer.step()
+    another.step()
+    assert all(torch.equal(p, q) for p, q in zip(net.parameters(), other.parameters(), strict=True))
+
+
+def test_eval_twice_keeps_what_is_trained():
+    net = model()
+    optimizer = make("ScheduleFreeAdamW", net)
+    train(net, optimizer, range(3))
+    trained = [p.detach().clone() for p in net.parameters()]
+    optimizer.eval()
+    optimizer.eval()
+    optimizer.train()
+    assert all(torch.equal(p, q) for p, q in zip(net.parameters(), trained, strict=True))
+
+
+def test_a_trainer_that_calls_eval_leaves_asgd_where_torchs_ends():
+    ends = []
+    for library in (steepest.optim, torch.optim):
+        net = model()
+        optimizer = library.ASGD(net.parameters(), lr=0.1, t0=2)
+        for begin in (0, 5):
+            for mode in ("train", "eval"):
+                if mode == "train":
+                    getattr(optimizer, "train", lambda: None)()
+                    train(net, optimizer, range(begin, begin + 5))
+                else:
+                    getattr(optimizer, "eval", lambda: None)()
+        ends.append([p.detach() for p in net.parameters()])
+    for p, q in zip(*ends, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-7)

@@ -1,0 +1,202 @@
+"""What a step must notice when the world changed between two steps: it kept what it saw, and torch looks anew."""
+
+import weakref
+from collections import defaultdict
+
+import pytest
+import torch
+
+import steepest
+from steepest import rules
+from steepest.engines import classes
+
+STATEFUL = ["SGD", "Adam", "NAdam", "Adagrad", "RMSprop", "ASGD"]  # with counters, numbers and tensors as state
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    torch.set_default_dtype(torch.float64)  # in which torch keeps the numbers of NAdam and ASGD too
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def gradients(k, params):
+    generator = torch.Generator().manual_seed(k)
+    for p in params:
+        p.grad = torch.randn(p.shape, generator=generator)
+
+
+def arguments(name):
+    return {"lr": 0.05} | ({"momentum": 0.9} if name == "SGD" else {})
+
+
+def both(name, change):
+    """Ours and torch's, changed in the same way after three steps, and three steps more: parameters, optimizer of each."""
+    ends = []
+    for library in (steepest.optim, torch.optim):
+        generator = torch.Generator().manual_seed(0)
+        params = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((3, 4), (5,), ())]
+        optimizer = getattr(library, name)(params, **arguments(name))
+        for k in range(3):
+            gradients(k, params)
+            optimizer.step()
+        change(optimizer, params)
+        for k in range(3, 6):
+            gradients(k, params)
+            optimizer.step()
+        ends.append((params, optimizer))
+    return ends
+
+
+def agree(ends):
+    (params, ours), (others, twin) = ends
+    for p, q in zip(params, others, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-12)
+        mine, theirs = ours.state[p], twin.state[q]
+        assert mine.keys() - theirs.keys() <= {"step"}  # which torch's SGD does not count
+        for key, value in theirs.items():
+            torch.testing.assert_close(torch.as_tensor(mine[key]), torch.as_tensor(value), rtol=1e-12, atol=1e-12)
+
+
+def replace_state(optimizer, params):
+    optimizer.state = defaultdict(dict)
+
+
+def clear_state(optimizer, params):
+    optimizer.state.clear()
+
+
+def delete_one(optimizer, params):
+    del optimizer.state[params[1]]
+
+
+def put_another_dict(optimizer, params):
+    old = optimizer.state[params[0]]
+    optimizer.state[params[0]] = {k: v.clone() * 2 if torch.is_tensor(v) and k != "step" else v for k, v in old.items()}
+
+
+def put_another_tensor(optimizer, params):
+    for store in optimizer.state.values():
+        for key, value in store.items():
+            if key != "step" and torch.is_tensor(value):
+                store[key] = value.clone() / 3
+
+
+def put_new_counters(optimizer, params):
+    for store in optimizer.state.values():
+        if "step" in store:
+            store["step"] = torch.tensor(40.0)
+
+
+def put_an_equal_counter(optimizer, params):
+    """It says what the old one said; but what counts on is the new one."""
+    for store in optimizer.state.values():
+        if "step" in store:
+            store["step"] = store["step"].clone()
+
+
+def write_to_the_counters(optimizer, params):
+    for store in optimizer.state.values():
+        if "step" in store:
+            store["step"].fill_(17.0)
+
+
+def swap_in_the_list(optimizer, params):
+    new = torch.nn.Parameter(torch.full((3, 4), 0.5))
+    params[0] = optimizer.param_groups[0]["params"][0] = new
+
+
+def put_another_list(optimizer, params):
+    optimizer.param_groups[0]["params"] = [params[2], params[0], params[1]]
+
+
+def put_another_group(optimizer, params):
+    optimizer.param_groups[0] = {**optimizer.param_groups[0], "lr": 0.5}
+
+
+def put_another_list_of_groups(optimizer, params):
+    optimizer.param_groups = [{**optimizer.param_groups[0], "weight_decay": 0.3}]
+
+
+def give_new_memory(optimizer, params):
+    params[0].data = torch.ones(3, 4)
+
+
+def turn_on_decay(optimizer, params):
+    optimizer.param_groups[0]["weight_decay"] = 0.1
+
+
+CHANGES = [
+    *(replace_state, clear_state, delete_one, put_another_dict, put_another_tensor, put_new_counters, put_an_equal_counter),
+    *(write_to_the_counters, swap_in_the_list, put_another_list, put_another_group, put_another_list_of_groups),
+    *(give_new_memory, turn_on_decay),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("name", STATEFUL)
+def test_a_change_from_outside_is_noticed_as_torch_notices_it(name, change):
+    agree(both(name, change))
+
+
+def test_a_list_edited_in_place_is_seen():
+    ends = []
+    for library in (steepest.optim, torch.optim):
+        p = torch.nn.Parameter(torch.ones(3))
+        optimizer = library.Adam([p], lr=0.1)
+        optimizer.param_groups[0]["betas"] = [0.9, 0.99]
+        for k in range(4):
+            gradients(k, [p])
+            if k == 2:
+                optimizer.param_groups[0]["betas"][0] = 0.0
+            optimizer.step()
+        ends.append(p)
+    torch.testing.assert_close(*ends, rtol=1e-12, atol=1e-12)
+
+
+def test_a_number_kept_in_a_tensor_and_written_to_is_seen():
+    ends = []
+    for library in (steepest.optim, torch.optim):
+        p, lr, betas = torch.nn.Parameter(torch.ones(3)), torch.tensor(0.1), (torch.tensor(0.9), torch.tensor(0.99))
+        optimizer = library.Adam([p], lr=lr, betas=betas)
+        for k in range(6):
+            gradients(k, [p])
+            if k == 2:
+                lr.fill_(0.5)
+            if k == 4:
+                betas[0].fill_(0.2)
+            optimizer.step()
+        ends.append(p)
+    torch.testing.assert_close(*ends, rtol=1e-9, atol=1e-9)  # torch computes with 0-dim tensors there
+
+
+def test_a_seed_changed_in_its_group_changes_the_noise():
+    made = steepest.optim.from_rule(rules.noisy(rules.get("gd"), noise=1.0))
+    ends = []
+    for change in (False, True):
+        p = torch.nn.Parameter(torch.zeros(4))
+        optimizer = made([p], lr=1.0, seed=1)
+        for k in range(2):
+            p.grad = torch.zeros(4)
+            if k and change:
+                optimizer.param_groups[0]["seed"] = 2
+            optimizer.step()
+        ends.append(p.detach())
+    assert not torch.equal(*ends)
+
+
+@pytest.mark.parametrize("name", sorted(classes.by_class_name()))
+def test_a_gradient_is_not_kept_alive_between_steps(name):
+    """Else a step costs the memory of one gradient more than torch's does."""
+    p = torch.nn.Parameter(torch.ones(3, 2))
+    optimizer = classes.build(classes.by_class_name()[name], [p])
+    for _ in range(3):
+
+        def closure():
+            p.grad = torch.ones(3, 2)
+            return 0.0
+
+        optimizer.step(closure)
+        seen = weakref.ref(p.grad)
+        optimizer.zero_grad()
+        assert seen() is None
