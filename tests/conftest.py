@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import settings
 from torch import nn
 
 import steepest
+from steepest.engines import kernels, trajectory
 
 settings.register_profile("steepest", derandomize=True, deadline=None)  # --hypothesis-profile=default for new examples
 settings.load_profile("steepest")
@@ -25,6 +27,16 @@ def line():
     return steepest.Problem(
         name="line", model=lambda: nn.Linear(1, 1), loss=nn.MSELoss(), train=(x, y), valid=(x, y), batch_size=8, steps=20
     )
+
+
+@pytest.fixture(params=["", "x86-64-v3"], ids=["this processor", "x86-64-v3"])
+def processor(request, monkeypatch):
+    """Kernels compiled for this processor, and for one without AVX-512, which others have."""
+    if request.param and platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("this processor cannot run x86-64 code")
+    monkeypatch.setenv("STEEPEST_TARGET", request.param or os.environ.get("STEEPEST_TARGET", ""))
+    monkeypatch.setattr(kernels, "_programs", {})
+    monkeypatch.setattr(trajectory, "_compiled", {})
 
 
 @pytest.fixture

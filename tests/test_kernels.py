@@ -33,6 +33,7 @@ def step(name, p, g, monkeypatch, plain, steps=2, **hyper):
         return [q.detach(), *(v for v in optimizer.state[q].values() if v.shape == q.shape)]
 
 
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_odd_numbers_propagate_as_in_torch(name, monkeypatch):
     """Zeros, subnormals, infinities and NaN come out where torch's operations have them."""

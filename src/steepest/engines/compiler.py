@@ -1,32 +1,40 @@
-"""Compiles LLVM's language for this processor, and keeps what it compiled on disk."""
+"""Compiles LLVM's language for this processor, and keeps what it compiled on disk, where only its user can put anything."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
-import tempfile
+import secrets
+import stat
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: $STEEPEST_CACHE, or the user's cache."""
+def cache_folder() -> Path | None:
+    """Where compiled kernels are kept: $STEEPEST_CACHE, or the user's cache; None where the user has no home."""
     given = os.environ.get("STEEPEST_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(given) if given else Path(base) / "steepest" / "kernels"
+    if given:
+        return Path(given)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "steepest" / "kernels"
+    except RuntimeError:  # neither HOME nor an entry in the list of users
+        return None
 
 
 @functools.cache
-def _machine() -> tuple[Any, Any, str]:
-    """LLVM's binding, this processor as a target, and a name for both."""
+def _machine(processor: str) -> tuple[Any, Any, str]:
+    """LLVM's binding, a processor (by LLVM's name; "" for this one) as a target, and a name for both."""
     import llvmlite
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    cpu = processor or llvm.get_host_cpu_name()
+    features = "" if processor else llvm.get_host_cpu_features().flatten()
     target = llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3)
     return llvm, target, f"{llvmlite.__version__} {cpu} {features}"
 
@@ -37,21 +45,25 @@ compiled = 0  # kernels compiled in this process, not loaded from disk
 
 
 def load(source: str, *functions: str) -> list[int]:
-    """The addresses of a source's functions: from the disk, or compiled and kept there."""
+    """The addresses of a source's functions: from the disk, or compiled and kept there.
+
+    $STEEPEST_TARGET names another processor to compile for than this one, such as x86-64-v3.
+    """
     global compiled
     with _lock:
-        llvm, target, machine = _machine()
-        path = cache_folder() / f"{hashlib.sha256((machine + source).encode()).hexdigest()}.o"
-        code = _kept(path)
-        if code is None:
-            module = llvm.parse_assembly(source)
-            options = llvm.create_pipeline_tuning_options(speed_level=3)
-            options.loop_vectorization = options.loop_interleaving = True
-            builder = llvm.create_pass_builder(target, options)
-            builder.getModulePassManager().run(module, builder)
-            code = target.emit_object(module)
-            compiled += 1
-            _keep(path, code)
+        llvm, target, machine = _machine(os.environ.get("STEEPEST_TARGET", ""))
+        name = f"{hashlib.sha256((machine + source).encode()).hexdigest()}.o"
+        with _Cache(cache_folder()) as cache:
+            code = cache.read(name)
+            if code is None:
+                module = llvm.parse_assembly(source)
+                options = llvm.create_pipeline_tuning_options(speed_level=3)
+                options.loop_vectorization = options.loop_interleaving = True
+                builder = llvm.create_pass_builder(target, options)
+                builder.getModulePassManager().run(module, builder)
+                code = target.emit_object(module)
+                compiled += 1
+                cache.write(name, code)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
@@ -59,21 +71,92 @@ def load(source: str, *functions: str) -> list[int]:
         return [engine.get_function_address(name) for name in functions]
 
 
-def _kept(path: Path) -> bytes | None:
-    """The code kept under this name, or None where there is none or it is damaged (LLVM would end the process)."""
-    try:
-        content = path.read_bytes()
-    except OSError:
+class _Cache:
+    """The folder of kernels, opened once, so that what was checked is what is used.
+
+    What lies there is run as this user. So the folder and its files must be his, no one else may write to them, and none may
+    be a link; else nothing is read or kept, with a warning once. Windows has no owners of this kind: nothing is kept there.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path, self.folder = path, self._opened(path) if path and hasattr(os, "geteuid") else None
+
+    def _opened(self, path: Path) -> int | None:
+        """The folder, made where there is none; None where it cannot be had or is not this user's alone."""
+        try:
+            for folder in (*reversed(path.parents), path):
+                if not folder.exists():
+                    folder.mkdir(mode=0o700, exist_ok=True)
+            opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            if path.is_symlink():
+                self._refuse(path, "is a link")
+            return None
+        if self._is_own(opened, path):
+            return opened
+        os.close(opened)
         return None
-    return content[32:] if hashlib.sha256(content[32:]).digest() == content[:32] else None
+
+    def __enter__(self) -> _Cache:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.folder is not None:
+            os.close(self.folder)
+
+    def _is_own(self, opened: int, path: Path) -> bool:
+        """Whether an open file or folder is this user's alone to write to."""
+        found = os.fstat(opened)
+        if found.st_uid != os.geteuid():
+            self._refuse(path, "is another user's")
+        elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            self._refuse(path, "may be written by others")
+        else:
+            return True
+        return False
+
+    @staticmethod
+    def _refuse(path: Path, why: str) -> None:
+        """Say once why what lies there is not used."""
+        if (path.parent, why) not in _told:
+            _told.add((path.parent, why))
+            warnings.warn(
+                f"steepest does not use its cache of compiled kernels: {path} {why}. Kernels are compiled anew in each "
+                "process. Remove it, or name a folder of your own by STEEPEST_CACHE.",
+                stacklevel=2,
+            )
+
+    def read(self, name: str) -> bytes | None:
+        """The code kept under this name, or None where there is none or it is damaged (LLVM would end the process)."""
+        if self.folder is None or self.path is None:
+            return None
+        try:
+            opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.folder)
+        except OSError:
+            if (self.path / name).is_symlink():
+                self._refuse(self.path / name, "is a link")
+            return None
+        with open(opened, "rb") as file:
+            try:
+                content = file.read() if self._is_own(opened, self.path / name) else b""
+            except OSError:
+                return None
+        return content[32:] if hashlib.sha256(content[32:]).digest() == content[:32] else None
+
+    def write(self, name: str, code: bytes) -> None:
+        """Keep the code and its hash, in one move; nothing of it stays where that fails."""
+        if self.folder is None:
+            return
+        part, at = f"{secrets.token_hex(8)}.part", self.folder
+        with contextlib.suppress(OSError):  # it only costs time at the next start
+            opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=at)
+            try:
+                with open(opened, "wb") as file:
+                    file.write(hashlib.sha256(code).digest() + code)
+                os.replace(part, name, src_dir_fd=at, dst_dir_fd=at)
+            except BaseException:
+                os.unlink(part, dir_fd=at)
+                raise
 
 
-def _keep(path: Path, code: bytes) -> None:
-    """Write the code and its hash in one move; a folder that cannot be written only costs time at the next start."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        os.replace(file.name, path)
-    except OSError:
-        pass
+_told: set[tuple[Path, str]] = set()
