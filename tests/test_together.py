@@ -244,9 +244,25 @@ def test_processes_channels_last_and_a_compiler_give_what_one_by_one_gives():
     expected = dict(train_all(problem, runs, Plan()))
     for plan in (Plan(1, 2), Plan(1, 2, True), Plan(1, 1, True), *COMPILED):
         assert planner.of_code(plan.code).name == plan.name == planner.named(plan.name).name
-        found = dict(train_all(problem, runs, plan))
-        for i in range(6):
+        few = 1 if plan.compiled else 6  # a compiler takes seconds for each
+        found = dict(train_all(problem, runs[:few], plan))
+        for i in range(few):
             np.testing.assert_allclose(found[i].curve.valid, expected[i].curve.valid, rtol=1e-4)
+
+
+def test_a_study_asked_to_compile_compiles_every_run(line, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(planner, "has_compiler", lambda device: True)
+    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
+    study = steepest.compare(line, "sgd", lrs=0.1, seeds=3, schedules="constant", plan="one:compiled", store=":memory:")
+    assert len(compiled) == study.result.trained == 3
+    assert study.result.plan.startswith("one by one, compiled")
+    asked = {"optimizers": "sgd", "lrs": 0.1, "seeds": 2, "plan": "one:compiled", "store": ":memory:"}
+    with pytest.raises(SteepestError, match="one:compiled cannot be had: the model has dropout"):
+        steepest.compare(problem_of("dropout"), **asked)
+    monkeypatch.setattr(planner, "has_compiler", lambda device: False)
+    with pytest.raises(SteepestError, match=r"one:compiled needs a C\+\+ compiler"):
+        steepest.compare(line, **asked)
 
 
 def test_the_threads_that_train_stay_so_that_a_fork_meets_no_ending_one():

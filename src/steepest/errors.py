@@ -42,9 +42,9 @@ def run_file(path: Path, what: str) -> dict[str, Any]:
         sys.path.insert(0, beside)  # as Python does for a script; it stays, for what the file imports later
     try:
         return runpy.run_path(str(path), run_name=path.stem)
-    except SteepestError:
+    except (SteepestError, KeyboardInterrupt):
         raise
     except SyntaxError as error:
         raise SteepestError(f"{path} does not parse: line {error.lineno}: {error.msg}.") from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # sys.exit() too
         raise SteepestError(f"{path} raised {told(error)}") from error

@@ -359,7 +359,7 @@ def fetch(
         folder, fetched = sets[name].fetch(tuple(mirror or sets[name].MIRRORS), progress)
     new = f"{len(fetched)} files fetched" if fetched else "nothing to fetch"
     called = {"mnist": "MNIST", "cifar10": "CIFAR-10"}[name]
-    typer.echo(f"{called} is in {folder}: {new}, all checksums hold.")
+    typer.echo(f"{called} is in {folder}: {new}, {sets[name].verified(fetched)}.")
 
 
 def main() -> None:

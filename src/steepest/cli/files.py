@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import SteepestError
+from ..errors import SteepestError, told
 
 JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output.")]
 
@@ -28,6 +28,11 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             typer.echo("steepest: stopped; every run that had ended is kept.", err=True)
             raise typer.Exit(130) from None
+        except BaseException as error:
+            if isinstance(error, Exception):  # typer's own, or a mistake of ours
+                raise
+            typer.echo(f"steepest: code of yours raised {told(error)}", err=True)  # sys.exit() where nobody expects it
+            raise typer.Exit(2) from None
 
     return wrapped
 

@@ -7,9 +7,12 @@ import itertools
 import multiprocessing
 import os
 import shutil
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,6 +54,11 @@ class Plan:
         return f"many:{self.chunk}" if self.chunk > 1 else WAYS[-self.code]
 
     @property
+    def is_usual(self) -> bool:
+        """Whether runs train as a plain loop trains them: one by one, here, as they are."""
+        return self.chunk == self.workers == 1 and not self.channels_last and not self.compiled
+
+    @property
     def code(self) -> int:
         """The plan as a number, for the store: the runs together, or its place among the ways one by one, as 0, -1, ..."""
         way = 4 if self.compiled else 2 * self.channels_last + (self.workers > 1)
@@ -88,7 +96,16 @@ def named(name: str, why: str = "as asked") -> Plan:
 
 
 def within(plan: Plan, problem: Problem, memory: int | None, device: str = "cpu") -> Plan:
-    """The plan with its chunks halved until they fit the memory."""
+    """The plan with its chunks halved until they fit the memory; SteepestError where a compiler is asked for what it cannot."""
+    if plan.compiled and not has_compiler(device):
+        raise SteepestError(
+            "--plan one:compiled needs a C++ compiler, and none is here (c++, g++ or clang++); take another plan."
+        )
+    if plan.compiled and drops(problem.start(0)):
+        raise SteepestError(
+            "--plan one:compiled cannot be had: the model has dropout, whose masks a compiled model would not take from the "
+            "run's key. Take --plan auto or one."
+        )
     bound = room(device) if memory is None else memory
     while plan.chunk > 1 and bytes_of(problem, plan.chunk) * plan.workers > bound:
         half = max(plan.chunk // 2, 1)
@@ -132,6 +149,11 @@ def room(device: str) -> int:
         return 4 * 2**30
 
 
+def has_compiler(device: str) -> bool:
+    """Whether torch.compile can compile here."""
+    return device != "cpu" or any(map(shutil.which, ("c++", "g++", "clang++")))
+
+
 def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, device: str = "cpu") -> Plan:
     """The fastest way that agrees with runs trained alone, of those that fit the memory."""
     workers = workers_on(device)
@@ -164,7 +186,7 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
         if ms < best.ms:
             best = Plan(size, workers, ms=ms)
     left = best.ms / 1e3 * sum(run.steps for run in runs)
-    if left > LONG and not drops(problem.start(0)) and (device != "cpu" or any(map(shutil.which, ("c++", "g++", "clang++")))):
+    if left > LONG and not drops(problem.start(0)) and has_compiler(device):
         try:
             ms = 1e3 * time_steps(problem, [runs[0].rule], device, rounds=3, compiled=True)[0][0]
             reasons.append(f"compiled {ms:.3g} ms")
@@ -270,9 +292,13 @@ def train_all(
                 for done in wait(waiting, return_when=FIRST_COMPLETED).done:
                     chunk = waiting.pop(done)
                     try:
-                        yield from done.result()
-                    except Exception:  # what cannot go together goes alone, or says there what is wrong
+                        outcomes = done.result()
+                    except KeyboardInterrupt:
+                        raise
+                    except BaseException:  # what cannot go together goes alone, or says there what is wrong
                         single += [[i] for i in chunk]
+                        continue
+                    yield from outcomes
         finally:
             wait([left for left in waiting if not left.cancel()])
     finally:
@@ -307,21 +333,73 @@ def _work(i: int) -> Outcome:
     return _alone(problem, runs[i], plan, device, lambda n: None)
 
 
+def _watch(parent: int) -> None:
+    """In a worker: end with the process that wanted its work, which cannot end it if it was killed."""
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("fork")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_watch, initargs=(os.getpid(),))
+
+
 def _in_processes(
     problem: Problem, runs: Sequence[Run], plan: Plan, device: str, wanted: list[int], told: Callable[[int], None]
 ) -> Iterator[tuple[int, Outcome]]:
-    """Train each run alone, as many at a time as there are processes."""
+    """Train each run alone, as many at a time as there are processes.
+
+    Where a process dies, the runs that were under way are trained once more, each in a process of its own. SteepestError
+    with the one at which it dies again.
+    """
     _inherited[:] = problem, runs, plan, device
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(plan.workers, mp_context=context) as pool:
-        waiting = {pool.submit(_work, i): i for i in wanted}
+    left, ended = deque(wanted), 0
+    while left:
+        lost: list[int] = []
+        for i, outcome in _until_one_dies(left, plan.workers, lost):
+            ended += 1
+            told(runs[i].steps)
+            yield i, outcome
+        for i in lost:
+            alone, died = deque([i]), list[int]()
+            for _, outcome in _until_one_dies(alone, 1, died):
+                ended += 1
+                told(runs[i].steps)
+                yield i, outcome
+            if died:
+                run = runs[i]
+                raise SteepestError(
+                    f"The process that trained {run.rule.name} at rate {run.lr:g}, seed {run.seed} died twice: killed, "
+                    f"or out of memory. The {ended} runs that ended before are kept, and the same command goes on from there."
+                )
+
+
+def _until_one_dies(left: deque[int], workers: int, lost: list[int]) -> Iterator[tuple[int, Outcome]]:
+    """Train runs, taken off `left`, in a pool of processes; where one of these dies, what was under way goes to `lost`."""
+    with _pool(workers) as pool:
+        waiting: dict[Any, int] = {}
         try:
-            for done in as_completed(waiting):
-                told(runs[waiting[done]].steps)
-                yield waiting[done], done.result()
+            while left or waiting:
+                while left and len(waiting) < 2 * workers:  # one for each to train, and one to take up at once
+                    waiting[pool.submit(_work, left[0])] = left[0]
+                    left.popleft()
+                for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    outcome = done.result()
+                    yield waiting.pop(done), outcome
+        except BrokenProcessPool:
+            for future, i in waiting.items():
+                if future.exception() is None:
+                    yield i, future.result()
+                else:
+                    lost.append(i)
         finally:
-            for left in waiting:
-                left.cancel()
+            for future in waiting:
+                future.cancel()
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -86,7 +86,7 @@ def threads(problem: Problem, device: str = "cpu") -> Iterator[None]:
     with seeded(0):
         model = problem.start(0, device).train()
         batch = problem.train.batch(slice(0, problem.batch_size))
-        with FlopCounterMode(display=False) as counter:
+        with problem.theirs("model or loss"), FlopCounterMode(display=False) as counter:
             problem.batch_loss(model, batch).backward()  # type: ignore[no-untyped-call]
     if counter.get_total_flops() < SMALL:
         torch.set_num_threads(1)
@@ -162,7 +162,8 @@ def train(
                         _within(sys.float_info.max, 0.0, tested)
                     optimizer.train()
                 except SteepestError as error:
-                    if _works_at_the_start(problem, seed, device, batch):
+                    exits = error.__cause__ is not None and not isinstance(error.__cause__, Exception)
+                    if not exits and _works_at_the_start(problem, seed, device, batch):
                         raise _DivergedError from error
                     raise
             diverged_at = None

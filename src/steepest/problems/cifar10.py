@@ -8,6 +8,7 @@ import itertools
 import tarfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ ARCHIVE, MD5 = "cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"  # a
 TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 TEST = ("test_batch.bin", "test_batch.first_1000.bin")  # the whole, or a part of it
 RECORD = 1 + 3 * 32 * 32  # a label, then the red, green and blue bytes of an image
+MOST = 10_000 * RECORD  # bytes in a file
+ARCHIVE_BYTES = 200_000_000  # at most; the official one has 170 million
 MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the 50,000 training images, by channel
 
 
@@ -32,27 +35,45 @@ def folder() -> Path:
 
 
 def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: None) -> tuple[Path, list[str]]:
-    """Download the archive where a file of it is missing, check it, and unpack its six files. Returns folder and new files."""
+    """Download the archive where a file of it is missing, check it, and unpack its six files. Returns folder and new files.
+
+    An archive that lies there already is checked as one that was downloaded; the lengths of files that lie there are checked.
+    """
     here, names = folder(), (*TRAIN, TEST[0])
+    for name in names:
+        if path := _path(name):
+            _records(path)
     missing = [name for name in names if _path(name) is None]
     if missing:
         archive = here / ARCHIVE
-        if not archive.exists():
-            download.retrieve(ARCHIVE, here, mirrors, _check, progress)
+        if archive.exists():
+            _check(archive)
+        else:
+            download.retrieve(ARCHIVE, here, mirrors, _check, ARCHIVE_BYTES, progress)
         with tarfile.open(archive) as files:
-            for member in files.getmembers():
+            for member in files:
                 name = Path(member.name).name
                 content = files.extractfile(member) if member.isfile() and name in missing else None
                 if content is not None:
-                    (here / name).write_bytes(content.read())
+                    if member.size > MOST:
+                        raise SteepestError(f"{archive} holds a {name} of {member.size} bytes; expected {MOST} at most.")
+                    part = here / f"{name}.part"
+                    part.write_bytes(content.read())
+                    part.replace(here / name)
         archive.unlink()
     return here, missing
 
 
+def verified(fetched: list[str]) -> str:
+    """What `fetch` has checked, in words."""
+    return "the archive's checksum holds" if fetched else "their lengths hold (the checksum is that of the archive)"
+
+
 def _check(archive: Path) -> None:
-    found = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if found != MD5:
-        raise SteepestError(f"{archive} has the checksum {found}; expected {MD5}.")
+        raise SteepestError(f"{archive} has the checksum {found}; expected {MD5}. Remove it and fetch it again.")
 
 
 def _path(name: str) -> Path | None:
@@ -60,19 +81,21 @@ def _path(name: str) -> Path | None:
     return next((path for path in (folder() / name, folder() / f"{name}.gz") if path.exists()), None)
 
 
+def _records(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The records of a file, (n, RECORD); SteepestError where its length is not theirs."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(MOST + 1)  # no more, whatever it unpacks to
+    except (OSError, EOFError, zlib.error):
+        content = b""
+    if not content or len(content) % RECORD or len(content) > MOST:
+        raise SteepestError(f"{path} is corrupted: its length is not that of CIFAR-10's records. Remove it and fetch it again.")
+    return np.frombuffer(content, np.uint8).reshape(-1, RECORD)
+
+
 def read(names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
     """Images (n, 3, 32, 32) of uint8 and labels (n,) of the files that are here; SteepestError for none or a broken one."""
-    parts = []
-    for path in filter(None, map(_path, names)):
-        try:
-            content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        except (OSError, EOFError, zlib.error):
-            content = b""
-        if not content or len(content) % RECORD:
-            raise SteepestError(
-                f"{path} is corrupted: its length is not that of CIFAR-10's records. Remove it and fetch it again."
-            )
-        parts.append(np.frombuffer(content, np.uint8).reshape(-1, RECORD))
+    parts = [_records(path) for path in filter(None, map(_path, names))]
     if not parts:
         raise SteepestError(
             f"CIFAR-10 is not here ({folder() / names[0]} is missing). Run: steepest data fetch cifar10, or set STEEPEST_DATA "

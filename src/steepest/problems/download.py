@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from ..errors import SteepestError
 
@@ -20,11 +24,16 @@ def folder(name: str) -> Path:
     return (Path(local) if local else pooch.os_cache("steepest")) / name
 
 
-def retrieve(name: str, here: Path, mirrors: Sequence[str], check: Callable[[Path], object], progress: Progress) -> None:
-    """Download the file `name` into a folder; `check` raises SteepestError where its content is wrong, and it is not kept.
+def retrieve(
+    name: str, here: Path, mirrors: Sequence[str], check: Callable[[Path], object], most: int, progress: Progress
+) -> None:
+    """Download the file `name`, of `most` bytes at most, into a folder.
 
-    SteepestError with what each mirror said where none could give it.
+    `check` raises SteepestError where its content is wrong, and it is not kept. SteepestError for a mirror that is not https,
+    and with what each mirror said where none could give the file.
     """
+    for mirror in mirrors:
+        _check_address(mirror)
     import pooch
     import requests
 
@@ -33,7 +42,7 @@ def retrieve(name: str, here: Path, mirrors: Sequence[str], check: Callable[[Pat
     for mirror in mirrors:
         try:
             here.mkdir(parents=True, exist_ok=True)
-            pooch.retrieve(f"{mirror.rstrip('/')}/{name}", None, name, here, downloader=_Resuming(here, progress))
+            pooch.retrieve(f"{mirror.rstrip('/')}/{name}", None, name, here, downloader=_Resuming(here, most, progress))
             check(target)
         except (requests.RequestException, SteepestError, OSError) as error:
             problems.append(f"{mirror}: {error}")
@@ -44,11 +53,27 @@ def retrieve(name: str, here: Path, mirrors: Sequence[str], check: Callable[[Pat
     raise SteepestError(f"{name} could not be had from any mirror. {' | '.join(problems)}")
 
 
+def _check_address(address: str) -> None:
+    """SteepestError where an address is not https; a server on this machine may do without."""
+    parts = urlsplit(address)
+    here = parts.hostname == "localhost"
+    with contextlib.suppress(ValueError):
+        here = here or ipaddress.ip_address(parts.hostname or "").is_loopback
+    if parts.scheme != "https" and not (parts.scheme == "http" and here):
+        raise SteepestError(f"The mirror {address} is not https; give an address that begins with https://.")
+
+
+def _check_redirect(answer: Any, *_: Any, **__: Any) -> None:
+    """SteepestError where a mirror sends elsewhere than to https, before anything is asked there."""
+    if answer.is_redirect:
+        _check_address(urljoin(answer.url, answer.headers["Location"]))
+
+
 class _Resuming:
     """A pooch downloader that keeps a `.part` file and asks the server for the rest of it."""
 
-    def __init__(self, here: Path, progress: Progress) -> None:
-        self.here, self.progress = here, progress
+    def __init__(self, here: Path, most: int, progress: Progress) -> None:
+        self.here, self.most, self.progress = here, most, progress
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
         import requests
@@ -57,7 +82,8 @@ class _Resuming:
         part = self.here / f"{name}.part"
         done = part.stat().st_size if part.exists() else 0
         headers = {"Range": f"bytes={done}-"} if done else {}
-        with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
+        hooks = {"response": _check_redirect}
+        with requests.get(url, headers=headers, stream=True, timeout=30, hooks=hooks) as answer:
             if answer.status_code == 416:  # the part is whole already
                 shutil.move(part, output_file)
                 return
@@ -67,8 +93,11 @@ class _Resuming:
             total = done + int(answer.headers.get("Content-Length", 0))
             with part.open("ab" if done else "wb") as file:
                 for block in answer.iter_content(1 << 16):
-                    file.write(block)
                     done += len(block)
+                    if done > self.most:
+                        part.unlink()
+                        raise SteepestError(f"it sends more than the {self.most} bytes that {name} can have")
+                    file.write(block)
                     self.progress(name, done, total)
             if done < total:
                 raise requests.ConnectionError(f"the connection ended after {done} of {total} bytes; run it again to go on")

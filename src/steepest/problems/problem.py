@@ -128,7 +128,7 @@ class Problem:
         """The model as training with this seed begins. Draws from the global generators: call it inside `seeded`."""
         with self.theirs("model"):
             made = self.model if isinstance(self.model, nn.Module) else self.model()
-        with contextlib.suppress(RuntimeError):  # what cannot be copied was made anew by the function
+        with self.theirs("model"), contextlib.suppress(RuntimeError):  # what cannot be copied was made anew by the function
             made = copy.deepcopy(made)  # a function may return the same module, or share a part, at every call
         if not isinstance(made, nn.Module):
             raise SteepestError(f"Problem '{self.name}': model() returned {type(made).__name__}; expected an nn.Module.")
@@ -186,10 +186,12 @@ class Problem:
 
     @contextlib.contextmanager
     def theirs(self, what: str) -> Iterator[None]:
-        """Inside runs code of the user's: what it raises becomes one sentence."""
+        """Inside runs code of the user's: what it raises becomes one sentence, sys.exit() too."""
         try:
             yield
-        except Exception as error:
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
             raise SteepestError(f"Problem '{self.name}': its {what} raised {told(error)}") from error
 
 

@@ -18,9 +18,9 @@ def from_file(path: Path) -> Problem:
     if callable(found) and not isinstance(found, Problem):
         try:
             found = found()
-        except SteepestError:
+        except (SteepestError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise SteepestError(f"{path} raised {told(error)}") from error
     if not isinstance(found, Problem):
         kind = "defines no problem" if found is None else f"defines a problem that is a {type(found).__name__}"

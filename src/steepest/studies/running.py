@@ -281,7 +281,7 @@ class Laboratory:
         runs = [Run(c.rule, lr, s, c.steps(design.steps), c.multiplier, test) for c, lr, s in wanted]
         if self.plan is None:
             self.plan = self._plan(runs)
-        if self.plan.chunk == self.plan.workers == 1 and not self.plan.channels_last:
+        if self.plan.is_usual:
             return
         self.progress.say(f"{len(wanted) - len(known)} runs, {self.plan.name}")
         began = time.perf_counter()
