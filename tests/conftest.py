@@ -5,6 +5,11 @@ import os
 import platform
 from pathlib import Path
 
+# Tests run in as many processes as there are cores; threads of one that wait would take the cores of the others.
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+THREADS = max(1, (os.cpu_count() or 1) // PROCESSES)
+os.environ["OMP_NUM_THREADS"] = str(THREADS)
+
 import pytest
 import torch
 from hypothesis import settings
@@ -37,6 +42,14 @@ def processor(request, monkeypatch):
     monkeypatch.setenv("STEEPEST_TARGET", request.param or os.environ.get("STEEPEST_TARGET", ""))
     monkeypatch.setattr(kernels, "_programs", {})
     monkeypatch.setattr(trajectory, "_compiled", {})
+
+
+@pytest.fixture
+def two_threads():
+    """Kernels and torch on two threads, however many processes test."""
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture

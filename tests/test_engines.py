@@ -208,7 +208,7 @@ def test_the_kernel_equals_the_oracle(name, dtype):
             np.testing.assert_allclose(x, y, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * scale, err_msg=f"step {k + 1}")
 
 
-@pytest.mark.usefixtures("processor")
+@pytest.mark.usefixtures("processor", "two_threads")
 @pytest.mark.parametrize("size", [1, 7, kernels.ALONE - 1, kernels.ALONE, kernels.CHUNK + 1, 3 * kernels.CHUNK + 5])
 @pytest.mark.parametrize("name", ["adam", "lamb", "adai"])
 def test_the_kernel_equals_plain_at_sizes_around_its_thresholds(name, size):
@@ -382,6 +382,7 @@ def test_a_folder_that_cannot_be_written_and_a_damaged_file_only_cost_time(tmp_p
             assert p.tolist() == [0.5] * 5
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_kernels_work_in_a_forked_process_and_in_two_threads():
     size = 2 * kernels.ALONE
 
