@@ -126,6 +126,26 @@ def test_a_user_without_a_home_steps_without_a_cache(monkeypatch):
         assert step(monkeypatch)
 
 
+def test_a_folder_that_may_not_be_searched_only_costs_time(cache, monkeypatch):
+    """As another user's home: whatever looks there is refused. (The superuser is not, so the refusal is made here.)"""
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("exists", "is_symlink", "mkdir", "stat", "lstat"):
+        monkeypatch.setattr(Path, name, refused)
+    assert step(monkeypatch)
+
+
+def test_a_folder_in_the_place_of_a_kernel_only_costs_time(cache, monkeypatch):
+    step(monkeypatch)
+    (file,) = cache.iterdir()
+    file.unlink()
+    file.mkdir()
+    assert step(monkeypatch)
+    assert list(cache.iterdir()) == [file]
+
+
 @pytest.mark.parametrize("call", ["write", "replace"])
 def test_nothing_is_left_behind_where_it_cannot_be_kept(call, cache, monkeypatch):
     """A full disk fails while the code is written, a sticky folder of another's when it is moved to its place."""

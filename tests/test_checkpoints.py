@@ -119,6 +119,27 @@ def test_loading_adds_no_key_to_a_group(name):
     assert set(pickled.param_groups[0]) == before
 
 
+def test_a_checkpoint_without_a_flag_that_the_class_fixes_decays_as_the_class_does():
+    """As AdamW's of older versions of torch, and Adam's, which says that its decay is coupled."""
+    ends = []
+    for change in ("none", "absent", "adam's"):
+        net = model()
+        optimizer = steepest.optim.AdamW(net.parameters(), lr=0.02, weight_decay=0.3)
+        train(net, optimizer, range(2))
+        saved = copy.deepcopy(optimizer.state_dict())
+        for group in saved["param_groups"]:
+            if change == "absent":
+                del group["decoupled_weight_decay"]
+            if change == "adam's":
+                group["decoupled_weight_decay"] = False
+        loaded = steepest.optim.AdamW(net.parameters(), lr=0.02, weight_decay=0.3)
+        loaded.load_state_dict(saved)
+        train(net, loaded, range(2, 4))
+        ends.append([p.detach() for p in net.parameters()])
+    for other in ends[1:]:
+        assert all(torch.equal(p, q) for p, q in zip(ends[0], other, strict=True))
+
+
 @pytest.mark.parametrize("asked", [True, False], ids=["train is called", "train is not called"])
 @pytest.mark.parametrize("name", VIEWS)
 def test_resumed_from_what_was_saved_after_eval_equals_whole_to_the_bit(name, asked):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from steepest import rules
-from steepest.rules.digest import MARK
+from steepest.rules.digest import MARK, _variants
 
 # A store knows its runs by these: one that changes forgets every run of that rule, so only what a rule computes may change it.
 PINNED = {
@@ -36,7 +36,7 @@ PINNED = {
     "adai": "108a907b99c12fe1",
     "lars": "78a37b50862c15cb",
     "adafactor": "7c81a49a15eb1594",
-    "muon": "31c3447f18560dea",
+    "muon": "7d9d65c15ed42e19",
     "asgd": "fb0635ba28c794f1",
     "schedule_free_adamw": "3f8226c22702ca98",
     "schedule_free_sgd": "07da3f07e4dff2f6",
@@ -119,6 +119,33 @@ def test_what_it_computes_does(change, tmp_path, monkeypatch):
     edited = RULE.replace(*OTHER[change])
     assert edited != RULE
     assert digest_of(edited, tmp_path, monkeypatch) != digest_of(RULE, tmp_path, monkeypatch)
+
+
+WORDS = """def f(p, g, t, *, lr=0.1, mode="a", warm=5, hold=10):
+    if mode == "a":
+        d = g
+    elif mode == "b":
+        d = sign(g)
+    if warm < hold:
+        d = 2 * d
+    if warm > 2.5:
+        d = 3 * d
+    return p - lr * d
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("sign(g)", "maximum(g, 0)"), ("2 * d", "4 * d"), ("3 * d", "5 * d"), ("2.5", "3.5"), ("warm < hold", "warm < 10")],
+)
+def test_every_branch_counts_beyond_one_that_leads_nowhere_and_between_whole_numbers(change, tmp_path, monkeypatch):
+    edited = WORDS.replace(*change)
+    assert edited != WORDS
+    assert digest_of(edited, tmp_path, monkeypatch) != digest_of(WORDS, tmp_path, monkeypatch)
+
+
+def test_a_static_that_a_word_takes_whole_counts():
+    assert any("\"'its value': 5\"" in choice for choice, _ in _variants(rules.get("muon")))
 
 
 def test_composed_rules_have_digests_of_their_own():

@@ -63,7 +63,7 @@ def server(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "mirror", ["http://example.com/", "ftp://example.com/", "example.com", "http://127.0.0.1.example.com/"]
+    "mirror", ["http://example.com/", "ftp://example.com/", "example.com", "http://127.0.0.1.example.com/", "http://["]
 )
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
 def test_a_mirror_that_is_not_https_is_refused_before_anything_is_asked(name, mirror, here):
@@ -76,6 +76,17 @@ def test_a_mirror_that_sends_elsewhere_than_to_https_is_not_followed(server, her
     result = fetch("mnist", "--mirror", f"{server}/away/")
     assert result.exit_code == 2
     assert "http://192.0.2.1/elsewhere is not https" in result.stderr
+
+
+@pytest.mark.parametrize("location", ["http://[", "http://127.0.0.1:1/"])
+def test_a_remote_mirror_cannot_send_to_nowhere_or_to_this_machine(location):
+    class Answer:
+        is_redirect, url, headers = True, "https://example.com/file", {"Location": location}
+
+    with pytest.raises(
+        SteepestError, match=r"it sends to http://(\[, which is no address|127.0.0.1:1/, which is this machine)"
+    ):
+        download._check_redirect(Answer())
 
 
 def test_a_file_that_is_longer_than_it_can_be_is_given_up(server, here):

@@ -9,6 +9,7 @@ import torch
 import steepest
 from steepest import rules
 from steepest.engines import classes
+from steepest.errors import SteepestError
 
 STATEFUL = ["SGD", "Adam", "NAdam", "Adagrad", "RMSprop", "ASGD"]  # with counters, numbers and tensors as state
 
@@ -137,6 +138,61 @@ CHANGES = [
 @pytest.mark.parametrize("name", STATEFUL)
 def test_a_change_from_outside_is_noticed_as_torch_notices_it(name, change):
     agree(both(name, change))
+
+
+def test_what_a_user_keeps_beside_the_state_is_left_alone():
+    ends = []
+    for library in (steepest.optim, torch.optim):
+        p = torch.nn.Parameter(torch.ones(3))
+        optimizer = library.Adam([p], lr=0.1)
+        optimizer.state["steps so far"] = 0
+        for k in range(3):
+            gradients(k, [p])
+            optimizer.step()
+            optimizer.state["steps so far"] += 1
+        ends.append(p.detach())
+        assert optimizer.state["steps so far"] == 3
+    torch.testing.assert_close(*ends, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "none"])
+def test_a_later_gradient_of_another_kind_is_noticed_by_torchs_operations_too(kind):
+    p = torch.nn.Parameter(torch.ones(4, 2, dtype=torch.float16))
+    optimizer = steepest.optim.Adam([p], lr=0.1)
+    p.grad = torch.ones_like(p)
+    optimizer.step()
+    assert optimizer.engine == "plain"
+    if kind == "sparse":
+        p.grad = torch.ones_like(p).to_sparse()
+        with pytest.raises(SteepestError, match="got a sparse gradient"):
+            optimizer.step()
+    else:
+        before = p.detach().clone()
+        p.grad = None
+        optimizer.step()
+        assert torch.equal(p, before)
+
+
+def test_a_step_that_was_interrupted_leaves_nothing_of_its_gradient(monkeypatch):
+    from steepest.engines.plain import Plain
+
+    ends = []
+    for interrupt in (True, False):
+        p = torch.nn.Parameter(torch.eye(3))
+        optimizer = steepest.optim.Adafactor([p], lr=0.1)
+        for k in range(3):
+            gradients(k, [p])
+            if k == 1 and interrupt:
+                p.grad = p.grad * 100
+                with monkeypatch.context() as patch:
+                    patch.setattr(Plain, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+                    with pytest.raises(KeyboardInterrupt):
+                        optimizer.step()
+                optimizer.state[p]["step"] -= 1
+                gradients(k, [p])
+            optimizer.step()
+        ends.append(p.detach())
+    torch.testing.assert_close(*ends, rtol=1e-12, atol=1e-12)
 
 
 def test_a_list_edited_in_place_is_seen():

@@ -219,6 +219,23 @@ def test_a_second_process_loads_its_kernel_from_the_disk(tmp_path, monkeypatch):
     assert counts == ["1\n", "0\n"]
 
 
+def test_a_rule_whose_file_was_edited_since_is_refused_and_not_quietly_another(tmp_path):
+    file = tmp_path / "factory.py"
+    text = (
+        HEAD + "def make():\n    @steepest.rule('me')\n    def late(p, g, t, *, lr=0.1):\n        return p - lr * g\n"
+        "    return late\n"
+    )
+    file.write_text(text)
+    space = {}
+    exec(compile(text, str(file), "exec"), space)
+    space["make"]()
+    file.write_text(text.replace("p - lr * g", "p + lr * g"))
+    with pytest.raises(SteepestError, match="Rule late: its source is not what runs"):
+        space["make"]()
+    with pytest.raises(SteepestError, match="its source is not what runs"):
+        steepest.rule("me")(lambda p, g, t, *, lr=0.1: p - lr * g)
+
+
 def test_the_rule_in_the_documentation_is_adam():
     text = (Path(__file__).parents[1] / "docs" / "rules.md").read_text()
     Path("mine.py").write_text(text.split("```python\n")[1].split("```")[0])

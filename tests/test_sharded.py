@@ -144,6 +144,16 @@ def test_another_wrapper_runs_plain_and_gets_each_partys_numbers():
         torch.testing.assert_close(p.b, b.detach(), rtol=TOLERANCE, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("mark", ["_is_flat_param", "_fsdp_flattened"])
+def test_shards_of_the_first_fsdp_are_refused_by_what_looks_far(mark):
+    p = torch.nn.Parameter(torch.ones(6))
+    setattr(p, mark, True)
+    p.grad = torch.ones(6)
+    with pytest.raises(SteepestError, match=r"LAMB looks over a whole tensor, and a parameter of shape .* is sharded"):
+        steepest.optim.LAMB([p]).step()
+    steepest.optim.AdamW([p]).step()
+
+
 class Named(torch.nn.Parameter):
     """A subclass that is memory like any other."""
 

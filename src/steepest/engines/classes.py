@@ -65,9 +65,14 @@ class RuleOptimizer(torch.optim.Optimizer):
         own = {k: v for k, v in self.rule.hyper.items() if k != MATRIX}
         self._arguments = [*class_arguments(own), "maximize", "state_dtype"]
         self._tensor_keys = {self._key(letter) for letter, kind in self.rule.state.items() if not kind.is_scalar}
-        self._at_view = any(TRAINED in store for store in getattr(self, "state", {}).values())
+        self._at_view = any(TRAINED in store for _, store in self._stores())
         self._plan: Plan | None = None
         self._seen: dict[int, tuple[list[Any], dict[str, Any]]] = {}
+
+    def _stores(self) -> list[tuple[Tensor, dict[str, Any]]]:
+        """Each parameter that has state, and its state; users may keep other things beside."""
+        state = getattr(self, "state", {})
+        return [(p, store) for p, store in state.items() if isinstance(p, Tensor) and isinstance(store, dict)]
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters; its hyperparameters are checked against their domains."""
@@ -143,8 +148,9 @@ class RuleOptimizer(torch.optim.Optimizer):
         arguments = inspect.signature(optimizer_class(self.rule)).parameters
         for group in self.param_groups:  # a checkpoint of the torch twin has none of our extra choices and maybe no step
             for name, value in self.defaults.items():
-                if name in arguments:
+                if name in arguments or name in self._arguments:
                     group.setdefault(name, value)
+            group.update({k: self.rule.hyper[k] for k in self.rule.fixed if k != MATRIX})
             for p in group["params"]:
                 if self.state.get(p):
                     self.state[p]["step"] = torch.as_tensor(self.state[p].get("step", 1.0))
@@ -246,7 +252,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         What is trained is kept in the state, and so in a checkpoint, until `train` or `step` puts it back.
         """
         key = self._key(self.rule.view or "")
-        for p, store in self.state.items():
+        for p, store in self._stores():
             if key in store and TRAINED not in store:
                 store[TRAINED] = p.detach().clone()
                 p.data.copy_(store[key])
@@ -259,7 +265,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def train(self) -> None:
         """Put the parameters that are trained back in place; `step` does it too."""
-        for p, store in self.state.items():
+        for p, store in self._stores():
             if TRAINED in store:
                 p.data.copy_(store.pop(TRAINED))
         self._at_view = False
@@ -291,10 +297,7 @@ class RuleOptimizer(torch.optim.Optimizer):
     def state_bytes(self) -> int:
         """Bytes of state held for the parameters stepped so far, counters left out."""
         return sum(
-            value.numel() * value.element_size()
-            for store in self.state.values()
-            for key, value in store.items()
-            if key != "step"
+            value.numel() * value.element_size() for _, store in self._stores() for key, value in store.items() if key != "step"
         )
 
 
@@ -312,9 +315,9 @@ def _prefixes(a: str, b: str) -> tuple[str, str] | None:
 
 
 def _is_sharded(p: Tensor) -> bool:
-    """Whether a parameter holds a part of a larger one: a DTensor that is not whole everywhere, or FSDP's flat parameter."""
+    """Whether a parameter holds a part of a larger one: a DTensor that is not whole everywhere, or one of the first FSDP's."""
     split = any(not placement.is_replicate() for placement in getattr(p, "placements", ()))
-    return split or getattr(p, "_is_flat_param", False)
+    return split or hasattr(p, "_is_flat_param") or hasattr(p, "_fsdp_flattened")
 
 
 def by_class_name() -> dict[str, Rule]:

@@ -89,7 +89,7 @@ class _Cache:
                     folder.mkdir(mode=0o700, exist_ok=True)
             opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
-            if path.is_symlink():
+            if os.path.islink(path):
                 self._refuse(path, "is a link")
             return None
         if self._is_own(opened, path):
@@ -133,14 +133,14 @@ class _Cache:
         try:
             opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.folder)
         except OSError:
-            if (self.path / name).is_symlink():
+            if os.path.islink(self.path / name):
                 self._refuse(self.path / name, "is a link")
             return None
-        with open(opened, "rb") as file:
-            try:
+        try:
+            with open(opened, "rb") as file:
                 content = file.read() if self._is_own(opened, self.path / name) else b""
-            except OSError:
-                return None
+        except OSError:
+            return None
         return content[32:] if hashlib.sha256(content[32:]).digest() == content[:32] else None
 
     def write(self, name: str, code: bytes) -> None:

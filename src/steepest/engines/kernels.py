@@ -22,7 +22,7 @@ import torch
 from ..rules.symbols import Symbol
 from .compiler import load
 from .lowering import BLOCK, source
-from .work import Index, Known, Numbers, Stack, Work, numeric
+from .work import Index, Known, Numbers, Stack, Work, is_memory, numeric
 
 CHUNK = 1 << 17  # elements in a row of the table at most
 SHORT = 1 << 13  # elements in a row that is summed: so few that a sum in float32 is as good as its terms
@@ -55,18 +55,6 @@ def kind(tensors: list[torch.Tensor]) -> tuple[torch.dtype, ...] | None:
         if t.dtype not in TYPES or t.shape != p.shape or (t.stride() != wanted and not _contiguous(p, t)):
             return None
     return tuple(t.dtype for t in tensors) if _dense(p) else None
-
-
-ORDINARY = frozenset({torch.Tensor, torch.nn.Parameter})  # subclasses of these may stand for memory that lies elsewhere
-
-
-def is_memory(t: torch.Tensor) -> bool:
-    """Whether a tensor's elements are floats in this process's memory, as they are: no shard, wrapper or negated view."""
-    if type(t) not in ORDINARY and type(t).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
-        return False
-    if not t.is_cpu or t.layout is not torch.strided or t.is_neg():
-        return False
-    return t.data_ptr() != 0 or t.numel() == 0
 
 
 def _contiguous(p: torch.Tensor, t: torch.Tensor) -> bool:

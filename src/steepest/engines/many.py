@@ -85,14 +85,16 @@ class ManyRuns:
         gradients where the parameters then stand, for rules that ask for them at other points.
         """
         self.t += 1
-        gradients = [g.contiguous() for g in gradients]
+        gradients = [g.resolve_neg().to(p.dtype).contiguous() for g, p in zip(gradients, self.params, strict=True)]
         lrs = np.array([h["lr"] for h in self.hypers] if rates is None else rates, float)
         if not self.groups:
             self._begin(gradients, lrs)
 
         def answer(work: Work) -> list[Tensor]:
             assert ask is not None
-            return [g.contiguous() for g in ask()]  # a rule that asks looks over the model: all parameters are one work
+            return [
+                g.resolve_neg().contiguous() for g in ask()
+            ]  # a rule that asks looks over the model: all parameters are one work
 
         for group in self.groups:
             work = group.work

@@ -7,7 +7,7 @@ gradient, a loaded checkpoint, another layout, a hyperparameter that keeps other
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import attrgetter, is_
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,9 @@ from ..rules.trace import Graph
 from . import kernels
 from .kernels import Kernel
 from .plain import Plain
-from .work import Column, Work, advance
+from .work import Column, Work, advance, is_memory
 
-_bytes = attrgetter("nbytes")
+TENSORS = {Tensor}
 SPENT = Column([])  # stands in place of the gradients between steps
 WAVE = 1 << 21  # elements that a rule with norms over tensors takes before its second pass, while they are in the cache
 
@@ -62,8 +62,8 @@ class Part:
         if self.compiled:
             self.places = [*map(Tensor.data_ptr, self.tensors)]
             grads = columns["g"].tensors
-            self.bytes, self.empty = [g.nbytes for g in grads], sum(not g.numel() for g in grads)
-            self.short = {g.dtype for g in grads if g.element_size() == 2}  # of which there are two that torch computes with
+            self.sizes, self.dtypes = [g.numel() for g in grads], {g.dtype for g in grads}
+            self.empty = self.sizes.count(0)
             self.single = [i for i, g in enumerate(grads) if g.numel() == 1]  # a negated view of more has other strides
         self.grad_places: list[int] = []
         self.grad_addresses = np.empty(0, np.int64)
@@ -97,16 +97,16 @@ class Part:
             if places != self.grad_places:
                 self.grad_places, self.grad_addresses = places, np.array(places, np.int64)
             column.addresses = self.grad_addresses  # the same array where they lie as they lay: the kernel need not read it
-        elif any(g is None for g in grads):
+        elif any(g is None or g.is_sparse or g.is_complex() for g in grads):
             return False
         self.work.tensors["g"] = column
         return True
 
     def _fit(self, grads: list[Tensor], places: list[int]) -> bool:
-        """Whether these gradients lie in memory as the first ones did: as many bytes, of the same types, in the same order."""
-        if [*map(_bytes, grads)] != self.bytes or places.count(0) != self.empty:  # what stands for memory elsewhere lies at 0
+        """Whether these gradients lie in memory as the first ones did: as many numbers, of the same types and order."""
+        if [*map(Tensor.numel, grads)] != self.sizes or places.count(0) != self.empty:
             return False
-        if self.short and {g.dtype for g in grads} != self.short:
+        if {g.dtype for g in grads} != self.dtypes or ({*map(type, grads)} != TENSORS and not all(map(is_memory, grads))):
             return False
         if self.contiguous:
             return False not in map(Tensor.is_contiguous, grads) and not any(grads[i].is_neg() for i in self.single)

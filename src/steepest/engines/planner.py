@@ -393,7 +393,7 @@ def _until_one_dies(left: deque[int], workers: int, lost: list[int]) -> Iterator
                     yield waiting.pop(done), outcome
         except BrokenProcessPool:
             for future, i in waiting.items():
-                if future.exception() is None:
+                if future.done() and future.exception() is None:
                     yield i, future.result()
                 else:
                     lost.append(i)

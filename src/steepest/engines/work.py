@@ -32,6 +32,18 @@ ARRAYS: dict[str, Callable[..., Any]] = NUMBERS | {
 }
 
 
+ORDINARY = frozenset({torch.Tensor, torch.nn.Parameter})  # subclasses of these may stand for memory that lies elsewhere
+
+
+def is_memory(t: torch.Tensor) -> bool:
+    """Whether a tensor's elements are floats in this process's memory, as they are: no shard, wrapper or negated view."""
+    if type(t) not in ORDINARY and type(t).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        return False
+    if not t.is_cpu or t.layout is not torch.strided or t.is_neg():
+        return False
+    return t.data_ptr() != 0 or t.numel() == 0
+
+
 class Column:
     """One letter of a rule for every tensor of a `Work`: its p, its g, or a piece of state."""
 
@@ -243,6 +255,7 @@ def advance(work: Work, engine: Any, ask: Callable[[Work], Sequence[Tensor]] | N
     gradients where the parameters now stand, for rules that ask for them elsewhere.
     """
     graph, known = work.graph, work.known()
+    work.scratch.pop("values", None)  # of a step that was interrupted
     if graph.noises:
         work.draw()
     for stage in range(graph.stages) if graph.reductions or graph.points else ():
@@ -271,11 +284,17 @@ def _elsewhere(work: Work, engine: Any, point: Any, known: Known, ask: Callable[
     for kept, p in zip(work.scratch["kept"], ps, strict=True):
         kept.copy_(p)
     engine.write(work, {"p": point}, known)
-    found = [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g) for g, p in zip(ask(work), ps, strict=True)]
+    found = [_like(g, p) for g, p in zip(ask(work), ps, strict=True)]
     for kept, p in zip(work.scratch["kept"], ps, strict=True):
         p.copy_(kept)
     column = work.tensors["p"]
     return Stack(found, column.rows) if isinstance(column, Stack) else Column(found)
+
+
+def _like(g: Tensor, p: Tensor) -> Tensor:
+    """A gradient as memory of its parameter's type and layout: as it is, if it is that."""
+    fits = is_memory(g) and g.dtype is p.dtype and g.stride() == p.stride()
+    return g if fits or not is_memory(p) else torch.empty_like(p).copy_(g)
 
 
 def initial_state(

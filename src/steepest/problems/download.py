@@ -55,18 +55,29 @@ def retrieve(
 
 def _check_address(address: str) -> None:
     """SteepestError where an address is not https; a server on this machine may do without."""
-    parts = urlsplit(address)
-    here = parts.hostname == "localhost"
-    with contextlib.suppress(ValueError):
-        here = here or ipaddress.ip_address(parts.hostname or "").is_loopback
-    if parts.scheme != "https" and not (parts.scheme == "http" and here):
+    if not address.startswith("https://") and not (address.startswith("http://") and _is_here(address)):
         raise SteepestError(f"The mirror {address} is not https; give an address that begins with https://.")
 
 
+def _is_here(address: str) -> bool:
+    """Whether an address is of this machine."""
+    with contextlib.suppress(ValueError):  # of what is no address
+        host = urlsplit(address).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    return False
+
+
 def _check_redirect(answer: Any, *_: Any, **__: Any) -> None:
-    """SteepestError where a mirror sends elsewhere than to https, before anything is asked there."""
-    if answer.is_redirect:
-        _check_address(urljoin(answer.url, answer.headers["Location"]))
+    """SteepestError where a mirror sends elsewhere than to https, or to this machine, before anything is asked there."""
+    if not answer.is_redirect:
+        return
+    try:
+        target = urljoin(answer.url, answer.headers["Location"])
+    except ValueError as error:
+        raise SteepestError(f"it sends to {answer.headers['Location']}, which is no address") from error
+    _check_address(target)
+    if _is_here(target) and not _is_here(answer.url):
+        raise SteepestError(f"it sends to {target}, which is this machine")
 
 
 class _Resuming:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SteepestError
-from .symbols import Symbol
+from .symbols import VALUE, Symbol
 from .trace import Graph, is_static, walk
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ def _variants(rule: Rule) -> Iterator[tuple[str, str]]:
         hyper = waiting.pop()
         try:
             graph = rule.trace(hyper)
-        except SteepestError:  # a choice that makes no sense, such as state that is read where it is not kept
-            asked, found = {k: [None] for k, v in hyper.items() if isinstance(v, bool)}, "refused"
-        else:
-            asked, found = _asked(rule, graph), _words(rule, graph, hyper)
+            found = _words(rule, graph, hyper)
+        except SteepestError as error:  # a choice that makes no sense, such as a word that leads nowhere
+            graph, found = error.graph, "refused"  # type: ignore[attr-defined]
+        asked = _asked(rule, graph)
         choice = ", ".join(f"{k}={_answers(hyper[k], asked[k])}" for k in sorted(asked))
         if choice in seen:
             continue
@@ -47,17 +48,20 @@ def _variants(rule: Rule) -> Iterator[tuple[str, str]]:
 
 
 def _asked(rule: Rule, graph: Graph) -> dict[str, list[Any]]:
-    """What a trace, or the conditions of the rule's state, asked of each hyperparameter; None stands for its truth."""
+    """What a trace, or the conditions of the rule's state, asked of each hyperparameter (see `Static.asked`)."""
     asked = {k: list(dict.fromkeys(static.asked)) for k, static in graph.statics.items() if static.asked}
     asked |= {k: [None] for k in rule.hyper if not is_static(rule.hyper[k]) and graph.inputs[k].asked}
     for state in rule.state.values():
-        if state.condition:
-            asked.setdefault(state.condition, [None])
+        if state.condition and None not in asked.setdefault(state.condition, [None]):
+            asked[state.condition].append(None)
     return asked
 
 
 def _answers(value: Any, questions: list[Any]) -> list[str]:
-    return sorted(f"{q!r}: {bool(value) if q is None else (value > q) - (value < q)}" for q in questions)
+    def answer(q: Any) -> Any:
+        return bool(value) if q is None else value if q is VALUE else (value > q) - (value < q)
+
+    return sorted(f"{q!r}: {answer(q)}" for q in questions)
 
 
 def _others(value: Any, questions: list[Any]) -> list[Any]:
@@ -67,11 +71,11 @@ def _others(value: Any, questions: list[Any]) -> list[Any]:
     if isinstance(value, float):
         return [0.0 if value else 0.5]
     found: list[Any] = []
-    for q in questions:
+    for q in [q for q in questions if q is not VALUE]:
         if isinstance(value, str):
             found += [q or "", "?"]
         else:
-            found += [0, 1] if q is None else [q - 1, q, q + 1]
+            found += [0, 1] if q is None else range(math.floor(q) - 1, math.ceil(q) + 2)
     return found
 
 

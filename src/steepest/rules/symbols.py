@@ -190,10 +190,13 @@ class Symbol:
         return self.name or f"{self.op}({', '.join(map(repr, self.args))})"
 
 
+VALUE = "its value"
+
+
 class Static:
     """A bool, int or str hyperparameter while a rule is traced: it may be asked, not computed with.
 
-    `asked` keeps what it was compared with; None stands for its truth.
+    `asked` keeps what it was compared with; None stands for its truth, VALUE for all of it.
     """
 
     def __init__(self, name: str, value: Any) -> None:
@@ -206,18 +209,22 @@ class Static:
         self.asked.append(None)
         return bool(self._value)
 
-    def __eq__(self, other: object) -> bool:
-        other = other._value if isinstance(other, Static) else other
+    def _compared(self, other: Any) -> Any:
+        """What it is compared with, noted; where that is a static too, both are known whole."""
+        if isinstance(other, Static):
+            self.asked.append(VALUE)
+            return other.value
         self.asked.append(other)
-        return bool(self._value == other)
+        return other
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._value == self._compared(other))
 
     def __lt__(self, other: Any) -> bool:
-        self.asked.append(other)
-        return bool(self._value < other)
+        return bool(self._value < self._compared(other))
 
     def __gt__(self, other: Any) -> bool:
-        self.asked.append(other)
-        return bool(self._value > other)
+        return bool(self._value > self._compared(other))
 
     def _refuse(self, *_: object) -> NoReturn:
         kind = type(self._value).__name__
@@ -229,6 +236,7 @@ class Static:
     @property
     def value(self) -> Any:
         """What it is, for the words that take a static."""
+        self.asked.append(VALUE)
         return self._value
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse

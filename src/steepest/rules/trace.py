@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
-import inspect
 import linecache
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -163,7 +162,7 @@ def trace(
     arguments = [leaves["p"], gradient, leaves["t"], *(leaves.get(letter) for letter in state)]
     keywords = {k: statics.get(k, leaves.get(k)) for k in hyper}
     names = _Names(code)
-    with _told(name, names), names:
+    with _told(name, names, graph), names:
         returned = step(*arguments, **keywords)
         new = returned if isinstance(returned, tuple) else (returned,)
         if len(new) != 1 + len(state):
@@ -234,41 +233,56 @@ _NOTE = "<note>"  # a name that no program can use itself
 def with_notes(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function with `return x` written as `return note(x)` in its syntax tree, so that its local names can be noted there.
 
-    A hook on the interpreter could tell them too, but there is one, and profilers want it. SteepestError without a source.
+    A hook on the interpreter could tell them too, but there is one, and profilers want it. SteepestError where the source
+    cannot be read, or is not what runs.
     """
     code = function.__code__
-    try:
-        lines, first = inspect.getsourcelines(function)
-    except (OSError, TypeError):
+    linecache.checkcache(code.co_filename)
+    text = "".join(linecache.getlines(code.co_filename, function.__globals__))
+    key = code.co_name, code.co_firstlineno
+    plain = noted = None
+    with contextlib.suppress(SyntaxError):
+        plain, noted = (_codes(text, code.co_filename, notes).get(key) for notes in (False, True))
+    if plain is None or noted is None or code.co_name == "<lambda>" or not _are_equal(plain, code):
         raise SteepestError(
-            "The source of this rule cannot be read; a rule must be defined in a file or a notebook cell."
-        ) from None
-    tree = ast.parse(textwrap.dedent("".join(lines)))
-    ast.increment_lineno(tree, max(first, 1) - 1)
-    definition = tree.body[0]
-    assert isinstance(definition, ast.FunctionDef)
-    definition.body = [_Returns().visit(statement) for statement in definition.body]
-    module = compile(ast.fix_missing_locations(tree), code.co_filename, "exec", dont_inherit=True)
-    noted = next(x for x in module.co_consts if isinstance(x, CodeType) and x.co_name == code.co_name)
-    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-    names = {**function.__globals__, **{k: cell.cell_contents for k, cell in cells}, _NOTE: _note}
-    made = FunctionType(noted, names, function.__name__, function.__defaults__)
+            f"Rule {function.__name__}: its source is not what runs; a rule is a def in a file or a notebook cell, and one "
+            "that was edited is defined anew."
+        )
+    names = {**function.__globals__, _NOTE: _note}
+    made = FunctionType(noted, names, function.__name__, function.__defaults__, function.__closure__)
     made.__kwdefaults__ = function.__kwdefaults__
     return made
 
 
+@functools.lru_cache(32)
+def _codes(text: str, file: str, notes: bool) -> dict[tuple[str, int], CodeType]:
+    """The code of every function of a source, by name and line; with notes, if wanted."""
+    tree = ast.parse(text, file)
+    if notes:
+        tree = ast.fix_missing_locations(_Returns().visit(tree))
+    waiting, found = [compile(tree, file, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)], dict[Any, CodeType]()
+    while waiting:
+        code = waiting.pop()
+        found[code.co_name, code.co_firstlineno] = code
+        waiting += [x for x in code.co_consts if isinstance(x, CodeType)]
+    return found
+
+
+def _are_equal(a: CodeType, b: CodeType) -> bool:
+    """Whether two pieces of code compute the same with the same names, wherever they stand."""
+    inner = [[x for x in code.co_consts if isinstance(x, CodeType)] for code in (a, b)]
+    constants = [[repr(x) for x in code.co_consts if not isinstance(x, CodeType)] for code in (a, b)]
+    same = (a.co_code, a.co_names, a.co_varnames, a.co_freevars) == (b.co_code, b.co_names, b.co_varnames, b.co_freevars)
+    return same and constants[0] == constants[1] and len(inner[0]) == len(inner[1]) and all(map(_are_equal, *inner))
+
+
 class _Returns(ast.NodeTransformer):
-    """Puts the note into the returns of a function, but not of functions inside it."""
+    """Puts the note into every return."""
 
     def visit_Return(self, node: ast.Return) -> ast.Return:
         value = node.value or ast.Constant(None)
         node.value = ast.copy_location(ast.Call(ast.Name(_NOTE, ast.Load()), [value], []), node)
         return node
-
-    def _inner(self, node: ast.AST) -> ast.AST:
-        return node
-
-    visit_FunctionDef = visit_Lambda = _inner  # noqa: N815
 
 
 def _note(returned: Any) -> Any:
@@ -281,8 +295,8 @@ def _note(returned: Any) -> Any:
 class _told:  # noqa: N801
     """Inside, whatever goes wrong in a rule becomes a sentence with the rule's name and line."""
 
-    def __init__(self, name: str, names: _Names) -> None:
-        self.name, self.names = name, names
+    def __init__(self, name: str, names: _Names, graph: Graph) -> None:
+        self.name, self.names, self.graph = name, names, graph
 
     def __enter__(self) -> None: ...
 
@@ -302,7 +316,9 @@ class _told:  # noqa: N801
             what = f"{error}; the vocabulary has {', '.join(words())}"
         else:
             what = f"raises {type(error).__name__}: {error}; a rule uses + - * / ** and the vocabulary: {', '.join(words())}"
-        raise SteepestError(f"Rule {self.name}, line {line} ({source}): {what}.") from error
+        refused = SteepestError(f"Rule {self.name}, line {line} ({source}): {what}.")
+        refused.graph = self.graph  # type: ignore[attr-defined]  # what was asked until then
+        raise refused from error
 
 
 def words() -> list[str]:
