@@ -7,7 +7,7 @@ gradient, a loaded checkpoint, another layout, a hyperparameter that keeps other
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import is_
+from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from .plain import Plain
 from .work import Column, Work, advance, is_memory
 
 TENSORS = {Tensor}
+_bytes = attrgetter("nbytes")
 SPENT = Column([])  # stands in place of the gradients between steps
 WAVE = 1 << 21  # elements that a rule with norms over tensors takes before its second pass, while they are in the cache
 
@@ -62,8 +63,9 @@ class Part:
         if self.compiled:
             self.places = [*map(Tensor.data_ptr, self.tensors)]
             grads = columns["g"].tensors
-            self.sizes, self.dtypes = [g.numel() for g in grads], {g.dtype for g in grads}
-            self.empty = self.sizes.count(0)
+            self.bytes = [g.nbytes for g in grads]
+            self.empty = self.bytes.count(0)
+            self.free = {g.dtype for g in grads} if any(_may_differ(p) for p in self.params) else set()
             self.single = [i for i, g in enumerate(grads) if g.numel() == 1]  # a negated view of more has other strides
         self.grad_places: list[int] = []
         self.grad_addresses = np.empty(0, np.int64)
@@ -103,10 +105,15 @@ class Part:
         return True
 
     def _fit(self, grads: list[Tensor], places: list[int]) -> bool:
-        """Whether these gradients lie in memory as the first ones did: as many numbers, of the same types and order."""
-        if [*map(Tensor.numel, grads)] != self.sizes or places.count(0) != self.empty:
+        """Whether these gradients lie in memory as the first ones did: as many bytes, of the same types and order.
+
+        torch lets no gradient have another dtype than its parameter, unless `grad_dtype` says so: then it is looked at.
+        """
+        if [*map(_bytes, grads)] != self.bytes or places.count(0) != self.empty:
             return False
-        if {g.dtype for g in grads} != self.dtypes or ({*map(type, grads)} != TENSORS and not all(map(is_memory, grads))):
+        if {*map(type, grads)} != TENSORS and not all(map(is_memory, grads)):
+            return False
+        if self.free and {g.dtype for g in grads} != self.free:
             return False
         if self.contiguous:
             return False not in map(Tensor.is_contiguous, grads) and not any(grads[i].is_neg() for i in self.single)
@@ -228,6 +235,11 @@ class Plan:
         """Take one step."""
         for part in self.parts:
             part.run(self.hypers, ask)
+
+
+def _may_differ(p: Tensor) -> bool:
+    """Whether the gradient of a parameter may be of another dtype. 16 bits are two dtypes that convert as one."""
+    return p.element_size() == 2 or getattr(p, "grad_dtype", p.dtype) is not p.dtype
 
 
 def _graphs(rule: Rule, groups: list[dict[str, Any]], hypers: list[dict[str, Any]]) -> list[tuple[Graph, Graph]]:
