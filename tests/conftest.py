@@ -16,7 +16,8 @@ from hypothesis import settings
 from torch import nn
 
 import steepest
-from steepest.engines import kernels, trajectory
+from steepest.paths import loop as trajectory
+from steepest.update import kernel as kernels
 
 settings.register_profile("steepest", derandomize=True, deadline=None)  # --hypothesis-profile=default for new examples
 settings.load_profile("steepest")

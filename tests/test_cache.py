@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import steepest
-from steepest.engines import compiler, kernels
+from steepest.update import kernel as kernels
+from steepest.update.llvm import compiler
 
 
 @pytest.fixture

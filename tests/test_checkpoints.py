@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import steepest
-from steepest.engines import classes
 from steepest.errors import SteepestError
+from steepest.update import optimizer as classes
 
 ALL = sorted(classes.by_class_name())
 VIEWS = [name for name, rule in classes.by_class_name().items() if rule.view]

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import steepest
 from steepest.cli import app
 from steepest.errors import SteepestError
-from steepest.problems import cifar10
+from steepest.problems.built_in import cifar10
 
 
 def made(count, seed):
@@ -102,7 +102,7 @@ def test_the_network_has_twenty_layers_and_the_papers_size():
 
 
 def test_the_full_tier_ranks_decays_and_optimizers_on_the_residual_network():
-    from steepest.lessons import residual
+    from steepest_workshop.lessons import residual
 
     small = steepest.Problem(
         name="small",

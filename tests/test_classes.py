@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import steepest
-from steepest.engines import classes
 from steepest.errors import SteepestError
+from steepest.update import optimizer as classes
 
 # Every flag both sides have.
 TWINS = {

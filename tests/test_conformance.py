@@ -9,10 +9,10 @@ import torch
 from test_engines import COMPOSED
 
 from steepest import rules
-from steepest.engines import classes
-from steepest.engines.many import ManyRuns
-from steepest.engines.plain import Plain
 from steepest.errors import SteepestError
+from steepest.update import optimizer as classes
+from steepest.update.plain import Plain
+from steepest.update.runs import ManyRuns
 
 ALL = {name: rule for name, rule in rules.RULES.items() if rule.is_ours} | {k: v[0] for k, v in COMPOSED.items()}
 FREE = [name for name, rule in ALL.items() if not rule.oracle]  # need no closure
@@ -55,7 +55,7 @@ def run(optimizer, params, steps, begin=0, where=None):
 
 def plain(optimizer, monkeypatch):
     """The same optimizer on torch's operations."""
-    monkeypatch.setattr("steepest.engines.kernels.kind", lambda tensors: None)
+    monkeypatch.setattr("steepest.update.kernel.kind", lambda tensors: None)
     return optimizer
 
 
@@ -301,7 +301,8 @@ def test_the_same_combinator_twice_and_sam_around_sam_are_refused():
 def test_adan_restarts_when_it_has_moved_far():
     """With a small radius the restart happens, and the oracle, which restarts by the paper's condition, agrees."""
     import numpy as np
-    import oracles
+
+    from steepest_workshop import oracles
 
     rng = np.random.default_rng(1)
     start, gs = rng.standard_normal(6), rng.standard_normal((40, 6))

@@ -98,7 +98,7 @@ OTHER = {
 
 
 def digest_of(text, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["steepest.rules.rule"], "RULES", {})
+    monkeypatch.setattr(sys.modules["steepest.rules.definition"], "RULES", {})
     file = tmp_path / f"rule{len(list(tmp_path.iterdir()))}.py"
     file.write_text(HEAD + text)
     return rules.get(f"{file}:f").digest

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from steepest.cli import app
 from steepest.errors import SteepestError
-from steepest.problems import cifar10, download, mnist
+from steepest.problems import download
+from steepest.problems.built_in import cifar10, mnist
 
 LABELS = "t10k-labels-idx1-ubyte"
 BOMB = 300 * 2**20  # what a file of 300 kB may unpack to

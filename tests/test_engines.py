@@ -5,22 +5,24 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import oracles
 import pytest
 import torch
 
 import steepest
 from steepest import rules
-from steepest.engines import compiler, kernels, plain
-from steepest.engines.kernels import Kernel
-from steepest.engines.many import ManyRuns
-from steepest.engines.plain import Plain
-from steepest.engines.trajectory import Formula, trajectory
-from steepest.engines.work import Column, Work, advance, initial_state
 from steepest.errors import SteepestError
+from steepest.paths.loop import Formula, trajectory
 from steepest.rules.symbols import Symbol
 from steepest.rules.trace import Graph
 from steepest.rules.vocabulary import cbrt, power
+from steepest.update import kernel as kernels
+from steepest.update import plain
+from steepest.update.kernel import Kernel
+from steepest.update.llvm import compiler
+from steepest.update.passes import Column, Work, advance, initial_state
+from steepest.update.plain import Plain
+from steepest.update.runs import ManyRuns
+from steepest_workshop import oracles
 
 STEPS = 100
 # Two choices of hyperparameters, for two groups of one model, where others than `moved` gives are worth trying.

@@ -12,9 +12,10 @@ from hypothesis.extra.numpy import arrays
 
 import steepest
 from steepest import rules
-from steepest.bench import step as bench
-from steepest.engines import classes, kernels
 from steepest.errors import SteepestError
+from steepest.update import kernel as kernels
+from steepest.update import optimizer as classes
+from steepest_workshop.bench import step as bench
 
 ELEMENTWISE = [name for name, rule in rules.RULES.items() if rule.reach == "element" and not rule.oracle and rule.is_ours]
 ODD = [0.0, -0.0, 1e-45, -1e-40, 1e-30, 1e30, 3e38, float("inf"), -float("inf"), float("nan")]
@@ -120,7 +121,7 @@ def test_parameters_given_new_memory_or_another_size_are_found_again():
 def test_a_real_training_agrees_with_plain(mnist_folder, monkeypatch):
     """600 steps of the MNIST network: losses agree to rounding while the path is stable."""
     from steepest import problems
-    from steepest.engines.train import train
+    from steepest.training.single import train
 
     monkeypatch.setenv("STEEPEST_DATA", str(mnist_folder))
     problem = problems.get("mnist-mlp")

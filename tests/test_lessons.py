@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from steepest import rules
 from steepest.cli import app
 from steepest.errors import SteepestError
-from steepest.lessons import (
+from steepest.problems.built_in.noisy_regression import data
+from steepest_workshop.lessons import (
     NOT_HERE,
     agreed,
     assignment,
@@ -24,9 +25,8 @@ from steepest.lessons import (
     training,
     written,
 )
-from steepest.lessons import within as row_within
-from steepest.lessons.noisy_regression import EXPONENTS, experiment
-from steepest.problems.noisy_regression import data
+from steepest_workshop.lessons import within as row_within
+from steepest_workshop.lessons.noisy_regression import EXPONENTS, experiment
 
 
 def followed(found, exponent, adam, replicate, steps, every, noise):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from steepest.cli import app
 from steepest.errors import SteepestError
-from steepest.problems import mnist
+from steepest.problems.built_in import mnist
 
 LABELS, IMAGES = "t10k-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz"
 

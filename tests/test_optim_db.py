@@ -8,8 +8,8 @@ import torch
 from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_db
 
 import steepest
-from steepest.engines import classes
 from steepest.errors import SteepestError
+from steepest.update import optimizer as classes
 
 STEPS = 20
 TWINS = [info for info in optim_db if info.name in steepest.optim.__dir__()]

@@ -8,8 +8,8 @@ import torch
 
 import steepest
 from steepest import rules
-from steepest.engines import classes
 from steepest.errors import SteepestError
+from steepest.update import optimizer as classes
 
 STATEFUL = ["SGD", "Adam", "NAdam", "Adagrad", "RMSprop", "ASGD"]  # with counters, numbers and tensors as state
 
@@ -174,7 +174,7 @@ def test_a_later_gradient_of_another_kind_is_noticed_by_torchs_operations_too(ki
 
 
 def test_a_step_that_was_interrupted_leaves_nothing_of_its_gradient(monkeypatch):
-    from steepest.engines.plain import Plain
+    from steepest.update.plain import Plain
 
     ends = []
     for interrupt in (True, False):

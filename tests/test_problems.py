@@ -11,11 +11,11 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import steepest
 from steepest import problems, rules
-from steepest.engines.train import batches, train
 from steepest.errors import SteepestError
 from steepest.problems import data
 from steepest.problems.fingerprint import fingerprint
 from steepest.problems.problem import accuracy, seeded
+from steepest.training.single import batches, train
 
 # Tutorial 03's printed trace: w before batch 0 and batch 50 of each epoch, and at the end.
 TRACE = """
@@ -65,7 +65,7 @@ def test_the_optimum_is_the_least_value_of_the_validation_loss():
 
 
 def test_the_last_batch_of_breast_cancer_has_nine_rows_and_the_order_is_fixed():
-    from steepest.engines.train import batches
+    from steepest.training.single import batches
 
     stream = batches(problems.get("breast-cancer"), seed=3)
     first = [next(stream) for _ in range(57)]
@@ -74,7 +74,7 @@ def test_the_last_batch_of_breast_cancer_has_nine_rows_and_the_order_is_fixed():
 
 
 def test_a_seed_means_the_same_batches_and_the_next_seed_others():
-    from steepest.engines.train import batches
+    from steepest.training.single import batches
 
     digits = problems.get("digits")
 
@@ -431,7 +431,7 @@ def test_a_dataset_that_raises_in_training_gets_a_sentence():
 
 
 def test_drop_last_leaves_out_the_smaller_batch():
-    from steepest.engines.train import batches
+    from steepest.training.single import batches
 
     stream = batches(problem(batch_size=5, drop_last=True), seed=0)
     assert [len(next(stream)[1]) for _ in range(5)] == [5] * 5

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from steepest.engines import products
+from steepest.training import products
 
 
 @pytest.mark.parametrize("present", [True, False], ids=["oneDNN", "torch"])

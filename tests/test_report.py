@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 
 import steepest
 from steepest import rules
-from steepest.report import page, palette, series, summary
+from steepest.report import palette
+from steepest.report.study import page, series, summary
 
 
 @pytest.fixture

@@ -6,17 +6,18 @@ import itertools
 import sys
 
 import numpy as np
-import oracles
 import pytest
 import torch
 
 from steepest import rules
-from steepest.engines import classes, plain
-from steepest.engines.work import initial_state
 from steepest.errors import SteepestError
-from steepest.report.rule import describe
+from steepest.report.rule.card import describe
 from steepest.rules import zeros
 from steepest.rules.vocabulary import ema
+from steepest.update import optimizer as classes
+from steepest.update import plain
+from steepest.update.passes import initial_state
+from steepest_workshop import oracles
 
 # Every flag of every rule, and floats that leave their defaults.
 CHOICES = {

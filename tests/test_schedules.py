@@ -10,11 +10,11 @@ from torch.optim import lr_scheduler as theirs
 
 import steepest
 from steepest import rules, schedules
-from steepest.engines.planner import Plan, train_all
-from steepest.engines.together import Run
-from steepest.engines.train import batches, train
 from steepest.errors import SteepestError
-from steepest.report import summary
+from steepest.report.study import summary
+from steepest.training.single import batches, train
+from steepest.training.stacked import Run
+from steepest.training.ways import Plan, train_all
 
 STEPS = 1000
 

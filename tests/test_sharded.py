@@ -9,8 +9,9 @@ from torch.testing._internal.two_tensor import TwoTensor
 
 import steepest
 from steepest import rules
-from steepest.engines import classes, kernels
 from steepest.errors import SteepestError
+from steepest.update import kernel as kernels
+from steepest.update import optimizer as classes
 
 FEW = ["momentum", "adamw", "madgrad", "schedule_free_adamw"]
 COMPOSED = {

@@ -14,11 +14,11 @@ from torch import nn
 
 import steepest
 from steepest import rules
-from steepest.engines.train import train
 from steepest.errors import SteepestError
 from steepest.studies import design as designs
 from steepest.studies.design import TUNING_SEEDS
 from steepest.studies.store import Store
+from steepest.training.single import train
 
 QUICK = {"optimizers": "sgd,momentum,adam", "lrs": {"sgd": 0.1, "momentum": 0.02, "adam": 0.05}, "seeds": 6, "steps": 15}
 QUICK |= {"schedules": "constant"}
@@ -430,7 +430,7 @@ def test_six_connections_make_one_store_together(tmp_path):
 
 
 def test_a_small_step_gets_one_thread_and_a_large_one_all(line):
-    from steepest.engines.train import threads
+    from steepest.training.single import threads
 
     x = torch.zeros(1024, 512)
     large = steepest.Problem(

@@ -12,14 +12,14 @@ from torch import nn
 from typer.testing import CliRunner
 
 import steepest
-from steepest import rules
+from steepest import rules, surfaces
 from steepest.cli import app
-from steepest.engines.curvature import curvature
-from steepest.engines.descent import descend
-from steepest.engines.trajectory import formula_of, trajectory
 from steepest.errors import SteepestError
-from steepest.problems import optimality, surfaces
-from steepest.report import pictures
+from steepest.paths.descent import descend
+from steepest.paths.loop import formula_of, trajectory
+from steepest.report.surface import pictures
+from steepest.surfaces import optimality
+from steepest.training.curvature import curvature
 
 ALL = [*surfaces.SURFACES, "rosenbrock(dims=5)", "ackley(dims=3)", "valley(condition=1000)", "bowl(dims=1)"]
 WITHOUT_MINIMA = ("saddle", "monkey_saddle", "schwarz")

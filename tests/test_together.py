@@ -13,12 +13,12 @@ from torch import nn
 
 import steepest
 from steepest import rules
-from steepest.engines import planner
-from steepest.engines.planner import Plan, choose, chunks, train_all
-from steepest.engines.stacked import NotStackableError
-from steepest.engines.together import Run, Together
-from steepest.engines.train import train
 from steepest.errors import SteepestError
+from steepest.training import ways as planner
+from steepest.training.forward import NotStackableError
+from steepest.training.single import train
+from steepest.training.stacked import Run, Together
+from steepest.training.ways import Plan, choose, chunks, train_all
 
 
 def sequences(n, classes=3):
@@ -173,7 +173,7 @@ def test_batch_norm_is_refreshed_where_schedule_free_evaluates_and_training_keep
         torch.manual_seed(0)
         model = problem.start(0)
     optimizer = steepest.optim.ScheduleFreeSGD(model.parameters(), lr=0.5)
-    from steepest.engines.train import batches, refreshed
+    from steepest.training.single import batches, refreshed
 
     for _, batch in zip(range(20), batches(problem, 0), strict=False):
         optimizer.zero_grad()
@@ -304,8 +304,8 @@ def test_running_out_of_memory_halves_the_chunk_and_goes_on(monkeypatch):
 GROWTH = """
 import resource, sys
 from dataclasses import replace
-from steepest.bench.train import problem_of, runs_of
-from steepest.engines import planner
+from steepest_workshop.bench.train import problem_of, runs_of
+from steepest.training import ways as planner
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -6,10 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from steepest_workshop.lessons import reproduce
+
     from . import optim, problems, schedules
     from .api import Choice, Study, compare, trajectory
     from .errors import SteepestError
-    from .lessons import reproduce
     from .problems.problem import Problem
     from .rules import rule
 
@@ -22,7 +23,7 @@ _HOMES = {
     "compare": "api",
     "optim": "",
     "problems": "",
-    "reproduce": "lessons",
+    "reproduce": "steepest_workshop.lessons",
     "rule": "rules",
     "schedules": "",
     "trajectory": "api",
@@ -47,9 +48,10 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'steepest' has no attribute {name!r}")
     home = _HOMES[name]
-    found = (
-        getattr(importlib.import_module(f".{home}", __name__), name) if home else importlib.import_module(f".{name}", __name__)
-    )
+    if not home:
+        found = importlib.import_module(f".{name}", __name__)
+    else:
+        found = getattr(importlib.import_module(home if "workshop" in home else f".{home}", __name__), name)
     globals()[name] = found
     return found
 

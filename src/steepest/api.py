@@ -11,10 +11,9 @@ from rich.console import Console
 
 from . import problems
 from . import schedules as multipliers
-from .engines import classes, planner
 from .errors import SteepestError
 from .problems.problem import Problem
-from .report import page, summary, terminal
+from .report.study import page, summary, terminal
 from .rules import Rule
 from .schedules import Schedule
 from .studies import design as designs
@@ -22,13 +21,15 @@ from .studies.design import Design
 from .studies.running import Entry, Laboratory, Result
 from .studies.store import Store
 from .studies.verdicts import Verdict
+from .training import ways as planner
+from .update import optimizer as classes
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-    from .engines.descent import Descent
-    from .problems.surfaces import Surface
+    from .paths.descent import Descent
+    from .surfaces import Surface
 
 STORE = "steepest.db"
 
@@ -77,7 +78,7 @@ class Study:
     @property
     def figures(self) -> dict[str, Figure]:
         """Matplotlib figures by name: "ranking", "sensitivity", "curves"."""
-        from .report import figures
+        from .report.study import figures
 
         return figures.figures(self.result)
 
@@ -167,8 +168,8 @@ def trajectory(
     lrs: a rate for all, or {name: rate}; "auto" searches a grid; None takes the surface's own where it has some, else searches.
     steps: gradients for each. noise: the size of normal noise on every gradient, from `seed`, the same for all.
     """
-    from .engines.descent import descend  # with sympy, which nothing else here needs
-    from .problems import surfaces
+    from . import surfaces
+    from .paths.descent import descend  # with sympy, which nothing else here needs
 
     chosen = surfaces.get(surface) if isinstance(surface, str) else surface
     rules = [candidate.rule for candidate in designs.candidates(_names(optimizers), ["constant"], None)]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .engines.classes import RuleOptimizer, by_class_name, optimizer_class
-from .engines.groups import groups as groups
 from .rules import Rule
+from .update.optimizer import RuleOptimizer, by_class_name, optimizer_class
+from .update.param_groups import groups as groups
 
 
 def from_rule(rule: Rule) -> type[RuleOptimizer]:

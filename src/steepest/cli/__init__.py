@@ -64,7 +64,7 @@ def compare(
 
     Every run is kept in the store as it ends: the same command again trains nothing, more seeds train what is missing.
     """
-    from ..report import page, terminal
+    from ..report.study import page, terminal
 
     page.check(report)
     check_json(json_file)
@@ -115,7 +115,7 @@ def list_(
     from ..errors import unknown
 
     if what == "surfaces":
-        from ..problems import surfaces
+        from .. import surfaces
 
     kinds: dict[str, list[dict[str, Any]]] = {
         "optimizers": [
@@ -164,9 +164,9 @@ def surface(
 
     check_json(json_file)
     if name in problems.BUILT_IN or name.endswith(".py"):
-        from ..engines.curvature import curvature
-        from ..report import surface as told
+        from ..report.surface import text as told
         from ..rules import get
+        from ..training.curvature import curvature
 
         problem = problems.get(name)
         found = curvature(problem)
@@ -174,8 +174,8 @@ def surface(
             typer.echo(told.network(problem.name, found, get("sgd").rate))
         write_json({"name": problem.name, **found._asdict()}, json_file)
         return
-    from ..problems import surfaces
-    from ..report import surface as told
+    from .. import surfaces
+    from ..report.surface import text as told
 
     chosen = surfaces.get(name)
     if str(json_file) != "-":
@@ -209,8 +209,8 @@ def path(
 ) -> None:
     """Paths of optimizers down a surface, from one start, at equal work."""
     from ..api import trajectory
-    from ..report import pictures
-    from ..report import surface as told
+    from ..report.surface import pictures
+    from ..report.surface import text as told
 
     check_json(json_file)
     if view not in VIEWS:
@@ -252,7 +252,7 @@ def schedule(
         for s in chosen:
             typer.echo(s.name.ljust(width) + "".join(f"{s(k, steps):>10.4g}" for k in marks))
     if out:
-        from ..report import pictures
+        from ..report.surface import pictures
 
         pictures.save(pictures.schedules(chosen, steps, rate), out)
     write_json({"schedules": told}, json_file)
@@ -272,8 +272,8 @@ def reproduce(
     json_file: JSON = None,
 ) -> None:
     """The five documents that teach the subject, made again: printed figure, ours, tolerance, and whether it holds."""
-    from .. import lessons
-    from ..lessons import written
+    from steepest_workshop import lessons
+    from steepest_workshop.lessons import written
 
     check_json(json_file)
     check_file(report, "report")
@@ -296,7 +296,7 @@ def show(
     json_file: JSON = None,
 ) -> None:
     """A rule as it is written, its source, hyperparameters, state and deviations, and one step with real numbers."""
-    from ..report import rule as card
+    from ..report.rule import card
 
     check_json(json_file)
     found = card.describe(name)
@@ -316,8 +316,9 @@ def conformance(
     """Every rule against its paper, its author's package and torch: the largest error of each. Makes docs/optimizers.md."""
     from rich.console import Console
 
-    from .. import conformance as check
-    from ..report import catalogue
+    from steepest_workshop import conformance as check
+
+    from ..report.rule import catalogue
 
     check_json(json_file)
     console = Console(stderr=True)
@@ -342,7 +343,7 @@ def fetch(
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ..errors import unknown
-    from ..problems import cifar10, mnist
+    from ..problems.built_in import cifar10, mnist
 
     sets: dict[str, Any] = {"mnist": mnist, "cifar10": cifar10}
     if name not in sets:

@@ -53,7 +53,7 @@ def step(
     """One step of every rule, beside torch, installed packages of optimizers and the speed of memory, in one run."""
     from rich.console import Console
 
-    from ..bench import step as benchmark
+    from steepest_workshop.bench import step as benchmark
 
     check_json(json_file)
     console = Console(stderr=True)
@@ -83,7 +83,7 @@ def bench_train(
     json_file: JSON = None,
 ) -> None:
     """Many training runs by the planner's way, beside a careful loop, processes, the source's program and JAX."""
-    from ..bench import train as benchmark
+    from steepest_workshop.bench import train as benchmark
 
     check_json(json_file)
     try:
@@ -105,7 +105,7 @@ def bench_train(
 @sentences
 def bench_path(json_file: JSON = None) -> None:
     """Nine optimizers on Rosenbrock's function: compiled loops beside a plain torch loop, and a million steps."""
-    from ..bench import path as benchmark
+    from steepest_workshop.bench import path as benchmark
 
     check_json(json_file)
     found = benchmark.measure()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # name: (room, function). The rooms import torch, so they are opened only when asked for.
 BUILT_IN = {
     "digits": ("digits", "digits"),
-    "breast-cancer": ("least_squares", "breast_cancer"),
+    "breast-cancer": ("breast_cancer", "breast_cancer"),
     "noisy-regression": ("noisy_regression", "noisy_regression"),
     "mnist-mlp": ("mnist", "mnist_mlp"),
     "cifar10-resnet20": ("cifar10", "cifar10_resnet20"),
@@ -24,8 +24,8 @@ BUILT_IN = {
 def get(name: str) -> Problem:
     """A built-in problem by name, or the one in a Python file; SteepestError where there is none."""
     if name.endswith(".py") or "/" in name:
-        return importlib.import_module(".user", __name__).from_file(Path(name))  # type: ignore[no-any-return]
+        return importlib.import_module(".from_file", __name__).from_file(Path(name))  # type: ignore[no-any-return]
     if name not in BUILT_IN:
         raise unknown("problem", name, BUILT_IN, hint="A problem of your own is a Python file: steepest compare FILE.py.")
     room, function = BUILT_IN[name]
-    return getattr(importlib.import_module(f".{room}", __name__), function)()  # type: ignore[no-any-return]
+    return getattr(importlib.import_module(f".built_in.{room}", __name__), function)()  # type: ignore[no-any-return]

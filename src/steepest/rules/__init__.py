@@ -3,19 +3,7 @@
 import importlib
 
 from .combinators import clip_by_norm, clip_by_value, coupled, decoupled, lookahead, noisy, sam, switch
-from .rule import (
-    RULES,
-    Rule,
-    column_zeros,
-    copy_of_g,
-    copy_of_p,
-    filled,
-    get,
-    row_zeros,
-    rule,
-    scalar,
-    zeros,
-)
+from .definition import RULES, Rule, column_zeros, copy_of_g, copy_of_p, filled, get, row_zeros, rule, scalar, zeros
 
 for _family in (
     "gradient",

@@ -1,7 +1,7 @@
 """Rules with a rate of its own for every parameter, in order of growing complexity."""
 
 from .combinators import coupled, coupled_or_decoupled, decoupled
-from .rule import SHARE, copy_of_g, copy_of_p, filled, rule, scalar, zeros
+from .definition import SHARE, copy_of_g, copy_of_p, filled, rule, scalar, zeros
 from .vocabulary import cbrt, debias, ema, maximum, power, sqrt, total, where
 
 

@@ -1,7 +1,7 @@
 """Rules that evaluate at another point than they train at: their view."""
 
 from .combinators import coupled
-from .rule import copy_of_p, rule, scalar, zeros
+from .definition import copy_of_p, rule, scalar, zeros
 from .vocabulary import debias, ema, maximum, sqrt, where
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import SteepestError
-from .rule import RULES, Rule, State, copy_of_p, register, scalar
+from .definition import RULES, Rule, State, copy_of_p, register, scalar
 from .vocabulary import clip, maximum, minimum, norm, normal, random_sign, where
 
 

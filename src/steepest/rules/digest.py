@@ -12,7 +12,7 @@ from .symbols import VALUE, Symbol
 from .trace import Graph, is_static, walk
 
 if TYPE_CHECKING:
-    from .rule import Rule
+    from .definition import Rule
 
 MARK = "traced-1:"  # begins every digest of this kind; stores made before have digests of the rule's text, without a mark
 

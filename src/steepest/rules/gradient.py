@@ -1,7 +1,7 @@
 """Rules that follow the gradient at one rate for all parameters."""
 
 from .combinators import coupled, sam
-from .rule import register, rule, zeros
+from .definition import register, rule, zeros
 from .vocabulary import where
 
 

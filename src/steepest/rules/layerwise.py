@@ -1,7 +1,7 @@
 """Rules that look further than one element: over a tensor, or over the whole model."""
 
 from .combinators import coupled
-from .rule import UNIT, column_zeros, filled, row_zeros, rule, zeros
+from .definition import UNIT, column_zeros, filled, row_zeros, rule, zeros
 from .vocabulary import (
     clip,
     column_mean,

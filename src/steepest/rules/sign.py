@@ -1,7 +1,7 @@
 """Rules that look at the gradient's sign."""
 
 from .combinators import decoupled
-from .rule import filled, rule, zeros
+from .definition import filled, rule, zeros
 from .vocabulary import clip, ema, sign, where
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..errors import SteepestError
 from .formulas import (
     FORMULAS,
     constant,
@@ -25,10 +26,11 @@ from .formulas import (
     warmup,
     warmup_stable_decay,
 )
-from .schedule import Schedule, parse
+from .parse import parse
+from .schedule import Schedule
 
 if TYPE_CHECKING:
-    from .torch import from_torch
+    from .torch import Scheduler, from_torch
 
 __all__ = [
     "FORMULAS",
@@ -59,6 +61,23 @@ __all__ = [
 def get(given: str | Schedule) -> Schedule:
     """The schedule as written, such as "cosine", "step(size=30)" or "warmup(0.1) * cosine"; SteepestError for another."""
     return given if isinstance(given, Schedule) else parse(given, FORMULAS)
+
+
+def to_torch(schedule: Schedule, optimizer: Any, steps: int | None = None) -> Scheduler:
+    """A scheduler for any torch optimizer: the group's rate is the one it was made with, times the multiplier.
+
+    `steps` may be left out where every length is a number of steps; SteepestError where one is a share of the run.
+    """
+    from .torch import Scheduler
+
+    if steps is None:
+        if any(schedule(k, 1009) != schedule(k, 2018) for k in range(1009)):
+            raise SteepestError(f"The schedule {schedule.name} depends on the length of the run; give to_torch its steps.")
+        steps = 10**9
+    return Scheduler(optimizer, schedule, steps)
+
+
+Schedule.to_torch = to_torch  # type: ignore[assignment, method-assign]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SteepestError, unknown
-
-if TYPE_CHECKING:
-    from .torch import Scheduler
+from ..errors import SteepestError
 
 Length = int | float  # an int is a number of steps, a float a share of the run
 Values = Callable[[int, int, Sequence[float]], float]
@@ -68,18 +64,10 @@ class Schedule:
         """The momentum at each step of a run, or None where it is not cycled."""
         return [self.momentum(k, steps, ()) for k in range(steps)] if self.momentum else None
 
-    def to_torch(self, optimizer: Any, steps: int | None = None) -> Scheduler:
-        """A scheduler for any torch optimizer: the group's rate is the one it was made with, times the multiplier.
+    if TYPE_CHECKING:
 
-        `steps` may be left out where every length is a number of steps; SteepestError where one is a share of the run.
-        """
-        from .torch import Scheduler
-
-        if steps is None:
-            if any(self(k, 1009) != self(k, 2018) for k in range(1009)):
-                raise SteepestError(f"The schedule {self.name} depends on the length of the run; give to_torch its steps.")
-            steps = 10**9
-        return Scheduler(optimizer, self, steps)
+        def to_torch(self, optimizer: Any, steps: int | None = None) -> Any:
+            """See `schedules.to_torch`, which the package puts here: a schedule knows no torch."""
 
 
 def length(given: Length, steps: int) -> int:
@@ -98,49 +86,3 @@ def check_length(name: str, given: Any) -> None:
     whole = isinstance(given, int) and not isinstance(given, bool) and given >= 1
     share = isinstance(given, float) and 0 < given <= 1
     expect(whole or share, name, given, "a number of steps, or a share of the run above 0 and up to 1.0")
-
-
-def parse(text: str, known: dict[str, Callable[..., Schedule]]) -> Schedule:
-    """A schedule as written: a name, a name with arguments, products, and `a.then(b, at=...)`."""
-
-    def refuse(node: ast.AST) -> SteepestError:
-        what = ast.unparse(node)
-        return SteepestError(
-            f"Schedule '{text}': '{what}' cannot be used; write a name, name(argument=value), a * b or a.then(b, at=...)."
-        )
-
-    def build(node: ast.expr) -> Schedule:
-        if isinstance(node, ast.Name):
-            return make(node.id, [], {})
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-            return build(node.left) * build(node.right)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            return make(node.func.id, node.args, {k.arg: k.value for k in node.keywords})
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "then":
-            named = {k.arg: k.value for k in node.keywords}
-            if len(node.args) == 1 and set(named) == {"at"}:
-                at = literal(named["at"])
-                check_length("at", at)
-                return build(node.func.value).then(build(node.args[0]), at)
-        raise refuse(node)
-
-    def make(name: str, args: list[ast.expr], named: dict[str | None, ast.expr]) -> Schedule:
-        if name not in known:
-            raise unknown("schedule", name, known)
-        try:
-            return known[name](*map(literal, args), **{str(k): literal(v) for k, v in named.items()})
-        except TypeError as error:
-            said = str(error).split(") ", 1)[-1].replace("() ", " ")
-            raise SteepestError(f"Schedule '{text}': {said}; `steepest list schedules` tells what each takes.") from None
-
-    def literal(node: ast.expr) -> Any:
-        try:
-            return ast.literal_eval(node)
-        except ValueError:
-            raise refuse(node) from None
-
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except SyntaxError:
-        raise SteepestError(f"Schedule '{text}' cannot be read; write a name such as cosine, or step(size=30).") from None
-    return build(tree.body)

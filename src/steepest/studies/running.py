@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..engines import planner
-from ..engines.planner import Plan
-from ..engines.together import Run
-from ..engines.train import Outcome, threads, time_evaluations, time_steps, train
 from ..errors import SteepestError
 from ..problems.fingerprint import fingerprint
+from ..training import ways as planner
+from ..training.single import Outcome, threads, time_evaluations, time_steps, train
+from ..training.stacked import Run
+from ..training.ways import Plan
 from . import design as designs
 from . import statistics as st
 from .design import TUNING_SEEDS, Candidate, Design

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..engines.train import Curve, Outcome
 from ..errors import SteepestError
 from ..rules.digest import MARK
+from ..training.single import Curve, Outcome
 
 VERSION = 1
 APPLICATION = 0x73746565  # "stee", in SQLite's header: tells our file from another program's

@@ -1,0 +1,341 @@
+"""Trajectories: a rule and a formula's gradient compiled together into one loop over the steps, in float64."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import operator
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sympy
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import SteepestError
+from ..rules import Rule
+from ..rules.symbols import CONDITIONS, Symbol
+from ..rules.trace import Graph
+from ..rules.vocabulary import maximum, sign, sqrt, where
+from ..surfaces import Surface
+from ..update.llvm.compiler import load
+from ..update.llvm.lowering import Body
+
+LIBRARY = ("sin", "cos", "tan", "exp", "log", "sinh", "cosh", "tanh", "atan")  # functions of C's library
+
+
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """A function of a few numbers as symbols: its coordinates, its value and its gradient.
+
+    One with a `row` is a mean over rows of data: value and gradient are those of one row.
+    """
+
+    at: tuple[Symbol, ...]
+    value: Any
+    gradient: tuple[Any, ...]
+    row: tuple[Symbol, ...] = ()
+
+    @classmethod
+    def of(cls, value: Callable[..., Any], gradient: Callable[..., Sequence[Any]], dims: int, columns: int = 0) -> Formula:
+        """From Python functions of the coordinates, then of a row's columns, written with the words of a rule."""
+        at = tuple(Symbol("input", name=f"x{i}") for i in range(dims))
+        row = tuple(Symbol("input", name=f"r{i}") for i in range(columns))
+        return cls(at, value(*at, *row), tuple(gradient(*at, *row)), row)
+
+
+def formula_of(surface: Surface) -> Formula:
+    """A surface's value and gradient for the compiled loop; what both compute is computed once."""
+    if surface not in _formulas:
+        at = tuple(Symbol("input", name=str(v)) for v in surface.variables)
+        shared, outputs = sympy.cse([surface.expression, *surface.gradient_expressions])
+        known: dict[Any, Any] = dict(zip(surface.variables, at, strict=True))
+        for name, expression in shared:
+            known[name] = _symbols(expression, known)
+        value, *gradient = (_symbols(expression, known) for expression in outputs)
+        for kink in surface.kinks:
+            off: Any = functools.reduce(maximum, (abs(x - k) for x, k in zip(at, kink, strict=True)))
+            gradient = [where(off > 0, g, 0.0) for g in gradient]
+        _formulas[surface] = Formula(at, value, tuple(gradient))
+    return _formulas[surface]
+
+
+def _symbols(e: sympy.Basic, known: dict[Any, Any]) -> Any:
+    """A formula of sympy's as symbols; whole powers become products."""
+    if e in known:
+        return known[e]
+    if e.is_number:
+        return float(e)
+    if isinstance(e, sympy.Pow):
+        base, power = e.args
+        x = _symbols(base, known)
+        if power.is_Integer or (2 * power).is_Integer:
+            root = x if power.is_Integer else sqrt(x)
+            found = _whole(root, abs(int(power if power.is_Integer else 2 * power)))
+            return 1.0 / found if power.is_negative else found
+        return Symbol("pow", (x, _symbols(power, known)))
+    parts = [_symbols(a, known) for a in e.args]
+    if isinstance(e, sympy.Add | sympy.Mul):
+        return functools.reduce(operator.add if isinstance(e, sympy.Add) else operator.mul, parts)
+    if isinstance(e, sympy.Abs | sympy.sign):
+        return abs(parts[0]) if isinstance(e, sympy.Abs) else sign(parts[0])
+    if type(e).__name__ in LIBRARY:
+        return Symbol(type(e).__name__, tuple(parts))
+    raise SteepestError(f"A surface's formula or gradient holds {type(e).__name__}, which cannot be compiled.")
+
+
+def _whole(x: Any, power: int) -> Any:
+    half = x if power == 1 else _whole(x, power // 2)
+    return half if power == 1 else half * half if power % 2 == 0 else half * half * x
+
+
+class _Loop(Body):
+    """The body of the loop: a tensor's symbols are computed once for each coordinate, numbers once, all inline."""
+
+    vector = False
+
+    def __init__(self, graph: Graph, formula: Formula, noisy: bool) -> None:
+        super().__init__("double")
+        self.graph, self.formula, self.noisy, self.dim = graph, formula, noisy, 0
+        self.cells: dict[tuple[Symbol, int], str] = {}
+
+    def emit(self, x: Symbol) -> str:
+        key = x, self.dim if x.tensor else -1
+        if key not in self.cells:
+            self.cells[key] = (
+                self._reduction(x) if " over " in x.op else self._gradient(x) if x.op == "gradient" else self._compute(x)
+            )
+        return self.cells[key]
+
+    def inline(self, x: Any) -> bool:
+        return isinstance(x, Symbol) and x.op in CONDITIONS
+
+    def every(self, x: Any) -> list[str]:
+        """A tensor's value at each coordinate."""
+        before, found = self.dim, []
+        for dim in range(len(self.formula.at)):
+            self.dim = dim
+            found.append(self.value(x))
+        self.dim = before
+        return found
+
+    def _compute(self, x: Symbol) -> str:
+        if x.op not in LIBRARY:
+            return super()._compute(x)
+        self.declared.add(f"declare double @{x.op}(double)")
+        return self.add(f"call double @{x.op}(double {self.value(x.args[0])})")
+
+    def evaluate(self, point: Sequence[str], step: str) -> tuple[str, list[str]]:
+        """The formula's value and gradient at a point, in this step's batch and with its noise."""
+        if self.formula.row:
+            arguments = "".join(f", double {name}" for name in point)
+            self.lines.append(f"  call void @batch(ptr %data, ptr %rows, i64 %batch, i64 {step}, ptr %found{arguments})")
+            places = [self.add(f"getelementptr double, ptr %found, i64 {d}") for d in range(len(point) + 1)]
+            *gradient, value = [self.add(f"load double, ptr {place}") for place in places]
+        else:
+            before, self.cells = self.cells, {(x, -1): name for x, name in zip(self.formula.at, point, strict=True)}
+            value, *gradient = [self.value(x) for x in (self.formula.value, *self.formula.gradient)]
+            self.cells = before
+        if self.noisy:
+            base = self.add(f"mul i64 {step}, {len(point)}")
+            for d, clean in enumerate(gradient):
+                index = self.add(f"add i64 {base}, {d}")
+                place = self.add(f"getelementptr double, ptr %noise, i64 {index}")
+                gradient[d] = self.add(f"fadd double {clean}, {self.add(f'load double, ptr {place}')}")
+        return value, gradient
+
+    def _reduction(self, x: Symbol) -> str:
+        values = self.every(x.args[0])
+        terms = [self.add(f"fmul double {v}, {v}") for v in values] if "squares" in x.op else values
+        total = functools.reduce(lambda a, b: self.add(f"fadd double {a}, {b}"), terms)
+        return self.add(f"fdiv double {total}, {self.constant(len(terms))}") if x.op.startswith("mean") else total
+
+    def _gradient(self, x: Symbol) -> str:
+        number = [id(y) for y in self.graph.gradients].index(id(x))
+        _, answers = self.evaluate(self.every(self.graph.points[number]), "%i")
+        for dim, name in enumerate(answers):
+            self.cells[x, dim] = name
+        return answers[self.dim]
+
+
+def _batch(formula: Formula) -> tuple[set[str], list[str]]:
+    """`batch`: the mean over a step's rows of gradient and value, in LLVM's language, and what it declares."""
+    body, dims = _Loop(Graph({}, {}), formula, False), len(formula.at)
+    body.cells = {(x, -1): f"%p{d}" for d, x in enumerate(formula.at)} | {(x, -1): f"%r{c}" for c, x in enumerate(formula.row)}
+    terms = [body.value(x) for x in (*formula.gradient, formula.value)]
+    at = "".join(f", double %p{d}" for d in range(dims))
+    lines = [
+        f"define internal void @batch(ptr %data, ptr %rows, i64 %count, i64 %step, ptr %found{at}) alwaysinline {{",
+        *("entry:", "  %begin = mul i64 %step, %count", "  br label %loop", "loop:"),
+        "  %k = phi i64 [0, %entry], [%next, %loop]",
+        *(f"  %sum{d} = phi double [0.0, %entry], [%new{d}, %loop]" for d in range(dims + 1)),
+        *("  %at = add i64 %begin, %k", "  %place = getelementptr i64, ptr %rows, i64 %at", "  %row = load i64, ptr %place"),
+        f"  %first = mul i64 %row, {len(formula.row)}",
+    ]
+    for c in range(len(formula.row)):
+        lines += [f"  %i{c} = add i64 %first, {c}", f"  %a{c} = getelementptr double, ptr %data, i64 %i{c}"]
+        lines.append(f"  %r{c} = load double, ptr %a{c}")
+    lines += [*body.lines, *(f"  %new{d} = fadd double %sum{d}, {term}" for d, term in enumerate(terms))]
+    lines += [
+        "  %next = add i64 %k, 1",
+        "  %end = icmp eq i64 %next, %count",
+        "  br i1 %end, label %done, label %loop",
+        "done:",
+    ]
+    lines.append("  %many = sitofp i64 %count to double")
+    for d in range(dims + 1):
+        lines += [f"  %mean{d} = fdiv double %new{d}, %many", f"  %o{d} = getelementptr double, ptr %found, i64 {d}"]
+        lines.append(f"  store double %mean{d}, ptr %o{d}")
+    return body.declared, [*lines, "  ret void", "}"]
+
+
+def _told(graph: Graph) -> dict[str, Any]:
+    """What a step can tell: its gradient, what the rule names, and the new state."""
+    named = {k: x for k, x in graph.names.items() if isinstance(x, Symbol) and x.args and k not in graph.outputs}
+    gradient = {"g": graph.inputs["g"]} if not graph.gradients else {f"g{i}": x for i, x in enumerate(graph.gradients)}
+    return {**gradient, **named, **{k: x for k, x in graph.outputs.items() if k != "p"}}
+
+
+def _columns(graph: Graph, dims: int) -> list[tuple[str, Any, int]]:
+    """Name, symbol and coordinate (-1: a number of the step) of each."""
+    told = [(k, x, isinstance(x, Symbol) and x.tensor) for k, x in _told(graph).items()]
+    return [(k, x, d) for k, x, tensor in told for d in (range(dims) if tensor else [-1])]
+
+
+def _source(
+    rule: Rule, graph: Graph, formula: Formula, noisy: bool, told: bool, hyper: dict[str, Any]
+) -> tuple[str, list[str]]:
+    """The loop in LLVM's language, and the names of the hyperparameters it takes, in order."""
+    dims, letters = len(formula.at), [k for k in graph.outputs if k != "p"]
+    loop = _Loop(graph, formula, noisy)
+    declared, batch = _batch(formula) if formula.row else (set(), [])
+    taken = [k for k, x in graph.inputs.items() if k in hyper and k != "lr"]
+    head = [f"  %h{i} = getelementptr double, ptr %hyper, i64 {i}\n  %k{i} = load double, ptr %h{i}" for i in range(len(taken))]
+    for i, k in enumerate(taken):
+        loop.cells[graph.inputs[k], -1] = f"%k{i}"
+    head += [f"  %s{d} = getelementptr double, ptr %start, i64 {d}\n  %p{d} = load double, ptr %s{d}" for d in range(dims)]
+    head.append("  %first = load double, ptr %rates")
+    slots = [("p", d) for d in range(dims)]
+    slots += [(k, d) for k in letters for d in (range(dims) if graph.inputs[k].tensor else [-1])]
+    starts = {("p", d): f"%p{d}" for d in range(dims)}
+    copied = any(rule.state[k].start == "copy of g" for k in letters)
+    at_start = loop.evaluate([f"%p{d}" for d in range(dims)], "0")[1] if copied else []
+    for k, d in slots[dims:]:
+        start = rule.state[k].start
+        if start == "copy of p":
+            starts[k, d] = f"%p{d}"
+        elif start == "copy of g":
+            starts[k, d] = at_start[d]
+        elif isinstance(start, str):
+            starts[k, d] = "%first" if start == "lr" else loop.cells[graph.inputs[start], -1]
+        else:
+            starts[k, d] = loop.constant(start)
+    head += loop.lines
+    begun = len(loop.lines)
+    point = [f"%now{d}" for d in range(dims)]
+    for i, (k, d) in enumerate(slots):
+        loop.cells[graph.inputs[k], d] = f"%now{i}"
+    loop.cells[graph.inputs["lr"], -1], loop.cells[graph.inputs["t"], -1] = "%lr", "%t"
+    value, gradient = loop.evaluate(point, "%i")
+    for d, name in enumerate(gradient):
+        loop.cells[graph.inputs["g"], d] = name
+    new = {}
+    for k, d in slots:
+        loop.dim = max(d, 0)
+        new[k, d] = loop.value(graph.outputs[k])
+    stored = [*point, value]
+    for _, x, d in _columns(graph, dims) if told else []:
+        loop.dim = max(d, 0)
+        stored.append(loop.value(x))
+    lines = [
+        *sorted(loop.declared | declared),
+        *batch,
+        "define void @table(i64 %steps, i64 %batch, "
+        "ptr %start, ptr %rates, ptr %hyper, ptr %data, ptr %rows, ptr %noise, ptr %points) {",
+        *("entry:", f"  %found = alloca double, i64 {dims + 1}", *head, "  br label %loop", "loop:"),
+        "  %i = phi i64 [0, %entry], [%next, %loop]",
+        *(f"  %now{i} = phi double [{starts[slot]}, %entry], [{new[slot]}, %loop]" for i, slot in enumerate(slots)),
+        *("  %r = getelementptr double, ptr %rates, i64 %i", "  %lr = load double, ptr %r"),
+        *("  %next = add i64 %i, 1", "  %t = sitofp i64 %next to double", f"  %base = mul i64 %i, {len(stored)}"),
+        *loop.lines[begun:],
+    ]
+    for d, name in enumerate(stored):
+        lines += [f"  %o{d} = add i64 %base, {d}", f"  %q{d} = getelementptr double, ptr %points, i64 %o{d}"]
+        lines.append(f"  store double {name}, ptr %q{d}")
+    lines += ["  %end = icmp eq i64 %i, %steps", "  br i1 %end, label %done, label %loop", "done:", "  ret void", "}"]
+    return "\n".join(lines) + "\n", taken
+
+
+def trajectory(
+    rule: Rule,
+    formula: Formula,
+    start: ArrayLike,
+    steps: int,
+    *,
+    lr: float | ArrayLike,
+    data: ArrayLike | None = None,
+    batches: ArrayLike | None = None,
+    noise: ArrayLike | None = None,
+    told: dict[str, NDArray[np.float64]] | None = None,
+    **hyper: Any,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The points (steps + 1, dims), the start first, and the formula's value at each. `lr` is one rate, or one a step.
+
+    A formula with rows takes `data` (rows, columns) and `batches` (steps, batch), the numbers of each step's rows; its
+    values are then means over the batch about to be used, the last one used again at the end. `noise` (steps, dims) is
+    added to every gradient of its step. A dict given as `told` is filled with what each step computes, (steps, dims) or
+    (steps,): its gradient g, whatever the rule names, and the new state.
+    """
+    dims, columns = len(formula.at), len(formula.row)
+    rates = _lasting(np.asarray(lr, float), steps, ())  # the loop reads one step past the last, and does nothing with it
+    settings = rule.settings(**hyper, lr=float(rates[0]))
+    graph = rule.graph(settings)
+    origin = np.ascontiguousarray(start, float)
+    if origin.shape != (dims,):
+        raise SteepestError(f"The start has shape {origin.shape}; the formula has {dims} coordinates.")
+    if (data is None or batches is None) if columns else (data is not None or batches is not None):
+        raise SteepestError("A formula with rows takes data and batches; one without takes neither.")
+    table, rows = np.zeros((1, columns)), np.zeros((1, 1), np.int64)
+    if columns:
+        table, rows = np.ascontiguousarray(data, float), np.asarray(batches)
+        if table.ndim != 2 or table.shape[1] != columns:
+            raise SteepestError(f"The data have shape {table.shape}; expected (rows, {columns}).")
+        if rows.ndim != 2 or not rows.shape[1] or rows.dtype.kind not in "iu":
+            raise SteepestError(f"The batches have shape {rows.shape}; expected (steps, batch), the numbers of rows.")
+        if rows.size and (rows.min() < 0 or rows.max() >= len(table)):
+            raise SteepestError(
+                f"The batches name rows from {rows.min()} to {rows.max()}; the data have rows 0 to {len(table) - 1}."
+            )
+        rows = _lasting(rows.astype(np.int64), steps, rows.shape[1:])
+    shaken = np.zeros(1) if noise is None else _lasting(np.asarray(noise, float), steps, (dims,))
+    key = graph, formula, noise is not None, told is not None
+    if key not in _compiled:
+        source, taken = _source(rule, graph, formula, noise is not None, told is not None, settings)
+        (address,) = load(source, "table")
+        _compiled[key] = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 7)(address), taken
+    function, taken = _compiled[key]
+    values = np.array([settings[k] for k in taken] or [0.0])
+    names = _columns(graph, dims) if told is not None else []
+    found = np.empty((steps + 1, dims + 1 + len(names)))
+    places = [ctypes.c_void_p(a.ctypes.data) for a in (origin, rates, values, table, rows, shaken, found)]
+    function(steps, rows.shape[-1], *places)
+    if told is not None:
+        for name in dict.fromkeys(name for name, _, _ in names):
+            chosen = [dims + 1 + i for i, (other, _, _) in enumerate(names) if other == name]
+            one = found[:-1, chosen]
+            told[name] = one[:, 0] if [d for other, _, d in names if other == name] == [-1] else one
+    return found[:, :dims], found[:, dims]
+
+
+def _lasting(given: NDArray[Any], steps: int, of: tuple[int, ...]) -> NDArray[Any]:
+    """What is given for each step, (steps, *of), and the last again."""
+    if given.shape != of and given.shape != (steps, *of):
+        raise SteepestError(f"Given for each step: shape {given.shape}; expected {(steps, *of)}.")
+    each = np.broadcast_to(given, (max(steps, 1), *of))
+    return np.ascontiguousarray(np.concatenate([each, each[-1:]]))
+
+
+_formulas: weakref.WeakKeyDictionary[Surface, Formula] = weakref.WeakKeyDictionary()
+_compiled: dict[tuple[Graph, Formula, bool, bool], tuple[Any, list[str]]] = {}

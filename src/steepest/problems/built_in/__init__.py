@@ -1,0 +1,1 @@
+"""Problems that install with steepest, or whose data it fetches: a file each."""

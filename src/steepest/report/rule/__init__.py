@@ -1,0 +1,1 @@
+"""A rule: its card, its equations, and the document of all."""

@@ -1,0 +1,104 @@
+"""A rule as a card: how it is written, what it takes and keeps, and one step of it with real numbers."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from typing import Any
+
+import torch
+
+from ... import rules
+from ...rules import Rule
+from ...rules.definition import MATRIX, State
+from ...rules.symbols import Symbol
+from ...rules.trace import is_static
+from ...update import plain
+from ...update.passes import Column, initial_state
+
+P, G = (1.0, -2.0, 0.5), (0.1, -0.4, 0.0)  # the parameter and gradient of the example
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Everything about a rule, as `steepest show --json` writes it. SteepestError where there is no such rule."""
+    rule = rules.get(name)
+    return {
+        "name": rule.name,
+        "class": rule.class_name,
+        "twin": f"torch.optim.{rule.twin}" if rule.twin else None,
+        "reference": rule.reference,
+        "reach": rule.reach,
+        "source": textwrap.dedent("".join(inspect.getsourcelines(rule.code)[0])).rstrip(),
+        "hyper": [
+            {"name": k, "default": v, "domain": _domain(rule, k), "static": is_static(v)}
+            for k, v in rule.hyper.items()
+            if k != MATRIX
+        ],
+        "state": [{"name": k, "starts": _start(s), "key": rule.keys.get(k, k)} for k, s in rule.state.items()],
+        "deviations": list(rule.deviations),
+        "step": _step(rule),
+    }
+
+
+def _domain(rule: Rule, name: str) -> str:
+    if isinstance(rule.hyper[name], bool):
+        return "True or False"
+    if isinstance(rule.hyper[name], str):
+        return "a word"
+    domain = rule.domain(name)
+    return domain.words if domain else "a finite number, unchecked: the rule gives no domain"
+
+
+def _start(state: State) -> str:
+    where = "" if not state.is_scalar else ", one number for each " + ("group" if state.per_group else "parameter")
+    only = f", only where {state.condition} is {'not ' if state.exists else ''}0" if state.condition else ""
+    if state.condition == MATRIX:
+        only = ", only for tensors of two dimensions or more" if state.exists else ", only for tensors of fewer dimensions"
+    each = f", one for each {state.shape}" if state.shape else ""
+    return f"{state.start}{where}{each}{only}"
+
+
+def _step(rule: Rule) -> list[dict[str, Any]]:
+    """The first step on three elements: every value by the name it has in the rule, in the order it is computed."""
+    hyper = rule.settings()
+    graph = rule.graph(hyper)
+    p, g = (torch.tensor(x, dtype=torch.float64) for x in (P, G))
+    state = initial_state(rule, p, g, hyper)
+    work = plain.of_one(rule, p, g, 1, state, hyper)
+    work.tensors |= {x.name: Column([g]) for x in graph.gradients}
+    known = work.known().of(0)
+
+    def leaf(x: Symbol) -> torch.Tensor:
+        return work.tensors[x.name][0]
+
+    for x in graph.reductions:
+        inner = plain.evaluate(x.args[0], known, leaf)
+        known[x] = float((inner * inner).sum()) if "squares" in x.op else float(inner.mean())
+    inputs = [{"name": k, "value": _plain(v)} for k, v in (("p", p), ("g", g), ("t", 1), *state.items())]
+    inputs += [{"name": f"{x.name}, here as g", "value": _plain(g)} for x in graph.gradients]
+    inner_names = {k: x for k, x in graph.names.items() if isinstance(x, Symbol) and x.args and k not in graph.outputs}
+    named = {**inner_names, **{f"new {k}": x for k, x in graph.outputs.items()}}
+    return inputs + [{"name": k, "value": _plain(plain.evaluate(x, known, leaf))} for k, x in named.items()]
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, torch.Tensor) else value
+
+
+def text(card: dict[str, Any]) -> str:
+    """The card for the screen."""
+    twin = f", the numbers of {card['twin']}" if card["twin"] else ""
+    lines = [f"{card['name']}  (steepest.optim.{card['class']}{twin}; looks over: {card['reach']})", card["reference"], ""]
+    lines += [*("    " + line for line in card["source"].splitlines()), "", "Hyperparameters"]
+    for h in card["hyper"]:
+        lines.append(f"  {h['name']:26} {h['default']!s:8} {h['domain']}{'  (static)' if h['static'] else ''}")
+    lines += ["", "State"] + [f"  {s['name']:26} starts at {s['starts']}; in a checkpoint: {s['key']}" for s in card["state"]]
+    lines += ["  none"] if not card["state"] else []
+    lines += ["", "Where it departs from the source"] + [f"  - {d}" for d in card["deviations"]] if card["deviations"] else []
+    lines += ["", "The first step, on three elements"]
+    lines += [f"  {x['name']:26} {_shown(x['value'])}" for x in card["step"]]
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return "  ".join(f"{v:< 12.6g}" for v in (value if isinstance(value, list) else [float(value)])).rstrip()

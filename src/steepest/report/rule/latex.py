@@ -1,0 +1,113 @@
+"""A traced rule as equations: every value by the name it has in the rule, in the order it is computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...rules import Rule
+from ...rules.symbols import Symbol
+from ...rules.trace import Graph
+
+LETTERS = {
+    "beta_v": r"\beta_v",
+    "dampening": r"\delta",
+    "lr": r"\eta", "eps": r"\varepsilon", "weight_decay": r"\lambda", "momentum": r"\mu", "rho": r"\rho",
+    "alpha": r"\alpha", "p": r"\theta", "total": r"\Sigma", "lambd": r"\lambda_d", "eta": r"\gamma", "mu": r"\mu",
+    "etaminus": r"\eta^-", "etaplus": r"\eta^+", "step_min": r"s_{\min}", "step_max": r"s_{\max}", "warmup_steps": r"T_w",
+    "weight_lr_power": "q", "lr_decay": r"\kappa", "momentum_decay": r"\psi", "partial": r"\pi", "trust": r"\tau",
+    "beta2_decay": r"\gamma", "initial_accumulator_value": "G_0", "ns_a": "a_1", "ns_b": "a_3", "ns_c": "a_5",
+}  # fmt: skip
+INFIX = {"gt": ">", "lt": "<", "ge": r"\ge", "le": r"\le", "eq": "=", "ne": r"\ne"}
+WORDS = {
+    "sign": "sign", "cbrt": "cbrt", "maximum": "max", "minimum": "min", "row mean": "rowmean", "column mean": "colmean",
+    "rows": "rows", "columns": "columns", "epsilon": "ulp", "orthogonal": "NewtonSchulz",
+}  # fmt: skip
+
+
+def letter(name: str) -> str:
+    """A name of a rule as a letter of mathematics."""
+    if name in LETTERS:
+        return LETTERS[name]
+    for greek in ("beta", "eps"):
+        if name.startswith(greek) and name[len(greek) :].isdigit():
+            return "\\" + ("varepsilon" if greek == "eps" else greek) + "_" + name[len(greek) :]
+    if name.endswith("_hat"):
+        return rf"\hat{{{letter(name.removesuffix('_hat'))}}}_t"
+    return name if len(name) == 1 else r"\mathrm{" + name.replace("_", r"\_") + "}"
+
+
+def equations(rule: Rule, hyper: dict[str, Any] | None = None) -> list[str]:
+    """The rule's step as LaTeX, a line for each value; state before the step has the index t-1."""
+    settings = rule.of(rule.settings(**(hyper or {})), 2)
+    graph = rule.graph(settings)
+    return _Printer(graph).lines()
+
+
+class _Printer:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.known: dict[Symbol, str] = {}
+        for name, x in graph.inputs.items():
+            before = name in graph.outputs
+            self.known[x] = letter(name) + ("_{t-1}" if before else "_t" if name == "g" else "")
+        for x, point in zip(graph.gradients, graph.points, strict=True):
+            self.known[x] = rf"\nabla f\left({self.show(point)}\right)"
+
+    def lines(self) -> list[str]:
+        found, written = [], set()
+        outputs = {k: x for k, x in self.graph.outputs.items() if isinstance(x, Symbol)}
+        inner = [(k, x) for k, x in self.graph.names.items() if x.args and not any(x is y for y in outputs.values())]
+        named = [(k, x, letter(k)) for k, x in inner if k not in outputs]
+        named += [(k, x, letter(k) + "_t") for k, x in outputs.items() if k != "p" and x.args]
+        for k, x, left in sorted(named, key=lambda item: _depth(item[1])):
+            if k not in written:
+                found.append(rf"{left} = {self.show(x)}")
+                self.known[x] = left
+                written.add(k)
+        return [*found, rf"\theta_t = {self.show(self.graph.outputs['p'])}"]
+
+    def show(self, x: Any, strength: int = 0) -> str:
+        """An expression, in brackets where it binds less than `strength`: 1 sum, 2 product, 3 power."""
+        if not isinstance(x, Symbol):
+            return f"{x:g}"
+        if x in self.known:
+            return self.known[x]
+        text, own = self._compound(x)
+        return rf"\left({text}\right)" if own < strength else text
+
+    def _compound(self, x: Symbol) -> tuple[str, int]:
+        a = x.args
+        if x.op == "add":
+            return f"{self.show(a[0], 1)} + {self.show(a[1], 1)}", 1
+        if x.op == "sub":
+            return f"{self.show(a[0], 1)} - {self.show(a[1], 2)}", 1
+        if x.op == "mul":
+            if a[0] is a[1]:
+                return f"{self.show(a[0], 4)}^2", 3
+            return rf"{self.show(a[0], 2)} \, {self.show(a[1], 2)}", 2
+        if x.op == "div":
+            return rf"\frac{{{self.show(a[0])}}}{{{self.show(a[1])}}}", 3
+        if x.op == "pow":
+            return f"{self.show(a[0], 4)}^{{{self.show(a[1])}}}", 3
+        if x.op == "neg":
+            return f"-{self.show(a[0], 2)}", 1
+        if x.op == "sqrt":
+            return rf"\sqrt{{{self.show(a[0])}}}", 4
+        if x.op == "abs":
+            return rf"\left|{self.show(a[0])}\right|", 4
+        if x.op == "where":
+            c, yes, no = (self.show(v) for v in a)
+            return rf"\begin{{cases}} {yes} & {c} \\ {no} & \text{{else}} \end{{cases}}", 4
+        if x.op in INFIX:
+            return f"{self.show(a[0], 1)} {INFIX[x.op]} {self.show(a[1], 1)}", 0
+        if " over " in x.op:
+            what, over = x.op.split(" over ")
+            sign = r"\operatorname{mean}" if what == "mean" else r"\sum"
+            power = "^2" if "squares" in what else ""
+            return rf"{sign}_{{\text{{{over}}}}} {self.show(a[0], 4)}{power}", 3
+        inside = ", ".join(self.show(v) for v in a)
+        return rf"\operatorname{{{WORDS.get(x.op, x.op)}}}\left({inside}\right)", 4
+
+
+def _depth(x: Symbol) -> int:
+    return 1 + max((_depth(a) for a in x.args if isinstance(a, Symbol)), default=0)

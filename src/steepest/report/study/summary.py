@@ -1,0 +1,177 @@
+"""A result as data: the dictionary that `--json` writes, the table, and the lines of code to paste."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...rules.definition import FILES
+from ...studies.design import TUNING_SEEDS
+from ...studies.running import Entry, Result
+from ...studies.verdicts import Verdict
+from ...update.optimizer import class_arguments
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def as_dict(result: Result) -> dict[str, Any]:
+    """The result under the keys of `compare --json`. Never NaN or infinity: null, and a "status" beside it."""
+    design = result.design
+    return {
+        "problem": design.problem.name,
+        "metric": design.problem.metric_name,
+        "direction": design.problem.direction,
+        "steps": design.steps,
+        "device": design.device,
+        "versions": result.versions,
+        "optimizers": [_optimizer(entry) for entry in result.entries],
+        "verdicts": [_verdict(v) for v in result.verdicts],
+    }
+
+
+def _optimizer(entry: Entry) -> dict[str, Any]:
+    mean, se, n = entry.summary()
+    diverged = len(entry.values) - n
+    whys = [_divergence(entry.values)] if diverged else []
+    if se is None and n == 1:
+        whys.append("one value has no standard error")
+    return {
+        "name": entry.candidate.rule.name,
+        "schedule": entry.candidate.schedule,
+        "lr": entry.lr,
+        "hyper": {k: v for k, v in entry.candidate.rule.hyper.items() if k != "lr"},
+        "lr_at_edge": entry.at_edge,
+        "seeds": list(range(len(entry.values))),
+        "values": entry.values,
+        "mean": mean,
+        "se": se,
+        "diverged": diverged,
+        "seconds_per_step": entry.seconds_per_step,
+        "state_bytes": entry.state_bytes,
+        "sweep": [
+            {"lr": t.lr, "values": t.values, "diverged": t.diverged} | ({"status": _divergence(t.values)} if t.diverged else {})
+            for t in entry.trials
+        ],
+    } | ({"status": "; ".join(whys)} if whys else {})
+
+
+def _divergence(values: list[float | None]) -> str:
+    return f"{sum(v is None for v in values)} of {len(values)} runs diverged"
+
+
+def _verdict(v: Verdict) -> dict[str, Any]:
+    keys = ("a", "b", "difference", "low", "high", "p", "probability", "verdict", "seeds_needed")
+    return {key: getattr(v, key) for key in keys} | ({"status": v.status} if v.status else {})
+
+
+def table(result: Result) -> pandas.DataFrame:
+    """One row for each optimizer, best first; numbers as in `as_dict`."""
+    import pandas
+
+    keys = ("name", "schedule", "lr", "mean", "se", "diverged", "seconds_per_step", "state_bytes")
+    rows = [{k: row[k] for k in keys} | {"n": len(row["values"]) - row["diverged"]} for row in as_dict(result)["optimizers"]]
+    return pandas.DataFrame(rows, columns=["name", "schedule", "lr", "mean", "se", "n", *keys[5:]]).set_index("name")
+
+
+def cells(result: Result) -> tuple[list[str], list[list[str]]]:
+    """The table as words: its heading and its rows, for the screen and the page."""
+    several = len({e.candidate.schedule for e in result.entries}) > 1
+    problem = result.design.problem
+    heading = ["optimizer", *(["schedule"] if several else []), "learning rate"]
+    heading += [f"{result.design.split} {problem.metric_name} ± SE", "n", "diverged", "step time", "state"]
+    rows = []
+    for e in result.entries:
+        mean, se, n = e.summary()
+        lr = f"{e.lr:g}" + (" (edge)" if e.at_edge else "")
+        rows.append([e.candidate.rule.name, *([e.candidate.schedule] if several else []), lr])
+        rows[-1] += [
+            spread(mean, se),
+            str(n),
+            str(len(e.values) - n),
+            duration(e.seconds_per_step),
+            size(e.state_bytes),
+        ]
+    return heading, rows
+
+
+def spread(mean: float | None, se: float | None) -> str:
+    """A mean and its standard error, to two digits of the error."""
+    if mean is None:
+        return "all diverged"
+    if not se:
+        return f"{mean:.6g}"
+    digits = max(0, 1 - int(f"{se:e}".rsplit("e", 1)[1]))
+    return f"{mean:.{digits}f} ± {se:.{digits}f}" if digits < 9 else f"{mean:.5g} ± {se:.1e}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that reads best."""
+    unit, factor = next((u, f) for u, f, least in (("s", 1, 1), ("ms", 1e3, 1e-3), ("µs", 1e6, 0)) if seconds >= least)
+    return f"{seconds * factor:.3g} {unit}"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that reads best."""
+    for unit, least in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= least:
+            return f"{count / least:.3g} {unit}"
+    return f"{count} B"
+
+
+def code(entry: Entry, steps: int) -> str:
+    """The choice as lines of Python to paste."""
+    rule = entry.candidate.rule
+    defaults = class_arguments(dict((rule.base or rule).hyper))
+    changed = {k: v for k, v in class_arguments(dict(rule.hyper)).items() if k != "lr" and v != defaults[k]}
+    changed |= {"matrices_only": False} if rule.matrices_only else {}
+    arguments = "".join(f", {k}={v!r}" for k, v in changed.items())
+    lines, maker = ["import steepest", ""], f"steepest.optim.{rule.class_name}"
+    if not (rule.base or rule).is_ours:
+        file, name = FILES.get(rule, (None, rule.name))
+        maker = f"steepest.optim.from_rule({name})"
+        lines[1:1] = [f"from {file.stem} import {name}"] if file else []
+    lines.append(f"optimizer = {maker}(model.parameters(), lr={entry.lr!r}{arguments})")
+    if entry.candidate.schedule != "constant":
+        lines.append(f"scheduler = steepest.schedules.get({entry.candidate.schedule!r}).to_torch(optimizer, {steps})")
+    return "\n".join(lines)
+
+
+def answer(result: Result) -> str:
+    """The study's answer in a sentence or two."""
+    best = result.entries[0]
+    mean, se, n = best.summary()
+    name = best.candidate.label
+    if mean is None:
+        return "Every run of every optimizer diverged; try smaller rates."
+    groups: dict[str, list[str]] = {}
+    for v in result.verdicts:
+        if name in (v.a, v.b):
+            groups.setdefault(v.verdict, []).append(v.b if v.a == name else v.a)
+    words = {"better": "better than", "tied": "tied with", "undecided": "undecided against"}
+    parts = [f"{words[k]} {', '.join(groups[k])}" for k in words if k in groups]
+    if groups and "better" not in groups:
+        parts.insert(0, "no difference is proven")
+    reached = f"{result.design.split} {result.design.problem.metric_name} {spread(mean, se)} over {n} seeds"
+    lead = f"{name} at learning rate {best.lr:g} ranks first ({reached})"
+    return f"{lead}: {'; '.join(parts)}." if parts else f"{lead}."
+
+
+def protocol(result: Result) -> str:
+    """How the numbers came about, for the foot of a report."""
+    d = result.design
+    level = f"{result.alpha:.4g}".rstrip("0")
+    searched = [e for e in result.entries if e.candidate.rates is None]
+    if searched:
+        tuning = (
+            f"{len(searched[0].trials)} rates of a log grid for each optimizer, "
+            f"chosen on {len(TUNING_SEEDS)} tuning seeds by validation {d.problem.metric_name}"
+        )
+    else:
+        tuning = "rates as given"
+    spent = f"look {result.look} at this study, which spends {level} of the 0.05 for all looks"
+    look = spent if result.look else "no look, since under 5 seeds allow no verdict"
+    return (
+        f"{d.steps} steps a run; {tuning}; confirmed on {d.seeds} fresh seeds, paired (same initial weights and batches); "
+        f"paired t tests with Holm's correction over {len(result.verdicts)} pairs; {look}; "
+        "a run diverged if its loss was not finite or over 1,000 times its start."
+    )

@@ -1,0 +1,109 @@
+"""A result on the screen, and the progress bar while it is made."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from ...studies.running import Result
+from . import summary
+
+ALL_SENTENCES = 10  # pairs; beyond, only the first optimizer's verdicts are told one by one
+
+
+class Bar:
+    """A progress bar with the time left, shown where a person watches; tells `studies.running.Progress`."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self._bar = Progress(
+            TextColumn("{task.description}"), *columns, console=console, transient=True, disable=not console.is_terminal
+        )
+        self._task = self._bar.add_task("starting", total=0)
+
+    def __enter__(self) -> Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.stop()
+
+    def expect(self, steps: int) -> None:
+        """More steps of training lie ahead."""
+        self._bar.update(self._task, total=(self._bar.tasks[0].total or 0) + steps)
+
+    def done(self, steps: int) -> None:
+        """Steps of training are done."""
+        self._bar.advance(self._task, steps)
+
+    def say(self, what: str) -> None:
+        """What is going on now."""
+        self._bar.update(self._task, description=what)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where results are printed: as wide as the terminal, or in a pipe as wide as the table needs."""
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=160)
+
+
+def show(result: Result, console: Console) -> None:
+    """Print the table, the verdicts, the notes and the code."""
+    design = result.design
+
+    def line(words: str = "", style: str = "", whole: bool = False) -> None:
+        console.print(Text(words, style=style), soft_wrap=whole or not console.is_terminal)
+
+    line(" - ".join(filter(None, (design.problem.name, design.problem.about))), "bold")
+    line(_ran(result))
+    line()
+    heading, rows = summary.cells(result)
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    for i, word in enumerate(heading):
+        table.add_column(word, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    line()
+    if design.problem.optimum:
+        least, how = design.problem.optimum
+        line(f"The least loss possible is {least:.6g}: {how}.")
+    line(summary.answer(result), "bold")
+    for sentence in sentences(result):
+        line("  " + sentence)
+    for note in result.notes:
+        line("Note: " + note)
+    if result.entries[0].summary()[0] is not None:
+        line()
+        for code in summary.code(result.entries[0], design.steps).splitlines():
+            line("  " + code, whole=True)
+
+
+def sentences(result: Result) -> list[str]:
+    """Every verdict in words; where there are many, the first optimizer's one by one and the others' by optimizer."""
+    if len(result.verdicts) <= ALL_SENTENCES:
+        return [v.sentence for v in result.verdicts]
+    first = result.entries[0].candidate.label
+    told = [v.sentence for v in result.verdicts if v.a == first]
+    for entry in result.entries[1:-1]:
+        label = entry.candidate.label
+        groups = [
+            f"{word} {', '.join(names)}"
+            for kind, word in (("better", "better than"), ("tied", "tied with"), ("undecided", "undecided against"))
+            if (names := [v.b for v in result.verdicts if v.a == label and v.verdict == kind])
+        ]
+        told.append(f"{label} is {'; '.join(groups)}.")
+    return told
+
+
+def _ran(result: Result) -> str:
+    """What was trained and what the store knew."""
+    if result.trained == 0:
+        work = f"Nothing to train: all {result.stored} runs are in the store."
+    else:
+        known = f"; {result.stored} more were in the store" if result.stored else ""
+        work = f"Trained {result.trained} runs in {result.seconds:.0f} s{known}."
+    look = f" Look {result.look} at this study, at alpha {result.alpha:.4g}." if result.verdicts and result.look else ""
+    return f"{work}{look} {result.design.steps} steps each, {result.design.seeds} seeds, {result.design.device}."

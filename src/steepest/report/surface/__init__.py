@@ -1,0 +1,1 @@
+"""A surface: its text, and the pictures of paths on it."""

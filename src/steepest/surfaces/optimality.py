@@ -1,0 +1,140 @@
+"""What a surface is like: its stationary points and their kinds, whether it is convex, and where Schwarz's theorem fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import sympy
+from numpy.typing import NDArray
+from scipy.stats import qmc
+
+from . import Point, Surface
+
+Array = NDArray[np.float64]
+STARTS = 4096  # points from which Newton's method looks for stationary points
+FLAT = 1e-6  # an eigenvalue below it, beside the largest or 1, counts as zero
+TRIES = 20_000  # points at which convexity is looked at
+MOST_FLAT = 10  # degenerate points that are told one by one
+
+
+@dataclass(frozen=True)
+class Stationary:
+    """A point where the gradient is zero (or taken to be), its height, and "minimum", "maximum", "saddle" or "degenerate".
+
+    `eigenvalues` are the Hessian's, smallest first; None where it has none.
+    """
+
+    point: Point
+    value: float
+    kind: str
+    eigenvalues: tuple[float, ...] | None
+
+
+def _starts(surface: Surface, count: int) -> Array:
+    low, high = np.array(surface.domain, float).T
+    return np.asarray(low + (high - low) * qmc.Sobol(surface.dims, seed=0).random(count))
+
+
+def stationary(surface: Surface) -> list[Stationary]:
+    """The stationary points that Newton's method finds in the domain from many starts, lowest first."""
+    low, high = np.array(surface.domain, float).T
+    at, most = _starts(surface, STARTS), 0.1 * np.linalg.norm(high - low)
+    with np.errstate(all="ignore"):
+        for _ in range(80):
+            g, h = surface.gradient(at), surface.hessian(at)
+            fine = np.isfinite(g).all(-1) & np.isfinite(h).all((-1, -2))
+            at, g, h = at[fine], g[fine], h[fine]
+            w, v = np.linalg.eigh(h)
+            along = np.einsum("nij,ni->nj", v, g) / np.where(np.abs(w) > 1e-12, w, np.inf)
+            step = np.einsum("nij,nj->ni", v, along)
+            size = np.linalg.norm(step, axis=-1, keepdims=True)
+            at = at - step * np.minimum(1.0, most / np.maximum(size, 1e-300))
+            inside = ((at >= low - most) & (at <= high + most)).all(-1)
+            at = at[inside]
+    residual = np.abs(surface.gradient(at)).max(-1, initial=0.0)
+    scale = 1 + np.abs(surface.hessian(at)).max((-1, -2), initial=0.0)
+    edge = 1e-9 * (high - low)
+    kept = (residual <= 1e-9 * scale) & ((at >= low - edge) & (at <= high + edge)).all(-1)
+    at, residual = at[kept], residual[kept]
+    for digits in (4, 8):  # to plain numbers, where these are no worse
+        plain = np.round(at, digits)
+        better = np.abs(surface.gradient(plain)).max(-1, initial=0.0) <= residual + 1e-13
+        at = np.where(better[:, None], plain, at) + 0.0
+    kinks = np.array(surface.kinks, float).reshape(-1, surface.dims)
+    if len(kinks):
+        at = at[(np.linalg.norm(at[:, None] - kinks, axis=-1) > 1e-6).all(1)]
+    found = [_kind(surface, tuple(p)) for p in _distinct(at, 1e-5 * float(np.linalg.norm(high - low)))]
+    found += [_at_kink(surface, kink) for kink in surface.kinks]
+    flat = [s for s in found if s.kind == "degenerate"]
+    if len(flat) > MOST_FLAT:  # they fill a line or more
+        found = [s for s in found if s.kind != "degenerate"] + flat[:: len(flat) // MOST_FLAT]
+    return sorted(found, key=lambda s: (round(s.value, 9), s.point))
+
+
+def _distinct(at: Array, apart: float) -> list[Array]:
+    found: list[Array] = []
+    for p in at[np.lexsort(at.T)]:
+        if not found or np.linalg.norm(np.array(found) - p, axis=1).min() > apart:
+            found.append(p)
+    return found
+
+
+def _kind(surface: Surface, point: Point) -> Stationary:
+    w = np.linalg.eigvalsh(surface.hessian(point))
+    flat = np.abs(w) <= FLAT * max(1.0, np.abs(w).max())
+    kind = "degenerate" if flat.any() else "minimum" if (w > 0).all() else "maximum" if (w < 0).all() else "saddle"
+    return Stationary(tuple(map(float, point)), float(surface.value(point)), kind, tuple(w.tolist()))
+
+
+def _at_kink(surface: Surface, kink: Point) -> Stationary:
+    """A point without a gradient, judged by the heights on a small sphere around it."""
+    away = np.random.default_rng(0).normal(size=(400, surface.dims))
+    around = np.array(kink) + 1e-4 * away / np.linalg.norm(away, axis=1, keepdims=True)
+    height = float(np.nan_to_num(surface.value(kink)))
+    higher = surface.value(around) > height
+    kind = "minimum" if higher.all() else "maximum" if not higher.any() else "saddle"
+    return Stationary(tuple(map(float, kink)), height, kind, None)
+
+
+def convexity(surface: Surface) -> tuple[bool | None, str]:
+    """Whether the surface is convex, and why: a proof for quadratics, a counter-example, or None: none in so many tries."""
+    polynomial = surface.expression.as_poly(*surface.variables)
+    quadratic = polynomial is not None and polynomial.total_degree() <= 2
+    if quadratic:
+        w = sorted(float(sympy.re(x)) for x in np.linalg.eigvalsh(surface.hessian(np.zeros(surface.dims))))
+        if w[0] >= 0:
+            return True, f"a quadratic whose Hessian has eigenvalues {', '.join(f'{x:.6g}' for x in w)}, none below 0: proved"
+    at = _starts(surface, 1 << (TRIES - 1).bit_length())[:TRIES]
+    with np.errstate(all="ignore"):
+        h = surface.hessian(at)
+        fine = np.isfinite(h).all((-1, -2))
+        at, (w_, v) = at[fine], np.linalg.eigh(h[fine])
+    order = np.argsort(w_[:, 0])
+    low, high = np.array(surface.domain, float).T
+    for i in order[:50]:
+        if w_[i, 0] >= 0:
+            break
+        for size in 0.5 ** np.arange(1, 20):
+            a, b = (at[i] + s * size * v[i, :, 0] for s in (-1, 1))
+            middle, mean = float(surface.value((a + b) / 2)), float(surface.value(np.array([a, b])).mean())
+            if middle > mean + 1e-9 * (1 + abs(mean)) and ((a >= low) & (b <= high) & (a <= high) & (b >= low)).all():
+                return False, f"between {_told(a)} and {_told(b)} it rises to {middle:.6g}, above their mean {mean:.6g}"
+    return None, f"no counter-example in {len(at):,} tries"
+
+
+def _told(point: Array) -> str:
+    return f"({', '.join(f'{x:.4g}' for x in point)})"
+
+
+def schwarz(surface: Surface) -> str | None:
+    """Where the mixed second derivatives of a kink differ by their order, what they are; None where they do not."""
+    for kink in surface.kinks if surface.dims == 2 else ():
+        small = 1e-6
+        (_, yx), (xy, _) = (surface.gradient(np.array(kink) + small * np.eye(2)[i]) / small for i in (0, 1))
+        if np.isfinite([xy, yx]).all() and max(abs(xy), abs(yx)) < 1e3 and abs(xy - yx) > 1e-3:
+            return (
+                f"At {_told(np.array(kink))} the derivative by x, then y is {xy:.6g}, and by y, then x {yx:.6g}: the second "
+                "derivatives are not continuous there, and the Hessian is not symmetric (Schwarz's theorem)."
+            )
+    return None

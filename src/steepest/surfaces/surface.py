@@ -1,0 +1,110 @@
+"""What a surface is: a formula in one line; value, gradient, Hessian and LaTeX follow from it."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import sympy
+from numpy.typing import ArrayLike, NDArray
+from sympy import Expr, Symbol
+
+from ..errors import SteepestError
+
+Array = NDArray[np.float64]
+Point = tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """A function of a few coordinates to go down on.
+
+    `domain` holds (low, high) of each coordinate; `minima` the known least points; `kinks` points where the gradient is not
+    defined and taken to be 0; `start` where descent starts unless told otherwise; `rates` rates for optimizers by name,
+    "" for all others, where a search for the best makes no sense because nothing bounds the surface below.
+    """
+
+    name: str
+    expression: Expr
+    variables: tuple[Symbol, ...]
+    domain: tuple[tuple[float, float], ...]
+    start: Point
+    minima: tuple[Point, ...] = ()
+    kinks: tuple[Point, ...] = ()
+    rates: Mapping[str, float] = field(default_factory=dict)
+    about: str = ""
+
+    @property
+    def dims(self) -> int:
+        """The number of coordinates."""
+        return len(self.variables)
+
+    @property
+    def formula(self) -> str:
+        """The formula as Python writes it."""
+        return str(self.expression)
+
+    @functools.cached_property
+    def gradient_expressions(self) -> tuple[Expr, ...]:
+        """The formulas of the partial derivatives."""
+        return tuple(sympy.diff(self.expression, v) for v in self.variables)
+
+    @functools.cached_property
+    def hessian_expressions(self) -> tuple[tuple[Expr, ...], ...]:
+        """The formulas of the second derivatives; at the tip of an absolute value, those beside it."""
+        rows = ([sympy.diff(g, v) for v in self.variables] for g in self.gradient_expressions)
+        return tuple(tuple(h.replace(sympy.DiracDelta, lambda *_: sympy.Integer(0)) for h in row) for row in rows)
+
+    @functools.cached_property
+    def _functions(self) -> tuple[Callable[..., Any], ...]:
+        made = (self.expression, list(self.gradient_expressions), [h for row in self.hessian_expressions for h in row])
+        return tuple(sympy.lambdify(self.variables, one, modules="numpy", cse=True) for one in made)
+
+    def _at(self, which: int, points: ArrayLike, shape: tuple[int, ...]) -> Array:
+        at = np.asarray(points, float)
+        if at.shape[-1] != self.dims:
+            raise SteepestError(f"A point of {self.name} has {self.dims} coordinates; got shape {at.shape}.")
+        with np.errstate(all="ignore"):
+            found = self._functions[which](*np.moveaxis(at, -1, 0))
+            parts = found if isinstance(found, list) else [found]
+            full = [np.broadcast_to(np.asarray(part, float), at.shape[:-1]) for part in parts]
+        answer = np.stack(full, -1) if shape else full[0]
+        for kink in self.kinks if which == 1 else ():
+            answer = np.where((at == np.array(kink)).all(-1)[..., None], 0.0, answer)
+        return np.array(answer.reshape((*at.shape[:-1], *shape)))
+
+    def value(self, points: ArrayLike) -> Array:
+        """The height at points (..., dims)."""
+        return self._at(0, points, ())
+
+    def gradient(self, points: ArrayLike) -> Array:
+        """The gradient at points (..., dims), of the same shape."""
+        return self._at(1, points, (self.dims,))
+
+    def hessian(self, points: ArrayLike) -> Array:
+        """The Hessian at points (..., dims): (..., dims, dims)."""
+        return self._at(2, points, (self.dims, self.dims))
+
+    def latex(self) -> str:
+        """The formula in LaTeX."""
+        return str(sympy.latex(self.expression))
+
+
+def box(dims: int, low: float, high: float) -> tuple[tuple[float, float], ...]:
+    """The same bounds in every direction."""
+    return ((low, high),) * dims
+
+
+def points_of(given: Sequence[float] | str, dims: int) -> Point:
+    """A point as numbers, or as typed: "1,1e-3"; SteepestError unless it has so many finite coordinates."""
+    try:
+        at = tuple(float(part) for part in (given.split(",") if isinstance(given, str) else given))
+    except (TypeError, ValueError):
+        raise SteepestError(f"The point is {given!r}; expected {dims} numbers, such as --start=1,1e-3.") from None
+    if len(at) != dims or not all(map(math.isfinite, at)):
+        raise SteepestError(f"The point {given!r} has {len(at)} coordinates; expected {dims} finite numbers.")
+    return at

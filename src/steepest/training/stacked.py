@@ -1,0 +1,261 @@
+"""The trainer of many runs at once: each its own rule, rate, schedule, seed and weights; one forward and backward for all."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..problems.data import Batch, Streamed
+from ..problems.problem import MOST_HELD, Problem, seeded
+from ..rules import Rule
+from ..schedules import Schedule
+from ..update.runs import ManyRuns
+from .forward import Forward, NotStackableError, losses
+from .single import CONSTANT, DIVERGED, POINTS, Curve, Outcome, batches, normalizes, note, orders
+
+EVALUATED = 2**26  # bytes, about, that an evaluation of all runs takes at once
+_global_generators = threading.Lock()  # which models draw their initial weights from
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a rule at a rate with a schedule, from a seed, for some steps; `test` reads the test data at its end."""
+
+    rule: Rule
+    lr: float
+    seed: int
+    steps: int
+    schedule: Schedule = CONSTANT
+    test: bool = False
+    hyper: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """Runs of one kind may train together: a rule that asks for gradients elsewhere trains with its like only."""
+        return self.steps, self.test, self.rule.name if self.rule.oracle else "", bool(self.rule.view)
+
+
+def held(problem: Problem, model: nn.Module) -> int:
+    """About how many bytes one run's training step holds on to for its backward pass, of one batch."""
+    kept: dict[int, int] = {}
+
+    def note(x: Tensor) -> Tensor:
+        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    with _global_generators, seeded(0), torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+        loss = problem.batch_loss(model, problem.train.batch(slice(0, problem.batch_size)))
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    return sum(size for place, size in kept.items() if place not in own) + loss.element_size()
+
+
+class Together:
+    """Some runs of one kind, trained step by step as one.
+
+    A run that diverges keeps its slot and goes on, unread, so that its neighbours' numbers stay as they are. Raises
+    NotStackableError for a model or a loss that cannot run many at once.
+    """
+
+    def __init__(self, problem: Problem, runs: Sequence[Run], device: str = "cpu") -> None:
+        self.problem, self.runs, self.device = problem, list(runs), device
+        self.seeds = sorted({run.seed for run in runs})
+        models = {}
+        for seed in self.seeds:
+            with _global_generators, seeded(seed):
+                models[seed] = problem.start(seed, device)
+        model = models[self.seeds[0]].train()
+        self.forward = Forward(model, [run.seed for run in runs], problem.train.names)
+
+        def stacked(of: Callable[[nn.Module], Any]) -> dict[str, Tensor]:
+            parts = {seed: dict(of(m)) for seed, m in models.items()}
+            return {k: torch.stack([parts[run.seed][k].detach() for run in runs]) for k in parts[self.seeds[0]]}
+
+        self.params, self.buffers = stacked(nn.Module.named_parameters), stacked(nn.Module.named_buffers)
+        if normalizes(model) and any(run.rule.view for run in runs):
+            raise NotStackableError("BatchNorm is refreshed where the rule evaluates, run by run")
+        self.trained = [name for name, p in model.named_parameters() if p.requires_grad]
+        self.place = [self.seeds.index(run.seed) for run in runs]
+        self.orders = [orders(problem, seed) for seed in self.seeds]
+        self.streams = [batches(problem, seed) for seed in self.seeds]  # read where the data are not in memory
+        self.spans: list[tuple[int, int]] = []  # of runs that share a rule and its hyperparameters
+        for i, run in enumerate(runs):
+            if i and run.rule is runs[i - 1].rule:
+                self.spans[-1] = self.spans[-1][0], i + 1
+            else:
+                self.spans.append((i, i + 1))
+        self.many: list[ManyRuns] = []
+        self.step_number = 0
+        self.histories: list[list[float]] = [[] for _ in runs]  # of each run's metric, smaller being better
+        self.of_example: float | None = None  # bytes that an example of a run takes on its way through the model
+
+    def batch(self) -> tuple[Batch, bool]:
+        """The next batch: shared, or where there are several seeds, each run's own in front."""
+        if isinstance(self.problem.train, Streamed):
+            drawn = [next(stream) for stream in self.streams]
+            if len(drawn) == 1:
+                return drawn[0], True
+            inputs = zip(*(drawn[i][0] for i in self.place), strict=True)
+            return (tuple(map(torch.stack, inputs)), torch.stack([drawn[i][1] for i in self.place])), False
+        chosen = [next(order) for order in self.orders]
+        if len(chosen) == 1:
+            return self.problem.train.batch(chosen[0]), True
+        return self.problem.train.batch(torch.stack([chosen[i] for i in self.place])), False
+
+    def _gradients(self, batch: Batch, shared: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """Every run's loss, and the gradients of its trained parameters."""
+        inputs, target = batch
+        leaves = {k: self.params[k].detach().requires_grad_() for k in self.trained}
+        output = self.forward.outputs({**self.params, **leaves}, self.buffers, inputs, shared, self.step_number)
+        if not isinstance(output, Tensor):
+            raise NotStackableError("its output is no tensor")
+        found = losses(self.problem.loss, output, target, shared)
+        if found.shape != (len(self.runs),):
+            raise NotStackableError("its loss is not one number for each run")
+        gs = torch.autograd.grad(found.sum(), list(leaves.values()), allow_unused=True)
+        return found.detach(), {k: g for k, g in zip(leaves, gs, strict=True) if g is not None}
+
+    def step(self) -> Tensor:
+        """One update of every run; the losses before it, (runs,)."""
+        batch, shared = self.batch()
+        self.step_number += 1
+        found, gs = self._gradients(batch, shared)
+        if not self.many:
+            self.trained = [k for k in self.trained if k in gs]
+            for a, b in self.spans:
+                hypers = [{**run.hyper, "lr": run.lr} for run in self.runs[a:b]]
+                keys = [run.seed for run in self.runs[a:b]]
+                self.many.append(ManyRuns(self.runs[a].rule, [self.params[k][a:b] for k in self.trained], hypers, keys))
+        if list(gs) != self.trained:
+            raise NotStackableError("which parameters have gradients changes from step to step")
+        for (a, b), many in zip(self.spans, self.many, strict=True):
+            rates, momenta = [], []
+            for r in range(a, b):
+                run, at = self.runs[r], (self.step_number - 1, self.runs[r].steps, self.histories[r])
+                rates.append(run.lr * run.schedule(*at))
+                momenta.append(run.schedule.momentum(*at) if run.schedule.momentum else None)
+            many.step([g[a:b] for g in gs.values()], rates, lambda: self._again(batch, shared), momenta)
+        return found
+
+    def _again(self, batch: Batch, shared: bool) -> list[Tensor]:
+        """The gradients where the parameters now stand; only a chunk of one rule asks."""
+        return list(self._gradients(batch, shared)[1].values())
+
+    @torch.no_grad()
+    def evaluate(self, split: str) -> tuple[list[float], list[float]]:
+        """Loss and metric of every run over a split, each at what it evaluates."""
+        params = dict(self.params)
+        if any(many.rule.view for many in self.many):
+            for i, k in enumerate(self.trained):
+                params[k] = torch.cat([many.view()[i] for many in self.many])
+        data, model = getattr(self.problem, split), self.forward.model
+        if self.of_example is None:
+            with torch.enable_grad():
+                self.of_example = held(self.problem, copy.deepcopy(model)) / min(
+                    self.problem.batch_size, len(self.problem.train)
+                )
+        model.eval()
+        size, outputs = max(int(EVALUATED / (len(self.runs) * self.of_example)), 1), list[Tensor]()
+        try:
+            for begin in range(0, len(data), size):
+                inputs, _ = data.batch(slice(begin, begin + size))
+                outputs.append(self.forward.outputs(params, self.buffers, inputs, True, 0))
+                if outputs[0][:, :1].numel() * len(data) > MOST_HELD:
+                    raise NotStackableError("too many outputs to hold at once")
+            return self._measured(torch.cat(outputs, 1), data.batch(slice(0, len(data)))[1])
+        except NotStackableError:
+            return self._one_by_one(params, data)
+        finally:
+            model.train()
+
+    def _measured(self, output: Tensor, target: Tensor) -> tuple[list[float], list[float]]:
+        """Loss and metric of outputs (runs, examples, ...)."""
+        try:
+            found = losses(self.problem.loss, output, target, True).tolist()
+            if self.problem.metric == "accuracy" and output.ndim == 3:
+                return found, (100 * (output.argmax(2) == target).double().mean(1)).tolist()
+            if self.problem.metric is None:
+                return found, found
+        except NotStackableError:
+            pass
+        pairs = [self.problem._measure(one, target) for one in output]
+        return [loss for loss, _ in pairs], [metric for _, metric in pairs]
+
+    def _one_by_one(self, params: dict[str, Tensor], data: Any) -> tuple[list[float], list[float]]:
+        model, pairs = self.forward.model, []
+        kept = {k: v.detach().clone() for k, v in (*model.named_parameters(), *model.named_buffers())}
+        own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        for r in range(len(self.runs)):
+            for k, v in own.items():
+                v.data.copy_((params | self.buffers)[k][r])
+            pairs.append(self.problem.evaluate(model, data))
+        for k, v in own.items():
+            v.data.copy_(kept[k])
+        return [loss for loss, _ in pairs], [metric for _, metric in pairs]
+
+    def train(self, on_step: Callable[[int], None] | None = None) -> list[Outcome]:
+        """All runs to their end, or to where they diverged; as `train.train` would train each."""
+        began, steps, count = time.perf_counter(), self.runs[0].steps, len(self.runs)
+        marks = {round(steps * i / POINTS) for i in range(1, POINTS + 1)} | {steps}
+        curves = [Curve() for _ in self.runs]
+        limits = np.full(count, sys.float_info.max)
+        ended = np.zeros(count, int)  # the step at which a run diverged, or 0
+        valid, metric = self.evaluate("valid")
+        tested: list[float | None] = [None] * count
+        alive = _within(limits, valid, metric)
+        ended[~alive] = -1
+        seen: list[Tensor] = []
+        for k in range(1, steps + 1):
+            with torch.enable_grad():
+                found = self.step()
+            values = found.double().numpy() if not found.is_cuda else found.double().cpu().numpy()
+            if k == 1:
+                for r in np.flatnonzero(ended == 0):
+                    note(curves[r], 0, float(values[r]), valid[r], metric[r])
+                limits = np.maximum(np.abs(values), np.abs(valid)) * DIVERGED
+                limits[~(limits > 0)] = sys.float_info.max
+            ended[(ended == 0) & ~_within(limits, values)] = k
+            seen.append(found)
+            if on_step:
+                on_step(k)
+            if k in marks:
+                valid, metric = self.evaluate("valid")
+                ended[(ended == 0) & ~_within(limits, valid, metric)] = k
+                for history, found_metric in zip(self.histories, metric, strict=True):
+                    history.append(-found_metric if self.problem.direction == "max" else found_metric)
+                means = torch.stack(seen).double().mean(0).tolist()
+                for r in np.flatnonzero(ended == 0):
+                    note(curves[r], k, means[r], valid[r], metric[r])
+                seen.clear()
+            if not (ended == 0).any():
+                break
+        if self.runs[0].test and self.problem.test is not None and (ended == 0).any():
+            tested = list(self.evaluate("test")[1])
+            ended[(ended == 0) & ~np.isfinite(np.array(tested, float))] = steps
+        seconds = (time.perf_counter() - began) / count
+        return [
+            Outcome(
+                curve=curves[r],
+                valid=metric[r] if ended[r] == 0 else None,
+                test=tested[r] if ended[r] == 0 else None,
+                loss=valid[r] if ended[r] == 0 else None,
+                diverged_at=None if ended[r] == 0 else max(int(ended[r]), 0),
+                seconds=seconds,
+            )
+            for r in range(count)
+        ]
+
+
+def _within(limits: Any, loss: Any, metric: Any = 0.0) -> Any:
+    """Which runs are where training can go on from."""
+    loss, metric = np.asarray(loss, float), np.asarray(metric, float)
+    with np.errstate(invalid="ignore"):
+        return np.isfinite(loss) & np.isfinite(metric) & (loss <= limits)

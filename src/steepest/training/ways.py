@@ -1,0 +1,406 @@
+"""How to train many runs on this problem and this machine: the ways there are, timed for a few steps, and the fastest taken."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import multiprocessing
+import os
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import SteepestError
+from ..problems.data import Streamed
+from ..problems.problem import Problem
+from .forward import drops
+from .single import Outcome, time_steps, train
+from .stacked import EVALUATED, Run, Together, held
+
+WAYS = ("one", "processes", "one:channels-last", "processes:channels-last", "one:compiled")  # to train runs one by one
+SIZES = (8, 32, 128)  # of chunks that are tried
+TRIED = 6  # steps timed of each way
+LONG = 120.0  # seconds of training left, from which on it is worth the seconds to see what a compiler makes of the model
+AGREE = 1e-3  # relative: a chunk's losses over those steps against the same runs trained alone
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A way to train: runs one by one, in this process or in `workers` of them, or `chunk` together in each of as many threads.
+
+    `channels_last` lays out images so; `compiled` trains runs one by one through torch.compile; `why` says what was measured.
+    """
+
+    chunk: int = 1
+    workers: int = 1
+    channels_last: bool = False
+    compiled: bool = False
+    why: str = ""
+    ms: float = 0.0  # milliseconds a run and step, as timed
+
+    @property
+    def name(self) -> str:
+        """The plan in a word that `--plan` takes: "one", "processes", "many:32"; "one:channels-last", "one:compiled"."""
+        return f"many:{self.chunk}" if self.chunk > 1 else WAYS[-self.code]
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether runs train as a plain loop trains them: one by one, here, as they are."""
+        return self.chunk == self.workers == 1 and not self.channels_last and not self.compiled
+
+    @property
+    def code(self) -> int:
+        """The plan as a number, for the store: the runs together, or its place among the ways one by one, as 0, -1, ..."""
+        way = 4 if self.compiled else 2 * self.channels_last + (self.workers > 1)
+        return self.chunk if self.chunk > 1 else -way
+
+    def __str__(self) -> str:
+        how = f"{self.chunk} runs together, {self.workers} threads" if self.chunk > 1 else "one by one"
+        if self.chunk == 1 and self.workers > 1:
+            how = f"one by one in each of {self.workers} processes"
+        how += ", channels last" if self.channels_last else ", compiled" if self.compiled else ""
+        return f"{how} ({self.why})" if self.why else how
+
+
+def of_code(code: int) -> Plan:
+    """The plan of a number that a store keeps."""
+    return named(f"many:{code}" if code > 1 else WAYS[-code], "as this study was begun")
+
+
+def workers_on(device: str) -> int:
+    """How many threads or processes train side by side."""
+    return min(os.cpu_count() or 1, 8) if device == "cpu" else 1
+
+
+def named(name: str, why: str = "as asked") -> Plan:
+    """The plan of a name; SteepestError for another."""
+    kind, _, size = name.partition(":")
+    if name in WAYS:
+        processes = workers_on("cpu") if kind == "processes" else 1
+        return Plan(1, processes, size == "channels-last", size == "compiled", why)
+    if kind == "many" and size.isdigit() and int(size) > 1:
+        return Plan(int(size), workers_on("cpu"), why=why)
+    raise SteepestError(
+        f"--plan is {name!r}; expected auto, show, {', '.join(WAYS)}, or many:N for N runs together, such as many:32."
+    )
+
+
+def within(plan: Plan, problem: Problem, memory: int | None, device: str = "cpu") -> Plan:
+    """The plan with its chunks halved until they fit the memory; SteepestError where a compiler is asked for what it cannot."""
+    if plan.compiled and not has_compiler(device):
+        raise SteepestError(
+            "--plan one:compiled needs a C++ compiler, and none is here (c++, g++ or clang++); take another plan."
+        )
+    if plan.compiled and drops(problem.start(0)):
+        raise SteepestError(
+            "--plan one:compiled cannot be had: the model has dropout, whose masks a compiled model would not take from the "
+            "run's key. Take --plan auto or one."
+        )
+    bound = room(device) if memory is None else memory
+    while plan.chunk > 1 and bytes_of(problem, plan.chunk) * plan.workers > bound:
+        half = max(plan.chunk // 2, 1)
+        plan = replace(plan, chunk=half, workers=plan.workers if half > 1 else 1, why=f"{plan.why}, halved to fit the memory")
+    return plan
+
+
+def chunks(runs: Sequence[Run], size: int, workers: int = 1) -> list[list[int]]:
+    """The runs by index, in chunks of one kind; runs of one seed, which share their batches, stand together."""
+    found: list[list[int]] = []
+    counts: list[tuple[list[int], int]] = []
+    order = sorted(range(len(runs)), key=lambda i: (repr(runs[i].kind), runs[i].seed, runs[i].rule.name, i))
+    for _, group in itertools.groupby(order, key=lambda i: runs[i].kind):
+        of_kind = list(group)
+        seeds = [list(g) for _, g in itertools.groupby(of_kind, key=lambda i: runs[i].seed)]
+        if max(map(len, seeds)) < max(4, size // 3):  # few runs of each seed for chunks of this size: mixed, sorted by rule
+            seeds = [sorted(of_kind, key=lambda i: (runs[i].rule.name, i))]
+        counts += [(members, -(-len(members) // size)) for members in seeds]
+    spare = -sum(count for _, count in counts) % workers  # so that all threads have work to the end
+    for members, count in counts:
+        more = min(spare, 1) if len(members) >= 2 * (count + 1) else 0
+        spare -= more
+        found += [part.tolist() for part in np.array_split(np.array(members), count + more)]
+    return sorted(found, key=len, reverse=True)
+
+
+def bytes_of(problem: Problem, runs: int) -> int:
+    """About how much memory a chunk of so many runs takes: weights, gradients, states, activations; and an evaluation."""
+    model = problem.start(0).train()
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    return int(runs * (7 * weights + 2 * held(problem, model))) + EVALUATED
+
+
+def room(device: str) -> int:
+    """The memory that runs trained at once may take unless told otherwise: half of what the machine or device has."""
+    if device != "cpu":
+        return int(torch.cuda.mem_get_info(device)[1] // 2)
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        return 4 * 2**30
+
+
+def has_compiler(device: str) -> bool:
+    """Whether torch.compile can compile here."""
+    return device != "cpu" or any(map(shutil.which, ("c++", "g++", "clang++")))
+
+
+def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, device: str = "cpu") -> Plan:
+    """The fastest way that agrees with runs trained alone, of those that fit the memory."""
+    workers = workers_on(device)
+    if len(runs) < 2:
+        return Plan(why="a single run")
+    if isinstance(problem.train, Streamed):
+        return Plan(why="the data are read batch by batch")
+    sample = [replace(run, steps=TRIED, test=False) for run in runs]
+    alone = [_alone(problem, run, Plan(), device, lambda n: None).curve.train[1:] for run in sample[:2]]
+    memory = room(device) if memory is None else memory
+    best, reasons = min(_apart(problem, runs[0], workers, device), key=lambda plan: plan.ms), list[str]()
+    for size in SIZES:
+        groups = chunks(sample, size, workers)
+        if bytes_of(problem, min(size, len(groups[0]))) * workers > memory:
+            reasons.append(f"chunks of {size} need over {memory / 2**20:.4g} MiB")
+            break
+        chosen = groups[0]
+        if len(chosen) < 2 or (size > SIZES[0] and len(chosen) <= size // 4):
+            break
+        try:
+            team = [Together(problem, [sample[i] for i in group], device) for group in groups[:workers] if len(group) > 1]
+            seen = torch.stack([team[0].step() for _ in range(TRIED)]).tolist()
+            ms = side_by_side(team, TRIED)
+        except Exception as error:  # whatever a model does that cannot be done many at once, it still trains alone
+            reasons.append(f"not together: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}")
+            break
+        if not all(_agree([step[k] for step in seen], alone[i]) for k, i in enumerate(chosen) if i < len(alone)):
+            reasons.append("not together: the losses differ from those of runs trained alone")
+            break
+        if ms < best.ms:
+            best = Plan(size, workers, ms=ms)
+    left = best.ms / 1e3 * sum(run.steps for run in runs)
+    if left > LONG and not drops(problem.start(0)) and has_compiler(device):
+        try:
+            ms = 1e3 * time_steps(problem, [runs[0].rule], device, rounds=3, compiled=True)[0][0]
+            reasons.append(f"compiled {ms:.3g} ms")
+            best = Plan(compiled=True, ms=ms) if ms < best.ms else best
+        except Exception as error:  # whatever a compiler cannot do
+            reasons.append(f"not compiled: {type(error).__name__}")
+    told = f"{best.ms:.3g} ms a run and step"
+    return replace(best, why="; ".join([told, *reasons]))
+
+
+@functools.cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    """Threads that train, which stay: MKL's locks are held while a thread ends, and a process forked then waits for ever."""
+    return ThreadPoolExecutor(count, thread_name_prefix="training")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)
+
+
+def side_by_side(team: Sequence[Together], steps: int) -> float:
+    """Milliseconds a run and step of chunks that train at the same time, each in a thread of its own."""
+
+    def work(one: Together) -> None:
+        for _ in range(steps):
+            one.step()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        pool = _threads(len(team))
+        list(pool.map(lambda one: one.step(), team))
+        begun = time.perf_counter()
+        list(pool.map(work, team))
+        took = time.perf_counter() - begun
+    finally:
+        torch.set_num_threads(before)
+    return 1e3 * took / steps / sum(len(one.runs) for one in team)
+
+
+def _apart(problem: Problem, run: Run, workers: int, device: str) -> Iterator[Plan]:
+    """The ways to train runs one by one, timed: with torch's threads or a process for each core, and by layout."""
+    model, threads = problem.start(0, device), torch.get_num_threads()
+    images = any(isinstance(m, nn.Conv2d) for m in model.modules())
+    forks = workers > 1 and "fork" in multiprocessing.get_all_start_methods()
+    try:
+        for channels_last in (False, True) if images else (False,):
+            for count in (1, workers) if forks else (1,):
+                torch.set_num_threads(1 if count > 1 else threads)
+                seconds = time_steps(problem, [run.rule], device, rounds=3, channels_last=channels_last)[0][0]
+                yield Plan(1, count, channels_last, ms=1e3 * seconds / count)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _agree(together: Sequence[float], alone: Sequence[float]) -> bool:
+    """Whether a run had the same losses both ways, as far as it got alone."""
+    return bool(np.allclose(together[: len(alone)], alone, rtol=AGREE, atol=1e-6))
+
+
+def train_all(
+    problem: Problem,
+    runs: Sequence[Run],
+    plan: Plan,
+    *,
+    device: str = "cpu",
+    on_step: Callable[[int], None] | None = None,
+    known: Collection[int] = (),
+) -> Iterator[tuple[int, Outcome]]:
+    """Train the runs by the plan; each with its index, as it ends. `on_step(n)` hears of n more steps of a run.
+
+    A chunk of which all runs are `known` is left out; any other is trained whole, so that its numbers stay the same.
+    Where memory runs out, a chunk is halved and trained again.
+    """
+    told = on_step or (lambda n: None)
+
+    def one(i: int) -> list[tuple[int, Outcome]]:
+        return [(i, _alone(problem, runs[i], plan, device, told))]
+
+    def many(chunk: list[int]) -> list[tuple[int, Outcome]]:
+        try:
+            own = problem.fresh(device)
+            outcomes = Together(own, [runs[i] for i in chunk], device).train(lambda k: told(len(chunk)))
+        except (MemoryError, RuntimeError) as error:
+            if len(chunk) == 1 or not _is_memory(error):
+                raise
+            half = len(chunk) // 2
+            return many(chunk[:half]) + many(chunk[half:])
+        return list(zip(chunk, outcomes, strict=True))
+
+    laid = [chunk for chunk in chunks(runs, plan.chunk, plan.workers) if not all(i in known for i in chunk)]
+    single, parts = [chunk for chunk in laid if len(chunk) == 1], [chunk for chunk in laid if len(chunk) > 1]
+    if plan.chunk == 1 and plan.workers > 1:
+        yield from _in_processes(problem, runs, plan, device, [chunk[0] for chunk in single], told)
+        return
+    before = torch.get_num_threads()
+    if parts:
+        torch.set_num_threads(1)
+    try:
+        waiting = {_threads(plan.workers).submit(many, chunk): chunk for chunk in parts}
+        try:
+            while waiting:
+                for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    chunk = waiting.pop(done)
+                    try:
+                        outcomes = done.result()
+                    except KeyboardInterrupt:
+                        raise
+                    except BaseException:  # what cannot go together goes alone, or says there what is wrong
+                        single += [[i] for i in chunk]
+                        continue
+                    yield from outcomes
+        finally:
+            wait([left for left in waiting if not left.cancel()])
+    finally:
+        torch.set_num_threads(before)
+    for chunk in single:
+        yield from one(chunk[0])
+
+
+def _alone(problem: Problem, run: Run, plan: Plan, device: str, told: Callable[[int], None]) -> Outcome:
+    return train(
+        problem,
+        run.rule,
+        lr=run.lr,
+        steps=run.steps,
+        seed=run.seed,
+        schedule=run.schedule,
+        test=run.test,
+        device=device,
+        channels_last=plan.channels_last,
+        compiled=plan.compiled,
+        hyper=run.hyper,
+        on_step=lambda k, _: told(1),
+    )
+
+
+_inherited: list[Any] = []  # what a forked process trains: problems hold functions, which cannot be sent to one
+
+
+def _work(i: int) -> Outcome:
+    problem, runs, plan, device = _inherited
+    torch.set_num_threads(1)
+    return _alone(problem, runs[i], plan, device, lambda n: None)
+
+
+def _watch(parent: int) -> None:
+    """In a worker: end with the process that wanted its work, which cannot end it if it was killed."""
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("fork")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_watch, initargs=(os.getpid(),))
+
+
+def _in_processes(
+    problem: Problem, runs: Sequence[Run], plan: Plan, device: str, wanted: list[int], told: Callable[[int], None]
+) -> Iterator[tuple[int, Outcome]]:
+    """Train each run alone, as many at a time as there are processes.
+
+    Where a process dies, the runs that were under way are trained once more, each in a process of its own. SteepestError
+    with the one at which it dies again.
+    """
+    _inherited[:] = problem, runs, plan, device
+    left, ended = deque(wanted), 0
+    while left:
+        lost: list[int] = []
+        for i, outcome in _until_one_dies(left, plan.workers, lost):
+            ended += 1
+            told(runs[i].steps)
+            yield i, outcome
+        for i in lost:
+            alone, died = deque([i]), list[int]()
+            for _, outcome in _until_one_dies(alone, 1, died):
+                ended += 1
+                told(runs[i].steps)
+                yield i, outcome
+            if died:
+                run = runs[i]
+                raise SteepestError(
+                    f"The process that trained {run.rule.name} at rate {run.lr:g}, seed {run.seed} died twice: killed, "
+                    f"or out of memory. The {ended} runs that ended before are kept, and the same command goes on from there."
+                )
+
+
+def _until_one_dies(left: deque[int], workers: int, lost: list[int]) -> Iterator[tuple[int, Outcome]]:
+    """Train runs, taken off `left`, in a pool of processes; where one of these dies, what was under way goes to `lost`."""
+    with _pool(workers) as pool:
+        waiting: dict[Any, int] = {}
+        try:
+            while left or waiting:
+                while left and len(waiting) < 2 * workers:  # one for each to train, and one to take up at once
+                    waiting[pool.submit(_work, left[0])] = left[0]
+                    left.popleft()
+                for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    outcome = done.result()
+                    yield waiting.pop(done), outcome
+        except BrokenProcessPool:
+            for future, i in waiting.items():
+                if future.done() and future.exception() is None:
+                    yield i, future.result()
+                else:
+                    lost.append(i)
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _is_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in str(error).lower()

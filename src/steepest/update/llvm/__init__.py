@@ -1,0 +1,1 @@
+"""From a traced pass to machine code, by LLVM."""

@@ -1,0 +1,397 @@
+"""From a rule to a `torch.optim.Optimizer`: torch's signature, defaults, groups and state_dict where torch has a twin."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import optimizer
+
+from ..errors import SteepestError
+from ..rules import RULES, Rule
+from ..rules.definition import MATRIX
+from .layout import Plan
+from .passes import Work, initial_state
+
+# Arguments of torch's classes that hold several hyperparameters.
+TUPLES = {
+    "betas": ("beta0", "beta1", "beta2", "beta3"),
+    "etas": ("etaminus", "etaplus"),
+    "eps": ("eps1", "eps2"),
+    "ns_coefficients": ("ns_a", "ns_b", "ns_c"),
+    "step_sizes": ("step_min", "step_max"),
+}
+# Arguments of torch's classes that choose an implementation, not a number: `foreach` and `fused` are taken and left to
+# the engine; the other two ask for what no engine here does.
+IMPLEMENTATION = ("foreach", "fused")
+NOT_OFFERED = {
+    "capturable": "capture of the step in a CUDA graph",
+    "differentiable": "a gradient through the step",
+}
+
+
+_PRE_HOOKS, _POST_HOOKS = optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks
+_profiled = torch.autograd._profiler_enabled  # type: ignore[attr-defined]
+# torch wraps these so that torch.compile does not trace them, and the wrapper's first call imports torch._dynamo: 0.7 s.
+_add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+_zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+_load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+_before_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_pre_hook)
+_after_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_post_hook)
+TRAINED = "trained"  # where a parameter's state keeps what is trained, while the rule's view stands in its place
+
+
+class RuleOptimizer(torch.optim.Optimizer):
+    """An optimizer whose update is a `Rule`. Its subclasses are made by `optimizer_class`.
+
+    `state_dtype` is the dtype of the state; None for the parameter's own.
+    """
+
+    rule: ClassVar[Rule]
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        for name, what in NOT_OFFERED.items():
+            if defaults.get(name):
+                raise SteepestError(f"{type(self).__name__}({name}=True) asks for {what}, which is not offered; leave it out.")
+        self._forget()
+        super().__init__(params, defaults)
+
+    def _forget(self) -> None:
+        """Begin without a plan."""
+        own = {k: v for k, v in self.rule.hyper.items() if k != MATRIX}
+        self._arguments = [*class_arguments(own), "maximize", "state_dtype"]
+        self._tensor_keys = {self._key(letter) for letter, kind in self.rule.state.items() if not kind.is_scalar}
+        self._at_view = any(TRAINED in store for _, store in self._stores())
+        self._plan: Plan | None = None
+        self._seen: dict[int, tuple[list[Any], dict[str, Any]]] = {}
+
+    def _stores(self) -> list[tuple[Tensor, dict[str, Any]]]:
+        """Each parameter that has state, and its state; users may keep other things beside."""
+        state = getattr(self, "state", {})
+        return [(p, store) for p, store in state.items() if isinstance(p, Tensor) and isinstance(store, dict)]
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters; its hyperparameters are checked against their domains."""
+        self._checked({**self.defaults, **param_group})
+        _add_param_group(self, param_group)
+        try:
+            self._check_params(self.param_groups[-1])
+        except SteepestError:
+            self.param_groups.pop()
+            raise
+
+    def _check_params(self, group: dict[str, Any]) -> None:
+        """Refuse parameters that the class, as it was asked to run, does not take; the same as torch's refuses."""
+        name = type(self).__name__
+        if group.get("fused") and group.get("foreach"):
+            raise SteepestError(f"{name}: fused and foreach are both True; give one of them.")
+        for p in group["params"]:
+            if group.get("matrices_only") and p.ndim != 2:
+                raise SteepestError(
+                    f"{name} is for matrices, and got a parameter of shape {tuple(p.shape)}; give the others to another "
+                    "optimizer, or matrices_only=False: vectors then take a step of AdamW, and tensors count as matrices."
+                )
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients: set them to None, or to zero."""
+        _zero_grad(self, set_to_none)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a checkpoint of this class or of its twin; SteepestError where it names the parameters of another model.
+
+        State keeps the precision that `state_dtype` asks for, and single numbers keep their own.
+        """
+        loaded: dict[str, Any] = {}
+
+        def look(_: Any, given: dict[str, Any]) -> None:
+            self._check_names(given["param_groups"])
+            loaded.update(given)
+
+        def keep(_: Any) -> None:
+            self._keep_precision(loaded)
+
+        before = _before_loading(self, look)  # the last hook, which sees what the user's have made of it
+        after = _after_loading(self, keep, prepend=True)
+        try:
+            _load_state_dict(self, state_dict)
+        finally:
+            before.remove()
+            after.remove()
+
+    def _check_names(self, groups: list[dict[str, Any]]) -> None:
+        """Refuse names that are others than this optimizer's. A prefix that all have, or all lack, does not matter."""
+        for ours, theirs in zip(self.param_groups, groups, strict=False):
+            pairs = [*zip(theirs.get("param_names") or (), ours.get("param_names") or (), strict=False)]
+            prefixes = {_prefixes(a, b) for a, b in pairs}
+            if None in prefixes or len(prefixes) > 1:
+                first = _prefixes(*pairs[0])
+                a, b = next((a, b) for a, b in pairs if _prefixes(a, b) is None or _prefixes(a, b) != first)
+                raise SteepestError(f"The checkpoint is another model's: it has {a!r} where this optimizer has {b!r}.")
+
+    def _keep_precision(self, loaded: dict[str, Any]) -> None:
+        """Give state its own precision again; torch has made it the parameters'."""
+        for ours, theirs in zip(self.param_groups, loaded["param_groups"], strict=True):
+            for k, p in zip(theirs["params"], ours["params"], strict=True):
+                for key, value in loaded["state"].get(k, {}).items():
+                    if isinstance(value, Tensor) and value.is_floating_point() and key != "step":
+                        wanted = (ours["state_dtype"] or p.dtype) if key in self._tensor_keys else value.dtype
+                        if self.state[p][key].dtype is not wanted:
+                            self.state[p][key] = value.to(p.device, wanted, copy=True)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._forget()
+        arguments = inspect.signature(optimizer_class(self.rule)).parameters
+        for group in self.param_groups:  # a checkpoint of the torch twin has none of our extra choices and maybe no step
+            for name, value in self.defaults.items():
+                if name in arguments or name in self._arguments:
+                    group.setdefault(name, value)
+            group.update({k: self.rule.hyper[k] for k in self.rule.fixed if k != MATRIX})
+            for p in group["params"]:
+                if self.state.get(p):
+                    self.state[p]["step"] = torch.as_tensor(self.state[p].get("step", 1.0))
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One update of every parameter that has a gradient. Returns what the closure returns, if one is given.
+
+        A rule that asks for gradients at other points needs the closure, which computes the loss and calls backward().
+        """
+        if _PRE_HOOKS or _POST_HOOKS or self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _profiled():
+            return _hooked(self, closure)
+        return self._step(closure)
+
+    step.hooked = True  # type: ignore[attr-defined]  # torch need not wrap it: the wrapper costs as much as a small step
+
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if self._at_view:
+            self.train()
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        elif self.rule.oracle:
+            raise SteepestError(f"{type(self).__name__} asks for gradients at two points; call step(closure).")
+        hypers = [self._hyper(i, group) for i, group in enumerate(self.param_groups)]
+        if self._plan is None or not self._plan.holds(self.param_groups, hypers, self.state):
+            self.train()  # state that was set from outside may be that of a view
+            with torch.no_grad():
+                for group, hyper in zip(self.param_groups, hypers, strict=True):
+                    self._prepare(group, hyper)
+                self._plan = Plan(self.rule, self.param_groups, hypers, self.state)
+        self._plan.run(lambda work: self._ask(closure, work))
+        return loss
+
+    @property
+    def engine(self) -> str:
+        """What ran the last step: "kernel", or "plain" where a dtype, device or layout is not the kernels'."""
+        return " and ".join(sorted({part.engine.name for part in self._plan.parts})) if self._plan else "none yet"
+
+    def _prepare(self, group: dict[str, Any], hyper: dict[str, Any]) -> None:
+        """Refuse gradients that no engine takes; make the state of parameters that come for the first time."""
+        name = type(self).__name__
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            if group.get("fused") and (p.is_meta or not p.is_floating_point()):
+                kind = "no memory (device meta)" if p.is_meta else f"no floating-point numbers ({p.dtype})"
+                raise SteepestError(f"{name}: fused=True, and a parameter has {kind}; leave fused out.")
+            own = self.rule.of(hyper, p.ndim)
+            graph = self.rule.graph(own, group["maximize"])
+            if p.grad.is_sparse or p.grad.is_complex():
+                kind = "sparse" if p.grad.is_sparse else "complex"
+                raise SteepestError(f"{name} got a {kind} gradient; it takes dense real ones.")
+            if graph.reach != "element" and _is_sharded(p):
+                raise SteepestError(
+                    f"{name} looks over a whole {graph.reach}, and a parameter of shape {tuple(p.shape)} is sharded: what it "
+                    "sums is not yet summed over the mesh. Take a rule that works element by element, such as AdamW."
+                )
+            live = self.rule.live_state(own)
+            kept = [self._key(letter) for letter, kind in live.items() if not kind.per_group] + ["step"] * graph.counts
+            shared = [self._key(letter) for letter, kind in live.items() if kind.per_group]
+            if kept and not (all(map(self.state[p].__contains__, kept)) and all(map(group.__contains__, shared))):
+                self._begin(group, p, own)  # new, or a hyperparameter that was zero and keeps state now
+
+    def _begin(self, group: dict[str, Any], p: Tensor, hyper: dict[str, Any]) -> None:
+        """Make the state that a parameter does not have yet, where checkpoints have it: numbers as 0-dim tensors."""
+        store, g = self.state[p], p.grad
+        assert g is not None
+        store.setdefault("step", torch.tensor(0.0))
+        begun = initial_state(self.rule, p, -g if group["maximize"] else g, hyper, group["state_dtype"])
+        for letter, value in begun.items():
+            if self.rule.state[letter].per_group:
+                group.setdefault(self._key(letter), value)
+            elif isinstance(value, Tensor):
+                store.setdefault(self._key(letter), value)
+            else:
+                store.setdefault(self._key(letter), torch.tensor(value, dtype=torch.get_default_dtype()))
+
+    def _key(self, letter: str) -> str:
+        return self.rule.keys.get(letter, letter)
+
+    def _ask(self, closure: Callable[[], Any] | None, work: Work) -> list[Tensor]:
+        """The gradients where the parameters now stand; the gradients there were stay in `p.grad`."""
+        assert closure is not None
+        params = work.tensors["p"].tensors
+        before = [p.grad for p in params]
+        for p in params:
+            p.grad = None
+        with torch.enable_grad():
+            closure()
+        found = [p.grad for p in params]
+        for p, g in zip(params, before, strict=True):
+            p.grad = g
+        return [torch.zeros_like(p) if g is None else g for p, g in zip(params, found, strict=True)]
+
+    def view(self) -> None:
+        """Put the rule's view in place of the parameters, to evaluate or save: Schedule-Free's x, ASGD's average.
+
+        What is trained is kept in the state, and so in a checkpoint, until `train` or `step` puts it back.
+        """
+        key = self._key(self.rule.view or "")
+        for p, store in self._stores():
+            if key in store and TRAINED not in store:
+                store[TRAINED] = p.detach().clone()
+                p.data.copy_(store[key])
+                self._at_view = True
+
+    def eval(self) -> None:
+        """What trainers call before they evaluate: `view`, but of a class with a twin, which stays where torch's stays."""
+        if not self.rule.twin:
+            self.view()
+
+    def train(self) -> None:
+        """Put the parameters that are trained back in place; `step` does it too."""
+        for p, store in self._stores():
+            if TRAINED in store:
+                p.data.copy_(store.pop(TRAINED))
+        self._at_view = False
+
+    def _hyper(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
+        """The hyperparameters of group i; the same object as long as none changes."""
+        values = [group[name] for name in self._arguments]
+        seen = self._seen.get(i)
+        if seen is None or seen[0] != values:
+            seen = [[*value] if isinstance(value, list) else value for value in values], self._checked(group)
+            if not any(isinstance(x, Tensor) for v in values for x in (v if isinstance(v, tuple | list) else (v,))):
+                self._seen[i] = seen  # a tensor may be written to
+        return seen[1]
+
+    def _checked(self, group: dict[str, Any]) -> dict[str, Any]:
+        """The rule's hyperparameters out of a parameter group, checked."""
+        given = dict(group)
+        for name, parts in TUPLES.items():
+            own = [part for part in parts if part in self.rule.hyper]
+            given.update(zip(own, group[name], strict=False) if own and name in group else ())
+        hyper = {name: given.get(name, default) for name, default in self.rule.hyper.items()}
+        for name, value in hyper.items():
+            if isinstance(value, Tensor):
+                if value.numel() != 1:
+                    raise SteepestError(f"{type(self).__name__}: {name} is a tensor of {value.numel()} numbers; expected one.")
+                hyper[name] = value.item()
+        return self.rule.settings(**hyper)
+
+    def state_bytes(self) -> int:
+        """Bytes of state held for the parameters stepped so far, counters left out."""
+        return sum(
+            value.numel() * value.element_size() for _, store in self._stores() for key, value in store.items() if key != "step"
+        )
+
+
+_hooked = torch.optim.Optimizer.profile_hook_step(RuleOptimizer._step)
+
+
+def _prefixes(a: str, b: str) -> tuple[str, str] | None:
+    """What stands before the parts that two names share at their ends; None where not even the last part is the same."""
+    ours, theirs = a.split("."), b.split(".")
+    while ours and theirs and ours[-1] == theirs[-1]:
+        ours.pop()
+        theirs.pop()
+    same = a.rpartition(".")[2] == b.rpartition(".")[2]
+    return (".".join(ours), ".".join(theirs)) if same else None
+
+
+def _is_sharded(p: Tensor) -> bool:
+    """Whether a parameter holds a part of a larger one: a DTensor that is not whole everywhere, or one of the first FSDP's."""
+    split = any(not placement.is_replicate() for placement in getattr(p, "placements", ()))
+    return split or hasattr(p, "_is_flat_param") or hasattr(p, "_fsdp_flattened")
+
+
+def by_class_name() -> dict[str, Rule]:
+    """The rule behind each public class."""
+    return {rule.class_name: rule for rule in RULES.values() if not rule.base and rule.is_ours}
+
+
+@functools.cache
+def optimizer_class(rule: Rule) -> type[RuleOptimizer]:
+    """The `torch.optim.Optimizer` class of a rule; a preset shares the class of the rule it was made from."""
+    if rule.base:
+        return optimizer_class(rule.base)
+    signature = _signature(rule)
+
+    def init(self: RuleOptimizer, *args: Any, **kwargs: Any) -> None:
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        arguments = dict(bound.arguments)
+        arguments.pop("self")
+        params = arguments.pop("params")
+        RuleOptimizer.__init__(self, params, arguments | {k: rule.hyper[k] for k in rule.fixed if k != MATRIX})
+
+    init.__signature__ = signature  # type: ignore[attr-defined]
+    names = {"rule": rule, "__init__": init, "__doc__": _docstring(rule), "__module__": "steepest.optim"}
+    return type(rule.class_name, (RuleOptimizer,), names)
+
+
+def class_arguments(hyper: dict[str, Any]) -> dict[str, Any]:
+    """Hyperparameters of a rule as arguments of its class: beta1, beta2 become betas, and so on."""
+    arguments: dict[str, Any] = {}
+    for name, value in hyper.items():
+        joint = next((k for k, parts in TUPLES.items() if name in parts), None)
+        if joint:
+            arguments[joint] = (*arguments.get(joint, ()), value)
+        else:
+            arguments[name] = value
+    return arguments
+
+
+def build(
+    rule: Rule, params: Iterable[Any], *, seed: int = 0, state_dtype: torch.dtype | None = None, **hyper: Any
+) -> RuleOptimizer:
+    """The optimizer for a rule or preset at these hyperparameters (by the rule's own names), rest at its defaults.
+
+    `seed` is the key of the rule's noise, if it has any.
+    """
+    arguments = class_arguments({k: v for k, v in rule.settings(**hyper).items() if k not in rule.fixed})
+    if rule.noisy:
+        arguments["seed"] = seed
+    if rule.matrices_only:
+        arguments["matrices_only"] = False
+    arguments["state_dtype"] = state_dtype
+    return optimizer_class(rule)(params, **arguments)
+
+
+def _signature(rule: Rule) -> inspect.Signature:
+    """The twin's own signature, or the rule's in torch's manner; choices that only we have are keyword-only."""
+    parameter, keyword = inspect.Parameter, inspect.Parameter.KEYWORD_ONLY
+    ours = {k: v for k, v in class_arguments(dict(rule.hyper)).items() if k not in rule.fixed}
+    if rule.twin:
+        listed = list(inspect.signature(getattr(torch.optim, rule.twin).__init__).parameters.values())
+    else:
+        plainly = parameter.POSITIONAL_OR_KEYWORD
+        listed = [parameter("self", plainly), parameter("params", plainly)]
+        listed += [parameter(k, plainly, default=v) for k, v in ours.items()]
+        listed += [parameter("maximize", keyword, default=False)]
+    ours |= {"maximize": False, "state_dtype": None}
+    ours |= {"seed": 0} if rule.noisy else {}
+    ours |= {"matrices_only": True} if rule.matrices_only else {}
+    own = [parameter(k, keyword, default=v) for k, v in ours.items() if k not in {p.name for p in listed}]
+    return inspect.Signature([*listed, *own])
+
+
+def _docstring(rule: Rule) -> str:
+    twin = f"The same numbers as torch.optim.{rule.twin}. " if rule.twin else ""
+    deviations = "\n".join(f"- {d}" for d in rule.deviations)
+    return f"{rule.reference}.\n\n{twin}Hyperparameters outside their domain raise SteepestError.\n{deviations}"

@@ -1,0 +1,154 @@
+"""Many runs at once: parameters with the run axis in front, hyperparameters and rates of their own for each run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import SteepestError
+from ..rules import Rule
+from ..rules.definition import State
+from ..rules.trace import Graph
+from .kernel import Kernel
+from .passes import Column, Index, Stack, Work, advance
+from .plain import Plain
+
+
+@dataclass
+class _Alike:
+    """The runs that share a graph, and their work."""
+
+    runs: Index
+    params: list[int]
+    work: Work
+    engine: Any
+
+
+class ManyRuns:
+    """The updates of many runs of one model.
+
+    `params` are the tensors of the model, each (runs, *shape), updated in place; `hypers` the hyperparameters of each run,
+    `keys` the keys of the runs' noise (default: their numbers). A run never touches another: NaN in one leaves the bits
+    of its neighbours as they would be without it.
+    """
+
+    def __init__(
+        self, rule: Rule, params: Sequence[Tensor], hypers: Sequence[dict[str, Any]], keys: Sequence[int] | None = None
+    ) -> None:
+        runs = len(hypers)
+        for p in params:
+            if p.ndim == 0 or len(p) != runs:
+                raise SteepestError(f"A parameter has shape {tuple(p.shape)}; expected the {runs} runs in front.")
+        self.rule, self.params = rule, list(params)
+        self.hypers = [rule.settings(**hyper) for hyper in hypers]
+        self.keys = range(runs) if keys is None else keys
+        self.groups: list[_Alike] = []
+        self.t = 0
+
+    @property
+    def engine(self) -> str:
+        """What ran the last step: "kernel" or "plain"."""
+        return " and ".join(sorted({group.engine.name for group in self.groups}))
+
+    def view(self) -> list[Tensor]:
+        """What each run evaluates, (runs, *shape): the rule's view, or the parameters where it has none."""
+        if not self.rule.view or not self.groups:
+            return self.params
+        found = [p.clone() for p in self.params]
+        for group in self.groups:
+            state = group.work.tensors[self.rule.view].tensors
+            for i, place in enumerate(group.params):
+                found[place][torch.from_numpy(group.runs)] = state[i]
+        return found
+
+    def state_bytes(self) -> int:
+        """Bytes of state held for all runs."""
+        columns = [c for group in self.groups for k, c in group.work.tensors.items() if k in self.rule.state]
+        return sum(t.numel() * t.element_size() for c in columns for t in c.tensors)
+
+    @torch.no_grad()
+    def step(
+        self,
+        gradients: Sequence[Tensor],
+        rates: Sequence[float] | None = None,
+        ask: Callable[[], Sequence[Tensor]] | None = None,
+        momenta: Sequence[float | None] = (),
+    ) -> None:
+        """One update of every run. `gradients` are (runs, *shape) each, `rates` the learning rate of each run at this step.
+
+        `momenta` are the momentum (or beta1) of each run at this step where it is cycled, else None. `ask()` gives the
+        gradients where the parameters then stand, for rules that ask for them at other points.
+        """
+        self.t += 1
+        gradients = [g.resolve_neg().to(p.dtype).contiguous() for g, p in zip(gradients, self.params, strict=True)]
+        lrs = np.array([h["lr"] for h in self.hypers] if rates is None else rates, float)
+        if not self.groups:
+            self._begin(gradients, lrs)
+
+        def answer(work: Work) -> list[Tensor]:
+            assert ask is not None
+            return [
+                g.resolve_neg().contiguous() for g in ask()
+            ]  # a rule that asks looks over the model: all parameters are one work
+
+        for group in self.groups:
+            work = group.work
+            work.tensors["g"] = Stack([gradients[i] for i in group.params], group.runs)
+            work.numbers["t"] = float(self.t)
+            work.numbers["lr"] = lrs[group.runs]
+            if any(m is not None for m in momenta):
+                for letter in {"beta1", "momentum"} & set(work.numbers):
+                    given, before = [momenta[r] for r in group.runs], np.asarray(work.numbers[letter], float)
+                    work.numbers[letter] = np.array(
+                        [b if m is None or b == 0 else m for m, b in zip(given, before, strict=True)]
+                    )
+            advance(work, group.engine, answer)
+
+    def _begin(self, gradients: Sequence[Tensor], lrs: Any) -> None:
+        """Lay out the work: one for the runs and parameters of each graph."""
+        alike: dict[Graph, tuple[list[int], list[int]]] = {}
+        for r, hyper in enumerate(self.hypers):
+            for i, p in enumerate(self.params):
+                graph = self.rule.graph(self.rule.of(hyper, p.ndim - 1))
+                runs_of, params_of = alike.setdefault(graph, ([], []))
+                if r not in runs_of[-1:]:
+                    runs_of.append(r)
+                if i not in params_of:
+                    params_of.append(i)
+        for graph, (members, places) in alike.items():
+            runs, ps = np.array(members), [self.params[i] for i in places]
+            gs = [gradients[i] for i in places]
+            hyper = self.rule.of(self.hypers[members[0]], ps[0].ndim - 1)
+            hypers = [{**self.hypers[r], "lr": lrs[r]} for r in members]
+            numbers: dict[str, Any] = {k: np.array([h[k] for h in hypers], float) for k in graph.numbers if k in hyper}
+            tensors: dict[str, Column] = {"p": Stack(ps, runs), "g": Stack(gs, runs)}
+            for letter, kind in self.rule.live_state(hyper).items():
+                if kind.is_scalar:
+                    start = kind.start
+                    numbers[letter] = numbers[start] if isinstance(start, str) else np.full(len(runs), float(start))
+                else:
+                    pairs = zip(ps, gs, strict=True)
+                    tensors[letter] = Stack([self._start(kind, p, g, runs, numbers) for p, g in pairs])
+            which = np.tile(np.arange(len(runs)), len(ps))
+            models = which if graph.reach == "model" else None
+            work = Work(graph, tensors, numbers, sets=len(runs), which=which, models=models)
+            work.keys, work.places = [self.keys[r] for _ in places for r in members], [i for i in places for _ in members]
+            self.groups.append(_Alike(runs, places, work, Kernel() if Kernel.takes(work) else Plain()))
+
+    @staticmethod
+    def _start(kind: State, p: Tensor, g: Tensor, runs: Index, numbers: dict[str, Any]) -> Tensor:
+        """A piece of state before the first step, for some runs: (runs, *shape)."""
+        start, rows = kind.start, torch.from_numpy(runs).to(p.device)
+        if start in ("copy of p", "copy of g"):
+            return (p if start == "copy of p" else g)[rows].clone()
+        values = numbers[start] if isinstance(start, str) else np.full(len(runs), float(start))
+        column = torch.as_tensor(values, dtype=p.dtype, device=p.device).reshape(-1, *[1] * (p.ndim - 1))
+        shape = list(p.shape[1:])
+        if kind.shape:
+            shape[-1 if kind.shape == "row" else -2] = 1
+        return column.expand(len(runs), *shape).clone()

@@ -1,0 +1,426 @@
+"""Many training runs: the planner's way beside a careful loop, the source document's program and JAX, in one run."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import itertools
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from steepest.errors import unknown
+from steepest.problems.built_in import noisy_regression
+from steepest.problems.built_in.noisy_regression import Data
+from steepest.problems.problem import Problem
+from steepest.rules import get
+from steepest.training import ways as planner
+from steepest.training.products import product
+from steepest.training.single import threads, time_steps
+from steepest.training.stacked import Run, Together
+from steepest.training.ways import Plan
+
+from ..lessons.noisy_regression import EXPONENTS, experiment
+
+
+class Transformer(nn.Module):
+    """Four layers over sequences of 64 tokens, width 32; the mean over the sequence is classified."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(32, 2, 64, dropout=0.0, batch_first=True)
+        self.embed, self.head = nn.Embedding(50, 32), nn.Linear(32, 10)
+        self.layers = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, 64) tokens to (batch, 10)."""
+        return self.head(self.layers(self.embed(x)).mean(1))  # type: ignore[no-any-return]
+
+
+class Recurrent(nn.Module):
+    """An LSTM over sequences of 64 tokens, width 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.cell, self.head = nn.Embedding(50, 32), nn.LSTM(32, 32, batch_first=True), nn.Linear(32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, 64) tokens to (batch, 10)."""
+        return self.head(self.cell(self.embed(x))[0][:, -1])  # type: ignore[no-any-return]
+
+
+def _mlp(*sizes: int) -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        a, b, c = sizes
+        return nn.Sequential(nn.Linear(a, b), nn.ReLU(), nn.Linear(b, c))
+
+    return make
+
+
+def _cnn() -> nn.Module:
+    first, second = nn.Conv2d(1, 16, 5, padding=2), nn.Conv2d(16, 32, 5, padding=2)
+    head = nn.Linear(32 * 49, 10)
+    return nn.Sequential(first, nn.ReLU(), nn.MaxPool2d(2), second, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), head)
+
+
+# name -> model, shape of an input (None: tokens), batch size, sizes of its matrices where it is a plain stack
+PROBLEMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...] | None, int, tuple[int, ...]]] = {
+    "mnist-mlp": (_mlp(784, 100, 10), (784,), 100, (784, 100, 10)),
+    "digits": (_mlp(64, 32, 10), (64,), 32, (64, 32, 10)),
+    "cnn": (_cnn, (1, 28, 28), 64, ()),
+    "transformer": (Transformer, None, 32, ()),
+    "lstm": (Recurrent, None, 32, ()),
+}
+
+
+# problem, runs, seeds and width of the rows that are measured where no problem is named
+STANDARD = (
+    ("mnist-mlp", 64, 4, None),
+    ("mnist-mlp", 64, 64, None),
+    ("cnn", 32, 4, None),
+    ("transformer", 32, 4, None),
+    ("lstm", 32, 4, None),
+    ("digits", 300, 3, None),
+    ("noisy-regression", 120, 10, None),
+)
+
+
+ROUNDS = 3  # in which ours and the careful loops take turns
+
+
+def problem_of(name: str, width: int | None = None) -> Problem:
+    """A problem of this name on made-up data: the speed of training does not depend on what the data say."""
+    if name not in PROBLEMS:
+        raise unknown("problem of the bench", name, PROBLEMS)
+    model, shape, size, sizes = PROBLEMS[name]
+    if width and sizes:
+        model = _mlp(sizes[0], width, sizes[2])
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, 50, (2000, 64), generator=generator)
+    x = tokens if shape is None else torch.randn(2000, *shape, generator=generator)
+    y = torch.randint(0, 10, (2000,), generator=generator)
+    loss = nn.CrossEntropyLoss()
+    return Problem(name=name, model=model, loss=loss, train=(x, y), valid=(x[:64], y[:64]), batch_size=size)
+
+
+def careful(problem: Problem, steps: int = 60) -> float:
+    """Milliseconds a step of a careful torch loop: tensors in memory, torch's fused Adam, torch's own threads."""
+    model = problem.start(0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    (x,), y = problem.train.batch(slice(0, len(problem.train)))
+    times = []
+    for k in range(steps):
+        began = time.perf_counter()
+        index = torch.randint(0, len(x), (problem.batch_size,))
+        optimizer.zero_grad()
+        problem.loss(model(x[index]), y[index]).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if k >= steps // 4:
+            times.append(time.perf_counter() - began)
+    return 1e3 * statistics.median(times)
+
+
+def _one_thread(work: Callable[[], float], found: Any) -> None:
+    torch.set_num_threads(1)
+    found.put(work())
+
+
+def in_processes(work: Callable[[], float], count: int) -> float:
+    """Milliseconds a run and step of `work`, which tells its own, in so many single-threaded processes at once."""
+    if count == 1 or "fork" not in multiprocessing.get_all_start_methods():
+        return work() / count
+    context = multiprocessing.get_context("fork")
+    found = context.Queue()
+    workers = [context.Process(target=_one_thread, args=(work, found)) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    times = [found.get(timeout=120) for _ in workers]
+    for worker in workers:
+        worker.join()
+    return statistics.fmean(times) / count
+
+
+def source_program(steps: int = 30) -> float:
+    """Milliseconds a step of the source document's program for MNIST: its loader turns images into tensors one by one."""
+
+    from PIL import Image
+
+    class Images(torch.utils.data.Dataset[Any]):
+        pixels = np.random.default_rng(0).integers(0, 256, (4000, 28, 28), dtype=np.uint8)
+
+        def __len__(self) -> int:
+            return len(self.pixels)
+
+        def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+            image = Image.fromarray(self.pixels[i])  # as torchvision's MNIST and ToTensor do
+            pixels = torch.from_numpy(np.array(image, np.uint8, copy=True)).view(28, 28, 1)
+            return pixels.permute(2, 0, 1).contiguous().to(torch.float32).div(255), i % 10
+
+    loader = torch.utils.data.DataLoader(Images(), batch_size=100, shuffle=True)
+    model, loss = _mlp(784, 100, 10)(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    times, began = [], time.perf_counter()
+    for k, (images, labels) in enumerate(loader):
+        optimizer.zero_grad()
+        loss(model(images.view(-1, 784)), labels).backward()
+        optimizer.step()
+        times.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        if k == steps:
+            break
+    return 1e3 * statistics.median(times[3:])
+
+
+def source_regression(data: Data, exponents: Sequence[float], replicates: int, steps: int) -> float:
+    """Milliseconds a run and step of the source document's program for its noisy regression: NumPy, example by example."""
+    rng = np.random.default_rng(0)
+
+    def loss_and_gradient(theta: Any, x: Any, y: Any, exponent: float) -> tuple[float, Any]:
+        loss, gradient = 0.0, np.zeros_like(theta)
+        for i in range(len(x)):
+            row = x[i, :].reshape(-1, 1)
+            error = np.sum(row * theta) - y[i, 0]
+            gradient += exponent * np.abs(error) ** (exponent - 1) * np.sign(error) * row / len(x)
+            loss += np.abs(error) ** exponent / len(x)
+        return loss, gradient
+
+    y, test_y = data.y[:, None], data.test_y[:, None]
+    began = time.perf_counter()
+    for exponent, adam, _ in itertools.product(exponents, (True, False), range(replicates)):
+        theta = data.start[:, None].copy()
+        m, v = np.zeros_like(theta), np.zeros_like(theta)
+        for t in range(steps):
+            index = rng.choice(len(y), 1)
+            _, gradient = loss_and_gradient(theta, data.x[index], y[index], exponent)
+            gradient = gradient + rng.standard_normal((10, 1)) * 0.0 + np.sign(rng.standard_normal((10, 1))) * 0.0
+            if t % 50 == 0:
+                loss_and_gradient(theta, data.test_x, test_y, exponent)
+            if adam:
+                m = 0.9 * m + 0.1 * gradient
+                v = 0.999 * v + 0.001 * gradient**2
+                theta = theta - 0.001 * m / (1 - 0.9 ** (t + 1)) / (np.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
+            else:
+                theta = theta - 0.001 * gradient
+    return 1e3 * (time.perf_counter() - began) / (2 * len(exponents) * replicates * steps)
+
+
+def jax_runs(sizes: Sequence[int], batch: int, runs: int, seeds: int, steps: int = 40) -> float | None:
+    """Milliseconds a run and step of JAX: vmap over seeds and over their runs, which share batches, scan over steps, jit.
+
+    None where it is not installed.
+    """
+    if importlib.util.find_spec("jax") is None:
+        return None
+    import jax  # type: ignore[import-not-found,unused-ignore]
+    import jax.numpy as jnp  # type: ignore[import-not-found,unused-ignore]
+
+    keys = jax.random.split(jax.random.PRNGKey(0), len(sizes))
+    pairs = list(itertools.pairwise(sizes))
+    shaped = zip(keys, pairs, strict=False)
+    of = seeds, runs // seeds
+    params = [(jax.random.normal(k, (*of, a, b)) / a**0.5, jnp.zeros((*of, b))) for k, (a, b) in shaped]
+    x, y = jax.random.normal(keys[0], (2000, sizes[0])), jnp.arange(2000) % sizes[-1]
+
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        for i, (w, b) in enumerate(params):
+            x = x @ w + b
+            x = jnp.maximum(x, 0) if i + 1 < len(params) else x
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(x), y[:, None], 1))
+
+    def step(carry: Any, index: Any) -> Any:
+        params, m, v, t = carry
+        g = jax.grad(loss)(params, x[index], y[index])
+        t = t + 1
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+
+        def move(p: Any, m: Any, v: Any) -> Any:
+            return p - 1e-3 * m / (1 - 0.9**t) / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8)
+
+        return (jax.tree.map(move, params, m, v), m, v, t), None
+
+    index = jax.random.randint(keys[0], (seeds, steps, batch), 0, 2000)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+
+    def of_seed(params: Any, m: Any, v: Any, index: Any) -> Any:
+        return jax.vmap(lambda *carry: jax.lax.scan(step, (*carry, 0.0), index)[0])(params, m, v)
+
+    train: Any = jax.jit(jax.vmap(of_seed))
+    wait: Any = jax.block_until_ready
+    wait(train(params, zeros, zeros, index))
+    began = time.perf_counter()
+    wait(train(params, zeros, zeros, index))
+    return 1e3 * (time.perf_counter() - began) / steps / (seeds * (runs // seeds))
+
+
+def ours(problem: Problem, runs: Sequence[Run], plan: Plan, steps: int = 60) -> float:
+    """Milliseconds a run and step by a plan: its threads at work on the first chunks they would train, evaluation left out."""
+    if plan.chunk == 1:
+
+        def alone() -> float:
+            found = time_steps(problem, [get("adam")], channels_last=plan.channels_last, compiled=plan.compiled)
+            return 1e3 * found[0][0]
+
+        return in_processes(alone, plan.workers)
+    laid = planner.chunks(runs, plan.chunk, plan.workers)[: plan.workers]
+    return planner.side_by_side([Together(problem, [runs[i] for i in chunk]) for chunk in laid], steps)
+
+
+def product_limit(problem: Problem) -> float | None:
+    """Milliseconds a run and step of its products and convolutions alone, at the speed of the fastest large product here.
+
+    None for a recurrent model, whose products torch does not count.
+    """
+    if any(isinstance(m, nn.RNNBase) for m in problem.start(0).modules()):
+        return None
+    a = torch.randn(1536, 1536)
+    times = []
+    for _ in range(12):
+        began = time.perf_counter()
+        product(a, a)
+        times.append(time.perf_counter() - began)
+    speed = 2 * 1536**3 / statistics.median(times[3:])
+    model, batch = problem.start(0).train(), problem.train.batch(slice(0, problem.batch_size))
+    with FlopCounterMode(display=False) as counter:
+        problem.batch_loss(model, batch).backward()  # type: ignore[no-untyped-call]
+    return float(1e3 * counter.get_total_flops() / speed)
+
+
+def runs_of(count: int, seeds: int) -> list[Run]:
+    """So many runs of Adam: a log grid of rates on each seed."""
+    rates = np.geomspace(1e-4, 1e-2, -(-count // seeds))
+    return [Run(get("adam"), float(lr), seed, 500) for seed in range(seeds) for lr in rates][:count]
+
+
+def measure(name: str, runs: int, seeds: int, width: int | None = None) -> dict[str, Any]:
+    """One row: the planner's way and its rivals on a problem, in milliseconds a run and step, all in this process's run."""
+    if name == "noisy-regression":
+        return measure_regression()
+    problem, work = problem_of(name, width), runs_of(runs, seeds)
+    sizes, batch = PROBLEMS[name][3], PROBLEMS[name][2]
+    sizes = (sizes[0], width or sizes[1], sizes[2]) if sizes else ()
+    count, peak = planner.workers_on("cpu"), 0
+    times: dict[str, list[float]] = {"ours": [], "careful loop": [], "careful loops in processes": []}
+    with threads(problem):
+        plan = planner.choose(problem, work)
+    for _ in range(ROUNDS):
+        with threads(problem):
+            times["ours"].append(ours(problem, work, plan))
+        peak = peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        times["careful loop"].append(careful(problem))
+        times["careful loops in processes"].append(in_processes(lambda: careful(problem), count))
+    rivals: dict[str, float | None] = {k: statistics.median(found) for k, found in times.items()}
+    own = rivals.pop("ours")
+    if name == "mnist-mlp" and not width:
+        rivals["source document's program"] = source_program()
+    if sizes:
+        with contextlib.suppress(ImportError):
+            rivals["JAX vmap + scan + jit"] = jax_runs(sizes, batch, runs, seeds)
+    return _row(
+        problem=name,
+        width=width,
+        runs=runs,
+        seeds=seeds,
+        plan=replace(plan, why="").name,
+        why=plan.why,
+        ms=own,
+        rivals=rivals,
+        limit_ms=product_limit(problem),
+        peak_bytes=peak,
+    )
+
+
+def measure_regression(replicates: int = 10, steps: int = 1000) -> dict[str, Any]:
+    """The row of the noisy regression: every exponent and replicate by Adam and descent, its test losses included."""
+    data, rules = noisy_regression.data(), [get("adam"), get("gd")]
+    times = []
+    for _ in range(6):
+        began = time.perf_counter()
+        experiment(data, rules, [0.001, 0.001], EXPONENTS, replicates, steps)
+        times.append(time.perf_counter() - began)
+    runs = 2 * len(EXPONENTS) * replicates
+    ms = 1e3 * statistics.median(times[1:]) / (runs * steps)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return _row(
+        problem="noisy-regression",
+        runs=runs,
+        seeds=replicates,
+        plan="one compiled loop a run",
+        why=f"the first time, with its loops compiled or loaded, {times[0]:.2f} s; then {statistics.median(times[1:]):.3f} s",
+        ms=ms,
+        rivals={"source document's program": source_regression(data, EXPONENTS, replicates, steps)},
+        peak_bytes=peak,
+    )
+
+
+def _row(**found: Any) -> dict[str, Any]:
+    """A row of the table, with what every row has."""
+    row: dict[str, Any] = {"width": None, "limit_ms": None}
+    row |= {"threads": torch.get_num_threads(), "torch": str(torch.__version__)} | found
+    row["runs_per_hour_of_500_steps"] = 3600e3 / (500 * row["ms"])
+    row["share_of_limit"] = row["limit_ms"] and row["limit_ms"] / row["ms"]
+    return row
+
+
+def text(row: dict[str, Any]) -> str:
+    """The row for the screen."""
+    wide = f" (width {row['width']})" if row["width"] else ""
+    head = f"{row['problem']}{wide}: {row['runs']} runs on {row['seeds']} seeds"
+    lines = [f"{head}, {row['threads']} threads, torch {row['torch']}"]
+    hour = f"{row['runs_per_hour_of_500_steps']:,.0f} runs of 500 steps an hour"
+    lines.append(f"  {row['plan']:28}{row['ms']:10.4f} ms a run and step; {hour}")
+    for label, ms in row["rivals"].items():
+        if ms:
+            lines.append(f"  {label:28}{ms:10.5f} ms: {ms / row['ms']:.2f} times as long")
+    if row["limit_ms"]:
+        share = f"{100 * row['share_of_limit']:.0f} % of the limit reached"
+        lines.append(f"  {'its products alone':28}{row['limit_ms']:10.4f} ms: {share}")
+    return "\n".join([*lines, f"  peak memory {row['peak_bytes'] / 2**20:,.0f} MiB; {row['why']}"])
+
+
+def rows(
+    name: str | None = None, counts: Sequence[int] = (64,), seeds: int = 4, width: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """A row for each number of runs of a problem, or the standard rows. Each is measured in a fresh process, one at a time."""
+    wanted = [(name, count, min(seeds, count), width) for count in counts] if name else STANDARD
+    if name and name != "noisy-regression":
+        problem_of(name)  # a mistake is told here
+    context = multiprocessing.get_context("spawn")
+    for row in wanted:
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            yield pool.submit(measure, *row).result()
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """A picture: milliseconds a run and step against the number of runs."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.5, 4), layout="constrained")
+    counts = [row["runs"] for row in rows]
+    axes.loglog(counts, [row["ms"] for row in rows], "o-", color="#0072B2", label="steepest")
+    colours = ("#D55E00", "#E69F00", "#CC79A7", "#56B4E9")
+    for (label, _), colour, style in zip(rows[0]["rivals"].items(), colours, ("--", "-.", ":", "--"), strict=False):
+        axes.loglog(counts, [row["rivals"].get(label) or np.nan for row in rows], style, color=colour, label=label)
+    if rows[0]["limit_ms"]:
+        axes.axhline(rows[0]["limit_ms"], color="#000000", linewidth=1, label="its products alone")
+    axes.set_xlabel("runs")
+    axes.set_ylabel("milliseconds a run and step")
+    axes.set_title(f"{rows[0]['problem']}, {rows[0]['threads']} threads", fontsize=10)
+    axes.grid(alpha=0.3)
+    figure.legend(fontsize=8, frameon=False, ncols=3, loc="outside lower center")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -1,0 +1,133 @@
+"""Document 000: SGD, momentum and Adam on MNIST with one hidden layer, its seed and its loader's random draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from steepest import optim
+from steepest.api import compare
+from steepest.problems.built_in import mnist
+from steepest.problems.problem import seeded
+
+from . import Row, agreed, between, claim, within
+from .training import Images, document, drawn, images, measured, mlp, train
+
+SOURCE = "000"
+# what it prints, SGD's twice alike, after 500, 1000, ..., 3000 iterations: the last batch's loss, and the test accuracy
+PRINTED = {
+    name: (tuple(map(float, losses.split())), tuple(map(float, accuracies.split())))
+    for name, losses, accuracies in (
+        ("SGD", "0.34602201 0.21451080 0.19199982 0.17146038 0.11251388 0.17320278", "91.5 92.47 93.87 94.47 95.17 95.57"),
+        ("momentum", "0.10950699 0.12049893 0.11275810 0.05045485 0.01912786 0.15129447", "95.77 96.36 96.47 97.55 97.35 97.4"),
+        ("Adam", "0.22579645 0.17263271 0.13682723 0.07791977 0.07298332 0.13467194", "93.31 94.72 95.54 96.41 96.9 97.21"),
+    )
+}
+MAKERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "SGD": lambda params: optim.SGD(params, lr=0.1),
+    "momentum": lambda params: optim.SGD(params, lr=0.1, momentum=0.9),
+    "Adam": lambda params: optim.Adam(params),
+    "SGD at ten times the rate": lambda params: optim.SGD(params, lr=1.0),
+}
+ACCURACY = {"SGD": 0.1, "momentum": 0.3, "Adam": 0.1}  # points
+LOSS = {"SGD": 0.02, "momentum": 0.03, "Adam": 0.02}
+EVERY = 500
+
+
+def run(name: str, data: Images, steps: int = 3000) -> list[tuple[int, float, float]]:
+    """Iteration, the last batch's loss and the test accuracy, every 500 iterations, drawn as the document's program draws."""
+    seen: list[tuple[int, float, float]] = []
+    with seeded(0):
+        model = mlp((784, 100, 10))
+
+        def told(step: int, loss: float) -> None:
+            next(drawn(len(data.test_x), 100, shuffle=False))  # its test loader draws a seed too
+            seen.append((step, loss, measured(model, data.test_x, data.test_y)[1]))
+
+        train(model, MAKERS[name](model.parameters()), data, 100, steps, EVERY, told)
+    return seen
+
+
+def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
+    """The three trainings, then ten seeds of them and of the four that the document only names."""
+    data = images()
+    first: dict[str, float] = {}
+    yield from _packed()
+    for name in PRINTED:
+        say(f"000: {name}")
+        losses, accuracies = PRINTED[name]
+        for (step, loss, accuracy), printed_loss, printed in zip(run(name, data), losses, accuracies, strict=True):
+            chaos = "a difference of one rounding grows with every step at this rate"
+            yield within(SOURCE, f"{name}, accuracy after {step} iterations", printed, accuracy, ACCURACY[name], chaos)
+            yield within(SOURCE, f"{name}, loss of batch {step}", printed_loss, loss, LOSS[name], chaos)
+            first.setdefault(name, accuracy)
+    ((_, _, tenfold),) = run("SGD at ten times the rate", data, EVERY)
+    words = f"accuracy after 500 iterations: {first['momentum']:.2f} %; plain SGD {first['SGD']:.2f} % at the same rate, "
+    words += f"{tenfold:.2f} % at ten times the rate, which goes as far a step in a steady slope"
+    holds = agreed(first["momentum"] > other for other in (first["SGD"], tenfold))
+    yield claim(SOURCE, "momentum accelerates convergence", words, holds, "depends on the rate that plain SGD is given")
+    words = "its six printed accuracies come out with 1 - beta1 ** t, and so with torch's Adam"
+    yield claim(SOURCE, "Adam's averages are divided by 1 - beta1 and 1 - beta2", words, False)
+    words = "60,000 images take 188 MB"
+    yield claim(SOURCE, "batch descent is unable to fit whole datasets in memory", words, None, "depends on the data")
+    if tier != "quick":
+        yield from _seeds(say)
+        yield from _batches(data, say)
+
+
+def _packed() -> Iterator[Row]:
+    """The sizes of the files that it downloads, in bytes."""
+    for name, printed in zip(mnist.CONTENT, (9912422, 28881, 1648877, 4542), strict=True):
+        size = (mnist.folder() / f"{name}.gz").stat().st_size
+        words = "the copy here is packed anew; unpacked, it has the checksum of the original"
+        label = f"bytes of {name}.gz"
+        yield within(SOURCE, label, printed, size, 0) if size == printed else Row(SOURCE, label, printed, size, 0, None, words)
+
+
+def _seeds(say: Callable[[str], None]) -> Iterator[Row]:
+    """Ten seeds: the prediction interval of a single run must hold what is printed; and the four others at tuned rates."""
+    say("000: seven optimizers over ten seeds")
+    given = {"sgd": 0.1, "momentum": 0.1, "adam": 0.001}
+    found = compare(
+        document(),
+        "sgd,momentum,adam,adagrad,adadelta,adamax,rmsprop",
+        schedules="constant",
+        lrs=given,
+        steps=3000,
+        store=":memory:",
+    )
+    last = {"sgd": 95.57, "momentum": 97.40, "adam": 97.21}
+    for entry in found.result.entries:
+        mean, se, n = entry.summary()
+        name = entry.candidate.rule.name
+        if mean is None or se is None:
+            yield Row(SOURCE, f"{name}, ten seeds", None, None, None, None, "runs diverged")
+        elif name in last:
+            half = 2.262 * se * (1 + n) ** 0.5  # t of 9 degrees of freedom; one more run varies by sqrt(1 + n) standard errors
+            words = f"{name}, accuracy after 3000 iterations: 95 % prediction interval of a run, over {n} seeds (55,000 images)"
+            yield between(SOURCE, words, last[name], mean, mean - half, mean + half, "a seed in twenty lies outside")
+        else:
+            words = f"{mean:.2f} +- {se:.2f} % over {n} seeds at its tuned rate {entry.lr:g}"
+            yield Row(
+                SOURCE, f"{name}, which it only names, after 3000 iterations", None, words, None, None, "no number is printed"
+            )
+
+
+def _batches(data: Images, say: Callable[[str], None]) -> Iterator[Row]:
+    """Batch, mini-batch and stochastic descent at as many gradients of single examples."""
+    say("000: batch, mini-batch and stochastic descent")
+    found = {}
+    for name, size, lr, steps in (("batch", 60_000, 0.5, 2), ("mini-batch", 100, 0.1, 1200), ("stochastic", 1, 0.01, 120_000)):
+        with seeded(0):
+            model = mlp((784, 100, 10))
+            train(model, optim.SGD(model.parameters(), lr=lr), data, size, steps, steps, lambda step, loss: None)
+        found[name] = measured(model, data.test_x, data.test_y)[1]
+    words = ", ".join(f"{name} {accuracy:.2f} %" for name, accuracy in found.items())
+    yield claim(
+        SOURCE,
+        "batch descent is slow: every update needs all of the data",
+        f"after 120,000 gradients of examples: {words}",
+        found["batch"] < min(found["mini-batch"], found["stochastic"]),
+    )

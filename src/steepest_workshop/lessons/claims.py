@@ -1,0 +1,403 @@
+"""What the documents say in words, each put to an experiment with a number: on surfaces, and on MNIST."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from steepest import schedules, surfaces
+from steepest.api import compare
+from steepest.paths.descent import descend
+from steepest.paths.loop import Formula, formula_of, trajectory
+from steepest.problems.problem import Problem
+from steepest.rules import RULES, Rule, get
+from steepest.rules.definition import rule, zeros
+from steepest.training import ways as planner
+from steepest.training.stacked import Run
+
+from . import Row, agreed, batches, claim, spread
+from .training import document
+from .tutorial import UNDECIDED, against, as_good, scores
+
+Array = NDArray[np.float64]
+MANY = 200  # noisy paths
+
+
+@functools.cache
+def on_surfaces() -> tuple[Row, ...]:
+    """The claims that a surface can decide."""
+    return (
+        *_escapes(),
+        *_rates(),
+        _settles(),
+        *_momentum(),
+        _crosses(),
+        _widths(),
+        *_shrinks(),
+        *_bounded(),
+        *_damps(),
+        _amsgrad(),
+        _freezes(),
+        _rootless(),
+        _flat(),
+        _sparse(),
+    )
+
+
+def _share(hits: NDArray[Any]) -> tuple[float, float, float]:
+    """A share, and its 95 % interval (Wilson)."""
+    found = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
+    return float(hits.mean()), float(found.low), float(found.high)
+
+
+def _noisy_ends(formula: Formula, chosen: Rule, start: float, lr: float, noise: float, steps: int = 1000) -> Array:
+    """Where noisy paths from a point end, (MANY,)."""
+    ends = []
+    for seed in range(MANY):
+        shaken = noise * np.random.default_rng(seed).standard_normal((steps, 1))
+        ends.append(float(trajectory(chosen, formula, (start,), steps, lr=lr, noise=shaken)[0][-1, 0]))
+    return np.array(ends)
+
+
+def _escapes() -> Iterator[Row]:
+    """A shallow minimum at 1.2 beside a deep one at -1.3, with the noise of single examples, of ten at a time, and without."""
+    formula = formula_of(surfaces.get("x**4 - 3*x**2 + x"))
+    shares = [_share(_noisy_ends(formula, get("sgd"), 1.1, 0.02, noise) < 0) for noise in (10.0, 10 / 10**0.5, 0.0)]
+    noisy, few, still = (f"{share:.0%} ({low:.0%} to {high:.0%})" for share, low, high in shares)
+    words = f"of {MANY} paths from the shallow minimum, in the deep one end {noisy} with gradient noise, {still} without"
+    yield claim("001", "the bouncing of SGD helps it escape local minima", words, shares[0][1] > shares[2][2])
+    words = f"with a tenth of the noise's variance {few} of them do, against {noisy}"
+    holds = False if shares[1][2] >= shares[0][1] else True if shares[1][0] > shares[0][0] / 2 else None
+    told = "for mini-batches it is a little harder to escape local minima"
+    yield claim("001", told, words, holds, "harder, and not a little")
+
+
+def _rates() -> Iterator[Row]:
+    """Descent on a quadratic of largest curvature 50: it falls at every step for rates below 2/50, and grows above."""
+    surface = surfaces.get("valley")
+    bound = 2 / float(np.linalg.eigvalsh(surface.hessian(surface.start)).max())
+    ends, falls = {}, {}
+    for part in (0.0025, 0.25, 0.99, 1.01):
+        heights = trajectory(get("sgd"), formula_of(surface), surface.start, 300, lr=part * bound)[1]
+        ends[part], falls[part] = float(heights[-1]), bool((np.diff(heights) < 0).all())
+    told = ", ".join(f"{value:.2g} at {part:g} of it" for part, value in ends.items())
+    words = f"the bound is 2 / largest curvature = {bound:g}; height after 300 steps {told}"
+    holds = ends[0.0025] > 100 * ends[0.25] and ends[1.01] > ends[0.0025]
+    yield claim("001", "too small a rate takes many iterations, too high a one may diverge", words, holds)
+    words = (
+        "every step goes down at " + ", ".join(f"{part:g}" for part, down in falls.items() if down) + " of that bound, not at "
+    )
+    words += ", ".join(f"{part:g}" for part, down in falls.items() if not down)
+    yield claim(
+        "001", "with a small enough rate every step of descent is an improvement", words, falls[0.99] and not falls[1.01]
+    )
+
+
+def _settles() -> Row:
+    """Single examples at the best constant rate, and at one that falls to nothing in a straight line."""
+    found, epochs = batches.data(), 20
+    lr, seeds = batches.best(found, 1, epochs)[0], range(10)
+    steps = len(batches.order(len(found.x), 1, epochs))
+    last, ends = [], {}
+    for name, rates in (("constant", np.full(steps, lr)), ("falling", 3 * lr * (1 - np.arange(steps) / steps))):
+        paths = [batches.excess(found, batches.descend(found, 1, epochs, rates, seed=seed)) for seed in seeds]
+        ends[name] = np.array([path[-1] for path in paths])
+        last += [path[-len(path) // epochs :] for path in paths] if name == "constant" else []
+    bounce = np.mean([path.max() / path.min() for path in last])
+    gain = ends["constant"] - ends["falling"]
+    mean, half = spread(gain)
+    words = f"in its last epoch the excess loss still goes up and down by a factor of {bounce:.0f}; it ends at "
+    words += f"{ends['constant'].mean():.1e}, with a falling rate at {ends['falling'].mean():.1e} "
+    words += f"(gain {mean:.1e} +- {half:.0e})"
+    told = "SGD bounces about the minimum, good but not optimal, unless its rate is reduced"
+    return claim("001", told, words, mean > half)
+
+
+def _momentum() -> Iterator[Row]:
+    """Beyond the minimum and back on three surfaces; nothing of it without momentum; its spread under noise."""
+    beyond: dict[str, list[float]] = {name: [] for name in ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")}
+    for name in ("valley", "beale", "bowl"):
+        surface = surfaces.get(name)
+        least = np.array(surface.minima[0] if surface.minima else (0.0, 0.0))
+        for path in descend(surface, [get(called) for called in beyond], surface.start, 400).paths:
+            start = path.points[0] - least
+            beyond[path.name].append(max(0.0, -float((((path.points - least) @ start) / (start @ start)).min())))
+    told = ", ".join(f"{name} {max(parts):.0%}" for name, parts in beyond.items())
+    words = f"furthest beyond the minimum of valley, Beale's function and a bowl, in parts of the way there: {told}"
+    holds = min(min(beyond[name]) for name in ("momentum", "nesterov")) > 10 * max(beyond["sgd"]) + 0.01
+    yield claim("001", "momentum-based methods overshoot", words, holds)
+    formula, start = formula_of(surfaces.get("rosenbrock")), (-1.2, 1.0)
+    one = trajectory(get("momentum"), formula, start, 1000, lr=1e-3, momentum=0.0)[0]
+    apart = float(np.abs(one - trajectory(get("gd"), formula, start, 1000, lr=1e-3)[0]).max())
+    words = f"the largest difference of 1,000 steps on Rosenbrock's function is {apart:g}"
+    yield claim("001", "with momentum 0 gradient descent is recovered", words, apart == 0)
+    formula, shaken = formula_of(surfaces.get("valley")), np.random.default_rng(0).standard_normal((20_000, 2))
+    heights = [
+        float(trajectory(get(name), formula, (0.0, 0.0), 20_000, lr=lr, noise=shaken)[1][2000:].mean())
+        for name, lr in (("sgd", 0.01), ("momentum", 0.001), ("momentum", 0.01))
+    ]
+    words = (
+        "mean height over the valley's minimum under gradient noise: SGD {:.2g} at rate 0.01; momentum 0.9 {:.2g} at 0.001, "
+    )
+    words += "which goes as far a step in a steady slope, {:.2g} at 0.01"
+    varied = agreed(heights[0] > value for value in heights[1:])
+    yield claim("000", "momentum lowers the variation of the loss", words.format(*heights), varied, "depends on the rate")
+
+
+def _crosses() -> Row:
+    surface = surfaces.get("saddle")
+    left = {
+        p.name: p.leaves(surface.domain) or 401
+        for p in descend(surface, [get("sgd"), get("rmsprop")], surface.start, 400).paths
+    }
+    told: dict[str, Array] = {}
+    points, _ = trajectory(get("rmsprop"), formula_of(surface), surface.start, 5, lr=0.01, told=told)
+    along, across = (np.abs(np.diff(points[:, i]) / told["g"][:, i])[-1] for i in (1, 0))
+    words = f"RMSprop leaves the saddle after {left['rmsprop']} steps, SGD after {left['sgd']}; its rate along the way out is "
+    words += f"{along / across:.0f} times the one across"
+    return claim(
+        "001", "at a saddle SGD gets stuck while RMSprop proceeds", words, left["sgd"] > 5 * left["rmsprop"] and along > across
+    )
+
+
+def _shrinks() -> Iterator[Row]:
+    """The rate that a coordinate feels, its step over its gradient, along the valley at a rate of 0.01."""
+    formula, start, felt, heights = formula_of(surfaces.get("valley")), surfaces.get("valley").start, {}, {}
+    for name, lr in (("adagrad", 0.01), ("rmsprop", 0.01), ("adadelta", 1.0)):
+        told: dict[str, Array] = {}
+        points, values = trajectory(get(name), formula, start, 1000, lr=lr, told=told)
+        rates = np.abs(np.diff(points[:, 0]) / told["g"][:, 0])
+        felt[name], heights[name] = rates[-1] / rates[0], float(values[-1])
+    words = f"after 1,000 steps Adagrad's rate is {felt['adagrad']:.2g} of its first and its height {heights['adagrad']:.2g}; "
+    words += f"RMSprop's {felt['rmsprop']:.2g} and {heights['rmsprop']:.1g}"
+    stuck = felt["adagrad"] < 0.1 and heights["adagrad"] > 1
+    yield claim("002", "Adagrad's rate shrinks before the minimum is reached", words, stuck)
+    yield claim("002", "RMSprop's rate does not shrink to nothing", words, felt["rmsprop"] > 1)
+    words = f"after 1,000 steps the rate that Adadelta's first coordinate feels is {felt['adadelta']:.3g} times its first"
+    yield claim("003", "Adadelta goes on learning after many updates", words, felt["adadelta"] > 1)
+
+
+def _bounded() -> Iterator[Row]:
+    """Adam's step on four surfaces in units of the rate, and under a gradient a thousand times larger."""
+    largest = 0.0
+    for name in ("rosenbrock", "beale", "rastrigin", "valley"):
+        surface = surfaces.get(name)
+        points, _ = trajectory(get("adam"), formula_of(surface), surface.start, 1000, lr=0.01)
+        largest = max(largest, float(np.abs(np.diff(points, axis=0)).max()) / 0.01)
+    words = f"the longest step of a coordinate in 1,000 steps on each of four surfaces is {largest:.3f} rates"
+    yield claim("003", "the step of Adam is bounded by its rate, approximately", words, largest < 1.5)
+    plain, scaled = (formula_of(surfaces.get(f)) for f in ("(1-x)**2 + 100*(y-x**2)**2", "1000*((1-x)**2 + 100*(y-x**2)**2)"))
+    for name, called in (("adam", "Adam"), ("sgd", "SGD")):
+        lr = 0.01 if name == "adam" else 1e-6
+        one, other = (trajectory(get(name), f, (-1.2, 1.0), 1000, lr=lr)[0] for f in (plain, scaled))
+        apart = float(np.abs(one - other).max())
+        if name == "adam":
+            words = f"a loss 1,000 times larger moves no point of {called}'s path by more than {apart:.1e}"
+            yield claim("003", "the step of Adam does not feel the gradient's scale", words, apart < 1e-3)
+        else:
+            words = f"the same moves {called}'s path by {apart:.2g}"
+            yield claim("003", "plain descent does feel it", words, apart > 0.1)
+
+
+def _widths() -> Row:
+    """How many of the rates of a grid bring an optimizer down."""
+    parts, wider = [], []
+    for name in ("valley", "rosenbrock", "beale"):
+        surface, formula = surfaces.get(name), formula_of(surfaces.get(name))
+        good = {}
+        for chosen in ("sgd", "adagrad"):
+            heights = [
+                trajectory(get(chosen), formula, surface.start, 300, lr=float(lr))[1] for lr in 10.0 ** np.arange(-5, 2, 0.1)
+            ]
+            good[chosen] = 0.1 * sum(bool(each[-1] < 0.1 * each[0]) for each in heights)
+        parts.append(f"{name} {good['adagrad']:.1f} and {good['sgd']:.1f}")
+        wider.append(good["adagrad"] > good["sgd"])
+    words = f"decades of rates that end below a tenth of the first height after 300 steps, Adagrad and SGD: {', '.join(parts)}"
+    return claim("001", "Adagrad alleviates the need to tune the rate", words, agreed(wider), "depends on the surface")
+
+
+def _damps() -> Iterator[Row]:
+    valley = surfaces.get("valley")
+    ends = {p.name: float(p.values[-1]) for p in descend(valley, [get("sgd"), get("rmsprop")], valley.start, 150, {}).paths}
+    words = f"heights of the valley after 150 steps at tuned rates: RMSprop {ends['rmsprop']:.1e}, SGD {ends['sgd']:.1e}"
+    yield claim("003", "RMSprop can take larger steps and converges faster", words, ends["rmsprop"] < ends["sgd"])
+    found = descend(valley, [get("momentum"), get("rmsprop")], valley.start, 100, {"momentum": 0.02, "rmsprop": 0.05})
+    turns = [int((np.diff(np.sign(path.points[:, 1])) != 0).sum()) for path in found.paths]
+    words = f"across the valley momentum changes sides {turns[0]} times in 100 steps, RMSprop {turns[1]}"
+    yield claim("003", "RMSprop restricts oscillation across the valley", words, turns[1] < turns[0] / 2)
+
+
+def _amsgrad() -> Row:
+    """A gradient of 1010 once in 101 steps and -10 otherwise: its mean points down, Adam's average forgets it too soon."""
+    formula = Formula.of(lambda x, c: c * x, lambda x, c: (c,), 1, 1)
+    rows = np.array([[1010.0], [-10.0]])
+    steps = 20_000
+    batches = np.where(np.arange(steps) % 101 == 0, 0, 1)[:, None]
+    ends = {}
+    for amsgrad in (False, True):
+        more: dict[str, Any] = {"amsgrad": amsgrad, "beta1": 0.0, "beta2": 0.99}
+        points, _ = trajectory(get("adam"), formula, (0.0,), steps, lr=0.001, data=rows, batches=batches, **more)
+        ends[amsgrad] = float(points[-1, 0])
+    words = (
+        f"where the mean gradient points down, Adam (betas 0, 0.99) goes to {ends[False]:+.2f}, AMSGrad to {ends[True]:+.3f}"
+    )
+    return claim("003", "Adam may fail to converge where AMSGrad does not", words, ends[False] > 0 > ends[True])
+
+
+def _freezes() -> Row:
+    surface = surfaces.get("valley")
+    left = {}
+    for gamma in (1.0, 0.98, 0.8):
+        path = descend(surface, [get("sgd")], surface.start, 400, {"sgd": 0.03}, schedules.exponential(gamma=gamma)).paths[0]
+        left[gamma] = float(path.values[-1])
+    words = "; ".join(f"{value:.2g} with the rate times {gamma:g} a step" for gamma, value in left.items())
+    return claim("001", "a rate that decays too fast freezes", f"height after 400 steps: {words}", left[0.8] > 100 * left[1.0])
+
+
+def rootless() -> Rule:
+    """Adagrad without its square root, as the tutorial says that it is worse; not registered."""
+    made = rule("the tutorial's aside on Adagrad", rate=0.1)(adagrad_without_root)
+    del RULES[made.name]
+    return made
+
+
+def adagrad_without_root(p, g, t, G=zeros, *, lr=0.1, eps=1e-10):  # type: ignore[no-untyped-def]
+    """p - lr * g / (the sum of squares + eps)."""
+    G = G + g * g
+    return p - lr * g / (G + eps), G
+
+
+def _rootless() -> Row:
+    parts, worse = [], []
+    for name in ("rosenbrock", "beale", "valley"):
+        surface = surfaces.get(name)
+        found = descend(surface, [get("adagrad"), rootless()], surface.start, 300, {})
+        a, b = (float(path.values[-1]) for path in found.paths)
+        parts.append(f"{name} {a:.1e} against {b:.1e}")
+        worse.append(b > a)
+    words = f"tuned heights after 300 steps with and without the root: {', '.join(parts)}"
+    return claim("001", "Adagrad without the square root is much worse", words, agreed(worse), "depends on the surface")
+
+
+def _flat() -> Row:
+    """A sharp and a flat minimum of equal depth: of noisy paths that start in one, the share that end in the other."""
+    formula = formula_of(surfaces.get("-exp(-30*(x+1)**2) - exp(-2*(x-1)**2) + x**2/50"))
+    parts, prefers = [], {}
+    for name, rates in (("adam", (0.03, 0.1, 0.3)), ("sgd", (0.003, 0.01, 0.03)), ("momentum", (0.0003, 0.001, 0.003))):
+        for lr in rates:
+            sharp = _share(_noisy_ends(formula, get(name), -1.0, lr, 10.0) > 0)
+            flat = _share(_noisy_ends(formula, get(name), 1.0, lr, 10.0) < 0)
+            prefers[name, lr] = sharp[1] > flat[2]
+            parts.append(
+                f"{name} at {lr:g} {sharp[0]:.0%} and {flat[0]:.0%}{' (prefers the flat one)' if prefers[name, lr] else ''}"
+            )
+    words = f"share of noisy paths that leave a sharp and a flat minimum of equal depth: {', '.join(parts)}"
+    holds = agreed(value for (name, _), value in prefers.items() if name == "adam")
+    return claim("001", "Adam prefers flat minima", words, holds, "depends on the rate")
+
+
+def _sparse() -> Row:
+    """One feature in every example and one in a hundredth of them, equally important."""
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.normal(size=2000), rng.normal(size=2000) * (rng.random(2000) < 0.01)])
+    rows = np.column_stack([x, x @ np.ones(2)])
+    formula = Formula.of(
+        lambda a, b, u, v, y: (a * u + b * v - y) ** 2,
+        lambda a, b, u, v, y: (2 * (a * u + b * v - y) * u, 2 * (a * u + b * v - y) * v),
+        2,
+        3,
+    )
+    left = {}
+    for name in ("sgd", "adagrad"):
+        ends = []
+        for lr in 10.0 ** np.arange(-3, 0.6, 0.25):
+            errors = []
+            for seed in range(5):
+                batches = np.random.default_rng(seed).integers(2000, size=(1000, 1))
+                points, _ = trajectory(get(name), formula, (0.0, 0.0), 1000, lr=lr, data=rows, batches=batches)
+                errors.append(np.abs(points[-1] - 1).max())
+            ends.append(float(np.nan_to_num(np.mean(errors), nan=np.inf)))
+        left[name] = min(ends)
+    words = (
+        f"largest error of a weight after 1,000 examples at the best rate: SGD {left['sgd']:.2g}, Adagrad {left['adagrad']:.2g}"
+    )
+    return claim("001", "Adagrad works well with sparse features", words, left["adagrad"] < left["sgd"])
+
+
+def on_mnist(say: Callable[[str], None]) -> Iterator[Row]:
+    """The claims that need a network: how to decay, what needs no schedule, how much weight decay, which epsilon."""
+    say("001: schedules on MNIST at equal tuning")
+    free = ("exponential(k=0.003)", "inverse_time(k=0.005)", "constant")
+    chosen = ("step(gamma=0.3)", "cosine", *free)
+    study = compare(document(), "momentum", schedules=chosen, seeds=SEEDS, store=":memory:")
+    words = f"momentum on MNIST, 1,000 steps, {SEEDS} seeds, per cent: {scores(study)}"
+    leads = [against(study, "momentum+step(gamma=0.3)", f"momentum+{name}", 2)[0] for name in free[:2]]
+    holds = True if 1 in leads and -1 not in leads else False if set(leads) == {-1} else None
+    reason = f"its reason is that its numbers are easier to read; {words}"
+    yield claim("001", "step decay is slightly preferable to exponential and 1/t decay", reason, holds, UNDECIDED)
+    leads = [against(study, f"momentum+{name}", f"momentum+{other}", 6)[0] for name in chosen[:2] for other in free]
+    told = "schedules that depend on the last step (cosine, step) outperform those that do not"
+    yield claim("001", told, words, agreed(value == 1 for value in leads), "depends on which")
+    say("001: Schedule-Free AdamW, and AdamW with a cosine")
+    study = compare(document(), "adamw,schedule_free_adamw", schedules="constant,cosine", store=":memory:")
+    lead, words = against(study, "schedule_free_adamw+constant", "adamw+cosine")
+    words = f"1,000 steps, per cent: {scores(study)}; Schedule-Free at a constant rate is {words}"
+    yield as_good("001", "Schedule-Free AdamW needs no schedule", words, lead)
+    yield _decay(say)
+    yield _epsilon(say)
+
+
+def _swept(rules: Sequence[str], lrs: Mapping[str, float], letter: str, values: Sequence[float], problem: Problem) -> Array:
+    """Test accuracies (rules, values of a hyperparameter, seeds) after 1,000 steps."""
+    runs = [
+        Run(get(name), lrs[name], seed, 1000, test=True, hyper={letter: value})
+        for name in rules
+        for value in values
+        for seed in range(SEEDS)
+    ]
+    found = dict(planner.train_all(problem, runs, planner.choose(problem, runs)))
+    return np.array([found[i].test for i in range(len(runs))], float).reshape(len(rules), len(values), SEEDS)
+
+
+def _decay(say: Callable[[str], None]) -> Row:
+    """MADGRAD, momentum and Adam on few images, where weight decay matters."""
+    say("001: MADGRAD and weight decay")
+    whole = document()
+    (x,), y = whole.train.batch(slice(0, 1000))
+    few = dataclasses.replace(whole, name="mnist-few", train=(x, y))
+    names = ("madgrad", "momentum", "adam")
+    tuned = compare(few, names, schedules="constant", store=":memory:", seeds=5).result.entries
+    table = _swept(names, {e.candidate.rule.name: e.lr for e in tuned}, "weight_decay", DECAYS, few)
+    parts, best = [], {}
+    for name, values in zip(names, table, strict=True):
+        top = int(values.mean(1).argmax())
+        mean, half = spread(values[top] - values[0], 0.05 / len(DECAYS)) if top else (0.0, 0.0)
+        best[name] = DECAYS[top] if mean > half else 0.0
+        parts.append(f"{name} {values[0].mean():.2f} % without, best at {DECAYS[top]:g} (gain {mean:+.2f} +- {half:.2f})")
+    words = f"1,000 images, 1,000 steps, {SEEDS} seeds: {'; '.join(parts)}"
+    less = [name for name in names[1:] if best["madgrad"] < best[name]]
+    holds = agreed(name in less for name in names[1:])
+    return claim("001", "MADGRAD needs less weight decay, often none", words, holds, f"depends: less than {', '.join(less)}")
+
+
+def _epsilon(say: Callable[[str], None]) -> Row:
+    say("001: Adam's epsilon")
+    table = _swept(("adam",), {"adam": 0.001}, "eps", EPSILONS, document())[0]
+    parts = [f"{eps:g}: {row.mean():.2f} +- {stats.sem(row):.2f}" for eps, row in zip(EPSILONS, table, strict=True)]
+    top, usual = int(table.mean(1).argmax()), EPSILONS.index(1e-8)
+    mean, half = spread(table[top] - table[usual], 0.05 / len(EPSILONS)) if top != usual else (0.0, 0.0)
+    words = f"accuracy after 1,000 steps at rate 0.001 over {SEEDS} seeds, by epsilon: {', '.join(parts)}"
+    words += f"; the best, {EPSILONS[top]:g}, gains {mean:+.2f} +- {half:.2f} over 1e-8"
+    holds = True if mean > half else None
+    return claim("001", "the default epsilon 1e-8 may not be the best", words, holds, "not on this task")
+
+
+SEEDS = 20
+EPSILONS = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3)
+DECAYS = (0.0, 1e-5, 1e-4, 1e-3)

@@ -1,0 +1,141 @@
+"""Document 002: races in a valley and on a saddle, a rate of 100 times 0.65 to the epoch, Adam then SGD, BatchNorm."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from steepest import rules, schedules, surfaces
+from steepest.api import compare
+from steepest.paths.descent import descend
+from steepest.rules.combinators import switch
+from steepest.training import ways as planner
+from steepest.training.stacked import Run
+
+from . import Row, agreed, claim, spread, within
+from .training import document, mlp
+
+SOURCE = "002"
+
+
+def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
+    """LambdaLR's rates, the races in numbers, the statistics of BatchNorm; then Adam followed by SGD on MNIST."""
+    say("002: schedules and races")
+    ours = schedules.exponential(gamma=0.65)
+    for epoch in range(10):
+        yield within(SOURCE, f"LambdaLR, rate in epoch {epoch}", 100 * 0.65**epoch, 100 * ours(epoch, 10), 1e-11)
+    yield from _races()
+    yield from _normalization()
+    if tier != "quick":
+        yield from _then(say)
+        yield from _ends(say)
+        yield from _regularized(say)
+
+
+def _races() -> Iterator[Row]:
+    saddle = surfaces.get("saddle")
+    names = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")
+    found = descend(saddle, [rules.get(name) for name in names], saddle.start, 400)
+    left = {path.name: path.leaves(saddle.domain) or 401 for path in found.paths}
+    words = "the frame is left at step " + ", ".join(
+        f"{n} ({name})" for name, n in sorted(left.items(), key=lambda item: item[1])
+    )
+    adaptive = ("adagrad", "rmsprop", "adam")
+    for name in ("sgd", "momentum"):
+        before = [other for other in adaptive if left[other] < left[name]]
+        holds = agreed(other in before for other in adaptive)
+        yield claim(SOURCE, f"{name} is stuck at the saddle point", words, holds, f"depends: longer than {', '.join(before)}")
+    path = next(path for path in found.paths if path.name == "momentum")
+    speed = np.linalg.norm(np.diff(path.points[:51], axis=0), axis=1)[30:]
+    told = f"its steps grow one after another, from {speed[0]:.2g} at step 30 to {speed[-1]:.2g} at step 50"
+    yield claim(SOURCE, "SGD with momentum speeds up more and more", told, bool((np.diff(speed) > 0).all()))
+    valley = surfaces.get("valley")
+    ends = descend(valley, [rules.get(name) for name in names], valley.start, 150, {})
+    words = "heights after 150 steps at tuned rates: " + ", ".join(f"{p.name} {p.values[-1]:.1e}" for p in ends.paths)
+    heights = {p.name: float(p.values[-1]) for p in ends.paths}
+    for name in ("sgd", "momentum"):
+        ahead = [other for other in adaptive if heights[other] < heights[name]]
+        holds = agreed(other in ahead for other in adaptive)
+        yield claim(SOURCE, f"{name} converges slower", words, holds, f"depends: slower than {', '.join(ahead)}")
+
+
+def _normalization() -> Iterator[Row]:
+    """BatchNorm normalises over N, H and W, and not over C."""
+    x = 3 + 2 * torch.randn(8, 5, 6, 7, generator=torch.Generator().manual_seed(0))
+    y = nn.BatchNorm2d(5)(x).detach()
+    over = (x - x.mean((0, 2, 3), keepdim=True)) / (x.var((0, 2, 3), unbiased=False, keepdim=True) + 1e-5).sqrt()
+    largest = float((y - over).abs().max())
+    words = f"its output differs by at most {largest:.1g} from x less its mean over N, H and W, over the root of that variance"
+    yield claim(SOURCE, "BatchNorm normalises over N, H and W, and not over C", words, largest < 1e-5)
+
+
+def _then(say: Callable[[str], None]) -> Iterator[Row]:
+    """Adam first, then SGD: the switch point swept, with intervals on the gain over Adam alone, which is ahead of SGD."""
+    say("002: Adam first, then SGD")
+    problem, steps, seeds = document(), 3000, 10
+    made = {"adam": rules.get("adam"), "sgd": rules.get("sgd")}
+    ratio = 100.0  # of the second rate to the first: 0.1 and 0.001
+    made |= {f"at {k}": switch(rules.get("adam"), rules.get("sgd"), at=k, then_ratio=ratio) for k in (500, 1000, 2000, 2700)}
+    rates = {name: 0.1 if name == "sgd" else 0.001 for name in made}
+    runs = [Run(rule, rates[name], seed, steps, test=True) for name, rule in made.items() for seed in range(seeds)]
+    plan = planner.choose(problem, runs)
+    found = dict(planner.train_all(problem, runs, plan))
+    tested = np.array([np.nan if found[i].test is None else found[i].test for i in range(len(runs))]).reshape(len(made), seeds)
+    values = dict(zip(made, tested, strict=True))
+    parts, gains = [], []
+    for name in list(made)[2:]:
+        mean, half = spread(values[name] - values["adam"], 0.05 / 4)
+        gains.append(mean > half)
+        parts.append(f"{name} {values[name].mean():.2f} % (gain {mean:+.2f} +- {half:.2f})")
+    words = f"Adam {values['adam'].mean():.2f} %, SGD {values['sgd'].mean():.2f} %; switched {'; '.join(parts)}"
+    yield claim(SOURCE, "use Adam first, then SGD for fine-tuning", words, agreed(gains), "depends on when it is switched")
+
+
+def _ends(say: Callable[[str], None]) -> Iterator[Row]:
+    """Adam, SGD and momentum at equal tuning, after few steps and after many."""
+    ahead, told = {}, []
+    for steps in (200, 6000):
+        say(f"002: Adam and SGD after {steps:,} steps")
+        study = compare(document(), "adam,sgd,momentum", schedules="constant", steps=steps, store=":memory:")
+        found = {e.candidate.rule.name: np.array(e.values, float) for e in study.result.entries}
+        told.append(f"after {steps:,} steps Adam {found['adam'].mean():.2f} %")
+        for name in ("sgd", "momentum"):
+            mean, half = spread(found["adam"] - found[name])
+            ahead[steps, name] = 1 if mean > half else -1 if mean < -half else 0
+            told.append(f"{name} {found[name].mean():.2f} % (Adam's lead {mean:+.2f} +- {half:.2f})")
+    words = f"at tuned rates, ten seeds: {', '.join(told)}"
+    behind = [name for name in ("sgd", "momentum") if ahead[200, name] > 0]
+    told_of = f"depends: faster than {', '.join(behind)} only"
+    yield claim(SOURCE, "Adam converges fast", words, agreed(ahead[200, name] > 0 for name in ("sgd", "momentum")), told_of)
+    better = [name for name in ("sgd", "momentum") if ahead[6000, name] < 0]
+    holds = agreed(ahead[6000, name] < 0 for name in ("sgd", "momentum"))
+    yield claim(SOURCE, "SGD ends better, but takes longer", words, holds, f"depends: {', '.join(better)} does")
+
+
+def _regularized(say: Callable[[str], None]) -> Iterator[Row]:
+    """Networks with Dropout, with BatchNorm, with both, with neither."""
+    say("002: Dropout and BatchNorm")
+    problem, parts, gains = document(), [], {}
+
+    def network(drop: bool, norm: bool) -> nn.Module:
+        first, act, last = mlp((784, 100, 10))
+        return nn.Sequential(first, *([nn.BatchNorm1d(100)] if norm else []), act, *([nn.Dropout(0.5)] if drop else []), last)
+
+    tested = {}
+    kinds = (("neither", False, False), ("dropout", True, False), ("BatchNorm", False, True), ("both", True, True))
+    for name, drop, norm in kinds:
+        own = dataclasses.replace(problem, name=f"mnist-{name}", model=functools.partial(network, drop, norm))
+        runs = [Run(rules.get("momentum"), 0.1, seed, 2000, test=True) for seed in range(10)]
+        found = dict(planner.train_all(own, runs, planner.choose(own, runs)))
+        tested[name] = np.array([found[i].test for i in range(len(runs))], float)
+        gains[name] = spread(tested[name] - tested["neither"], 0.05 / 2)
+        parts.append(f"{name} {tested[name].mean():.2f} % (gain {gains[name][0]:+.2f} +- {gains[name][1]:.2f})")
+    better = {name: gains[name][0] > gains[name][1] for name in ("dropout", "BatchNorm")}
+    words = f"2,000 steps of momentum, ten seeds: {', '.join(parts)}"
+    which = " and ".join(name for name, gained in better.items() if gained)
+    yield claim(SOURCE, "Dropout and BatchNorm help a network", words, agreed(better.values()), f"depends: {which} does")

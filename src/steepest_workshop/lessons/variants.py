@@ -1,0 +1,205 @@
+"""Document 004: powers of the error under SGD, Adam and Adagrad; and a network of two hidden layers on MNIST."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from scipy import stats
+
+from steepest.problems.built_in import noisy_regression
+from steepest.problems.built_in.breast_cancer import solve
+from steepest.problems.problem import Problem
+from steepest.report.palette import style
+from steepest.rules import get
+from steepest.training.stacked import Run, Together
+
+from . import NOT_HERE, Row, between, claim, spread, within
+from .noisy_regression import EXPONENTS, Array, experiment
+from .training import drawn, images, mlp
+
+SOURCE = "004"
+EXACT = (0.99218671, 0.99592763, 0.9993016, 0.99963533, 1.00368735, 1.00186409, 1.00490434, 0.99861362, 0.99307294, 0.99822247)
+# exponent, rule, and the last replicate's theta after 1,000 steps
+FINAL = """
+0.4 adam 0.10675621 0.13306561 0.22496032 0.10094938 0.18651719 0.14231369 0.14785469 0.08840414 0.30632364 0.13131128
+0.4 gd 0.04865604 0.12794786 0.17395863 0.07027743 0.14997399 0.03025955 0.14304976 0.03519987 0.18897177 0.02844775
+0.7 adam 0.21138336 0.25611736 0.33999842 0.18436075 0.27973139 0.2775759 0.26417712 0.2610319 0.29572431 0.25085275
+0.7 gd 0.12270384 0.16269365 0.19887691 0.10335078 0.14877666 0.13488393 0.12730259 0.12570428 0.16097615 0.18247377
+1 adam 0.27632435 0.30497584 0.38177757 0.27352123 0.339567 0.29960823 0.33396765 0.3480048 0.35326908 0.26729357
+1 gd 0.16909786 0.17034048 0.26476039 0.13554004 0.22585654 0.2036784 0.20631278 0.19936605 0.29641202 0.20573266
+2 adam 0.27417634 0.34360829 0.40276927 0.28214233 0.40483774 0.36351695 0.34171235 0.32246308 0.38679239 0.36323049
+2 gd 0.57508718 0.59779443 0.60955804 0.43432368 0.55146614 0.48872879 0.59873052 0.52675437 0.54217826 0.54655387
+3 adam 0.25624687 0.31877116 0.34075927 0.23898033 0.34050586 0.29671767 0.25507838 0.28910636 0.33825251 0.31997232
+3 gd 0.69075776 0.77598346 0.74513576 0.70377153 0.80302679 0.74187181 0.65412221 0.70737926 0.76404636 0.79229806
+5 adam 0.20628413 0.26385046 0.27084552 0.14417176 0.27692224 0.22025362 0.22579816 0.22747377 0.25572015 0.26423421
+5 gd 0.95223817 1.07675152 0.87585526 0.63918599 0.97985196 1.09275952 1.11038456 0.94355939 0.55686714 1.03764575
+"""
+LOSSES = (
+    *(0.38967667, 0.18968198, 0.14011508, 0.11321267, 0.09650550, 0.08177787, 0.07242025, 0.06685666),
+    *(0.06066104, 0.05491418, 0.05058347, 0.04810207, 0.04394179, 0.04050959, 0.03853753),
+)
+SIZES = (784, 128, 64, 10)
+ACCURACY, MINUTES = 97.17, 3.2236938953399656
+COVER = 0.99  # of a prediction interval for one printed number
+SEEDS = 10
+
+
+def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
+    """Prediction intervals over simulated data for what an unseeded program printed; who wins for which exponent."""
+    say("004: noisy regression")
+    count = 100 if tier == "quick" else 400
+    worlds = [noisy_regression.data(seed) for seed in range(count)]
+    solutions = np.array([solve(world.x, world.y) for world in worlds])
+    low, high = _interval(solutions)
+    for i, value in enumerate(EXACT):
+        words = f"exact solution, coordinate {i}: {COVER:.0%} prediction interval over {count} simulated sets of data"
+        yield between(SOURCE, words, value, 1.0, low, high, "one in a hundred lies outside")
+    names = ("adam", "gd")
+    ends = np.stack([experiment(w, [get(n) for n in names], (0.001, 0.001), replicates=1).points[:, :, 0] for w in worlds])
+    for line in FINAL.strip().splitlines():
+        power, name, *printed = line.split()
+        exponent = float(power)
+        drawn = ends[:, EXPONENTS.index(exponent), names.index(name)]
+        low, high = _interval(drawn)
+        for i, value in enumerate(map(float, printed)):
+            called = "SGD" if name == "gd" else "Adam"
+            words = f"theta {i} after 1,000 steps of {called} at exponent {exponent:g}: {COVER:.0%} interval"
+            yield between(SOURCE, words, value, float(np.nanmean(drawn)), low, high, "one in a hundred lies outside")
+    for i, (mean, error) in enumerate(zip(solutions.mean(0), stats.sem(solutions), strict=True)):
+        yield within(SOURCE, f"true theta {i}: mean of {count} exact solutions", 1.0, float(mean), 4 * float(error))
+    yield from _winners()
+    if tier != "quick":
+        yield from _shapes()
+        yield from _network(say)
+
+
+def _interval(drawn: Array) -> tuple[float, float]:
+    """The central part of simulated values, all coordinates alike, those of diverged runs left out."""
+    low, high = np.nanquantile(drawn, [(1 - COVER) / 2, (1 + COVER) / 2])
+    return float(low), float(high)
+
+
+def _shapes() -> Iterator[Row]:
+    """The first batch, and how many images are tested."""
+    data = images(flat=False)
+    first = next(drawn(len(data.x), 64))
+    for name, printed, found in (
+        ("images", "64 x 1 x 28 x 28", data.x[first].shape),
+        ("labels", "64", data.y[first].shape),
+    ):
+        ours = " x ".join(map(str, found))
+        yield Row(SOURCE, f"shape of a batch's {name}", printed, ours, "equal", printed == ours)
+    yield within(SOURCE, "number of images tested", 10_000, len(data.test_x), 0)
+    layers = [layer for layer in mlp(SIZES) if isinstance(layer, torch.nn.Linear)]
+    for layer, (inputs, outputs) in zip(layers, ((784, 128), (128, 64), (64, 10)), strict=True):
+        printed, ours = f"{inputs} to {outputs}", f"{layer.in_features} to {layer.out_features}"
+        yield Row(SOURCE, "a layer of its network", printed, ours, "equal", printed == ours)
+    words = "which image was drawn is not told; `prediction` draws the view for any image"
+    yield Row(SOURCE, "digit predicted of one test image", 4, NOT_HERE, None, None, words)
+
+
+def _winners() -> Iterator[Row]:
+    """Test losses after 950 updates, the last looked at: ten paired replicates, with and without gradient noise."""
+    world = noisy_regression.data(0)
+    for noise, told in (((0.0, 0.0), "no gradient noise"), ((0.5, 0.5), "normal and random-sign noise of 0.5")):
+        found = experiment(world, [get("gd"), get("adam"), get("adagrad")], (0.001, 0.001, 0.01), noise=noise)
+        last = found.losses[..., -1]
+        for j, other in ((1, "Adam"), (2, "Adagrad at rate 0.01")):
+            winners, parts = set(), []
+            for i, exponent in enumerate(EXPONENTS):
+                mean, half = spread(last[i, 0] - last[i, j])
+                winner = other if mean > half else "SGD" if mean < -half else "neither"
+                winners.add(winner)
+                parts.append(f"{exponent:g}: {winner} ({mean:+.3g} +- {half:.2g})")
+            words = f"test loss of SGD minus {other}, {told}, ten replicates: {'; '.join(parts)}"
+            if j == 1:
+                printed = (
+                    f"which of SGD and Adam wins depends on the exponent ({'with' if any(noise) else 'without'} gradient noise)"
+                )
+                yield claim(SOURCE, printed, words, len(winners - {"neither"}) > 1)
+            else:
+                yield Row(SOURCE, "Adagrad, left to the reader", None, words, None, None, "nothing is printed")
+
+
+def _network(say: Callable[[str], None]) -> Iterator[Row]:
+    """784-128-64-10, batches of 64, Adam at 0.001, fifteen epochs, over ten seeds at once."""
+    say("004: 784-128-64-10 over ten seeds")
+    data = images(mean=0.5, deviation=0.5)
+    problem = Problem(
+        name="document-004",
+        model=lambda: mlp(SIZES),
+        loss=torch.nn.CrossEntropyLoss(),
+        train=(data.x, data.y),
+        valid=(data.test_x, data.test_y),
+        metric="accuracy",
+        batch_size=64,
+    )
+    began, each = time.perf_counter(), -(-len(data.x) // 64)
+    team = Together(problem, [Run(get("adam"), 0.001, seed, 15 * each) for seed in range(SEEDS)])
+    epochs = [torch.stack([team.step() for _ in range(each)]).mean(0).numpy() for _ in LOSSES]
+    seconds = (time.perf_counter() - began) / SEEDS
+    accuracies = np.array(team.evaluate("valid")[1])
+    for k, (printed, found) in enumerate(zip(LOSSES, epochs, strict=True)):
+        why = f"seeds vary by {found.std(ddof=1) / found.mean():.1%}"
+        yield within(
+            SOURCE, f"mean training loss of epoch {k}, over {SEEDS} seeds", printed, float(found.mean()), 0.05 * printed, why
+        )
+    half = float(stats.t.ppf(0.975, SEEDS - 1) * accuracies.std(ddof=1) * np.sqrt(1 + 1 / SEEDS))
+    mean = float(accuracies.mean())
+    words = f"test accuracy after 15 epochs: 95 % prediction interval of a run, over {SEEDS} seeds"
+    yield between(SOURCE, words, ACCURACY, mean, mean - half, mean + half, "a seed in twenty lies outside")
+    words = f"{seconds / 60:.2f} minutes a run, {SEEDS} runs at once on this machine"
+    yield Row(SOURCE, "training time in minutes", MINUTES, words, "not more than printed", seconds / 60 <= MINUTES)
+
+
+def bars(noise: tuple[float, float] = (0.0, 0.0)) -> Figure:
+    """Test loss against updates for each exponent: means of ten replicates, bars of 2.5 standard errors."""
+    names = ("gd", "adam", "adagrad")
+    found = experiment(noisy_regression.data(0), [get(name) for name in names], (0.001, 0.001, 0.01), noise=noise)
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    steps = np.arange(0, 1000, 50)
+    for i, (axes, exponent) in enumerate(zip(figure.subplots(2, 3, sharex=True).flat, EXPONENTS, strict=True)):
+        for j, (name, called) in enumerate(zip(names, ("SGD", "Adam", "Adagrad, rate 0.01"), strict=True)):
+            mean, error = found.losses[i, j].mean(0), stats.sem(found.losses[i, j], axis=0)
+            look = style("sgd" if name == "gd" else name)
+            axes.errorbar(steps, mean, 2.5 * error, color=look.colour, linestyle=look.dash, label=None if i else called)
+        axes.set_title(f"exponent {exponent:g}", loc="left")
+        axes.grid(alpha=0.25)
+    figure.supxlabel("updates")
+    figure.supylabel("test loss")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    lows = "; ".join(f"{e:g}: {found.losses[i, :, :, -1].mean(1).round(3).tolist()}" for i, e in enumerate(EXPONENTS))
+    figure.set_gid(f"Test losses of SGD, Adam and Adagrad by exponent; at the last evaluation {lows}.")
+    return figure
+
+
+def digits(count: int = 60) -> Figure:
+    """The first images in rows of ten."""
+    data = images(flat=False)
+    figure = Figure(figsize=(6, 0.6 * -(-count // 10)), gid=f"The first {count} handwritten digits of MNIST.")
+    for axes, image in zip(figure.subplots(-(-count // 10), 10).flat, data.x, strict=False):
+        axes.imshow(image[0].numpy(), cmap="gray_r")
+        axes.axis("off")
+    return figure
+
+
+def prediction(model: torch.nn.Module, index: int = 0) -> Figure:
+    """A test image beside the probability that a model gives each digit."""
+    data = images(mean=0.5, deviation=0.5)
+    with torch.no_grad():
+        chances = torch.softmax(model(data.test_x[index : index + 1]), 1)[0].numpy()
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.imshow(data.test_x[index].view(28, 28).numpy(), cmap="gray_r")
+    left.axis("off")
+    right.barh(range(10), chances, color="#0072B2")
+    right.set_yticks(range(10))
+    right.set_xlim(0, 1.05)
+    right.set_xlabel("probability")
+    label, guess = int(data.test_y[index]), int(chances.argmax())
+    figure.set_gid(f"A handwritten {label}; the model says {guess} with probability {chances[guess]:.3f}.")
+    return figure
