@@ -196,6 +196,25 @@ def test_a_store_whose_runs_were_keyed_by_the_text_of_rules_is_opened_kept_and_t
         assert db.execute("SELECT count(*) FROM runs").fetchone() == (36,)
 
 
+def test_a_store_of_the_first_schema_is_carried_over(line, store):
+    whole = steepest.compare(line, **QUICK, plan="auto", store=store)
+    with sqlite3.connect(store) as db:
+        (way,) = db.execute("SELECT name FROM ways").fetchone()
+        db.execute("DROP TABLE ways")
+        db.execute("PRAGMA user_version = 1")
+    again = steepest.compare(line, **QUICK, plan="auto", store=store)
+    assert again.result.trained == 0
+    assert [e.values for e in again.result.entries] == [e.values for e in whole.result.entries]
+    more = steepest.compare(line, **{**QUICK, "seeds": 8}, plan="auto", store=store)
+    assert more.result.trained == 6
+    with sqlite3.connect(store) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert len(db.execute("SELECT name FROM ways").fetchall()) == 1
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            db.execute("UPDATE ways SET name = 'one'")
+    assert way.startswith(("one", "many", "processes"))
+
+
 def test_a_diverged_run_is_kept_counted_ranked_last_and_never_compared_by_means(line, store, strict):
     study = steepest.compare(
         line, "sgd,adam", lrs={"sgd": 500.0, "adam": 0.05}, seeds=6, steps=30, schedules="constant", store=store
@@ -430,7 +449,7 @@ def test_six_connections_make_one_store_together(tmp_path):
 
 
 def test_a_small_step_gets_one_thread_and_a_large_one_all(line):
-    from steepest.training.single import threads
+    from steepest.training.timing import threads
 
     x = torch.zeros(1024, 512)
     large = steepest.Problem(

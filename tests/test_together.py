@@ -243,7 +243,7 @@ def test_processes_channels_last_and_a_compiler_give_what_one_by_one_gives():
     problem, runs = problem_of("batch norm"), thirty_two(20)[:6]
     expected = dict(train_all(problem, runs, Plan()))
     for plan in (Plan(1, 2), Plan(1, 2, True), Plan(1, 1, True), *COMPILED):
-        assert planner.of_code(plan.code).name == plan.name == planner.named(plan.name).name
+        assert planner.named(plan.name).name == plan.name
         few = 1 if plan.compiled else 6  # a compiler takes seconds for each
         found = dict(train_all(problem, runs[:few], plan))
         for i in range(few):

@@ -6,18 +6,19 @@ import dataclasses
 import math
 import platform
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
 
 from ..errors import SteepestError
 from ..problems.fingerprint import fingerprint
-from ..training import ways as planner
-from ..training.single import Outcome, threads, time_evaluations, time_steps, train
+from ..training import ways
+from ..training.recorder import Outcome
 from ..training.stacked import Run
+from ..training.timing import threads, time_evaluations, time_steps
 from ..training.ways import Plan
 from . import design as designs
 from . import statistics as st
@@ -126,7 +127,6 @@ class Laboratory:
         self.budget = budget
         self.timings: dict[str, tuple[float, int]] = {}
         self.plan: Plan | None = None
-        self.ahead: set[str] = set()  # keys of runs trained together, not yet taken up
 
     def run(self) -> Result:
         """The whole protocol."""
@@ -139,13 +139,11 @@ class Laboratory:
             self.design = dataclasses.replace(self.design, steps=self._steps_within(self.budget))
         design = self.design
         tuned = self._tune()
-        self.progress.expect(len(tuned) * design.seeds * design.steps)
-        chosen = [(c, self._best(trials).lr, seed) for c, trials, _ in tuned for seed in range(design.seeds)]
-        self._together(chosen, test=True)
+        chosen = [(c, self._best(trials).lr) for c, trials, _ in tuned]
+        confirmed = self._train(chosen, range(design.seeds), test=True)
         entries = []
-        for candidate, trials, at_edge in tuned:
+        for (candidate, trials, at_edge), outcomes in zip(tuned, confirmed, strict=True):
             lr = self._best(trials).lr
-            outcomes = [self._train(candidate, lr, seed, test=True) for seed in range(design.seeds)]
             if not trials[0].outcomes:
                 trials = [Trial(lr, outcomes)]
             timing = self.timings[candidate.label]
@@ -183,26 +181,23 @@ class Laboratory:
         design = self.design
         searched = [c for c in design.candidates if c.rates is None]
         grids = [designs.first_grid(c.rule, design.trials) for c in searched]
-        self.progress.expect(sum(map(len, grids)) * len(TUNING_SEEDS) * design.steps)
         while True:
-            pairs = [(c, designs.rate(k)) for c, g in zip(searched, grids, strict=True) for k in g]
-            self._together([(c, lr, seed) for c, lr in pairs for seed in TUNING_SEEDS], test=False)
-            swept = [[self._trial(c, designs.rate(k)) for k in g] for c, g in zip(searched, grids, strict=True)]
+            self._try([(c, designs.rate(k)) for c, g in zip(searched, grids, strict=True) for k in g])
+            swept = [[self.trials[c.label, designs.rate(k)] for k in g] for c, g in zip(searched, grids, strict=True)]
             best = [grid[trials.index(self._best(trials))] for grid, trials in zip(grids, swept, strict=True)]
             grown = designs.grow(grids, best, design.trials) if grids else None
             if grown is None:
                 break
-            self.progress.expect(designs.GROWTH * len(grids) * len(TUNING_SEEDS) * design.steps)
             grids = grown
         edges = [k in (grid[0], grid[-1]) for k, grid in zip(best, grids, strict=True)]
         found = {c.label: (c, trials, edge) for c, trials, edge in zip(searched, swept, edges, strict=True)}
+        several = [c for c in design.candidates if c.rates is not None and len(c.rates) > 1]
+        self._try([(c, lr) for c in several for lr in c.rates or ()])
         for c in design.candidates:
             if c.rates is not None and len(c.rates) == 1:
                 found[c.label] = (c, [Trial(c.rates[0], [])], False)
             elif c.rates is not None:
-                self.progress.expect(len(c.rates) * len(TUNING_SEEDS) * design.steps)
-                self._together([(c, lr, seed) for lr in c.rates for seed in TUNING_SEEDS], test=False)
-                trials = [self._trial(c, lr) for lr in c.rates]
+                trials = [self.trials[c.label, lr] for lr in c.rates]
                 found[c.label] = (c, trials, self._best(trials).lr in (c.rates[0], c.rates[-1]))
         return [found[c.label] for c in design.candidates]
 
@@ -218,49 +213,40 @@ class Laboratory:
             entry.candidate.label,
         )
 
-    def _trial(self, candidate: Candidate, lr: float) -> Trial:
-        key = candidate.label, lr
-        if key not in self.trials:
-            self.trials[key] = Trial(lr, [self._train(candidate, lr, seed, test=False) for seed in TUNING_SEEDS])
-        return self.trials[key]
+    def _try(self, pairs: list[tuple[Candidate, float]]) -> None:
+        """Try rates on the tuning seeds; those tried before are known."""
+        new = [(c, lr) for c, lr in pairs if (c.label, lr) not in self.trials]
+        for (c, lr), outcomes in zip(new, self._train(new, TUNING_SEEDS, test=False), strict=True):
+            self.trials[c.label, lr] = Trial(lr, outcomes)
 
-    def _train(self, candidate: Candidate, lr: float, seed: int, *, test: bool) -> Outcome:
-        """The run from the store, or trained and kept."""
+    def _train(self, pairs: list[tuple[Candidate, float]], seeds: Sequence[int], *, test: bool) -> list[list[Outcome]]:
+        """The runs of each pair of candidate and rate, in the order of the seeds: from the store, or trained and kept.
+
+        Chunks are laid out from all of them and trained whole, so that a study that was stopped repeats itself.
+        """
         design = self.design
-        steps = candidate.steps(design.steps)
-        spec = self._spec(candidate, lr=lr, seed=seed, steps=steps, schedule=candidate.schedule)
-        known = self.store.run(spec)
-        if known is not None and key_of(spec) in self.ahead:
-            self.ahead.remove(key_of(spec))
-            return known
-        if known is not None:
-            self.progress.done(design.steps)
-            self.stored += 1
-            return known
-        self.progress.say(f"{candidate.label} lr {lr:g}, seed {seed}")
-        reported = 0
-
-        def tick(k: int, _: nn.Module) -> None:
-            nonlocal reported
-            if k - reported >= 25:
-                self.progress.done((k - reported) * candidate.rule.evaluations)
-                reported = k
-
-        outcome = train(
-            design.problem,
-            candidate.rule,
-            lr=lr,
-            steps=steps,
-            seed=seed,
-            schedule=candidate.multiplier,
-            test=test,
-            device=design.device,
-            on_step=tick,
-        )
-        self._keep(candidate, spec, outcome)
-        self.seconds += outcome.seconds
-        self.progress.done(design.steps - reported * candidate.rule.evaluations)
-        return outcome
+        wanted = [(c, lr, seed) for c, lr in pairs for seed in seeds]
+        self.progress.expect(len(wanted) * design.steps)
+        specs = [self._spec(c, lr=lr, seed=s, steps=c.steps(design.steps), schedule=c.schedule) for c, lr, s in wanted]
+        found = {i: known for i, spec in enumerate(specs) if (known := self.store.run(spec)) is not None}
+        self.stored += len(found)
+        self.progress.done(len(found) * design.steps)
+        if len(found) < len(wanted):
+            runs = [Run(c.rule, lr, s, c.steps(design.steps), c.multiplier, test) for c, lr, s in wanted]
+            if self.plan is None:
+                self.plan = self._plan(runs)
+            self.progress.say(f"{len(wanted) - len(found)} runs, {self.plan.name}")
+            began, stored = time.perf_counter(), frozenset(found)
+            ended = ways.train_all(
+                design.problem, runs, self.plan, device=design.device, on_step=self.progress.done, known=stored
+            )
+            for i, outcome in ended:
+                if i not in stored:
+                    self._keep(wanted[i][0], specs[i], outcome)
+                    found[i] = outcome
+            self.seconds += time.perf_counter() - began
+        each = len(seeds)
+        return [[found[i] for i in range(k * each, (k + 1) * each)] for k in range(len(pairs))]
 
     def _keep(self, candidate: Candidate, spec: dict[str, Any], outcome: Outcome) -> None:
         """Put a run that ended in the store."""
@@ -268,43 +254,17 @@ class Laboratory:
         self.store.add_run(spec, {"problem": self.design.problem.name, "optimizer": candidate.rule.name, **names}, outcome)
         self.trained += 1
 
-    def _together(self, wanted: list[tuple[Candidate, float, int]], *, test: bool) -> None:
-        """Train, many at once where the plan says so, those of these runs that the store does not know.
-
-        Chunks are laid out from all of them and trained whole, so that a study that was stopped repeats itself.
-        """
-        design = self.design
-        specs = [self._spec(c, lr=lr, seed=s, steps=c.steps(design.steps), schedule=c.schedule) for c, lr, s in wanted]
-        known = {i for i, spec in enumerate(specs) if self.store.run(spec) is not None}
-        if len(known) == len(wanted):
-            return
-        runs = [Run(c.rule, lr, s, c.steps(design.steps), c.multiplier, test) for c, lr, s in wanted]
-        if self.plan is None:
-            self.plan = self._plan(runs)
-        if self.plan.is_usual:
-            return
-        self.progress.say(f"{len(wanted) - len(known)} runs, {self.plan.name}")
-        began = time.perf_counter()
-        ended = planner.train_all(
-            design.problem, runs, self.plan, device=design.device, on_step=self.progress.done, known=known
-        )
-        for i, outcome in ended:
-            if i not in known:
-                self._keep(wanted[i][0], specs[i], outcome)
-                self.ahead.add(key_of(specs[i]))
-        self.seconds += time.perf_counter() - began
-
     def _plan(self, runs: list[Run]) -> Plan:
         """The way to train: as asked, as this study was begun, or the fastest here."""
         if self.design.plan not in ("auto", "show"):
-            return planner.within(planner.named(self.design.plan), self.design.problem, self.design.memory, self.design.device)
+            return ways.within(ways.named(self.design.plan), self.design.problem, self.design.memory, self.design.device)
         spec = {"study": self._study(), "plan": self.design.memory or 0}
-        known = self.store.planned_steps(spec)
+        known = self.store.way(spec)
         if known is not None:
-            return planner.of_code(known)
+            return ways.named(known, "as this study was begun")
         self.progress.say("choosing how to train")
-        chosen = planner.choose(self.design.problem, runs, memory=self.design.memory, device=self.design.device)
-        self.store.add_plan(spec, chosen.code)
+        chosen = ways.choose(self.design.problem, runs, memory=self.design.memory, device=self.design.device)
+        self.store.add_way(spec, chosen.name)
         return chosen
 
     def _spec(self, candidate: Candidate, **more: Any) -> dict[str, Any]:

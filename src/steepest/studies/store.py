@@ -13,12 +13,13 @@ from typing import Any
 
 from ..errors import SteepestError
 from ..rules.digest import MARK
-from ..training.single import Curve, Outcome
+from ..training.recorder import Curve, Outcome
 
-VERSION = 1
+VERSION = 2
 APPLICATION = 0x73746565  # "stee", in SQLite's header: tells our file from another program's
 
-TABLES = """
+WAYS = "CREATE TABLE ways (key TEXT PRIMARY KEY, name TEXT NOT NULL, created TEXT NOT NULL)"  # from schema 2 on
+TABLES = f"""
 CREATE TABLE runs (
     key TEXT PRIMARY KEY, spec TEXT NOT NULL, problem TEXT NOT NULL, optimizer TEXT NOT NULL, schedule TEXT NOT NULL,
     lr REAL NOT NULL, seed INTEGER NOT NULL, steps INTEGER NOT NULL, status TEXT NOT NULL, valid REAL, test REAL,
@@ -27,6 +28,7 @@ CREATE TABLE looks (
     study TEXT NOT NULL, look INTEGER NOT NULL, seeds INTEGER NOT NULL, alpha REAL NOT NULL, created TEXT NOT NULL,
     PRIMARY KEY (study, look), UNIQUE (study, seeds));
 CREATE TABLE plans (key TEXT PRIMARY KEY, steps INTEGER NOT NULL, created TEXT NOT NULL);
+{WAYS};
 CREATE TABLE timings (
     key TEXT PRIMARY KEY, seconds_per_step REAL NOT NULL, state_bytes INTEGER NOT NULL, created TEXT NOT NULL);
 """
@@ -34,7 +36,7 @@ KEEP = """
 CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, 'the store is append-only'); END
 """
-KEPT = [(table, verb) for table in ("runs", "looks", "plans", "timings") for verb in ("UPDATE", "DELETE")]
+KEPT = [(table, verb) for table in ("runs", "looks", "plans", "ways", "timings") for verb in ("UPDATE", "DELETE")]
 
 
 def key_of(spec: dict[str, Any]) -> str:
@@ -92,7 +94,10 @@ class Store:
                 for statement in (*TABLES.split(";\n"), *(KEEP.format(table=t, verb=v) for t, v in KEPT)):
                     self._execute(statement)
                 self._execute(f"PRAGMA application_id = {APPLICATION}")
-                self._execute(f"PRAGMA user_version = {VERSION}")
+            elif self._execute("PRAGMA user_version")[0] == 1:  # it named plans by numbers, which no study asks for any more
+                for statement in (WAYS, *(KEEP.format(table=t, verb=v) for t, v in KEPT if t == "ways")):
+                    self._execute(statement)
+            self._execute(f"PRAGMA user_version = {VERSION}")
         except SteepestError:
             self._execute("ROLLBACK")
             raise
@@ -171,6 +176,15 @@ class Store:
     def add_plan(self, spec: dict[str, Any], steps: int) -> None:
         """Keep the steps that a budget came to."""
         self._insert("plans", {"key": key_of(spec), "steps": steps})
+
+    def way(self, spec: dict[str, Any]) -> str | None:
+        """The name of the way a study was trained the first time, or None."""
+        row = self._execute("SELECT name FROM ways WHERE key = ?", (key_of(spec),))
+        return row and str(row[0])
+
+    def add_way(self, spec: dict[str, Any], name: str) -> None:
+        """Keep the way a study is trained."""
+        self._insert("ways", {"key": key_of(spec), "name": name})
 
     def timing(self, spec: dict[str, Any]) -> tuple[float, int] | None:
         """Seconds per step and bytes of state as once measured, or None."""

@@ -4,52 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..errors import SteepestError
 from ..problems.data import Batch
 from ..problems.problem import Problem, seeded
 from ..rules import Rule
 from ..schedules import Schedule, constant
-from ..update import optimizer as classes
+from ..update.optimizer import RuleOptimizer, build
 from .forward import drops, keyed
+from .recorder import Outcome, Recorder
 
 CONSTANT = constant()
-POINTS = 20  # of a learning curve, besides its start
-SMALL = 100e6  # floating-point operations in a step, about 2 ms of one core
 REFRESH = 16  # batches that give BatchNorm its statistics where a rule evaluates elsewhere than it trains
-DIVERGED = 1000.0  # times the loss at the start: beyond it a run counts as diverged
-
-
-@dataclass
-class Curve:
-    """A learning curve. `train[i]` is the mean batch loss since the point before (at the start, the first batch's)."""
-
-    steps: list[int] = field(default_factory=list)
-    train: list[float] = field(default_factory=list)
-    valid: list[float] = field(default_factory=list)
-    metric: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run came to: metric on validation and test data at its last step (None where it diverged, or has no test)."""
-
-    curve: Curve
-    valid: float | None
-    test: float | None
-    loss: float | None
-    diverged_at: int | None
-    seconds: float
 
 
 def batches(problem: Problem, seed: int) -> Iterator[Batch]:
@@ -72,32 +44,6 @@ def orders(problem: Problem, seed: int) -> Iterator[Tensor]:
         for index in torch.split(order, size):
             if len(index) == size or not problem.drop_last or count < size:
                 yield index
-
-
-@contextlib.contextmanager
-def threads(problem: Problem, device: str = "cpu") -> Iterator[None]:
-    """Inside, torch uses one thread if a step of this problem is small, else as many as before.
-
-    A small step gains nothing from a second thread, and where another program keeps the cores busy, threads that wait for
-    each other made a step of `digits` 400 times slower (measured on 2 cores). The count of operations, and so the choice,
-    is the same every time.
-    """
-    problem, before = problem.fresh(device), torch.get_num_threads()
-    with seeded(0):
-        model = problem.start(0, device).train()
-        batch = problem.train.batch(slice(0, problem.batch_size))
-        with problem.theirs("model or loss"), FlopCounterMode(display=False) as counter:
-            problem.batch_loss(model, batch).backward()  # type: ignore[no-untyped-call]
-    if counter.get_total_flops() < SMALL:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-class _DivergedError(Exception):
-    """A run left the numbers that training can go on from."""
 
 
 def train(
@@ -124,63 +70,58 @@ def train(
     user's code raises where it does not with the initial weights.
     """
     began = time.perf_counter()
-    problem = problem.fresh(device)
-    marks = {round(steps * i / POINTS) for i in range(1, POINTS + 1)} | {steps}
-    curve, k, limit, tested = Curve(), 0, sys.float_info.max, None
-    sign = -1.0 if problem.direction == "max" else 1.0
-    losses: list[float] = []
+    problem, recorder = problem.fresh(device), Recorder(steps, problem.direction)
     with seeded(seed):
         model = problem.start(seed, device)
-        forward = _laid(model, channels_last, compiled)
-        optimizer = classes.build(rule, model.parameters(), lr=lr, seed=seed, **(hyper or {}))
+        forward = laid(model, channels_last, compiled)
+        optimizer = build(rule, model.parameters(), lr=lr, seed=seed, **(hyper or {}))
         stream = batches(problem, seed)
-        valid, metric = problem.evaluate(model, problem.valid)
-        try:
-            _within(limit, valid, metric)
-            for k in range(1, steps + 1):
-                batch = next(stream)
-                try:
-                    _set(optimizer, lr, schedule, k - 1, steps, [sign * m for m in curve.metric[1:]])
-                    value = optimizer.step(functools.partial(_loss, problem, forward, optimizer, batch, seed, k)).item()
-                    if k == 1:
-                        note(curve, 0, value, valid, metric)
-                        limit = max(abs(value), abs(valid)) * DIVERGED or limit
-                    _within(limit, value)
-                    losses.append(value)
-                    if on_step:
-                        on_step(k, model)
-                    if k in marks:
-                        optimizer.view()
-                        with refreshed(problem, model, rule):
-                            valid, metric = problem.evaluate(model, problem.valid)
-                            if k == steps and test and problem.test is not None and _is_within(limit, valid, metric):
-                                tested = problem.evaluate(model, problem.test)[1]
-                        _within(limit, valid, metric)
-                        note(curve, k, sum(losses) / len(losses), valid, metric)
-                        losses.clear()
-                    if tested is not None:
-                        _within(sys.float_info.max, 0.0, tested)
-                    optimizer.train()
-                except SteepestError as error:
-                    exits = error.__cause__ is not None and not isinstance(error.__cause__, Exception)
-                    if not exits and _works_at_the_start(problem, seed, device, batch):
-                        raise _DivergedError from error
+        recorder.begin(*problem.evaluate(model, problem.valid))
+        for k in range(1, steps + 1) if recorder.alive.any() else ():
+            batch = next(stream)
+            _set(optimizer, lr, schedule, k - 1, steps, recorder.histories[0])
+            try:
+                _step(problem, rule, model, forward, optimizer, batch, seed, k, recorder, test, on_step)
+            except SteepestError as error:
+                exits = error.__cause__ is not None and not isinstance(error.__cause__, Exception)
+                if exits or not _works_at_the_start(problem, seed, device, batch):
                     raise
-            diverged_at = None
-        except _DivergedError:
-            diverged_at, tested = k, None
-    ended = diverged_at is None
-    return Outcome(
-        curve=curve,
-        valid=metric if ended else None,
-        test=tested,
-        loss=valid if ended else None,
-        diverged_at=diverged_at,
-        seconds=time.perf_counter() - began,
-    )
+                recorder.stop(k)
+            if not recorder.alive.any():
+                break
+    return recorder.outcomes(time.perf_counter() - began)[0]
 
 
-def _set(optimizer: classes.RuleOptimizer, lr: float, schedule: Schedule, k: int, steps: int, history: list[float]) -> None:
+def _step(
+    problem: Problem,
+    rule: Rule,
+    model: nn.Module,
+    forward: nn.Module,
+    optimizer: RuleOptimizer,
+    batch: Batch,
+    seed: int,
+    k: int,
+    recorder: Recorder,
+    test: bool,
+    on_step: Callable[[int, nn.Module], None] | None,
+) -> None:
+    """Update k, and what is recorded of it."""
+    loss = optimizer.step(functools.partial(batch_loss, problem, forward, optimizer, batch, seed, k))
+    recorder.step(k, loss.item())
+    if not recorder.alive.any():
+        return
+    if on_step:
+        on_step(k, model)
+    if k in recorder.marks:
+        optimizer.view()
+        with refreshed(problem, model, rule):
+            recorder.evaluate(k, *problem.evaluate(model, problem.valid))
+            if test and k == recorder.steps and problem.test is not None and recorder.alive.any():
+                recorder.test(problem.evaluate(model, problem.test)[1])
+        optimizer.train()
+
+
+def _set(optimizer: RuleOptimizer, lr: float, schedule: Schedule, k: int, steps: int, history: list[float]) -> None:
     """The rate of step k, and the momentum where the schedule cycles it and the rule has one."""
     multiplier = schedule(k, steps, history)
     momentum = schedule.momentum(k, steps, history) if schedule.momentum else None
@@ -192,7 +133,7 @@ def _set(optimizer: classes.RuleOptimizer, lr: float, schedule: Schedule, k: int
             group["momentum"] = momentum
 
 
-def _laid(model: nn.Module, channels_last: bool, compiled: bool) -> nn.Module:
+def laid(model: nn.Module, channels_last: bool, compiled: bool) -> nn.Module:
     """The model as it trains: its weights laid out, its passes compiled (not with dropout, whose masks change every step)."""
     if channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -200,7 +141,7 @@ def _laid(model: nn.Module, channels_last: bool, compiled: bool) -> nn.Module:
     return cast(nn.Module, torch.compile(model)) if compiled and not drops(model) else model
 
 
-def _loss(problem: Problem, model: nn.Module, optimizer: classes.RuleOptimizer, batch: Batch, seed: int, k: int) -> Tensor:
+def batch_loss(problem: Problem, model: nn.Module, optimizer: RuleOptimizer, batch: Batch, seed: int, k: int) -> Tensor:
     """The loss of a batch, its gradients left in the parameters."""
     optimizer.zero_grad()
     with keyed(model, seed, k):
@@ -208,15 +149,6 @@ def _loss(problem: Problem, model: nn.Module, optimizer: classes.RuleOptimizer, 
     with problem.theirs("model or loss"):
         loss.backward()  # type: ignore[no-untyped-call]
     return loss
-
-
-def _is_within(limit: float, loss: float, metric: float = 0.0) -> bool:
-    return math.isfinite(loss) and math.isfinite(metric) and loss <= limit
-
-
-def _within(limit: float, loss: float, metric: float = 0.0) -> None:
-    if not _is_within(limit, loss, metric):
-        raise _DivergedError
 
 
 def normalizes(model: nn.Module) -> list[nn.Module]:
@@ -261,60 +193,3 @@ def _works_at_the_start(problem: Problem, seed: int, device: str, batch: Batch) 
     except Exception:
         return False
     return True
-
-
-def note(curve: Curve, step: int, train: float, valid: float, metric: float) -> None:
-    for values, value in zip((curve.steps, curve.train, curve.valid, curve.metric), (step, train, valid, metric), strict=True):
-        values.append(value)  # type: ignore[attr-defined]
-
-
-def time_steps(
-    problem: Problem,
-    rules: list[Rule],
-    device: str = "cpu",
-    rounds: int = 5,
-    slice_seconds: float = 0.05,
-    channels_last: bool = False,
-    compiled: bool = False,
-) -> list[tuple[float, int]]:
-    """Seconds of one training step (batch, forward, backward, update) and bytes of state, for each rule.
-
-    Solo timing: nothing else runs, the rules take turns, each for about `slice_seconds` a round after a warm-up; medians.
-    The rate is next to nothing, since it costs the same and nothing diverges.
-    """
-    problem = problem.fresh(device)
-
-    def steps(rule: Rule) -> Iterator[classes.RuleOptimizer]:
-        with seeded(0):
-            model = problem.start(0, device)
-        forward = _laid(model, channels_last, compiled)
-        optimizer = classes.build(rule, model.parameters(), lr=1e-12)
-        for batch in batches(problem, 0):
-            optimizer.step(functools.partial(_loss, problem, forward, optimizer, batch, 0, 0))
-            if device != "cpu":
-                torch.cuda.synchronize()
-            yield optimizer
-
-    runs = [steps(rule) for rule in rules]
-    with seeded(0):
-        states = [next(run).state_bytes() for run in runs]
-        times: list[list[float]] = [[] for _ in runs]
-        for _ in range(rounds):
-            for run, seen in zip(runs, times, strict=True):
-                next(run)
-                count, began = 0, time.perf_counter()
-                while count == 0 or time.perf_counter() - began < slice_seconds:
-                    next(run)
-                    count += 1
-                seen.append((time.perf_counter() - began) / count)
-    return [(sorted(seen)[rounds // 2], state) for seen, state in zip(times, states, strict=True)]
-
-
-def time_evaluations(problem: Problem, device: str = "cpu") -> float:
-    """Seconds that one run spends on evaluating its validation data."""
-    with seeded(0):
-        model = problem.start(0, device)
-        problem.evaluate(model, problem.valid)
-        began = time.perf_counter()
-        problem.evaluate(model, problem.valid)
-    return (POINTS + 1) * (time.perf_counter() - began)

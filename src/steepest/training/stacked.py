@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +18,8 @@ from ..rules import Rule
 from ..schedules import Schedule
 from ..update.runs import ManyRuns
 from .forward import Forward, NotStackableError, losses
-from .single import CONSTANT, DIVERGED, POINTS, Curve, Outcome, batches, normalizes, note, orders
+from .recorder import Outcome, Recorder
+from .single import CONSTANT, batches, normalizes, orders
 
 EVALUATED = 2**26  # bytes, about, that an evaluation of all runs takes at once
 _global_generators = threading.Lock()  # which models draw their initial weights from
@@ -94,7 +93,7 @@ class Together:
                 self.spans.append((i, i + 1))
         self.many: list[ManyRuns] = []
         self.step_number = 0
-        self.histories: list[list[float]] = [[] for _ in runs]  # of each run's metric, smaller being better
+        self.recorder = Recorder(runs[0].steps, problem.direction, len(runs))
         self.of_example: float | None = None  # bytes that an example of a run takes on its way through the model
 
     def batch(self) -> tuple[Batch, bool]:
@@ -139,7 +138,7 @@ class Together:
         for (a, b), many in zip(self.spans, self.many, strict=True):
             rates, momenta = [], []
             for r in range(a, b):
-                run, at = self.runs[r], (self.step_number - 1, self.runs[r].steps, self.histories[r])
+                run, at = self.runs[r], (self.step_number - 1, self.runs[r].steps, self.recorder.histories[r])
                 rates.append(run.lr * run.schedule(*at))
                 momenta.append(run.schedule.momentum(*at) if run.schedule.momentum else None)
             many.step([g[a:b] for g in gs.values()], rates, lambda: self._again(batch, shared), momenta)
@@ -202,60 +201,19 @@ class Together:
         return [loss for loss, _ in pairs], [metric for _, metric in pairs]
 
     def train(self, on_step: Callable[[int], None] | None = None) -> list[Outcome]:
-        """All runs to their end, or to where they diverged; as `train.train` would train each."""
-        began, steps, count = time.perf_counter(), self.runs[0].steps, len(self.runs)
-        marks = {round(steps * i / POINTS) for i in range(1, POINTS + 1)} | {steps}
-        curves = [Curve() for _ in self.runs]
-        limits = np.full(count, sys.float_info.max)
-        ended = np.zeros(count, int)  # the step at which a run diverged, or 0
-        valid, metric = self.evaluate("valid")
-        tested: list[float | None] = [None] * count
-        alive = _within(limits, valid, metric)
-        ended[~alive] = -1
-        seen: list[Tensor] = []
+        """All runs to their end, or to where they diverged; as `single.train` would train each."""
+        began, steps, recorder = time.perf_counter(), self.runs[0].steps, self.recorder
+        recorder.begin(*self.evaluate("valid"))
         for k in range(1, steps + 1):
             with torch.enable_grad():
-                found = self.step()
-            values = found.double().numpy() if not found.is_cuda else found.double().cpu().numpy()
-            if k == 1:
-                for r in np.flatnonzero(ended == 0):
-                    note(curves[r], 0, float(values[r]), valid[r], metric[r])
-                limits = np.maximum(np.abs(values), np.abs(valid)) * DIVERGED
-                limits[~(limits > 0)] = sys.float_info.max
-            ended[(ended == 0) & ~_within(limits, values)] = k
-            seen.append(found)
+                losses = self.step()
+            recorder.step(k, losses.double().cpu().numpy())
             if on_step:
                 on_step(k)
-            if k in marks:
-                valid, metric = self.evaluate("valid")
-                ended[(ended == 0) & ~_within(limits, valid, metric)] = k
-                for history, found_metric in zip(self.histories, metric, strict=True):
-                    history.append(-found_metric if self.problem.direction == "max" else found_metric)
-                means = torch.stack(seen).double().mean(0).tolist()
-                for r in np.flatnonzero(ended == 0):
-                    note(curves[r], k, means[r], valid[r], metric[r])
-                seen.clear()
-            if not (ended == 0).any():
+            if k in recorder.marks:
+                recorder.evaluate(k, *self.evaluate("valid"))
+            if not recorder.alive.any():
                 break
-        if self.runs[0].test and self.problem.test is not None and (ended == 0).any():
-            tested = list(self.evaluate("test")[1])
-            ended[(ended == 0) & ~np.isfinite(np.array(tested, float))] = steps
-        seconds = (time.perf_counter() - began) / count
-        return [
-            Outcome(
-                curve=curves[r],
-                valid=metric[r] if ended[r] == 0 else None,
-                test=tested[r] if ended[r] == 0 else None,
-                loss=valid[r] if ended[r] == 0 else None,
-                diverged_at=None if ended[r] == 0 else max(int(ended[r]), 0),
-                seconds=seconds,
-            )
-            for r in range(count)
-        ]
-
-
-def _within(limits: Any, loss: Any, metric: Any = 0.0) -> Any:
-    """Which runs are where training can go on from."""
-    loss, metric = np.asarray(loss, float), np.asarray(metric, float)
-    with np.errstate(invalid="ignore"):
-        return np.isfinite(loss) & np.isfinite(metric) & (loss <= limits)
+        if self.runs[0].test and self.problem.test is not None and recorder.alive.any():
+            recorder.test(self.evaluate("test")[1])
+        return recorder.outcomes((time.perf_counter() - began) / len(self.runs))

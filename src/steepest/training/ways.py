@@ -24,12 +24,15 @@ from ..errors import SteepestError
 from ..problems.data import Streamed
 from ..problems.problem import Problem
 from .forward import drops
-from .single import Outcome, time_steps, train
+from .recorder import Outcome
+from .single import train
 from .stacked import EVALUATED, Run, Together, held
+from .timing import time_steps
 
 WAYS = ("one", "processes", "one:channels-last", "processes:channels-last", "one:compiled")  # to train runs one by one
 SIZES = (8, 32, 128)  # of chunks that are tried
 TRIED = 6  # steps timed of each way
+OFTEN = 25  # steps after which a run tells how far it is
 LONG = 120.0  # seconds of training left, from which on it is worth the seconds to see what a compiler makes of the model
 AGREE = 1e-3  # relative: a chunk's losses over those steps against the same runs trained alone
 
@@ -51,18 +54,10 @@ class Plan:
     @property
     def name(self) -> str:
         """The plan in a word that `--plan` takes: "one", "processes", "many:32"; "one:channels-last", "one:compiled"."""
-        return f"many:{self.chunk}" if self.chunk > 1 else WAYS[-self.code]
-
-    @property
-    def is_usual(self) -> bool:
-        """Whether runs train as a plain loop trains them: one by one, here, as they are."""
-        return self.chunk == self.workers == 1 and not self.channels_last and not self.compiled
-
-    @property
-    def code(self) -> int:
-        """The plan as a number, for the store: the runs together, or its place among the ways one by one, as 0, -1, ..."""
-        way = 4 if self.compiled else 2 * self.channels_last + (self.workers > 1)
-        return self.chunk if self.chunk > 1 else -way
+        if self.chunk > 1:
+            return f"many:{self.chunk}"
+        layout = ":compiled" if self.compiled else ":channels-last" if self.channels_last else ""
+        return ("processes" if self.workers > 1 else "one") + layout
 
     def __str__(self) -> str:
         how = f"{self.chunk} runs together, {self.workers} threads" if self.chunk > 1 else "one by one"
@@ -70,11 +65,6 @@ class Plan:
             how = f"one by one in each of {self.workers} processes"
         how += ", channels last" if self.channels_last else ", compiled" if self.compiled else ""
         return f"{how} ({self.why})" if self.why else how
-
-
-def of_code(code: int) -> Plan:
-    """The plan of a number that a store keeps."""
-    return named(f"many:{code}" if code > 1 else WAYS[-code], "as this study was begun")
 
 
 def workers_on(device: str) -> int:
@@ -256,7 +246,7 @@ def train_all(
     on_step: Callable[[int], None] | None = None,
     known: Collection[int] = (),
 ) -> Iterator[tuple[int, Outcome]]:
-    """Train the runs by the plan; each with its index, as it ends. `on_step(n)` hears of n more steps of a run.
+    """Train the runs by the plan; each with its index, as it ends. `on_step(n)` hears of n more gradients taken.
 
     A chunk of which all runs are `known` is left out; any other is trained whole, so that its numbers stay the same.
     Where memory runs out, a chunk is halved and trained again.
@@ -269,7 +259,8 @@ def train_all(
     def many(chunk: list[int]) -> list[tuple[int, Outcome]]:
         try:
             own = problem.fresh(device)
-            outcomes = Together(own, [runs[i] for i in chunk], device).train(lambda k: told(len(chunk)))
+            team = Together(own, [runs[i] for i in chunk], device)
+            outcomes = team.train(lambda k: told(len(chunk) * runs[chunk[0]].rule.evaluations))
         except (MemoryError, RuntimeError) as error:
             if len(chunk) == 1 or not _is_memory(error):
                 raise
@@ -308,6 +299,10 @@ def train_all(
 
 
 def _alone(problem: Problem, run: Run, plan: Plan, device: str, told: Callable[[int], None]) -> Outcome:
+    def tick(k: int, _: nn.Module) -> None:
+        if k % OFTEN == 0 or k == run.steps:
+            told((k % OFTEN or OFTEN) * run.rule.evaluations)
+
     return train(
         problem,
         run.rule,
@@ -320,7 +315,7 @@ def _alone(problem: Problem, run: Run, plan: Plan, device: str, told: Callable[[
         channels_last=plan.channels_last,
         compiled=plan.compiled,
         hyper=run.hyper,
-        on_step=lambda k, _: told(1),
+        on_step=tick,
     )
 
 
@@ -363,13 +358,13 @@ def _in_processes(
         lost: list[int] = []
         for i, outcome in _until_one_dies(left, plan.workers, lost):
             ended += 1
-            told(runs[i].steps)
+            told(runs[i].steps * runs[i].rule.evaluations)
             yield i, outcome
         for i in lost:
             alone, died = deque([i]), list[int]()
             for _, outcome in _until_one_dies(alone, 1, died):
                 ended += 1
-                told(runs[i].steps)
+                told(runs[i].steps * runs[i].rule.evaluations)
                 yield i, outcome
             if died:
                 run = runs[i]

@@ -27,8 +27,8 @@ from steepest.problems.problem import Problem
 from steepest.rules import get
 from steepest.training import ways as planner
 from steepest.training.products import product
-from steepest.training.single import threads, time_steps
 from steepest.training.stacked import Run, Together
+from steepest.training.timing import threads, time_steps
 from steepest.training.ways import Plan
 
 from ..lessons.noisy_regression import EXPONENTS, experiment

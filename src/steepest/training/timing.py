@@ -1,0 +1,93 @@
+"""Solo timing: how long a step and an evaluation take, and whether a step is large enough for several threads."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Iterator
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..problems.problem import Problem, seeded
+from ..rules import Rule
+from ..update.optimizer import RuleOptimizer, build
+from .recorder import POINTS
+from .single import batch_loss, batches, laid
+
+SMALL = 100e6  # floating-point operations in a step, about 2 ms of one core
+
+
+@contextlib.contextmanager
+def threads(problem: Problem, device: str = "cpu") -> Iterator[None]:
+    """Inside, torch uses one thread if a step of this problem is small, else as many as before.
+
+    A small step gains nothing from a second thread, and where another program keeps the cores busy, threads that wait for
+    each other made a step of `digits` 400 times slower (measured on 2 cores). The count of operations, and so the choice,
+    is the same every time.
+    """
+    problem, before = problem.fresh(device), torch.get_num_threads()
+    with seeded(0):
+        model = problem.start(0, device).train()
+        batch = problem.train.batch(slice(0, problem.batch_size))
+        with problem.theirs("model or loss"), FlopCounterMode(display=False) as counter:
+            problem.batch_loss(model, batch).backward()  # type: ignore[no-untyped-call]
+    if counter.get_total_flops() < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def time_steps(
+    problem: Problem,
+    rules: list[Rule],
+    device: str = "cpu",
+    rounds: int = 5,
+    slice_seconds: float = 0.05,
+    channels_last: bool = False,
+    compiled: bool = False,
+) -> list[tuple[float, int]]:
+    """Seconds of one training step (batch, forward, backward, update) and bytes of state, for each rule.
+
+    Solo timing: nothing else runs, the rules take turns, each for about `slice_seconds` a round after a warm-up; medians.
+    The rate is next to nothing, since it costs the same and nothing diverges.
+    """
+    problem = problem.fresh(device)
+
+    def steps(rule: Rule) -> Iterator[RuleOptimizer]:
+        with seeded(0):
+            model = problem.start(0, device)
+        forward = laid(model, channels_last, compiled)
+        optimizer = build(rule, model.parameters(), lr=1e-12)
+        for batch in batches(problem, 0):
+            optimizer.step(functools.partial(batch_loss, problem, forward, optimizer, batch, 0, 0))
+            if device != "cpu":
+                torch.cuda.synchronize()
+            yield optimizer
+
+    runs = [steps(rule) for rule in rules]
+    with seeded(0):
+        states = [next(run).state_bytes() for run in runs]
+        times: list[list[float]] = [[] for _ in runs]
+        for _ in range(rounds):
+            for run, seen in zip(runs, times, strict=True):
+                next(run)
+                count, began = 0, time.perf_counter()
+                while count == 0 or time.perf_counter() - began < slice_seconds:
+                    next(run)
+                    count += 1
+                seen.append((time.perf_counter() - began) / count)
+    return [(sorted(seen)[rounds // 2], state) for seen, state in zip(times, states, strict=True)]
+
+
+def time_evaluations(problem: Problem, device: str = "cpu") -> float:
+    """Seconds that one run spends on evaluating its validation data."""
+    with seeded(0):
+        model = problem.start(0, device)
+        problem.evaluate(model, problem.valid)
+        began = time.perf_counter()
+        problem.evaluate(model, problem.valid)
+    return (POINTS + 1) * (time.perf_counter() - began)
