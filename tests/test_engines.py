@@ -19,9 +19,10 @@ from steepest.update import kernel as kernels
 from steepest.update import plain
 from steepest.update.kernel import Kernel
 from steepest.update.llvm import compiler
-from steepest.update.passes import Column, Work, advance, initial_state
+from steepest.update.passes import Column, Work, advance
 from steepest.update.plain import Plain
 from steepest.update.runs import ManyRuns
+from steepest.update.state import initial_state
 from steepest_workshop import oracles
 
 STEPS = 100

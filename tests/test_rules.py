@@ -16,7 +16,7 @@ from steepest.rules import zeros
 from steepest.rules.vocabulary import ema
 from steepest.update import optimizer as classes
 from steepest.update import plain
-from steepest.update.passes import initial_state
+from steepest.update.state import initial_state
 from steepest_workshop import oracles
 
 # Every flag of every rule, and floats that leave their defaults.

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SteepestError
 from ..rules import Rule
-from ..rules.symbols import CONDITIONS, Symbol
+from ..rules.symbols import CONDITIONS, Reduction, Symbol
 from ..rules.trace import Graph
 from ..rules.vocabulary import maximum, sign, sqrt, where
 from ..surfaces import Surface
@@ -105,7 +105,11 @@ class _Loop(Body):
         key = x, self.dim if x.tensor else -1
         if key not in self.cells:
             self.cells[key] = (
-                self._reduction(x) if " over " in x.op else self._gradient(x) if x.op == "gradient" else self._compute(x)
+                self._reduction(x, x.reduction)
+                if x.reduction
+                else self._gradient(x)
+                if x.op == "gradient"
+                else self._compute(x)
             )
         return self.cells[key]
 
@@ -146,11 +150,11 @@ class _Loop(Body):
                 gradient[d] = self.add(f"fadd double {clean}, {self.add(f'load double, ptr {place}')}")
         return value, gradient
 
-    def _reduction(self, x: Symbol) -> str:
+    def _reduction(self, x: Symbol, reduction: Reduction) -> str:
         values = self.every(x.args[0])
-        terms = [self.add(f"fmul double {v}, {v}") for v in values] if "squares" in x.op else values
+        terms = [self.add(f"fmul double {v}, {v}") for v in values] if reduction.kind == "squares" else values
         total = functools.reduce(lambda a, b: self.add(f"fadd double {a}, {b}"), terms)
-        return self.add(f"fdiv double {total}, {self.constant(len(terms))}") if x.op.startswith("mean") else total
+        return self.add(f"fdiv double {total}, {self.constant(len(terms))}") if reduction.kind == "mean" else total
 
     def _gradient(self, x: Symbol) -> str:
         number = [id(y) for y in self.graph.gradients].index(id(x))
@@ -220,14 +224,12 @@ def _source(
     slots = [("p", d) for d in range(dims)]
     slots += [(k, d) for k in letters for d in (range(dims) if graph.inputs[k].tensor else [-1])]
     starts = {("p", d): f"%p{d}" for d in range(dims)}
-    copied = any(rule.state[k].start == "copy of g" for k in letters)
+    copied = any(rule.state[k].copies == "g" for k in letters)
     at_start = loop.evaluate([f"%p{d}" for d in range(dims)], "0")[1] if copied else []
     for k, d in slots[dims:]:
-        start = rule.state[k].start
-        if start == "copy of p":
-            starts[k, d] = f"%p{d}"
-        elif start == "copy of g":
-            starts[k, d] = at_start[d]
+        kind, start = rule.state[k], rule.state[k].start
+        if kind.copies:
+            starts[k, d] = f"%p{d}" if kind.copies == "p" else at_start[d]
         elif isinstance(start, str):
             starts[k, d] = "%first" if start == "lr" else loop.cells[graph.inputs[start], -1]
         else:

@@ -142,9 +142,9 @@ def switch(first: Rule, then: Rule, at: float, then_ratio: float = 1.0) -> Rule:
         own = {k.removeprefix("then_"): hyper.pop(k) for k in later}
         begun, begins = t > at, t == at + 1
         before, *kept = _several(first.step(p, g, t, *state[:count], **hyper))
-        starts = {"copy of p": p, "copy of g": g}
+        starts = {"p": p, "g": g}
         fresh = [
-            where(begins, starts[k.start], s) if k.start in starts else s
+            where(begins, starts[k.copies], s) if k.copies else s
             for k, s in zip(then.state.values(), state[count:], strict=True)
         ]
         own["lr"] = then_ratio * hyper["lr"]

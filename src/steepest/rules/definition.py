@@ -26,12 +26,22 @@ class State:
     a parameter group may share.
     """
 
-    start: float | str = 0.0
+    start: float | str = 0.0  # a number, or the hyperparameter of this name
+    copies: str = ""  # "p" or "g", in place of a start
     is_scalar: bool = False
     per_group: bool = False
     condition: str | None = None
     exists: bool = True
     shape: str = ""
+
+    @property
+    def begins(self) -> float | str:
+        """Its start in words."""
+        return f"copy of {self.copies}" if self.copies else self.start
+
+    def number(self, hyper: Mapping[str, Any]) -> Any:
+        """The number that it starts at, with these hyperparameters (each a number, or many)."""
+        return hyper[self.start] if isinstance(self.start, str) else self.start
 
     def when(self, hyper: str) -> State:
         """The state exists only where this hyperparameter is not zero (or is true); elsewhere the rule receives None."""
@@ -44,8 +54,8 @@ class State:
 
 zeros = State()
 row_zeros, column_zeros = State(shape="row"), State(shape="column")  # a zero for each row, for each column
-copy_of_p = State("copy of p")
-copy_of_g = State("copy of g")
+copy_of_p = State(copies="p")
+copy_of_g = State(copies="g")
 
 
 def filled(start: float | str) -> State:

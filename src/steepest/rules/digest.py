@@ -89,11 +89,11 @@ def _words(rule: Rule, graph: Graph, hyper: dict[str, Any]) -> str:
             return f"%{numbers[x]}"
         return "none" if x is None else float(x).hex()
 
-    lines = [f"state {places[k]}: {s.start} {s.is_scalar} {s.per_group} {s.shape}" for k, s in live.items()]
+    lines = [f"state {places[k]}: {s.begins} {s.is_scalar} {s.per_group} {s.shape}" for k, s in live.items()]
     for x in walk(graph.targets()):
         numbers[x] = len(numbers)
         leaf = f"state {places[x.name]}" if x.name in places else x.name
         arguments = ", ".join(shown(a) for a in x.args) if x.args else leaf
-        lines.append(f"%{numbers[x]} = {x.op}({arguments})")
+        lines.append(f"%{numbers[x]} = {x.reduction or x.op}({arguments})")
     lines += [f"ask {shown(x)}" for x in graph.points]
     return "\n".join([*lines, *(f"-> {shown(x)}" for x in graph.outputs.values())])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 
@@ -63,17 +64,37 @@ NOISES = ("normal", "random sign")
 CONDITIONS = ("gt", "lt", "ge", "le", "eq", "ne")
 
 
+@dataclass(frozen=True)
+class Reduction:
+    """Many elements made one number: their "sum", "mean", or the sum of their "squares", over a "tensor" or the "model"."""
+
+    kind: str
+    over: str
+
+    def __str__(self) -> str:
+        return f"{'sum of squares' if self.kind == 'squares' else self.kind} over {self.over}"
+
+    def term(self, x: Any) -> Any:
+        """What is summed of an element."""
+        return x * x if self.kind == "squares" else x
+
+    def of(self, total: Any, count: Any) -> Any:
+        """The number, from the sum of the terms and how many there are."""
+        return total / count if self.kind == "mean" else total
+
+
 class Symbol:
     """A node of a traced rule. `tensor` says whether it has an element for each of the parameter's, or is one number.
 
     `flag` is the truth of a hyperparameter at this trace: an `if` on a hyperparameter asks whether it is zero.
     """
 
-    __slots__ = ("args", "asked", "flag", "name", "op", "stage", "tensor")
+    __slots__ = ("args", "asked", "flag", "name", "op", "reduction", "stage", "tensor")
     __array_ufunc__ = None  # so that NumPy's functions raise instead of looping
 
     def __init__(self, op: str, args: tuple[Any, ...] = (), *, tensor: bool = False, name: str = "", flag: bool | None = None):
         self.op, self.args, self.tensor, self.name, self.flag, self.asked = op, args, tensor, name, flag, False
+        self.reduction: Reduction | None = None
         self.stage: int = max((a.stage for a in args if isinstance(a, Symbol)), default=0)
 
     __hash__ = object.__hash__
@@ -263,12 +284,13 @@ def _is_one(x: Any) -> bool:
     return not isinstance(x, Symbol) and x == 1
 
 
-def reduce(op: str, x: Any, over: str) -> Symbol:
+def reduce(kind: str, x: Any, over: str) -> Symbol:
     """A number made of all elements of a tensor, or of all tensors of the model: known only one pass later."""
     if not (isinstance(x, Symbol) and x.tensor):
-        raise RefusedError(f"takes the {op} of something that is no tensor")
+        raise RefusedError(f"takes the {kind} of something that is no tensor")
     if over not in ("tensor", "model"):
-        raise RefusedError(f"takes the {op} over {over!r}; expected 'tensor' or 'model'")
-    made = Symbol(f"{op} over {over}", (x,))
+        raise RefusedError(f"takes the {kind} over {over!r}; expected 'tensor' or 'model'")
+    made = Symbol("reduce", (x,))
+    made.reduction = Reduction(kind, over)
     made.stage = x.stage + 1
     return made

@@ -92,12 +92,12 @@ class Graph:
     @functools.cached_property
     def reductions(self) -> list[Symbol]:
         """Every reduction, earliest stage first."""
-        return sorted((x for x in walk(self.targets()) if " over " in x.op), key=lambda x: x.stage)
+        return sorted((x for x in walk(self.targets()) if x.reduction), key=lambda x: x.stage)
 
     @functools.cached_property
     def reach(self) -> str:
         """How far the rule looks: "element", "tensor" or "model"."""
-        overs = {x.op.rsplit(" ", 1)[1] for x in self.reductions}
+        overs = {x.reduction.over for x in self.reductions if x.reduction}
         return "model" if "model" in overs or self.points else "tensor" if overs or not self.elementwise else "element"
 
 

@@ -64,7 +64,7 @@ def debias(average: Any, beta: Any, t: Any) -> Any:
 
 def norm(x: Any, over: str = "tensor") -> Any:
     """Euclidean norm over the tensor, or over all tensors of the model; one pass more over memory."""
-    return sqrt(reduce("sum of squares", x, over))
+    return sqrt(reduce("squares", x, over))
 
 
 def mean(x: Any, over: str = "tensor") -> Any:

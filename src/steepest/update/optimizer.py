@@ -15,7 +15,8 @@ from ..errors import SteepestError
 from ..rules import RULES, Rule
 from ..rules.definition import MATRIX
 from .layout import Plan
-from .passes import Work, initial_state
+from .passes import Work
+from .state import initial_state
 
 # Arguments of torch's classes that hold several hyperparameters.
 TUPLES = {

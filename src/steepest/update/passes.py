@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..rules import Rule
-from ..rules.symbols import NOISES, NUMBERS, Symbol
+from ..rules.symbols import NOISES, NUMBERS, Reduction, Symbol
 from ..rules.trace import Graph
 
 Numbers = NDArray[np.float64]
@@ -146,15 +145,15 @@ class Work:
             values = {x: float(v[0]) if isinstance(v, np.ndarray) else v for x, v in values.items()}
         return Known(values, rows, which, spread)
 
-    def combine(self, op: str, sums: Numbers, spread: bool) -> Any:
+    def combine(self, reduction: Reduction, sums: Numbers, spread: bool) -> Any:
         """From sums over each tensor to a reduction's value: over the tensor itself, or over the tensors of its model."""
         counts: Any = self.sizes
-        if op.endswith("model"):
+        if reduction.over == "model":
             if self.models is None:
                 sums, counts = np.full(len(self), sums.sum()), np.full(len(self), counts.sum())
             else:
                 sums, counts = (np.bincount(self.models, x)[self.models] for x in (sums, counts))  # type: ignore[assignment]
-        found = sums / np.maximum(counts, 1) if op.startswith("mean") else sums
+        found = reduction.of(sums, np.maximum(counts, 1))
         return found if spread and len(self) > 1 else float(found[0])
 
     def draw(self) -> None:
@@ -213,7 +212,7 @@ def numeric(targets: Sequence[Any]) -> Callable[[Known], list[Any]]:
             space[f"c{len(space)}"] = x
             return f"c{len(space) - 1}"
         if x not in names:
-            if x.args and " over " not in x.op:
+            if x.args and not x.reduction:
                 text = f"{x.op}({', '.join(name(a) for a in x.args)})"
             else:
                 space[f"s{len(space)}"] = x
@@ -263,7 +262,8 @@ def advance(work: Work, engine: Any, ask: Callable[[Work], Sequence[Tensor]] | N
         if ready:
             sums = engine.reduce(work, ready, known)
             for i, x in enumerate(ready):
-                known.values[x] = work.combine(x.op, sums[:, i], known.spread)
+                assert x.reduction
+                known.values[x] = work.combine(x.reduction, sums[:, i], known.spread)
         for point, answer in zip(graph.points, graph.gradients, strict=True):
             if point.stage == stage:
                 assert ask is not None
@@ -295,24 +295,3 @@ def _like(g: Tensor, p: Tensor) -> Tensor:
     """A gradient as memory of its parameter's type and layout: as it is, if it is that."""
     fits = is_memory(g) and g.dtype is p.dtype and g.stride() == p.stride()
     return g if fits or not is_memory(p) else torch.empty_like(p).copy_(g)
-
-
-def initial_state(
-    rule: Rule, p: Tensor, g: Tensor, hyper: Mapping[str, Any], dtype: torch.dtype | None = None
-) -> dict[str, Any]:
-    """The rule's state before step 1 for one parameter, by letter: tensors like p (of `dtype`, if given), or numbers."""
-    state: dict[str, Any] = {}
-    for letter, kind in rule.live_state(hyper).items():
-        if kind.start in ("copy of p", "copy of g"):
-            like = p if kind.start == "copy of p" else g
-            state[letter] = torch.empty_like(p, dtype=dtype).copy_(like.detach())
-            continue
-        start = float(hyper[kind.start] if isinstance(kind.start, str) else kind.start)
-        if kind.shape:
-            dim = -1 if kind.shape == "row" else -2
-            state[letter] = torch.full_like(
-                p.detach().narrow(dim, 0, 1), start, dtype=dtype, memory_format=torch.contiguous_format
-            )
-        else:
-            state[letter] = start if kind.is_scalar else torch.full_like(p, start, dtype=dtype)
-    return state

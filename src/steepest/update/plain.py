@@ -107,7 +107,7 @@ class Plain:
         sums = np.zeros((len(work), len(symbols)))
         for i in range(len(work)):
             found = _evaluate(work, i, [x.args[0] for x in symbols], known)
-            sums[i] = [float((v * v if "squares" in x.op else v).sum()) for x, v in zip(symbols, found, strict=True)]
+            sums[i] = [float(x.reduction.term(v).sum()) for x, v in zip(symbols, found, strict=True) if x.reduction]
         return sums
 
     @torch.no_grad()

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ..errors import SteepestError
 from ..rules import Rule
-from ..rules.definition import State
 from ..rules.trace import Graph
 from .kernel import Kernel
 from .passes import Column, Index, Stack, Work, advance
 from .plain import Plain
+from .state import begin_runs
 
 
 @dataclass
@@ -129,26 +129,12 @@ class ManyRuns:
             tensors: dict[str, Column] = {"p": Stack(ps, runs), "g": Stack(gs, runs)}
             for letter, kind in self.rule.live_state(hyper).items():
                 if kind.is_scalar:
-                    start = kind.start
-                    numbers[letter] = numbers[start] if isinstance(start, str) else np.full(len(runs), float(start))
+                    numbers[letter] = np.broadcast_to(kind.number(numbers), len(runs)).astype(float)
                 else:
                     pairs = zip(ps, gs, strict=True)
-                    tensors[letter] = Stack([self._start(kind, p, g, runs, numbers) for p, g in pairs])
+                    tensors[letter] = Stack([begin_runs(kind, p, g, runs, numbers) for p, g in pairs])
             which = np.tile(np.arange(len(runs)), len(ps))
             models = which if graph.reach == "model" else None
             work = Work(graph, tensors, numbers, sets=len(runs), which=which, models=models)
             work.keys, work.places = [self.keys[r] for _ in places for r in members], [i for i in places for _ in members]
             self.groups.append(_Alike(runs, places, work, Kernel() if Kernel.takes(work) else Plain()))
-
-    @staticmethod
-    def _start(kind: State, p: Tensor, g: Tensor, runs: Index, numbers: dict[str, Any]) -> Tensor:
-        """A piece of state before the first step, for some runs: (runs, *shape)."""
-        start, rows = kind.start, torch.from_numpy(runs).to(p.device)
-        if start in ("copy of p", "copy of g"):
-            return (p if start == "copy of p" else g)[rows].clone()
-        values = numbers[start] if isinstance(start, str) else np.full(len(runs), float(start))
-        column = torch.as_tensor(values, dtype=p.dtype, device=p.device).reshape(-1, *[1] * (p.ndim - 1))
-        shape = list(p.shape[1:])
-        if kind.shape:
-            shape[-1 if kind.shape == "row" else -2] = 1
-        return column.expand(len(runs), *shape).clone()

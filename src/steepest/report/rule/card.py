@@ -14,7 +14,8 @@ from ...rules.definition import MATRIX, State
 from ...rules.symbols import Symbol
 from ...rules.trace import is_static
 from ...update import plain
-from ...update.passes import Column, initial_state
+from ...update.passes import Column
+from ...update.state import initial_state
 
 P, G = (1.0, -2.0, 0.5), (0.1, -0.4, 0.0)  # the parameter and gradient of the example
 
@@ -55,7 +56,7 @@ def _start(state: State) -> str:
     if state.condition == MATRIX:
         only = ", only for tensors of two dimensions or more" if state.exists else ", only for tensors of fewer dimensions"
     each = f", one for each {state.shape}" if state.shape else ""
-    return f"{state.start}{where}{each}{only}"
+    return f"{state.begins}{where}{each}{only}"
 
 
 def _step(rule: Rule) -> list[dict[str, Any]]:
@@ -73,7 +74,8 @@ def _step(rule: Rule) -> list[dict[str, Any]]:
 
     for x in graph.reductions:
         inner = plain.evaluate(x.args[0], known, leaf)
-        known[x] = float((inner * inner).sum()) if "squares" in x.op else float(inner.mean())
+        assert x.reduction
+        known[x] = float(x.reduction.of(x.reduction.term(inner).sum(), inner.numel()))
     inputs = [{"name": k, "value": _plain(v)} for k, v in (("p", p), ("g", g), ("t", 1), *state.items())]
     inputs += [{"name": f"{x.name}, here as g", "value": _plain(g)} for x in graph.gradients]
     inner_names = {k: x for k, x in graph.names.items() if isinstance(x, Symbol) and x.args and k not in graph.outputs}

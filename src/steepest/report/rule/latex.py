@@ -100,11 +100,10 @@ class _Printer:
             return rf"\begin{{cases}} {yes} & {c} \\ {no} & \text{{else}} \end{{cases}}", 4
         if x.op in INFIX:
             return f"{self.show(a[0], 1)} {INFIX[x.op]} {self.show(a[1], 1)}", 0
-        if " over " in x.op:
-            what, over = x.op.split(" over ")
-            sign = r"\operatorname{mean}" if what == "mean" else r"\sum"
-            power = "^2" if "squares" in what else ""
-            return rf"{sign}_{{\text{{{over}}}}} {self.show(a[0], 4)}{power}", 3
+        if x.reduction:
+            sign = r"\operatorname{mean}" if x.reduction.kind == "mean" else r"\sum"
+            power = "^2" if x.reduction.kind == "squares" else ""
+            return rf"{sign}_{{\text{{{x.reduction.over}}}}} {self.show(a[0], 4)}{power}", 3
         inside = ", ".join(self.show(v) for v in a)
         return rf"\operatorname{{{WORDS.get(x.op, x.op)}}}\left({inside}\right)", 4
 

@@ -311,17 +311,18 @@ def source(
     """A pass in LLVM's language, computed in `type_`; `stored` has the type in memory of each letter, `written`
     the symbols that an earlier pass has written under their letters.
 
-    Sums are taken in `type_` over a row, which is short for that reason (see `kernels.SHORT`), and in double over the rows.
+    Sums are taken in `type_` over a row, which is short for that reason (see `kernel.SHORT`), and in double over the rows.
 
     `part` runs a part of the table's rows, `team` is what each thread of a team calls to take its parts. Both get a block
-    of addresses and counts (see `kernels.Table`). Returns the text, the body and the letter of each slot.
+    of addresses and counts (see `kernel.Table`). Returns the text, the body and the letter of each slot.
     """
     body = Body(type_, written)
     stores = {letter: body.value(x) for letter, x in targets.items()}
     terms = []
     for x in sums:
         value = body.value(x.args[0])
-        terms.append(body.add(f"fmul {type_} {value}, {value}") if "squares" in x.op else value)
+        squares = x.reduction is not None and x.reduction.kind == "squares"
+        terms.append(body.add(f"fmul {type_} {value}, {value}") if squares else value)
     slots = list(body.loads)
     slots += [letter for letter in stores if letter not in slots]
     kinds = [stored[letter] for letter in slots]
