@@ -11,7 +11,7 @@ import ctypes
 import functools
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +20,10 @@ import numpy as np
 import torch
 
 from ..rules.symbols import Symbol
+from ..rules.trace import Graph
 from .llvm.compiler import load
 from .llvm.lowering import BLOCK, source
-from .passes import Index, Known, Numbers, Stack, Work, is_memory, numeric
+from .passes import Index, Known, Numbers, Work, is_memory, numeric
 
 CHUNK = 1 << 17  # elements in a row of the table at most
 SHORT = 1 << 13  # elements in a row that is summed: so few that a sum in float32 is as good as its terms
@@ -186,19 +187,15 @@ class Kernel:
 
     name = "kernel"
 
-    @staticmethod
-    def takes(work: Work) -> bool:
-        """Whether the kernels can update this work."""
-        if not work.graph.elementwise:
-            return False
-        columns = list(work.tensors.values())
-        if isinstance(columns[0], Stack):
-            return all(t.dtype in TYPES and is_memory(t) and t.is_contiguous() for c in columns for t in c.tensors)
-        kinds = {kind([c[i] for c in columns]) for i in range(len(work))}
-        return len(kinds) == 1 and None not in kinds
+    reads_memory = True
+    wave = 1 << 21
+
+    def takes(self, graph: Graph, tensors: Sequence[torch.Tensor]) -> Hashable:
+        """The dtypes of tensors that lie densely in memory; None where a rule looks at rows and columns, or else."""
+        return kind(list(tensors)) if graph.elementwise else None
 
     @staticmethod
-    def program(work: Work, targets: dict[str, Any], sums: list[Symbol], written: dict[Symbol, str]) -> Program:
+    def program(work: Work, targets: Mapping[str, Any], sums: Sequence[Symbol], written: dict[Symbol, str]) -> Program:
         """The compiled pass that writes the targets and sums the sums; compiled once in a process, and kept on disk."""
         dtypes = {letter: column.first.dtype for letter, column in work.tensors.items()}
         key = id(work.graph), *map(id, targets.values()), *map(id, sums), *dtypes.values()
@@ -218,7 +215,7 @@ class Kernel:
             work.scratch["early"] = {k: x for k, x in work.graph.early.items() if work.tensors[k].first.dtype is exact}
         return work.scratch["early"]  # type: ignore[no-any-return]
 
-    def _run(self, work: Work, targets: dict[str, Any], sums: list[Symbol], known: Known, first: bool) -> Table:
+    def _run(self, work: Work, targets: Mapping[str, Any], sums: Sequence[Symbol], known: Known, first: bool) -> Table:
         key = *targets, *sums, known.rows
         table: Table | None = work.scratch.get(key)
         if table is None or table.threads != torch.get_num_threads():
@@ -227,7 +224,7 @@ class Kernel:
         table.run(work, known)
         return table
 
-    def reduce(self, work: Work, symbols: list[Symbol], known: Known) -> Numbers:
+    def reduce(self, work: Work, symbols: Sequence[Symbol], known: Known) -> Numbers:
         """For each tensor, the sum (or sum of squares) of each symbol's argument over its elements: (tensors, symbols).
 
         The first pass writes what state it can, so that later ones read less.
@@ -236,7 +233,7 @@ class Kernel:
         table = self._run(work, self._early(work) if first else {}, symbols, known, first)
         return np.stack([np.bincount(table.tensor, column, len(work)) for column in table.out.T], axis=1)
 
-    def write(self, work: Work, targets: dict[str, Any], known: Known) -> None:
+    def write(self, work: Work, targets: Mapping[str, Any], known: Known) -> None:
         """Write each target, by letter, to p or state."""
         if work.graph.reductions:
             targets = {k: x for k, x in targets.items() if k not in self._early(work)}

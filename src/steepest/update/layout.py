@@ -16,22 +16,20 @@ from torch import Tensor
 
 from ..rules import Rule
 from ..rules.trace import Graph
-from . import kernel as kernels
-from .kernel import Kernel
+from .engine import Engine
+from .engines import PLAIN, choose
 from .passes import Column, Work, advance, is_memory
-from .plain import Plain
 
 TENSORS = {Tensor}
 _bytes = attrgetter("nbytes")
 SPENT = Column([])  # stands in place of the gradients between steps
-WAVE = 1 << 21  # elements that a rule with norms over tensors takes before its second pass, while they are in the cache
 
 
 class Part:
     """Tensors of one graph that the same engine updates, from one group or several."""
 
     def __init__(
-        self, rule: Rule, graph: Graph, engine: Any, members: list[tuple[int, Tensor]], groups: Any, state: Any
+        self, rule: Rule, graph: Graph, engine: Engine, members: list[tuple[int, Tensor]], groups: Any, state: Any
     ) -> None:
         self.rule, self.engine, self.groups = rule, engine, groups
         self.params = [p for _, p in members]
@@ -59,8 +57,7 @@ class Part:
         self.holders, self.names = [*stores] * len(names), [name for name in names for _ in stores]
         self.objects = [store[name] for store, name in zip(self.holders, self.names, strict=True)]
         self.tensors = [t for letter, column in columns.items() if letter != "g" for t in column.tensors]
-        self.compiled = engine.name == "kernel"
-        if self.compiled:
+        if engine.reads_memory:
             self.places = [*map(Tensor.data_ptr, self.tensors)]
             grads = columns["g"].tensors
             self.bytes = [g.nbytes for g in grads]
@@ -89,7 +86,7 @@ class Part:
         if not all(map(is_, map(dict.get, self.holders, self.names), self.objects)):
             return False
         column = Column(grads)
-        if self.compiled:
+        if self.engine.reads_memory:
             try:
                 places = [*map(Tensor.data_ptr, grads)]
                 if not self._fit(grads, places) or [*map(Tensor.data_ptr, self.tensors)] != self.places:
@@ -194,15 +191,13 @@ class Plan:
                 if p.grad is not None:
                     graph = graphs[p.ndim >= 2]
                     keys = [rule.keys.get(letter, letter) for letter in graph.tensors if letter != "p"]
-                    kind = kernels.kind([p, p.grad, *(state[p][key] for key in keys)]) if graph.elementwise else None
-                    found.setdefault((graph, kind), []).append((i, p))
-        if len(found) > 1 and any(graph.reach == "model" for graph, _ in found):
-            found = {(next(iter(found))[0], None): [member for members in found.values() for member in members]}
+                    engine, kind = choose(graph, [p, p.grad, *(state[p][key] for key in keys)])
+                    found.setdefault((graph, engine, kind), []).append((i, p))
+        if len(found) > 1 and any(graph.reach == "model" for graph, _, _ in found):
+            found = {(next(iter(found))[0], PLAIN, None): [member for members in found.values() for member in members]}
         self.parts = []
-        for (graph, kind), members in found.items():
-            engine: Any = Kernel() if kind else Plain()
-            most = WAVE if kind else 1  # torch takes tensor by tensor, and keeps between passes what it computed
-            for wave in _waves(members, most) if graph.reach == "tensor" else [members]:
+        for (graph, engine, _), members in found.items():
+            for wave in _waves(members, engine.wave) if graph.reach == "tensor" else [members]:
                 part = Part(rule, graph, engine, wave, groups, state)
                 part.work.places = [places[p] for _, p in wave]
                 self.parts.append(part)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from torch import Tensor
 
 from ..rules.symbols import NOISES, NUMBERS, Reduction, Symbol
 from ..rules.trace import Graph
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 Numbers = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -247,7 +250,7 @@ def noise(op: str, key: int, place: int, step: int, shape: tuple[int, ...]) -> N
     return np.asarray(drawn, float)
 
 
-def advance(work: Work, engine: Any, ask: Callable[[Work], Sequence[Tensor]] | None = None) -> None:
+def advance(work: Work, engine: Engine, ask: Callable[[Work], Sequence[Tensor]] | None = None) -> None:
     """One update of all tensors, in place, in as many passes over memory as the rule needs.
 
     Every pass computes what it needs from p, g and the old state; only the last one writes. `ask(work)` gives the
@@ -276,7 +279,7 @@ def advance(work: Work, engine: Any, ask: Callable[[Work], Sequence[Tensor]] | N
 
 
 @torch.no_grad()
-def _elsewhere(work: Work, engine: Any, point: Any, known: Known, ask: Callable[[Work], Sequence[Tensor]]) -> Column:
+def _elsewhere(work: Work, engine: Engine, point: Any, known: Known, ask: Callable[[Work], Sequence[Tensor]]) -> Column:
     """The gradients at a point of the rule's choice; the parameters are put back."""
     ps = work.tensors["p"].tensors
     if "kept" not in work.scratch:

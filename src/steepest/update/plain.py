@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..rules import Rule
 from ..rules.symbols import NUMBERS, Symbol
+from ..rules.trace import Graph
 from .passes import Column, Known, Numbers, Work, advance
 
 
@@ -100,9 +101,15 @@ class Plain:
     """The passes of an update by torch operations."""
 
     name = "plain"
+    reads_memory = False
+    wave = 1  # it keeps between passes what it computed of a tensor
+
+    def takes(self, graph: Graph, tensors: Sequence[Tensor]) -> Hashable:
+        """Any tensors together."""
+        return "any"
 
     @torch.no_grad()
-    def reduce(self, work: Work, symbols: list[Symbol], known: Known) -> Numbers:
+    def reduce(self, work: Work, symbols: Sequence[Symbol], known: Known) -> Numbers:
         """For each tensor, the sum (or sum of squares) of each symbol's argument over its elements: (tensors, symbols)."""
         sums = np.zeros((len(work), len(symbols)))
         for i in range(len(work)):
@@ -111,7 +118,7 @@ class Plain:
         return sums
 
     @torch.no_grad()
-    def write(self, work: Work, targets: dict[str, Any], known: Known) -> None:
+    def write(self, work: Work, targets: Mapping[str, Any], known: Known) -> None:
         """Write each target, by letter, to p or state."""
         for i in range(len(work)):
             places = [work.tensors[letter][i] for letter in targets]

@@ -13,9 +13,9 @@ from torch import Tensor
 from ..errors import SteepestError
 from ..rules import Rule
 from ..rules.trace import Graph
-from .kernel import Kernel
+from .engine import Engine
+from .engines import PLAIN, choose
 from .passes import Column, Index, Stack, Work, advance
-from .plain import Plain
 from .state import begin_runs
 
 
@@ -26,7 +26,7 @@ class _Alike:
     runs: Index
     params: list[int]
     work: Work
-    engine: Any
+    engine: Engine
 
 
 class ManyRuns:
@@ -137,4 +137,13 @@ class ManyRuns:
             models = which if graph.reach == "model" else None
             work = Work(graph, tensors, numbers, sets=len(runs), which=which, models=models)
             work.keys, work.places = [self.keys[r] for _ in places for r in members], [i for i in places for _ in members]
-            self.groups.append(_Alike(runs, places, work, Kernel() if Kernel.takes(work) else Plain()))
+            self.groups.append(_Alike(runs, places, work, self._engine(work)))
+
+    @staticmethod
+    def _engine(work: Work) -> Engine:
+        """The engine that takes a run's tensors, and so those of all, in one work."""
+        columns = list(work.tensors.values())
+        each = len(work) // len(columns[0].tensors)  # runs
+        chosen = {choose(work.graph, [column[i] for column in columns]) for i in range(0, len(work), each)}
+        lie_as_rows = all(t.is_contiguous() for column in columns for t in column.tensors)
+        return next(iter(chosen))[0] if len(chosen) == 1 and lie_as_rows else PLAIN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -306,7 +307,7 @@ STORED = {"float": ("float", 4), "double": ("double", 8), "bfloat": ("i16", 2)}
 
 
 def source(
-    type_: str, targets: dict[str, Any], sums: list[Symbol], stored: dict[str, str], written: dict[Symbol, str]
+    type_: str, targets: Mapping[str, Any], sums: Sequence[Symbol], stored: dict[str, str], written: dict[Symbol, str]
 ) -> tuple[str, Body, list[str]]:
     """A pass in LLVM's language, computed in `type_`; `stored` has the type in memory of each letter, `written`
     the symbols that an earlier pass has written under their letters.
