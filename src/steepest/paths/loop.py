@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SteepestError
 from ..rules import Rule
-from ..rules.symbols import CONDITIONS, Reduction, Symbol
+from ..rules.symbols import Reduction, Symbol
 from ..rules.trace import Graph
 from ..rules.vocabulary import maximum, sign, sqrt, where
+from ..rules.words import WORDS
 from ..surfaces import Surface
 from ..update.llvm.compiler import load
 from ..update.llvm.lowering import Body
@@ -114,7 +115,7 @@ class _Loop(Body):
         return self.cells[key]
 
     def inline(self, x: Any) -> bool:
-        return isinstance(x, Symbol) and x.op in CONDITIONS
+        return isinstance(x, Symbol) and x.op in WORDS and WORDS[x.op].is_condition
 
     def every(self, x: Any) -> list[str]:
         """A tensor's value at each coordinate."""

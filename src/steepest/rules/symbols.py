@@ -2,66 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import operator
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
+
+from .words import WORDS
 
 
 class RefusedError(TypeError):
     """Something a rule may not do; tracing adds the rule's name and line."""
 
 
-def _divide(x: float, y: float) -> float:
-    if y:
-        return x / y
-    return math.nan if x == 0 or math.isnan(x) or math.isnan(y) else math.copysign(math.inf, x) * math.copysign(1.0, y)
-
-
-def _power(x: float, y: float) -> float:
-    try:
-        found = x**y
-    except (ZeroDivisionError, OverflowError):
-        return math.inf
-    return math.nan if isinstance(found, complex) else found
-
-
-def _sign(x: float) -> float:
-    return float((x > 0) - (x < 0))
-
-
-def _of_two(choose: Callable[[float, float], float]) -> Callable[[float, float], float]:
-    return lambda x, y: math.nan if math.isnan(x) or math.isnan(y) else choose(x, y)
-
-
-# Every operation on numbers, in float64 as IEEE 754 has it: division by zero and roots of negatives raise nothing.
-NUMBERS: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": _divide,
-    "pow": _power,
-    "neg": operator.neg,
-    "abs": abs,
-    "sqrt": lambda x: math.sqrt(x) if x >= 0 else math.nan,
-    "cbrt": math.cbrt,
-    "sign": _sign,
-    "maximum": _of_two(max),
-    "minimum": _of_two(min),
-    "gt": operator.gt,
-    "lt": operator.lt,
-    "ge": operator.ge,
-    "le": operator.le,
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "where": lambda condition, x, y: x if condition else y,
-}
-# Operations on tensors that look at rows and columns: only torch's own operations run them.
-MATRIX = ("row mean", "column mean", "rows", "columns", "orthogonal")
 # Tensors the engine draws for each step, from the run's key: standard normal numbers, and -1 or 1 with equal chance.
 NOISES = ("normal", "random sign")
-CONDITIONS = ("gt", "lt", "ge", "le", "eq", "ne")
 
 
 @dataclass(frozen=True)
@@ -272,7 +224,10 @@ def apply(op: str, *args: Any) -> Any:
         if not isinstance(x, Symbol | int | float):
             raise RefusedError(f"computes with a {type(x).__name__}; a rule has numbers, hyperparameters, state, p and g")
     if not any(isinstance(x, Symbol) for x in args):
-        return NUMBERS[op](*args)
+        number = WORDS[op].number
+        if number is None:
+            raise RefusedError(f"takes the {op} of a number; it is for tensors")
+        return number(*args)
     if op in ("mul", "div") and _is_one(args[1]):
         return args[0]
     if op == "mul" and _is_one(args[0]):

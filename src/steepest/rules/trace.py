@@ -15,7 +15,8 @@ from typing import Any
 
 from ..errors import SteepestError
 from . import vocabulary
-from .symbols import MATRIX, NOISES, RefusedError, Static, Symbol
+from .symbols import NOISES, RefusedError, Static, Symbol
+from .words import WORDS
 
 
 @dataclass(eq=False)
@@ -78,7 +79,7 @@ class Graph:
     @functools.cached_property
     def elementwise(self) -> bool:
         """Whether nothing looks at rows or columns, so that a loop over elements can run it."""
-        return not any(x.op in MATRIX for x in walk(self.targets()))
+        return not any(x.op in WORDS and WORDS[x.op].llvm is None for x in walk(self.targets()))
 
     @functools.cached_property
     def counts(self) -> bool:

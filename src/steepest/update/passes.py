@@ -12,26 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..rules.symbols import NOISES, NUMBERS, Reduction, Symbol
+from ..rules.symbols import NOISES, Reduction, Symbol
 from ..rules.trace import Graph
+from ..rules.words import WORDS
 
 if TYPE_CHECKING:
     from .engine import Engine
 
 Numbers = NDArray[np.float64]
 Index = NDArray[np.int64]
-# The operations on numbers, on float64 arrays: one element for each of many sets of numbers.
-ARRAYS: dict[str, Callable[..., Any]] = NUMBERS | {
-    "div": np.divide,
-    "pow": np.power,
-    "abs": np.abs,
-    "sqrt": np.sqrt,
-    "cbrt": np.cbrt,
-    "sign": lambda x: (x > 0) * 1.0 - (x < 0),
-    "maximum": np.maximum,
-    "minimum": np.minimum,
-    "where": np.where,
-}
 
 
 ORDINARY = frozenset({torch.Tensor, torch.nn.Parameter})  # subclasses of these may stand for memory that lies elsewhere
@@ -227,7 +216,9 @@ def numeric(targets: Sequence[Any]) -> Callable[[Known], list[Any]]:
     answer = f"    return [{', '.join([name(x) for x in targets])}]"
     text = "\n".join(["def compute(known):", *lines, answer])
     compute = []
-    for operations in (NUMBERS, ARRAYS):
+    numbers = {op: word.number for op, word in WORDS.items()}
+    arrays = {op: getattr(np, word.array) if isinstance(word.array, str) else word.array for op, word in WORDS.items()}
+    for operations in (numbers, arrays):
         room = {**space, **operations}
         exec(text, room)
         compute.append(room["compute"])

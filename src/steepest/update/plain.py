@@ -5,8 +5,6 @@ bfloat16 and float16 parameters are computed in float32.
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -15,72 +13,10 @@ import torch
 from torch import Tensor
 
 from ..rules import Rule
-from ..rules.symbols import NUMBERS, Symbol
+from ..rules.symbols import Symbol
 from ..rules.trace import Graph
+from ..rules.words import WORDS
 from .passes import Column, Known, Numbers, Work, advance
-
-
-def _bounded(with_number: Callable[[Tensor, Any], Tensor], of_two: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
-    """The larger or smaller of two, either of which may be a number."""
-
-    def call(x: Any, y: Any) -> Tensor:
-        if isinstance(x, Tensor) and isinstance(y, Tensor):
-            return of_two(x, y)
-        tensor, number = (x, y) if isinstance(x, Tensor) else (y, x)
-        return with_number(tensor, number) if number == number else torch.full_like(tensor, number)
-
-    return call
-
-
-def _where(c: Any, x: Any, y: Any) -> Any:
-    if not isinstance(c, Tensor):
-        return x if c else y
-    if not isinstance(x, Tensor) and not isinstance(y, Tensor):
-        x = torch.full_like(c, x, dtype=torch.float64)  # two bare numbers would come out in the default dtype, perhaps less
-    return torch.where(c, x, y)
-
-
-def _orthogonal(x: Tensor, a: float, b: float, c: float, eps: float, steps: int, precise: int) -> Tensor:
-    """Newton-Schulz iterations towards the nearest orthogonal matrix, in the order of operations of torch.optim.Muon."""
-    if not x.numel():
-        return x
-    flat = x.reshape(len(x), -1)
-    tall = flat.shape[0] > flat.shape[1]
-    y = (flat.T if tall else flat).to(x.dtype if precise else torch.bfloat16)
-    y = y / y.norm().clamp(min=eps)
-    for _ in range(steps):
-        gram = y @ y.T
-        y = torch.addmm(y, torch.addmm(gram, gram, gram, beta=b, alpha=c), y, beta=a)
-    return (y.T if tall else y).reshape(x.shape).to(x.dtype)
-
-
-TENSORS: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": operator.truediv,
-    "pow": operator.pow,
-    "neg": operator.neg,
-    "abs": torch.abs,
-    "sqrt": torch.sqrt,
-    "cbrt": lambda x: x.sign() * x.abs().pow(1 / 3),
-    "sign": torch.sign,
-    "maximum": _bounded(lambda x, y: x.clamp(min=y), torch.maximum),
-    "minimum": _bounded(lambda x, y: x.clamp(max=y), torch.minimum),
-    "gt": operator.gt,
-    "lt": operator.lt,
-    "ge": operator.ge,
-    "le": operator.le,
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "where": _where,
-    "row mean": lambda x: x.mean(-1, keepdim=True),
-    "column mean": lambda x: x.mean(-2, keepdim=True),
-    "rows": lambda x: float(x.shape[0]),
-    "columns": lambda x: float(math.prod(x.shape[1:])),
-    "epsilon": lambda x: torch.finfo(x.dtype).eps,
-    "orthogonal": _orthogonal,
-}
 
 
 def evaluate(x: Any, known: dict[Symbol, Any], leaf: Callable[[Symbol], Any] | None = None) -> Any:
@@ -90,7 +26,9 @@ def evaluate(x: Any, known: dict[Symbol, Any], leaf: Callable[[Symbol], Any] | N
     if x not in known:
         if x.args:
             values = [evaluate(a, known, leaf) for a in x.args]
-            known[x] = (TENSORS if any(isinstance(v, Tensor) for v in values) else NUMBERS)[x.op](*values)
+            word = WORDS[x.op]
+            form = word.tensor if word.number is None or any(isinstance(v, Tensor) for v in values) else word.number
+            known[x] = form(*values)
         else:
             assert leaf is not None
             known[x] = leaf(x)

@@ -7,6 +7,7 @@ from typing import Any
 from ...rules import Rule
 from ...rules.symbols import Symbol
 from ...rules.trace import Graph
+from ...rules.words import WORDS
 
 LETTERS = {
     "beta_v": r"\beta_v",
@@ -16,11 +17,6 @@ LETTERS = {
     "etaminus": r"\eta^-", "etaplus": r"\eta^+", "step_min": r"s_{\min}", "step_max": r"s_{\max}", "warmup_steps": r"T_w",
     "weight_lr_power": "q", "lr_decay": r"\kappa", "momentum_decay": r"\psi", "partial": r"\pi", "trust": r"\tau",
     "beta2_decay": r"\gamma", "initial_accumulator_value": "G_0", "ns_a": "a_1", "ns_b": "a_3", "ns_c": "a_5",
-}  # fmt: skip
-INFIX = {"gt": ">", "lt": "<", "ge": r"\ge", "le": r"\le", "eq": "=", "ne": r"\ne"}
-WORDS = {
-    "sign": "sign", "cbrt": "cbrt", "maximum": "max", "minimum": "min", "row mean": "rowmean", "column mean": "colmean",
-    "rows": "rows", "columns": "columns", "epsilon": "ulp", "orthogonal": "NewtonSchulz",
 }  # fmt: skip
 
 
@@ -76,36 +72,14 @@ class _Printer:
         return rf"\left({text}\right)" if own < strength else text
 
     def _compound(self, x: Symbol) -> tuple[str, int]:
-        a = x.args
-        if x.op == "add":
-            return f"{self.show(a[0], 1)} + {self.show(a[1], 1)}", 1
-        if x.op == "sub":
-            return f"{self.show(a[0], 1)} - {self.show(a[1], 2)}", 1
-        if x.op == "mul":
-            if a[0] is a[1]:
-                return f"{self.show(a[0], 4)}^2", 3
-            return rf"{self.show(a[0], 2)} \, {self.show(a[1], 2)}", 2
-        if x.op == "div":
-            return rf"\frac{{{self.show(a[0])}}}{{{self.show(a[1])}}}", 3
-        if x.op == "pow":
-            return f"{self.show(a[0], 4)}^{{{self.show(a[1])}}}", 3
-        if x.op == "neg":
-            return f"-{self.show(a[0], 2)}", 1
-        if x.op == "sqrt":
-            return rf"\sqrt{{{self.show(a[0])}}}", 4
-        if x.op == "abs":
-            return rf"\left|{self.show(a[0])}\right|", 4
-        if x.op == "where":
-            c, yes, no = (self.show(v) for v in a)
-            return rf"\begin{{cases}} {yes} & {c} \\ {no} & \text{{else}} \end{{cases}}", 4
-        if x.op in INFIX:
-            return f"{self.show(a[0], 1)} {INFIX[x.op]} {self.show(a[1], 1)}", 0
         if x.reduction:
             sign = r"\operatorname{mean}" if x.reduction.kind == "mean" else r"\sum"
             power = "^2" if x.reduction.kind == "squares" else ""
-            return rf"{sign}_{{\text{{{x.reduction.over}}}}} {self.show(a[0], 4)}{power}", 3
-        inside = ", ".join(self.show(v) for v in a)
-        return rf"\operatorname{{{WORDS.get(x.op, x.op)}}}\left({inside}\right)", 4
+            return rf"{sign}_{{\text{{{x.reduction.over}}}}} {self.show(x.args[0], 4)}{power}", 3
+        if x.op not in WORDS:  # noise
+            return rf"\operatorname{{{x.op}}}\left(\right)", 4
+        text, strength = WORDS[x.op].latex(self.show, *x.args)
+        return text, strength
 
 
 def _depth(x: Symbol) -> int:

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ...rules.symbols import CONDITIONS, Symbol, apply
+from ...rules.symbols import Symbol, apply
+from ...rules.words import WORDS
 
-_ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
-_COMPARISON = {"gt": "ogt", "lt": "olt", "ge": "oge", "le": "ole", "eq": "oeq", "ne": "une"}
-_INTRINSIC = {"pow": "pow", "abs": "fabs", "sqrt": "sqrt", "maximum": "maximum", "minimum": "minimum"}
 # Cube root: divide the exponent by 3 in the bits, then Halley's iteration. Magic number, integer type, iterations.
 _CBRT = {"float": (709_958_130, "i32", 2), "double": (0x2A9F_7893_782D_A1CE, "i64", 3)}
 
@@ -98,7 +96,7 @@ class Body:
 
     def inline(self, x: Any) -> bool:
         """Whether this symbol is computed here as a truth."""
-        return isinstance(x, Symbol) and x.tensor and x.op in CONDITIONS
+        return isinstance(x, Symbol) and x.tensor and x.op in WORDS and WORDS[x.op].is_condition
 
     def emit(self, x: Symbol) -> str:
         """The name of a symbol's value; numbers of the step and leaves are arguments of the kernel."""
@@ -114,39 +112,51 @@ class Body:
         return self.values[x]
 
     def _compute(self, x: Symbol) -> str:
-        t = self.type
-        if x.op == "where":
-            c = self.condition(x.args[0])
-            a, b = (self.value(a) for a in x.args[1:])
-            return self.add(f"select i1 {c}, {t} {a}, {t} {b}")
-        if x.op == "pow" and self.vector:
-            power = self._power if t == "double" else self._short_power
-            return power(self.value(x.args[0]), self.wide(x.args[1]))
-        if x.op == "div" and self.vector and isinstance(x.args[1], Symbol) and x.args[1].op == "pow" and x.args[1].tensor:
-            base, exponent = x.args[1].args
-            power = self._power if t == "double" else self._short_power
-            return self.add(f"fmul {t} {self.value(x.args[0])}, {power(self.value(base), self.wide(apply('neg', exponent)))}")
-        if x.op == "div" and self.vector and not (isinstance(x.args[1], Symbol) and x.args[1].tensor):
-            times = self.value(self.reciprocal(x.args[1]))  # one division a step, not one an element
-            return self.add(f"fmul contract {t} {self.value(x.args[0])}, {times}")
-        if x.op == "epsilon":
-            return _double(2.0**-23 if t == "float" else 2.0**-52)
-        args = [self.value(a) for a in x.args]
-        if x.op in _ARITHMETIC:
-            return self.add(f"{_ARITHMETIC[x.op]} contract {t} {args[0]}, {args[1]}")
-        if x.op in _COMPARISON:
-            return self.add(f"fcmp {_COMPARISON[x.op]} {t} {args[0]}, {args[1]}")
-        if x.op in _INTRINSIC:
-            return self.call(_INTRINSIC[x.op], *args)
-        if x.op == "neg":
-            return self.add(f"fneg {t} {args[0]}")
-        if x.op == "sign":
-            below = self.add(f"fcmp olt {t} {args[0]}, 0.0")
-            above = self.add(f"fcmp ogt {t} {args[0]}, 0.0")
-            lower = self.add(f"select i1 {below}, {t} -1.0, {t} 0.0")
-            return self.add(f"select i1 {above}, {t} 1.0, {t} {lower}")
-        assert x.op == "cbrt", x.op
-        return self._cbrt(args[0])
+        form = WORDS[x.op].llvm
+        assert form, x.op
+        return str(form(self, x))
+
+    def instruction(self, name: str, *args: Any) -> str:
+        """An instruction on values of the type."""
+        return self.add(f"{name} {self.type} {', '.join([self.value(a) for a in args])}")
+
+    def chosen(self, x: Symbol) -> str:
+        """`where(c, a, b)`."""
+        c = self.condition(x.args[0])
+        a, b = (self.value(a) for a in x.args[1:])
+        return self.add(f"select i1 {c}, {self.type} {a}, {self.type} {b}")
+
+    def raised(self, x: Symbol) -> str:
+        """`power(a, b)`."""
+        if not self.vector:
+            return self.call("pow", *map(self.value, x.args))
+        power = self._power if self.type == "double" else self._short_power
+        return power(self.value(x.args[0]), self.wide(x.args[1]))
+
+    def divided(self, x: Symbol) -> str:
+        """`a / b`; by a number it is one division a step, not one an element, and by a power a product."""
+        over, under = x.args
+        is_tensor = isinstance(under, Symbol) and under.tensor
+        if self.vector and is_tensor and under.op == "pow":
+            power = self._power if self.type == "double" else self._short_power
+            base, exponent = under.args
+            inverse = power(self.value(base), self.wide(apply("neg", exponent)))
+            return self.add(f"fmul {self.type} {self.value(over)}, {inverse}")
+        if self.vector and not is_tensor:
+            return self.instruction("fmul contract", over, self.reciprocal(under))
+        return self.instruction("fdiv contract", over, under)
+
+    def epsilon(self) -> str:
+        """The distance from 1 to the next number."""
+        return _double(2.0**-23 if self.type == "float" else 2.0**-52)
+
+    def sign(self, x: Symbol) -> str:
+        """-1, 0 or 1."""
+        t, value = self.type, self.value(x.args[0])
+        below = self.add(f"fcmp olt {t} {value}, 0.0")
+        above = self.add(f"fcmp ogt {t} {value}, 0.0")
+        lower = self.add(f"select i1 {below}, {t} -1.0, {t} 0.0")
+        return self.add(f"select i1 {above}, {t} 1.0, {t} {lower}")
 
     def _power(self, x: str, y: str) -> str:
         """x ** y for x >= 0 and a double y, as 2 ** (y log2 x): bits for the exponents, series for the fractions."""
@@ -276,8 +286,9 @@ class Body:
             power = self.add(f"select i1 {self.add(test)}, float {instead}, float {power}")
         return power
 
-    def _cbrt(self, x: str) -> str:
-        t = self.type
+    def cube_root(self, symbol: Symbol) -> str:
+        """The cube root: bits for a start, then Halley's iteration."""
+        t, x = self.type, self.value(symbol.args[0])
         magic, integer, iterations = _CBRT[t]
         a = self.call("fabs", x)
         bits = self.add(f"bitcast {t} {a} to {integer}")
