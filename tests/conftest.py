@@ -17,7 +17,7 @@ from torch import nn
 
 import steepest
 from steepest.paths import loop as trajectory
-from steepest.update import kernel as kernels
+from steepest.update import kernel
 
 settings.register_profile("steepest", derandomize=True, deadline=None)  # --hypothesis-profile=default for new examples
 settings.load_profile("steepest")
@@ -41,7 +41,7 @@ def processor(request, monkeypatch):
     if request.param and platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("this processor cannot run x86-64 code")
     monkeypatch.setenv("STEEPEST_TARGET", request.param or os.environ.get("STEEPEST_TARGET", ""))
-    monkeypatch.setattr(kernels, "_programs", {})
+    monkeypatch.setattr(kernel, "_programs", {})
     monkeypatch.setattr(trajectory, "_compiled", {})
 
 

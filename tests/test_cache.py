@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import steepest
-from steepest.update import kernel as kernels
+from steepest.update import kernel
 from steepest.update.llvm import compiler
 
 
@@ -24,7 +24,7 @@ def cache(tmp_path, monkeypatch):
 
 def step(monkeypatch):
     """One step by a kernel that this process has not seen; whether it had to be compiled."""
-    monkeypatch.setattr(kernels, "_programs", {})
+    monkeypatch.setattr(kernel, "_programs", {})
     before = compiler.compiled
     p = torch.nn.Parameter(torch.ones(5))
     p.grad = torch.ones(5)

@@ -8,10 +8,10 @@ import torch
 
 import steepest
 from steepest.errors import SteepestError
-from steepest.update import optimizer as classes
+from steepest.update.optimizer import build, by_class_name
 
-ALL = sorted(classes.by_class_name())
-VIEWS = [name for name, rule in classes.by_class_name().items() if rule.view]
+ALL = sorted(by_class_name())
+VIEWS = [name for name, rule in by_class_name().items() if rule.view]
 
 
 def model():
@@ -21,7 +21,7 @@ def model():
 
 def make(name, net):
     averaging = {"t0": 2.0} if name == "ASGD" else {}
-    return classes.build(classes.by_class_name()[name], net.parameters(), lr=0.02, **averaging)
+    return build(by_class_name()[name], net.parameters(), lr=0.02, **averaging)
 
 
 def train(net, optimizer, steps):
@@ -104,7 +104,7 @@ def test_names_of_another_model_are_refused():
         steepest.optim.Adam(shifted).load_state_dict(source.state_dict())
 
 
-@pytest.mark.parametrize("name", [n for n in ALL if classes.by_class_name()[n].twin])
+@pytest.mark.parametrize("name", [n for n in ALL if by_class_name()[n].twin])
 def test_loading_adds_no_key_to_a_group(name):
     def optimizer(library):
         return getattr(library, name)([torch.nn.Parameter(torch.ones(2, 2))])

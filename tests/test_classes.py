@@ -9,7 +9,7 @@ import torch
 
 import steepest
 from steepest.errors import SteepestError
-from steepest.update import optimizer as classes
+from steepest.update.optimizer import by_class_name
 
 # Every flag both sides have.
 TWINS = {
@@ -140,7 +140,7 @@ def flags(name):
 
 
 def test_every_class_with_a_twin_is_tested_here():
-    assert {rule.twin for rule in classes.by_class_name().values() if rule.twin} == set(TWINS)
+    assert {rule.twin for rule in by_class_name().values() if rule.twin} == set(TWINS)
 
 
 @pytest.mark.parametrize("name", TWINS)

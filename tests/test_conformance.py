@@ -10,7 +10,7 @@ from test_engines import COMPOSED
 
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.update import optimizer as classes
+from steepest.update.optimizer import build as build_optimizer
 from steepest.update.plain import Plain
 from steepest.update.runs import ManyRuns
 
@@ -25,7 +25,7 @@ def parameters(dtype=torch.float32, shapes=SHAPES):
 
 
 def build(name, params, **hyper):
-    optimizer = classes.build(ALL[name], params, **hyper)
+    optimizer = build_optimizer(ALL[name], params, **hyper)
     for group in optimizer.param_groups:
         group["lr"] = 0.02
     return optimizer
@@ -198,7 +198,7 @@ FLOATS = [(name, k) for name, rule in ALL.items() for k, v in rule.hyper.items()
 def test_a_hyperparameter_outside_its_domain_is_refused_with_the_domain(name, hyper):
     domain = ALL[name].domain(hyper).words
     with pytest.raises(SteepestError, match=f"{hyper} is nan; expected ") as told:
-        classes.build(ALL[name], parameters(), **{hyper: float("nan")})
+        build_optimizer(ALL[name], parameters(), **{hyper: float("nan")})
     assert domain in str(told.value)
 
 
@@ -257,7 +257,7 @@ def test_noise_is_the_same_in_every_engine_and_differs_between_seeds(monkeypatch
     ends = {}
     for label, seed in (("kernel", 5), ("plain", 5), ("other", 6)):
         params = parameters()
-        optimizer = classes.build(rule, params, seed=seed, lr=0.1)
+        optimizer = build_optimizer(rule, params, seed=seed, lr=0.1)
         if label == "plain":
             plain(optimizer, monkeypatch)
         for _ in range(4):
@@ -284,7 +284,7 @@ def test_the_noise_has_the_moments_it_should():
     for rule, sd in ((rules.noisy(rules.get("gd"), noise=0.5), 0.5), (rules.noisy(rules.get("gd"), sign_noise=0.5), 0.5)):
         p = torch.nn.Parameter(x.clone())
         p.grad = torch.zeros_like(x)
-        classes.build(rule, [p], lr=1.0).step()
+        build_optimizer(rule, [p], lr=1.0).step()
         drawn = p.detach().double()
         assert abs(drawn.mean().item()) < 5 * sd / 200_000**0.5
         assert abs(drawn.std().item() - sd) < 0.01
@@ -311,7 +311,7 @@ def test_adan_restarts_when_it_has_moved_far():
     never = oracles.adan([start], lambda k, ps: [gs[k]], [0.02] * 40, [hyper | {"restart": 0.0}])
     assert np.abs(expected[-1][0] - never[-1][0]).max() > 1e-3
     p = torch.nn.Parameter(torch.from_numpy(start.copy()))
-    optimizer = classes.build(rules.get("adan"), [p], lr=0.02, **hyper)
+    optimizer = build_optimizer(rules.get("adan"), [p], lr=0.02, **hyper)
     for k in range(40):
         p.grad = torch.from_numpy(gs[k])
         optimizer.step()

@@ -4,6 +4,7 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import exact
 import numpy as np
 import pytest
 import torch
@@ -15,15 +16,14 @@ from steepest.paths.loop import Formula, trajectory
 from steepest.rules.symbols import Symbol
 from steepest.rules.trace import Graph
 from steepest.rules.vocabulary import cbrt, power
-from steepest.update import kernel as kernels
-from steepest.update import plain
+from steepest.update import kernel, plain
 from steepest.update.kernel import Kernel
 from steepest.update.llvm import compiler
 from steepest.update.passes import Column, Work, advance
 from steepest.update.plain import Plain
 from steepest.update.runs import ManyRuns
 from steepest.update.state import initial_state
-from steepest_workshop import oracles
+from steepest_workshop import composed, oracles
 
 STEPS = 100
 # Two choices of hyperparameters, for two groups of one model, where others than `moved` gives are worth trying.
@@ -60,28 +60,28 @@ COMPOSED = {
     for rule, oracle, chosen in (
         (
             rules.clip_by_norm(get("adam")),
-            oracles.changed_gradients(oracles.clip_by_norm, oracles.adam),
+            composed.changed_gradients(composed.clip_by_norm, oracles.adam),
             [{"max_norm": 0.5}, {"max_norm": 0.5, "eps": 1e-3}],
         ),
         (
             rules.clip_by_value(rules.clip_by_norm(get("lamb"))),
-            oracles.changed_gradients(oracles.clip_by_value, oracles.changed_gradients(oracles.clip_by_norm, oracles.lamb)),
+            composed.changed_gradients(composed.clip_by_value, composed.changed_gradients(composed.clip_by_norm, oracles.lamb)),
             [{"max_norm": 2.0, "max_value": 0.2}, {"max_norm": 2.0, "max_value": 0.2, "weight_decay": 0.1}],
         ),
         (rules.sam(rules.clip_by_value(get("momentum"), 1e9)), oracles.sam, [{"rho": 0.2}, {"momentum": 0.5}]),
         (
             rules.lookahead(get("momentum")),
-            oracles.lookahead_momentum,
+            composed.lookahead_momentum,
             [{}, {"slow_steps": 3.0, "slow_rate": 0.2, "momentum": 0.5}],
         ),
         (
             rules.switch(get("adam"), get("momentum"), at=40),
-            oracles.switched(oracles.adam, lambda *a: oracles.sgd(*a[:3], [{"momentum": 0.9} | h for h in a[3]])),
+            composed.switched(oracles.adam, lambda *a: oracles.sgd(*a[:3], [{"momentum": 0.9} | h for h in a[3]])),
             [{"at": 40.0, "then_ratio": 0.5}, {"at": 40.0, "then_ratio": 0.5, "eps": 1e-3, "then_momentum": 0.4}],
         ),
         (
             rules.switch(get("sgd"), get("madgrad"), at=7, then_ratio=2.0),
-            oracles.switched(oracles.sgd, oracles.madgrad),
+            composed.switched(oracles.sgd, oracles.madgrad),
             [{"at": 7.0, "then_ratio": 2.0}] * 2,
         ),
     )
@@ -212,7 +212,7 @@ def test_the_kernel_equals_the_oracle(name, dtype):
 
 
 @pytest.mark.usefixtures("processor", "two_threads")
-@pytest.mark.parametrize("size", [1, 7, kernels.ALONE - 1, kernels.ALONE, kernels.CHUNK + 1, 3 * kernels.CHUNK + 5])
+@pytest.mark.parametrize("size", [1, 7, kernel.ALONE - 1, kernel.ALONE, kernel.CHUNK + 1, 3 * kernel.CHUNK + 5])
 @pytest.mark.parametrize("name", ["adam", "lamb", "adai"])
 def test_the_kernel_equals_plain_at_sizes_around_its_thresholds(name, size):
     rule = rules.get(name)
@@ -349,7 +349,7 @@ def compiled_during(work):
 
 def test_a_changed_rate_beta_or_step_compiles_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("STEEPEST_CACHE", str(tmp_path))
-    monkeypatch.setattr(kernels, "_programs", {})
+    monkeypatch.setattr(kernel, "_programs", {})
     p = torch.nn.Parameter(torch.ones(5))
     optimizer = steepest.optim.Adam([p], lr=0.1)
 
@@ -366,7 +366,7 @@ def test_a_changed_rate_beta_or_step_compiles_nothing(tmp_path, monkeypatch):
 
     assert compiled_during(change) == 0
     assert optimizer.engine == "kernel"
-    monkeypatch.setattr(kernels, "_programs", {})
+    monkeypatch.setattr(kernel, "_programs", {})
     assert compiled_during(step) == 0  # from the disk
 
 
@@ -375,7 +375,7 @@ def test_a_folder_that_cannot_be_written_and_a_damaged_file_only_cost_time(tmp_p
         (tmp_path / "file").write_text("not a folder")
         monkeypatch.setenv("STEEPEST_CACHE", str(folder))
         for damage in (False, True):
-            monkeypatch.setattr(kernels, "_programs", {})
+            monkeypatch.setattr(kernel, "_programs", {})
             if damage and folder.is_dir():
                 for file in folder.iterdir():
                     file.write_bytes(file.read_bytes()[:100])
@@ -387,7 +387,7 @@ def test_a_folder_that_cannot_be_written_and_a_damaged_file_only_cost_time(tmp_p
 
 @pytest.mark.usefixtures("two_threads")
 def test_kernels_work_in_a_forked_process_and_in_two_threads():
-    size = 2 * kernels.ALONE
+    size = 2 * kernel.ALONE
 
     def train(seed):
         p = torch.nn.Parameter(torch.zeros(size))
@@ -414,9 +414,9 @@ def test_kernels_work_in_a_forked_process_and_in_two_threads():
 def test_cube_root_is_within_two_ulp():
     x = torch.cat([torch.logspace(-37, 38, 40_001, dtype=torch.float64), torch.tensor([1.0, 8.0, 27.0])])
     for dtype, ulp in ((torch.float32, 2.0**-23), (torch.float64, 2.0**-52)):
-        given = oracles.points(torch.cat([x, -x]).to(dtype).double().numpy())
+        given = exact.points(torch.cat([x, -x]).to(dtype).double().numpy())
         found = cube_roots(torch.from_numpy(given).to(dtype)).double().numpy()
-        assert oracles.relative_errors(found, "cbrt", given).max() <= 2 * ulp
+        assert exact.relative_errors(found, "cbrt", given).max() <= 2 * ulp
         special = cube_roots(torch.tensor([float("inf"), -float("inf"), float("nan"), 0.0], dtype=dtype))
         assert special[0] == float("inf")
         assert special[1] == -float("inf")
@@ -428,11 +428,11 @@ def test_cube_root_is_within_two_ulp():
 @pytest.mark.parametrize("exponent", [0.125, 0.5, 1 / 3, 1.0, 2.7, -0.25, 0.0])
 def test_powers_are_as_close_as_the_documentation_says(exponent):
     for dtype, span in ((torch.float32, 37), (torch.float64, 300)):
-        given = oracles.points(torch.logspace(-span, span, 40_001, dtype=torch.float64).to(dtype).double().numpy())
+        given = exact.points(torch.logspace(-span, span, 40_001, dtype=torch.float64).to(dtype).double().numpy())
         size = exponent * np.log2(given)
         given = given[(size > math.log2(torch.finfo(dtype).tiny)) & (size < math.log2(torch.finfo(dtype).max))]
         found = kernel_of(power, torch.from_numpy(given).to(dtype), exponent).double().numpy()
-        error = oracles.relative_errors(found, "power", given, exponent)
+        error = exact.relative_errors(found, "power", given, exponent)
         near = np.abs(exponent * np.log2(given)) < 4
         if dtype == torch.float32:
             assert error.max() <= 2 * 2.0**-23
@@ -451,9 +451,9 @@ def test_what_judges_the_kernels_is_more_exact_than_they_are(function, monkeypat
     """Long doubles agree with 50 digits to far below an ulp of float64; where they are no longer, the digits judge."""
     given, exponent = np.logspace(-30, 30, 301), () if function == "cbrt" else (0.37,)
     rounded = getattr(np, function)(given, *exponent)
-    errors = oracles.relative_errors(rounded, function, given, *exponent)
-    monkeypatch.setattr(oracles, "LONG", False)
-    np.testing.assert_allclose(oracles.relative_errors(rounded, function, given, *exponent), errors, atol=2.0**-60)
+    errors = exact.relative_errors(rounded, function, given, *exponent)
+    monkeypatch.setattr(exact, "LONG", False)
+    np.testing.assert_allclose(exact.relative_errors(rounded, function, given, *exponent), errors, atol=2.0**-60)
 
 
 def kernel_of(word, x, exponent):

@@ -1,7 +1,11 @@
 """What the package offers by name."""
 
+import ast
+from pathlib import Path
+
 import steepest
 from steepest import rules
+from steepest_workshop import architecture, stubs
 
 PUBLIC = {
     "Choice",
@@ -34,3 +38,24 @@ def test_optim_exports_a_class_for_every_rule_under_its_public_name():
 def test_an_unknown_name_is_an_attribute_error():
     assert not hasattr(steepest, "nonsense")
     assert not hasattr(steepest.optim, "Adma")
+
+
+def test_the_stub_of_the_classes_is_current():
+    """`python -m steepest_workshop.stubs > src/steepest/optim.pyi` makes it."""
+    stub = Path(steepest.__file__).with_name("optim.pyi").read_text()
+    assert ast.dump(ast.parse(stub)) == ast.dump(ast.parse(stubs.page()))
+    classes = {node.name for node in ast.parse(stub).body if isinstance(node, ast.ClassDef)}
+    assert classes == set(dir(steepest.optim)) - {"from_rule", "groups"}
+
+
+def test_the_picture_of_the_house_shows_every_floor_and_only_stairs_that_go_down():
+    names = [name for floor in architecture.FLOORS for name in floor]
+    source = Path(steepest.__file__).parent
+    folders = {p.name for p in source.iterdir() if any(p.glob("*.py"))}
+    files = {p.stem for p in source.glob("*.py")} - {"__init__", "__main__"}
+    assert set(names) == folders | files
+    assert set(architecture.WORDS) == set(names)
+    floor = {name: i for i, row in enumerate(architecture.FLOORS) for name in row}
+    arrows = architecture._arrows(names)
+    assert ("studies", "training") in arrows
+    assert all(floor[a] > floor[b] for a, b in arrows)

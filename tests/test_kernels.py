@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 import steepest
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.update import kernel as kernels
-from steepest.update import optimizer as classes
+from steepest.update import kernel
+from steepest.update.optimizer import build
 from steepest_workshop.bench import step as bench
 
 ELEMENTWISE = [name for name, rule in rules.RULES.items() if rule.reach == "element" and not rule.oracle and rule.is_ours]
@@ -24,9 +24,9 @@ ODD = [0.0, -0.0, 1e-45, -1e-40, 1e-30, 1e30, 3e38, float("inf"), -float("inf"),
 def step(name, p, g, monkeypatch, plain, steps=2, **hyper):
     with monkeypatch.context() as patch:
         if plain:
-            patch.setattr(kernels, "kind", lambda tensors: None)
+            patch.setattr(kernel, "kind", lambda tensors: None)
         q = torch.nn.Parameter(p.clone())
-        optimizer = classes.build(rules.get(name), [q], **hyper)
+        optimizer = build(rules.get(name), [q], **hyper)
         for _ in range(steps):
             q.grad = g.clone()
             optimizer.step()
@@ -94,7 +94,7 @@ def test_alignment_does_not_matter(offset, monkeypatch):
 def test_a_step_allocates_nothing_of_the_size_of_the_model(name):
     """Of a million numbers (4 MB), a step makes less than a hundredth; what a rule asks its closure for is not counted."""
     params = [torch.nn.Parameter(torch.randn(n)) for n in (900_000, 90_000, 10_000)]
-    optimizer = classes.build(rules.get(name), params)
+    optimizer = build(rules.get(name), params)
 
     def closure():
         for p in params:
@@ -128,7 +128,7 @@ def test_a_real_training_agrees_with_plain(mnist_folder, monkeypatch):
     for name, lr in (("momentum", 0.01), ("adam", 1e-4)):
         fast = train(problem, rules.get(name), lr=lr, steps=600, seed=0)
         with monkeypatch.context() as patch:
-            patch.setattr(kernels, "kind", lambda tensors: None)
+            patch.setattr(kernel, "kind", lambda tensors: None)
             slow = train(problem, rules.get(name), lr=lr, steps=600, seed=0)
         np.testing.assert_allclose(fast.curve.train, slow.curve.train, rtol=2e-3)
 

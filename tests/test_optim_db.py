@@ -9,7 +9,7 @@ from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_
 
 import steepest
 from steepest.errors import SteepestError
-from steepest.update import optimizer as classes
+from steepest.update.optimizer import by_class_name
 
 STEPS = 20
 TWINS = [info for info in optim_db if info.name in steepest.optim.__dir__()]
@@ -52,7 +52,7 @@ def path(make, name, kwargs, odd=None):
 
 
 def test_every_class_with_a_twin_is_in_the_table():
-    twins = {rule.twin for rule in classes.by_class_name().values() if rule.twin}
+    twins = {rule.twin for rule in by_class_name().values() if rule.twin}
     assert {info.name for info in TWINS} == twins
 
 

@@ -9,7 +9,7 @@ import torch
 import steepest
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.update import optimizer as classes
+from steepest.update.optimizer import build, by_class_name
 
 STATEFUL = ["SGD", "Adam", "NAdam", "Adagrad", "RMSprop", "ASGD"]  # with counters, numbers and tensors as state
 
@@ -241,11 +241,11 @@ def test_a_seed_changed_in_its_group_changes_the_noise():
     assert not torch.equal(*ends)
 
 
-@pytest.mark.parametrize("name", sorted(classes.by_class_name()))
+@pytest.mark.parametrize("name", sorted(by_class_name()))
 def test_a_gradient_is_not_kept_alive_between_steps(name):
     """Else a step costs the memory of one gradient more than torch's does."""
     p = torch.nn.Parameter(torch.ones(3, 2))
-    optimizer = classes.build(classes.by_class_name()[name], [p])
+    optimizer = build(by_class_name()[name], [p])
     for _ in range(3):
 
         def closure():

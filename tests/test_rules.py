@@ -14,8 +14,8 @@ from steepest.errors import SteepestError
 from steepest.report.rule.card import describe
 from steepest.rules import zeros
 from steepest.rules.vocabulary import ema
-from steepest.update import optimizer as classes
 from steepest.update import plain
+from steepest.update.optimizer import build, class_arguments
 from steepest.update.state import initial_state
 from steepest_workshop import oracles
 
@@ -153,8 +153,8 @@ UNSTABLE = {"ns_a", "ns_b", "ns_c"}  # Muon's coefficients: torch takes any, and
 
 def arguments(rule, hyper, value):
     """One hyperparameter off its default, as an argument of the class."""
-    given = classes.class_arguments({**rule.hyper, hyper: value})
-    return {k: v for k, v in given.items() if v != classes.class_arguments(dict(rule.hyper))[k]}
+    given = class_arguments({**rule.hyper, hyper: value})
+    return {k: v for k, v in given.items() if v != class_arguments(dict(rule.hyper))[k]}
 
 
 @pytest.mark.parametrize(("name", "hyper"), FLOATS)
@@ -182,7 +182,7 @@ def test_no_value_of_a_domain_gives_nan_in_ten_ordinary_steps(name, hyper):
             p.grad = 0.3 * p.detach() + 0.1
 
         try:
-            optimizer = classes.build(rules.get(name), [p], **{hyper: value})
+            optimizer = build(rules.get(name), [p], **{hyper: value})
         except SteepestError:
             continue
         taken += 1
@@ -231,7 +231,7 @@ def test_profilers_may_watch_a_rule_being_written_and_stepped():
         del rules.RULES["watched"]
         p = torch.nn.Parameter(torch.ones(2))
         p.grad = torch.ones(2)
-        classes.build(watched, [p]).step()
+        build(watched, [p]).step()
         return watched
 
     before = sys.getprofile()

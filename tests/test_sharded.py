@@ -10,8 +10,8 @@ from torch.testing._internal.two_tensor import TwoTensor
 import steepest
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.update import kernel as kernels
-from steepest.update import optimizer as classes
+from steepest.update import kernel
+from steepest.update.optimizer import build
 
 FEW = ["momentum", "adamw", "madgrad", "schedule_free_adamw"]
 COMPOSED = {
@@ -37,7 +37,7 @@ def values(seed):
 def train(name, lay):
     """Eight steps of parameters laid out by `lay(values, index)`."""
     params = [torch.nn.Parameter(lay(x, i)) for i, x in enumerate(values(0))]
-    optimizer = classes.build(rule_of(name), params, lr=0.02)
+    optimizer = build(rule_of(name), params, lr=0.02)
     for k in range(8):
         for i, (p, x) in enumerate(zip(params, values(100 + k), strict=True)):
             p.grad = lay(x, i)
@@ -176,7 +176,7 @@ class Named(torch.nn.Parameter):
     ids=lambda x: "" if isinstance(x, bool) else type(x).__name__,
 )
 def test_the_kernels_take_only_memory_that_was_checked(tensor, fits):
-    assert kernels.is_memory(tensor) is fits
+    assert kernel.is_memory(tensor) is fits
 
 
 def test_a_later_gradient_of_another_kind_is_not_read_as_the_first(monkeypatch):
@@ -186,7 +186,7 @@ def test_a_later_gradient_of_another_kind_is_not_read_as_the_first(monkeypatch):
         ends = []
         for plain in (False, True):
             if plain:
-                monkeypatch.setattr(kernels, "kind", lambda tensors: None)
+                monkeypatch.setattr(kernel, "kind", lambda tensors: None)
             p = torch.nn.Parameter(torch.ones(3))
             p.grad_dtype = None
             optimizer = steepest.optim.Adam([p], lr=0.1)

@@ -14,7 +14,7 @@ from torch import nn
 import steepest
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.training import ways as planner
+from steepest.training import ways
 from steepest.training.forward import NotStackableError
 from steepest.training.single import train
 from steepest.training.stacked import Run, Together
@@ -232,7 +232,7 @@ def test_the_planner_says_why_a_model_goes_one_by_one(line):
     assert "need over" in choose(problem_of("linear stack"), runs, memory=1000).why
     for name in ("both", "many:", "many:1", "many:x"):
         with pytest.raises(SteepestError, match="expected auto, show, one, processes, one:channels-last"):
-            planner.named(name)
+            ways.named(name)
 
 
 COMPILED = [Plan(compiled=True)] if shutil.which("c++") else []
@@ -243,7 +243,7 @@ def test_processes_channels_last_and_a_compiler_give_what_one_by_one_gives():
     problem, runs = problem_of("batch norm"), thirty_two(20)[:6]
     expected = dict(train_all(problem, runs, Plan()))
     for plan in (Plan(1, 2), Plan(1, 2, True), Plan(1, 1, True), *COMPILED):
-        assert planner.named(plan.name).name == plan.name
+        assert ways.named(plan.name).name == plan.name
         few = 1 if plan.compiled else 6  # a compiler takes seconds for each
         found = dict(train_all(problem, runs[:few], plan))
         for i in range(few):
@@ -252,7 +252,7 @@ def test_processes_channels_last_and_a_compiler_give_what_one_by_one_gives():
 
 def test_a_study_asked_to_compile_compiles_every_run(line, monkeypatch):
     compiled = []
-    monkeypatch.setattr(planner, "has_compiler", lambda device: True)
+    monkeypatch.setattr(ways, "has_compiler", lambda device: True)
     monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
     study = steepest.compare(line, "sgd", lrs=0.1, seeds=3, schedules="constant", plan="one:compiled", store=":memory:")
     assert len(compiled) == study.result.trained == 3
@@ -260,7 +260,7 @@ def test_a_study_asked_to_compile_compiles_every_run(line, monkeypatch):
     asked = {"optimizers": "sgd", "lrs": 0.1, "seeds": 2, "plan": "one:compiled", "store": ":memory:"}
     with pytest.raises(SteepestError, match="one:compiled cannot be had: the model has dropout"):
         steepest.compare(problem_of("dropout"), **asked)
-    monkeypatch.setattr(planner, "has_compiler", lambda device: False)
+    monkeypatch.setattr(ways, "has_compiler", lambda device: False)
     with pytest.raises(SteepestError, match=r"one:compiled needs a C\+\+ compiler"):
         steepest.compare(line, **asked)
 
@@ -305,20 +305,20 @@ GROWTH = """
 import resource, sys
 from dataclasses import replace
 from steepest_workshop.bench.train import problem_of, runs_of
-from steepest.training import ways as planner
+from steepest.training import ways
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 problem, bound = problem_of("mnist-mlp"), int(sys.argv[1])
-list(planner.train_all(problem, [replace(run, steps=2) for run in runs_of(2, 1)], planner.Plan()))
+list(ways.train_all(problem, [replace(run, steps=2) for run in runs_of(2, 1)], ways.Plan()))
 base = peak()
 for count in (1, 10, 100, 1000):
     runs = [replace(run, steps=3) for run in runs_of(count, min(4, count))]
-    plan = planner.within(planner.choose(problem, runs, memory=bound), problem, bound)
-    assert len(list(planner.train_all(problem, runs, plan))) == count
+    plan = ways.within(ways.choose(problem, runs, memory=bound), problem, bound)
+    assert len(list(ways.train_all(problem, runs, plan))) == count
     print(count, peak() - base, plan.chunk)
-    asked = planner.within(planner.named("many:1000"), problem, bound)
+    asked = ways.within(ways.named("many:1000"), problem, bound)
     assert asked.chunk < 1000
 """
 

@@ -21,8 +21,8 @@ from .studies.design import Design
 from .studies.running import Entry, Laboratory, Result
 from .studies.store import Store
 from .studies.verdicts import Verdict
-from .training import ways as planner
-from .update import optimizer as classes
+from .training import ways
+from .update.optimizer import RuleOptimizer, build
 
 if TYPE_CHECKING:
     import pandas
@@ -41,9 +41,9 @@ class Choice:
         self._entry, self._steps = entry, steps
         self.name, self.schedule, self.lr = entry.candidate.rule.name, entry.candidate.schedule, entry.lr
 
-    def optimizer(self, params: Iterable[Any]) -> classes.RuleOptimizer:
+    def optimizer(self, params: Iterable[Any]) -> RuleOptimizer:
         """The optimizer on these parameters, as a `torch.optim.Optimizer`."""
-        return classes.build(self._entry.candidate.rule, params, lr=self.lr)
+        return build(self._entry.candidate.rule, params, lr=self.lr)
 
     def code(self) -> str:
         """The same as lines of Python to paste."""
@@ -143,7 +143,7 @@ def compare(
         raise SteepestError(f"The problem is a {type(problem).__name__}; expected a steepest.Problem, a name or a file.")
     assert problem.steps is not None
     if plan not in ("auto", "show"):
-        planner.named(plan)
+        ways.named(plan)
     held = None if memory is None else _bytes(memory)
     design = Design(problem, candidates, seeds, steps or problem.steps, trials, margin, device, plan, held)
     with Store(store) as opened, terminal.Bar(Console(stderr=True)) as bar:

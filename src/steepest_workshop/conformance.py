@@ -19,7 +19,7 @@ import torch
 
 from steepest.errors import SteepestError
 from steepest.rules import RULES, Rule, get
-from steepest.update import optimizer as classes
+from steepest.update.optimizer import build, class_arguments, optimizer_class
 
 from . import oracles
 
@@ -131,7 +131,7 @@ def against_paper(rule: Rule) -> float:
     for chosen in settings(rule):
         params = parameters()
         with _float64():  # numbers kept as state have the default dtype, as torch's have
-            ours = path(classes.build(rule, params, lr=RATE, **chosen), params)
+            ours = path(build(rule, params, lr=RATE, **chosen), params)
         starts = [p.detach().numpy() for p in parameters()]
         grad = lambda k, _: [g.numpy() for g in gradients(k)]  # noqa: E731
         theirs = getattr(oracles, base.name)(starts, grad, [RATE] * STEPS, [preset | chosen] * len(SHAPES))
@@ -145,10 +145,10 @@ def against_torch(rule: Rule) -> float | None:
         return None
     shapes = ((4, 3), (3, 5)) if rule.name == "muon" else SHAPES
     base = (rule.base or rule).hyper
-    changed = classes.class_arguments({k: v for k, v in rule.hyper.items() if k != "lr" and v != base[k]})
+    changed = class_arguments({k: v for k, v in rule.hyper.items() if k != "lr" and v != base[k]})
     ends = []
     with _float64():
-        makers: tuple[Any, Any] = classes.optimizer_class(rule), getattr(torch.optim, rule.twin)
+        makers: tuple[Any, Any] = optimizer_class(rule), getattr(torch.optim, rule.twin)
         for make in makers:
             params = parameters(shapes)
             ends.append(path(make(params, lr=RATE, **changed), params))
@@ -178,7 +178,7 @@ def against_author(author: Author) -> float | None:
         if author.module == "schedulefree":
             theirs.train()
         expected = path(theirs, others)
-    ours = classes.build(get(author.rule), params, **({"lr": RATE} | author.ours))
+    ours = build(get(author.rule), params, **({"lr": RATE} | author.ours))
     return error(path(ours, params), expected)
 
 

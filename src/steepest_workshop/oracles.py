@@ -4,9 +4,6 @@ Each takes the tensors of a model, a function `grad(k, tensors)` for the gradien
 and for each tensor its hyperparameters; it returns the tensors after every step.
 """
 
-import inspect
-
-import mpmath
 import numpy as np
 
 
@@ -461,75 +458,3 @@ def muon(
             v = beta_v * v + (1 - beta_v) * g**2
             d = (b / (1 - momentum**t)) / (np.sqrt(v / (1 - beta_v**t)) + eps)
         p = p - lr * weight_decay * p - lr * d
-
-
-def changed_gradients(change, inner):
-    """An oracle whose gradients are changed, all tensors of the model at once, before `inner` sees them."""
-
-    def run(ps, grad, lrs, hypers):
-        names = inspect.signature(change).parameters
-        own = {k: v for h in hypers for k, v in h.items() if k in names}
-        rest = [{k: v for k, v in h.items() if k not in names} for h in hypers]
-        return inner(ps, lambda k, at: change(k, grad(k, at), **own), lrs, rest)
-
-    return run
-
-
-def clip_by_norm(k, gs, max_norm=1.0):
-    length = np.sqrt(sum((g**2).sum() for g in gs))
-    return [g * min(1.0, max_norm / (length + 1e-6)) for g in gs]
-
-
-def clip_by_value(k, gs, max_value=1.0):
-    return [np.minimum(np.maximum(g, -max_value), max_value) for g in gs]
-
-
-def lookahead_momentum(ps, grad, lrs, hypers):
-    fast, path = [np.array(p, float) for p in ps], []
-    slow, buffers = [p.copy() for p in fast], [None] * len(ps)
-    for k, lr in enumerate(lrs):
-        gs = grad(k, fast)
-        for i, h in enumerate(hypers):
-            buffers[i] = gs[i] if k == 0 else h.get("momentum", 0.9) * buffers[i] + gs[i]
-            fast[i] = fast[i] - lr * buffers[i]
-            if (k + 1) % h.get("slow_steps", 5) == 0:
-                slow[i] = slow[i] + h.get("slow_rate", 0.5) * (fast[i] - slow[i])
-                fast[i] = slow[i].copy()
-        path.append(list(fast))
-    return path
-
-
-def switched(first, then):
-    """The path of one oracle for `at` steps, and of another from there on."""
-
-    def run(ps, grad, lrs, hypers):
-        at, ratio = int(hypers[0]["at"]), hypers[0].get("then_ratio", 1.0)
-        before = [{k: v for k, v in h.items() if not k.startswith("then_") and k != "at"} for h in hypers]
-        after = [{k[5:]: v for k, v in h.items() if k.startswith("then_") and k != "then_ratio"} for h in hypers]
-        path = first(ps, grad, lrs[:at], before)
-        rates = [ratio * lr for lr in lrs[at:]]
-        return path + then(path[-1], lambda k, x: grad(k + at, x), rates, after)
-
-    return run
-
-
-LONG = np.finfo(np.longdouble).nmant >= 63  # whether long double has more digits here than double
-
-
-def points(x: np.ndarray) -> np.ndarray:
-    """As many of these points as the exact function can be had at in a second."""
-    return x if LONG else x[::20]
-
-
-def relative_errors(found: np.ndarray, function: str, x: np.ndarray, *arguments: float) -> np.ndarray:
-    """How far float64 numbers are from "cbrt" or "power" of x: by long doubles, or by 50 digits where these are no longer."""
-    if LONG:
-        exact = getattr(np, function)(x.astype(np.longdouble), *arguments)
-        return np.abs((found - exact) / exact).astype(float)
-    with mpmath.workdps(50):
-        errors = []
-        for f, given in zip(found.tolist(), x.tolist(), strict=True):
-            power = mpmath.mpf(arguments[0]) if arguments else mpmath.mpf(1) / 3
-            value = mpmath.sign(given) * abs(mpmath.mpf(given)) ** power
-            errors.append(float(abs((f - value) / value)))
-        return np.array(errors)

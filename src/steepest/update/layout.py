@@ -1,7 +1,7 @@
-"""The plan of an optimizer's step: what lies where, found once and kept as long as it holds.
+"""The layout of an optimizer's step: what lies where, found once and kept as long as it holds.
 
 A step then reads the gradients, checks that nothing else has moved, and runs. Whatever changed (a parameter without a
-gradient, a loaded checkpoint, another layout, a hyperparameter that keeps other state) makes a new plan.
+gradient, a loaded checkpoint, another layout, a hyperparameter that keeps other state) makes a new layout.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class Part:
                 joined.fill_(value)
 
 
-class Plan:
+class Layout:
     """The parts of a step: tensors that share a graph and an engine. All that a rule looks over in the model is one part."""
 
     def __init__(self, rule: Rule, groups: list[dict[str, Any]], hypers: list[dict[str, Any]], state: Any) -> None:
@@ -205,7 +205,7 @@ class Plan:
         self.keeps = any(part.objects for part in self.parts)  # state at all
 
     def holds(self, groups: list[dict[str, Any]], hypers: list[dict[str, Any]], state: Any) -> bool:
-        """Whether this is the plan of this step too, whatever was changed from outside; takes up the step's gradients."""
+        """Whether this is the layout of this step too, whatever was changed from outside; takes up the step's gradients."""
         if groups is not self.groups or state is not self.state or len(groups) != len(self.lists):
             return False
         for group, (params, kept) in zip(groups, self.lists, strict=True):

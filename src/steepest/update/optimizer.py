@@ -14,7 +14,7 @@ from torch.optim import optimizer
 from ..errors import SteepestError
 from ..rules import RULES, Rule
 from ..rules.definition import MATRIX
-from .layout import Plan
+from .layout import Layout
 from .passes import Work
 from .state import initial_state
 
@@ -62,12 +62,12 @@ class RuleOptimizer(torch.optim.Optimizer):
         super().__init__(params, defaults)
 
     def _forget(self) -> None:
-        """Begin without a plan."""
+        """Begin without a layout."""
         own = {k: v for k, v in self.rule.hyper.items() if k != MATRIX}
         self._arguments = [*class_arguments(own), "maximize", "state_dtype"]
         self._tensor_keys = {self._key(letter) for letter, kind in self.rule.state.items() if not kind.is_scalar}
         self._at_view = any(TRAINED in store for _, store in self._stores())
-        self._plan: Plan | None = None
+        self._layout: Layout | None = None
         self._seen: dict[int, tuple[list[Any], dict[str, Any]]] = {}
 
     def _stores(self) -> list[tuple[Tensor, dict[str, Any]]]:
@@ -177,19 +177,19 @@ class RuleOptimizer(torch.optim.Optimizer):
         elif self.rule.oracle:
             raise SteepestError(f"{type(self).__name__} asks for gradients at two points; call step(closure).")
         hypers = [self._hyper(i, group) for i, group in enumerate(self.param_groups)]
-        if self._plan is None or not self._plan.holds(self.param_groups, hypers, self.state):
+        if self._layout is None or not self._layout.holds(self.param_groups, hypers, self.state):
             self.train()  # state that was set from outside may be that of a view
             with torch.no_grad():
                 for group, hyper in zip(self.param_groups, hypers, strict=True):
                     self._prepare(group, hyper)
-                self._plan = Plan(self.rule, self.param_groups, hypers, self.state)
-        self._plan.run(lambda work: self._ask(closure, work))
+                self._layout = Layout(self.rule, self.param_groups, hypers, self.state)
+        self._layout.run(lambda work: self._ask(closure, work))
         return loss
 
     @property
     def engine(self) -> str:
         """What ran the last step: "kernel", or "plain" where a dtype, device or layout is not the kernels'."""
-        return " and ".join(sorted({part.engine.name for part in self._plan.parts})) if self._plan else "none yet"
+        return " and ".join(sorted({part.engine.name for part in self._layout.parts})) if self._layout else "none yet"
 
     def _prepare(self, group: dict[str, Any], hyper: dict[str, Any]) -> None:
         """Refuse gradients that no engine takes; make the state of parameters that come for the first time."""

@@ -23,9 +23,9 @@ from steepest.errors import SteepestError, unknown
 from steepest.rules import RULES, Rule, get
 from steepest.rules.symbols import Symbol, apply
 from steepest.rules.trace import Graph, walk
-from steepest.update import kernel as kernels
-from steepest.update import optimizer as classes
+from steepest.update import kernel
 from steepest.update.kernel import Kernel
+from steepest.update.optimizer import build, class_arguments
 from steepest.update.passes import Column, Work
 
 Shapes = list[tuple[int, ...]]
@@ -101,7 +101,7 @@ def rivals(rule: Rule) -> dict[str, Callable[[list[nn.Parameter]], Any]]:
     found: dict[str, Callable[[list[nn.Parameter]], Any]] = {}
     if rule.twin:
         base = (rule.base or rule).hyper
-        changed = classes.class_arguments({k: v for k, v in rule.hyper.items() if k != "lr" and v != base[k]})
+        changed = class_arguments({k: v for k, v in rule.hyper.items() if k != "lr" and v != base[k]})
         for way, how in (("torch", {}), ("torch foreach", {"foreach": True}), ("torch fused", {"fused": True})):
             found[way] = _maker("torch.optim", rule.twin, **changed, **how)
     if not rule.base:
@@ -145,13 +145,13 @@ def _maker(module: str, name: str, **how: Any) -> Callable[[list[nn.Parameter]],
 @contextmanager
 def _cold() -> Iterator[None]:
     """Inside, nothing is compiled yet, and the disk's cache is an empty folder."""
-    before, known = os.environ.get("STEEPEST_CACHE"), dict(kernels._programs)
+    before, known = os.environ.get("STEEPEST_CACHE"), dict(kernel._programs)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["STEEPEST_CACHE"] = folder
         try:
             yield
         finally:
-            kernels._programs.update(known)
+            kernel._programs.update(known)
             os.environ.pop("STEEPEST_CACHE")
             if before is not None:
                 os.environ["STEEPEST_CACHE"] = before
@@ -162,10 +162,10 @@ def first_steps(rule: Rule) -> tuple[float, float]:
     times = []
     with _cold():
         for _ in range(2):
-            kernels._programs.clear()
+            kernel._programs.clear()
             p = nn.Parameter(torch.ones(8, 8))
             p.grad = torch.ones(8, 8)
-            optimizer = classes.build(rule, [p])
+            optimizer = build(rule, [p])
             began = time.perf_counter()
             optimizer.step(*_closure(rule))
             times.append(1e3 * (time.perf_counter() - began))
@@ -249,7 +249,7 @@ def full_step(rounds: int = 200) -> dict[str, float]:
     steps: dict[str, Callable[[], None]] = {}
     for label in ("steepest", "torch fused"):
         model = nn.Sequential(nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
-        made: Any = classes.build(get("adam"), model.parameters(), lr=1e-4)
+        made: Any = build(get("adam"), model.parameters(), lr=1e-4)
         if label != "steepest":
             made = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
 
@@ -270,7 +270,7 @@ def full_step(rounds: int = 200) -> dict[str, float]:
 def _row(rule: Rule, params: list[nn.Parameter], numbers: int, rounds: int) -> dict[str, Any]:
     """A rule's line of the table."""
     reads, writes = streams(rule)
-    ours = classes.build(rule, params, lr=1e-6)
+    ours = build(rule, params, lr=1e-6)
     closure = _closure(rule)
     grads = [p.grad for p in params]
     contenders: dict[str, Callable[[], Any]] = {

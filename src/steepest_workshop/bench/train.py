@@ -25,7 +25,7 @@ from steepest.problems.built_in import noisy_regression
 from steepest.problems.built_in.noisy_regression import Data
 from steepest.problems.problem import Problem
 from steepest.rules import get
-from steepest.training import ways as planner
+from steepest.training import ways
 from steepest.training.products import product
 from steepest.training.stacked import Run, Together
 from steepest.training.timing import threads, time_steps
@@ -273,8 +273,8 @@ def ours(problem: Problem, runs: Sequence[Run], plan: Plan, steps: int = 60) -> 
             return 1e3 * found[0][0]
 
         return in_processes(alone, plan.workers)
-    laid = planner.chunks(runs, plan.chunk, plan.workers)[: plan.workers]
-    return planner.side_by_side([Together(problem, [runs[i] for i in chunk]) for chunk in laid], steps)
+    laid = ways.chunks(runs, plan.chunk, plan.workers)[: plan.workers]
+    return ways.side_by_side([Together(problem, [runs[i] for i in chunk]) for chunk in laid], steps)
 
 
 def product_limit(problem: Problem) -> float | None:
@@ -310,10 +310,10 @@ def measure(name: str, runs: int, seeds: int, width: int | None = None) -> dict[
     problem, work = problem_of(name, width), runs_of(runs, seeds)
     sizes, batch = PROBLEMS[name][3], PROBLEMS[name][2]
     sizes = (sizes[0], width or sizes[1], sizes[2]) if sizes else ()
-    count, peak = planner.workers_on("cpu"), 0
+    count, peak = ways.workers_on("cpu"), 0
     times: dict[str, list[float]] = {"ours": [], "careful loop": [], "careful loops in processes": []}
     with threads(problem):
-        plan = planner.choose(problem, work)
+        plan = ways.choose(problem, work)
     for _ in range(ROUNDS):
         with threads(problem):
             times["ours"].append(ours(problem, work, plan))

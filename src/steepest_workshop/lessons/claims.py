@@ -18,7 +18,7 @@ from steepest.paths.loop import Formula, formula_of, trajectory
 from steepest.problems.problem import Problem
 from steepest.rules import RULES, Rule, get
 from steepest.rules.definition import rule, zeros
-from steepest.training import ways as planner
+from steepest.training import ways
 from steepest.training.stacked import Run
 
 from . import Row, agreed, batches, claim, spread
@@ -361,7 +361,7 @@ def _swept(rules: Sequence[str], lrs: Mapping[str, float], letter: str, values: 
         for value in values
         for seed in range(SEEDS)
     ]
-    found = dict(planner.train_all(problem, runs, planner.choose(problem, runs)))
+    found = dict(ways.train_all(problem, runs, ways.choose(problem, runs)))
     return np.array([found[i].test for i in range(len(runs))], float).reshape(len(rules), len(values), SEEDS)
 
 

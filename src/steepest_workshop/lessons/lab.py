@@ -14,7 +14,7 @@ from steepest import rules, schedules, surfaces
 from steepest.api import compare
 from steepest.paths.descent import descend
 from steepest.rules.combinators import switch
-from steepest.training import ways as planner
+from steepest.training import ways
 from steepest.training.stacked import Run
 
 from . import Row, agreed, claim, spread, within
@@ -83,8 +83,8 @@ def _then(say: Callable[[str], None]) -> Iterator[Row]:
     made |= {f"at {k}": switch(rules.get("adam"), rules.get("sgd"), at=k, then_ratio=ratio) for k in (500, 1000, 2000, 2700)}
     rates = {name: 0.1 if name == "sgd" else 0.001 for name in made}
     runs = [Run(rule, rates[name], seed, steps, test=True) for name, rule in made.items() for seed in range(seeds)]
-    plan = planner.choose(problem, runs)
-    found = dict(planner.train_all(problem, runs, plan))
+    plan = ways.choose(problem, runs)
+    found = dict(ways.train_all(problem, runs, plan))
     tested = np.array([np.nan if found[i].test is None else found[i].test for i in range(len(runs))]).reshape(len(made), seeds)
     values = dict(zip(made, tested, strict=True))
     parts, gains = [], []
@@ -131,7 +131,7 @@ def _regularized(say: Callable[[str], None]) -> Iterator[Row]:
     for name, drop, norm in kinds:
         own = dataclasses.replace(problem, name=f"mnist-{name}", model=functools.partial(network, drop, norm))
         runs = [Run(rules.get("momentum"), 0.1, seed, 2000, test=True) for seed in range(10)]
-        found = dict(planner.train_all(own, runs, planner.choose(own, runs)))
+        found = dict(ways.train_all(own, runs, ways.choose(own, runs)))
         tested[name] = np.array([found[i].test for i in range(len(runs))], float)
         gains[name] = spread(tested[name] - tested["neither"], 0.05 / 2)
         parts.append(f"{name} {tested[name].mean():.2f} % (gain {gains[name][0]:+.2f} +- {gains[name][1]:.2f})")

@@ -1,0 +1,55 @@
+"""Oracles of what combinators make: clipping, Lookahead, a switch; as `oracles`, in float64 NumPy and apart from the rules."""
+
+import inspect
+
+import numpy as np
+
+
+def changed_gradients(change, inner):
+    """An oracle whose gradients are changed, all tensors of the model at once, before `inner` sees them."""
+
+    def run(ps, grad, lrs, hypers):
+        names = inspect.signature(change).parameters
+        own = {k: v for h in hypers for k, v in h.items() if k in names}
+        rest = [{k: v for k, v in h.items() if k not in names} for h in hypers]
+        return inner(ps, lambda k, at: change(k, grad(k, at), **own), lrs, rest)
+
+    return run
+
+
+def clip_by_norm(k, gs, max_norm=1.0):
+    length = np.sqrt(sum((g**2).sum() for g in gs))
+    return [g * min(1.0, max_norm / (length + 1e-6)) for g in gs]
+
+
+def clip_by_value(k, gs, max_value=1.0):
+    return [np.minimum(np.maximum(g, -max_value), max_value) for g in gs]
+
+
+def lookahead_momentum(ps, grad, lrs, hypers):
+    fast, path = [np.array(p, float) for p in ps], []
+    slow, buffers = [p.copy() for p in fast], [None] * len(ps)
+    for k, lr in enumerate(lrs):
+        gs = grad(k, fast)
+        for i, h in enumerate(hypers):
+            buffers[i] = gs[i] if k == 0 else h.get("momentum", 0.9) * buffers[i] + gs[i]
+            fast[i] = fast[i] - lr * buffers[i]
+            if (k + 1) % h.get("slow_steps", 5) == 0:
+                slow[i] = slow[i] + h.get("slow_rate", 0.5) * (fast[i] - slow[i])
+                fast[i] = slow[i].copy()
+        path.append(list(fast))
+    return path
+
+
+def switched(first, then):
+    """The path of one oracle for `at` steps, and of another from there on."""
+
+    def run(ps, grad, lrs, hypers):
+        at, ratio = int(hypers[0]["at"]), hypers[0].get("then_ratio", 1.0)
+        before = [{k: v for k, v in h.items() if not k.startswith("then_") and k != "at"} for h in hypers]
+        after = [{k[5:]: v for k, v in h.items() if k.startswith("then_") and k != "then_ratio"} for h in hypers]
+        path = first(ps, grad, lrs[:at], before)
+        rates = [ratio * lr for lr in lrs[at:]]
+        return path + then(path[-1], lambda k, x: grad(k + at, x), rates, after)
+
+    return run

@@ -1,0 +1,66 @@
+"""Makes src/steepest/optim.pyi: every class of `steepest.optim` with its signature and docstring, for editors."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+from steepest.update.optimizer import RuleOptimizer, by_class_name, optimizer_class
+
+HEAD = """# Made by `python -m steepest_workshop.stubs > src/steepest/optim.pyi`; a test holds it to the classes.
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from .rules import Rule
+from .update.optimizer import RuleOptimizer
+from .update.param_groups import groups as groups
+
+def from_rule(rule: Rule) -> type[RuleOptimizer]: ...
+"""
+
+
+def page() -> str:
+    """The whole stub."""
+    return HEAD + "".join(_class(optimizer_class(rule)) for _, rule in sorted(by_class_name().items()))
+
+
+def _class(made: type[RuleOptimizer]) -> str:
+    parameters = list(inspect.signature(made).parameters.values())
+    shown, keyword_only = ["self", "params: Iterable[Any]"], False
+    for p in parameters[1:] if parameters[0].name == "params" else parameters:
+        if p.kind is p.KEYWORD_ONLY and not keyword_only:
+            shown.append("*")
+            keyword_only = True
+        shown.append(f"{p.name}: {_type(p.name, p.default)} = {_value(p.default)}")
+    doc = (made.__doc__ or "").strip().replace("\n", "\n    ").replace("    \n", "\n")
+    lines = ",\n        ".join(shown)
+    return (
+        f'\nclass {made.__name__}(RuleOptimizer):\n    """{doc}"""\n\n    def __init__(\n        {lines},\n    ) -> None: ...\n'
+    )
+
+
+def _type(name: str, default: Any) -> str:
+    if name == "state_dtype":
+        return "torch.dtype | None"
+    if isinstance(default, bool):
+        return "bool"
+    if isinstance(default, tuple):
+        return f"tuple[{', '.join('float | None' if v is None else 'float' for v in default)}]"
+    if isinstance(default, str):
+        return "str"
+    if isinstance(default, int | float):
+        return "float | torch.Tensor" if name == "lr" else "float" if name != "seed" else "int"
+    return "str | None" if name == "adjust_lr_fn" else "bool | None"
+
+
+def _value(default: Any) -> str:
+    if isinstance(default, float) and math.isinf(default):
+        return "float('inf')"
+    return repr(default)
+
+
+if __name__ == "__main__":
+    print(page(), end="")
