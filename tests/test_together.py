@@ -17,7 +17,7 @@ from steepest.errors import SteepestError
 from steepest.training import ways
 from steepest.training.forward import NotStackableError
 from steepest.training.single import train
-from steepest.training.stacked import Run, Together
+from steepest.training.stacked import Run, StackedRuns
 from steepest.training.ways import Plan, choose, chunks, train_all
 
 
@@ -137,10 +137,10 @@ def test_32_runs_agree_with_32_sequential_runs(name, dtype):
     problem, runs = problem_of(name, dtype), thirty_two()
     found = dict(train_all(problem, runs, Plan(16, 2)))
     if MODELS[name][2]:
-        Together(problem, runs[:4]).step()
+        StackedRuns(problem, runs[:4]).step()
     else:
         with pytest.raises(NotStackableError):
-            Together(problem, runs[:4]).step()
+            StackedRuns(problem, runs[:4]).step()
     tolerance = 1e-4 if dtype == torch.float32 else 1e-10
     for i, run in enumerate(runs):
         alone = train(problem, run.rule, lr=run.lr, steps=run.steps, seed=run.seed)
@@ -195,7 +195,7 @@ def test_a_diverging_run_is_told_apart_and_leaves_the_bits_of_its_neighbours():
     ends = []
     for wild in (0.01, 1e30):
         runs = [Run(rules.get("sgd"), lr, 0, 40) for lr in (0.01, wild, 0.05)]
-        outcomes = Together(problem, runs).train()
+        outcomes = StackedRuns(problem, runs).train()
         ends.append([outcomes[0].curve, outcomes[2].curve])
     assert outcomes[1].diverged_at is not None
     assert outcomes[1].valid is None
@@ -207,9 +207,9 @@ def test_a_diverging_run_is_told_apart_and_leaves_the_bits_of_its_neighbours():
 def test_the_same_chunk_gives_the_same_bits_and_dropout_does_not_know_its_neighbours():
     problem = problem_of("dropout")
     runs = [Run(rules.get("adam"), 0.01 * k, 0, 20) for k in (1, 2, 3, 4)]
-    first, second = (Together(problem, runs).train() for _ in range(2))
+    first, second = (StackedRuns(problem, runs).train() for _ in range(2))
     assert [o.curve for o in first] == [o.curve for o in second]
-    fewer = Together(problem, runs[:2]).train()
+    fewer = StackedRuns(problem, runs[:2]).train()
     np.testing.assert_allclose(fewer[1].curve.train, first[1].curve.train, rtol=1e-5)
 
 
@@ -286,7 +286,7 @@ def test_the_threads_that_train_stay_so_that_a_fork_meets_no_ending_one():
 
 def test_running_out_of_memory_halves_the_chunk_and_goes_on(monkeypatch):
     problem, runs = problem_of("linear stack"), thirty_two(5)[:8]
-    original, sizes = Together.__init__, []
+    original, sizes = StackedRuns.__init__, []
 
     def limited(self, problem, runs, device="cpu"):
         sizes.append(len(runs))
@@ -294,7 +294,7 @@ def test_running_out_of_memory_halves_the_chunk_and_goes_on(monkeypatch):
             raise torch.OutOfMemoryError("out of memory")
         original(self, problem, runs, device)
 
-    monkeypatch.setattr(Together, "__init__", limited)
+    monkeypatch.setattr(StackedRuns, "__init__", limited)
     found = dict(train_all(problem, runs, Plan(8, 1)))
     assert sorted(found) == list(range(8))
     assert max(sizes) > 3

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from . import problems
 from . import schedules as multipliers
+from .checks import whole
 from .errors import SteepestError
 from .problems.problem import Problem
 from .report.study import page, summary, terminal
@@ -131,10 +132,10 @@ def compare(
     if margin is not None and not 0 <= margin < float("inf"):
         raise SteepestError(f"The margin is {margin!r}; expected a finite number, 0 or more, in units of the metric.")
     seconds = None if budget is None else _seconds(budget)
-    designs.whole("seeds", seeds)
-    designs.whole("trials", trials)
+    whole("seeds", seeds)
+    whole("trials", trials)
     if steps is not None:
-        designs.whole("steps", steps)
+        whole("steps", steps)
     candidates = designs.candidates(_names(optimizers), _names(schedules), lrs)
     _check_device(device)
     if isinstance(problem, str):
@@ -179,7 +180,7 @@ def trajectory(
         raise SteepestError(f"{several} was given {len(given[several])} rates; a path takes one.")
     rates = None if lrs is None else {name: values[0] for name, values in given.items()}
     at = surfaces.points_of(chosen.start if start is None else start, chosen.dims)
-    return descend(chosen, rules, at, designs.whole("steps", steps), rates, multipliers.get(schedule), noise, seed)
+    return descend(chosen, rules, at, whole("steps", steps), rates, multipliers.get(schedule), noise, seed)
 
 
 def _names(given: Sequence[Any] | str) -> list[Any]:

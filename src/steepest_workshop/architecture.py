@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 
 SOURCE = Path(__file__).parents[1] / "steepest"
 FLOORS = (  # from the ground up, as pyproject.toml holds them
-    ("errors",),
+    ("errors", "checks"),
     ("problems", "schedules", "rules", "surfaces"),
     ("update",),
     ("training", "paths"),
@@ -22,6 +22,7 @@ FLOORS = (  # from the ground up, as pyproject.toml holds them
 )
 WORDS = {
     "errors": "the user's one error",
+    "checks": "counts, files to write",
     "rules": "rules as papers write them,\ntraced to graphs",
     "schedules": "the rate's multiplier\nas a formula",
     "surfaces": "a formula and\nits derivatives",
@@ -48,7 +49,9 @@ def main(out: str = "docs/pictures/architecture.png") -> None:
             place = (i + 0.5) / len(names), float(floor)
             boxes[name] = axes.text(*place, label, ha="center", va="center", fontsize=8.5, bbox=box, zorder=3)
     axes.set(xlim=(0, 1), ylim=(-0.6, len(FLOORS) - 0.4))
-    axes.set_title("What imports what. Left out: what follows from other arrows, and the errors, which all import", fontsize=10)
+    axes.set_title(
+        "What imports what; left out is what follows from other arrows, and the ground floor, which all import", fontsize=10
+    )
     figure.canvas.draw()  # gives the boxes their sizes
     for name, other in _arrows(list(boxes)):
         ends = {"patchA": boxes[name].get_bbox_patch(), "patchB": boxes[other].get_bbox_patch(), "shrinkA": 2, "shrinkB": 2}
@@ -61,7 +64,7 @@ def main(out: str = "docs/pictures/architecture.png") -> None:
 
 def _arrows(names: list[str]) -> list[tuple[str, str]]:
     """Who imports whom, without what follows from others: a house is read by its shortest stairs."""
-    direct = {name: _imports(name) & set(names) - {name, "errors"} for name in names}
+    direct = {name: _imports(name) & set(names) - {name, "errors", "checks"} for name in names}
     below: dict[str, set[str]] = {}
     for name in names:  # from the ground up
         below[name] = direct[name].union(*(below[other] for other in direct[name]))

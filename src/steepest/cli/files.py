@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..checks import writable
 from ..errors import SteepestError, told
 
 JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output.")]
@@ -44,13 +45,9 @@ def check_json(path: Path | None) -> None:
 
 
 def check_file(path: Path | None, what: str, example: str = "report.md") -> None:
-    """SteepestError where the path is a folder, or lies in one that does not exist."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise SteepestError(f"The {what} {path} is a folder; give the path of a file, such as {path / example}.")
-    if not path.resolve().parent.is_dir():
-        raise SteepestError(f"The {what} {path} lies in a folder that does not exist; make {path.parent} first.")
+    """SteepestError where a file that is asked for could not be written there."""
+    if path is not None:
+        writable(what, path, example)
 
 
 def check_distinct(**files: Path | str | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.optim import lr_scheduler
 
+from ..checks import whole
 from ..errors import SteepestError
 from . import formulas
 from .schedule import Schedule
@@ -21,9 +22,7 @@ class Scheduler(lr_scheduler.LRScheduler):
     """
 
     def __init__(self, optimizer: Any, schedule: Schedule, steps: int, mode: str = "min") -> None:
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise SteepestError(f"steps is {steps!r}; expected a whole number, 1 or more.")
-        self.schedule, self.steps, self.sign = schedule, steps, -1.0 if mode == "max" else 1.0
+        self.schedule, self.steps, self.sign = schedule, whole("steps", steps), -1.0 if mode == "max" else 1.0
         self.history: list[float] = []
         super().__init__(optimizer)
 

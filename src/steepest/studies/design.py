@@ -65,13 +65,6 @@ class Design:
         return "test" if self.problem.test is not None else "validation"
 
 
-def whole(name: str, value: object) -> int:
-    """A count as an int; SteepestError unless it is a whole number, 1 or more."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise SteepestError(f"{name} is {value!r}; expected a whole number, 1 or more.")
-    return value
-
-
 def candidates(optimizers: Sequence[str | Rule], schedules: Sequence[str | Schedule], rates: Rates) -> tuple[Candidate, ...]:
     """Every optimizer under every schedule, with its rates. SteepestError for an unknown name, a doubled one, a bad rate."""
     chosen = [name if isinstance(name, Rule) else rules.get(name) for name in optimizers]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..checks import writable
 from ..errors import SteepestError
 from ..rules.digest import MARK
 from ..training.recorder import Curve, Outcome
@@ -78,11 +79,7 @@ class Store:
     def _check_file(self) -> None:
         if self.path == ":memory:":
             return
-        path = Path(self.path)
-        if path.is_dir():
-            raise SteepestError(f"The store {path} is a folder; give the path of a file.")
-        if not path.resolve().parent.is_dir():
-            raise SteepestError(f"The store {path} lies in a folder that does not exist; make it first.")
+        path = writable("store", self.path, "steepest.db")
         if path.exists() and not path.stat().st_mode & 0o222:  # root may write to it all the same: respect the mark
             raise SteepestError(f"The store {path} is read-only; make it writable or give another one with --store.")
 

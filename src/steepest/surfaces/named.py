@@ -9,6 +9,7 @@ from collections.abc import Callable
 import sympy
 from sympy import Symbol, cos, exp, pi, sqrt
 
+from ..checks import whole
 from ..errors import SteepestError
 from .surface import Surface, box
 
@@ -21,8 +22,7 @@ def _surface(write: Callable[..., Surface]) -> Callable[..., Surface]:
 
 
 def _variables(dims: int, least: int = 1) -> tuple[Symbol, ...]:
-    if isinstance(dims, bool) or not isinstance(dims, int) or dims < least:
-        raise SteepestError(f"dims is {dims!r}; expected a whole number, {least} or more.")
+    whole("dims", dims, least)
     names = "x y z" if dims <= 3 else " ".join(f"x{i + 1}" for i in range(dims))
     return tuple(sympy.symbols(names, real=True))[:dims] if dims > 1 else (sympy.Symbol("x", real=True),)
 

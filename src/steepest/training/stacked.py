@@ -57,7 +57,7 @@ def held(problem: Problem, model: nn.Module) -> int:
     return sum(size for place, size in kept.items() if place not in own) + loss.element_size()
 
 
-class Together:
+class StackedRuns:
     """Some runs of one kind, trained step by step as one.
 
     A run that diverges keeps its slot and goes on, unread, so that its neighbours' numbers stay as they are. Raises

@@ -26,7 +26,7 @@ from ..problems.problem import Problem
 from .forward import drops
 from .recorder import Outcome
 from .single import train
-from .stacked import EVALUATED, Run, Together, held
+from .stacked import EVALUATED, Run, StackedRuns, held
 from .timing import time_steps
 
 WAYS = ("one", "processes", "one:channels-last", "processes:channels-last", "one:compiled")  # to train runs one by one
@@ -164,7 +164,7 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
         if len(chosen) < 2 or (size > SIZES[0] and len(chosen) <= size // 4):
             break
         try:
-            team = [Together(problem, [sample[i] for i in group], device) for group in groups[:workers] if len(group) > 1]
+            team = [StackedRuns(problem, [sample[i] for i in group], device) for group in groups[:workers] if len(group) > 1]
             seen = torch.stack([team[0].step() for _ in range(TRIED)]).tolist()
             ms = side_by_side(team, TRIED)
         except Exception as error:  # whatever a model does that cannot be done many at once, it still trains alone
@@ -197,10 +197,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
-def side_by_side(team: Sequence[Together], steps: int) -> float:
+def side_by_side(team: Sequence[StackedRuns], steps: int) -> float:
     """Milliseconds a run and step of chunks that train at the same time, each in a thread of its own."""
 
-    def work(one: Together) -> None:
+    def work(one: StackedRuns) -> None:
         for _ in range(steps):
             one.step()
 
@@ -259,7 +259,7 @@ def train_all(
     def many(chunk: list[int]) -> list[tuple[int, Outcome]]:
         try:
             own = problem.fresh(device)
-            team = Together(own, [runs[i] for i in chunk], device)
+            team = StackedRuns(own, [runs[i] for i in chunk], device)
             outcomes = team.train(lambda k: told(len(chunk) * runs[chunk[0]].rule.evaluations))
         except (MemoryError, RuntimeError) as error:
             if len(chunk) == 1 or not _is_memory(error):

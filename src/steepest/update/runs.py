@@ -20,7 +20,7 @@ from .state import begin_runs
 
 
 @dataclass
-class _Alike:
+class _SameGraph:
     """The runs that share a graph, and their work."""
 
     runs: Index
@@ -47,7 +47,7 @@ class ManyRuns:
         self.rule, self.params = rule, list(params)
         self.hypers = [rule.settings(**hyper) for hyper in hypers]
         self.keys = range(runs) if keys is None else keys
-        self.groups: list[_Alike] = []
+        self.groups: list[_SameGraph] = []
         self.t = 0
 
     @property
@@ -137,7 +137,7 @@ class ManyRuns:
             models = which if graph.reach == "model" else None
             work = Work(graph, tensors, numbers, sets=len(runs), which=which, models=models)
             work.keys, work.places = [self.keys[r] for _ in places for r in members], [i for i in places for _ in members]
-            self.groups.append(_Alike(runs, places, work, self._engine(work)))
+            self.groups.append(_SameGraph(runs, places, work, self._engine(work)))
 
     @staticmethod
     def _engine(work: Work) -> Engine:

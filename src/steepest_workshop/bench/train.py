@@ -27,7 +27,7 @@ from steepest.problems.problem import Problem
 from steepest.rules import get
 from steepest.training import ways
 from steepest.training.products import product
-from steepest.training.stacked import Run, Together
+from steepest.training.stacked import Run, StackedRuns
 from steepest.training.timing import threads, time_steps
 from steepest.training.ways import Plan
 
@@ -274,7 +274,7 @@ def ours(problem: Problem, runs: Sequence[Run], plan: Plan, steps: int = 60) -> 
 
         return in_processes(alone, plan.workers)
     laid = ways.chunks(runs, plan.chunk, plan.workers)[: plan.workers]
-    return ways.side_by_side([Together(problem, [runs[i] for i in chunk]) for chunk in laid], steps)
+    return ways.side_by_side([StackedRuns(problem, [runs[i] for i in chunk]) for chunk in laid], steps)
 
 
 def product_limit(problem: Problem) -> float | None:

@@ -15,7 +15,7 @@ from steepest.problems.built_in.breast_cancer import solve
 from steepest.problems.problem import Problem
 from steepest.report.palette import style
 from steepest.rules import get
-from steepest.training.stacked import Run, Together
+from steepest.training.stacked import Run, StackedRuns
 
 from . import NOT_HERE, Row, between, claim, spread, within
 from .noisy_regression import EXPONENTS, Array, experiment
@@ -139,7 +139,7 @@ def _network(say: Callable[[str], None]) -> Iterator[Row]:
         batch_size=64,
     )
     began, each = time.perf_counter(), -(-len(data.x) // 64)
-    team = Together(problem, [Run(get("adam"), 0.001, seed, 15 * each) for seed in range(SEEDS)])
+    team = StackedRuns(problem, [Run(get("adam"), 0.001, seed, 15 * each) for seed in range(SEEDS)])
     epochs = [torch.stack([team.step() for _ in range(each)]).mean(0).numpy() for _ in LOSSES]
     seconds = (time.perf_counter() - began) / SEEDS
     accuracies = np.array(team.evaluate("valid")[1])

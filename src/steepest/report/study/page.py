@@ -14,6 +14,7 @@ from bokeh.models.tools import HoverTool
 from bokeh.plotting import figure
 from bokeh.resources import Resources
 
+from ...checks import writable
 from ...errors import SteepestError
 from ...studies.running import Result
 from . import series, summary
@@ -72,13 +73,8 @@ def write(results: Sequence[Result], path: str | Path, command: str) -> Path:
 
 
 def check(path: str | Path) -> Path:
-    """The path of a report that can be written there; SteepestError where its folder does not exist."""
-    path = Path(path)
-    if path.is_dir():
-        raise SteepestError(f"The report {path} is a folder; give the path of a file, such as {path / 'report.html'}.")
-    if not path.resolve().parent.is_dir():
-        raise SteepestError(f"The report {path} lies in a folder that does not exist; make {path.parent} first.")
-    return path
+    """The path of a report that can be written there; SteepestError for another."""
+    return writable("report", path, "report.html")
 
 
 def _section(result: Result, divs: Sequence[str]) -> str:

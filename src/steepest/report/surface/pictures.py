@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ...checks import writable
 from ...errors import SteepestError
 from ...paths.descent import GRID, Descent, Path, descend
 from ...rules import Rule
@@ -32,14 +33,9 @@ def save(figure: Figure, path: File) -> None:
     words, kind = figure.get_gid() or "", path.suffix.lower()
     if kind not in FORMATS:
         raise SteepestError(f"The picture {path} would be a '{kind}' file; expected one of {', '.join(FORMATS)}.")
-    _check_folder(path)
+    writable("picture", path, "paths.png")
     metadata = {".png": {"Description": words}, ".svg": {"Description": words, "Date": None}, ".pdf": {"Subject": words}}[kind]
     figure.savefig(path, dpi=150, metadata=metadata)
-
-
-def _check_folder(path: File) -> None:
-    if not path.resolve().parent.is_dir():
-        raise SteepestError(f"The picture {path} lies in a folder that does not exist; make {path.parent} first.")
 
 
 def _styles(paths: Sequence[Path]) -> list[Style]:
@@ -313,7 +309,7 @@ def animate(descent: Descent, path: File) -> File:
     """
     if path.suffix.lower() != ".gif":
         raise SteepestError(f"The animation {path} would be a '{path.suffix}' file; expected .gif.")
-    _check_folder(path)
+    writable("picture", path, "paths.png")
     surface = descent.surface
     figure = Figure(figsize=(11.5, 4.4), layout="constrained", gid=_words(descent))
     left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
