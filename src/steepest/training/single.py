@@ -81,7 +81,19 @@ def train(
             batch = next(stream)
             _set(optimizer, lr, schedule, k - 1, steps, recorder.histories[0])
             try:
-                _step(problem, rule, model, forward, optimizer, batch, seed, k, recorder, test, on_step)
+                loss = optimizer.step(functools.partial(batch_loss, problem, forward, optimizer, batch, seed, k))
+                recorder.step(k, loss.item())
+                if not recorder.alive.any():
+                    break
+                if on_step:
+                    on_step(k, model)
+                if k in recorder.marks:
+                    optimizer.view()
+                    with refreshed(problem, model, rule):
+                        recorder.evaluate(k, *problem.evaluate(model, problem.valid))
+                        if test and k == steps and problem.test is not None and recorder.alive.any():
+                            recorder.test(problem.evaluate(model, problem.test)[1])
+                    optimizer.train()
             except SteepestError as error:
                 exits = error.__cause__ is not None and not isinstance(error.__cause__, Exception)
                 if exits or not _works_at_the_start(problem, seed, device, batch):
@@ -90,35 +102,6 @@ def train(
             if not recorder.alive.any():
                 break
     return recorder.outcomes(time.perf_counter() - began)[0]
-
-
-def _step(
-    problem: Problem,
-    rule: Rule,
-    model: nn.Module,
-    forward: nn.Module,
-    optimizer: RuleOptimizer,
-    batch: Batch,
-    seed: int,
-    k: int,
-    recorder: Recorder,
-    test: bool,
-    on_step: Callable[[int, nn.Module], None] | None,
-) -> None:
-    """Update k, and what is recorded of it."""
-    loss = optimizer.step(functools.partial(batch_loss, problem, forward, optimizer, batch, seed, k))
-    recorder.step(k, loss.item())
-    if not recorder.alive.any():
-        return
-    if on_step:
-        on_step(k, model)
-    if k in recorder.marks:
-        optimizer.view()
-        with refreshed(problem, model, rule):
-            recorder.evaluate(k, *problem.evaluate(model, problem.valid))
-            if test and k == recorder.steps and problem.test is not None and recorder.alive.any():
-                recorder.test(problem.evaluate(model, problem.test)[1])
-        optimizer.train()
 
 
 def _set(optimizer: RuleOptimizer, lr: float, schedule: Schedule, k: int, steps: int, history: list[float]) -> None:
