@@ -156,7 +156,7 @@ def run(name, engine, dtype, seed=0, gradients_at=None):
             ]
         for of, work in works:
             work.tensors["g"] = Column([gs[i] for i in of])
-            work.numbers |= {"t": float(k + 1), "lr": np.full(work.sets, lr)}
+            work.numbers |= {"t": float(k + 1), "lr": np.full(len(work), lr)}
             advance(
                 work,
                 engine,
@@ -174,7 +174,7 @@ def work_of(rule, graph, members):
     numbers = {k: np.array([h[k] for _, _, h in members], float) for k in graph.numbers if k in members[0][2]}
     numbers |= {k: np.array([s[k] for s in states], float) for k in graph.scalars}
     columns = {k: Column(v) for k, v in tensors.items()}
-    return Work(graph, columns, numbers, sets=len(members), which=np.arange(len(members)))
+    return Work(graph, columns, numbers, apart=True)
 
 
 @pytest.mark.parametrize("name", CASES)

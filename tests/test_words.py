@@ -62,7 +62,7 @@ def test_all_forms_of_a_word_agree(op):
     given = arguments(op)
     numbers = np.array([float(WORDS[op].number(*x)) for x in given])
     leaves = [Symbol("input", name=f"x{i}") for i in range(len(given[0]))]
-    known = Known({leaf: np.array([x[i] for x in given]) for i, leaf in enumerate(leaves)}, len(given), None, False)
+    known = Known({leaf: np.array([x[i] for x in given]) for i, leaf in enumerate(leaves)}, len(given))
     (arrays,) = numeric([apply(op, *leaves)])(known)
     np.testing.assert_allclose(np.asarray(arrays, float), numbers, rtol=1e-15)
     finite = np.isfinite(numbers)  # 0 times what is not stays NaN in the graphs below

@@ -6,9 +6,9 @@ import ctypes
 import functools
 import operator
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import sympy
@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SteepestError
 from ..rules import Rule
-from ..rules.symbols import Reduction, Symbol
+from ..rules.definition import Hyper, Setting
+from ..rules.symbols import Expr, Reduction, Symbol
 from ..rules.trace import Graph
 from ..rules.vocabulary import maximum, sign, sqrt, where
 from ..rules.words import WORDS
@@ -24,6 +25,7 @@ from ..surfaces import Surface
 from ..update.llvm.compiler import load
 from ..update.llvm.lowering import Body
 
+Kind = TypeVar("Kind", np.float64, np.int64)
 LIBRARY = ("sin", "cos", "tan", "exp", "log", "sinh", "cosh", "tanh", "atan")  # functions of C's library
 
 
@@ -35,12 +37,12 @@ class Formula:
     """
 
     at: tuple[Symbol, ...]
-    value: Any
-    gradient: tuple[Any, ...]
+    value: Expr
+    gradient: tuple[Expr, ...]
     row: tuple[Symbol, ...] = ()
 
     @classmethod
-    def of(cls, value: Callable[..., Any], gradient: Callable[..., Sequence[Any]], dims: int, columns: int = 0) -> Formula:
+    def of(cls, value: Callable[..., Expr], gradient: Callable[..., Sequence[Expr]], dims: int, columns: int = 0) -> Formula:
         """From Python functions of the coordinates, then of a row's columns, written with the words of a rule."""
         at = tuple(Symbol("input", name=f"x{i}") for i in range(dims))
         row = tuple(Symbol("input", name=f"r{i}") for i in range(columns))
@@ -52,18 +54,18 @@ def formula_of(surface: Surface) -> Formula:
     if surface not in _formulas:
         at = tuple(Symbol("input", name=str(v)) for v in surface.variables)
         shared, outputs = sympy.cse([surface.expression, *surface.gradient_expressions])
-        known: dict[Any, Any] = dict(zip(surface.variables, at, strict=True))
+        known: dict[sympy.Basic, Expr] = dict(zip(surface.variables, at, strict=True))
         for name, expression in shared:
             known[name] = _symbols(expression, known)
         value, *gradient = (_symbols(expression, known) for expression in outputs)
         for kink in surface.kinks:
-            off: Any = functools.reduce(maximum, (abs(x - k) for x, k in zip(at, kink, strict=True)))
+            off = functools.reduce(maximum, (abs(x - k) for x, k in zip(at, kink, strict=True)))
             gradient = [where(off > 0, g, 0.0) for g in gradient]
         _formulas[surface] = Formula(at, value, tuple(gradient))
     return _formulas[surface]
 
 
-def _symbols(e: sympy.Basic, known: dict[Any, Any]) -> Any:
+def _symbols(e: sympy.Basic, known: Mapping[sympy.Basic, Expr]) -> Expr:
     """A formula of sympy's as symbols; whole powers become products."""
     if e in known:
         return known[e]
@@ -79,15 +81,17 @@ def _symbols(e: sympy.Basic, known: dict[Any, Any]) -> Any:
         return Symbol("pow", (x, _symbols(power, known)))
     parts = [_symbols(a, known) for a in e.args]
     if isinstance(e, sympy.Add | sympy.Mul):
-        return functools.reduce(operator.add if isinstance(e, sympy.Add) else operator.mul, parts)
+        join: Callable[[Expr, Expr], Expr] = operator.add if isinstance(e, sympy.Add) else operator.mul
+        return functools.reduce(join, parts)
     if isinstance(e, sympy.Abs | sympy.sign):
-        return abs(parts[0]) if isinstance(e, sympy.Abs) else sign(parts[0])
+        shape: Expr = abs(parts[0]) if isinstance(e, sympy.Abs) else sign(parts[0])
+        return shape
     if type(e).__name__ in LIBRARY:
         return Symbol(type(e).__name__, tuple(parts))
     raise SteepestError(f"A surface's formula or gradient holds {type(e).__name__}, which cannot be compiled.")
 
 
-def _whole(x: Any, power: int) -> Any:
+def _whole(x: Expr, power: int) -> Expr:
     half = x if power == 1 else _whole(x, power // 2)
     return half if power == 1 else half * half if power % 2 == 0 else half * half * x
 
@@ -114,10 +118,10 @@ class _Loop(Body):
             )
         return self.cells[key]
 
-    def inline(self, x: Any) -> bool:
+    def inline(self, x: Expr) -> bool:
         return isinstance(x, Symbol) and x.op in WORDS and WORDS[x.op].is_condition
 
-    def every(self, x: Any) -> list[str]:
+    def every(self, x: Expr) -> list[str]:
         """A tensor's value at each coordinate."""
         before, found = self.dim, []
         for dim in range(len(self.formula.at)):
@@ -196,22 +200,20 @@ def _batch(formula: Formula) -> tuple[set[str], list[str]]:
     return body.declared, [*lines, "  ret void", "}"]
 
 
-def _told(graph: Graph) -> dict[str, Any]:
+def _told(graph: Graph) -> dict[str, Expr]:
     """What a step can tell: its gradient, what the rule names, and the new state."""
     named = {k: x for k, x in graph.names.items() if isinstance(x, Symbol) and x.args and k not in graph.outputs}
     gradient = {"g": graph.inputs["g"]} if not graph.gradients else {f"g{i}": x for i, x in enumerate(graph.gradients)}
     return {**gradient, **named, **{k: x for k, x in graph.outputs.items() if k != "p"}}
 
 
-def _columns(graph: Graph, dims: int) -> list[tuple[str, Any, int]]:
+def _columns(graph: Graph, dims: int) -> list[tuple[str, Expr, int]]:
     """Name, symbol and coordinate (-1: a number of the step) of each."""
     told = [(k, x, isinstance(x, Symbol) and x.tensor) for k, x in _told(graph).items()]
     return [(k, x, d) for k, x, tensor in told for d in (range(dims) if tensor else [-1])]
 
 
-def _source(
-    rule: Rule, graph: Graph, formula: Formula, noisy: bool, told: bool, hyper: dict[str, Any]
-) -> tuple[str, list[str]]:
+def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, told: bool, hyper: Hyper) -> tuple[str, list[str]]:
     """The loop in LLVM's language, and the names of the hyperparameters it takes, in order."""
     dims, letters = len(formula.at), [k for k in graph.outputs if k != "p"]
     loop = _Loop(graph, formula, noisy)
@@ -282,7 +284,7 @@ def trajectory(
     batches: ArrayLike | None = None,
     noise: ArrayLike | None = None,
     told: dict[str, NDArray[np.float64]] | None = None,
-    **hyper: Any,
+    **hyper: Setting,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The points (steps + 1, dims), the start first, and the formula's value at each. `lr` is one rate, or one a step.
 
@@ -332,7 +334,7 @@ def trajectory(
     return found[:, :dims], found[:, dims]
 
 
-def _lasting(given: NDArray[Any], steps: int, of: tuple[int, ...]) -> NDArray[Any]:
+def _lasting(given: NDArray[Kind], steps: int, of: tuple[int, ...]) -> NDArray[Kind]:
     """What is given for each step, (steps, *of), and the last again."""
     if given.shape != of and given.shape != (steps, *of):
         raise SteepestError(f"Given for each step: shape {given.shape}; expected {(steps, *of)}.")

@@ -15,7 +15,8 @@ from ..errors import SteepestError, run_file, unknown
 from .digest import digest
 from .trace import Graph, check_function, is_static, trace, with_notes
 
-Hyper = dict[str, Any]
+Setting = bool | int | float | str  # a hyperparameter; what is no float is static
+Hyper = dict[str, Any]  # settings by name
 
 
 @dataclasses.dataclass(frozen=True)

@@ -216,6 +216,9 @@ class Static:
     __pow__ = __rpow__ = __neg__ = __abs__ = __float__ = __int__ = __index__ = _refuse
 
 
+Expr = Symbol | float  # what a rule computes: a node, or a number it came to
+
+
 def apply(op: str, *args: Any) -> Any:
     """The operation on numbers (computed now) or symbols (kept). Refuses anything else."""
     for x in args:

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from .products import linear
 
 Tensors = dict[str, Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
 ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Softplus, nn.Identity)
 
 
@@ -33,13 +34,15 @@ class Masks(TorchFunctionMode):
         super().__init__()
         self.draw, self.layer = draw, 0
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Callable[..., object], types: object, args: Sequence[object] = (), kwargs: Tensors | None = None
+    ) -> object:
         kwargs = kwargs or {}
         if func is not nn.functional.dropout:
             return func(*args, **kwargs)
-        given = dict(zip(("input", "p", "training", "inplace"), args, strict=False)) | kwargs
-        x, p = given["input"], given.get("p", 0.5)
-        if not given.get("training", True) or p == 0:
+        arguments: dict[str, Any] = dict(zip(("input", "p", "training", "inplace"), args, strict=False)) | kwargs
+        x, p = arguments["input"], arguments.get("p", 0.5)
+        if not arguments.get("training", True) or p == 0:
             return x
         self.layer += 1
         return x * self.draw(self.layer - 1, x, p)
@@ -210,21 +213,23 @@ def _layers(model: nn.Module) -> list[tuple[str, nn.Module]] | None:
     return found if len(weights) == len(set(weights)) else None
 
 
-def losses(loss: Any, output: Tensor, target: Tensor, shared: bool) -> Tensor:
+def losses(loss: Loss, output: Tensor, target: Tensor, shared: bool) -> Tensor:
     """The loss of every run, (runs,): output (runs, batch, ...), target (batch, ...) where shared, else (runs, batch, ...)."""
     runs = len(output)
     own = target.expand(runs, *target.shape) if shared else target
     classes = output.ndim == 3 and own.ndim == 2 and not own.is_floating_point() and int(own.min()) >= 0
-    if classes and _is_plain(loss, nn.CrossEntropyLoss) and loss.weight is None and loss.label_smoothing == 0:
+    if classes and _is_plain(loss, nn.CrossEntropyLoss):
         # classes in the middle: torch's sum over a short last dimension is five times slower
         return nn.functional.cross_entropy(output.transpose(1, 2), own, reduction="none").mean(1)
     if _is_plain(loss, nn.MSELoss) and output.shape == own.shape:
         return ((output - own) ** 2).flatten(1).mean(1)
     try:
-        return vmap(loss, in_dims=(0, None if shared else 0))(output, target)  # type: ignore[no-any-return]
+        return vmap(loss, in_dims=(0, None if shared else 0))(output, target)
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise NotStackableError(f"vmap cannot take its loss: {str(error).strip().splitlines()[0][:160]}") from error
 
 
-def _is_plain(loss: Any, kind: type) -> bool:
-    return type(loss) is kind and getattr(loss, "reduction", "") == "mean"
+def _is_plain(loss: Loss, expected: type) -> bool:
+    """Whether a loss is this module of torch's with its defaults."""
+    usual = {"reduction": "mean", "weight": None, "label_smoothing": 0.0}
+    return type(loss) is expected and all(getattr(loss, name, value) == value for name, value in usual.items())

@@ -7,10 +7,10 @@ against 240 GFLOP/s a core); convolutions go to oneDNN, and so do these. Where t
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction, FunctionCtx
 
 LARGE = 4e6  # floating-point operations from which on oneDNN's ten microseconds of preparation are worth it
 
@@ -40,24 +40,24 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, w: Tensor, x: Tensor, b: Tensor | None) -> Tensor:
+    def forward(ctx: FunctionCtx, w: Tensor, x: Tensor, b: Tensor | None) -> Tensor:
         ctx.save_for_backward(w, x)
         shared = x.ndim == 2
         out = product(w.flatten(0, 1), x).view(*w.shape[:2], -1) if shared else _each(w, x)
         return out if b is None else out.add_(b[:, :, None])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        w, x = ctx.saved_tensors
+    def backward(ctx: BackwardCFunction, *gradients: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        w, x = ctx.saved_tensors  # type: ignore[misc]
         g = gradients[0].contiguous()
         gx = None
         if x.ndim == 2:
             gw = product(g.flatten(0, 1), x.T).view(w.shape)
         else:
             gw = _each(g, x.transpose(1, 2))
-            if ctx.needs_input_grad[1]:
+            if ctx.needs_input_grad[1]:  # type: ignore[misc]
                 gx = _each(w.transpose(1, 2), g.transpose(1, 2)).transpose(1, 2)
-        return gw, gx, g.sum(2) if ctx.needs_input_grad[2] else None
+        return gw, gx, g.sum(2) if ctx.needs_input_grad[2] else None  # type: ignore[misc]
 
 
 def _each(a: Tensor, b: Tensor) -> Tensor:

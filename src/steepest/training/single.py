@@ -15,6 +15,7 @@ from ..errors import SteepestError
 from ..problems.data import Batch
 from ..problems.problem import Problem, seeded
 from ..rules import Rule
+from ..rules.definition import Hyper
 from ..schedules import Schedule, constant
 from ..update.optimizer import RuleOptimizer, build
 from .forward import drops, keyed
@@ -58,7 +59,7 @@ def train(
     device: str = "cpu",
     channels_last: bool = False,
     compiled: bool = False,
-    hyper: dict[str, Any] | None = None,
+    hyper: Hyper | None = None,
     on_step: Callable[[int, nn.Module], None] | None = None,
 ) -> Outcome:
     """Train once. `channels_last` lays images and the weights of convolutions out so, which is faster on most CPUs;

@@ -5,16 +5,16 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..problems.data import Batch, Streamed
+from ..problems.data import Batch, Examples, Streamed
 from ..problems.problem import MOST_HELD, Problem, seeded
 from ..rules import Rule
+from ..rules.definition import Hyper
 from ..schedules import Schedule
 from ..update.runs import ManyRuns
 from .forward import Forward, NotStackableError, losses
@@ -35,10 +35,10 @@ class Run:
     steps: int
     schedule: Schedule = CONSTANT
     test: bool = False
-    hyper: dict[str, Any] = field(default_factory=dict)
+    hyper: Hyper = field(default_factory=dict)
 
     @property
-    def kind(self) -> tuple[Any, ...]:
+    def kind(self) -> tuple[int, bool, str, bool]:
         """Runs of one kind may train together: a rule that asks for gradients elsewhere trains with its like only."""
         return self.steps, self.test, self.rule.name if self.rule.oracle else "", bool(self.rule.view)
 
@@ -74,7 +74,7 @@ class StackedRuns:
         model = models[self.seeds[0]].train()
         self.forward = Forward(model, [run.seed for run in runs], problem.train.names)
 
-        def stacked(of: Callable[[nn.Module], Any]) -> dict[str, Tensor]:
+        def stacked(of: Callable[[nn.Module], Iterator[tuple[str, Tensor]]]) -> dict[str, Tensor]:
             parts = {seed: dict(of(m)) for seed, m in models.items()}
             return {k: torch.stack([parts[run.seed][k].detach() for run in runs]) for k in parts[self.seeds[0]]}
 
@@ -188,7 +188,7 @@ class StackedRuns:
         pairs = [self.problem._measure(one, target) for one in output]
         return [loss for loss, _ in pairs], [metric for _, metric in pairs]
 
-    def _one_by_one(self, params: dict[str, Tensor], data: Any) -> tuple[list[float], list[float]]:
+    def _one_by_one(self, params: dict[str, Tensor], data: Examples) -> tuple[list[float], list[float]]:
         model, pairs = self.forward.model, []
         kept = {k: v.detach().clone() for k, v in (*model.named_parameters(), *model.named_buffers())}
         own = {**dict(model.named_parameters()), **dict(model.named_buffers())}

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import Any
@@ -377,7 +377,7 @@ def _in_processes(
 def _until_one_dies(left: deque[int], workers: int, lost: list[int]) -> Iterator[tuple[int, Outcome]]:
     """Train runs, taken off `left`, in a pool of processes; where one of these dies, what was under way goes to `lost`."""
     with _pool(workers) as pool:
-        waiting: dict[Any, int] = {}
+        waiting: dict[Future[Outcome], int] = {}
         try:
             while left or waiting:
                 while left and len(waiting) < 2 * workers:  # one for each to train, and one to take up at once

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
-from ..rules.symbols import Symbol
+from ..rules.symbols import Expr, Symbol
 from ..rules.trace import Graph
 
 if TYPE_CHECKING:
@@ -33,5 +33,5 @@ class Engine(Protocol):
     def reduce(self, work: Work, symbols: Sequence[Symbol], known: Known) -> Numbers:
         """For each tensor, the sum of each reduction's terms over its elements: (tensors, symbols)."""
 
-    def write(self, work: Work, targets: Mapping[str, Any], known: Known) -> None:
+    def write(self, work: Work, targets: Mapping[str, Expr], known: Known) -> None:
         """Write each target, by letter, to p or state."""

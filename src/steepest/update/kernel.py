@@ -1,7 +1,7 @@
 """The CPU kernels: a pass of a traced rule compiled by LLVM to one loop over memory, in place.
 
 A kernel takes a table with a row for each stretch of a tensor: where its tensors lie, and which
-set of the step's numbers (computed in float64, rounded once) is its own. So one call serves one large tensor, a thousand
+row of the step's numbers (computed in float64, rounded once) is its own. So one call serves one large tensor, a thousand
 small ones, or as many runs; threads share the rows; a changed rate compiles nothing.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..rules.symbols import Symbol
+from ..rules.symbols import Expr, Symbol
 from ..rules.trace import Graph
 from .llvm.compiler import load
 from .llvm.lowering import BLOCK, source
@@ -150,7 +150,7 @@ class Table:
             self.tensor, self.begin, self.length = (
                 np.ascontiguousarray(x[order]) for x in (self.tensor, self.begin, self.length)
             )
-        self.which = np.zeros(len(work), np.int64) if known.which is None else known.which
+        self.which = np.zeros(len(work), np.int64) if known.rows == 1 else np.arange(len(work))
         self.numbers = np.zeros((known.rows, program.count))
         self.out = np.zeros((len(self.tensor), program.sums))
         self.pointers = np.zeros((len(program.slots), len(work)), np.int64)
@@ -195,7 +195,7 @@ class Kernel:
         return kind(list(tensors)) if graph.elementwise else None
 
     @staticmethod
-    def program(work: Work, targets: Mapping[str, Any], sums: Sequence[Symbol], written: dict[Symbol, str]) -> Program:
+    def program(work: Work, targets: Mapping[str, Expr], sums: Sequence[Symbol], written: dict[Symbol, str]) -> Program:
         """The compiled pass that writes the targets and sums the sums; compiled once in a process, and kept on disk."""
         dtypes = {letter: column.first.dtype for letter, column in work.tensors.items()}
         key = id(work.graph), *map(id, targets.values()), *map(id, sums), *dtypes.values()
@@ -215,7 +215,7 @@ class Kernel:
             work.scratch["early"] = {k: x for k, x in work.graph.early.items() if work.tensors[k].first.dtype is exact}
         return work.scratch["early"]  # type: ignore[no-any-return]
 
-    def _run(self, work: Work, targets: Mapping[str, Any], sums: Sequence[Symbol], known: Known, first: bool) -> Table:
+    def _run(self, work: Work, targets: Mapping[str, Expr], sums: Sequence[Symbol], known: Known, first: bool) -> Table:
         key = *targets, *sums, known.rows
         table: Table | None = work.scratch.get(key)
         if table is None or table.threads != torch.get_num_threads():
@@ -233,7 +233,7 @@ class Kernel:
         table = self._run(work, self._early(work) if first else {}, symbols, known, first)
         return np.stack([np.bincount(table.tensor, column, len(work)) for column in table.out.T], axis=1)
 
-    def write(self, work: Work, targets: Mapping[str, Any], known: Known) -> None:
+    def write(self, work: Work, targets: Mapping[str, Expr], known: Known) -> None:
         """Write each target, by letter, to p or state."""
         if work.graph.reductions:
             targets = {k: x for k, x in targets.items() if k not in self._early(work)}

@@ -1,4 +1,4 @@
-"""The layout of an optimizer's step: what lies where, found once and kept as long as it holds.
+"""The layout of an optimizer's step: what lies where, members_of once and kept as long as it holds.
 
 A step then reads the gradients, checks that nothing else has moved, and runs. Whatever changed (a parameter without a
 gradient, a loaded checkpoint, another layout, a hyperparameter that keeps other state) makes a new layout.
@@ -6,7 +6,7 @@ gradient, a loaded checkpoint, another layout, a hyperparameter that keeps other
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Hashable, MutableMapping
 from operator import attrgetter, is_
 from typing import Any
 
@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 
 from ..rules import Rule
+from ..rules.definition import Hyper
 from ..rules.trace import Graph
 from .engine import Engine
 from .engines import PLAIN, choose
-from .passes import Column, Work, advance, is_memory
+from .passes import Ask, Column, Number, Work, advance, is_memory
+from .state import Group, Store
 
 TENSORS = {Tensor}
+States = MutableMapping[Tensor, Store]  # of an optimizer
 _bytes = attrgetter("nbytes")
 SPENT = Column([])  # stands in place of the gradients between steps
 
@@ -29,13 +32,13 @@ class Part:
     """Tensors of one graph that the same engine updates, from one group or several."""
 
     def __init__(
-        self, rule: Rule, graph: Graph, engine: Engine, members: list[tuple[int, Tensor]], groups: Any, state: Any
+        self, rule: Rule, graph: Graph, engine: Engine, members: list[tuple[int, Tensor]], groups: list[Group], state: States
     ) -> None:
         self.rule, self.engine, self.groups = rule, engine, groups
         self.params = [p for _, p in members]
         stores = self.stores = [state[p] for p in self.params]
-        self.of_group = [i for i, _ in members]
-        self.used, self.member = np.unique(self.of_group, return_inverse=True)  # groups, and which of them each tensor is in
+        self.of_group = [i for i, _ in members]  # the group of each tensor
+        self.firsts = {i: nth for nth, (i, _) in reversed([*enumerate(members)])}  # the first tensor of each group
         self.contiguous = all(p.is_contiguous() for p in self.params)
         self.strides = [p.stride() for p in self.params]
         self.steps = self._joined("step").numpy() if graph.counts else None
@@ -66,8 +69,7 @@ class Part:
             self.single = [i for i, g in enumerate(grads) if g.numel() == 1]  # a negated view of more has other strides
         self.grad_places: list[int] = []
         self.grad_addresses = np.empty(0, np.int64)
-        self.hypers: list[dict[str, Any]] = []
-        self.alike = False
+        self.hypers: list[Hyper] = []
 
     def _joined(self, key: str) -> Tensor:
         """Make the numbers under this key, one for each parameter, views of one tensor."""
@@ -116,7 +118,7 @@ class Part:
             return False not in map(Tensor.is_contiguous, grads) and not any(grads[i].is_neg() for i in self.single)
         return [g.stride() for g in grads] == self.strides and True not in map(Tensor.is_neg, grads)
 
-    def run(self, hypers: list[dict[str, Any]], ask: Callable[[Work], list[Tensor]]) -> None:
+    def run(self, hypers: list[Hyper], ask: Ask) -> None:
         """Take one step with each group's hyperparameters."""
         work = self.work
         if work.graph.noises:
@@ -126,65 +128,51 @@ class Part:
         else:
             self.steps += 1
             ages = self.steps.tolist()
-        same = hypers is self.hypers and self.alike and not self.scalars and len(set(ages)) == 1
-        if same and len(self.used) == 1:
-            group = self.groups[self.used[0]]
+        same = hypers is self.hypers and not (self.scalars or work.apart) and len(set(ages)) == 1
+        if same and not (self.shared and len(self.firsts) > 1):
             work.numbers["t"] = ages[0]
             for letter in self.shared:
-                work.numbers[letter] = group[self.keys[letter]]
-            advance(work, self.engine, ask)
-            for letter in self.shared:
-                group[self.keys[letter]] = work.numbers[letter]
+                work.numbers[letter] = self.groups[self.of_group[0]][self.keys[letter]]
         else:
             self.number(hypers, ages)
-            advance(work, self.engine, ask)
-            self.remember()
+        advance(work, self.engine, ask)
+        self.remember()
         work.tensors["g"] = SPENT  # so that a gradient set to None is freed
         torch.autograd.graph.increment_version(self.params)
 
-    def number(self, hypers: list[dict[str, Any]], ages: list[float]) -> None:
-        """Lay out the numbers of this step: one set for each group where its tensors are of one age, else for each tensor."""
-        work, graph = self.work, self.work.graph
+    def number(self, hypers: list[Hyper], ages: list[float]) -> None:
+        """Find the numbers of this step: one for all tensors where they agree, else one for each."""
         columns = {"t": ages, **{letter: joined.tolist() for letter, joined in self.scalars.items()}}
-        own = [hypers[i] for i in self.used]
-        one, alike = len(own) == 1, all(len(set(column)) == 1 for column in columns.values())
-        numbers: dict[str, Any] = {k: column[0] if alike else np.array(column) for k, column in columns.items()}
-        for k in graph.numbers:
+        numbers: dict[str, Number] = {k: x[0] if len(set(x)) == 1 else np.array(x) for k, x in columns.items()}
+        for k in self.work.graph.numbers:
             if k not in numbers:
-                shared = k in self.shared
-                values = [self.groups[i][self.keys[k]] for i in self.used] if shared else [h[k] for h in own]
-                numbers[k] = values[0] if one else np.array(values, float)[slice(None) if alike else self.member]
-        if alike:
-            work.sets, work.which = len(own), None if one else self.member
-        else:
-            work.sets, work.which = len(self.params), np.arange(len(self.params))
-        self.hypers, self.alike = hypers, alike
-        work.numbers = numbers
+                of_groups = {i: self.groups[i][self.keys[k]] if k in self.shared else hypers[i][k] for i in self.firsts}
+                values = [*of_groups.values()]
+                alike = len(values) == 1 or len(set(values)) == 1
+                numbers[k] = values[0] if alike else np.array([of_groups[i] for i in self.of_group], float)
+        self.work.numbers, self.work.apart = numbers, any(isinstance(x, np.ndarray) for x in numbers.values())
+        self.hypers = hypers
 
     def remember(self) -> None:
         """Put the state that is numbers where checkpoints have it; tensors were written in place."""
-        work = self.work
         for letter in self.shared:
-            new = np.broadcast_to(work.numbers[letter], work.sets)
-            for nth, i in enumerate(self.used):
-                self.groups[i][self.keys[letter]] = float(new[nth if self.alike else int(np.argmax(self.member == nth))])
+            new = self.work.numbers[letter]
+            for i, first in self.firsts.items():
+                self.groups[i][self.keys[letter]] = float(new[first]) if isinstance(new, np.ndarray) else new
         for letter, joined in self.scalars.items():
-            value = work.numbers[letter]
-            if isinstance(value, np.ndarray):
-                joined.copy_(torch.from_numpy(value if work.which is None else value[work.which]))
-            else:
-                joined.fill_(value)
+            new = self.work.numbers[letter]
+            joined.copy_(torch.from_numpy(new)) if isinstance(new, np.ndarray) else joined.fill_(new)
 
 
 class Layout:
     """The parts of a step: tensors that share a graph and an engine. All that a rule looks over in the model is one part."""
 
-    def __init__(self, rule: Rule, groups: list[dict[str, Any]], hypers: list[dict[str, Any]], state: Any) -> None:
+    def __init__(self, rule: Rule, groups: list[Group], hypers: list[Hyper], state: States) -> None:
         self.rule, self.hypers, self.graphs = rule, hypers, _graphs(rule, groups, hypers)
         self.groups, self.state = groups, state
         self.lists = [(group["params"], [*group["params"]]) for group in groups]
         self.idle = [p for group in groups for p in group["params"] if p.grad is None]
-        found: dict[Any, list[tuple[int, Tensor]]] = {}
+        members_of: dict[tuple[Graph, Engine, Hashable], list[tuple[int, Tensor]]] = {}
         places = {p: place for place, p in enumerate(p for group in groups for p in group["params"])}
         for i, (group, graphs) in enumerate(zip(groups, self.graphs, strict=True)):
             for p in group["params"]:
@@ -192,11 +180,13 @@ class Layout:
                     graph = graphs[p.ndim >= 2]
                     keys = [rule.keys.get(letter, letter) for letter in graph.tensors if letter != "p"]
                     engine, kind = choose(graph, [p, p.grad, *(state[p][key] for key in keys)])
-                    found.setdefault((graph, engine, kind), []).append((i, p))
-        if len(found) > 1 and any(graph.reach == "model" for graph, _, _ in found):
-            found = {(next(iter(found))[0], PLAIN, None): [member for members in found.values() for member in members]}
+                    members_of.setdefault((graph, engine, kind), []).append((i, p))
+        if len(members_of) > 1 and any(graph.reach == "model" for graph, _, _ in members_of):
+            members_of = {
+                (next(iter(members_of))[0], PLAIN, None): [member for members in members_of.values() for member in members]
+            }
         self.parts = []
-        for (graph, engine, _), members in found.items():
+        for (graph, engine, _), members in members_of.items():
             for wave in _waves(members, engine.wave) if graph.reach == "tensor" else [members]:
                 part = Part(rule, graph, engine, wave, groups, state)
                 part.work.places = [places[p] for _, p in wave]
@@ -204,7 +194,7 @@ class Layout:
         self.owners, self.stores = [*state], [*state.values()]
         self.keeps = any(part.objects for part in self.parts)  # state at all
 
-    def holds(self, groups: list[dict[str, Any]], hypers: list[dict[str, Any]], state: Any) -> bool:
+    def holds(self, groups: list[Group], hypers: list[Hyper], state: States) -> bool:
         """Whether this is the layout of this step too, whatever was changed from outside; takes up the step's gradients."""
         if groups is not self.groups or state is not self.state or len(groups) != len(self.lists):
             return False
@@ -226,7 +216,7 @@ class Layout:
                 return False
         return True
 
-    def run(self, ask: Callable[[Work], list[Tensor]]) -> None:
+    def run(self, ask: Ask) -> None:
         """Take one step."""
         for part in self.parts:
             part.run(self.hypers, ask)
@@ -237,10 +227,10 @@ def _may_differ(p: Tensor) -> bool:
     return p.element_size() == 2 or getattr(p, "grad_dtype", p.dtype) is not p.dtype
 
 
-def _graphs(rule: Rule, groups: list[dict[str, Any]], hypers: list[dict[str, Any]]) -> list[tuple[Graph, Graph]]:
+def _graphs(rule: Rule, groups: list[Group], hypers: list[Hyper]) -> list[tuple[Graph, Graph]]:
     """The graphs of each group, for vectors and for matrices; the same for all where the rule looks over the model."""
 
-    def both(hyper: dict[str, Any], maximize: bool) -> tuple[Graph, Graph]:
+    def both(hyper: Hyper, maximize: bool) -> tuple[Graph, Graph]:
         return rule.graph(rule.of(hyper, 1), maximize), rule.graph(rule.of(hyper, 2), maximize)
 
     graphs = [both(hyper, group["maximize"]) for hyper, group in zip(hypers, groups, strict=True)]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.optim import optimizer
+from torch.optim.optimizer import ParamsT, StateDict
 
 from ..errors import SteepestError
 from ..rules import RULES, Rule
-from ..rules.definition import MATRIX
+from ..rules.definition import MATRIX, Hyper, Setting
 from .layout import Layout
 from .passes import Work
-from .state import initial_state
+from .state import Closure, Group, Loss, Store, initial_state
 
 # Arguments of torch's classes that hold several hyperparameters.
 TUPLES = {
@@ -54,7 +54,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     rule: ClassVar[Rule]
 
-    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+    def __init__(self, params: ParamsT, defaults: Hyper) -> None:
         for name, what in NOT_OFFERED.items():
             if defaults.get(name):
                 raise SteepestError(f"{type(self).__name__}({name}=True) asks for {what}, which is not offered; leave it out.")
@@ -70,12 +70,12 @@ class RuleOptimizer(torch.optim.Optimizer):
         self._layout: Layout | None = None
         self._seen: dict[int, tuple[list[Any], dict[str, Any]]] = {}
 
-    def _stores(self) -> list[tuple[Tensor, dict[str, Any]]]:
+    def _stores(self) -> list[tuple[Tensor, Store]]:
         """Each parameter that has state, and its state; users may keep other things beside."""
         state = getattr(self, "state", {})
         return [(p, store) for p, store in state.items() if isinstance(p, Tensor) and isinstance(store, dict)]
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
+    def add_param_group(self, param_group: Group) -> None:
         """Add a group of parameters; its hyperparameters are checked against their domains."""
         self._checked({**self.defaults, **param_group})
         _add_param_group(self, param_group)
@@ -85,7 +85,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             self.param_groups.pop()
             raise
 
-    def _check_params(self, group: dict[str, Any]) -> None:
+    def _check_params(self, group: Group) -> None:
         """Refuse parameters that the class, as it was asked to run, does not take; the same as torch's refuses."""
         name = type(self).__name__
         if group.get("fused") and group.get("foreach"):
@@ -101,18 +101,18 @@ class RuleOptimizer(torch.optim.Optimizer):
         """Forget the gradients: set them to None, or to zero."""
         _zero_grad(self, set_to_none)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Load a checkpoint of this class or of its twin; SteepestError where it names the parameters of another model.
 
         State keeps the precision that `state_dtype` asks for, and single numbers keep their own.
         """
-        loaded: dict[str, Any] = {}
+        loaded: StateDict = {}
 
-        def look(_: Any, given: dict[str, Any]) -> None:
+        def look(_: object, given: StateDict) -> None:
             self._check_names(given["param_groups"])
             loaded.update(given)
 
-        def keep(_: Any) -> None:
+        def keep(_: object) -> None:
             self._keep_precision(loaded)
 
         before = _before_loading(self, look)  # the last hook, which sees what the user's have made of it
@@ -123,7 +123,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             before.remove()
             after.remove()
 
-    def _check_names(self, groups: list[dict[str, Any]]) -> None:
+    def _check_names(self, groups: list[Group]) -> None:
         """Refuse names that are others than this optimizer's. A prefix that all have, or all lack, does not matter."""
         for ours, theirs in zip(self.param_groups, groups, strict=False):
             pairs = [*zip(theirs.get("param_names") or (), ours.get("param_names") or (), strict=False)]
@@ -133,7 +133,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 a, b = next((a, b) for a, b in pairs if _prefixes(a, b) is None or _prefixes(a, b) != first)
                 raise SteepestError(f"The checkpoint is another model's: it has {a!r} where this optimizer has {b!r}.")
 
-    def _keep_precision(self, loaded: dict[str, Any]) -> None:
+    def _keep_precision(self, loaded: StateDict) -> None:
         """Give state its own precision again; torch has made it the parameters'."""
         for ours, theirs in zip(self.param_groups, loaded["param_groups"], strict=True):
             for k, p in zip(theirs["params"], ours["params"], strict=True):
@@ -143,7 +143,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                         if self.state[p][key].dtype is not wanted:
                             self.state[p][key] = value.to(p.device, wanted, copy=True)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: StateDict) -> None:
         super().__setstate__(state)
         self._forget()
         arguments = inspect.signature(optimizer_class(self.rule)).parameters
@@ -156,7 +156,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 if self.state.get(p):
                     self.state[p]["step"] = torch.as_tensor(self.state[p].get("step", 1.0))
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Closure | None = None) -> Loss:
         """One update of every parameter that has a gradient. Returns what the closure returns, if one is given.
 
         A rule that asks for gradients at other points needs the closure, which computes the loss and calls backward().
@@ -167,7 +167,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     step.hooked = True  # type: ignore[attr-defined]  # torch need not wrap it: the wrapper costs as much as a small step
 
-    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def _step(self, closure: Closure | None = None) -> Loss:
         loss = None
         if self._at_view:
             self.train()
@@ -191,7 +191,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         """What ran the last step: "kernel", or "plain" where a dtype, device or layout is not the kernels'."""
         return " and ".join(sorted({part.engine.name for part in self._layout.parts})) if self._layout else "none yet"
 
-    def _prepare(self, group: dict[str, Any], hyper: dict[str, Any]) -> None:
+    def _prepare(self, group: Group, hyper: Hyper) -> None:
         """Refuse gradients that no engine takes; make the state of parameters that come for the first time."""
         name = type(self).__name__
         for p in group["params"]:
@@ -216,7 +216,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             if kept and not (all(map(self.state[p].__contains__, kept)) and all(map(group.__contains__, shared))):
                 self._begin(group, p, own)  # new, or a hyperparameter that was zero and keeps state now
 
-    def _begin(self, group: dict[str, Any], p: Tensor, hyper: dict[str, Any]) -> None:
+    def _begin(self, group: Group, p: Tensor, hyper: Hyper) -> None:
         """Make the state that a parameter does not have yet, where checkpoints have it: numbers as 0-dim tensors."""
         store, g = self.state[p], p.grad
         assert g is not None
@@ -233,7 +233,7 @@ class RuleOptimizer(torch.optim.Optimizer):
     def _key(self, letter: str) -> str:
         return self.rule.keys.get(letter, letter)
 
-    def _ask(self, closure: Callable[[], Any] | None, work: Work) -> list[Tensor]:
+    def _ask(self, closure: Closure | None, work: Work) -> list[Tensor]:
         """The gradients where the parameters now stand; the gradients there were stay in `p.grad`."""
         assert closure is not None
         params = work.tensors["p"].tensors
@@ -271,7 +271,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 p.data.copy_(store.pop(TRAINED))
         self._at_view = False
 
-    def _hyper(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
+    def _hyper(self, i: int, group: Group) -> Hyper:
         """The hyperparameters of group i; the same object as long as none changes."""
         values = [group[name] for name in self._arguments]
         seen = self._seen.get(i)
@@ -281,7 +281,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 self._seen[i] = seen  # a tensor may be written to
         return seen[1]
 
-    def _checked(self, group: dict[str, Any]) -> dict[str, Any]:
+    def _checked(self, group: Group) -> Hyper:
         """The rule's hyperparameters out of a parameter group, checked."""
         given = dict(group)
         for name, parts in TUPLES.items():
@@ -333,7 +333,7 @@ def optimizer_class(rule: Rule) -> type[RuleOptimizer]:
         return optimizer_class(rule.base)
     signature = _signature(rule)
 
-    def init(self: RuleOptimizer, *args: Any, **kwargs: Any) -> None:
+    def init(self: RuleOptimizer, *args: object, **kwargs: object) -> None:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         arguments = dict(bound.arguments)
@@ -346,9 +346,9 @@ def optimizer_class(rule: Rule) -> type[RuleOptimizer]:
     return type(rule.class_name, (RuleOptimizer,), names)
 
 
-def class_arguments(hyper: dict[str, Any]) -> dict[str, Any]:
+def class_arguments(hyper: Hyper) -> Hyper:
     """Hyperparameters of a rule as arguments of its class: beta1, beta2 become betas, and so on."""
-    arguments: dict[str, Any] = {}
+    arguments: Hyper = {}
     for name, value in hyper.items():
         joint = next((k for k, parts in TUPLES.items() if name in parts), None)
         if joint:
@@ -359,7 +359,7 @@ def class_arguments(hyper: dict[str, Any]) -> dict[str, Any]:
 
 
 def build(
-    rule: Rule, params: Iterable[Any], *, seed: int = 0, state_dtype: torch.dtype | None = None, **hyper: Any
+    rule: Rule, params: ParamsT, *, seed: int = 0, state_dtype: torch.dtype | None = None, **hyper: Setting
 ) -> RuleOptimizer:
     """The optimizer for a rule or preset at these hyperparameters (by the rule's own names), rest at its defaults.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from torch import nn
 
 from ..errors import SteepestError
+from .state import Group
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -19,7 +19,7 @@ def groups(
     lr: float | Mapping[str, float] | None = None,
     weight_decay: float | None = None,
     no_decay: Iterable[str] = ("bias", "norm"),
-) -> list[dict[str, Any]]:
+) -> list[Group]:
     """The model's trainable parameters as groups for an optimizer: `Adam(steepest.optim.groups(model, ...), lr=1e-3)`.
 
     `weight_decay` is for all but what `no_decay` names: "bias" (every parameter so called), "norm" (everything in a
@@ -30,7 +30,7 @@ def groups(
     """
     rates = dict(lr) if isinstance(lr, Mapping) else {}
     kept, used = list(no_decay), set()
-    found: dict[tuple[float | None, bool], tuple[list[Any], list[str]]] = {}
+    found: dict[tuple[float | None, bool], tuple[list[nn.Parameter], list[str]]] = {}
     normal = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters(recurse=False)}
     for name, p in model.named_parameters():
         if not p.requires_grad:
@@ -49,7 +49,7 @@ def groups(
             raise SteepestError(f"groups: {word!r} fits no trainable parameter; the model's parts are {there}.")
     made = []
     for (rate, spared), (params, names) in found.items():
-        group: dict[str, Any] = {"params": list(zip(names, params, strict=True))}
+        group: Group = {"params": list(zip(names, params, strict=True))}
         if rate is not None:
             group["lr"] = rate
         if weight_decay is not None:

@@ -1,9 +1,9 @@
-"""What an engine updates: columns of tensors and sets of numbers, and the passes over them that a traced rule needs."""
+"""What an engine updates: columns of tensors and a step's numbers, and the passes over them that a traced rule needs."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Numbers = NDArray[np.float64]
 Index = NDArray[np.int64]
-
+Number = float | Numbers  # of a step: one for all tensors of a work, or (tensors,), one for each
+Value = Tensor | float  # of a symbol, or of a piece of state
+Ask = Callable[["Work"], Sequence[Tensor]]  # gives the gradients where the parameters of a work now stand
 
 ORDINARY = frozenset({torch.Tensor, torch.nn.Parameter})  # subclasses of these may stand for memory that lies elsewhere
 
@@ -83,20 +85,18 @@ class Work:
     """Tensors to be updated together, in place, by one graph.
 
     `tensors` has a column for each letter that is a tensor. `numbers` has t (steps from 1), the hyperparameters and the
-    state that is numbers: each one float, or (sets,) floats; `which` says the set of each tensor, `models` the model of
-    each tensor, where there are several. For noise, `keys` has the key of each tensor's run and `places` the tensor's number
-    in its model.
+    state that is numbers; `apart` says that some differ from tensor to tensor. `runs` is the run of each tensor, where there
+    are several. For noise, `keys` has the key of each tensor's run and `places` the tensor's number in its model.
     """
 
     graph: Graph
     tensors: dict[str, Column]
-    numbers: dict[str, Any] = field(default_factory=dict)
-    sets: int = 1
-    which: Index | None = None
-    models: Index | None = None
+    numbers: dict[str, Number] = field(default_factory=dict)
+    apart: bool = False
+    runs: Index | None = None
     keys: Sequence[int] | None = None
     places: Sequence[int] | None = None
-    scratch: dict[Any, Any] = field(default_factory=dict)  # an engine's tables, kept from step to step
+    scratch: dict[Hashable, Any] = field(default_factory=dict)  # an engine's tables, kept from step to step
 
     def __len__(self) -> int:
         return len(self.tensors["p"])
@@ -114,73 +114,63 @@ class Work:
         return [*self.graph.numbers.items()]
 
     @functools.cached_property
-    def _one(self) -> Known:
-        """The numbers of a step that has one set of them; made once, since a small step takes as long as this."""
-        return Known({}, 1, None, False)
+    def _shared(self) -> Known:
+        """The numbers of a step that all tensors share; made once, since a small step takes as long as this."""
+        return Known({}, 1)
+
+    @functools.cached_property
+    def _reduced_apart(self) -> bool:
+        """Whether some reduction will differ from tensor to tensor."""
+        overs = {x.reduction.over for x in self.graph.reductions if x.reduction}
+        return "tensor" in overs or (bool(overs) and self.runs is not None)
 
     def known(self) -> Known:
-        """The numbers of this step; a row for each tensor where a reduction will differ from tensor to tensor."""
-        graph, rows, which = self.graph, self.sets, self.which
-        if which is None and rows == 1 and not graph.reductions:
-            known, numbers = self._one, self.numbers
+        """The numbers of this step: one for each tensor where some differ, or where a reduction will."""
+        graph, numbers = self.graph, self.numbers
+        if not (self.apart or graph.reductions):
+            known = self._shared
             for name, x in self._leaves:
                 known.values[x] = numbers[name]
             return known
-        own = graph.reach == "tensor" or self.models is not None or self.sets > 1
-        spread = bool(graph.reductions) and own and len(self) > 0
-        values: dict[Symbol, Any] = {x: self.numbers[name] for name, x in graph.numbers.items()}
-        if spread:
-            place = np.zeros(len(self), np.int64) if which is None else which
-            values = {x: v[place] if isinstance(v, np.ndarray) else v for x, v in values.items()}
-            rows, which = len(self), np.arange(len(self))
-        if rows == 1:
-            values = {x: float(v[0]) if isinstance(v, np.ndarray) else v for x, v in values.items()}
-        return Known(values, rows, which, spread)
+        known = Known({x: numbers[name] for name, x in self._leaves}, len(self) if self.apart or self._reduced_apart else 1)
+        if known.rows == 1:
+            known.values = {x: float(v[0]) if isinstance(v, np.ndarray) else v for x, v in known.values.items()}
+        return known
 
-    def combine(self, reduction: Reduction, sums: Numbers, spread: bool) -> Any:
-        """From sums over each tensor to a reduction's value: over the tensor itself, or over the tensors of its model."""
-        counts: Any = self.sizes
+    def combine(self, reduction: Reduction, sums: Numbers) -> Number:
+        """From sums over each tensor to a reduction's value: over the tensor itself, or over the tensors of its run."""
+        counts = self.sizes.astype(float)
         if reduction.over == "model":
-            if self.models is None:
-                sums, counts = np.full(len(self), sums.sum()), np.full(len(self), counts.sum())
-            else:
-                sums, counts = (np.bincount(self.models, x)[self.models] for x in (sums, counts))  # type: ignore[assignment]
-        found = reduction.of(sums, np.maximum(counts, 1))
-        return found if spread and len(self) > 1 else float(found[0])
+            if self.runs is None:
+                return float(reduction.of(sums.sum(), max(counts.sum(), 1.0)))
+            of_runs = np.bincount(self.runs, sums), np.bincount(self.runs, counts)
+            sums, counts = of_runs[0][self.runs], of_runs[1][self.runs]
+        values: Numbers = reduction.of(sums, np.maximum(counts, 1))
+        return values if len(self) > 1 else float(values[0])
 
     def draw(self) -> None:
         """Make the noise of this step: the same for the same key, place and step, whatever else is in the work."""
         t, ps = self.numbers["t"], self.tensors["p"]
-        for op in {x.op: x.name for x in self.graph.noises}.items():
+        for op, letter in {x.op: x.name for x in self.graph.noises}.items():
             drawn = []
             for i in range(len(self)):
-                age = t if not isinstance(t, np.ndarray) else t[0 if self.which is None else self.which[i]]
+                age = t[i] if isinstance(t, np.ndarray) else t
                 key, place = self.keys[i] if self.keys else 0, self.places[i] if self.places else i
-                values = noise(op[0], key, place, int(age), tuple(ps[i].shape))
+                values = noise(op, key, place, int(age), tuple(ps[i].shape))
                 drawn.append(_laid_like(torch.from_numpy(values), ps[i].detach()))
-            self.tensors[op[1]] = Column(drawn)
-
-    def keep(self, new: dict[str, Any], known: Known) -> None:
-        """Keep what the state that is numbers became."""
-        for letter, value in new.items():
-            if known.spread and self.which is not None and isinstance(value, np.ndarray):
-                value = value[np.unique(self.which, return_index=True)[1]]
-            self.numbers[letter] = value
+            self.tensors[letter] = Column(drawn)
 
 
 @dataclass
 class Known:
-    """The numbers known so far: each a float, or (rows,) floats; `which` says the row of each tensor."""
+    """The numbers of a step known so far; `rows` is 1 where all tensors share them, else the number of tensors."""
 
-    values: dict[Symbol, Any]
+    values: dict[Symbol, Number]
     rows: int
-    which: Index | None
-    spread: bool
 
-    def of(self, i: int) -> dict[Symbol, Any]:
+    def of(self, i: int) -> dict[Symbol, Value]:
         """The numbers of tensor i."""
-        row = 0 if self.which is None else self.which[i]
-        return {x: float(v[row]) if isinstance(v, np.ndarray) else v for x, v in self.values.items()}
+        return {x: float(v[i]) if isinstance(v, np.ndarray) else v for x, v in self.values.items()}
 
 
 def _laid_like(values: Tensor, like: Tensor) -> Tensor:
@@ -193,13 +183,13 @@ def _laid_like(values: Tensor, like: Tensor) -> Tensor:
     return torch.empty_like(like).copy_(values)
 
 
-def numeric(targets: Sequence[Any]) -> Callable[[Known], list[Any]]:
+def numeric(targets: Sequence[Symbol | float]) -> Callable[[Known], list[Number]]:
     """A function of what is known that computes numbers (no tensors): Python's floats, or float64 arrays of all rows."""
     names: dict[Symbol, str] = {}
     lines: list[str] = []
-    space: dict[str, Any] = {}
+    space: dict[str, Symbol | float] = {}
 
-    def name(x: Any) -> str:
+    def name(x: Symbol | float) -> str:
         if not isinstance(x, Symbol):
             space[f"c{len(space)}"] = x
             return f"c{len(space) - 1}"
@@ -215,20 +205,20 @@ def numeric(targets: Sequence[Any]) -> Callable[[Known], list[Any]]:
 
     answer = f"    return [{', '.join([name(x) for x in targets])}]"
     text = "\n".join(["def compute(known):", *lines, answer])
-    compute = []
+    compute: list[Callable[[dict[Symbol, Number]], list[Number]]] = []
     numbers = {op: word.number for op, word in WORDS.items()}
     arrays = {op: getattr(np, word.array) if isinstance(word.array, str) else word.array for op, word in WORDS.items()}
     for operations in (numbers, arrays):
-        room = {**space, **operations}
-        exec(text, room)
-        compute.append(room["compute"])
+        names_of: dict[str, Any] = {**space, **operations}
+        exec(text, names_of)
+        compute.append(names_of["compute"])
     on_floats, on_arrays = compute
 
-    def call(known: Known) -> list[Any]:
+    def call(known: Known) -> list[Number]:
         if known.rows == 1:
-            return on_floats(known.values)  # type: ignore[no-any-return]
+            return on_floats(known.values)
         with np.errstate(all="ignore"):
-            return on_arrays(known.values)  # type: ignore[no-any-return]
+            return on_arrays(known.values)
 
     return call
 
@@ -241,7 +231,7 @@ def noise(op: str, key: int, place: int, step: int, shape: tuple[int, ...]) -> N
     return np.asarray(drawn, float)
 
 
-def advance(work: Work, engine: Engine, ask: Callable[[Work], Sequence[Tensor]] | None = None) -> None:
+def advance(work: Work, engine: Engine, ask: Ask | None = None) -> None:
     """One update of all tensors, in place, in as many passes over memory as the rule needs.
 
     Every pass computes what it needs from p, g and the old state; only the last one writes. `ask(work)` gives the
@@ -257,7 +247,7 @@ def advance(work: Work, engine: Engine, ask: Callable[[Work], Sequence[Tensor]] 
             sums = engine.reduce(work, ready, known)
             for i, x in enumerate(ready):
                 assert x.reduction
-                known.values[x] = work.combine(x.reduction, sums[:, i], known.spread)
+                known.values[x] = work.combine(x.reduction, sums[:, i])
         for point, answer in zip(graph.points, graph.gradients, strict=True):
             if point.stage == stage:
                 assert ask is not None
@@ -266,11 +256,11 @@ def advance(work: Work, engine: Engine, ask: Callable[[Work], Sequence[Tensor]] 
     if graph.scalars:
         if "scalars" not in work.scratch:
             work.scratch["scalars"] = numeric(list(graph.scalars.values()))
-        work.keep(dict(zip(graph.scalars, work.scratch["scalars"](known), strict=True)), known)
+        work.numbers.update(zip(graph.scalars, work.scratch["scalars"](known), strict=True))
 
 
 @torch.no_grad()
-def _elsewhere(work: Work, engine: Engine, point: Any, known: Known, ask: Callable[[Work], Sequence[Tensor]]) -> Column:
+def _elsewhere(work: Work, engine: Engine, point: Symbol, known: Known, ask: Ask) -> Column:
     """The gradients at a point of the rule's choice; the parameters are put back."""
     ps = work.tensors["p"].tensors
     if "kept" not in work.scratch:
@@ -278,11 +268,11 @@ def _elsewhere(work: Work, engine: Engine, point: Any, known: Known, ask: Callab
     for kept, p in zip(work.scratch["kept"], ps, strict=True):
         kept.copy_(p)
     engine.write(work, {"p": point}, known)
-    found = [_like(g, p) for g, p in zip(ask(work), ps, strict=True)]
+    gradients = [_like(g, p) for g, p in zip(ask(work), ps, strict=True)]
     for kept, p in zip(work.scratch["kept"], ps, strict=True):
         p.copy_(kept)
     column = work.tensors["p"]
-    return Stack(found, column.rows) if isinstance(column, Stack) else Column(found)
+    return Stack(gradients, column.rows) if isinstance(column, Stack) else Column(gradients)
 
 
 def _like(g: Tensor, p: Tensor) -> Tensor:

@@ -6,20 +6,20 @@ bfloat16 and float16 parameters are computed in float32.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..rules import Rule
-from ..rules.symbols import Symbol
+from ..rules.definition import Hyper
+from ..rules.symbols import Expr, Symbol
 from ..rules.trace import Graph
 from ..rules.words import WORDS
-from .passes import Column, Known, Numbers, Work, advance
+from .passes import Column, Known, Numbers, Value, Work, advance
 
 
-def evaluate(x: Any, known: dict[Symbol, Any], leaf: Callable[[Symbol], Any] | None = None) -> Any:
+def evaluate(x: Expr, known: dict[Symbol, Value], leaf: Callable[[Symbol], Tensor] | None = None) -> Value:
     """The value of a symbol. `known` holds leaves and reductions, and keeps what is computed; `leaf` gives tensors."""
     if not isinstance(x, Symbol):
         return x
@@ -56,7 +56,7 @@ class Plain:
         return sums
 
     @torch.no_grad()
-    def write(self, work: Work, targets: Mapping[str, Any], known: Known) -> None:
+    def write(self, work: Work, targets: Mapping[str, Expr], known: Known) -> None:
         """Write each target, by letter, to p or state."""
         for i in range(len(work)):
             places = [work.tensors[letter][i] for letter in targets]
@@ -70,7 +70,7 @@ class Plain:
         work.scratch.pop("values", None)
 
 
-def _evaluate(work: Work, i: int, targets: list[Any], known: Known) -> list[Any]:
+def _evaluate(work: Work, i: int, targets: list[Expr], known: Known) -> list[Value]:
     """The values of targets for tensor i; 16-bit tensors count in float32."""
 
     def leaf(x: Symbol) -> Tensor:
@@ -83,9 +83,7 @@ def _evaluate(work: Work, i: int, targets: list[Any], known: Known) -> list[Any]
     return [evaluate(x, own, leaf) for x in targets]
 
 
-def step(
-    rule: Rule, p: Tensor, g: Tensor, t: int, state: Mapping[str, Any], hyper: Mapping[str, Any]
-) -> tuple[Tensor, dict[str, Any]]:
+def step(rule: Rule, p: Tensor, g: Tensor, t: int, state: Mapping[str, Value], hyper: Hyper) -> tuple[Tensor, dict[str, Value]]:
     """One update of one tensor: the new parameter and state. Writes to no argument.
 
     `t` counts from 1; `hyper` holds every hyperparameter (`rule.settings()`).
@@ -94,11 +92,11 @@ def step(
         rule, p.detach().clone(), g, t, {k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()}, hyper
     )
     advance(work, Plain())
-    new = {k: work.numbers[k] if k in work.numbers else work.tensors[k][0] for k in state}
+    new: dict[str, Value] = {k: work.tensors[k][0] if k in work.tensors else work.numbers[k] for k in state}  # type: ignore[misc]
     return work.tensors["p"][0], new
 
 
-def of_one(rule: Rule, p: Tensor, g: Tensor, t: int, state: Mapping[str, Any], hyper: Mapping[str, Any]) -> Work:
+def of_one(rule: Rule, p: Tensor, g: Tensor, t: int, state: Mapping[str, Value], hyper: Hyper) -> Work:
     """The work of updating one tensor, in place."""
     tensors = {"p": p, "g": g, **{k: v for k, v in state.items() if isinstance(v, Tensor)}}
     numbers = {"t": float(t), **hyper, **{k: v for k, v in state.items() if not isinstance(v, Tensor)}}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +11,11 @@ from torch import Tensor
 
 from ..errors import SteepestError
 from ..rules import Rule
+from ..rules.definition import Hyper
 from ..rules.trace import Graph
 from .engine import Engine
 from .engines import PLAIN, choose
-from .passes import Column, Index, Stack, Work, advance
+from .passes import Column, Index, Number, Numbers, Stack, Work, advance
 from .state import begin_runs
 
 
@@ -38,7 +38,7 @@ class ManyRuns:
     """
 
     def __init__(
-        self, rule: Rule, params: Sequence[Tensor], hypers: Sequence[dict[str, Any]], keys: Sequence[int] | None = None
+        self, rule: Rule, params: Sequence[Tensor], hypers: Sequence[Hyper], keys: Sequence[int] | None = None
     ) -> None:
         runs = len(hypers)
         for p in params:
@@ -100,16 +100,15 @@ class ManyRuns:
             work = group.work
             work.tensors["g"] = Stack([gradients[i] for i in group.params], group.runs)
             work.numbers["t"] = float(self.t)
-            work.numbers["lr"] = lrs[group.runs]
+            work.numbers["lr"] = lrs[work.runs]
             if any(m is not None for m in momenta):
+                cycled = np.array([np.nan if m is None else m for m in momenta])[work.runs]
                 for letter in {"beta1", "momentum"} & set(work.numbers):
-                    given, before = [momenta[r] for r in group.runs], np.asarray(work.numbers[letter], float)
-                    work.numbers[letter] = np.array(
-                        [b if m is None or b == 0 else m for m, b in zip(given, before, strict=True)]
-                    )
+                    before = work.numbers[letter]
+                    work.numbers[letter] = np.where(np.isnan(cycled) | (before == 0), before, cycled)
             advance(work, group.engine, answer)
 
-    def _begin(self, gradients: Sequence[Tensor], lrs: Any) -> None:
+    def _begin(self, gradients: Sequence[Tensor], lrs: Numbers) -> None:
         """Lay out the work: one for the runs and parameters of each graph."""
         alike: dict[Graph, tuple[list[int], list[int]]] = {}
         for r, hyper in enumerate(self.hypers):
@@ -125,7 +124,7 @@ class ManyRuns:
             gs = [gradients[i] for i in places]
             hyper = self.rule.of(self.hypers[members[0]], ps[0].ndim - 1)
             hypers = [{**self.hypers[r], "lr": lrs[r]} for r in members]
-            numbers: dict[str, Any] = {k: np.array([h[k] for h in hypers], float) for k in graph.numbers if k in hyper}
+            numbers: dict[str, Number] = {k: np.array([h[k] for h in hypers], float) for k in graph.numbers if k in hyper}
             tensors: dict[str, Column] = {"p": Stack(ps, runs), "g": Stack(gs, runs)}
             for letter, kind in self.rule.live_state(hyper).items():
                 if kind.is_scalar:
@@ -133,9 +132,8 @@ class ManyRuns:
                 else:
                     pairs = zip(ps, gs, strict=True)
                     tensors[letter] = Stack([begin_runs(kind, p, g, runs, numbers) for p, g in pairs])
-            which = np.tile(np.arange(len(runs)), len(ps))
-            models = which if graph.reach == "model" else None
-            work = Work(graph, tensors, numbers, sets=len(runs), which=which, models=models)
+            of_tensors: dict[str, Number] = {k: np.tile(x, len(ps)) for k, x in numbers.items()}
+            work = Work(graph, tensors, of_tensors, apart=True, runs=np.tile(runs, len(ps)))
             work.keys, work.places = [self.keys[r] for _ in places for r in members], [i for i in places for _ in members]
             self.groups.append(_SameGraph(runs, places, work, self._engine(work)))
 

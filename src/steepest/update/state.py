@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,18 +10,21 @@ import torch
 from torch import Tensor
 
 from ..rules import Rule
-from ..rules.definition import State
-from .passes import Index
+from ..rules.definition import Hyper, State
+from .passes import Index, Number, Value
+
+Group = dict[str, Any]  # torch's: parameters, their hyperparameters, and the state that they share
+Store = dict[str, Any]  # the state of one parameter, by the keys of checkpoints
+Loss = Any  # what a closure returns: as a rule a tensor of one number
+Closure = Callable[[], Loss]  # computes the loss and its gradients
 
 
-def initial_state(
-    rule: Rule, p: Tensor, g: Tensor, hyper: Mapping[str, Any], dtype: torch.dtype | None = None
-) -> dict[str, Any]:
+def initial_state(rule: Rule, p: Tensor, g: Tensor, hyper: Hyper, dtype: torch.dtype | None = None) -> dict[str, Value]:
     """The rule's state before step 1 for one parameter, by letter: tensors like p (of `dtype`, if given), or numbers."""
     return {letter: _begin(kind, p, g, hyper, dtype) for letter, kind in rule.live_state(hyper).items()}
 
 
-def _begin(kind: State, p: Tensor, g: Tensor, hyper: Mapping[str, Any], dtype: torch.dtype | None) -> Any:
+def _begin(kind: State, p: Tensor, g: Tensor, hyper: Hyper, dtype: torch.dtype | None) -> Value:
     if kind.copies:
         return torch.empty_like(p, dtype=dtype).copy_((p if kind.copies == "p" else g).detach())
     start = float(kind.number(hyper))
@@ -33,7 +36,7 @@ def _begin(kind: State, p: Tensor, g: Tensor, hyper: Mapping[str, Any], dtype: t
     return torch.full_like(p, start, dtype=dtype)
 
 
-def begin_runs(kind: State, p: Tensor, g: Tensor, runs: Index, numbers: Mapping[str, Any]) -> Tensor:
+def begin_runs(kind: State, p: Tensor, g: Tensor, runs: Index, numbers: Mapping[str, Number]) -> Tensor:
     """A piece of state before the first step, for some runs of stacked tensors: (runs, *shape)."""
     if kind.copies:
         return (p if kind.copies == "p" else g)[torch.from_numpy(runs).to(p.device)].clone()

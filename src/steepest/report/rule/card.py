@@ -75,6 +75,7 @@ def _step(rule: Rule) -> list[dict[str, Any]]:
     for x in graph.reductions:
         inner = plain.evaluate(x.args[0], known, leaf)
         assert x.reduction
+        assert isinstance(inner, torch.Tensor)
         known[x] = float(x.reduction.of(x.reduction.term(inner).sum(), inner.numel()))
     inputs = [{"name": k, "value": _plain(v)} for k, v in (("p", p), ("g", g), ("t", 1), *state.items())]
     inputs += [{"name": f"{x.name}, here as g", "value": _plain(g)} for x in graph.gradients]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from ...rules.symbols import Symbol, apply
+from ...rules.symbols import Expr, Symbol, apply
 from ...rules.words import WORDS
 
 # Cube root: divide the exponent by 3 in the bits, then Halley's iteration. Magic number, integer type, iterations.
@@ -44,7 +43,7 @@ class Body:
         self.loads: list[str] = []
         self.numbers: list[Symbol] = []
         self.declared: set[str] = set()
-        self.reciprocals: dict[Symbol, Any] = {}
+        self.reciprocals: dict[Symbol, Expr] = {}
 
     def add(self, text: str) -> str:
         """Append an instruction; the name of its result."""
@@ -63,7 +62,7 @@ class Body:
         self.declared.add(f"declare {self.type} @{full}({', '.join([self.type] * len(args))})")
         return self.add(f"call {self.type} @{full}({', '.join(f'{self.type} {a}' for a in args)})")
 
-    def value(self, x: Any) -> str:
+    def value(self, x: Expr) -> str:
         """The value of a symbol or number as the type; conditions become 0 or 1."""
         if not isinstance(x, Symbol):
             return self.constant(float(x))
@@ -72,29 +71,27 @@ class Body:
             return self.add(f"uitofp i1 {name} to {self.type}")
         return name
 
-    def wide(self, x: Any) -> str:
+    def wide(self, x: Expr) -> str:
         """A number of the step as a double, before it is rounded to the type."""
         if not isinstance(x, Symbol):
             return _double(float(x))
         return self.emit(x).replace("%n", "%w") if self.type == "float" else self.emit(x)
 
-    def condition(self, x: Any) -> str:
+    def condition(self, x: Expr) -> str:
         """The value of a symbol as a truth."""
-        if self.inline(x):
+        if isinstance(x, Symbol) and self.inline(x):
             return self.emit(x)
         return self.add(f"fcmp une {self.type} {self.value(x)}, 0.0")
 
-    def reciprocal(self, x: Any) -> Any:
+    def reciprocal(self, x: Expr) -> Expr:
         """1 / x for a number."""
-        key = x if isinstance(x, Symbol) else None
-        if key is None or key not in self.reciprocals:
-            made = apply("div", 1.0, x)
-            if key is None:
-                return made
-            self.reciprocals[key] = made
-        return self.reciprocals[key]
+        if not isinstance(x, Symbol):
+            return 1.0 / x
+        if x not in self.reciprocals:
+            self.reciprocals[x] = apply("div", 1.0, x)
+        return self.reciprocals[x]
 
-    def inline(self, x: Any) -> bool:
+    def inline(self, x: Expr) -> bool:
         """Whether this symbol is computed here as a truth."""
         return isinstance(x, Symbol) and x.tensor and x.op in WORDS and WORDS[x.op].is_condition
 
@@ -116,7 +113,7 @@ class Body:
         assert form, x.op
         return str(form(self, x))
 
-    def instruction(self, name: str, *args: Any) -> str:
+    def instruction(self, name: str, *args: Expr) -> str:
         """An instruction on values of the type."""
         return self.add(f"{name} {self.type} {', '.join([self.value(a) for a in args])}")
 
@@ -318,7 +315,7 @@ STORED = {"float": ("float", 4), "double": ("double", 8), "bfloat": ("i16", 2)}
 
 
 def source(
-    type_: str, targets: Mapping[str, Any], sums: Sequence[Symbol], stored: dict[str, str], written: dict[Symbol, str]
+    type_: str, targets: Mapping[str, Expr], sums: Sequence[Symbol], stored: dict[str, str], written: dict[Symbol, str]
 ) -> tuple[str, Body, list[str]]:
     """A pass in LLVM's language, computed in `type_`; `stored` has the type in memory of each letter, `written`
     the symbols that an earlier pass has written under their letters.
