@@ -18,7 +18,7 @@ from steepest.update.llvm import compiler
 def cache(tmp_path, monkeypatch):
     folder = tmp_path / "parent" / "kernels"
     monkeypatch.setenv("STEEPEST_CACHE", str(folder))
-    monkeypatch.setattr(compiler, "_told", set())
+    monkeypatch.setattr(compiler, "_warned", set())
     return folder
 
 

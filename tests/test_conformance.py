@@ -55,7 +55,7 @@ def run(optimizer, params, steps, begin=0, where=None):
 
 def plain(optimizer, monkeypatch):
     """The same optimizer on torch's operations."""
-    monkeypatch.setattr("steepest.update.kernel.kind", lambda tensors: None)
+    monkeypatch.setattr("steepest.update.kernel.shared_dtypes", lambda tensors: None)
     return optimizer
 
 

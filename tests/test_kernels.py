@@ -24,7 +24,7 @@ ODD = [0.0, -0.0, 1e-45, -1e-40, 1e-30, 1e30, 3e38, float("inf"), -float("inf"),
 def step(name, p, g, monkeypatch, plain, steps=2, **hyper):
     with monkeypatch.context() as patch:
         if plain:
-            patch.setattr(kernel, "kind", lambda tensors: None)
+            patch.setattr(kernel, "shared_dtypes", lambda tensors: None)
         q = torch.nn.Parameter(p.clone())
         optimizer = build(rules.get(name), [q], **hyper)
         for _ in range(steps):
@@ -128,7 +128,7 @@ def test_a_real_training_agrees_with_plain(mnist_folder, monkeypatch):
     for name, lr in (("momentum", 0.01), ("adam", 1e-4)):
         fast = train(problem, rules.get(name), lr=lr, steps=600, seed=0)
         with monkeypatch.context() as patch:
-            patch.setattr(kernel, "kind", lambda tensors: None)
+            patch.setattr(kernel, "shared_dtypes", lambda tensors: None)
             slow = train(problem, rules.get(name), lr=lr, steps=600, seed=0)
         np.testing.assert_allclose(fast.curve.train, slow.curve.train, rtol=2e-3)
 

@@ -19,13 +19,13 @@ from steepest_workshop.lessons import (
     between,
     chosen,
     claim,
+    close_to,
     reproduce,
     slides,
     spread,
     training,
     written,
 )
-from steepest_workshop.lessons import within as row_within
 from steepest_workshop.lessons.noisy_regression import EXPONENTS, experiment
 
 
@@ -105,11 +105,11 @@ def test_the_picture_of_the_three_descents_has_its_words():
 
 
 def test_a_row_holds_where_ours_is_near_enough_and_says_why_where_not():
-    assert row_within("000", "q", 1.0, 1.05, 0.1, "why").holds
-    missed = row_within("000", "q", 1.0, 1.2, 0.1, "why")
+    assert close_to("000", "q", 1.0, 1.05, 0.1, "why").holds
+    missed = close_to("000", "q", 1.0, 1.2, 0.1, "why")
     assert (missed.holds, missed.reason) == (False, "why")
-    assert not row_within("000", "q", 1.0, None, 0.1).holds
-    assert not row_within("000", "q", 1.0, float("nan"), 0.1).holds
+    assert not close_to("000", "q", 1.0, None, 0.1).holds
+    assert not close_to("000", "q", 1.0, float("nan"), 0.1).holds
     assert between("000", "q", 1.0, 5.0, 0.0, 2.0).holds
     assert not between("000", "q", 3.0, 1.0, 0.0, 2.0).holds
     assert claim("000", "w", "f", None).reason == "depends"
@@ -172,7 +172,7 @@ def test_the_table_is_written_with_every_miss_and_reason(tmp_path, strict):
     assert all("status" in row for row in found if None in row.values() or not row["holds"])
     page = (tmp_path / "r.md").read_text()
     assert page.count("\n| LambdaLR") == 10
-    missed = row_within("002", "LambdaLR, rate in epoch 0", 100.0, 99.0, 1e-9, "broken")
+    missed = close_to("002", "LambdaLR, rate in epoch 0", 100.0, 99.0, 1e-9, "broken")
     told = written.text([missed])
     assert "1 missed" in told
     assert "printed 100, ours 99" in told

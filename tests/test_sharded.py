@@ -186,7 +186,7 @@ def test_a_later_gradient_of_another_kind_is_not_read_as_the_first(monkeypatch):
         ends = []
         for plain in (False, True):
             if plain:
-                monkeypatch.setattr(kernel, "kind", lambda tensors: None)
+                monkeypatch.setattr(kernel, "shared_dtypes", lambda tensors: None)
             p = torch.nn.Parameter(torch.ones(3))
             p.grad_dtype = None
             optimizer = steepest.optim.Adam([p], lr=0.1)

@@ -216,7 +216,7 @@ def test_insides_are_those_of_a_plain_loop():
             "m_hat": m / (1 - 0.9 ** (k + 1)),
             "v_hat": v / (1 - 0.999 ** (k + 1)),
         }.items():
-            np.testing.assert_allclose(path.told[name][k], value, rtol=1e-10)
+            np.testing.assert_allclose(path.insides[name][k], value, rtol=1e-10)
 
 
 def test_a_path_that_diverges_says_at_which_step():

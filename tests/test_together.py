@@ -220,7 +220,7 @@ def test_chunks_keep_seeds_together_and_give_every_thread_work():
     assert all(len({runs[i].seed for i in chunk}) == 1 for chunk in laid)
     assert len(laid) % 2 == 0
     mixed = chunks([*runs, Run(rules.get("sam"), 0.1, 0, 5)], 4)
-    assert all(len({runs[i].kind for i in chunk if i < 18}) <= 1 for chunk in mixed)
+    assert all(len({runs[i].together_key for i in chunk if i < 18}) <= 1 for chunk in mixed)
     assert [18] in mixed
 
 
@@ -315,10 +315,10 @@ list(ways.train_all(problem, [replace(run, steps=2) for run in runs_of(2, 1)], w
 base = peak()
 for count in (1, 10, 100, 1000):
     runs = [replace(run, steps=3) for run in runs_of(count, min(4, count))]
-    plan = ways.within(ways.choose(problem, runs, memory=bound), problem, bound)
+    plan = ways.fitted(ways.choose(problem, runs, memory=bound), problem, bound)
     assert len(list(ways.train_all(problem, runs, plan))) == count
     print(count, peak() - base, plan.chunk)
-    asked = ways.within(ways.named("many:1000"), problem, bound)
+    asked = ways.fitted(ways.named("many:1000"), problem, bound)
     assert asked.chunk < 1000
 """
 

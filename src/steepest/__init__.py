@@ -49,11 +49,11 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'steepest' has no attribute {name!r}")
     home = _HOMES[name]
     if not home:
-        found = importlib.import_module(f".{name}", __name__)
+        value = importlib.import_module(f".{name}", __name__)
     else:
-        found = getattr(importlib.import_module(home if "workshop" in home else f".{home}", __name__), name)
-    globals()[name] = found
-    return found
+        value = getattr(importlib.import_module(home if "workshop" in home else f".{home}", __name__), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

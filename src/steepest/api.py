@@ -145,8 +145,8 @@ def compare(
     assert problem.steps is not None
     if plan not in ("auto", "show"):
         ways.named(plan)
-    held = None if memory is None else _bytes(memory)
-    design = Design(problem, candidates, seeds, steps or problem.steps, trials, margin, device, plan, held)
+    memory_bound = None if memory is None else _bytes(memory)
+    design = Design(problem, candidates, seeds, steps or problem.steps, trials, margin, device, plan, memory_bound)
     with Store(store) as opened, terminal.Bar(Console(stderr=True)) as bar:
         result = Laboratory(design, opened, bar, seconds).run()
     return Study(result, command or f"steepest.compare({problem.name!r}, seeds={seeds}, steps={design.steps})")
@@ -174,18 +174,18 @@ def trajectory(
 
     chosen = surfaces.get(surface) if isinstance(surface, str) else surface
     rules = [candidate.rule for candidate in designs.candidates(_names(optimizers), ["constant"], None)]
-    given = designs.rates_of(lrs, [rule.name for rule in rules])
-    several = next((name for name, values in given.items() if len(values) > 1), None)
+    rates_by_name = designs.rates_of(lrs, [rule.name for rule in rules])
+    several = next((name for name, values in rates_by_name.items() if len(values) > 1), None)
     if several:
-        raise SteepestError(f"{several} was given {len(given[several])} rates; a path takes one.")
-    rates = None if lrs is None else {name: values[0] for name, values in given.items()}
+        raise SteepestError(f"{several} was given {len(rates_by_name[several])} rates; a path takes one.")
+    rates = None if lrs is None else {name: values[0] for name, values in rates_by_name.items()}
     at = surfaces.points_of(chosen.start if start is None else start, chosen.dims)
     return descend(chosen, rules, at, whole("steps", steps), rates, multipliers.get(schedule), noise, seed)
 
 
-def _names(given: Sequence[Any] | str) -> list[Any]:
+def _names(names: Sequence[Any] | str) -> list[Any]:
     """Names as typed, divided by the commas outside parentheses."""
-    parts = re.split(r",(?![^()]*\))", given) if isinstance(given, str) else list(given)
+    parts = re.split(r",(?![^()]*\))", names) if isinstance(names, str) else list(names)
     return [part.strip() if isinstance(part, str) else part for part in parts if part]
 
 

@@ -16,15 +16,15 @@ class SteepestError(ValueError):
     """A mistake in what was asked. The command line prints its sentence and ends with exit code 2."""
 
 
-def unknown(kind: str, given: str, known: Iterable[str], hint: str = "") -> SteepestError:
+def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> SteepestError:
     """The error for a name nobody knows, with the nearest known name."""
     names = sorted(known)
-    near = difflib.get_close_matches(given.lower(), names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     guess = f"; did you mean '{near[0]}'?" if near else "."
-    return SteepestError(f"Unknown {kind} '{given}'{guess} Known: {', '.join(names)}.{' ' + hint if hint else ''}")
+    return SteepestError(f"Unknown {what} '{name}'{guess} Known: {', '.join(names)}.{' ' + hint if hint else ''}")
 
 
-def told(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """A failure in the user's own code in one line: its type, the last line of theirs it passed, and its message."""
     ours = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), "<frozen")
     theirs = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
@@ -47,4 +47,4 @@ def run_file(path: Path, what: str) -> dict[str, Any]:
     except SyntaxError as error:
         raise SteepestError(f"{path} does not parse: line {error.lineno}: {error.msg}.") from error
     except BaseException as error:  # sys.exit() too
-        raise SteepestError(f"{path} raised {told(error)}") from error
+        raise SteepestError(f"{path} raised {message_of(error)}") from error

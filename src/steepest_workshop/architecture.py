@@ -87,15 +87,15 @@ def _lines(name: str) -> int:
 
 def _imports(name: str) -> set[str]:
     """The folders and files of the product that one imports, lazily too."""
-    found = set()
+    names = set()
     for path in _files(name):
         package = ["steepest", *path.relative_to(SOURCE).parts[:-1]]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
                 base = package[: len(package) - node.level + 1] + (node.module or "").split(".")
                 heads = [base[1]] if len(base) > 1 and base[1] else [alias.name for alias in node.names]
-                found.update(heads)
-    return found
+                names.update(heads)
+    return names
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def gradients(k: int, shapes: tuple[tuple[int, ...], ...] = SHAPES) -> list[torc
 
 def path(optimizer: Any, params: list[torch.nn.Parameter]) -> list[list[torch.Tensor]]:
     """The parameters after each step, at a constant rate."""
-    shapes, found = tuple(tuple(p.shape) for p in params), []
+    shapes, points = tuple(tuple(p.shape) for p in params), []
     for k in range(STEPS):
 
         def closure(k: int = k) -> float:
@@ -93,8 +93,8 @@ def path(optimizer: Any, params: list[torch.nn.Parameter]) -> list[list[torch.Te
 
         closure()
         optimizer.step(closure) if getattr(getattr(optimizer, "rule", None), "oracle", False) else optimizer.step()
-        found.append([p.detach().clone() for p in params])
-    return found
+        points.append([p.detach().clone() for p in params])
+    return points
 
 
 def error(ours: Any, theirs: Any) -> float:

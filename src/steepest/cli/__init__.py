@@ -100,8 +100,8 @@ def compare(
             studies.append(study)
         page.write([study.result for study in studies], report, command)
         console.print(f"\nReport: {report}   Runs: {store}", soft_wrap=True)
-    found = [study.to_dict() for study in studies]
-    write_json(found[0] if len(found) == 1 else found, json_file)
+    results = [study.to_dict() for study in studies]
+    write_json(results[0] if len(results) == 1 else results, json_file)
 
 
 @app.command("list")
@@ -164,24 +164,24 @@ def surface(
 
     check_json(json_file)
     if name in problems.BUILT_IN or name.endswith(".py"):
-        from ..report.surface import text as told
+        from ..report.surface import text
         from ..rules import get
         from ..training.curvature import curvature
 
         problem = problems.get(name)
-        found = curvature(problem)
+        steepness = curvature(problem)
         if str(json_file) != "-":
-            typer.echo(told.network(problem.name, found, get("sgd").rate))
-        write_json({"name": problem.name, **found._asdict()}, json_file)
+            typer.echo(text.network(problem.name, steepness, get("sgd").rate))
+        write_json({"name": problem.name, **steepness._asdict()}, json_file)
         return
     from .. import surfaces
-    from ..report.surface import text as told
+    from ..report.surface import text
 
     chosen = surfaces.get(name)
     if str(json_file) != "-":
-        typer.echo(told.text(chosen))
+        typer.echo(text.text(chosen))
     if json_file is not None:
-        write_json(told.card(chosen), json_file)
+        write_json(text.card(chosen), json_file)
 
 
 VIEWS = ("map", "space", "panels", "heights", "insides")
@@ -209,23 +209,22 @@ def path(
 ) -> None:
     """Paths of optimizers down a surface, from one start, at equal work."""
     from ..api import trajectory
-    from ..report.surface import pictures
-    from ..report.surface import text as told
+    from ..report.surface import pictures, text
 
     check_json(json_file)
     if view not in VIEWS:
         raise SteepestError(f"--view is {view!r}; expected one of {', '.join(VIEWS)}.")
-    found = trajectory(name, optimizers, start, steps, lrs=lrs, schedule=schedule, noise=noise, seed=seed)
+    descent = trajectory(name, optimizers, start, steps, lrs=lrs, schedule=schedule, noise=noise, seed=seed)
     if str(json_file) != "-":
-        typer.echo(told.ends(found))
+        typer.echo(text.ends(descent))
     if out:
         drawn = {"map": pictures.contour, "space": pictures.surface3d, "panels": pictures.panels, "heights": pictures.heights}
-        figure = drawn[view](found) if view in drawn else pictures.insides(found.paths[-1], found.surface)
+        figure = drawn[view](descent) if view in drawn else pictures.insides(descent.paths[-1], descent.surface)
         pictures.save(figure, out)
     if animate:
-        poster = pictures.animate(found, animate)
+        poster = pictures.animate(descent, animate)
         typer.echo(f"Animation: {animate}   Last frame: {poster}", err=str(json_file) == "-")
-    write_json(told.paths(found), json_file)
+    write_json(text.paths(descent), json_file)
 
 
 @app.command()
@@ -244,7 +243,7 @@ def schedule(
 
     check_json(json_file)
     chosen = [schedules.get(name) for name in names]
-    told = [{"name": s.name, "values": s.values(steps), "momentum": s.momenta(steps)} for s in chosen]
+    rows = [{"name": s.name, "values": s.values(steps), "momentum": s.momenta(steps)} for s in chosen]
     if str(json_file) != "-":
         marks = sorted({round(i * (steps - 1) / 8) for i in range(9)})
         width = max(10, *(len(s.name) for s in chosen)) + 2
@@ -255,7 +254,7 @@ def schedule(
         from ..report.surface import pictures
 
         pictures.save(pictures.schedules(chosen, steps, rate), out)
-    write_json({"schedules": told}, json_file)
+    write_json({"schedules": rows}, json_file)
 
 
 @app.command()
@@ -281,12 +280,12 @@ def reproduce(
     if quick and full:
         raise SteepestError("--quick and --full were both given; give one of them.")
     tier = "quick" if quick else "full" if full else "default"
-    found = written.collect(lessons.chosen(names or ["all"]), tier)
+    rows = written.collect(lessons.chosen(names or ["all"]), tier)
     if str(json_file) != "-":
-        typer.echo(written.text(found))
-    write_json(written.as_data(found), json_file)
+        typer.echo(written.text(rows))
+    write_json(written.as_data(rows), json_file)
     if report:
-        written.write(found, tier, report)
+        written.write(rows, tier, report)
 
 
 @app.command()
@@ -299,10 +298,10 @@ def show(
     from ..report.rule import card
 
     check_json(json_file)
-    found = card.describe(name)
+    rule = card.describe(name)
     if str(json_file) != "-":
-        typer.echo(card.text(found))
-    write_json(found, json_file)
+        typer.echo(card.text(rule))
+    write_json(rule, json_file)
 
 
 @app.command()

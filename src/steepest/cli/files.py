@@ -1,4 +1,4 @@
-"""What every command shares: --json, mistakes told in one sentence, and files that can be written."""
+"""What every command shares: --json, mistakes said in one sentence, and files that can be written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..checks import writable
-from ..errors import SteepestError, told
+from ..errors import SteepestError, message_of
 
 JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output.")]
 
@@ -32,7 +32,7 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
         except BaseException as error:
             if isinstance(error, Exception):  # typer's own, or a mistake of ours
                 raise
-            typer.echo(f"steepest: code of yours raised {told(error)}", err=True)  # sys.exit() where nobody expects it
+            typer.echo(f"steepest: code of yours raised {message_of(error)}", err=True)  # sys.exit() where nobody expects it
             raise typer.Exit(2) from None
 
     return wrapped
@@ -60,11 +60,11 @@ def check_distinct(**files: Path | str | None) -> None:
                 raise SteepestError(f"{file} was given both as --{other} and as --{what}; give them different paths.")
 
 
-def write_json(found: Any, path: Path | None) -> None:
-    """Write what was found to a file, or to standard output for -; nothing for None."""
+def write_json(result: Any, path: Path | None) -> None:
+    """Write a result to a file, or to standard output for -; nothing for None."""
     if path is None:
         return
-    text = json.dumps(found, indent=1, allow_nan=False)
+    text = json.dumps(result, indent=1, allow_nan=False)
     if str(path) == "-":
         typer.echo(text)
     else:

@@ -59,12 +59,12 @@ def step(
     console = Console(stderr=True)
     with console.status("") as status:
         names = optimizers.split(",") if optimizers else None
-        found = benchmark.measure(names, shapes, rounds, status.update if console.is_terminal else None)
+        result = benchmark.measure(names, shapes, rounds, status.update if console.is_terminal else None)
     if str(json_file) != "-":
-        typer.echo(benchmark.text(found))
+        typer.echo(benchmark.text(result))
     if out:
-        benchmark.draw(found, out)
-    write_json(found, json_file)
+        benchmark.draw(result, out)
+    write_json(result, json_file)
 
 
 @bench.command("train")
@@ -108,7 +108,7 @@ def bench_path(json_file: JSON = None) -> None:
     from steepest_workshop.bench import path as benchmark
 
     check_json(json_file)
-    found = benchmark.measure()
+    result = benchmark.measure()
     if str(json_file) != "-":
-        typer.echo(benchmark.text(found))
-    write_json(found, json_file)
+        typer.echo(benchmark.text(result))
+    write_json(result, json_file)

@@ -24,7 +24,7 @@ FAR = 1e6  # times the size of the domain: a path that gets there has diverged
 class Path:
     """One optimizer's way: points (steps + 1, dims), the start first, and the height at each.
 
-    `diverged_at` is the first step that ended nowhere, None for none; the points from there on are NaN. `told` holds what
+    `diverged_at` is the first step that ended nowhere, None for none; the points from there on are NaN. `insides` holds what
     each step computed (see `trajectory`), `tuned` says that the rate was searched for.
     """
 
@@ -33,7 +33,7 @@ class Path:
     points: Array
     values: Array
     diverged_at: int | None
-    told: dict[str, Array]
+    insides: dict[str, Array]
     tuned: bool
 
     @property
@@ -87,8 +87,8 @@ def descend(
     paths = []
     for rule in rules:
         own = surface.rates.get(rule.name, surface.rates.get("")) if lrs is None else None
-        given = (lrs or {}).get(rule.name, own)
-        tried = [one(rule, lr, given is None) for lr in ((given,) if given is not None else GRID)]
+        rate = (lrs or {}).get(rule.name, own)
+        tried = [one(rule, lr, rate is None) for lr in ((rate,) if rate is not None else GRID)]
         staying = [path for path in tried if path.leaves(surface.domain) is None] or tried
         ends = [np.inf if path.diverged_at is not None else path.values[-1] for path in staying]
         paths.append(staying[int(np.argmin(ends))])
@@ -106,13 +106,13 @@ def _path(
     lr: float,
     tuned: bool,
 ) -> Path:
-    count, told = max(steps // rule.evaluations, 1), dict[str, Array]()
+    count, insides = max(steps // rule.evaluations, 1), dict[str, Array]()
     rates = lr * np.array(schedule.values(count))
     shaken = None if noise is None else noise[:count]
-    points, values = trajectory(rule, formula_of(surface), start, count, lr=rates, noise=shaken, told=told)
+    points, values = trajectory(rule, formula_of(surface), start, count, lr=rates, noise=shaken, insides=insides)
     with np.errstate(invalid="ignore"):
         lost = ~(np.isfinite(points).all(1) & np.isfinite(values) & (np.abs(points).max(1) <= far))
     diverged_at = int(lost.argmax()) if lost.any() else None
     if diverged_at is not None:
         points[diverged_at:] = values[diverged_at:] = np.nan
-    return Path(rule, lr, points, values, diverged_at, told, tuned)
+    return Path(rule, lr, points, values, diverged_at, insides, tuned)

@@ -76,8 +76,8 @@ def _symbols(e: sympy.Basic, known: Mapping[sympy.Basic, Expr]) -> Expr:
         x = _symbols(base, known)
         if power.is_Integer or (2 * power).is_Integer:
             root = x if power.is_Integer else sqrt(x)
-            found = _whole(root, abs(int(power if power.is_Integer else 2 * power)))
-            return 1.0 / found if power.is_negative else found
+            whole = _whole(root, abs(int(power if power.is_Integer else 2 * power)))
+            return 1.0 / whole if power.is_negative else whole
         return Symbol("pow", (x, _symbols(power, known)))
     parts = [_symbols(a, known) for a in e.args]
     if isinstance(e, sympy.Add | sympy.Mul):
@@ -123,12 +123,12 @@ class _Loop(Body):
 
     def every(self, x: Expr) -> list[str]:
         """A tensor's value at each coordinate."""
-        before, found = self.dim, []
+        before, values = self.dim, []
         for dim in range(len(self.formula.at)):
             self.dim = dim
-            found.append(self.value(x))
+            values.append(self.value(x))
         self.dim = before
-        return found
+        return values
 
     def _compute(self, x: Symbol) -> str:
         if x.op not in LIBRARY:
@@ -140,8 +140,8 @@ class _Loop(Body):
         """The formula's value and gradient at a point, in this step's batch and with its noise."""
         if self.formula.row:
             arguments = "".join(f", double {name}" for name in point)
-            self.lines.append(f"  call void @batch(ptr %data, ptr %rows, i64 %batch, i64 {step}, ptr %found{arguments})")
-            places = [self.add(f"getelementptr double, ptr %found, i64 {d}") for d in range(len(point) + 1)]
+            self.lines.append(f"  call void @batch(ptr %data, ptr %rows, i64 %batch, i64 {step}, ptr %sums{arguments})")
+            places = [self.add(f"getelementptr double, ptr %sums, i64 {d}") for d in range(len(point) + 1)]
             *gradient, value = [self.add(f"load double, ptr {place}") for place in places]
         else:
             before, self.cells = self.cells, {(x, -1): name for x, name in zip(self.formula.at, point, strict=True)}
@@ -176,7 +176,7 @@ def _batch(formula: Formula) -> tuple[set[str], list[str]]:
     terms = [body.value(x) for x in (*formula.gradient, formula.value)]
     at = "".join(f", double %p{d}" for d in range(dims))
     lines = [
-        f"define internal void @batch(ptr %data, ptr %rows, i64 %count, i64 %step, ptr %found{at}) alwaysinline {{",
+        f"define internal void @batch(ptr %data, ptr %rows, i64 %count, i64 %step, ptr %sums{at}) alwaysinline {{",
         *("entry:", "  %begin = mul i64 %step, %count", "  br label %loop", "loop:"),
         "  %k = phi i64 [0, %entry], [%next, %loop]",
         *(f"  %sum{d} = phi double [0.0, %entry], [%new{d}, %loop]" for d in range(dims + 1)),
@@ -195,12 +195,12 @@ def _batch(formula: Formula) -> tuple[set[str], list[str]]:
     ]
     lines.append("  %many = sitofp i64 %count to double")
     for d in range(dims + 1):
-        lines += [f"  %mean{d} = fdiv double %new{d}, %many", f"  %o{d} = getelementptr double, ptr %found, i64 {d}"]
+        lines += [f"  %mean{d} = fdiv double %new{d}, %many", f"  %o{d} = getelementptr double, ptr %sums, i64 {d}"]
         lines.append(f"  store double %mean{d}, ptr %o{d}")
     return body.declared, [*lines, "  ret void", "}"]
 
 
-def _told(graph: Graph) -> dict[str, Expr]:
+def _insides(graph: Graph) -> dict[str, Expr]:
     """What a step can tell: its gradient, what the rule names, and the new state."""
     named = {k: x for k, x in graph.names.items() if isinstance(x, Symbol) and x.args and k not in graph.outputs}
     gradient = {"g": graph.inputs["g"]} if not graph.gradients else {f"g{i}": x for i, x in enumerate(graph.gradients)}
@@ -209,11 +209,11 @@ def _told(graph: Graph) -> dict[str, Expr]:
 
 def _columns(graph: Graph, dims: int) -> list[tuple[str, Expr, int]]:
     """Name, symbol and coordinate (-1: a number of the step) of each."""
-    told = [(k, x, isinstance(x, Symbol) and x.tensor) for k, x in _told(graph).items()]
-    return [(k, x, d) for k, x, tensor in told for d in (range(dims) if tensor else [-1])]
+    named = [(k, x, isinstance(x, Symbol) and x.tensor) for k, x in _insides(graph).items()]
+    return [(k, x, d) for k, x, tensor in named for d in (range(dims) if tensor else [-1])]
 
 
-def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, told: bool, hyper: Hyper) -> tuple[str, list[str]]:
+def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, insides: bool, hyper: Hyper) -> tuple[str, list[str]]:
     """The loop in LLVM's language, and the names of the hyperparameters it takes, in order."""
     dims, letters = len(formula.at), [k for k in graph.outputs if k != "p"]
     loop = _Loop(graph, formula, noisy)
@@ -230,9 +230,9 @@ def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, told: bool,
     copied = any(rule.state[k].copies == "g" for k in letters)
     at_start = loop.evaluate([f"%p{d}" for d in range(dims)], "0")[1] if copied else []
     for k, d in slots[dims:]:
-        kind, start = rule.state[k], rule.state[k].start
-        if kind.copies:
-            starts[k, d] = f"%p{d}" if kind.copies == "p" else at_start[d]
+        state, start = rule.state[k], rule.state[k].start
+        if state.copies:
+            starts[k, d] = f"%p{d}" if state.copies == "p" else at_start[d]
         elif isinstance(start, str):
             starts[k, d] = "%first" if start == "lr" else loop.cells[graph.inputs[start], -1]
         else:
@@ -251,7 +251,7 @@ def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, told: bool,
         loop.dim = max(d, 0)
         new[k, d] = loop.value(graph.outputs[k])
     stored = [*point, value]
-    for _, x, d in _columns(graph, dims) if told else []:
+    for _, x, d in _columns(graph, dims) if insides else []:
         loop.dim = max(d, 0)
         stored.append(loop.value(x))
     lines = [
@@ -259,7 +259,7 @@ def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, told: bool,
         *batch,
         "define void @table(i64 %steps, i64 %batch, "
         "ptr %start, ptr %rates, ptr %hyper, ptr %data, ptr %rows, ptr %noise, ptr %points) {",
-        *("entry:", f"  %found = alloca double, i64 {dims + 1}", *head, "  br label %loop", "loop:"),
+        *("entry:", f"  %sums = alloca double, i64 {dims + 1}", *head, "  br label %loop", "loop:"),
         "  %i = phi i64 [0, %entry], [%next, %loop]",
         *(f"  %now{i} = phi double [{starts[slot]}, %entry], [{new[slot]}, %loop]" for i, slot in enumerate(slots)),
         *("  %r = getelementptr double, ptr %rates, i64 %i", "  %lr = load double, ptr %r"),
@@ -283,14 +283,14 @@ def trajectory(
     data: ArrayLike | None = None,
     batches: ArrayLike | None = None,
     noise: ArrayLike | None = None,
-    told: dict[str, NDArray[np.float64]] | None = None,
+    insides: dict[str, NDArray[np.float64]] | None = None,
     **hyper: Setting,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The points (steps + 1, dims), the start first, and the formula's value at each. `lr` is one rate, or one a step.
 
     A formula with rows takes `data` (rows, columns) and `batches` (steps, batch), the numbers of each step's rows; its
     values are then means over the batch about to be used, the last one used again at the end. `noise` (steps, dims) is
-    added to every gradient of its step. A dict given as `told` is filled with what each step computes, (steps, dims) or
+    added to every gradient of its step. A dict given as `insides` is filled with what each step computes, (steps, dims) or
     (steps,): its gradient g, whatever the rule names, and the new state.
     """
     dims, columns = len(formula.at), len(formula.row)
@@ -315,30 +315,30 @@ def trajectory(
             )
         rows = _lasting(rows.astype(np.int64), steps, rows.shape[1:])
     shaken = np.zeros(1) if noise is None else _lasting(np.asarray(noise, float), steps, (dims,))
-    key = graph, formula, noise is not None, told is not None
+    key = graph, formula, noise is not None, insides is not None
     if key not in _compiled:
-        source, taken = _source(rule, graph, formula, noise is not None, told is not None, settings)
+        source, taken = _source(rule, graph, formula, noise is not None, insides is not None, settings)
         (address,) = load(source, "table")
         _compiled[key] = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 7)(address), taken
     function, taken = _compiled[key]
     values = np.array([settings[k] for k in taken] or [0.0])
-    names = _columns(graph, dims) if told is not None else []
-    found = np.empty((steps + 1, dims + 1 + len(names)))
-    places = [ctypes.c_void_p(a.ctypes.data) for a in (origin, rates, values, table, rows, shaken, found)]
+    names = _columns(graph, dims) if insides is not None else []
+    output = np.empty((steps + 1, dims + 1 + len(names)))
+    places = [ctypes.c_void_p(a.ctypes.data) for a in (origin, rates, values, table, rows, shaken, output)]
     function(steps, rows.shape[-1], *places)
-    if told is not None:
+    if insides is not None:
         for name in dict.fromkeys(name for name, _, _ in names):
             chosen = [dims + 1 + i for i, (other, _, _) in enumerate(names) if other == name]
-            one = found[:-1, chosen]
-            told[name] = one[:, 0] if [d for other, _, d in names if other == name] == [-1] else one
-    return found[:, :dims], found[:, dims]
+            one = output[:-1, chosen]
+            insides[name] = one[:, 0] if [d for other, _, d in names if other == name] == [-1] else one
+    return output[:, :dims], output[:, dims]
 
 
-def _lasting(given: NDArray[Kind], steps: int, of: tuple[int, ...]) -> NDArray[Kind]:
-    """What is given for each step, (steps, *of), and the last again."""
-    if given.shape != of and given.shape != (steps, *of):
-        raise SteepestError(f"Given for each step: shape {given.shape}; expected {(steps, *of)}.")
-    each = np.broadcast_to(given, (max(steps, 1), *of))
+def _lasting(series: NDArray[Kind], steps: int, of: tuple[int, ...]) -> NDArray[Kind]:
+    """A number, or several, for each step, (steps, *of), and the last again."""
+    if series.shape != of and series.shape != (steps, *of):
+        raise SteepestError(f"Given for each step: shape {series.shape}; expected {(steps, *of)}.")
+    each = np.broadcast_to(series, (max(steps, 1), *of))
     return np.ascontiguousarray(np.concatenate([each, each[-1:]]))
 
 

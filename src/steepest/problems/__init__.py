@@ -11,7 +11,7 @@ from ..errors import unknown
 if TYPE_CHECKING:
     from .problem import Problem
 
-# name: (room, function). The rooms import torch, so they are opened only when asked for.
+# name: (module, function). They import torch, so they are imported only when asked for.
 BUILT_IN = {
     "digits": ("digits", "digits"),
     "breast-cancer": ("breast_cancer", "breast_cancer"),
@@ -27,5 +27,5 @@ def get(name: str) -> Problem:
         return importlib.import_module(".from_file", __name__).from_file(Path(name))  # type: ignore[no-any-return]
     if name not in BUILT_IN:
         raise unknown("problem", name, BUILT_IN, hint="A problem of your own is a Python file: steepest compare FILE.py.")
-    room, function = BUILT_IN[name]
-    return getattr(importlib.import_module(f".built_in.{room}", __name__), function)()  # type: ignore[no-any-return]
+    module, function = BUILT_IN[name]
+    return getattr(importlib.import_module(f".built_in.{module}", __name__), function)()  # type: ignore[no-any-return]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import SteepestError, run_file, told
+from ..errors import SteepestError, message_of, run_file
 from .problem import Problem
 
 
@@ -14,17 +14,17 @@ def from_file(path: Path) -> Problem:
 
     SteepestError where the file is absent, does not parse, raises, or defines none.
     """
-    found = run_file(path, "problem").get("problem")
-    if callable(found) and not isinstance(found, Problem):
+    problem = run_file(path, "problem").get("problem")
+    if callable(problem) and not isinstance(problem, Problem):
         try:
-            found = found()
+            problem = problem()
         except (SteepestError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise SteepestError(f"{path} raised {told(error)}") from error
-    if not isinstance(found, Problem):
-        kind = "defines no problem" if found is None else f"defines a problem that is a {type(found).__name__}"
+            raise SteepestError(f"{path} raised {message_of(error)}") from error
+    if not isinstance(problem, Problem):
+        defines = "defines no problem" if problem is None else f"defines a problem that is a {type(problem).__name__}"
         raise SteepestError(
-            f"{path} {kind}; it needs a line: problem = steepest.Problem(model=..., loss=..., train=..., valid=...)"
+            f"{path} {defines}; it needs a line: problem = steepest.Problem(model=..., loss=..., train=..., valid=...)"
         )
-    return replace(found, name=path.stem) if found.name == "problem" else found
+    return replace(problem, name=path.stem) if problem.name == "problem" else problem

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import SteepestError, told
+from ..errors import SteepestError, message_of
 from .data import Batch, Examples, read
 
 CHUNK = 2048  # examples evaluated in one forward pass
@@ -65,9 +65,9 @@ class Problem:
     optimum: tuple[float, str] | None = None
 
     def __post_init__(self) -> None:
-        def expect(holds: bool, given: Any, expected: str) -> None:
+        def expect(holds: bool, problem: Any, expected: str) -> None:
             if not holds:
-                raise SteepestError(f"Problem '{self.name}': {given}; expected {expected}.")
+                raise SteepestError(f"Problem '{self.name}': {problem}; expected {expected}.")
 
         expect(callable(self.model), f"model is {self.model!r}", "a function that returns an nn.Module, or a module")
         expect(callable(self.loss), f"loss is {self.loss!r}", "a function loss(output, target)")
@@ -165,8 +165,8 @@ class Problem:
                 inputs, target = data.batch(slice(begin, begin + CHUNK))
             with self.theirs("model"):
                 parts.append((self.output(model, inputs), target))
-            held = parts[0][0].numel() * len(data) / len(target) if isinstance(parts[0][0], Tensor) else MOST_HELD
-            if held >= MOST_HELD:
+            size = parts[0][0].numel() * len(data) / len(target) if isinstance(parts[0][0], Tensor) else MOST_HELD
+            if size >= MOST_HELD:
                 values.append((*self._measure(*parts.pop()), len(target)))
         if parts:
             outputs, targets = zip(*parts, strict=True)
@@ -192,7 +192,7 @@ class Problem:
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:
-            raise SteepestError(f"Problem '{self.name}': its {what} raised {told(error)}") from error
+            raise SteepestError(f"Problem '{self.name}': its {what} raised {message_of(error)}") from error
 
 
 @contextlib.contextmanager

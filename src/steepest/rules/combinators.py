@@ -149,13 +149,13 @@ def switch(first: Rule, then: Rule, at: float, then_ratio: float = 1.0) -> Rule:
         ]
         own["lr"] = then_ratio * hyper["lr"]
         after, *new = _several(then.step(p, g, maximum(t - at, 1.0), *fresh, **own))
-        kept = [_held(begun, old, x) for old, x in zip(state[:count], kept, strict=True)]
-        new = [_held(t <= at, old, x) for old, x in zip(state[count:], new, strict=True)]
+        kept = [_unless(begun, old, x) for old, x in zip(state[:count], kept, strict=True)]
+        new = [_unless(t <= at, old, x) for old, x in zip(state[count:], new, strict=True)]
         return where(begun, after, before), *kept, *new
 
-    def renamed(kind: State) -> State:
-        start = f"then_{kind.start}" if kind.start in then.hyper and kind.start != "lr" else kind.start
-        return dataclasses.replace(kind, start=start, condition=kind.condition and f"then_{kind.condition}")
+    def renamed(state: State) -> State:
+        start = f"then_{state.start}" if state.start in then.hyper and state.start != "lr" else state.start
+        return dataclasses.replace(state, start=start, condition=state.condition and f"then_{state.condition}")
 
     state = {f"then_{k}": renamed(s) for k, s in then.state.items()}
     hyper = {"at": float(at), "then_ratio": then_ratio, **later}
@@ -165,7 +165,7 @@ def switch(first: Rule, then: Rule, at: float, then_ratio: float = 1.0) -> Rule:
     return _with(first, step, hyper, name, state=state, reference=reference, view=None, domains={**first.domains, **domains})
 
 
-def _held(condition: Any, old: Any, new: Any) -> Any:
+def _unless(condition: Any, old: Any, new: Any) -> Any:
     """The old value where the condition holds; a state that is not kept stays None."""
     return None if old is None else where(condition, old, new)
 

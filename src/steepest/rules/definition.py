@@ -140,12 +140,12 @@ class Rule:
         """Whether the rule is built in."""
         return RULES.get(self.name) is self and self.code.co_filename.startswith(str(Path(__file__).parent))
 
-    def settings(self, **given: Any) -> Hyper:
-        """Every hyperparameter with its value: the defaults, changed by what is given. SteepestError outside a domain."""
-        for name in given:
+    def settings(self, **changes: Any) -> Hyper:
+        """Every hyperparameter with its value: the defaults, with these changes. SteepestError outside a domain."""
+        for name in changes:
             if name not in self.hyper:
                 raise unknown(f"hyperparameter of {self.name}", name, self.hyper)
-        settings = {**self.hyper, **given}
+        settings = {**self.hyper, **changes}
         for name, value in settings.items():
             if value is None and isinstance(self.hyper[name], str | float):
                 value = settings[name] = self.hyper[name]  # torch's way to say "the default"
@@ -249,10 +249,10 @@ def get(name: str) -> Rule:
 
 
 def _from_file(path: Path, name: str) -> Rule:
-    found = run_file(path, "rule")
-    wanted = found.get(name)
+    defined = run_file(path, "rule")
+    wanted = defined.get(name)
     if not isinstance(wanted, Rule):
-        rules = [k for k, v in found.items() if isinstance(v, Rule)]
+        rules = [k for k, v in defined.items() if isinstance(v, Rule)]
         raise SteepestError(
             f"{path} defines no rule {name}; it defines {', '.join(rules) or 'none'}. Write @steepest.rule over it."
         )
@@ -295,10 +295,10 @@ def _signature(name: str, function: Callable[..., Any]) -> dict[str, Any]:
         )
     for p in parameters[3:]:
         if p.default is p.empty:
-            kind = "hyperparameter" if p.kind is p.KEYWORD_ONLY else "state"
-            example = "0.1" if kind == "hyperparameter" else "zeros"
+            what = "hyperparameter" if p.kind is p.KEYWORD_ONLY else "state"
+            example = "0.1" if what == "hyperparameter" else "zeros"
             raise SteepestError(
-                f"{where}: the {kind} {p.name} has no default, which says how it starts; write {p.name}={example}."
+                f"{where}: the {what} {p.name} has no default, which says how it starts; write {p.name}={example}."
             )
         if (p.kind is not p.KEYWORD_ONLY) != isinstance(p.default, State):
             raise SteepestError(

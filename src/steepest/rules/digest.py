@@ -19,9 +19,9 @@ MARK = "traced-1:"  # begins every digest of this kind; stores made before have 
 
 def digest(rule: Rule) -> str:
     """The hash of the rule's graphs at every choice of what it asks: statics, and whether a number is zero."""
-    told = [f"{choice}\n{found}" for choice, found in _variants(rule)]
+    variants = [f"{choice}\n{text}" for choice, text in _variants(rule)]
     view = [*rule.state].index(rule.view) if rule.view else None
-    return MARK + hashlib.sha256("\n".join([f"view {view}", *sorted(told)]).encode()).hexdigest()
+    return MARK + hashlib.sha256("\n".join([f"view {view}", *sorted(variants)]).encode()).hexdigest()
 
 
 def _variants(rule: Rule) -> Iterator[tuple[str, str]]:
@@ -34,15 +34,15 @@ def _variants(rule: Rule) -> Iterator[tuple[str, str]]:
         hyper = waiting.pop()
         try:
             graph = rule.trace(hyper)
-            found = _words(rule, graph, hyper)
+            text = _words(rule, graph, hyper)
         except SteepestError as error:  # a choice that makes no sense, such as a word that leads nowhere
-            graph, found = error.graph, "refused"  # type: ignore[attr-defined]
+            graph, text = error.graph, "refused"  # type: ignore[attr-defined]
         asked = _asked(rule, graph)
         choice = ", ".join(f"{k}={_answers(hyper[k], asked[k])}" for k in sorted(asked))
         if choice in seen:
             continue
         seen.add(choice)
-        yield choice, found
+        yield choice, text
         for k, questions in asked.items():
             waiting += [{**hyper, k: other} for other in _others(hyper[k], questions)]
 
@@ -70,13 +70,13 @@ def _others(value: Any, questions: list[Any]) -> list[Any]:
         return [not value]
     if isinstance(value, float):
         return [0.0 if value else 0.5]
-    found: list[Any] = []
+    values: list[Any] = []
     for q in [q for q in questions if q is not VALUE]:
         if isinstance(value, str):
-            found += [q or "", "?"]
+            values += [q or "", "?"]
         else:
-            found += [0, 1] if q is None else range(math.floor(q) - 1, math.ceil(q) + 2)
-    return found
+            values += [0, 1] if q is None else range(math.floor(q) - 1, math.ceil(q) + 2)
+    return values
 
 
 def _words(rule: Rule, graph: Graph, hyper: dict[str, Any]) -> str:

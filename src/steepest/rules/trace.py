@@ -163,7 +163,7 @@ def trace(
     arguments = [leaves["p"], gradient, leaves["t"], *(leaves.get(letter) for letter in state)]
     keywords = {k: statics.get(k, leaves.get(k)) for k in hyper}
     names = _Names(code)
-    with _told(name, names, graph), names:
+    with _explained(name, names, graph), names:
         returned = step(*arguments, **keywords)
         new = returned if isinstance(returned, tuple) else (returned,)
         if len(new) != 1 + len(state):
@@ -178,7 +178,7 @@ def trace(
             if scalar and isinstance(x, Symbol) and x.tensor:
                 raise RefusedError(f"returns a tensor for {letter}, which is one number")
             graph.outputs[letter] = x
-    graph.names = {k: v for k, v in names.found.items() if isinstance(v, Symbol)}
+    graph.names = {k: v for k, v in names.values.items() if isinstance(v, Symbol)}
     return graph
 
 
@@ -217,7 +217,7 @@ class _Names:
     """The local names, and the line, with which a rule's own function returns."""
 
     def __init__(self, code: CodeType) -> None:
-        self.code, self.found, self.line = code, dict[str, Any](), code.co_firstlineno
+        self.code, self.values, self.line = code, dict[str, Any](), code.co_firstlineno
 
     def __enter__(self) -> _Names:
         self.before = _listening.set(self)
@@ -261,12 +261,12 @@ def _codes(text: str, file: str, notes: bool) -> dict[tuple[str, int], CodeType]
     tree = ast.parse(text, file)
     if notes:
         tree = ast.fix_missing_locations(_Returns().visit(tree))
-    waiting, found = [compile(tree, file, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)], dict[Any, CodeType]()
+    waiting, codes = [compile(tree, file, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)], dict[Any, CodeType]()
     while waiting:
         code = waiting.pop()
-        found[code.co_name, code.co_firstlineno] = code
+        codes[code.co_name, code.co_firstlineno] = code
         waiting += [x for x in code.co_consts if isinstance(x, CodeType)]
-    return found
+    return codes
 
 
 def _are_equal(a: CodeType, b: CodeType) -> bool:
@@ -289,11 +289,11 @@ class _Returns(ast.NodeTransformer):
 def _note(returned: Any) -> Any:
     names, frame = _listening.get(), sys._getframe(1)
     if names is not None and frame.f_code is names.code:
-        names.found, names.line = dict(frame.f_locals), frame.f_lineno
+        names.values, names.line = dict(frame.f_locals), frame.f_lineno
     return returned
 
 
-class _told:  # noqa: N801
+class _explained:  # noqa: N801
     """Inside, whatever goes wrong in a rule becomes a sentence with the rule's name and line."""
 
     def __init__(self, name: str, names: _Names, graph: Graph) -> None:

@@ -41,10 +41,10 @@ def _divide(x: float, y: float) -> float:
 
 def _power(x: float, y: float) -> float:
     try:
-        found = x**y
+        power = x**y
     except (ZeroDivisionError, OverflowError):
         return math.inf
-    return math.nan if isinstance(found, complex) else found
+    return math.nan if isinstance(power, complex) else power
 
 
 def _of_two(choose: Callable[[float, float], float]) -> Callable[[float, float], float]:

@@ -58,9 +58,9 @@ __all__ = [
 ]
 
 
-def get(given: str | Schedule) -> Schedule:
+def get(schedule: str | Schedule) -> Schedule:
     """The schedule as written, such as "cosine", "step(size=30)" or "warmup(0.1) * cosine"; SteepestError for another."""
-    return given if isinstance(given, Schedule) else parse(given, FORMULAS)
+    return schedule if isinstance(schedule, Schedule) else parse(schedule, FORMULAS)
 
 
 def to_torch(schedule: Schedule, optimizer: Any, steps: int | None = None) -> Scheduler:

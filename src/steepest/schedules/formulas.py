@@ -29,8 +29,8 @@ def _schedule(write: Callable[..., Pure | tuple[Pure, Pure]]) -> Callable[..., S
         name = write.__name__
         if changed:
             name += f"({', '.join(f'{k}={v!r}' for k, v in changed.items())})"
-        found = write(*args, **kwargs)
-        value, momentum = found if isinstance(found, tuple) else (found, None)
+        formula = write(*args, **kwargs)
+        value, momentum = formula if isinstance(formula, tuple) else (formula, None)
         cycled = None if momentum is None else lambda k, n, h: momentum(k, n)
         return Schedule(name, lambda k, n, h: value(k, n), cycled)
 
@@ -39,15 +39,15 @@ def _schedule(write: Callable[..., Pure | tuple[Pure, Pure]]) -> Callable[..., S
     return make
 
 
-def _at_least(name: str, given: Any, least: float, strictly: bool = False) -> None:
-    fits = isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
-    holds = fits and (given > least if strictly else given >= least)
-    expect(holds, name, given, f"a number {'above' if strictly else 'of at least'} {least:g}")
+def _at_least(name: str, value: Any, least: float, strictly: bool = False) -> None:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    holds = fits and (value > least if strictly else value >= least)
+    expect(holds, name, value, f"a number {'above' if strictly else 'of at least'} {least:g}")
 
 
-def _share(name: str, given: Any) -> None:
-    fits = isinstance(given, int | float) and not isinstance(given, bool)
-    expect(fits and 0 <= given <= 1, name, given, "a number from 0 to 1")
+def _share(name: str, value: Any) -> None:
+    fits = isinstance(value, int | float) and not isinstance(value, bool)
+    expect(fits and 0 <= value <= 1, name, value, "a number from 0 to 1")
 
 
 @_schedule
@@ -305,8 +305,8 @@ def plateau(
     smallest multiplier.
     """
     expect(isinstance(factor, int | float) and 0 <= factor < 1, "factor", factor, "a number from 0 to below 1")
-    for name, given in (("patience", patience), ("cooldown", cooldown)):
-        expect(isinstance(given, int) and given >= 0, name, given, "a whole number, 0 or more")
+    for name, count in (("patience", patience), ("cooldown", cooldown)):
+        expect(isinstance(count, int) and count >= 0, name, count, "a whole number, 0 or more")
     _at_least("threshold", threshold, 0)
     _share("least", least)
 
@@ -343,8 +343,8 @@ def multiplicative(f: Callable[[int], float]) -> Schedule:
     return Schedule(_named("multiplicative", f), lambda k, n, h: math.prod(float(f(i)) for i in range(1, k + 1)))
 
 
-def _named(kind: str, f: Callable[[int], float]) -> str:
+def _named(name: str, f: Callable[[int], float]) -> str:
     code = getattr(f, "__code__", None)
     cells = [cell.cell_contents for cell in getattr(f, "__closure__", None) or ()]
     what = (code.co_code, code.co_consts, code.co_names, cells) if code else repr(f)
-    return f"{kind}({hashlib.sha256(repr(what).encode()).hexdigest()[:8]})"
+    return f"{name}({hashlib.sha256(repr(what).encode()).hexdigest()[:8]})"

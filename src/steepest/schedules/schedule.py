@@ -70,19 +70,19 @@ class Schedule:
             """See `schedules.to_torch`, which the package puts here: a schedule knows no torch."""
 
 
-def length(given: Length, steps: int) -> int:
+def length(value: Length, steps: int) -> int:
     """A length in steps: a whole number as it is, a float as that share of the run, at least 1."""
-    return given if isinstance(given, int) else max(round(given * steps), 1)
+    return value if isinstance(value, int) else max(round(value * steps), 1)
 
 
-def expect(holds: bool, name: str, given: Any, domain: str) -> None:
+def expect(holds: bool, name: str, value: Any, domain: str) -> None:
     """SteepestError with the domain unless it holds."""
     if not holds:
-        raise SteepestError(f"Schedule: {name} is {given!r}; expected {domain}.")
+        raise SteepestError(f"Schedule: {name} is {value!r}; expected {domain}.")
 
 
-def check_length(name: str, given: Any) -> None:
+def check_length(name: str, value: Any) -> None:
     """SteepestError unless this is a length."""
-    whole = isinstance(given, int) and not isinstance(given, bool) and given >= 1
-    share = isinstance(given, float) and 0 < given <= 1
-    expect(whole or share, name, given, "a number of steps, or a share of the run above 0 and up to 1.0")
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    share = isinstance(value, float) and 0 < value <= 1
+    expect(whole or share, name, value, "a number of steps, or a share of the run above 0 and up to 1.0")

@@ -53,9 +53,9 @@ class Scheduler(lr_scheduler.LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where another left off; SteepestError where that followed another schedule."""
-        mine, given = (self.schedule.name, self.steps), (state_dict["schedule"], state_dict["steps"])
-        if mine != given:
-            raise SteepestError(f"This is the state of {given[0]} over {given[1]} steps; expected {mine[0]} over {mine[1]}.")
+        mine, theirs = (self.schedule.name, self.steps), (state_dict["schedule"], state_dict["steps"])
+        if mine != theirs:
+            raise SteepestError(f"This is the state of {theirs[0]} over {theirs[1]} steps; expected {mine[0]} over {mine[1]}.")
         self.__dict__.update({k: copy.copy(v) for k, v in state_dict.items() if k not in ("schedule", "steps")})
 
 
@@ -65,42 +65,42 @@ def from_torch(scheduler: Any) -> Schedule:
     OneCycleLR and CyclicLR are relative to their largest rate. A scheduler without a closed form here is played forward,
     step by step, on a copy.
     """
-    s, kind = scheduler, type(scheduler).__name__
+    s, name = scheduler, type(scheduler).__name__
     base = float(scheduler.optimizer.param_groups[0].get("initial_lr", scheduler.optimizer.param_groups[0]["lr"]))
-    if kind == "StepLR":
+    if name == "StepLR":
         return formulas.step(s.step_size, s.gamma)
-    if kind == "MultiStepLR":
+    if name == "MultiStepLR":
         return formulas.multi_step(tuple(m for m, count in sorted(s.milestones.items()) for _ in range(count)), s.gamma)
-    if kind == "ExponentialLR":
+    if name == "ExponentialLR":
         return formulas.exponential(s.gamma)
-    if kind == "ConstantLR":
+    if name == "ConstantLR":
         return formulas.constant(s.factor, s.total_iters)
-    if kind == "LinearLR":
+    if name == "LinearLR":
         return formulas.linear(s.start_factor, s.end_factor, s.total_iters)
-    if kind == "PolynomialLR":
+    if name == "PolynomialLR":
         return formulas.polynomial(s.power, s.total_iters)
-    if kind == "CosineAnnealingLR":
+    if name == "CosineAnnealingLR":
         return formulas.cosine(s.eta_min / base, s.T_max)
-    if kind == "CosineAnnealingWarmRestarts":
+    if name == "CosineAnnealingWarmRestarts":
         return formulas.cosine_restarts(s.T_0, s.T_mult, s.eta_min / base)
-    if kind == "LambdaLR":
+    if name == "LambdaLR":
         return formulas.function(s.lr_lambdas[0])
-    if kind == "MultiplicativeLR":
+    if name == "MultiplicativeLR":
         return formulas.multiplicative(s.lr_lambdas[0])
-    if kind == "ReduceLROnPlateau":
+    if name == "ReduceLROnPlateau":
         relative = s.threshold_mode == "rel"
         return formulas.plateau(s.factor, s.patience, s.threshold, relative, s.cooldown, s.min_lrs[0] / base)
     if isinstance(scheduler, Scheduler):
         return scheduler.schedule
-    return _played(scheduler, kind)
+    return _played(scheduler, name)
 
 
-def _played(scheduler: Any, kind: str) -> Schedule:
+def _played(scheduler: Any, name: str) -> Schedule:
     """The rates of a scheduler made anew, as it gives them one after another."""
     group = scheduler.optimizer.param_groups[0]
     top = float(group.get("max_lr", getattr(scheduler, "max_lrs", [group.get("initial_lr", group["lr"])])[0]))
     if scheduler.last_epoch > 0:
-        raise SteepestError(f"{kind} has taken {scheduler.last_epoch} steps; give it as it was made.")
+        raise SteepestError(f"{name} has taken {scheduler.last_epoch} steps; give it as it was made.")
     moving = copy.deepcopy(scheduler)
     seen: list[float] = []
 
@@ -112,4 +112,4 @@ def _played(scheduler: Any, kind: str) -> Schedule:
                 moving.step()
         return seen[k]
 
-    return Schedule(f"{kind}({id(scheduler)})", value)
+    return Schedule(f"{name}({id(scheduler)})", value)

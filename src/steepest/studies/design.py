@@ -75,12 +75,12 @@ def candidates(optimizers: Sequence[str | Rule], schedules: Sequence[str | Sched
         doubled = next((n for n in names if names.count(n) > 1), None)
         if doubled:
             raise SteepestError(f"The {what} '{doubled}' was given twice; name each once.")
-    given = rates_of(rates, [r.name for r in chosen])
+    rates_by_name = rates_of(rates, [r.name for r in chosen])
     made = []
     for rule in chosen:
         for course in courses:
             label = rule.name if len(courses) == 1 else f"{rule.name}+{course.name}"
-            made.append(Candidate(rule, course, label, given.get(rule.name)))
+            made.append(Candidate(rule, course, label, rates_by_name.get(rule.name)))
     return tuple(made)
 
 

@@ -136,7 +136,7 @@ class Laboratory:
     def _run(self) -> Result:
         self.timings = {c.label: self._timing(c) for c in self.design.candidates}
         if self.budget is not None:
-            self.design = dataclasses.replace(self.design, steps=self._steps_within(self.budget))
+            self.design = dataclasses.replace(self.design, steps=self._affordable_steps(self.budget))
         design = self.design
         tuned = self._tune()
         chosen = [(c, self._best(trials).lr) for c, trials, _ in tuned]
@@ -190,16 +190,16 @@ class Laboratory:
                 break
             grids = grown
         edges = [k in (grid[0], grid[-1]) for k, grid in zip(best, grids, strict=True)]
-        found = {c.label: (c, trials, edge) for c, trials, edge in zip(searched, swept, edges, strict=True)}
+        tuned = {c.label: (c, trials, edge) for c, trials, edge in zip(searched, swept, edges, strict=True)}
         several = [c for c in design.candidates if c.rates is not None and len(c.rates) > 1]
         self._try([(c, lr) for c in several for lr in c.rates or ()])
         for c in design.candidates:
             if c.rates is not None and len(c.rates) == 1:
-                found[c.label] = (c, [Trial(c.rates[0], [])], False)
+                tuned[c.label] = (c, [Trial(c.rates[0], [])], False)
             elif c.rates is not None:
                 trials = [self.trials[c.label, lr] for lr in c.rates]
-                found[c.label] = (c, trials, self._best(trials).lr in (c.rates[0], c.rates[-1]))
-        return [found[c.label] for c in design.candidates]
+                tuned[c.label] = (c, trials, self._best(trials).lr in (c.rates[0], c.rates[-1]))
+        return [tuned[c.label] for c in design.candidates]
 
     def _best(self, trials: list[Trial]) -> Trial:
         return min(trials, key=lambda trial: trial.rank(self.design.problem.direction))
@@ -228,25 +228,25 @@ class Laboratory:
         wanted = [(c, lr, seed) for c, lr in pairs for seed in seeds]
         self.progress.expect(len(wanted) * design.steps)
         specs = [self._spec(c, lr=lr, seed=s, steps=c.steps(design.steps), schedule=c.schedule) for c, lr, s in wanted]
-        found = {i: known for i, spec in enumerate(specs) if (known := self.store.run(spec)) is not None}
-        self.stored += len(found)
-        self.progress.done(len(found) * design.steps)
-        if len(found) < len(wanted):
+        outcomes = {i: known for i, spec in enumerate(specs) if (known := self.store.run(spec)) is not None}
+        self.stored += len(outcomes)
+        self.progress.done(len(outcomes) * design.steps)
+        if len(outcomes) < len(wanted):
             runs = [Run(c.rule, lr, s, c.steps(design.steps), c.multiplier, test) for c, lr, s in wanted]
             if self.plan is None:
                 self.plan = self._plan(runs)
-            self.progress.say(f"{len(wanted) - len(found)} runs, {self.plan.name}")
-            began, stored = time.perf_counter(), frozenset(found)
+            self.progress.say(f"{len(wanted) - len(outcomes)} runs, {self.plan.name}")
+            began, stored = time.perf_counter(), frozenset(outcomes)
             ended = ways.train_all(
                 design.problem, runs, self.plan, device=design.device, on_step=self.progress.done, known=stored
             )
             for i, outcome in ended:
                 if i not in stored:
                     self._keep(wanted[i][0], specs[i], outcome)
-                    found[i] = outcome
+                    outcomes[i] = outcome
             self.seconds += time.perf_counter() - began
         each = len(seeds)
-        return [[found[i] for i in range(k * each, (k + 1) * each)] for k in range(len(pairs))]
+        return [[outcomes[i] for i in range(k * each, (k + 1) * each)] for k in range(len(pairs))]
 
     def _keep(self, candidate: Candidate, spec: dict[str, Any], outcome: Outcome) -> None:
         """Put a run that ended in the store."""
@@ -257,7 +257,7 @@ class Laboratory:
     def _plan(self, runs: list[Run]) -> Plan:
         """The way to train: as asked, as this study was begun, or the fastest here."""
         if self.design.plan not in ("auto", "show"):
-            return ways.within(ways.named(self.design.plan), self.design.problem, self.design.memory, self.design.device)
+            return ways.fitted(ways.named(self.design.plan), self.design.problem, self.design.memory, self.design.device)
         spec = {"study": self._study(), "plan": self.design.memory or 0}
         known = self.store.way(spec)
         if known is not None:
@@ -298,11 +298,11 @@ class Laboratory:
             for (_, spec), timing in zip(missing, timed, strict=True):
                 self.store.add_timing(spec, timing)
         spec = next(spec for c, spec in wanted if c is candidate)
-        found = self.store.timing(spec)
-        assert found is not None
-        return found
+        known = self.store.timing(spec)
+        assert known is not None
+        return known
 
-    def _steps_within(self, seconds: float) -> int:
+    def _affordable_steps(self, seconds: float) -> int:
         """The steps at which the study, one growth of its grids included, takes about this long; kept, so that it stays."""
         design = self.design
         spec = {"study": self._study(), "budget": seconds}

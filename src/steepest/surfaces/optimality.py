@@ -64,20 +64,20 @@ def stationary(surface: Surface) -> list[Stationary]:
     kinks = np.array(surface.kinks, float).reshape(-1, surface.dims)
     if len(kinks):
         at = at[(np.linalg.norm(at[:, None] - kinks, axis=-1) > 1e-6).all(1)]
-    found = [_kind(surface, tuple(p)) for p in _distinct(at, 1e-5 * float(np.linalg.norm(high - low)))]
-    found += [_at_kink(surface, kink) for kink in surface.kinks]
-    flat = [s for s in found if s.kind == "degenerate"]
+    points = [_kind(surface, tuple(p)) for p in _distinct(at, 1e-5 * float(np.linalg.norm(high - low)))]
+    points += [_at_kink(surface, kink) for kink in surface.kinks]
+    flat = [s for s in points if s.kind == "degenerate"]
     if len(flat) > MOST_FLAT:  # they fill a line or more
-        found = [s for s in found if s.kind != "degenerate"] + flat[:: len(flat) // MOST_FLAT]
-    return sorted(found, key=lambda s: (round(s.value, 9), s.point))
+        points = [s for s in points if s.kind != "degenerate"] + flat[:: len(flat) // MOST_FLAT]
+    return sorted(points, key=lambda s: (round(s.value, 9), s.point))
 
 
 def _distinct(at: Array, apart: float) -> list[Array]:
-    found: list[Array] = []
+    kept: list[Array] = []
     for p in at[np.lexsort(at.T)]:
-        if not found or np.linalg.norm(np.array(found) - p, axis=1).min() > apart:
-            found.append(p)
-    return found
+        if not kept or np.linalg.norm(np.array(kept) - p, axis=1).min() > apart:
+            kept.append(p)
+    return kept
 
 
 def _kind(surface: Surface, point: Point) -> Stationary:
@@ -119,11 +119,11 @@ def convexity(surface: Surface) -> tuple[bool | None, str]:
             a, b = (at[i] + s * size * v[i, :, 0] for s in (-1, 1))
             middle, mean = float(surface.value((a + b) / 2)), float(surface.value(np.array([a, b])).mean())
             if middle > mean + 1e-9 * (1 + abs(mean)) and ((a >= low) & (b <= high) & (a <= high) & (b >= low)).all():
-                return False, f"between {_told(a)} and {_told(b)} it rises to {middle:.6g}, above their mean {mean:.6g}"
+                return False, f"between {_words(a)} and {_words(b)} it rises to {middle:.6g}, above their mean {mean:.6g}"
     return None, f"no counter-example in {len(at):,} tries"
 
 
-def _told(point: Array) -> str:
+def _words(point: Array) -> str:
     return f"({', '.join(f'{x:.4g}' for x in point)})"
 
 
@@ -134,7 +134,7 @@ def schwarz(surface: Surface) -> str | None:
         (_, yx), (xy, _) = (surface.gradient(np.array(kink) + small * np.eye(2)[i]) / small for i in (0, 1))
         if np.isfinite([xy, yx]).all() and max(abs(xy), abs(yx)) < 1e3 and abs(xy - yx) > 1e-3:
             return (
-                f"At {_told(np.array(kink))} the derivative by x, then y is {xy:.6g}, and by y, then x {yx:.6g}: the second "
+                f"At {_words(np.array(kink))} the derivative by x, then y is {xy:.6g}, and by y, then x {yx:.6g}: the second "
                 "derivatives are not continuous there, and the Hessian is not symmetric (Schwarz's theorem)."
             )
     return None

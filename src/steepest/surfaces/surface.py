@@ -69,8 +69,8 @@ class Surface:
         if at.shape[-1] != self.dims:
             raise SteepestError(f"A point of {self.name} has {self.dims} coordinates; got shape {at.shape}.")
         with np.errstate(all="ignore"):
-            found = self._functions[which](*np.moveaxis(at, -1, 0))
-            parts = found if isinstance(found, list) else [found]
+            result = self._functions[which](*np.moveaxis(at, -1, 0))
+            parts = result if isinstance(result, list) else [result]
             full = [np.broadcast_to(np.asarray(part, float), at.shape[:-1]) for part in parts]
         answer = np.stack(full, -1) if shape else full[0]
         for kink in self.kinks if which == 1 else ():
@@ -99,12 +99,12 @@ def box(dims: int, low: float, high: float) -> tuple[tuple[float, float], ...]:
     return ((low, high),) * dims
 
 
-def points_of(given: Sequence[float] | str, dims: int) -> Point:
+def points_of(point: Sequence[float] | str, dims: int) -> Point:
     """A point as numbers, or as typed: "1,1e-3"; SteepestError unless it has so many finite coordinates."""
     try:
-        at = tuple(float(part) for part in (given.split(",") if isinstance(given, str) else given))
+        at = tuple(float(part) for part in (point.split(",") if isinstance(point, str) else point))
     except (TypeError, ValueError):
-        raise SteepestError(f"The point is {given!r}; expected {dims} numbers, such as --start=1,1e-3.") from None
+        raise SteepestError(f"The point is {point!r}; expected {dims} numbers, such as --start=1,1e-3.") from None
     if len(at) != dims or not all(map(math.isfinite, at)):
-        raise SteepestError(f"The point {given!r} has {len(at)} coordinates; expected {dims} finite numbers.")
+        raise SteepestError(f"The point {point!r} has {len(at)} coordinates; expected {dims} finite numbers.")
     return at

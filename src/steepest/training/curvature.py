@@ -50,8 +50,8 @@ def curvature(problem: Problem, model: nn.Module | None = None, seed: int = 0, d
 
         def times(v: np.ndarray) -> np.ndarray:
             along = torch.from_numpy(np.ascontiguousarray(v, dtype=np.float64)).to(gradients)
-            found = torch.autograd.grad(gradients @ along.view(-1), params, retain_graph=True, allow_unused=True)
-            return _flat(found, params).detach().double().cpu().numpy()
+            product = torch.autograd.grad(gradients @ along.view(-1), params, retain_graph=True, allow_unused=True)
+            return _flat(product, params).detach().double().cpu().numpy()
 
         count = gradients.numel()
         least, largest = _extremes(LinearOperator((count, count), matvec=times, dtype=np.float64), count, problem.name)

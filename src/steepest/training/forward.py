@@ -195,7 +195,7 @@ def _layers(model: nn.Module) -> list[tuple[str, nn.Module]] | None:
     """The layers of a plain stack, by name, or None where the model is anything else."""
     if type(model) is nn.Linear:
         return None
-    found: list[tuple[str, nn.Module]] = []
+    layers: list[tuple[str, nn.Module]] = []
 
     def walk(prefix: str, module: nn.Module) -> bool:
         if module._forward_hooks or module._forward_pre_hooks:
@@ -204,13 +204,13 @@ def _layers(model: nn.Module) -> list[tuple[str, nn.Module]] | None:
             return all(walk(f"{prefix}{name}.", child) for name, child in module.named_children())
         plain = type(module) in (nn.Linear, nn.Dropout, nn.LayerNorm, *ELEMENTWISE)
         flat = type(module) is nn.Flatten and module.start_dim == 1 and module.end_dim == -1
-        found.append((prefix[:-1], module))
+        layers.append((prefix[:-1], module))
         return plain or flat
 
     if type(model) is not nn.Sequential or not walk("", model):
         return None
-    weights = [id(p) for _, module in found for p in module.parameters()]
-    return found if len(weights) == len(set(weights)) else None
+    weights = [id(p) for _, module in layers for p in module.parameters()]
+    return layers if len(weights) == len(set(weights)) else None
 
 
 def losses(loss: Loss, output: Tensor, target: Tensor, shared: bool) -> Tensor:

@@ -66,13 +66,13 @@ class Recorder:
 
     def step(self, k: int, losses: ArrayLike) -> None:
         """The losses of step k, counted from 1, before its update."""
-        found = np.array(losses, float, ndmin=1)
+        values = np.array(losses, float, ndmin=1)
         if k == 1:
-            self._add(0, found)
-            limits = np.maximum(np.abs(found), np.abs(self._valid)) * DIVERGED
+            self._add(0, values)
+            limits = np.maximum(np.abs(values), np.abs(self._valid)) * DIVERGED
             self._limits = np.where(limits > 0, limits, sys.float_info.max)
-        self._end(k, found)
-        self._losses.append(found)
+        self._end(k, values)
+        self._losses.append(values)
 
     def evaluate(self, k: int, valid: ArrayLike, metric: ArrayLike) -> None:
         """What an evaluation gives after step k, a mark."""
@@ -109,9 +109,9 @@ class Recorder:
     def _end(self, k: int, losses: NDArray[np.float64], metric: NDArray[np.float64] | float = 0.0) -> None:
         """Runs that are where training cannot go on from end at step k."""
         with np.errstate(invalid="ignore"):
-            within = np.isfinite(losses) & np.isfinite(metric) & (losses <= self._limits)
-        self.diverged_at[self.alive & ~within] = k
-        self.alive &= within
+            sound = np.isfinite(losses) & np.isfinite(metric) & (losses <= self._limits)
+        self.diverged_at[self.alive & ~sound] = k
+        self.alive &= sound
 
     def _add(self, k: int, losses: NDArray[np.float64]) -> None:
         for r in np.flatnonzero(self.alive).tolist():

@@ -38,12 +38,12 @@ class Run:
     hyper: Hyper = field(default_factory=dict)
 
     @property
-    def kind(self) -> tuple[int, bool, str, bool]:
-        """Runs of one kind may train together: a rule that asks for gradients elsewhere trains with its like only."""
+    def together_key(self) -> tuple[int, bool, str, bool]:
+        """Runs that share this may train together: a rule that asks for gradients elsewhere trains with its like only."""
         return self.steps, self.test, self.rule.name if self.rule.oracle else "", bool(self.rule.view)
 
 
-def held(problem: Problem, model: nn.Module) -> int:
+def activation_bytes(problem: Problem, model: nn.Module) -> int:
     """About how many bytes one run's training step holds on to for its backward pass, of one batch."""
     kept: dict[int, int] = {}
 
@@ -58,7 +58,7 @@ def held(problem: Problem, model: nn.Module) -> int:
 
 
 class StackedRuns:
-    """Some runs of one kind, trained step by step as one.
+    """Some runs with one `together_key`, trained step by step as one.
 
     A run that diverges keeps its slot and goes on, unread, so that its neighbours' numbers stay as they are. Raises
     NotStackableError for a model or a loss that cannot run many at once.
@@ -116,17 +116,17 @@ class StackedRuns:
         output = self.forward.outputs({**self.params, **leaves}, self.buffers, inputs, shared, self.step_number)
         if not isinstance(output, Tensor):
             raise NotStackableError("its output is no tensor")
-        found = losses(self.problem.loss, output, target, shared)
-        if found.shape != (len(self.runs),):
+        losses_before = losses(self.problem.loss, output, target, shared)
+        if losses_before.shape != (len(self.runs),):
             raise NotStackableError("its loss is not one number for each run")
-        gs = torch.autograd.grad(found.sum(), list(leaves.values()), allow_unused=True)
-        return found.detach(), {k: g for k, g in zip(leaves, gs, strict=True) if g is not None}
+        gs = torch.autograd.grad(losses_before.sum(), list(leaves.values()), allow_unused=True)
+        return losses_before.detach(), {k: g for k, g in zip(leaves, gs, strict=True) if g is not None}
 
     def step(self) -> Tensor:
         """One update of every run; the losses before it, (runs,)."""
         batch, shared = self.batch()
         self.step_number += 1
-        found, gs = self._gradients(batch, shared)
+        losses_before, gs = self._gradients(batch, shared)
         if not self.many:
             self.trained = [k for k in self.trained if k in gs]
             for a, b in self.spans:
@@ -142,7 +142,7 @@ class StackedRuns:
                 rates.append(run.lr * run.schedule(*at))
                 momenta.append(run.schedule.momentum(*at) if run.schedule.momentum else None)
             many.step([g[a:b] for g in gs.values()], rates, lambda: self._again(batch, shared), momenta)
-        return found
+        return losses_before
 
     def _again(self, batch: Batch, shared: bool) -> list[Tensor]:
         """The gradients where the parameters now stand; only a chunk of one rule asks."""
@@ -158,7 +158,7 @@ class StackedRuns:
         data, model = getattr(self.problem, split), self.forward.model
         if self.of_example is None:
             with torch.enable_grad():
-                self.of_example = held(self.problem, copy.deepcopy(model)) / min(
+                self.of_example = activation_bytes(self.problem, copy.deepcopy(model)) / min(
                     self.problem.batch_size, len(self.problem.train)
                 )
         model.eval()
@@ -178,11 +178,11 @@ class StackedRuns:
     def _measured(self, output: Tensor, target: Tensor) -> tuple[list[float], list[float]]:
         """Loss and metric of outputs (runs, examples, ...)."""
         try:
-            found = losses(self.problem.loss, output, target, True).tolist()
+            measured = losses(self.problem.loss, output, target, True).tolist()
             if self.problem.metric == "accuracy" and output.ndim == 3:
-                return found, (100 * (output.argmax(2) == target).double().mean(1)).tolist()
+                return measured, (100 * (output.argmax(2) == target).double().mean(1)).tolist()
             if self.problem.metric is None:
-                return found, found
+                return measured, measured
         except NotStackableError:
             pass
         pairs = [self.problem._measure(one, target) for one in output]

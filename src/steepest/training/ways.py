@@ -26,7 +26,7 @@ from ..problems.problem import Problem
 from .forward import drops
 from .recorder import Outcome
 from .single import train
-from .stacked import EVALUATED, Run, StackedRuns, held
+from .stacked import EVALUATED, Run, StackedRuns, activation_bytes
 from .timing import time_steps
 
 WAYS = ("one", "processes", "one:channels-last", "processes:channels-last", "one:compiled")  # to train runs one by one
@@ -74,18 +74,18 @@ def workers_on(device: str) -> int:
 
 def named(name: str, why: str = "as asked") -> Plan:
     """The plan of a name; SteepestError for another."""
-    kind, _, size = name.partition(":")
+    way, _, size = name.partition(":")
     if name in WAYS:
-        processes = workers_on("cpu") if kind == "processes" else 1
+        processes = workers_on("cpu") if way == "processes" else 1
         return Plan(1, processes, size == "channels-last", size == "compiled", why)
-    if kind == "many" and size.isdigit() and int(size) > 1:
+    if way == "many" and size.isdigit() and int(size) > 1:
         return Plan(int(size), workers_on("cpu"), why=why)
     raise SteepestError(
         f"--plan is {name!r}; expected auto, show, {', '.join(WAYS)}, or many:N for N runs together, such as many:32."
     )
 
 
-def within(plan: Plan, problem: Problem, memory: int | None, device: str = "cpu") -> Plan:
+def fitted(plan: Plan, problem: Problem, memory: int | None, device: str = "cpu") -> Plan:
     """The plan with its chunks halved until they fit the memory; SteepestError where a compiler is asked for what it cannot."""
     if plan.compiled and not has_compiler(device):
         raise SteepestError(
@@ -96,7 +96,7 @@ def within(plan: Plan, problem: Problem, memory: int | None, device: str = "cpu"
             "--plan one:compiled cannot be had: the model has dropout, whose masks a compiled model would not take from the "
             "run's key. Take --plan auto or one."
         )
-    bound = room(device) if memory is None else memory
+    bound = memory_bound(device) if memory is None else memory
     while plan.chunk > 1 and bytes_of(problem, plan.chunk) * plan.workers > bound:
         half = max(plan.chunk // 2, 1)
         plan = replace(plan, chunk=half, workers=plan.workers if half > 1 else 1, why=f"{plan.why}, halved to fit the memory")
@@ -104,32 +104,32 @@ def within(plan: Plan, problem: Problem, memory: int | None, device: str = "cpu"
 
 
 def chunks(runs: Sequence[Run], size: int, workers: int = 1) -> list[list[int]]:
-    """The runs by index, in chunks of one kind; runs of one seed, which share their batches, stand together."""
-    found: list[list[int]] = []
+    """The runs by index, in chunks that may train together; runs of one seed, which share their batches, stand together."""
+    laid_out: list[list[int]] = []
     counts: list[tuple[list[int], int]] = []
-    order = sorted(range(len(runs)), key=lambda i: (repr(runs[i].kind), runs[i].seed, runs[i].rule.name, i))
-    for _, group in itertools.groupby(order, key=lambda i: runs[i].kind):
-        of_kind = list(group)
-        seeds = [list(g) for _, g in itertools.groupby(of_kind, key=lambda i: runs[i].seed)]
+    order = sorted(range(len(runs)), key=lambda i: (repr(runs[i].together_key), runs[i].seed, runs[i].rule.name, i))
+    for _, group in itertools.groupby(order, key=lambda i: runs[i].together_key):
+        alike = list(group)
+        seeds = [list(g) for _, g in itertools.groupby(alike, key=lambda i: runs[i].seed)]
         if max(map(len, seeds)) < max(4, size // 3):  # few runs of each seed for chunks of this size: mixed, sorted by rule
-            seeds = [sorted(of_kind, key=lambda i: (runs[i].rule.name, i))]
+            seeds = [sorted(alike, key=lambda i: (runs[i].rule.name, i))]
         counts += [(members, -(-len(members) // size)) for members in seeds]
     spare = -sum(count for _, count in counts) % workers  # so that all threads have work to the end
     for members, count in counts:
         more = min(spare, 1) if len(members) >= 2 * (count + 1) else 0
         spare -= more
-        found += [part.tolist() for part in np.array_split(np.array(members), count + more)]
-    return sorted(found, key=len, reverse=True)
+        laid_out += [part.tolist() for part in np.array_split(np.array(members), count + more)]
+    return sorted(laid_out, key=len, reverse=True)
 
 
 def bytes_of(problem: Problem, runs: int) -> int:
     """About how much memory a chunk of so many runs takes: weights, gradients, states, activations; and an evaluation."""
     model = problem.start(0).train()
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    return int(runs * (7 * weights + 2 * held(problem, model))) + EVALUATED
+    return int(runs * (7 * weights + 2 * activation_bytes(problem, model))) + EVALUATED
 
 
-def room(device: str) -> int:
+def memory_bound(device: str) -> int:
     """The memory that runs trained at once may take unless told otherwise: half of what the machine or device has."""
     if device != "cpu":
         return int(torch.cuda.mem_get_info(device)[1] // 2)
@@ -153,7 +153,7 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
         return Plan(why="the data are read batch by batch")
     sample = [replace(run, steps=TRIED, test=False) for run in runs]
     alone = [_alone(problem, run, Plan(), device, lambda n: None).curve.train[1:] for run in sample[:2]]
-    memory = room(device) if memory is None else memory
+    memory = memory_bound(device) if memory is None else memory
     best, reasons = min(_apart(problem, runs[0], workers, device), key=lambda plan: plan.ms), list[str]()
     for size in SIZES:
         groups = chunks(sample, size, workers)
@@ -183,8 +183,8 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
             best = Plan(compiled=True, ms=ms) if ms < best.ms else best
         except Exception as error:  # whatever a compiler cannot do
             reasons.append(f"not compiled: {type(error).__name__}")
-    told = f"{best.ms:.3g} ms a run and step"
-    return replace(best, why="; ".join([told, *reasons]))
+    measured = f"{best.ms:.3g} ms a run and step"
+    return replace(best, why="; ".join([measured, *reasons]))
 
 
 @functools.cache
@@ -251,16 +251,16 @@ def train_all(
     A chunk of which all runs are `known` is left out; any other is trained whole, so that its numbers stay the same.
     Where memory runs out, a chunk is halved and trained again.
     """
-    told = on_step or (lambda n: None)
+    on_steps = on_step or (lambda n: None)
 
     def one(i: int) -> list[tuple[int, Outcome]]:
-        return [(i, _alone(problem, runs[i], plan, device, told))]
+        return [(i, _alone(problem, runs[i], plan, device, on_steps))]
 
     def many(chunk: list[int]) -> list[tuple[int, Outcome]]:
         try:
             own = problem.fresh(device)
             team = StackedRuns(own, [runs[i] for i in chunk], device)
-            outcomes = team.train(lambda k: told(len(chunk) * runs[chunk[0]].rule.evaluations))
+            outcomes = team.train(lambda k: on_steps(len(chunk) * runs[chunk[0]].rule.evaluations))
         except (MemoryError, RuntimeError) as error:
             if len(chunk) == 1 or not _is_memory(error):
                 raise
@@ -271,7 +271,7 @@ def train_all(
     laid = [chunk for chunk in chunks(runs, plan.chunk, plan.workers) if not all(i in known for i in chunk)]
     single, parts = [chunk for chunk in laid if len(chunk) == 1], [chunk for chunk in laid if len(chunk) > 1]
     if plan.chunk == 1 and plan.workers > 1:
-        yield from _in_processes(problem, runs, plan, device, [chunk[0] for chunk in single], told)
+        yield from _in_processes(problem, runs, plan, device, [chunk[0] for chunk in single], on_steps)
         return
     before = torch.get_num_threads()
     if parts:
@@ -298,10 +298,10 @@ def train_all(
         yield from one(chunk[0])
 
 
-def _alone(problem: Problem, run: Run, plan: Plan, device: str, told: Callable[[int], None]) -> Outcome:
+def _alone(problem: Problem, run: Run, plan: Plan, device: str, on_steps: Callable[[int], None]) -> Outcome:
     def tick(k: int, _: nn.Module) -> None:
         if k % OFTEN == 0 or k == run.steps:
-            told((k % OFTEN or OFTEN) * run.rule.evaluations)
+            on_steps((k % OFTEN or OFTEN) * run.rule.evaluations)
 
     return train(
         problem,
@@ -345,7 +345,7 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _in_processes(
-    problem: Problem, runs: Sequence[Run], plan: Plan, device: str, wanted: list[int], told: Callable[[int], None]
+    problem: Problem, runs: Sequence[Run], plan: Plan, device: str, wanted: list[int], on_steps: Callable[[int], None]
 ) -> Iterator[tuple[int, Outcome]]:
     """Train each run alone, as many at a time as there are processes.
 
@@ -358,13 +358,13 @@ def _in_processes(
         lost: list[int] = []
         for i, outcome in _until_one_dies(left, plan.workers, lost):
             ended += 1
-            told(runs[i].steps * runs[i].rule.evaluations)
+            on_steps(runs[i].steps * runs[i].rule.evaluations)
             yield i, outcome
         for i in lost:
             alone, died = deque([i]), list[int]()
             for _, outcome in _until_one_dies(alone, 1, died):
                 ended += 1
-                told(runs[i].steps * runs[i].rule.evaluations)
+                on_steps(runs[i].steps * runs[i].rule.evaluations)
                 yield i, outcome
             if died:
                 run = runs[i]

@@ -18,7 +18,7 @@ ENGINES: tuple[Engine, ...] = (Kernel(), PLAIN)  # the first that takes the work
 def choose(graph: Graph, tensors: Sequence[Tensor]) -> tuple[Engine, Hashable]:
     """The engine of a parameter's tensors (p, g, state), and what they must have in common with others of one work."""
     for engine in ENGINES:
-        kind = engine.takes(graph, tensors)
-        if kind is not None:
-            return engine, kind
+        shared = engine.takes(graph, tensors)
+        if shared is not None:
+            return engine, shared
     raise AssertionError("the last engine takes any tensors")

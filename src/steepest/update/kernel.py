@@ -43,7 +43,7 @@ class Program:
     team: int
 
 
-def kind(tensors: list[torch.Tensor]) -> tuple[torch.dtype, ...] | None:
+def shared_dtypes(tensors: list[torch.Tensor]) -> tuple[torch.dtype, ...] | None:
     """The dtypes of the tensors of one parameter, p first, where the kernels can update it; None where they cannot.
 
     All must be memory on the CPU and lie densely, in the same order.
@@ -95,11 +95,12 @@ class _Threads:
         try:
             library = ctypes.CDLL(None)
             run = library.GOMP_parallel
-            told = [ctypes.cast(getattr(library, f"omp_get_{x}"), ctypes.c_void_p).value for x in ("thread_num", "num_threads")]
+            queries = [getattr(library, f"omp_get_{x}") for x in ("thread_num", "num_threads")]
+            tells = [ctypes.cast(query, ctypes.c_void_p).value for query in queries]
         except (AttributeError, OSError, TypeError):
             return None
         run.argtypes, run.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
-        return run, *told
+        return run, *tells
 
     def run(self, program: Program, parts: int, block: int) -> None:
         if parts == 1:
@@ -122,12 +123,12 @@ _entry = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)
 @functools.lru_cache(64)
 def _rows(sizes: bytes, chunk: int, threads: int) -> tuple[Index, Index, Index, Index]:
     """Rows for tensors of these sizes: the tensor, first element and length of each, and where each thread's rows begin."""
-    given = np.frombuffer(sizes, np.int64)
-    counts = -(-given // chunk)
-    tensor = np.repeat(np.arange(len(given)), counts)
+    elements = np.frombuffer(sizes, np.int64)
+    counts = -(-elements // chunk)
+    tensor = np.repeat(np.arange(len(elements)), counts)
     begin = (np.arange(len(tensor)) - np.repeat(np.cumsum(counts) - counts, counts)) * chunk
-    length = np.minimum(given[tensor] - begin, chunk)
-    if given.sum() < ALONE:
+    length = np.minimum(elements[tensor] - begin, chunk)
+    if elements.sum() < ALONE:
         threads = 1
     done = np.cumsum(length)
     cuts = [0, *(int(np.searchsorted(done, done[-1] * k / threads)) for k in range(1, threads)), len(tensor)]
@@ -183,7 +184,7 @@ _programs: dict[tuple[Any, ...], tuple[Any, Program]] = {}
 
 
 class Kernel:
-    """The passes of an update by compiled kernels, for tensors that are of one `kind`."""
+    """The passes of an update by compiled kernels, for tensors that have `shared_dtypes`."""
 
     name = "kernel"
 
@@ -192,7 +193,7 @@ class Kernel:
 
     def takes(self, graph: Graph, tensors: Sequence[torch.Tensor]) -> Hashable:
         """The dtypes of tensors that lie densely in memory; None where a rule looks at rows and columns, or else."""
-        return kind(list(tensors)) if graph.elementwise else None
+        return shared_dtypes(list(tensors)) if graph.elementwise else None
 
     @staticmethod
     def program(work: Work, targets: Mapping[str, Expr], sums: Sequence[Symbol], written: dict[Symbol, str]) -> Program:

@@ -179,8 +179,8 @@ class Layout:
                 if p.grad is not None:
                     graph = graphs[p.ndim >= 2]
                     keys = [rule.keys.get(letter, letter) for letter in graph.tensors if letter != "p"]
-                    engine, kind = choose(graph, [p, p.grad, *(state[p][key] for key in keys)])
-                    members_of.setdefault((graph, engine, kind), []).append((i, p))
+                    engine, shared = choose(graph, [p, p.grad, *(state[p][key] for key in keys)])
+                    members_of.setdefault((graph, engine, shared), []).append((i, p))
         if len(members_of) > 1 and any(graph.reach == "model" for graph, _, _ in members_of):
             members_of = {
                 (next(iter(members_of))[0], PLAIN, None): [member for members in members_of.values() for member in members]
@@ -243,12 +243,12 @@ def _graphs(rule: Rule, groups: list[Group], hypers: list[Hyper]) -> list[tuple[
 def _waves(members: list[tuple[int, Tensor]], most: int) -> list[list[tuple[int, Tensor]]]:
     """The tensors in stretches of about `most` elements; a larger tensor stands alone."""
     waves: list[list[tuple[int, Tensor]]] = [[]]
-    held = 0
+    filled = 0
     for member in members:
         size = member[1].numel()
-        if waves[-1] and held + size > most:
+        if waves[-1] and filled + size > most:
             waves.append([])
-            held = 0
+            filled = 0
         waves[-1].append(member)
-        held += size
+        filled += size
     return waves

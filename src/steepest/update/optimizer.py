@@ -65,7 +65,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         """Begin without a layout."""
         own = {k: v for k, v in self.rule.hyper.items() if k != MATRIX}
         self._arguments = [*class_arguments(own), "maximize", "state_dtype"]
-        self._tensor_keys = {self._key(letter) for letter, kind in self.rule.state.items() if not kind.is_scalar}
+        self._tensor_keys = {self._key(letter) for letter, state in self.rule.state.items() if not state.is_scalar}
         self._at_view = any(TRAINED in store for _, store in self._stores())
         self._layout: Layout | None = None
         self._seen: dict[int, tuple[list[Any], dict[str, Any]]] = {}
@@ -108,9 +108,9 @@ class RuleOptimizer(torch.optim.Optimizer):
         """
         loaded: StateDict = {}
 
-        def look(_: object, given: StateDict) -> None:
-            self._check_names(given["param_groups"])
-            loaded.update(given)
+        def look(_: object, checkpoint: StateDict) -> None:
+            self._check_names(checkpoint["param_groups"])
+            loaded.update(checkpoint)
 
         def keep(_: object) -> None:
             self._keep_precision(loaded)
@@ -198,21 +198,21 @@ class RuleOptimizer(torch.optim.Optimizer):
             if p.grad is None:
                 continue
             if group.get("fused") and (p.is_meta or not p.is_floating_point()):
-                kind = "no memory (device meta)" if p.is_meta else f"no floating-point numbers ({p.dtype})"
-                raise SteepestError(f"{name}: fused=True, and a parameter has {kind}; leave fused out.")
+                what = "no memory (device meta)" if p.is_meta else f"no floating-point numbers ({p.dtype})"
+                raise SteepestError(f"{name}: fused=True, and a parameter has {what}; leave fused out.")
             own = self.rule.of(hyper, p.ndim)
             graph = self.rule.graph(own, group["maximize"])
             if p.grad.is_sparse or p.grad.is_complex():
-                kind = "sparse" if p.grad.is_sparse else "complex"
-                raise SteepestError(f"{name} got a {kind} gradient; it takes dense real ones.")
+                what = "sparse" if p.grad.is_sparse else "complex"
+                raise SteepestError(f"{name} got a {what} gradient; it takes dense real ones.")
             if graph.reach != "element" and _is_sharded(p):
                 raise SteepestError(
                     f"{name} looks over a whole {graph.reach}, and a parameter of shape {tuple(p.shape)} is sharded: what it "
                     "sums is not yet summed over the mesh. Take a rule that works element by element, such as AdamW."
                 )
             live = self.rule.live_state(own)
-            kept = [self._key(letter) for letter, kind in live.items() if not kind.per_group] + ["step"] * graph.counts
-            shared = [self._key(letter) for letter, kind in live.items() if kind.per_group]
+            kept = [self._key(letter) for letter, state in live.items() if not state.per_group] + ["step"] * graph.counts
+            shared = [self._key(letter) for letter, state in live.items() if state.per_group]
             if kept and not (all(map(self.state[p].__contains__, kept)) and all(map(group.__contains__, shared))):
                 self._begin(group, p, own)  # new, or a hyperparameter that was zero and keeps state now
 
@@ -242,10 +242,10 @@ class RuleOptimizer(torch.optim.Optimizer):
             p.grad = None
         with torch.enable_grad():
             closure()
-        found = [p.grad for p in params]
+        gradients = [p.grad for p in params]
         for p, g in zip(params, before, strict=True):
             p.grad = g
-        return [torch.zeros_like(p) if g is None else g for p, g in zip(params, found, strict=True)]
+        return [torch.zeros_like(p) if g is None else g for p, g in zip(params, gradients, strict=True)]
 
     def view(self) -> None:
         """Put the rule's view in place of the parameters, to evaluate or save: Schedule-Free's x, ASGD's average.
@@ -283,11 +283,11 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def _checked(self, group: Group) -> Hyper:
         """The rule's hyperparameters out of a parameter group, checked."""
-        given = dict(group)
+        settings = dict(group)
         for name, parts in TUPLES.items():
             own = [part for part in parts if part in self.rule.hyper]
-            given.update(zip(own, group[name], strict=False) if own and name in group else ())
-        hyper = {name: given.get(name, default) for name, default in self.rule.hyper.items()}
+            settings.update(zip(own, group[name], strict=False) if own and name in group else ())
+        hyper = {name: settings.get(name, default) for name, default in self.rule.hyper.items()}
         for name, value in hyper.items():
             if isinstance(value, Tensor):
                 if value.numel() != 1:

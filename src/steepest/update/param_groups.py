@@ -30,7 +30,7 @@ def groups(
     """
     rates = dict(lr) if isinstance(lr, Mapping) else {}
     kept, used = list(no_decay), set()
-    found: dict[tuple[float | None, bool], tuple[list[nn.Parameter], list[str]]] = {}
+    members: dict[tuple[float | None, bool], tuple[list[nn.Parameter], list[str]]] = {}
     normal = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters(recurse=False)}
     for name, p in model.named_parameters():
         if not p.requires_grad:
@@ -40,7 +40,7 @@ def groups(
         rate = rates[max(fits, key=len)] if fits else None if isinstance(lr, Mapping) else lr
         words = [word for word in kept if _spares(word, name, id(p) in normal)]
         used.update(words)
-        params, names = found.setdefault((rate, bool(words) and weight_decay is not None), ([], []))
+        params, names = members.setdefault((rate, bool(words) and weight_decay is not None), ([], []))
         params.append(p)
         names.append(name)
     for word in (*rates, *(word for word in kept if word not in ("bias", "norm"))):
@@ -48,7 +48,7 @@ def groups(
             there = ", ".join(sorted({name.split(".")[0] for name, _ in model.named_parameters()})) or "none"
             raise SteepestError(f"groups: {word!r} fits no trainable parameter; the model's parts are {there}.")
     made = []
-    for (rate, spared), (params, names) in found.items():
+    for (rate, spared), (params, names) in members.items():
         group: Group = {"params": list(zip(names, params, strict=True))}
         if rate is not None:
             group["lr"] = rate

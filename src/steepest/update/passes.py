@@ -144,7 +144,7 @@ class Work:
             if self.runs is None:
                 return float(reduction.of(sums.sum(), max(counts.sum(), 1.0)))
             of_runs = np.bincount(self.runs, sums), np.bincount(self.runs, counts)
-            sums, counts = of_runs[0][self.runs], of_runs[1][self.runs]
+            sums, counts = of_runs[0][self.runs], of_runs[1][self.runs]  # type: ignore[assignment]
         values: Numbers = reduction.of(sums, np.maximum(counts, 1))
         return values if len(self) > 1 else float(values[0])
 

@@ -51,8 +51,8 @@ class Plain:
         """For each tensor, the sum (or sum of squares) of each symbol's argument over its elements: (tensors, symbols)."""
         sums = np.zeros((len(work), len(symbols)))
         for i in range(len(work)):
-            found = _evaluate(work, i, [x.args[0] for x in symbols], known)
-            sums[i] = [float(x.reduction.term(v).sum()) for x, v in zip(symbols, found, strict=True) if x.reduction]
+            values = _evaluate(work, i, [x.args[0] for x in symbols], known)
+            sums[i] = [float(x.reduction.term(v).sum()) for x, v in zip(symbols, values, strict=True) if x.reduction]
         return sums
 
     @torch.no_grad()
@@ -61,11 +61,11 @@ class Plain:
         for i in range(len(work)):
             places = [work.tensors[letter][i] for letter in targets]
             written = {place.data_ptr() for place in places}
-            found = [
+            values = [
                 value.clone() if isinstance(value, Tensor) and value.data_ptr() in written else value
                 for value in _evaluate(work, i, list(targets.values()), known)
             ]  # a rule may return what it was given, under another letter
-            for place, value in zip(places, found, strict=True):
+            for place, value in zip(places, values, strict=True):
                 place.copy_(value) if isinstance(value, Tensor) else place.fill_(value)
         work.scratch.pop("values", None)
 

@@ -59,12 +59,12 @@ class ManyRuns:
         """What each run evaluates, (runs, *shape): the rule's view, or the parameters where it has none."""
         if not self.rule.view or not self.groups:
             return self.params
-        found = [p.clone() for p in self.params]
+        evaluated = [p.clone() for p in self.params]
         for group in self.groups:
             state = group.work.tensors[self.rule.view].tensors
             for i, place in enumerate(group.params):
-                found[place][torch.from_numpy(group.runs)] = state[i]
-        return found
+                evaluated[place][torch.from_numpy(group.runs)] = state[i]
+        return evaluated
 
     def state_bytes(self) -> int:
         """Bytes of state held for all runs."""
@@ -126,12 +126,12 @@ class ManyRuns:
             hypers = [{**self.hypers[r], "lr": lrs[r]} for r in members]
             numbers: dict[str, Number] = {k: np.array([h[k] for h in hypers], float) for k in graph.numbers if k in hyper}
             tensors: dict[str, Column] = {"p": Stack(ps, runs), "g": Stack(gs, runs)}
-            for letter, kind in self.rule.live_state(hyper).items():
-                if kind.is_scalar:
-                    numbers[letter] = np.broadcast_to(kind.number(numbers), len(runs)).astype(float)
+            for letter, state in self.rule.live_state(hyper).items():
+                if state.is_scalar:
+                    numbers[letter] = np.broadcast_to(state.number(numbers), len(runs)).astype(float)
                 else:
                     pairs = zip(ps, gs, strict=True)
-                    tensors[letter] = Stack([begin_runs(kind, p, g, runs, numbers) for p, g in pairs])
+                    tensors[letter] = Stack([begin_runs(state, p, g, runs, numbers) for p, g in pairs])
             of_tensors: dict[str, Number] = {k: np.tile(x, len(ps)) for k, x in numbers.items()}
             work = Work(graph, tensors, of_tensors, apart=True, runs=np.tile(runs, len(ps)))
             work.keys, work.places = [self.keys[r] for _ in places for r in members], [i for i in places for _ in members]

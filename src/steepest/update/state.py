@@ -21,28 +21,28 @@ Closure = Callable[[], Loss]  # computes the loss and its gradients
 
 def initial_state(rule: Rule, p: Tensor, g: Tensor, hyper: Hyper, dtype: torch.dtype | None = None) -> dict[str, Value]:
     """The rule's state before step 1 for one parameter, by letter: tensors like p (of `dtype`, if given), or numbers."""
-    return {letter: _begin(kind, p, g, hyper, dtype) for letter, kind in rule.live_state(hyper).items()}
+    return {letter: _begin(state, p, g, hyper, dtype) for letter, state in rule.live_state(hyper).items()}
 
 
-def _begin(kind: State, p: Tensor, g: Tensor, hyper: Hyper, dtype: torch.dtype | None) -> Value:
-    if kind.copies:
-        return torch.empty_like(p, dtype=dtype).copy_((p if kind.copies == "p" else g).detach())
-    start = float(kind.number(hyper))
-    if kind.is_scalar:
+def _begin(state: State, p: Tensor, g: Tensor, hyper: Hyper, dtype: torch.dtype | None) -> Value:
+    if state.copies:
+        return torch.empty_like(p, dtype=dtype).copy_((p if state.copies == "p" else g).detach())
+    start = float(state.number(hyper))
+    if state.is_scalar:
         return start
-    if kind.shape:
-        line = p.detach().narrow(-1 if kind.shape == "row" else -2, 0, 1)
+    if state.shape:
+        line = p.detach().narrow(-1 if state.shape == "row" else -2, 0, 1)
         return torch.full_like(line, start, dtype=dtype, memory_format=torch.contiguous_format)
     return torch.full_like(p, start, dtype=dtype)
 
 
-def begin_runs(kind: State, p: Tensor, g: Tensor, runs: Index, numbers: Mapping[str, Number]) -> Tensor:
+def begin_runs(state: State, p: Tensor, g: Tensor, runs: Index, numbers: Mapping[str, Number]) -> Tensor:
     """A piece of state before the first step, for some runs of stacked tensors: (runs, *shape)."""
-    if kind.copies:
-        return (p if kind.copies == "p" else g)[torch.from_numpy(runs).to(p.device)].clone()
-    starts = np.broadcast_to(kind.number(numbers), len(runs)).astype(float)
+    if state.copies:
+        return (p if state.copies == "p" else g)[torch.from_numpy(runs).to(p.device)].clone()
+    starts = np.broadcast_to(state.number(numbers), len(runs)).astype(float)
     column = torch.as_tensor(starts, dtype=p.dtype, device=p.device).reshape(-1, *[1] * (p.ndim - 1))
     shape = list(p.shape[1:])
-    if kind.shape:
-        shape[-1 if kind.shape == "row" else -2] = 1
+    if state.shape:
+        shape[-1 if state.shape == "row" else -2] = 1
     return column.expand(len(runs), *shape).clone()

@@ -36,17 +36,17 @@ def rosenbrock(p: torch.Tensor) -> torch.Tensor:
 
 def plain(name: str, steps: int) -> np.ndarray:
     """The points of a plain torch loop: backward through the formula, and torch's own class."""
-    kind, more = PAIRS[name]
+    class_name, more = PAIRS[name]
     p = torch.nn.Parameter(torch.tensor(surfaces.get("rosenbrock").start, dtype=torch.float64))
-    optimizer = getattr(torch.optim, kind)([p], lr=RATE, **more)
-    found = np.empty((steps + 1, 2))
+    optimizer = getattr(torch.optim, class_name)([p], lr=RATE, **more)
+    points = np.empty((steps + 1, 2))
     for k in range(steps):
-        found[k] = p.detach().numpy()
+        points[k] = p.detach().numpy()
         optimizer.zero_grad()
         rosenbrock(p).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    found[steps] = p.detach().numpy()
-    return found
+    points[steps] = p.detach().numpy()
+    return points
 
 
 def measure() -> dict[str, Any]:
@@ -84,26 +84,26 @@ def measure() -> dict[str, Any]:
 
 
 def _median(work: Callable[[], Any], times: int) -> float:
-    found = []
+    seconds = []
     for _ in range(times):
         began = time.perf_counter()
         work()
-        found.append(time.perf_counter() - began)
-    return statistics.median(found)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
 
 
-def text(found: dict[str, Any]) -> str:
+def text(result: dict[str, Any]) -> str:
     """The result for the screen."""
-    count = len(found["optimizers"])
-    longest = found["million_steps_seconds"]
+    count = len(result["optimizers"])
+    longest = result["million_steps_seconds"]
     slowest = max(longest, key=longest.get)
     return "\n".join(
         [
-            f"{count} optimizers x {found['steps']:,} steps on Rosenbrock's function, torch {found['torch']}",
-            f"  plain torch loop        {found['torch_seconds']:10.4f} s",
-            f"  steepest, first time    {found['first_seconds']:10.4f} s, with its loops compiled or loaded",
-            f"  steepest                {found['seconds']:10.6f} s: {found['ratio']:,.0f} times as fast",
-            f"  largest difference of any point: {found['largest_difference']:.1e}",
+            f"{count} optimizers x {result['steps']:,} steps on Rosenbrock's function, torch {result['torch']}",
+            f"  plain torch loop        {result['torch_seconds']:10.4f} s",
+            f"  steepest, first time    {result['first_seconds']:10.4f} s, with its loops compiled or loaded",
+            f"  steepest                {result['seconds']:10.6f} s: {result['ratio']:,.0f} times as fast",
+            f"  largest difference of any point: {result['largest_difference']:.1e}",
             f"  a million steps: {min(longest.values()):.4f} to {longest[slowest]:.4f} s ({slowest})",
         ]
     )

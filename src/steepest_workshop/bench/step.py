@@ -98,27 +98,26 @@ class Streaming:
 
 def rivals(rule: Rule) -> dict[str, Callable[[list[nn.Parameter]], Any]]:
     """What else offers this rule: torch in its three ways, and the packages of optimizers that are installed."""
-    found: dict[str, Callable[[list[nn.Parameter]], Any]] = {}
+    makers: dict[str, Callable[[list[nn.Parameter]], Any]] = {}
     if rule.twin:
         base = (rule.base or rule).hyper
         changed = class_arguments({k: v for k, v in rule.hyper.items() if k != "lr" and v != base[k]})
         for way, how in (("torch", {}), ("torch foreach", {"foreach": True}), ("torch fused", {"fused": True})):
-            found[way] = _maker("torch.optim", rule.twin, **changed, **how)
+            makers[way] = _maker("torch.optim", rule.twin, **changed, **how)
     if not rule.base:
         supported = _attribute("pytorch_optimizer", "get_supported_optimizers")
         plain_name = rule.name.replace("_", "")
         if supported and plain_name in supported():
-            found["pytorch_optimizer"] = lambda params: importlib.import_module("pytorch_optimizer").load_optimizer(plain_name)(
-                params, lr=1e-6
-            )
+            package = importlib.import_module("pytorch_optimizer")
+            makers["pytorch_optimizer"] = lambda params: package.load_optimizer(plain_name)(params, lr=1e-6)
         theirs = {"schedule_free_adamw": "AdamWScheduleFree", "schedule_free_sgd": "SGDScheduleFree"}
         if rule.name in theirs:
-            found["schedulefree"] = _maker("schedulefree", theirs[rule.name])
+            makers["schedulefree"] = _maker("schedulefree", theirs[rule.name])
         heavy = {"schedule_free_adamw": "SFAdamW"}.get(rule.name, rule.class_name)
         if _attribute("heavyball", heavy):
             setattr(importlib.import_module("heavyball.utils"), "compile_mode", None)  # noqa: B010 - compiling takes minutes
-            found["heavyball"] = _maker("heavyball", heavy)
-    return found
+            makers["heavyball"] = _maker("heavyball", heavy)
+    return makers
 
 
 def _attribute(module: str, name: str) -> Any:
@@ -158,7 +157,7 @@ def _cold() -> Iterator[None]:
 
 
 def first_steps(rule: Rule) -> tuple[float, float]:
-    """Milliseconds of the first step of a fresh optimizer: compiled anew, and compiled code found on disk."""
+    """Milliseconds of the first step of a fresh optimizer: compiled anew, and with compiled code read from disk."""
     times = []
     with _cold():
         for _ in range(2):
@@ -190,14 +189,14 @@ def _quiet() -> Iterator[None]:
 
 
 def extra_bytes(step: Callable[[], Any]) -> int:
-    """The most memory held at once, beyond what was held before, while a step runs."""
+    """The most memory in use at once, beyond what was in use before, while a step runs."""
     with _quiet(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         step()
-    held = most = 0
+    allocated = most = 0
     for event in profile.profiler.kineto_results.events():
         if event.name() == "[memory]":
-            held += event.nbytes()
-            most = max(most, held)
+            allocated += event.nbytes()
+            most = max(most, allocated)
     return most
 
 
@@ -264,7 +263,7 @@ def full_step(rounds: int = 200) -> dict[str, float]:
         for label, one in steps.items():
             one()
             times[label].append(_timed(one))
-    return {label: 1e3 * statistics.median(found[rounds // 4 :]) for label, found in times.items()}
+    return {label: 1e3 * statistics.median(seconds[rounds // 4 :]) for label, seconds in times.items()}
 
 
 def _row(rule: Rule, params: list[nn.Parameter], numbers: int, rounds: int) -> dict[str, Any]:
@@ -296,8 +295,8 @@ def _row(rule: Rule, params: list[nn.Parameter], numbers: int, rounds: int) -> d
             if seconds[label][-1] < PER_TURN:
                 step()
             seconds[label].append(_timed(step))
-    times = {label: found[1:] for label, found in seconds.items()}
-    ms = {label: 1e3 * statistics.median(found) for label, found in times.items()}
+    times = {label: values[1:] for label, values in seconds.items()}
+    ms = {label: 1e3 * statistics.median(values) for label, values in times.items()}
     own = ms.pop("steepest")
     memory = ms.pop("memory")
 
@@ -351,36 +350,36 @@ def _mean(ratios: Any) -> float | None:
     return math.exp(statistics.fmean(there)) if there else None
 
 
-def text(found: dict[str, Any]) -> str:
+def text(result: dict[str, Any]) -> str:
     """The table for the screen."""
     lines = [
-        f"{found['shapes']}: {found['tensors']} tensors, {found['numbers'] / 1e6:.2f} million numbers, float32, "
-        f"{found['threads']} threads, torch {found['torch']}; medians",
+        f"{result['shapes']}: {result['tensors']} tensors, {result['numbers'] / 1e6:.2f} million numbers, float32, "
+        f"{result['threads']} threads, torch {result['torch']}; medians",
         f"{'':20}{'ms':>9}{'GB/s':>7}{'of memory':>11}{'x default':>11}{'x fused':>9}{'x best':>8}  best rival",
     ]
 
     def ratio(x: float | None, width: int) -> str:
         return f"{x:{width}.2f}" if x is not None else f"{'-':>{width}}"
 
-    for row in found["rules"]:
+    for row in result["rules"]:
         best = min(row["rivals"], key=row["rivals"].get) if row["rivals"] else "-"
         ratios = ratio(row["over_default"], 11) + ratio(row["over_fused"], 9) + ratio(row["over_best"], 8)
         lines.append(f"{row['name']:20}{row['ms']:9.3f}{row['gb_per_s']:7.1f}{row['of_memory']:11.2f}{ratios}  {best}")
-    lines.append(f"{'geometric mean':20}{'':27}{ratio(found['over_default'], 11)}{ratio(found['over_fused'], 9)}")
-    cold = max(row["first_step_cold_ms"] for row in found["rules"])
-    cached = max(row["first_step_cached_ms"] for row in found["rules"])
-    extra = max(row["extra_bytes"] for row in found["rules"])
+    lines.append(f"{'geometric mean':20}{'':27}{ratio(result['over_default'], 11)}{ratio(result['over_fused'], 9)}")
+    cold = max(row["first_step_cold_ms"] for row in result["rules"])
+    cached = max(row["first_step_cached_ms"] for row in result["rules"])
+    extra = max(row["extra_bytes"] for row in result["rules"])
     lines.append(
         f"Slowest first step: {cold:.0f} ms compiled anew, {cached:.0f} ms from disk. Most memory beyond p, g and state: "
         f"{extra / 1e6:.2f} MB."
     )
-    if found["full_step_ms"]:
-        full = ", ".join(f"{label} {ms:.3f} ms" for label, ms in found["full_step_ms"].items())
+    if result["full_step_ms"]:
+        full = ", ".join(f"{label} {ms:.3f} ms" for label, ms in result["full_step_ms"].items())
         lines.append(f"Forward, backward and Adam's update of a 784-100-10 network, batch 100: {full}.")
     return "\n".join(lines)
 
 
-def draw(found: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], path: Path) -> None:
     """A picture: each rule's speed as a share of memory's, beside its rivals'."""
     import matplotlib
 
@@ -397,7 +396,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
         "heavyball": "#000000",
     }
     markers = dict(zip(colours, "osv^DPX", strict=True))
-    rows = found["rules"][::-1]
+    rows = result["rules"][::-1]
     figure, axes = plt.subplots(figsize=(8, 0.28 * len(rows) + 1.4), layout="constrained")
     for label, colour in colours.items():
         at = [(row["memory_ms"] / (row["ms"] if label == "steepest" else row["rivals"][label]), y)
@@ -407,7 +406,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     axes.axvline(1, color="grey", linewidth=1, linestyle="--")
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
     axes.set_xlabel("speed of one step as a share of a plain streaming loop over the same memory")
-    axes.set_title(f"{found['shapes']}, {found['threads']} threads, float32", fontsize=10)
+    axes.set_title(f"{result['shapes']}, {result['threads']} threads, float32", fontsize=10)
     axes.set_xlim(left=0)
     axes.grid(axis="x", alpha=0.3)
     figure.legend(fontsize=8, frameon=False, ncols=4, loc="outside lower center")

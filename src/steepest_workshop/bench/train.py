@@ -131,21 +131,21 @@ def careful(problem: Problem, steps: int = 60) -> float:
     return 1e3 * statistics.median(times)
 
 
-def _one_thread(work: Callable[[], float], found: Any) -> None:
+def _one_thread(work: Callable[[], float], queue: Any) -> None:
     torch.set_num_threads(1)
-    found.put(work())
+    queue.put(work())
 
 
 def in_processes(work: Callable[[], float], count: int) -> float:
-    """Milliseconds a run and step of `work`, which tells its own, in so many single-threaded processes at once."""
+    """Milliseconds a run and step of `work`, which returns its own, in so many single-threaded processes at once."""
     if count == 1 or "fork" not in multiprocessing.get_all_start_methods():
         return work() / count
     context = multiprocessing.get_context("fork")
-    found = context.Queue()
-    workers = [context.Process(target=_one_thread, args=(work, found)) for _ in range(count)]
+    queue = context.Queue()
+    workers = [context.Process(target=_one_thread, args=(work, queue)) for _ in range(count)]
     for worker in workers:
         worker.start()
-    times = [found.get(timeout=120) for _ in workers]
+    times = [queue.get(timeout=120) for _ in workers]
     for worker in workers:
         worker.join()
     return statistics.fmean(times) / count
@@ -269,8 +269,8 @@ def ours(problem: Problem, runs: Sequence[Run], plan: Plan, steps: int = 60) -> 
     if plan.chunk == 1:
 
         def alone() -> float:
-            found = time_steps(problem, [get("adam")], channels_last=plan.channels_last, compiled=plan.compiled)
-            return 1e3 * found[0][0]
+            timings = time_steps(problem, [get("adam")], channels_last=plan.channels_last, compiled=plan.compiled)
+            return 1e3 * timings[0][0]
 
         return in_processes(alone, plan.workers)
     laid = ways.chunks(runs, plan.chunk, plan.workers)[: plan.workers]
@@ -320,7 +320,7 @@ def measure(name: str, runs: int, seeds: int, width: int | None = None) -> dict[
         peak = peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         times["careful loop"].append(careful(problem))
         times["careful loops in processes"].append(in_processes(lambda: careful(problem), count))
-    rivals: dict[str, float | None] = {k: statistics.median(found) for k, found in times.items()}
+    rivals: dict[str, float | None] = {k: statistics.median(values) for k, values in times.items()}
     own = rivals.pop("ours")
     if name == "mnist-mlp" and not width:
         rivals["source document's program"] = source_program()
@@ -364,10 +364,10 @@ def measure_regression(replicates: int = 10, steps: int = 1000) -> dict[str, Any
     )
 
 
-def _row(**found: Any) -> dict[str, Any]:
+def _row(**fields: Any) -> dict[str, Any]:
     """A row of the table, with what every row has."""
     row: dict[str, Any] = {"width": None, "limit_ms": None}
-    row |= {"threads": torch.get_num_threads(), "torch": str(torch.__version__)} | found
+    row |= {"threads": torch.get_num_threads(), "torch": str(torch.__version__)} | fields
     row["runs_per_hour_of_500_steps"] = 3600e3 / (500 * row["ms"])
     row["share_of_limit"] = row["limit_ms"] and row["limit_ms"] / row["ms"]
     return row
@@ -395,7 +395,7 @@ def rows(
     """A row for each number of runs of a problem, or the standard rows. Each is measured in a fresh process, one at a time."""
     wanted = [(name, count, min(seeds, count), width) for count in counts] if name else STANDARD
     if name and name != "noisy-regression":
-        problem_of(name)  # a mistake is told here
+        problem_of(name)  # a mistake is reported here
     context = multiprocessing.get_context("spawn")
     for row in wanted:
         with ProcessPoolExecutor(1, mp_context=context) as pool:

@@ -13,7 +13,7 @@ from scipy import stats
 
 from steepest.errors import SteepestError, unknown
 
-# number of a document: its room, and what it is called
+# number of a document: its module, and what it is called
 DOCUMENTS = {
     "000": ("assignment", "Optimizers (assignment)"),
     "001": ("tutorial", "Tutorial 03: Optimization and gradient descent (T. Daniel)"),
@@ -29,7 +29,7 @@ NOT_HERE = "not reproduced"
 class Row:
     """A printed quantity, ours, how far apart they may be, and whether that holds (None: it cannot be said, see `reason`).
 
-    A claim in words has its words as `printed` and what was found as `ours`. `reason` says why a quantity is missed.
+    A claim in words has its words as `printed` and its experiment's outcome as `ours`. `reason` says why a quantity is missed.
     """
 
     source: str
@@ -41,8 +41,8 @@ class Row:
     reason: str = ""
 
 
-def within(source: str, quantity: str, printed: float, ours: float | None, tolerance: float, reason: str = "") -> Row:
-    """A row that holds where ours lies within the tolerance of what is printed."""
+def close_to(source: str, quantity: str, printed: float, ours: float | None, tolerance: float, reason: str = "") -> Row:
+    """A row that holds where ours differs from what is printed by no more than the tolerance."""
     holds = ours is not None and abs(ours - printed) <= tolerance * (1 + 1e-9)
     return Row(source, quantity, printed, ours, tolerance, holds, "" if holds else reason)
 
@@ -53,35 +53,35 @@ def between(source: str, quantity: str, printed: float, ours: float, low: float,
     return Row(source, quantity, printed, ours, f"{low:.6g} to {high:.6g}", holds, "" if holds else reason)
 
 
-def claim(source: str, words: str, found: str, holds: bool | None, otherwise: str = "depends") -> Row:
-    """A claim in words, what an experiment found, and whether it holds; where that is None, `otherwise` says what it is."""
+def claim(source: str, words: str, outcome: str, holds: bool | None, otherwise: str = "depends") -> Row:
+    """A claim in words, the outcome of an experiment, and whether it holds; where that is None, `otherwise` says what it is."""
     holds = None if holds is None else bool(holds)
-    return Row(source, "claim", words, found, None, holds, {True: "", False: "does not hold", None: otherwise}[holds])
+    return Row(source, "claim", words, outcome, None, holds, {True: "", False: "does not hold", None: otherwise}[holds])
 
 
 def agreed(parts: Iterable[bool]) -> bool | None:
     """True where all parts of a claim hold, False where none does, else None."""
-    found = set(map(bool, parts))
-    return None if len(found) > 1 else found.pop()
+    verdicts = set(map(bool, parts))
+    return None if len(verdicts) > 1 else verdicts.pop()
 
 
 def spread(differences: ArrayLike, level: float = 0.05) -> tuple[float, float]:
     """The mean of paired differences, and half the width of its interval at confidence 1 - level (Student's t)."""
-    found = np.asarray(differences, float)
-    return float(found.mean()), float(stats.t.ppf(1 - level / 2, found.size - 1) * stats.sem(found))
+    values = np.asarray(differences, float)
+    return float(values.mean()), float(stats.t.ppf(1 - level / 2, values.size - 1) * stats.sem(values))
 
 
 def chosen(names: Sequence[str]) -> list[str]:
-    """Documents by number or by room; "all" is every one."""
-    rooms = {room: number for number, (room, _) in DOCUMENTS.items()}
-    found: list[str] = []
+    """Documents by number or by module; "all" is every one."""
+    numbers = {module: number for number, (module, _) in DOCUMENTS.items()}
+    documents: list[str] = []
     for name in names:
         if name == "all":
             return list(DOCUMENTS)
-        if name not in DOCUMENTS and name not in rooms:
-            raise unknown("document", name, [*DOCUMENTS, *rooms, "all"])
-        found.append(rooms.get(name, name))
-    return list(dict.fromkeys(found)) or list(DOCUMENTS)
+        if name not in DOCUMENTS and name not in numbers:
+            raise unknown("document", name, [*DOCUMENTS, *numbers, "all"])
+        documents.append(numbers.get(name, name))
+    return list(dict.fromkeys(documents)) or list(DOCUMENTS)
 
 
 def reproduce(name: str = "all", tier: str = "default", say: Callable[[str], None] = lambda words: None) -> list[Row]:
@@ -90,21 +90,21 @@ def reproduce(name: str = "all", tier: str = "default", say: Callable[[str], Non
 
     if tier not in TIERS:
         raise SteepestError(f"The tier is {tier!r}; expected one of {', '.join(TIERS)}.")
-    found: list[Row] = []
+    rows: list[Row] = []
     for number in chosen([name]):
-        room, title = DOCUMENTS[number]
+        module_name, title = DOCUMENTS[number]
         say(title)
-        made, claims, residual = (_room(each) for each in (room, "claims", "residual"))
+        made, claims, residual = (_module(each) for each in (module_name, "claims", "residual"))
         hours = number == "001" and tier == "full"
         problem = cifar10_resnet20() if hours else None  # whose data may be missing: better now than in an hour
-        found += made.rows(tier, say)
-        found += [row for row in claims.on_surfaces() if row.source == number]
+        rows += made.rows(tier, say)
+        rows += [row for row in claims.on_surfaces() if row.source == number]
         if number == "001" and tier != "quick":
-            found += claims.on_mnist(say)
+            rows += claims.on_mnist(say)
         if hours:
-            found += residual.rows(problem, say)
-    return found
+            rows += residual.rows(problem, say)
+    return rows
 
 
-def _room(name: str) -> Any:
+def _module(name: str) -> Any:
     return importlib.import_module(f".{name}", __name__)

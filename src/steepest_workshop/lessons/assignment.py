@@ -12,7 +12,7 @@ from steepest.api import compare
 from steepest.problems.built_in import mnist
 from steepest.problems.problem import seeded
 
-from . import Row, agreed, between, claim, within
+from . import Row, agreed, between, claim, close_to
 from .training import Images, document, drawn, images, measured, mlp, train
 
 SOURCE = "000"
@@ -42,11 +42,11 @@ def run(name: str, data: Images, steps: int = 3000) -> list[tuple[int, float, fl
     with seeded(0):
         model = mlp((784, 100, 10))
 
-        def told(step: int, loss: float) -> None:
+        def record(step: int, loss: float) -> None:
             next(drawn(len(data.test_x), 100, shuffle=False))  # its test loader draws a seed too
             seen.append((step, loss, measured(model, data.test_x, data.test_y)[1]))
 
-        train(model, MAKERS[name](model.parameters()), data, 100, steps, EVERY, told)
+        train(model, MAKERS[name](model.parameters()), data, 100, steps, EVERY, record)
     return seen
 
 
@@ -60,8 +60,8 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
         losses, accuracies = PRINTED[name]
         for (step, loss, accuracy), printed_loss, printed in zip(run(name, data), losses, accuracies, strict=True):
             chaos = "a difference of one rounding grows with every step at this rate"
-            yield within(SOURCE, f"{name}, accuracy after {step} iterations", printed, accuracy, ACCURACY[name], chaos)
-            yield within(SOURCE, f"{name}, loss of batch {step}", printed_loss, loss, LOSS[name], chaos)
+            yield close_to(SOURCE, f"{name}, accuracy after {step} iterations", printed, accuracy, ACCURACY[name], chaos)
+            yield close_to(SOURCE, f"{name}, loss of batch {step}", printed_loss, loss, LOSS[name], chaos)
             first.setdefault(name, accuracy)
     ((_, _, tenfold),) = run("SGD at ten times the rate", data, EVERY)
     words = f"accuracy after 500 iterations: {first['momentum']:.2f} %; plain SGD {first['SGD']:.2f} % at the same rate, "
@@ -83,23 +83,26 @@ def _packed() -> Iterator[Row]:
         size = (mnist.folder() / f"{name}.gz").stat().st_size
         words = "the copy here is packed anew; unpacked, it has the checksum of the original"
         label = f"bytes of {name}.gz"
-        yield within(SOURCE, label, printed, size, 0) if size == printed else Row(SOURCE, label, printed, size, 0, None, words)
+        if size == printed:
+            yield close_to(SOURCE, label, printed, size, 0)
+        else:
+            yield Row(SOURCE, label, printed, size, 0, None, words)
 
 
 def _seeds(say: Callable[[str], None]) -> Iterator[Row]:
     """Ten seeds: the prediction interval of a single run must hold what is printed; and the four others at tuned rates."""
     say("000: seven optimizers over ten seeds")
-    given = {"sgd": 0.1, "momentum": 0.1, "adam": 0.001}
-    found = compare(
+    rates = {"sgd": 0.1, "momentum": 0.1, "adam": 0.001}
+    study = compare(
         document(),
         "sgd,momentum,adam,adagrad,adadelta,adamax,rmsprop",
         schedules="constant",
-        lrs=given,
+        lrs=rates,
         steps=3000,
         store=":memory:",
     )
     last = {"sgd": 95.57, "momentum": 97.40, "adam": 97.21}
-    for entry in found.result.entries:
+    for entry in study.result.entries:
         mean, se, n = entry.summary()
         name = entry.candidate.rule.name
         if mean is None or se is None:
@@ -118,16 +121,16 @@ def _seeds(say: Callable[[str], None]) -> Iterator[Row]:
 def _batches(data: Images, say: Callable[[str], None]) -> Iterator[Row]:
     """Batch, mini-batch and stochastic descent at as many gradients of single examples."""
     say("000: batch, mini-batch and stochastic descent")
-    found = {}
+    accuracies = {}
     for name, size, lr, steps in (("batch", 60_000, 0.5, 2), ("mini-batch", 100, 0.1, 1200), ("stochastic", 1, 0.01, 120_000)):
         with seeded(0):
             model = mlp((784, 100, 10))
             train(model, optim.SGD(model.parameters(), lr=lr), data, size, steps, steps, lambda step, loss: None)
-        found[name] = measured(model, data.test_x, data.test_y)[1]
-    words = ", ".join(f"{name} {accuracy:.2f} %" for name, accuracy in found.items())
+        accuracies[name] = measured(model, data.test_x, data.test_y)[1]
+    words = ", ".join(f"{name} {accuracy:.2f} %" for name, accuracy in accuracies.items())
     yield claim(
         SOURCE,
         "batch descent is slow: every update needs all of the data",
         f"after 120,000 gradients of examples: {words}",
-        found["batch"] < min(found["mini-batch"], found["stochastic"]),
+        accuracies["batch"] < min(accuracies["mini-batch"], accuracies["stochastic"]),
     )

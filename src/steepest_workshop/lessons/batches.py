@@ -40,9 +40,9 @@ def data(standardised: bool = True, outliers: float = 0.0, seed: int = 0) -> Dat
 
     The exact solution and its loss are always those of the clean labels.
     """
-    given = load_breast_cancer()
-    columns = [list(given.feature_names).index(f"mean {name}") for name in ("radius", "area", "perimeter")]
-    table = given.data[:, columns] - given.data[:, columns].mean(0)
+    dataset = load_breast_cancer()
+    columns = [list(dataset.feature_names).index(f"mean {name}") for name in ("radius", "area", "perimeter")]
+    table = dataset.data[:, columns] - dataset.data[:, columns].mean(0)
     table[:, 2] /= table[:, 2].std()
     x, y = (table[:, :2] / table[:, :2].std(0) if standardised else table[:, :2]), table[:, 2].copy()
     exact = solve(x, y)
@@ -60,20 +60,20 @@ def order(count: int, size: int, epochs: int, seed: int = 0) -> NDArray[np.int64
     return np.concatenate([rng.permutation(count)[: whole * size].reshape(whole, size) for _ in range(epochs)])
 
 
-def descend(found: Data, size: int, epochs: int, lr: float | Array, momentum: float = 0.0, seed: int = 0) -> Array:
+def descend(regression: Data, size: int, epochs: int, lr: float | Array, momentum: float = 0.0, seed: int = 0) -> Array:
     """The weights after each update, (updates + 1, 2), from (0, 0). `lr` is one rate, or one an update."""
-    batches = order(len(found.x), size, epochs, seed)
+    batches = order(len(regression.x), size, epochs, seed)
     rule = get("momentum" if momentum else "gd")
     more: dict[str, Any] = {"momentum": momentum} if momentum else {}
-    table = np.column_stack([found.x, found.y])
+    table = np.column_stack([regression.x, regression.y])
     start, steps = np.zeros(2), len(batches)
     return trajectory(rule, powered(2.0, 2), start, steps, lr=lr, data=table, batches=batches, **more)[0]
 
 
-def excess(found: Data, w: Array) -> Array:
+def excess(regression: Data, w: Array) -> Array:
     """The loss of weights (..., 2) above the least, on clean labels: the exact quadratic, without rounding's noise."""
-    h = found.x.T @ found.x / len(found.x)
-    return np.asarray(np.einsum("...i,ij,...j->...", w - found.exact, h, w - found.exact))
+    h = regression.x.T @ regression.x / len(regression.x)
+    return np.asarray(np.einsum("...i,ij,...j->...", w - regression.exact, h, w - regression.exact))
 
 
 def cost(examples: int = 100, epochs: int = 10) -> list[dict[str, Any]]:
@@ -86,13 +86,13 @@ def cost(examples: int = 100, epochs: int = 10) -> list[dict[str, Any]]:
 
 def qualities(epochs: int = 20) -> list[dict[str, Any]]:
     """Accuracy, speed, memory and online use, measured at equal epochs, each batch size at the best rate of a grid."""
-    found, rows = data(), []
+    regression, rows = data(), []
     for size in SIZES:
-        lr, mean, se = best(found, size, epochs)
+        lr, mean, se = best(regression, size, epochs)
         began = time.perf_counter()
-        path = descend(found, size, epochs, lr)
+        path = descend(regression, size, epochs, lr)
         seconds = (time.perf_counter() - began) / (len(path) - 1)
-        near = excess(found, path) <= 0.01 * excess(found, path[0])
+        near = excess(regression, path) <= 0.01 * excess(regression, path[0])
         reached = int(near.argmax()) if near.any() else None
         rows.append(
             {
@@ -103,37 +103,37 @@ def qualities(epochs: int = 20) -> list[dict[str, Any]]:
                 "examples to 1 %": None if reached is None else reached * size,
                 "ns an update": 1e9 * seconds,
                 "bytes held": 8 * 3 * size,
-                "online": size < len(found.x),
+                "online": size < len(regression.x),
             }
         )
     return rows
 
 
-def best(found: Data, size: int, epochs: int, momentum: float = 0.0, seeds: int = 10) -> tuple[float, float, float]:
+def best(regression: Data, size: int, epochs: int, momentum: float = 0.0, seeds: int = 10) -> tuple[float, float, float]:
     """The rate of a grid that ends lowest on average, with that mean excess and its standard error over seeds."""
     rates = [float(f"{10 ** (k / 6):.2g}") for k in range(-30, 4)]
-    ended = [[_end(found, size, epochs, lr, momentum, seed) for seed in range(seeds)] for lr in rates]
+    ended = [[_end(regression, size, epochs, lr, momentum, seed) for seed in range(seeds)] for lr in rates]
     means = [float(np.mean(values)) for values in ended]
     at = int(np.argmin(means))
     return rates[at], means[at], float(np.std(ended[at], ddof=1) / np.sqrt(seeds))
 
 
-def _end(found: Data, size: int, epochs: int, lr: float, momentum: float, seed: int) -> float:
+def _end(regression: Data, size: int, epochs: int, lr: float, momentum: float, seed: int) -> float:
     with np.errstate(all="ignore"):
-        last = float(excess(found, descend(found, size, epochs, lr, momentum, seed)[-1]))
+        last = float(excess(regression, descend(regression, size, epochs, lr, momentum, seed)[-1]))
     return last if np.isfinite(last) else np.inf
 
 
 def largest_rates(epochs: int = 20, momentum: float = 0.0) -> list[dict[str, Any]]:
     """For each batch size the largest rate of a fine grid after which the loss is below a tenth of its start, every seed."""
-    found, rows = data(), []
-    start = float(excess(found, np.zeros(2)))
+    regression, rows = data(), []
+    start = float(excess(regression, np.zeros(2)))
     for size in SIZES:
-        held = 0.0
+        largest = 0.0
         for lr in 10 ** (np.arange(-40, 11) / 10):
-            if max(_end(found, size, epochs, float(lr), momentum, seed) for seed in range(5)) < 0.1 * start:
-                held = float(lr)
-        rows.append({"m": size, "momentum": momentum, "largest rate": held})
+            if max(_end(regression, size, epochs, float(lr), momentum, seed) for seed in range(5)) < 0.1 * start:
+                largest = float(lr)
+        rows.append({"m": size, "momentum": momentum, "largest rate": largest})
     return rows
 
 
@@ -144,13 +144,13 @@ def scaling(steps: int = 2000) -> list[dict[str, Any]]:
     """
     rows = []
     for name in ("raw", "standardised"):
-        found = data(standardised=name == "standardised")
-        w = np.linalg.eigvalsh(2 * found.x.T @ found.x / len(found.x))
+        regression = data(standardised=name == "standardised")
+        w = np.linalg.eigvalsh(2 * regression.x.T @ regression.x / len(regression.x))
         lr = 1.9 / w[-1]
-        path = descend(found, len(found.x), steps, float(lr))
-        share = float(excess(found, path[-1]) / excess(found, path[0]))
+        path = descend(regression, len(regression.x), steps, float(lr))
+        share = float(excess(regression, path[-1]) / excess(regression, path[0]))
         rows.append(
-            {"features": name, "condition": float(w[-1] / w[0]), "rate": float(lr), "left": share, "exact": found.least}
+            {"features": name, "condition": float(w[-1] / w[0]), "rate": float(lr), "left": share, "exact": regression.least}
         )
     return rows
 
@@ -172,21 +172,21 @@ def outliers(share: float = 0.02, epochs: int = 20) -> list[dict[str, Any]]:
 
 def paths(epochs: int = 6) -> Figure:
     """The paths of the three kinds of descent on the loss over the two weights."""
-    found = data()
+    regression = data()
     figure = Figure(figsize=(7.6, 4.8), layout="constrained")
     axes = figure.subplots()
     a, b = np.meshgrid(np.linspace(-0.15, 1.1, 200), np.linspace(-0.25, 1.0, 200))
-    height = excess(found, np.stack([a, b], -1))
+    height = excess(regression, np.stack([a, b], -1))
     axes.contour(a, b, height, levels=np.quantile(height, np.linspace(0, 1, 22)[1:-1] ** 2), colors="#999999", linewidths=0.6)
     words = []
     for i, (name, size, lr) in enumerate((("stochastic", 1, 0.03), ("mini-batch", 10, 0.1), ("batch", 569, 0.2))):
-        path = descend(found, size, epochs if size < 569 else 40, lr)
+        path = descend(regression, size, epochs if size < 569 else 40, lr)
         label = f"{name}: {size} example{'s' * (size > 1)} an update, rate {lr:g}, {len(path) - 1:,} updates"
         axes.plot(
             *path.T, color=COLOURS[i], linestyle=DASHES[0], linewidth=(0.5, 0.9, 2.0)[i], label=label, alpha=(0.6, 0.9, 1)[i]
         )
-        words.append(f"{label}, ends {excess(found, path[-1]):.2g} above the least loss")
-    axes.plot(*found.exact, "*", color="#000000", markersize=14, markeredgecolor="white", label="exact solution", zorder=5)
+        words.append(f"{label}, ends {excess(regression, path[-1]):.2g} above the least loss")
+    axes.plot(*regression.exact, "*", color="#000000", markersize=14, markeredgecolor="white", label="exact solution", zorder=5)
     axes.set_xlabel("weight of the radius")
     axes.set_ylabel("weight of the area")
     axes.set_title("Least squares: three sizes of batch", loc="left")

@@ -52,8 +52,8 @@ def on_surfaces() -> tuple[Row, ...]:
 
 def _share(hits: NDArray[Any]) -> tuple[float, float, float]:
     """A share, and its 95 % interval (Wilson)."""
-    found = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
-    return float(hits.mean()), float(found.low), float(found.high)
+    interval = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
+    return float(hits.mean()), float(interval.low), float(interval.high)
 
 
 def _noisy_ends(formula: Formula, chosen: Rule, start: float, lr: float, noise: float, steps: int = 1000) -> Array:
@@ -74,8 +74,8 @@ def _escapes() -> Iterator[Row]:
     yield claim("001", "the bouncing of SGD helps it escape local minima", words, shares[0][1] > shares[2][2])
     words = f"with a tenth of the noise's variance {few} of them do, against {noisy}"
     holds = False if shares[1][2] >= shares[0][1] else True if shares[1][0] > shares[0][0] / 2 else None
-    told = "for mini-batches it is a little harder to escape local minima"
-    yield claim("001", told, words, holds, "harder, and not a little")
+    printed = "for mini-batches it is a little harder to escape local minima"
+    yield claim("001", printed, words, holds, "harder, and not a little")
 
 
 def _rates() -> Iterator[Row]:
@@ -86,8 +86,8 @@ def _rates() -> Iterator[Row]:
     for part in (0.0025, 0.25, 0.99, 1.01):
         heights = trajectory(get("sgd"), formula_of(surface), surface.start, 300, lr=part * bound)[1]
         ends[part], falls[part] = float(heights[-1]), bool((np.diff(heights) < 0).all())
-    told = ", ".join(f"{value:.2g} at {part:g} of it" for part, value in ends.items())
-    words = f"the bound is 2 / largest curvature = {bound:g}; height after 300 steps {told}"
+    listing = ", ".join(f"{value:.2g} at {part:g} of it" for part, value in ends.items())
+    words = f"the bound is 2 / largest curvature = {bound:g}; height after 300 steps {listing}"
     holds = ends[0.0025] > 100 * ends[0.25] and ends[1.01] > ends[0.0025]
     yield claim("001", "too small a rate takes many iterations, too high a one may diverge", words, holds)
     words = (
@@ -101,12 +101,12 @@ def _rates() -> Iterator[Row]:
 
 def _settles() -> Row:
     """Single examples at the best constant rate, and at one that falls to nothing in a straight line."""
-    found, epochs = batches.data(), 20
-    lr, seeds = batches.best(found, 1, epochs)[0], range(10)
-    steps = len(batches.order(len(found.x), 1, epochs))
+    regression, epochs = batches.data(), 20
+    lr, seeds = batches.best(regression, 1, epochs)[0], range(10)
+    steps = len(batches.order(len(regression.x), 1, epochs))
     last, ends = [], {}
     for name, rates in (("constant", np.full(steps, lr)), ("falling", 3 * lr * (1 - np.arange(steps) / steps))):
-        paths = [batches.excess(found, batches.descend(found, 1, epochs, rates, seed=seed)) for seed in seeds]
+        paths = [batches.excess(regression, batches.descend(regression, 1, epochs, rates, seed=seed)) for seed in seeds]
         ends[name] = np.array([path[-1] for path in paths])
         last += [path[-len(path) // epochs :] for path in paths] if name == "constant" else []
     bounce = np.mean([path.max() / path.min() for path in last])
@@ -115,8 +115,8 @@ def _settles() -> Row:
     words = f"in its last epoch the excess loss still goes up and down by a factor of {bounce:.0f}; it ends at "
     words += f"{ends['constant'].mean():.1e}, with a falling rate at {ends['falling'].mean():.1e} "
     words += f"(gain {mean:.1e} +- {half:.0e})"
-    told = "SGD bounces about the minimum, good but not optimal, unless its rate is reduced"
-    return claim("001", told, words, mean > half)
+    printed = "SGD bounces about the minimum, good but not optimal, unless its rate is reduced"
+    return claim("001", printed, words, mean > half)
 
 
 def _momentum() -> Iterator[Row]:
@@ -128,8 +128,8 @@ def _momentum() -> Iterator[Row]:
         for path in descend(surface, [get(called) for called in beyond], surface.start, 400).paths:
             start = path.points[0] - least
             beyond[path.name].append(max(0.0, -float((((path.points - least) @ start) / (start @ start)).min())))
-    told = ", ".join(f"{name} {max(parts):.0%}" for name, parts in beyond.items())
-    words = f"furthest beyond the minimum of valley, Beale's function and a bowl, in parts of the way there: {told}"
+    listing = ", ".join(f"{name} {max(parts):.0%}" for name, parts in beyond.items())
+    words = f"furthest beyond the minimum of valley, Beale's function and a bowl, in parts of the way there: {listing}"
     holds = min(min(beyond[name]) for name in ("momentum", "nesterov")) > 10 * max(beyond["sgd"]) + 0.01
     yield claim("001", "momentum-based methods overshoot", words, holds)
     formula, start = formula_of(surfaces.get("rosenbrock")), (-1.2, 1.0)
@@ -156,9 +156,9 @@ def _crosses() -> Row:
         p.name: p.leaves(surface.domain) or 401
         for p in descend(surface, [get("sgd"), get("rmsprop")], surface.start, 400).paths
     }
-    told: dict[str, Array] = {}
-    points, _ = trajectory(get("rmsprop"), formula_of(surface), surface.start, 5, lr=0.01, told=told)
-    along, across = (np.abs(np.diff(points[:, i]) / told["g"][:, i])[-1] for i in (1, 0))
+    insides: dict[str, Array] = {}
+    points, _ = trajectory(get("rmsprop"), formula_of(surface), surface.start, 5, lr=0.01, insides=insides)
+    along, across = (np.abs(np.diff(points[:, i]) / insides["g"][:, i])[-1] for i in (1, 0))
     words = f"RMSprop leaves the saddle after {left['rmsprop']} steps, SGD after {left['sgd']}; its rate along the way out is "
     words += f"{along / across:.0f} times the one across"
     return claim(
@@ -170,9 +170,9 @@ def _shrinks() -> Iterator[Row]:
     """The rate that a coordinate feels, its step over its gradient, along the valley at a rate of 0.01."""
     formula, start, felt, heights = formula_of(surfaces.get("valley")), surfaces.get("valley").start, {}, {}
     for name, lr in (("adagrad", 0.01), ("rmsprop", 0.01), ("adadelta", 1.0)):
-        told: dict[str, Array] = {}
-        points, values = trajectory(get(name), formula, start, 1000, lr=lr, told=told)
-        rates = np.abs(np.diff(points[:, 0]) / told["g"][:, 0])
+        insides: dict[str, Array] = {}
+        points, values = trajectory(get(name), formula, start, 1000, lr=lr, insides=insides)
+        rates = np.abs(np.diff(points[:, 0]) / insides["g"][:, 0])
         felt[name], heights[name] = rates[-1] / rates[0], float(values[-1])
     words = f"after 1,000 steps Adagrad's rate is {felt['adagrad']:.2g} of its first and its height {heights['adagrad']:.2g}; "
     words += f"RMSprop's {felt['rmsprop']:.2g} and {heights['rmsprop']:.1g}"
@@ -227,8 +227,8 @@ def _damps() -> Iterator[Row]:
     ends = {p.name: float(p.values[-1]) for p in descend(valley, [get("sgd"), get("rmsprop")], valley.start, 150, {}).paths}
     words = f"heights of the valley after 150 steps at tuned rates: RMSprop {ends['rmsprop']:.1e}, SGD {ends['sgd']:.1e}"
     yield claim("003", "RMSprop can take larger steps and converges faster", words, ends["rmsprop"] < ends["sgd"])
-    found = descend(valley, [get("momentum"), get("rmsprop")], valley.start, 100, {"momentum": 0.02, "rmsprop": 0.05})
-    turns = [int((np.diff(np.sign(path.points[:, 1])) != 0).sum()) for path in found.paths]
+    descent = descend(valley, [get("momentum"), get("rmsprop")], valley.start, 100, {"momentum": 0.02, "rmsprop": 0.05})
+    turns = [int((np.diff(np.sign(path.points[:, 1])) != 0).sum()) for path in descent.paths]
     words = f"across the valley momentum changes sides {turns[0]} times in 100 steps, RMSprop {turns[1]}"
     yield claim("003", "RMSprop restricts oscillation across the valley", words, turns[1] < turns[0] / 2)
 
@@ -277,8 +277,8 @@ def _rootless() -> Row:
     parts, worse = [], []
     for name in ("rosenbrock", "beale", "valley"):
         surface = surfaces.get(name)
-        found = descend(surface, [get("adagrad"), rootless()], surface.start, 300, {})
-        a, b = (float(path.values[-1]) for path in found.paths)
+        descent = descend(surface, [get("adagrad"), rootless()], surface.start, 300, {})
+        a, b = (float(path.values[-1]) for path in descent.paths)
         parts.append(f"{name} {a:.1e} against {b:.1e}")
         worse.append(b > a)
     words = f"tuned heights after 300 steps with and without the root: {', '.join(parts)}"
@@ -342,8 +342,8 @@ def on_mnist(say: Callable[[str], None]) -> Iterator[Row]:
     reason = f"its reason is that its numbers are easier to read; {words}"
     yield claim("001", "step decay is slightly preferable to exponential and 1/t decay", reason, holds, UNDECIDED)
     leads = [against(study, f"momentum+{name}", f"momentum+{other}", 6)[0] for name in chosen[:2] for other in free]
-    told = "schedules that depend on the last step (cosine, step) outperform those that do not"
-    yield claim("001", told, words, agreed(value == 1 for value in leads), "depends on which")
+    printed = "schedules that depend on the last step (cosine, step) outperform those that do not"
+    yield claim("001", printed, words, agreed(value == 1 for value in leads), "depends on which")
     say("001: Schedule-Free AdamW, and AdamW with a cosine")
     study = compare(document(), "adamw,schedule_free_adamw", schedules="constant,cosine", store=":memory:")
     lead, words = against(study, "schedule_free_adamw+constant", "adamw+cosine")
@@ -361,8 +361,8 @@ def _swept(rules: Sequence[str], lrs: Mapping[str, float], letter: str, values: 
         for value in values
         for seed in range(SEEDS)
     ]
-    found = dict(ways.train_all(problem, runs, ways.choose(problem, runs)))
-    return np.array([found[i].test for i in range(len(runs))], float).reshape(len(rules), len(values), SEEDS)
+    results = dict(ways.train_all(problem, runs, ways.choose(problem, runs)))
+    return np.array([results[i].test for i in range(len(runs))], float).reshape(len(rules), len(values), SEEDS)
 
 
 def _decay(say: Callable[[str], None]) -> Row:

@@ -17,7 +17,7 @@ from steepest.rules.combinators import switch
 from steepest.training import ways
 from steepest.training.stacked import Run
 
-from . import Row, agreed, claim, spread, within
+from . import Row, agreed, claim, close_to, spread
 from .training import document, mlp
 
 SOURCE = "002"
@@ -28,7 +28,7 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     say("002: schedules and races")
     ours = schedules.exponential(gamma=0.65)
     for epoch in range(10):
-        yield within(SOURCE, f"LambdaLR, rate in epoch {epoch}", 100 * 0.65**epoch, 100 * ours(epoch, 10), 1e-11)
+        yield close_to(SOURCE, f"LambdaLR, rate in epoch {epoch}", 100 * 0.65**epoch, 100 * ours(epoch, 10), 1e-11)
     yield from _races()
     yield from _normalization()
     if tier != "quick":
@@ -40,8 +40,8 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
 def _races() -> Iterator[Row]:
     saddle = surfaces.get("saddle")
     names = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")
-    found = descend(saddle, [rules.get(name) for name in names], saddle.start, 400)
-    left = {path.name: path.leaves(saddle.domain) or 401 for path in found.paths}
+    descent = descend(saddle, [rules.get(name) for name in names], saddle.start, 400)
+    left = {path.name: path.leaves(saddle.domain) or 401 for path in descent.paths}
     words = "the frame is left at step " + ", ".join(
         f"{n} ({name})" for name, n in sorted(left.items(), key=lambda item: item[1])
     )
@@ -50,10 +50,10 @@ def _races() -> Iterator[Row]:
         before = [other for other in adaptive if left[other] < left[name]]
         holds = agreed(other in before for other in adaptive)
         yield claim(SOURCE, f"{name} is stuck at the saddle point", words, holds, f"depends: longer than {', '.join(before)}")
-    path = next(path for path in found.paths if path.name == "momentum")
+    path = next(path for path in descent.paths if path.name == "momentum")
     speed = np.linalg.norm(np.diff(path.points[:51], axis=0), axis=1)[30:]
-    told = f"its steps grow one after another, from {speed[0]:.2g} at step 30 to {speed[-1]:.2g} at step 50"
-    yield claim(SOURCE, "SGD with momentum speeds up more and more", told, bool((np.diff(speed) > 0).all()))
+    sentence = f"its steps grow one after another, from {speed[0]:.2g} at step 30 to {speed[-1]:.2g} at step 50"
+    yield claim(SOURCE, "SGD with momentum speeds up more and more", sentence, bool((np.diff(speed) > 0).all()))
     valley = surfaces.get("valley")
     ends = descend(valley, [rules.get(name) for name in names], valley.start, 150, {})
     words = "heights after 150 steps at tuned rates: " + ", ".join(f"{p.name} {p.values[-1]:.1e}" for p in ends.paths)
@@ -84,9 +84,9 @@ def _then(say: Callable[[str], None]) -> Iterator[Row]:
     rates = {name: 0.1 if name == "sgd" else 0.001 for name in made}
     runs = [Run(rule, rates[name], seed, steps, test=True) for name, rule in made.items() for seed in range(seeds)]
     plan = ways.choose(problem, runs)
-    found = dict(ways.train_all(problem, runs, plan))
-    tested = np.array([np.nan if found[i].test is None else found[i].test for i in range(len(runs))]).reshape(len(made), seeds)
-    values = dict(zip(made, tested, strict=True))
+    results = dict(ways.train_all(problem, runs, plan))
+    tested = np.array([np.nan if results[i].test is None else results[i].test for i in range(len(runs))])
+    values = dict(zip(made, tested.reshape(len(made), seeds), strict=True))
     parts, gains = [], []
     for name in list(made)[2:]:
         mean, half = spread(values[name] - values["adam"], 0.05 / 4)
@@ -98,20 +98,20 @@ def _then(say: Callable[[str], None]) -> Iterator[Row]:
 
 def _ends(say: Callable[[str], None]) -> Iterator[Row]:
     """Adam, SGD and momentum at equal tuning, after few steps and after many."""
-    ahead, told = {}, []
+    ahead, parts = {}, []
     for steps in (200, 6000):
         say(f"002: Adam and SGD after {steps:,} steps")
         study = compare(document(), "adam,sgd,momentum", schedules="constant", steps=steps, store=":memory:")
-        found = {e.candidate.rule.name: np.array(e.values, float) for e in study.result.entries}
-        told.append(f"after {steps:,} steps Adam {found['adam'].mean():.2f} %")
+        accuracies = {e.candidate.rule.name: np.array(e.values, float) for e in study.result.entries}
+        parts.append(f"after {steps:,} steps Adam {accuracies['adam'].mean():.2f} %")
         for name in ("sgd", "momentum"):
-            mean, half = spread(found["adam"] - found[name])
+            mean, half = spread(accuracies["adam"] - accuracies[name])
             ahead[steps, name] = 1 if mean > half else -1 if mean < -half else 0
-            told.append(f"{name} {found[name].mean():.2f} % (Adam's lead {mean:+.2f} +- {half:.2f})")
-    words = f"at tuned rates, ten seeds: {', '.join(told)}"
+            parts.append(f"{name} {accuracies[name].mean():.2f} % (Adam's lead {mean:+.2f} +- {half:.2f})")
+    words = f"at tuned rates, ten seeds: {', '.join(parts)}"
     behind = [name for name in ("sgd", "momentum") if ahead[200, name] > 0]
-    told_of = f"depends: faster than {', '.join(behind)} only"
-    yield claim(SOURCE, "Adam converges fast", words, agreed(ahead[200, name] > 0 for name in ("sgd", "momentum")), told_of)
+    otherwise = f"depends: faster than {', '.join(behind)} only"
+    yield claim(SOURCE, "Adam converges fast", words, agreed(ahead[200, name] > 0 for name in ("sgd", "momentum")), otherwise)
     better = [name for name in ("sgd", "momentum") if ahead[6000, name] < 0]
     holds = agreed(ahead[6000, name] < 0 for name in ("sgd", "momentum"))
     yield claim(SOURCE, "SGD ends better, but takes longer", words, holds, f"depends: {', '.join(better)} does")
@@ -127,12 +127,12 @@ def _regularized(say: Callable[[str], None]) -> Iterator[Row]:
         return nn.Sequential(first, *([nn.BatchNorm1d(100)] if norm else []), act, *([nn.Dropout(0.5)] if drop else []), last)
 
     tested = {}
-    kinds = (("neither", False, False), ("dropout", True, False), ("BatchNorm", False, True), ("both", True, True))
-    for name, drop, norm in kinds:
+    variants = (("neither", False, False), ("dropout", True, False), ("BatchNorm", False, True), ("both", True, True))
+    for name, drop, norm in variants:
         own = dataclasses.replace(problem, name=f"mnist-{name}", model=functools.partial(network, drop, norm))
         runs = [Run(rules.get("momentum"), 0.1, seed, 2000, test=True) for seed in range(10)]
-        found = dict(ways.train_all(own, runs, ways.choose(own, runs)))
-        tested[name] = np.array([found[i].test for i in range(len(runs))], float)
+        results = dict(ways.train_all(own, runs, ways.choose(own, runs)))
+        tested[name] = np.array([results[i].test for i in range(len(runs))], float)
         gains[name] = spread(tested[name] - tested["neither"], 0.05 / 2)
         parts.append(f"{name} {tested[name].mean():.2f} % (gain {gains[name][0]:+.2f} +- {gains[name][1]:.2f})")
     better = {name: gains[name][0] > gains[name][1] for name in ("dropout", "BatchNorm")}

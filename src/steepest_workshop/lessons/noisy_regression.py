@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 EXPONENTS = (0.4, 0.7, 1.0, 2.0, 3.0, 5.0)
 
 
-class Found(NamedTuple):
+class Result(NamedTuple):
     """Test losses (exponents, rules, replicates, evaluations) and last points (exponents, rules, replicates, 10)."""
 
     losses: Array
@@ -50,14 +50,14 @@ def experiment(
     steps: int = 1000,
     every: int = 50,
     noise: tuple[float, float] = (0.0, 0.0),
-) -> Found:
+) -> Result:
     """Train on one example a step. A replicate has its own examples and noise, the same for every rule and exponent.
 
     `noise` are the sizes of a normal number and of a random sign added to each coordinate of the gradient.
     """
     dims = len(data.start)
     table = np.column_stack([data.x, data.y])
-    found = np.empty((len(exponents), len(rules), replicates, steps + 1, dims))
+    points = np.empty((len(exponents), len(rules), replicates, steps + 1, dims))
     formulas = [powered(exponent, dims) for exponent in exponents]
     for replicate in range(replicates):
         rng = np.random.default_rng(replicate)
@@ -66,7 +66,7 @@ def experiment(
         for i, formula in enumerate(formulas):
             for j, (rule, lr) in enumerate(zip(rules, lrs, strict=True)):
                 path = trajectory(rule, formula, data.start, steps, lr=lr, data=table, batches=batches, noise=shaken)
-                found[i, j, replicate] = path[0]
-    errors = np.abs(found[..., :-1:every, :] @ data.test_x.T - data.test_y)
+                points[i, j, replicate] = path[0]
+    errors = np.abs(points[..., :-1:every, :] @ data.test_x.T - data.test_y)
     powers = np.reshape(exponents, (-1, 1, 1, 1, 1))
-    return Found((errors**powers).mean(-1), found[..., -1, :])
+    return Result((errors**powers).mean(-1), points[..., -1, :])

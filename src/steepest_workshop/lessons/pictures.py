@@ -1,4 +1,4 @@
-"""The documents' pictures: what they draw, drawn with our own rules, and what they print beside what we found."""
+"""The documents' pictures: what they draw, drawn with our own rules, and what they print beside ours."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ NAMED = ("step", "multi_step", "exponential", "inverse_time", "cosine", "one_cyc
 
 
 def of(number: str, rows: Sequence[Row]) -> Iterator[tuple[str, Figure]]:
-    """The pictures of a document, each with its name; `rows` are what was found of it."""
+    """The pictures of a document, each with its name; `rows` are the rows of its table."""
     for name, draw in _DRAWN[number]:
         yield name, draw([row for row in rows if row.source == number])
 
 
 def beside(rows: Sequence[Row], pattern: str, across: int, axis: str, unit: str) -> Figure:
-    """What is printed as dots, what we found as a line: a panel for each `run`, along each `x`, of quantities that match."""
-    found: dict[str, list[tuple[int, float, float]]] = {}
+    """What is printed as dots, ours as a line: a panel for each `run`, along each `x`, of quantities that match."""
+    runs: dict[str, list[tuple[int, float, float]]] = {}
     for row in rows:
         match = re.fullmatch(pattern, row.quantity)
         if match and isinstance(row.printed, float | int) and isinstance(row.ours, float | int):
-            found.setdefault(match["run"], []).append((int(match["x"]), row.printed, row.ours))
-    down = -(-len(found) // across)
+            runs.setdefault(match["run"], []).append((int(match["x"]), row.printed, row.ours))
+    down = -(-len(runs) // across)
     figure = Figure(figsize=(3.2 * across, 2.3 * down + 0.5), layout="constrained")
     words = []
-    for axes, (run, points) in zip(figure.subplots(down, across, squeeze=False).flat, found.items(), strict=False):
+    for axes, (run, points) in zip(figure.subplots(down, across, squeeze=False).flat, runs.items(), strict=False):
         x, printed, ours = zip(*points, strict=True)
         axes.plot(x, ours, color=COLOURS[0], label="ours")
         axes.plot(x, printed, "o", color="#000000", markersize=4, markerfacecolor="none", label="printed")
@@ -46,7 +46,7 @@ def beside(rows: Sequence[Row], pattern: str, across: int, axis: str, unit: str)
         axes.set_title(run, loc="left", fontsize="small")
         axes.grid(alpha=0.25)
         words.append(f"{run}: ends at {ours[-1]:.4g}, printed {printed[-1]:.4g}")
-    for axes in figure.axes[len(found) :]:
+    for axes in figure.axes[len(runs) :]:
         axes.axis("off")
     figure.supxlabel(axis, fontsize="small")
     figure.supylabel(unit, fontsize="small")

@@ -25,18 +25,18 @@ def rows(problem: Problem, say: Callable[[str], None], steps: int = 700, seeds: 
     """Hours on two cores: the figure's question on what is here of CIFAR-10, and how far the order agrees with the table's."""
     where = f"{problem.about}, {steps} steps, {seeds} seeds, equal tuning"
     say("001: exponential step sizes on CIFAR-10")
-    found = compare(problem, "momentum", schedules=SCHEDULES, store=":memory:", steps=steps, seeds=seeds, trials=trials)
-    told = [against(found, f"momentum+{SCHEDULES[1]}", f"momentum+{name}", 3) for name in SCHEDULES[4:]]
-    words = f"{where}; per cent: {scores(found)}; exponential steps are {', '.join(words for _, words in told)}"
-    leads = [lead for lead, _ in told]
+    study = compare(problem, "momentum", schedules=SCHEDULES, store=":memory:", steps=steps, seeds=seeds, trials=trials)
+    comparisons = [against(study, f"momentum+{SCHEDULES[1]}", f"momentum+{name}", 3) for name in SCHEDULES[4:]]
+    words = f"{where}; per cent: {scores(study)}; exponential steps are {', '.join(words for _, words in comparisons)}"
+    leads = [lead for lead, _ in comparisons]
     holds = False if -1 in leads else None if None in leads else True
     yield claim("001", "exponential step sizes do as well as tuned step decay", words, holds, UNDECIDED)
     say("001: eleven optimizers on CIFAR-10")
     chosen = [*TABLE.values(), "sam"]
-    found = compare(problem, chosen, schedules="cosine", store=":memory:", steps=steps, seeds=seeds, trials=trials)
-    order = [entry.candidate.rule.name for entry in found.result.entries]
+    study = compare(problem, chosen, schedules="cosine", store=":memory:", steps=steps, seeds=seeds, trials=trials)
+    order = [entry.candidate.rule.name for entry in study.result.entries]
     tau = stats.kendalltau([RESNET18[name] for name in TABLE], [-order.index(name) for name in TABLE.values()])
-    words = f"{where}, cosine; per cent: {scores(found)}"
+    words = f"{where}, cosine; per cent: {scores(study)}"
     words += f"; Kendall's tau with the printed order of ten {tau.statistic:+.2f} (p = {tau.pvalue:.2g})"
     agrees = None if tau.pvalue >= 0.05 else bool(tau.statistic > 0)
     yield claim("001", "the printed order of ResNet-18 on ImageNet", words, agrees, "undecided: ten names tell too little")

@@ -25,7 +25,7 @@ from steepest.problems.problem import seeded
 from steepest.report.palette import COLOURS, DASHES
 from steepest.training.ways import workers_on
 
-from . import Row, agreed, claim, within
+from . import Row, agreed, claim, close_to
 from .training import Images, drawn, images, measured
 
 SOURCE = "003"
@@ -91,18 +91,18 @@ def network() -> nn.Sequential:
 
 def epochs(config: Config, data: Images, count: int, seed: int = 0) -> list[tuple[float, float]]:
     """Validation loss and accuracy after each epoch."""
-    kind, arguments = config
-    found = []
+    class_name, arguments = config
+    history = []
     with seeded(seed):
         model = network()
-        optimizer = getattr(optim, kind)(model.parameters(), **arguments)
+        optimizer = getattr(optim, class_name)(model.parameters(), **arguments)
         for _ in range(count):
             for index in drawn(len(data.x), BATCH):
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(model(data.x[index]), data.y[index]).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-            found.append(measured(model, data.test_x, data.test_y))
-    return found
+            history.append(measured(model, data.test_x, data.test_y))
+    return history
 
 
 _shared: list[Any] = []  # what forked processes train on
@@ -125,8 +125,8 @@ def all_of(jobs: Sequence[tuple[Config, int, int]], data: Images) -> Iterator[li
 
 
 def _named(config: Config) -> str:
-    kind, arguments = config
-    return f"{kind}({', '.join(f'{k}={v}' for k, v in arguments.items())})"
+    class_name, arguments = config
+    return f"{class_name}({', '.join(f'{k}={v}' for k, v in arguments.items())})"
 
 
 def twins() -> tuple[float, float]:
@@ -144,10 +144,10 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     Quick: one epoch of the collapse, and the settings.
     """
     data = images(flat=False, mean=MEAN, deviation=DEVIATION)
-    for kind, printed in SETTINGS.items():
-        group = getattr(optim, kind)([torch.zeros(1)]).param_groups[0]
+    for class_name, printed in SETTINGS.items():
+        group = getattr(optim, class_name)([torch.zeros(1)]).param_groups[0]
         for name, value in printed.items():
-            yield Row(SOURCE, f"{kind}: default {name}", str(value), str(group[name]), "equal", value == group[name])
+            yield Row(SOURCE, f"{class_name}: default {name}", str(value), str(group[name]), "equal", value == group[name])
     words = "a misprint: 9,911 of 1,000 images cannot be right, and are called 99 %"
     yield Row(SOURCE, "images tested in the block of RMSprop(lr=0.00025)", 1000, len(data.test_x), 0, None, words)
     for name, value in (("alpha", 0.9), ("lr", 0.001)):
@@ -160,12 +160,12 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
 
 def _starts(data: Images) -> tuple[str, Row]:
     """How the first two epochs of the slowest run vary over five seeds, in words; and how many of eight collapse."""
-    ends = np.array([[right for _, right in found] for found in all_of([(SLOW, 2, 100 + k) for k in range(5)], data)])
-    told = " and ".join(f"{low:.1f} to {high:.1f}" for low, high in zip(ends.min(0), ends.max(0), strict=True))
-    after = [found[0][1] for found in all_of([(COLLAPSES, 1, 100 + k) for k in range(8)], data)]
+    ends = np.array([[right for _, right in history] for history in all_of([(SLOW, 2, 100 + k) for k in range(5)], data)])
+    ranges = " and ".join(f"{low:.1f} to {high:.1f}" for low, high in zip(ends.min(0), ends.max(0), strict=True))
+    after = [history[0][1] for history in all_of([(COLLAPSES, 1, 100 + k) for k in range(8)], data)]
     dead = [right < 12 for right in after]
     words = f"of {len(dead)} starts {sum(dead)} stand below 12 % after an epoch, the best at {max(after):.1f} %"
-    return told, claim(SOURCE, "RMSprop at 0.01 stays at 11.35 %", words, agreed(dead), "depends on the start")
+    return ranges, claim(SOURCE, "RMSprop at 0.01 stays at 11.35 %", words, agreed(dead), "depends on the start")
 
 
 def _printed(tier: str, data: Images, say: Callable[[str], None]) -> Iterator[Row]:
@@ -179,32 +179,32 @@ def _printed(tier: str, data: Images, say: Callable[[str], None]) -> Iterator[Ro
     why["RMSprop", 0.01] = "only its last biases still learn, and the digit that they say of every image changes"
     if tier != "quick":
         say("003: how much starts differ")
-        told, collapsed = _starts(data)
-        why["SGD", 0.0005] = f"{noise}; over five seeds its first epochs end at {told} %"
+        ranges, collapsed = _starts(data)
+        why["SGD", 0.0005] = f"{noise}; over five seeds its first epochs end at {ranges} %"
         yield collapsed
     say(f"003: {len(chosen)} printed trainings of {count} epochs")
     jobs = [(PRINTED[k][0], count, DEAD if PRINTED[k][0] == COLLAPSES else k) for k in chosen]
-    for k, found in zip(chosen, all_of(jobs, data), strict=True):
+    for k, history in zip(chosen, all_of(jobs, data), strict=True):
         config, losses, correct = PRINTED[k]
         again = " again" if any(config == block[0] for block in PRINTED[:k]) else ""
         slow = config[0] == "SGD" or config[1]["lr"] == 0.00001
         reason = why.get((config[0], config[1]["lr"]), noise)
-        for epoch, (loss, right, (own_loss, own)) in enumerate(zip(losses.split(), correct.split(), found, strict=False)):
+        for epoch, (loss, right, (own_loss, own)) in enumerate(zip(losses.split(), correct.split(), history, strict=False)):
             label = f"{_named(config)}{again}, epoch {epoch + 1}"
-            yield within(SOURCE, f"{label}: accuracy", int(right) / 100, own, 3.0 if slow and epoch == 0 else 1.5, reason)
-            room = max(loss_apart, 0.25 * float(loss))
-            yield within(SOURCE, f"{label}: validation loss", float(loss), own_loss, room, reason)
+            yield close_to(SOURCE, f"{label}: accuracy", int(right) / 100, own, 3.0 if slow and epoch == 0 else 1.5, reason)
+            tolerance = max(loss_apart, 0.25 * float(loss))
+            yield close_to(SOURCE, f"{label}: validation loss", float(loss), own_loss, tolerance, reason)
 
 
 def _drawn(count: int, data: Images, say: Callable[[str], None]) -> Iterator[Row]:
-    """The runs without printed numbers; Adadelta's, whose accuracies are told to be 99 %, for all ten epochs."""
+    """The runs without printed numbers; Adadelta's, whose accuracies are said to be 99 %, for all ten epochs."""
     say(f"003: {len(DRAWN)} drawn trainings")
     jobs = [(config, 10 if config[0] == "Adadelta" else count, 0) for config in DRAWN]
     seen = dict(zip(map(_named, DRAWN), all_of(jobs, data), strict=True))
-    for name, found in seen.items():
-        label, accuracy = f"{name}, drawn: accuracy after {len(found)} epochs", found[-1][1]
+    for name, history in seen.items():
+        label, accuracy = f"{name}, drawn: accuracy after {len(history)} epochs", history[-1][1]
         if name.startswith("Adadelta"):
-            yield within(SOURCE, label, 99, accuracy, 0.5)
+            yield close_to(SOURCE, label, 99, accuracy, 0.5)
         else:
             yield Row(SOURCE, label, None, accuracy, None, None, "no number is printed")
     low, high = seen["Adadelta(rho=0.01)"][-1], seen["Adadelta(rho=0.9)"][-1]
@@ -261,8 +261,8 @@ def collapse(steps: int = 150) -> Figure:
     words = []
     for i, (lr, seed) in enumerate(((0.001, 0), (0.01, 0), (0.01, DEAD), (0.01, 2))):
         values = inside(lr, seed, steps, data) * (1, 1, 100)
-        for axes, told in zip(panels, values.T, strict=True):
-            axes.plot(told, color=COLOURS[i], linestyle=DASHES[i], linewidth=1.2, label=f"rate {lr:g}, start {seed}")
+        for axes, column in zip(panels, values.T, strict=True):
+            axes.plot(column, color=COLOURS[i], linestyle=DASHES[i], linewidth=1.2, label=f"rate {lr:g}, start {seed}")
         words.append(
             f"at rate {lr:g} from start {seed} the first step has length {values[0, 1]:.2g}, and after {steps} steps "
             f"{values[-1, 2]:.0f} % of the hidden units tell images apart, at a loss of {values[-20:, 0].mean():.2g}"

@@ -24,11 +24,11 @@ class Images(NamedTuple):
 
 def images(flat: bool = True, mean: float = 0.0, deviation: float = 1.0) -> Images:
     """All 60,000 and 10,000, pixels in [0, 1] less a mean over a deviation; SteepestError where MNIST is not here."""
-    found = []
+    tensors = []
     for name in ("train", "t10k"):
         x = (mnist.read(f"{name}-images-idx3-ubyte").float() / 255 - mean) / deviation
-        found += [x.flatten(1) if flat else x[:, None], mnist.read(f"{name}-labels-idx1-ubyte").long()]
-    return Images(*found)
+        tensors += [x.flatten(1) if flat else x[:, None], mnist.read(f"{name}-labels-idx1-ubyte").long()]
+    return Images(*tensors)
 
 
 def drawn(count: int, size: int, shuffle: bool = True) -> Iterator[list[int]]:
@@ -53,9 +53,9 @@ def train(
     size: int,
     steps: int,
     every: int,
-    told: Callable[[int, float], Any],
+    callback: Callable[[int, float], Any],
 ) -> None:
-    """Train for `steps` batches of `size`; after each `every` of them `told(step, loss of that batch)`."""
+    """Train for `steps` batches of `size`; after each `every` of them `callback(step, loss of that batch)`."""
     step = 0
     while step < steps:
         for index in drawn(len(data.x), size):
@@ -65,7 +65,7 @@ def train(
             optimizer.step()
             step += 1
             if step % every == 0:
-                told(step, loss.item())
+                callback(step, loss.item())
             if step == steps:
                 return
 

@@ -19,7 +19,7 @@ from steepest.studies.verdicts import ACCURACY_MARGIN
 from steepest.surfaces import optimality
 from steepest.training.single import train
 
-from . import NOT_HERE, Row, agreed, batches, claim, spread, within
+from . import NOT_HERE, Row, agreed, batches, claim, close_to, spread
 from .training import document, drawn, images, measured, mlp
 
 SOURCE = "001"
@@ -114,20 +114,20 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     for i, point in enumerate(printed):
         k = 57 * (i // 2) + 50 * (i % 2) if i < len(printed) - 1 else 570
         for j, name in enumerate(("radius", "area")):
-            yield within(
+            yield close_to(
                 SOURCE, f"least squares, weight of {name} after {k} updates", float(point[j]), float(seen[k][j]), 5.1e-9
             )
-    found = len(problems.get("breast-cancer").train) // 10
-    yield within(SOURCE, "batches of 10 in an epoch of least squares", 56, found, 0)
+    count = len(problems.get("breast-cancer").train) // 10
+    yield close_to(SOURCE, "batches of 10 in an epoch of least squares", 56, count, 0)
     yield from _sample()
     for row, updates in zip(batches.cost(), (10, 100, 1000), strict=True):
-        yield within(SOURCE, f"updates of 10 epochs, {row['method']} descent, m = {row['m']}", updates, row["updates"], 0)
+        yield close_to(SOURCE, f"updates of 10 epochs, {row['method']} descent, m = {row['m']}", updates, row["updates"], 0)
     for name, letter, value, *reason in DEFAULTS:
         ours = float(rules.get(name).settings()[letter])
         yield Row(SOURCE, f"{name}: default {letter}", value, ours, 0, None if reason else ours == value, *reason)
     multi = schedules.multi_step((50, 80, 100), 0.1)
     for epoch, value in ((49, 1.0), (50, 0.1), (80, 0.01), (100, 0.001)):
-        yield within(SOURCE, f"MultiStep [50, 80, 100] by 0.1: multiplier in epoch {epoch}", value, multi(epoch, 120), 1e-12)
+        yield close_to(SOURCE, f"MultiStep [50, 80, 100] by 0.1: multiplier in epoch {epoch}", value, multi(epoch, 120), 1e-12)
     yield from _optimality()
     yield from _descent()
     for name, values in RESNET.items():
@@ -150,17 +150,17 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
 
 def _sample() -> Iterator[Row]:
     """The rows of data that it shows, in scikit-learn's copy."""
-    given = load_breast_cancer()
+    dataset = load_breast_cancer()
     for line in SAMPLE.split("\n")[1:-1]:
         number, diagnosis, *values = line.split()
-        row, called = given.data[int(number)], "MB"[given.target[int(number)]]
+        row, called = dataset.data[int(number)], "MB"[dataset.target[int(number)]]
         yield Row(SOURCE, f"tumour {number}: diagnosis", diagnosis, called, "equal", diagnosis == called)
-        for name, value, own in zip(given.feature_names, values, row, strict=False):
-            yield within(SOURCE, f"tumour {number}: {name}", float(value), float(own), 0)
+        for name, value, own in zip(dataset.feature_names, values, row, strict=False):
+            yield close_to(SOURCE, f"tumour {number}: {name}", float(value), float(own), 0)
     words = "scikit-learn's copy of the data has no ids of patients"
     yield Row(SOURCE, "ids of ten patients", "861648 and nine more", NOT_HERE, None, None, words)
     words = "its file also has an id and an empty column; scikit-learn's copy has a diagnosis and 30 features"
-    columns = 1 + given.data.shape[1]
+    columns = 1 + dataset.data.shape[1]
     yield Row(SOURCE, "columns of the table", 33, columns, 0, None, words)
 
 
@@ -172,8 +172,8 @@ def _optimality() -> Iterator[Row]:
     count = len(optimality.stationary(surfaces.get("plateau")))
     holds = count == 1 and convex is False
     yield claim(SOURCE, "unimodal functions are not always convex", f"the plateau has {count} stationary point; {why}", holds)
-    told = optimality.schwarz(surfaces.get("schwarz"))
-    yield claim(SOURCE, "the Hessian is not always symmetric", told or "no example", told is not None)
+    example = optimality.schwarz(surfaces.get("schwarz"))
+    yield claim(SOURCE, "the Hessian is not always symmetric", example or "no example", example is not None)
 
 
 def _descent() -> Iterator[Row]:
@@ -209,44 +209,46 @@ def _descent() -> Iterator[Row]:
         ends = []
         for condition in (10.0, 50.0, 200.0):
             surface = surfaces.get(f"valley(condition={condition})")
-            found = descend(surface, [rules.get(name) for name in names], valley.start, 150, {})
-            ends.append([float(path.values[-1]) for path in found.paths])
+            descent = descend(surface, [rules.get(name) for name in names], valley.start, 150, {})
+            ends.append([float(path.values[-1]) for path in descent.paths])
         words = "; ".join(f"{a:.1e} against {b:.1e}" for a, b in ends)
-        told = f"valleys of condition 10, 50 and 200, tuned, 150 steps, heights {names[0]} against {names[1]}: {words}"
-        yield claim(SOURCE, printed, told, agreed(b < a for a, b in ends), "depends on the valley's condition")
+        sentence = f"valleys of condition 10, 50 and 200, tuned, 150 steps, heights {names[0]} against {names[1]}: {words}"
+        yield claim(SOURCE, printed, sentence, agreed(b < a for a, b in ends), "depends on the valley's condition")
 
 
 def _qualities() -> Iterator[Row]:
     """The table of what the three kinds of descent are like: accuracy, speed of an update, memory, examples as they come."""
-    found = {row["m"]: row for row in batches.qualities()}
-    kinds = {"batch": found[569], "mini-batch": found[10], "stochastic": found[1]}
+    by_size = {row["m"]: row for row in batches.qualities()}
+    methods = {"batch": by_size[569], "mini-batch": by_size[10], "stochastic": by_size[1]}
 
-    def told(key: str, unit: str) -> str:
-        return ", ".join(f"{name} {row[key]:.3g}{unit}" for name, row in kinds.items())
+    def values_of(key: str, unit: str) -> str:
+        return ", ".join(f"{name} {row[key]:.3g}{unit}" for name, row in methods.items())
 
-    batch, few, single = kinds.values()
+    batch, few, single = methods.values()
     start = float(batches.excess(batches.data(), np.zeros(2)))
-    words = f"excess loss after 20 epochs at the best rate, {start:.3g} at the start: {told('excess', '')}"
-    yield claim(SOURCE, "the accuracy of all three is good", words, all(row["excess"] < 0.01 * start for row in kinds.values()))
+    words = f"excess loss after 20 epochs at the best rate, {start:.3g} at the start: {values_of('excess', '')}"
+    yield claim(
+        SOURCE, "the accuracy of all three is good", words, all(row["excess"] < 0.01 * start for row in methods.values())
+    )
     slower = batch["ns an update"] > few["ns an update"] > single["ns an update"]
-    yield claim(SOURCE, "an update is slow, medium, fast", told("ns an update", " ns"), slower)
+    yield claim(SOURCE, "an update is slow, medium, fast", values_of("ns an update", " ns"), slower)
     more = batch["bytes held"] > few["bytes held"] > single["bytes held"]
-    yield claim(SOURCE, "memory is high, medium, low", f"examples held at once: {told('bytes held', ' bytes')}", more)
+    yield claim(SOURCE, "memory is high, medium, low", f"examples held at once: {values_of('bytes held', ' bytes')}", more)
     gap, noise = single["excess"] - few["excess"], (single["se"] ** 2 + few["se"] ** 2) ** 0.5
     words = f"excess loss {few['excess']:.2g} +- {few['se']:.1g} with batches of 10, "
     words += f"{single['excess']:.2g} +- {single['se']:.1g} singly"
     closer = True if gap > 2 * noise else False if gap < -2 * noise else None
     yield claim(SOURCE, "mini-batches get a little closer to the minimum", words, closer, UNDECIDED)
-    words = ", ".join(f"{name} {'can' if row['online'] else 'cannot'}" for name, row in kinds.items())
+    words = ", ".join(f"{name} {'can' if row['online'] else 'cannot'}" for name, row in methods.items())
     yield claim(
-        SOURCE, "mini-batches and single examples learn online", words, [r["online"] for r in kinds.values()] == [0, 1, 1]
+        SOURCE, "mini-batches and single examples learn online", words, [r["online"] for r in methods.values()] == [0, 1, 1]
     )
 
 
 def _plateau(say: Callable[[str], None]) -> Iterator[Row]:
-    """Nesterov's momentum with ReduceLROnPlateau for 6,000 iterations, told each epoch's accuracy, from five starts.
+    """Nesterov's momentum with ReduceLROnPlateau for 6,000 iterations, fed each epoch's accuracy, from five starts.
 
-    The tutorial's program tells the accuracy of the last 500th iteration, which may be an epoch old.
+    The tutorial's program passes on the accuracy of the last 500th iteration, which may be an epoch old.
     """
     say("001: Nesterov and ReduceLROnPlateau on MNIST")
     data, ends, rates = images(), np.zeros((2, 5)), []
@@ -289,14 +291,14 @@ def _named(say: Callable[[str], None]) -> Iterator[Row]:
         ("adabelief", "AdaBelief is as fast as adaptive methods and generalises as SGD"),
         ("madgrad", "MADGRAD is as fast as adaptive methods and generalises as SGD"),
     ):
-        found = [against(study, name, other, 5) for other in ("adam", "momentum")]
-        leads = [lead for lead, _ in found]
+        verdicts = [against(study, name, other, 5) for other in ("adam", "momentum")]
+        leads = [lead for lead, _ in verdicts]
         worst = -1.0 if -1.0 in leads else None if None in leads else 0.0
-        yield as_good(SOURCE, printed, ", ".join(words for _, words in found), worst)
+        yield as_good(SOURCE, printed, ", ".join(words for _, words in verdicts), worst)
     lead, words = against(study, "adan", "adam", 5)
     yield claim(SOURCE, "Adan is faster than Adam", words, None if lead is None else lead > 0, UNDECIDED)
-    held = {entry.candidate.rule.name: entry.state_bytes for entry in study.result.entries}
-    ratio = held["adan"] / held["adam"]
+    state_bytes = {entry.candidate.rule.name: entry.state_bytes for entry in study.result.entries}
+    ratio = state_bytes["adan"] / state_bytes["adam"]
     holds = False if ratio <= 1 else True if ratio < 1.25 else None
     words = f"{ratio:.2f} times Adam's state"
     yield claim(SOURCE, "Adan has a slightly higher memory cost than Adam", words, holds, "higher, and not slightly")
@@ -315,8 +317,8 @@ def against(study: Study, a: str, b: str, asked: int = 1) -> tuple[float | None,
     mean, half = spread(values[a] - values[b], 0.05 / asked)
     tied = abs(mean) + half <= ACCURACY_MARGIN
     lead = 0.0 if tied else 1.0 if mean > half else -1.0 if mean < -half else None
-    told = {0.0: "tied with", 1.0: "better than", -1.0: "worse than", None: "undecided against"}[lead]
-    return lead, f"{told} {b} ({mean:+.2f} +- {half:.2f} points)"
+    relation = {0.0: "tied with", 1.0: "better than", -1.0: "worse than", None: "undecided against"}[lead]
+    return lead, f"{relation} {b} ({mean:+.2f} +- {half:.2f} points)"
 
 
 def scores(study: Study) -> str:

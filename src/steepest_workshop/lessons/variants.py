@@ -17,7 +17,7 @@ from steepest.report.palette import style
 from steepest.rules import get
 from steepest.training.stacked import Run, StackedRuns
 
-from . import NOT_HERE, Row, between, claim, spread, within
+from . import NOT_HERE, Row, between, claim, close_to, spread
 from .noisy_regression import EXPONENTS, Array, experiment
 from .training import drawn, images, mlp
 
@@ -70,7 +70,7 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
             words = f"theta {i} after 1,000 steps of {called} at exponent {exponent:g}: {COVER:.0%} interval"
             yield between(SOURCE, words, value, float(np.nanmean(drawn)), low, high, "one in a hundred lies outside")
     for i, (mean, error) in enumerate(zip(solutions.mean(0), stats.sem(solutions), strict=True)):
-        yield within(SOURCE, f"true theta {i}: mean of {count} exact solutions", 1.0, float(mean), 4 * float(error))
+        yield close_to(SOURCE, f"true theta {i}: mean of {count} exact solutions", 1.0, float(mean), 4 * float(error))
     yield from _winners()
     if tier != "quick":
         yield from _shapes()
@@ -87,13 +87,13 @@ def _shapes() -> Iterator[Row]:
     """The first batch, and how many images are tested."""
     data = images(flat=False)
     first = next(drawn(len(data.x), 64))
-    for name, printed, found in (
+    for name, printed, shape in (
         ("images", "64 x 1 x 28 x 28", data.x[first].shape),
         ("labels", "64", data.y[first].shape),
     ):
-        ours = " x ".join(map(str, found))
+        ours = " x ".join(map(str, shape))
         yield Row(SOURCE, f"shape of a batch's {name}", printed, ours, "equal", printed == ours)
-    yield within(SOURCE, "number of images tested", 10_000, len(data.test_x), 0)
+    yield close_to(SOURCE, "number of images tested", 10_000, len(data.test_x), 0)
     layers = [layer for layer in mlp(SIZES) if isinstance(layer, torch.nn.Linear)]
     for layer, (inputs, outputs) in zip(layers, ((784, 128), (128, 64), (64, 10)), strict=True):
         printed, ours = f"{inputs} to {outputs}", f"{layer.in_features} to {layer.out_features}"
@@ -105,9 +105,9 @@ def _shapes() -> Iterator[Row]:
 def _winners() -> Iterator[Row]:
     """Test losses after 950 updates, the last looked at: ten paired replicates, with and without gradient noise."""
     world = noisy_regression.data(0)
-    for noise, told in (((0.0, 0.0), "no gradient noise"), ((0.5, 0.5), "normal and random-sign noise of 0.5")):
-        found = experiment(world, [get("gd"), get("adam"), get("adagrad")], (0.001, 0.001, 0.01), noise=noise)
-        last = found.losses[..., -1]
+    for noise, label in (((0.0, 0.0), "no gradient noise"), ((0.5, 0.5), "normal and random-sign noise of 0.5")):
+        result = experiment(world, [get("gd"), get("adam"), get("adagrad")], (0.001, 0.001, 0.01), noise=noise)
+        last = result.losses[..., -1]
         for j, other in ((1, "Adam"), (2, "Adagrad at rate 0.01")):
             winners, parts = set(), []
             for i, exponent in enumerate(EXPONENTS):
@@ -115,7 +115,7 @@ def _winners() -> Iterator[Row]:
                 winner = other if mean > half else "SGD" if mean < -half else "neither"
                 winners.add(winner)
                 parts.append(f"{exponent:g}: {winner} ({mean:+.3g} +- {half:.2g})")
-            words = f"test loss of SGD minus {other}, {told}, ten replicates: {'; '.join(parts)}"
+            words = f"test loss of SGD minus {other}, {label}, ten replicates: {'; '.join(parts)}"
             if j == 1:
                 printed = (
                     f"which of SGD and Adam wins depends on the exponent ({'with' if any(noise) else 'without'} gradient noise)"
@@ -143,10 +143,10 @@ def _network(say: Callable[[str], None]) -> Iterator[Row]:
     epochs = [torch.stack([team.step() for _ in range(each)]).mean(0).numpy() for _ in LOSSES]
     seconds = (time.perf_counter() - began) / SEEDS
     accuracies = np.array(team.evaluate("valid")[1])
-    for k, (printed, found) in enumerate(zip(LOSSES, epochs, strict=True)):
-        why = f"seeds vary by {found.std(ddof=1) / found.mean():.1%}"
-        yield within(
-            SOURCE, f"mean training loss of epoch {k}, over {SEEDS} seeds", printed, float(found.mean()), 0.05 * printed, why
+    for k, (printed, losses) in enumerate(zip(LOSSES, epochs, strict=True)):
+        why = f"seeds vary by {losses.std(ddof=1) / losses.mean():.1%}"
+        yield close_to(
+            SOURCE, f"mean training loss of epoch {k}, over {SEEDS} seeds", printed, float(losses.mean()), 0.05 * printed, why
         )
     half = float(stats.t.ppf(0.975, SEEDS - 1) * accuracies.std(ddof=1) * np.sqrt(1 + 1 / SEEDS))
     mean = float(accuracies.mean())
@@ -159,12 +159,12 @@ def _network(say: Callable[[str], None]) -> Iterator[Row]:
 def bars(noise: tuple[float, float] = (0.0, 0.0)) -> Figure:
     """Test loss against updates for each exponent: means of ten replicates, bars of 2.5 standard errors."""
     names = ("gd", "adam", "adagrad")
-    found = experiment(noisy_regression.data(0), [get(name) for name in names], (0.001, 0.001, 0.01), noise=noise)
+    result = experiment(noisy_regression.data(0), [get(name) for name in names], (0.001, 0.001, 0.01), noise=noise)
     figure = Figure(figsize=(10, 6), layout="constrained")
     steps = np.arange(0, 1000, 50)
     for i, (axes, exponent) in enumerate(zip(figure.subplots(2, 3, sharex=True).flat, EXPONENTS, strict=True)):
         for j, (name, called) in enumerate(zip(names, ("SGD", "Adam", "Adagrad, rate 0.01"), strict=True)):
-            mean, error = found.losses[i, j].mean(0), stats.sem(found.losses[i, j], axis=0)
+            mean, error = result.losses[i, j].mean(0), stats.sem(result.losses[i, j], axis=0)
             look = style("sgd" if name == "gd" else name)
             axes.errorbar(steps, mean, 2.5 * error, color=look.colour, linestyle=look.dash, label=None if i else called)
         axes.set_title(f"exponent {exponent:g}", loc="left")
@@ -172,7 +172,7 @@ def bars(noise: tuple[float, float] = (0.0, 0.0)) -> Figure:
     figure.supxlabel("updates")
     figure.supylabel("test loss")
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    lows = "; ".join(f"{e:g}: {found.losses[i, :, :, -1].mean(1).round(3).tolist()}" for i, e in enumerate(EXPONENTS))
+    lows = "; ".join(f"{e:g}: {result.losses[i, :, :, -1].mean(1).round(3).tolist()}" for i, e in enumerate(EXPONENTS))
     figure.set_gid(f"Test losses of SGD, Adam and Adagrad by exponent; at the last evaluation {lows}.")
     return figure
 

@@ -20,7 +20,7 @@ from . import DOCUMENTS, Row, pictures, reproduce
 def collect(numbers: Sequence[str], tier: str) -> list[Row]:
     """Every row of these documents; a person watching sees what is going on."""
     console = Console(stderr=True)
-    found: list[Row] = []
+    rows: list[Row] = []
     with console.status("") as status:
         began = time.perf_counter()
 
@@ -29,31 +29,31 @@ def collect(numbers: Sequence[str], tier: str) -> list[Row]:
                 status.update(f"{words} ({time.perf_counter() - began:.0f} s)")
 
         for number in numbers:
-            found += reproduce(number, tier, say)
-    return found
+            rows += reproduce(number, tier, say)
+    return rows
 
 
 def as_data(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows for JSON; a null has a status beside it."""
-    told = []
+    records = []
     for row in rows:
         ours = row.ours if not isinstance(row.ours, float) or math.isfinite(row.ours) else None
         one: dict[str, Any] = {"source": row.source, "quantity": row.quantity, "printed": row.printed, "ours": ours}
         one |= {"tolerance": row.tolerance, "holds": row.holds}
-        told.append(one | ({"status": row.reason or "no number"} if None in one.values() or not row.holds else {}))
-    return told
+        records.append(one | ({"status": row.reason or "no number"} if None in one.values() or not row.holds else {}))
+    return records
 
 
 def counts(rows: Sequence[Row]) -> dict[str, tuple[int, int, int, int]]:
     """For each document: printed numbers that hold, that are missed, that are not reproduced, and claims."""
-    found = {}
+    totals = {}
     for number in DOCUMENTS:
         own = [row for row in rows if row.source == number]
         numbers = [row for row in own if row.quantity != "claim" and row.printed is not None]
         holds = [sum(row.holds is value for row in numbers) for value in (True, False, None)]
         if own:
-            found[number] = (*holds, sum(row.quantity == "claim" for row in own))
-    return found  # type: ignore[return-value]
+            totals[number] = (*holds, sum(row.quantity == "claim" for row in own))
+    return totals  # type: ignore[return-value]
 
 
 def text(rows: Sequence[Row]) -> str:
@@ -68,10 +68,10 @@ def text(rows: Sequence[Row]) -> str:
         for row in missed_rows:
             lines.append(f"  {row.source} {row.quantity}: printed {_shown(row.printed)}, ours {_shown(row.ours)}, "
                          f"tolerance {_shown(row.tolerance)}; {row.reason}")  # fmt: skip
-    told = [row for row in rows if row.quantity == "claim"]
-    if told:
+    claim_rows = [row for row in rows if row.quantity == "claim"]
+    if claim_rows:
         lines += ["", "Claims:"]
-        lines += [f"  {row.source} {row.printed}: {_verdict(row)}. {str(row.ours).rstrip('.')}." for row in told]
+        lines += [f"  {row.source} {row.printed}: {_verdict(row)}. {str(row.ours).rstrip('.')}." for row in claim_rows]
     return "\n".join(lines)
 
 
@@ -85,17 +85,17 @@ def _shown(value: Any) -> str:
 
 def write(rows: Sequence[Row], tier: str, path: Path) -> None:
     """The whole table as Markdown, with the documents' pictures in a folder beside it unless the tier is "quick"."""
-    told = counts(rows)
-    asked = "all" if len(told) == len(DOCUMENTS) else " ".join(told)
+    totals = counts(rows)
+    asked = "all" if len(totals) == len(DOCUMENTS) else " ".join(totals)
     command = f"steepest reproduce {asked}{'' if tier == 'default' else f' --{tier}'} --report FILE.md"
     lines = ["# Reproduction", "", f"Made by `{command}`.", ""]
     lines += ["| document | hold | missed | not reproduced | claims |", "|---|---|---|---|---|"]
-    lines += [f"| {number} {DOCUMENTS[number][1]} | {' | '.join(map(str, found))} |" for number, found in told.items()]
-    for number in told:
-        room, title = DOCUMENTS[number]
+    lines += [f"| {number} {DOCUMENTS[number][1]} | {' | '.join(map(str, cells))} |" for number, cells in totals.items()]
+    for number in totals:
+        module_name, title = DOCUMENTS[number]
         own = [row for row in rows if row.source == number]
         claims = [row for row in own if row.quantity == "claim"]
-        about = (inspect.getdoc(importlib.import_module(f".{room}", __package__)) or "").partition(": ")[2]
+        about = (inspect.getdoc(importlib.import_module(f".{module_name}", __package__)) or "").partition(": ")[2]
         lines += ["", f"## {number} {title}", "", about[:1].upper() + about[1:], ""]
         if tier != "quick":
             lines += _pictures(number, rows, path.parent / "pictures")

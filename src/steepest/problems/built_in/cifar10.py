@@ -71,9 +71,9 @@ def verified(fetched: list[str]) -> str:
 
 def _check(archive: Path) -> None:
     with archive.open("rb") as file:
-        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if found != MD5:
-        raise SteepestError(f"{archive} has the checksum {found}; expected {MD5}. Remove it and fetch it again.")
+        checksum = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if checksum != MD5:
+        raise SteepestError(f"{archive} has the checksum {checksum}; expected {MD5}. Remove it and fetch it again.")
 
 
 def _path(name: str) -> Path | None:

@@ -20,7 +20,7 @@ a NumPy oracle written from the paper, the author's package, and torch.
 def state_bytes(rule: Rule) -> int:
     """Bytes of state for each float32 parameter at the defaults; rows, columns and single numbers count nothing."""
     live = rule.live_state(rule.of(rule.settings(), 2)).values()
-    return 4 * sum(not (kind.is_scalar or kind.shape) for kind in live)
+    return 4 * sum(not (state.is_scalar or state.shape) for state in live)
 
 
 def page(rows: list[dict[str, Any]]) -> str:
@@ -53,8 +53,8 @@ def _section(row: dict[str, Any]) -> list[str]:
     lines += [f"- `{s['name']}` starts at {s['starts']}; in a checkpoint `{s['key']}`." for s in card["state"]]
     if rule.deviations:
         lines += ["", "Where it departs from the source:", ""] + [f"- {d}" for d in rule.deviations]
-    told = [f"{k} {_error(row[k])}" for k in ("paper", "author", "torch") if row[k] is not None]
-    lines += ["", f"Largest errors: {', '.join(told)}."]
+    errors_of = [f"{k} {_error(row[k])}" for k in ("paper", "author", "torch") if row[k] is not None]
+    lines += ["", f"Largest errors: {', '.join(errors_of)}."]
     for a in row["authors"]:
         if a["differs"] and a["error"] is not None:
             lines.append(f"`{a['package']}.{a['class']}` differs by {a['error']:.0e}: {a['differs']}.")

@@ -50,17 +50,17 @@ class _Printer:
             self.known[x] = rf"\nabla f\left({self.show(point)}\right)"
 
     def lines(self) -> list[str]:
-        found, written = [], set()
+        lines, written = [], set()
         outputs = {k: x for k, x in self.graph.outputs.items() if isinstance(x, Symbol)}
         inner = [(k, x) for k, x in self.graph.names.items() if x.args and not any(x is y for y in outputs.values())]
         named = [(k, x, letter(k)) for k, x in inner if k not in outputs]
         named += [(k, x, letter(k) + "_t") for k, x in outputs.items() if k != "p" and x.args]
         for k, x, left in sorted(named, key=lambda item: _depth(item[1])):
             if k not in written:
-                found.append(rf"{left} = {self.show(x)}")
+                lines.append(rf"{left} = {self.show(x)}")
                 self.known[x] = left
                 written.add(k)
-        return [*found, rf"\theta_t = {self.show(self.graph.outputs['p'])}"]
+        return [*lines, rf"\theta_t = {self.show(self.graph.outputs['p'])}"]
 
     def show(self, x: Any, strength: int = 0) -> str:
         """An expression, in brackets where it binds less than `strength`: 1 sum, 2 product, 3 power."""

@@ -86,16 +86,16 @@ def sentences(result: Result) -> list[str]:
     if len(result.verdicts) <= ALL_SENTENCES:
         return [v.sentence for v in result.verdicts]
     first = result.entries[0].candidate.label
-    told = [v.sentence for v in result.verdicts if v.a == first]
+    lines = [v.sentence for v in result.verdicts if v.a == first]
     for entry in result.entries[1:-1]:
         label = entry.candidate.label
         groups = [
             f"{word} {', '.join(names)}"
-            for kind, word in (("better", "better than"), ("tied", "tied with"), ("undecided", "undecided against"))
-            if (names := [v.b for v in result.verdicts if v.a == label and v.verdict == kind])
+            for verdict, word in (("better", "better than"), ("tied", "tied with"), ("undecided", "undecided against"))
+            if (names := [v.b for v in result.verdicts if v.a == label and v.verdict == verdict])
         ]
-        told.append(f"{label} is {'; '.join(groups)}.")
-    return told
+        lines.append(f"{label} is {'; '.join(groups)}.")
+    return lines
 
 
 def _ran(result: Result) -> str:

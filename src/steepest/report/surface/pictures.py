@@ -30,11 +30,12 @@ FRAMES = 60  # of an animation, at most
 
 def save(figure: Figure, path: File) -> None:
     """Write a figure; its words (`figure.gid`) go with it. SteepestError for another format or a missing folder."""
-    words, kind = figure.get_gid() or "", path.suffix.lower()
-    if kind not in FORMATS:
-        raise SteepestError(f"The picture {path} would be a '{kind}' file; expected one of {', '.join(FORMATS)}.")
+    words, suffix = figure.get_gid() or "", path.suffix.lower()
+    if suffix not in FORMATS:
+        raise SteepestError(f"The picture {path} would be a '{suffix}' file; expected one of {', '.join(FORMATS)}.")
     writable("picture", path, "paths.png")
-    metadata = {".png": {"Description": words}, ".svg": {"Description": words, "Date": None}, ".pdf": {"Subject": words}}[kind]
+    described = {".png": {"Description": words}, ".svg": {"Description": words, "Date": None}, ".pdf": {"Subject": words}}
+    metadata = described[suffix]
     figure.savefig(path, dpi=150, metadata=metadata)
 
 
@@ -50,13 +51,13 @@ def _label(path: Path, surface: Surface | None = None) -> str:
 def _words(descent: Descent) -> str:
     """What a picture of paths shows, in sentences."""
     surface = descent.surface
-    told = []
+    ends = []
     for path in descent.paths:
         left, last = path.leaves(surface.domain), path.values[np.isfinite(path.values)][-1]
         end = f"leaves the frame at step {left}" if left is not None else f"ends at height {last:.3g}"
-        told.append(f"{_label(path)}, {end}")
+        ends.append(f"{_label(path)}, {end}")
     lead = f"{len(descent.paths)} paths on {surface.name} from {_at(descent.start)}, {descent.steps} gradients each"
-    return f"{lead}: {'; '.join(told)}."
+    return f"{lead}: {'; '.join(ends)}."
 
 
 def _at(point: Point) -> str:
@@ -102,8 +103,8 @@ def _draw(axes: Axes, path: Path, surface: Surface, look: Style, upto: int | Non
         inside = points[-2]
         toward = points[-1] - inside if np.isfinite(points[-1]).all() else np.zeros_like(inside)
         with np.errstate(divide="ignore", invalid="ignore"):
-            room = np.where(toward > 0, (high - inside) / toward, np.where(toward < 0, (low - inside) / toward, np.inf))
-        edge = inside + toward * min(float(np.nanmin(room)), 1.0) if np.isfinite(room).any() else inside
+            reach = np.where(toward > 0, (high - inside) / toward, np.where(toward < 0, (low - inside) / toward, np.inf))
+        edge = inside + toward * min(float(np.nanmin(reach)), 1.0) if np.isfinite(reach).any() else inside
         axes.plot(*edge, "X", color=look.colour, markersize=9, markeredgecolor="white", zorder=6, clip_on=False)
         near = [np.abs((np.array(text.xy) - edge) / (high - low)).max() < 0.08 for text in axes.texts if hasattr(text, "xy")]
         if not any(near):  # where crosses crowd, the legend tells the steps
@@ -257,7 +258,7 @@ def schedules(chosen: Sequence[Schedule], steps: int, rate: float = 1.0) -> Figu
 
 def insides(path: Path, surface: Surface) -> Figure:
     """What an optimizer has inside on its way: gradient and averages, effective rate, and the angle of its step to downhill."""
-    g = path.told.get("g", surface.gradient(path.points[:-1]))
+    g = path.insides.get("g", surface.gradient(path.points[:-1]))
     moved = np.diff(path.points, axis=0)
     size = np.linalg.norm(moved, axis=1)
     steepness = np.linalg.norm(g, axis=1)
@@ -265,20 +266,20 @@ def insides(path: Path, surface: Surface) -> Figure:
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
     top.semilogy(steepness, color=COLOURS[0], linestyle="solid", linewidth=1.8, label="‖g‖, the gradient")
     averages = [("m_hat", "‖m̂‖"), ("m", "‖m‖"), ("b", "‖b‖, the momentum")]
-    name, words = next((pair for pair in averages if pair[0] in path.told), ("", ""))
+    name, words = next((pair for pair in averages if pair[0] in path.insides), ("", ""))
     if name:
         top.semilogy(
-            np.linalg.norm(np.atleast_2d(path.told[name].T).T, axis=1),
+            np.linalg.norm(np.atleast_2d(path.insides[name].T).T, axis=1),
             color=COLOURS[1],
             linestyle="dashed",
             linewidth=1.8,
             label=words,
         )
     squares = [("v_hat", "√v̂"), ("v", "√v"), ("G", "√G")]
-    name, words = next((pair for pair in squares if pair[0] in path.told and path.told[pair[0]].ndim == 2), ("", ""))
+    name, words = next((pair for pair in squares if pair[0] in path.insides and path.insides[pair[0]].ndim == 2), ("", ""))
     if name:
         for d, dash in zip(range(surface.dims), ("dashdot", "dotted"), strict=False):
-            root = np.sqrt(np.abs(path.told[name][:, d]))
+            root = np.sqrt(np.abs(path.insides[name][:, d]))
             top.semilogy(root, color=COLOURS[2 + d], linestyle=dash, linewidth=1.8, label=f"{words} of {surface.variables[d]}")
     with np.errstate(divide="ignore", invalid="ignore"):
         effective = size / steepness
@@ -319,9 +320,9 @@ def animate(descent: Descent, path: File) -> File:
     looks = _styles(descent.paths)
     inside = [p.values[: p.leaves(surface.domain)] for p in descent.paths]
     kept = np.concatenate([v[np.isfinite(v)] for v in inside])
-    room = 0.05 * float(np.ptp(kept)) or 1.0
+    pad = 0.05 * float(np.ptp(kept)) or 1.0
     right.set_xlim(0, descent.steps)
-    right.set_ylim(kept.min() - room, kept.max() + room)
+    right.set_ylim(kept.min() - pad, kept.max() + pad)
     right.set_xlabel("gradients")
     right.set_title("height", loc="left")
     _plain(right)

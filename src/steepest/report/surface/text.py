@@ -16,23 +16,23 @@ def card(surface: Surface) -> dict[str, Any]:
     points = stationary(surface)
     convex, why = convexity(surface)
     lowest = [s for s in points if s.kind == "minimum"]
-    found = [list(s.point) for s in lowest if s.value <= lowest[0].value + 1e-9 * (1 + abs(lowest[0].value))]
-    told: dict[str, Any] = {
+    points_there = [list(s.point) for s in lowest if s.value <= lowest[0].value + 1e-9 * (1 + abs(lowest[0].value))]
+    data: dict[str, Any] = {
         "name": surface.name,
         "formula": surface.formula,
         "gradient": [str(g) for g in surface.gradient_expressions],
         "hessian": [[str(h) for h in row] for row in surface.hessian_expressions],
-        "minima": [list(m) for m in surface.minima] or found,
+        "minima": [list(m) for m in surface.minima] or points_there,
         "stationary": [_point(s) for s in points],
         "convex": convex,
     }
-    return told if convex is not None else told | {"status": why}
+    return data if convex is not None else data | {"status": why}
 
 
 def _point(s: Stationary) -> dict[str, Any]:
-    told: dict[str, Any] = {"point": list(s.point), "value": s.value, "kind": s.kind}
-    told["eigenvalues"] = None if s.eigenvalues is None else list(s.eigenvalues)
-    return told if s.eigenvalues is not None else told | {"status": "the gradient is not defined here"}
+    data: dict[str, Any] = {"point": list(s.point), "value": s.value, "kind": s.kind}
+    data["eigenvalues"] = None if s.eigenvalues is None else list(s.eigenvalues)
+    return data if s.eigenvalues is not None else data | {"status": "the gradient is not defined here"}
 
 
 def text(surface: Surface) -> str:
@@ -48,9 +48,9 @@ def text(surface: Surface) -> str:
     lines += ["", f"Stationary points found with {box}: {_counts(points)}"]
     for s in points[:30]:
         at = ", ".join(f"{x:.6g}" for x in s.point)
-        told = ", ".join(f"{w:.4g}" for w in s.eigenvalues or ())
-        told = f"eigenvalues {told}" if told else "its gradient is not defined here"
-        lines.append(f"  {s.kind:10} ({at})  height {s.value:.6g}  {told}")
+        words = ", ".join(f"{w:.4g}" for w in s.eigenvalues or ())
+        words = f"eigenvalues {words}" if words else "its gradient is not defined here"
+        lines.append(f"  {s.kind:10} ({at})  height {s.value:.6g}  {words}")
     lines += [f"  and {len(points) - 30} more"] if len(points) > 30 else []
     minima = [s for s in points if s.kind == "minimum"]
     if minima:
@@ -66,20 +66,20 @@ def text(surface: Surface) -> str:
 def _counts(points: list[Stationary]) -> str:
     plural = {"minimum": "minima", "maximum": "maxima", "saddle": "saddles", "degenerate": "degenerate"}
     counts = {kind: sum(s.kind == kind for s in points) for kind in plural}
-    told = [f"{n} {kind if n == 1 else plural[kind]}" for kind, n in counts.items() if n]
-    return ", ".join(told) or "none"
+    counted = [f"{n} {kind if n == 1 else plural[kind]}" for kind, n in counts.items() if n]
+    return ", ".join(counted) or "none"
 
 
-def network(name: str, found: Curvature, rate: float) -> str:
+def network(name: str, here: Curvature, rate: float) -> str:
     """What a network's loss is like at its initial weights, beside a rate."""
-    lines = [f"{name}, initial weights of seed 0: loss {found.loss:.6g}, gradient norm {found.gradient:.6g}"]
-    lines.append(f"Hessian: eigenvalues from {found.least:.6g} to {found.largest:.6g}")
-    if found.least < 0 < found.largest:
+    lines = [f"{name}, initial weights of seed 0: loss {here.loss:.6g}, gradient norm {here.gradient:.6g}"]
+    lines.append(f"Hessian: eigenvalues from {here.least:.6g} to {here.largest:.6g}")
+    if here.least < 0 < here.largest:
         lines.append("Both signs: the loss curves up in some directions and down in others, as at a saddle.")
-    if found.bound is not None:
-        beside = "above" if rate > found.bound else "below"
+    if here.bound is not None:
+        beside = "above" if rate > here.bound else "below"
         lines.append(
-            f"Plain descent grows along the steepest direction at a rate above 2 / {found.largest:.4g} = {found.bound:.4g};"
+            f"Plain descent grows along the steepest direction at a rate above 2 / {here.largest:.4g} = {here.bound:.4g};"
         )
         lines.append(f"sgd's usual rate, {rate:g}, lies {beside} it.")
     return "\n".join(lines)
@@ -92,9 +92,9 @@ def paths(descent: Descent) -> dict[str, Any]:
 
 def _path(path: Path) -> dict[str, Any]:
     end = path.diverged_at
-    told: dict[str, Any] = {"name": path.name, "lr": path.lr, "points": path.points[:end].tolist()}
-    told |= {"values": [v if math.isfinite(v) else None for v in path.values[:end].tolist()], "diverged_at": end}
-    return told if end is not None else told | {"status": "it did not diverge"}
+    data: dict[str, Any] = {"name": path.name, "lr": path.lr, "points": path.points[:end].tolist()}
+    data |= {"values": [v if math.isfinite(v) else None for v in path.values[:end].tolist()], "diverged_at": end}
+    return data if end is not None else data | {"status": "it did not diverge"}
 
 
 def ends(descent: Descent) -> str:

@@ -16,9 +16,9 @@ from typing import Any
 
 def cache_folder() -> Path | None:
     """Where compiled kernels are kept: $STEEPEST_CACHE, or the user's cache; None where the user has no home."""
-    given = os.environ.get("STEEPEST_CACHE")
-    if given:
-        return Path(given)
+    folder = os.environ.get("STEEPEST_CACHE")
+    if folder:
+        return Path(folder)
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "steepest" / "kernels"
     except RuntimeError:  # neither HOME nor an entry in the list of users
@@ -106,10 +106,10 @@ class _Cache:
 
     def _is_own(self, opened: int, path: Path) -> bool:
         """Whether an open file or folder is this user's alone to write to."""
-        found = os.fstat(opened)
-        if found.st_uid != os.geteuid():
+        owner = os.fstat(opened)
+        if owner.st_uid != os.geteuid():
             self._refuse(path, "is another user's")
-        elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        elif owner.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             self._refuse(path, "may be written by others")
         else:
             return True
@@ -118,8 +118,8 @@ class _Cache:
     @staticmethod
     def _refuse(path: Path, why: str) -> None:
         """Say once why what lies there is not used."""
-        if (path.parent, why) not in _told:
-            _told.add((path.parent, why))
+        if (path.parent, why) not in _warned:
+            _warned.add((path.parent, why))
             warnings.warn(
                 f"steepest does not use its cache of compiled kernels: {path} {why}. Kernels are compiled anew in each "
                 "process. Remove it, or name a folder of your own by STEEPEST_CACHE.",
@@ -159,4 +159,4 @@ class _Cache:
                 raise
 
 
-_told: set[tuple[Path, str]] = set()
+_warned: set[tuple[Path, str]] = set()

@@ -196,13 +196,13 @@ class Body:
         integer = self.add(f"add i64 {integer}, 1023")
         integer = self.add(f"shl i64 {integer}, 52")
         scale = self.add(f"bitcast i64 {integer} to double")
-        found = self.add(f"fmul double {power}, {scale}")
+        power = self.add(f"fmul double {power}, {scale}")
         infinity, nan = "0x7FF0000000000000", "0x7FF8000000000000"
         for test, instead in (
             (f"fcmp oge double {product}, 1024.0", infinity),
             (f"fcmp ole double {product}, -1022.0", "0.0"),
         ):
-            found = self.add(f"select i1 {self.add(test)}, double {instead}, double {found}")
+            power = self.add(f"select i1 {self.add(test)}, double {instead}, double {power}")
         grows, falls = self.add(f"fcmp ogt double {y}, 0.0"), self.add(f"fcmp olt double {y}, 0.0")
         at_zero = self.add(
             f"select i1 {grows}, double 0.0, double {self.add(f'select i1 {falls}, double {infinity}, double 1.0')}"
@@ -215,8 +215,8 @@ class Body:
             (f"fcmp oeq double {x}, {infinity}", at_infinity),
             (f"fcmp ult double {x}, 0.0", nan),
         ):
-            found = self.add(f"select i1 {self.add(test)}, double {instead}, double {found}")
-        return found
+            power = self.add(f"select i1 {self.add(test)}, double {instead}, double {power}")
+        return power
 
     def _short_power(self, x: str, y: str) -> str:
         """x ** y in float32 for x >= 0 and a double y: as `_power`, with y in two floats so that no bit of y log2 x is lost."""
@@ -334,7 +334,7 @@ def source(
         terms.append(body.add(f"fmul {type_} {value}, {value}") if squares else value)
     slots = list(body.loads)
     slots += [letter for letter in stores if letter not in slots]
-    kinds = [stored[letter] for letter in slots]
+    dtypes = [stored[letter] for letter in slots]
     pointers = "".join(f"ptr noalias %a{i}, " for i in range(len(slots)))
     lines = [
         *sorted(body.declared),
@@ -350,10 +350,10 @@ def source(
     lines += ["  %some = icmp sgt i64 %n, 0", "  br i1 %some, label %loop, label %done", "loop:"]
     lines.append("  %i = phi i64 [0, %entry], [%next, %loop]")
     lines += [f"  %sum{i} = phi {type_} [0.0, %entry], [%new{i}, %loop]" for i in range(len(terms))]
-    for i, kind in enumerate(kinds):
-        lines.append(f"  %e{i} = getelementptr {STORED[kind][0]}, ptr %a{i}, i64 %i")
+    for i, dtype in enumerate(dtypes):
+        lines.append(f"  %e{i} = getelementptr {STORED[dtype][0]}, ptr %a{i}, i64 %i")
     for i in range(len(body.loads)):
-        lines += _read(i, kinds[i], type_)
+        lines += _read(i, dtypes[i], type_)
     lines += body.lines
     for letter, value in stores.items():
         lines += _write(slots.index(letter), stored[letter], type_, value)
@@ -372,26 +372,26 @@ def source(
             wide = f"%wide{i}"
             lines.append(f"  {wide} = fpext float %final{i} to double")
         lines += [f"  %o{i} = getelementptr double, ptr %r, i64 {i}", f"  store double {wide}, ptr %o{i}"]
-    lines += ["  ret void", "}", *_table(kinds, len(body.numbers), len(terms)), *_team()]
+    lines += ["  ret void", "}", *_table(dtypes, len(body.numbers), len(terms)), *_team()]
     return "\n".join(lines) + "\n", body, slots
 
 
-def _read(i: int, kind: str, type_: str) -> list[str]:
+def _read(i: int, dtype: str, type_: str) -> list[str]:
     """Load an element of slot i as the type computed in."""
-    if kind == type_:
+    if dtype == type_:
         return [f"  %x{i} = load {type_}, ptr %e{i}"]
-    if kind == "bfloat":
+    if dtype == "bfloat":
         short = [f"  %xs{i} = load i16, ptr %e{i}", f"  %xi{i} = zext i16 %xs{i} to i32", f"  %xh{i} = shl i32 %xi{i}, 16"]
         return [*short, f"  %x{i} = bitcast i32 %xh{i} to float"]
-    how = "fpext" if kind == "float" else "fptrunc"
-    return [f"  %xs{i} = load {kind}, ptr %e{i}", f"  %x{i} = {how} {kind} %xs{i} to {type_}"]
+    how = "fpext" if dtype == "float" else "fptrunc"
+    return [f"  %xs{i} = load {dtype}, ptr %e{i}", f"  %x{i} = {how} {dtype} %xs{i} to {type_}"]
 
 
-def _write(i: int, kind: str, type_: str, value: str) -> list[str]:
+def _write(i: int, dtype: str, type_: str, value: str) -> list[str]:
     """Store an element of slot i; to bfloat16 it is rounded to the nearest, ties to even."""
-    if kind == type_:
+    if dtype == type_:
         return [f"  store {type_} {value}, ptr %e{i}"]
-    if kind == "bfloat":
+    if dtype == "bfloat":
         return [
             f"  %yb{i} = bitcast float {value} to i32",
             f"  %yu{i} = lshr i32 %yb{i}, 16",
@@ -405,7 +405,7 @@ def _write(i: int, kind: str, type_: str, value: str) -> list[str]:
             f"  store i16 %ys{i}, ptr %e{i}",
         ]
     how = "fptrunc" if type_ == "double" else "fpext"
-    return [f"  %ys{i} = {how} {type_} {value} to {kind}", f"  store {kind} %ys{i}, ptr %e{i}"]
+    return [f"  %ys{i} = {how} {type_} {value} to {dtype}", f"  store {dtype} %ys{i}, ptr %e{i}"]
 
 
 # What lies in the block of addresses and counts that `part` and `team` get, in this order.
@@ -414,11 +414,11 @@ BLOCK = ("cuts", "parts", "tensor", "begin", "length", "which", "numbers", "out"
 
 def _field(name: str) -> list[str]:
     place = f"  %at.{name} = getelementptr i64, ptr %block, i64 {BLOCK.index(name)}"
-    kind = "i64" if name in ("parts", "tensors") else "ptr"
-    return [place, f"  %{name} = load {kind}, ptr %at.{name}"]
+    type_ = "i64" if name in ("parts", "tensors") else "ptr"
+    return [place, f"  %{name} = load {type_}, ptr %at.{name}"]
 
 
-def _table(kinds: list[str], numbers: int, sums: int) -> list[str]:
+def _table(dtypes: list[str], numbers: int, sums: int) -> list[str]:
     """`part(k, block)`: the k-th part of the table's rows, each a stretch of one tensor, with its set of numbers."""
 
     def item(array: str, at: str, name: str) -> list[str]:
@@ -433,13 +433,13 @@ def _table(kinds: list[str], numbers: int, sums: int) -> list[str]:
     for array in ("tensor", "begin", "length"):
         lines += item(array, "%i", f"row.{array}")
     lines += item("which", "%row.tensor", "set")
-    for i, kind in enumerate(kinds):
+    for i, dtype in enumerate(dtypes):
         lines += [f"  %j{i}.0 = mul i64 %tensors, {i}", f"  %j{i} = add i64 %j{i}.0, %row.tensor"]
         lines += [f"  %b{i} = getelementptr i64, ptr %pointers, i64 %j{i}", f"  %c{i}.0 = load ptr, ptr %b{i}"]
-        lines.append(f"  %c{i} = getelementptr {STORED[kind][0]}, ptr %c{i}.0, i64 %row.begin")
+        lines.append(f"  %c{i} = getelementptr {STORED[dtype][0]}, ptr %c{i}.0, i64 %row.begin")
     lines += [f"  %s.0 = mul i64 %set, {numbers}", "  %s = getelementptr double, ptr %numbers, i64 %s.0"]
     lines += [f"  %r.0 = mul i64 %i, {sums}", "  %r = getelementptr double, ptr %out, i64 %r.0"]
-    passed = "".join(f"ptr %c{i}, " for i in range(len(kinds)))
+    passed = "".join(f"ptr %c{i}, " for i in range(len(dtypes)))
     lines += [f"  call void @row({passed}i64 %row.length, ptr %s, ptr %r)", "  %next = add i64 %i, 1"]
     return [*lines, "  %end = icmp eq i64 %next, %last", "  br i1 %end, label %done, label %loop", "done:", "  ret void", "}"]
 
