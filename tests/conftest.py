@@ -11,11 +11,14 @@ THREADS = max(1, (os.cpu_count() or 1) // PROCESSES)
 os.environ["OMP_NUM_THREADS"] = str(THREADS)
 
 import pytest
+
+pytest.register_assert_rewrite("tests.cases")
 import torch
 from hypothesis import settings
 from torch import nn
 
 import steepest
+from steepest import rules
 from steepest.paths import loop as trajectory
 from steepest.update import kernel
 
@@ -43,6 +46,15 @@ def processor(request, monkeypatch):
     monkeypatch.setenv("STEEPEST_TARGET", request.param or os.environ.get("STEEPEST_TARGET", ""))
     monkeypatch.setattr(kernel, "_programs", {})
     monkeypatch.setattr(trajectory, "_compiled", {})
+
+
+@pytest.fixture
+def registry():
+    """The rules by name; those that a test adds are gone after it."""
+    before = dict(rules.RULES)
+    yield rules.RULES
+    rules.RULES.clear()
+    rules.RULES.update(before)
 
 
 @pytest.fixture

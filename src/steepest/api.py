@@ -11,12 +11,13 @@ from rich.console import Console
 
 from . import problems
 from . import schedules as multipliers
-from .checks import whole
+from .checks import quantity, whole
 from .errors import SteepestError
 from .problems.problem import Problem
 from .report.study import page, summary, terminal
 from .rules import Rule
 from .schedules import Schedule
+from .studies import defaults
 from .studies import design as designs
 from .studies.design import Design
 from .studies.running import Entry, Laboratory, Result
@@ -32,22 +33,39 @@ if TYPE_CHECKING:
     from .paths.descent import Descent
     from .surfaces import Surface
 
-STORE = "steepest.db"
+SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
+BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 class Choice:
-    """The first of a study: an optimizer at its best rate."""
+    """The first of a study: an optimizer at its best rate.
+
+    >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+    >>> study.best().name in ("sgd", "adam")
+    True
+    """
 
     def __init__(self, entry: Entry, steps: int) -> None:
         self._entry, self._steps = entry, steps
         self.name, self.schedule, self.lr = entry.candidate.rule.name, entry.candidate.schedule, entry.lr
 
     def optimizer(self, params: Iterable[Any]) -> RuleOptimizer:
-        """The optimizer on these parameters, as a `torch.optim.Optimizer`."""
+        """The optimizer on these parameters, as a `torch.optim.Optimizer`.
+
+        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+        >>> import torch
+        >>> study.best().optimizer(torch.nn.Linear(2, 1).parameters()).param_groups[0]["lr"] == study.best().lr
+        True
+        """
         return build(self._entry.candidate.rule, params, lr=self.lr)
 
     def code(self) -> str:
-        """The same as lines of Python to paste."""
+        """The same as lines of Python to paste.
+
+        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+        >>> "model.parameters(), lr=" in study.best().code()
+        True
+        """
         return summary.code(self._entry, self._steps)
 
     def __repr__(self) -> str:
@@ -55,36 +73,72 @@ class Choice:
 
 
 class Study:
-    """A comparison that ended."""
+    """A comparison that ended.
+
+    >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+    >>> len(study.verdicts()), study.best().lr
+    (6, 0.1)
+    """
 
     def __init__(self, result: Result, command: str) -> None:
         self.result, self._command = result, command
 
     def table(self) -> pandas.DataFrame:
-        """One row for each optimizer, best first: schedule, lr, mean, se, n, diverged, seconds_per_step, state_bytes."""
+        """One row for each optimizer, best first: schedule, lr, mean, se, n, diverged, seconds_per_step, state_bytes.
+
+        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+        >>> study.table().columns.tolist()
+        ['schedule', 'lr', 'mean', 'se', 'n', 'diverged', 'seconds_per_step', 'state_bytes']
+        """
         return summary.table(self.result)
 
     def verdicts(self) -> list[Verdict]:
-        """A verdict on every pair; `str(verdict)` is a sentence."""
+        """A verdict on every pair; `str(verdict)` is a sentence.
+
+        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+        >>> study.verdicts()[0].verdict
+        'undecided'
+        """
         return list(self.result.verdicts)
 
     def best(self) -> Choice:
-        """The optimizer that ranks first."""
+        """The optimizer that ranks first.
+
+        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+        >>> study.best()
+        <Choice ...>
+        """
         return Choice(self.result.entries[0], self.result.design.steps)
 
     def report(self, path: str | Path) -> Path:
-        """Write the HTML report; SteepestError where the folder does not exist."""
+        """Write the HTML report; SteepestError where the folder does not exist.
+
+        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+        >>> study.report("report.html").exists()
+        True
+        """
         return page.write([self.result], path, self._command)
 
     @property
     def figures(self) -> dict[str, Figure]:
-        """Matplotlib figures by name: "ranking", "sensitivity", "curves"."""
-        from .report.study import figures
+        """Matplotlib figures by name: "ranking", "sensitivity", "curves".
 
-        return figures.figures(self.result)
+        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+        >>> [*study.figures]
+        ['ranking', 'sensitivity', 'curves']
+        """
+        from .report import figures
+        from .report.study.pictures import pictures
+
+        return {name: figures.draw(picture) for name, picture in pictures(self.result).items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """What `steepest compare --json` writes."""
+        """What `steepest compare --json` writes.
+
+        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+        >>> study.to_dict()["optimizers"][0]["seeds"]
+        [0, 1]
+        """
         return summary.as_dict(self.result)
 
     def __str__(self) -> str:
@@ -95,17 +149,17 @@ class Study:
 
 
 def compare(
-    problem: Problem | str = "digits",
-    optimizers: Sequence[str | Rule] | str = designs.OPTIMIZERS,
+    problem: Problem | str = defaults.PROBLEM,
+    optimizers: Sequence[str | Rule] | str = defaults.OPTIMIZERS,
     *,
-    schedules: Sequence[str | Schedule] | str = designs.SCHEDULES,
+    schedules: Sequence[str | Schedule] | str = defaults.SCHEDULES,
     lrs: designs.Rates = None,
-    trials: int = designs.TRIALS,
-    seeds: int = designs.SEEDS,
+    trials: int = defaults.TRIALS,
+    seeds: int = defaults.SEEDS,
     steps: int | None = None,
     budget: str | float | None = None,
     margin: float | None = None,
-    store: str | Path = STORE,
+    store: str | Path = defaults.STORE,
     device: str = "cpu",
     plan: str = "auto",
     memory: str | int | None = None,
@@ -126,12 +180,19 @@ def compare(
 
     The protocol: equal trials, chosen on validation data over 3 tuning seeds, confirmed on fresh paired seeds, paired t
     with Holm over all pairs. SteepestError for what cannot be done.
+
+    >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+    >>> print(study.best().code())
+    import steepest
+    ...
+    >>> study.table().shape
+    (4, 8)
     """
     if steps is not None and budget is not None:
         raise SteepestError("Both steps and a budget were given; give one of them.")
     if margin is not None and not 0 <= margin < float("inf"):
         raise SteepestError(f"The margin is {margin!r}; expected a finite number, 0 or more, in units of the metric.")
-    seconds = None if budget is None else _seconds(budget)
+    seconds = None if budget is None else quantity("budget", budget, SECONDS, "a time above 0, such as 90s, 5min or 1h")
     whole("seeds", seeds)
     whole("trials", trials)
     if steps is not None:
@@ -145,7 +206,7 @@ def compare(
     assert problem.steps is not None
     if plan not in ("auto", "show"):
         ways.named(plan)
-    memory_bound = None if memory is None else _bytes(memory)
+    memory_bound = None if memory is None else int(quantity("memory", memory, BYTES, "a size above 0, such as 4GiB or 500MB"))
     design = Design(problem, candidates, seeds, steps or problem.steps, trials, margin, device, plan, memory_bound)
     with Store(store) as opened, terminal.Bar(Console(stderr=True)) as bar:
         result = Laboratory(design, opened, bar, seconds).run()
@@ -168,6 +229,10 @@ def trajectory(
     surface: a `Surface`, a built-in one's name, or a formula such as "x**2 + 3*sin(y)**2".
     lrs: a rate for all, or {name: rate}; "auto" searches a grid; None takes the surface's own where it has some, else searches.
     steps: gradients for each. noise: the size of normal noise on every gradient, from `seed`, the same for all.
+
+    >>> descent = trajectory("bowl", "sgd,adam", start=(1, 1), steps=50, lrs=0.1)
+    >>> [path.name for path in descent.paths], descent.paths[0].points.shape
+    (['sgd', 'adam'], (51, 2))
     """
     from . import surfaces
     from .paths.descent import descend  # with sympy, which nothing else here needs
@@ -187,31 +252,6 @@ def _names(names: Sequence[Any] | str) -> list[Any]:
     """Names as typed, divided by the commas outside parentheses."""
     parts = re.split(r",(?![^()]*\))", names) if isinstance(names, str) else list(names)
     return [part.strip() if isinstance(part, str) else part for part in parts if part]
-
-
-def _seconds(budget: str | float) -> float:
-    """A time such as 300, "90s", "5min" or "1h" in seconds."""
-    match = re.fullmatch(r"\s*([0-9.]+)\s*(s|sec|m|min|h)?\s*", str(budget))
-    try:
-        seconds = float(match[1]) * {None: 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}[match[2]] if match else 0
-    except ValueError:
-        seconds = 0
-    if not seconds > 0:
-        raise SteepestError(f"The budget is {budget!r}; expected a time above 0, such as 90s, 5min or 1h.")
-    return seconds
-
-
-def _bytes(memory: str | int) -> int:
-    """A size such as "4GiB" or "500MB" in bytes."""
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([KMG]i?B|B)?\s*", str(memory))
-    units = {None: 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-    try:
-        size = int(float(match[1]) * units[match[2]]) if match else 0
-    except ValueError:
-        size = 0
-    if size <= 0:
-        raise SteepestError(f"The memory is {memory!r}; expected a size above 0, such as 4GiB or 500MB.")
-    return size
 
 
 def _check_device(device: str) -> None:

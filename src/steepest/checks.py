@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import SteepestError
@@ -22,3 +24,15 @@ def writable(what: str, path: str | Path, example: str) -> Path:
     if not path.resolve().parent.is_dir():
         raise SteepestError(f"The {what} {path} lies in a folder that does not exist; make {path.parent} first.")
     return path
+
+
+def quantity(name: str, value: object, units: Mapping[str, float], examples: str) -> float:
+    """A number above 0 with a unit, such as "90s" or "4GiB", in the unit that counts 1; a bare number is in that already."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", str(value))
+    try:
+        result = float(match[1]) * ({"": 1.0} | {**units})[match[2]] if match else 0.0
+    except (ValueError, KeyError):
+        result = 0.0
+    if not 0 < result < float("inf"):
+        raise SteepestError(f"The {name} is {value!r}; expected {examples}.")
+    return result

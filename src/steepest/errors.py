@@ -13,7 +13,12 @@ from typing import Any
 
 
 class SteepestError(ValueError):
-    """A mistake in what was asked. The command line prints its sentence and ends with exit code 2."""
+    """A mistake in what was asked. The command line prints its sentence and ends with exit code 2.
+
+    >>> steepest.schedules.get("cosin")
+    Traceback (most recent call last):
+    steepest.errors.SteepestError: Unknown schedule 'cosin'; did you mean 'cosine'? ...
+    """
 
 
 def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> SteepestError:

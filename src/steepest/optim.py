@@ -14,7 +14,13 @@ from .update.param_groups import groups as groups
 
 
 def from_rule(rule: Rule) -> type[RuleOptimizer]:
-    """The optimizer class of a rule of your own: `from_rule(mine)(model.parameters(), lr=0.1)`."""
+    """The optimizer class of a rule of your own: `from_rule(mine)(model.parameters(), lr=0.1)`.
+
+    >>> import torch
+    >>> from steepest.rules import get
+    >>> from_rule(get("adam"))([torch.nn.Parameter(torch.ones(1))], lr=0.1).engine
+    'none yet'
+    """
     return optimizer_class(rule)
 
 

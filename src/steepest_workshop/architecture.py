@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 
 SOURCE = Path(__file__).parents[1] / "steepest"
 FLOORS = (  # from the ground up, as pyproject.toml holds them
-    ("errors", "checks"),
+    ("errors", "checks", "shell"),
     ("problems", "schedules", "rules", "surfaces"),
     ("update",),
     ("training", "paths"),
@@ -23,6 +23,7 @@ FLOORS = (  # from the ground up, as pyproject.toml holds them
 WORDS = {
     "errors": "the user's one error",
     "checks": "counts, files to write",
+    "shell": "what commands share",
     "rules": "rules as papers write them,\ntraced to graphs",
     "schedules": "the rate's multiplier\nas a formula",
     "surfaces": "a formula and\nits derivatives",

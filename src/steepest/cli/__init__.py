@@ -11,9 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from steepest_workshop.commands import app as workshop
+
 from ..errors import SteepestError
-from .files import JSON, check_distinct, check_file, check_json, sentences, write_json
-from .measuring import bench, selftest
+from ..rules import RACE
+from ..shell import JSON, check_distinct, check_json, sentences, write_json
+from ..studies import defaults
 
 app = typer.Typer(
     help="Which optimizer, learning rate and schedule does my model need, and how sure are we?",
@@ -23,8 +26,6 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Data sets that do not install with steepest.", no_args_is_help=True)
 app.add_typer(data, name="data")
-app.add_typer(selftest, name="selftest")
-app.add_typer(bench, name="bench")
 
 
 @data.callback()
@@ -38,21 +39,21 @@ def compare(
         list[str] | None,
         typer.Argument(metavar="[PROBLEM|FILE.py]...", help="Built-in problems or Python files. Default: digits."),
     ] = None,
-    optimizers: Annotated[str | None, typer.Option(help="Names, separated by commas. Default: the seven classics.")] = None,
+    optimizers: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join(defaults.OPTIMIZERS),
     schedules: Annotated[
         str, typer.Option(help="Names, separated by commas; with arguments where wanted: 'step(size=30)'.")
-    ] = "constant,cosine",
+    ] = ",".join(defaults.SCHEDULES),
     lrs: Annotated[str, typer.Option(help="auto; rates for all (0.1,0.01); or by name (sgd=0.1,adam=0.001).")] = "auto",
-    trials: Annotated[int, typer.Option(help="Rates in each optimizer's grid at first.")] = 7,
-    seeds: Annotated[int, typer.Option(help="Confirming runs of each optimizer.")] = 10,
+    trials: Annotated[int, typer.Option(help="Rates in each optimizer's grid at first.")] = defaults.TRIALS,
+    seeds: Annotated[int, typer.Option(help="Confirming runs of each optimizer.")] = defaults.SEEDS,
     steps: Annotated[int | None, typer.Option(help="Updates in a run. Default: the problem's own.")] = None,
     budget: Annotated[str | None, typer.Option(help="Time for the study, such as 5min, in place of --steps.")] = None,
     margin: Annotated[
         float | None,
         typer.Option(help="The difference that matters. Default: 1 % of the better loss, 0.2 points of accuracy."),
     ] = None,
-    store: Annotated[str, typer.Option(metavar="FILE", help="The file that keeps every run.")] = "steepest.db",
-    report: Annotated[str, typer.Option(metavar="FILE.html", help="The report.")] = "steepest-report.html",
+    store: Annotated[str, typer.Option(metavar="FILE", help="The file that keeps every run.")] = defaults.STORE,
+    report: Annotated[str, typer.Option(metavar="FILE.html", help="The report.")] = defaults.REPORT,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     plan: Annotated[
         str, typer.Option(help="How to train: auto takes the fastest way, show says which; one; many:N for N at once.")
@@ -74,13 +75,12 @@ def compare(
     with silent:  # what a problem file prints is not part of the JSON
         from .. import problems as library
         from ..api import compare as run
-        from ..studies.design import OPTIMIZERS
 
         console, studies = terminal.console(), []
-        for problem in [library.get(name) for name in problems or ["digits"]]:
+        for problem in [library.get(name) for name in problems or [defaults.PROBLEM]]:
             study = run(
                 problem,
-                OPTIMIZERS if optimizers is None else optimizers,
+                optimizers,
                 schedules=schedules,
                 lrs=lrs,
                 trials=trials,
@@ -193,7 +193,7 @@ def path(
     name: Annotated[
         str, typer.Argument(metavar="NAME|FORMULA", help='"saddle", "valley(condition=100)", "x**2 + 3*sin(y)**2".')
     ],
-    optimizers: Annotated[str, typer.Option(help="Names, separated by commas.")] = "sgd,momentum,nesterov,adagrad,rmsprop,adam",
+    optimizers: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join(RACE),
     lrs: Annotated[
         str | None, typer.Option(help="A rate for all, or by name (sgd=0.1,adam=0.01); auto: the best of a grid.")
     ] = None,
@@ -259,37 +259,6 @@ def schedule(
 
 @app.command()
 @sentences
-def reproduce(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME|all]...", help="Documents: 000 to 004, or all, which is the default.")
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="What takes under four minutes.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Everything, as long as it needs.")] = False,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE.md", help="The table as Markdown, and its pictures beside.")
-    ] = None,
-    json_file: JSON = None,
-) -> None:
-    """The five documents that teach the subject, made again: printed figure, ours, tolerance, and whether it holds."""
-    from steepest_workshop import lessons
-    from steepest_workshop.lessons import written
-
-    check_json(json_file)
-    check_file(report, "report")
-    check_distinct(report=report, json=json_file)
-    if quick and full:
-        raise SteepestError("--quick and --full were both given; give one of them.")
-    tier = "quick" if quick else "full" if full else "default"
-    rows = written.collect(lessons.chosen(names or ["all"]), tier)
-    if str(json_file) != "-":
-        typer.echo(written.text(rows))
-    write_json(written.as_data(rows), json_file)
-    if report:
-        written.write(rows, tier, report)
-
-
-@app.command()
-@sentences
 def show(
     name: Annotated[str, typer.Argument(metavar="OPTIMIZER|FILE.py:NAME")],
     json_file: JSON = None,
@@ -302,33 +271,6 @@ def show(
     if str(json_file) != "-":
         typer.echo(card.text(rule))
     write_json(rule, json_file)
-
-
-@app.command()
-@sentences
-def conformance(
-    docs: Annotated[
-        Path | None, typer.Option(metavar="FILE.md", help="The document to make. Default: docs/optimizers.md in a checkout.")
-    ] = None,
-    json_file: JSON = None,
-) -> None:
-    """Every rule against its paper, its author's package and torch: the largest error of each. Makes docs/optimizers.md."""
-    from rich.console import Console
-
-    from steepest_workshop import conformance as check
-
-    from ..report.rule import catalogue
-
-    check_json(json_file)
-    console = Console(stderr=True)
-    with console.status("") as status:
-        rows = check.table(progress=status.update if console.is_terminal else None)
-    if str(json_file) != "-":
-        typer.echo(check.text(rows))
-    docs = docs or (Path("docs/optimizers.md") if Path("docs/rules.md").is_file() else None)
-    if docs:
-        docs.write_text(catalogue.page(rows), encoding="utf-8")
-    write_json(rows, json_file)
 
 
 @data.command()
@@ -360,6 +302,9 @@ def fetch(
     new = f"{len(fetched)} files fetched" if fetched else "nothing to fetch"
     called = {"mnist": "MNIST", "cifar10": "CIFAR-10"}[name]
     typer.echo(f"{called} is in {folder}: {new}, {sets[name].verified(fetched)}.")
+
+
+app.add_typer(workshop)
 
 
 def main() -> None:

@@ -46,6 +46,11 @@ class Problem:
     drop_last: leave out the last batch of an epoch where it is smaller (BatchNorm cannot train on one example).
     steps: updates in a run unless `compare` is told otherwise (default: ten epochs, at least 100 and at most 2,000).
     optimum: the least value the validation loss can take, where known, and how it was found.
+
+    >>> x = torch.linspace(-1, 1, 40)[:, None]
+    >>> problem = Problem(model=lambda: nn.Linear(1, 1), loss=nn.MSELoss(), train=(x, 2 * x), valid=(x, 2 * x))
+    >>> problem.steps, problem.metric_name
+    (100, 'loss')
     """
 
     model: Callable[[], nn.Module] | nn.Module

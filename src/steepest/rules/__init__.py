@@ -14,7 +14,11 @@ for _family in (
 ):  # in order of growing complexity, which is the registry's order
     importlib.import_module(f".{_family}", __name__)
 
+CLASSICS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")  # what the field compares with
+RACE = CLASSICS[:-1]  # on surfaces: adamw decays weights, and a surface has none
+
 __all__ = [
-    "RULES", "Rule", "clip_by_norm", "clip_by_value", "column_zeros", "copy_of_g", "copy_of_p", "coupled", "decoupled",
+    "CLASSICS", "RACE", "RULES", "Rule",
+    "clip_by_norm", "clip_by_value", "column_zeros", "copy_of_g", "copy_of_p", "coupled", "decoupled",
     "filled", "get", "lookahead", "noisy", "row_zeros", "rule", "sam", "scalar", "switch", "zeros",
 ]  # fmt: skip

@@ -140,8 +140,15 @@ class Rule:
         """Whether the rule is built in."""
         return RULES.get(self.name) is self and self.code.co_filename.startswith(str(Path(__file__).parent))
 
+    def __repr__(self) -> str:
+        return f"<Rule {self.name}>"
+
     def settings(self, **changes: Any) -> Hyper:
-        """Every hyperparameter with its value: the defaults, with these changes. SteepestError outside a domain."""
+        """Every hyperparameter with its value: the defaults, with these changes. SteepestError outside a domain.
+
+        >>> get("momentum").settings(lr=1.0)["lr"]
+        1.0
+        """
         for name in changes:
             if name not in self.hyper:
                 raise unknown(f"hyperparameter of {self.name}", name, self.hyper)
@@ -211,6 +218,9 @@ class Rule:
         """The same rule under another name with other defaults, and registered.
 
         Changes are hyperparameters or fields of Rule; with a class of its own (`class_name`) its changed flags are fixed.
+
+        >>> get("sgd").preset("heavy", momentum=0.99).hyper["momentum"]
+        0.99
         """
         fields = {k: changes.pop(k) for k in list(changes) if k in {f.name for f in dataclasses.fields(Rule)}}
         if "class_name" in fields:
@@ -261,7 +271,14 @@ def _from_file(path: Path, name: str) -> Rule:
 
 
 def rule(reference: str, *, class_name: str | None = None, **fields: Any) -> Callable[[Callable[..., Any]], Rule]:
-    """Make a registered Rule from a function `f(p, g, t, state=..., *, hyper=...)` that returns the new p and state."""
+    """Make a registered Rule from a function `f(p, g, t, state=..., *, hyper=...)` that returns the new p and state.
+
+    >>> @rule("mine")
+    ... def halved(p, g, t, *, lr=0.1):
+    ...     return p - lr / 2 * g
+    >>> halved
+    <Rule halved>
+    """
 
     def make(function: Callable[..., Any]) -> Rule:
         name = function.__name__

@@ -59,7 +59,11 @@ __all__ = [
 
 
 def get(schedule: str | Schedule) -> Schedule:
-    """The schedule as written, such as "cosine", "step(size=30)" or "warmup(0.1) * cosine"; SteepestError for another."""
+    """The schedule as written, such as "cosine", "step(size=30)" or "warmup(0.1) * cosine"; SteepestError for another.
+
+    >>> get("warmup(4) * cosine")(0, 100)
+    0.25
+    """
     return schedule if isinstance(schedule, Schedule) else parse(schedule, FORMULAS)
 
 
@@ -67,6 +71,14 @@ def to_torch(schedule: Schedule, optimizer: Any, steps: int | None = None) -> Sc
     """A scheduler for any torch optimizer: the group's rate is the one it was made with, times the multiplier.
 
     `steps` may be left out where every length is a number of steps; SteepestError where one is a share of the run.
+
+    >>> import torch
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    >>> scheduler = get("cosine").to_torch(optimizer, steps=2)
+    >>> optimizer.step()
+    >>> scheduler.step()
+    >>> optimizer.param_groups[0]["lr"]
+    0.05
     """
     from .torch import Scheduler
 

@@ -18,6 +18,10 @@ class Schedule:
 
     `history` holds the metric at each evaluation so far, smaller being better; only `plateau` reads it. `momentum`, where a
     schedule cycles it, gives the momentum (beta1) of the same step. Two schedules with one name give the same values.
+
+    >>> from steepest import schedules
+    >>> (schedules.warmup(2) * schedules.linear())(0, 10)
+    0.5
     """
 
     name: str
@@ -41,7 +45,12 @@ class Schedule:
         )
 
     def then(self, other: Schedule, at: Length) -> Schedule:
-        """This schedule up to step `at`, then the other from its own step 0, for what is left of the run."""
+        """This schedule up to step `at`, then the other from its own step 0, for what is left of the run.
+
+        >>> from steepest import schedules
+        >>> schedules.warmup(2).then(schedules.cosine(), at=2)(2, 10)
+        1.0
+        """
 
         def choose(values: Values, others: Values) -> Values:
             def value(k: int, n: int, h: Sequence[float]) -> float:
@@ -57,11 +66,21 @@ class Schedule:
         return Schedule(name, choose(self.value, other.value), momentum, self.reads or other.reads)
 
     def values(self, steps: int) -> list[float]:
-        """The multiplier at each step of a run."""
+        """The multiplier at each step of a run.
+
+        >>> from steepest import schedules
+        >>> schedules.linear().values(4)
+        [1.0, 0.75, 0.5, 0.25]
+        """
         return [self(k, steps) for k in range(steps)]
 
     def momenta(self, steps: int) -> list[float] | None:
-        """The momentum at each step of a run, or None where it is not cycled."""
+        """The momentum at each step of a run, or None where it is not cycled.
+
+        >>> from steepest import schedules
+        >>> schedules.cyclic(up=2).momenta(3)
+        [0.9, 0.8500000000000001, 0.8]
+        """
         return [self.momentum(k, steps, ()) for k in range(steps)] if self.momentum else None
 
     if TYPE_CHECKING:

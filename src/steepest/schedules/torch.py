@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,8 +31,7 @@ class Scheduler(lr_scheduler.LRScheduler):
         """One step on; with the metric where the schedule reads it."""
         if metric is not None:
             self.history.append(self.sign * float(metric))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # torch's own, for a first call before the optimizer's
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # torch's, for a first call before the optimizer's
             super().step()
 
     def get_lr(self) -> list[float | torch.Tensor]:
@@ -59,37 +59,37 @@ class Scheduler(lr_scheduler.LRScheduler):
         self.__dict__.update({k: copy.copy(v) for k, v in state_dict.items() if k not in ("schedule", "steps")})
 
 
+# torch's class name -> ours, from a scheduler and the first group's initial rate
+CLOSED: dict[str, Callable[[Any, float], Schedule]] = {
+    "StepLR": lambda s, base: formulas.step(s.step_size, s.gamma),
+    "MultiStepLR": lambda s, base: formulas.multi_step(tuple(sorted(s.milestones.elements())), s.gamma),
+    "ExponentialLR": lambda s, base: formulas.exponential(s.gamma),
+    "ConstantLR": lambda s, base: formulas.constant(s.factor, s.total_iters),
+    "LinearLR": lambda s, base: formulas.linear(s.start_factor, s.end_factor, s.total_iters),
+    "PolynomialLR": lambda s, base: formulas.polynomial(s.power, s.total_iters),
+    "CosineAnnealingLR": lambda s, base: formulas.cosine(s.eta_min / base, s.T_max),
+    "CosineAnnealingWarmRestarts": lambda s, base: formulas.cosine_restarts(s.T_0, s.T_mult, s.eta_min / base),
+    "LambdaLR": lambda s, base: formulas.function(s.lr_lambdas[0]),
+    "MultiplicativeLR": lambda s, base: formulas.multiplicative(s.lr_lambdas[0]),
+    "ReduceLROnPlateau": lambda s, base: formulas.plateau(
+        s.factor, s.patience, s.threshold, s.threshold_mode == "rel", s.cooldown, s.min_lrs[0] / base
+    ),
+}
+
+
 def from_torch(scheduler: Any) -> Schedule:
     """A schedule that gives a torch scheduler's rates from its beginning, relative to the first group's initial rate.
 
     OneCycleLR and CyclicLR are relative to their largest rate. A scheduler without a closed form here is played forward,
     step by step, on a copy.
+
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    >>> from_torch(torch.optim.lr_scheduler.StepLR(optimizer, 30))
+    <Schedule step(size=30)>
     """
-    s, name = scheduler, type(scheduler).__name__
-    base = float(scheduler.optimizer.param_groups[0].get("initial_lr", scheduler.optimizer.param_groups[0]["lr"]))
-    if name == "StepLR":
-        return formulas.step(s.step_size, s.gamma)
-    if name == "MultiStepLR":
-        return formulas.multi_step(tuple(m for m, count in sorted(s.milestones.items()) for _ in range(count)), s.gamma)
-    if name == "ExponentialLR":
-        return formulas.exponential(s.gamma)
-    if name == "ConstantLR":
-        return formulas.constant(s.factor, s.total_iters)
-    if name == "LinearLR":
-        return formulas.linear(s.start_factor, s.end_factor, s.total_iters)
-    if name == "PolynomialLR":
-        return formulas.polynomial(s.power, s.total_iters)
-    if name == "CosineAnnealingLR":
-        return formulas.cosine(s.eta_min / base, s.T_max)
-    if name == "CosineAnnealingWarmRestarts":
-        return formulas.cosine_restarts(s.T_0, s.T_mult, s.eta_min / base)
-    if name == "LambdaLR":
-        return formulas.function(s.lr_lambdas[0])
-    if name == "MultiplicativeLR":
-        return formulas.multiplicative(s.lr_lambdas[0])
-    if name == "ReduceLROnPlateau":
-        relative = s.threshold_mode == "rel"
-        return formulas.plateau(s.factor, s.patience, s.threshold, relative, s.cooldown, s.min_lrs[0] / base)
+    name, group = type(scheduler).__name__, scheduler.optimizer.param_groups[0]
+    if name in CLOSED:
+        return CLOSED[name](scheduler, float(group.get("initial_lr", group["lr"])))
     if isinstance(scheduler, Scheduler):
         return scheduler.schedule
     return _played(scheduler, name)
@@ -105,8 +105,7 @@ def _played(scheduler: Any, name: str) -> Schedule:
     seen: list[float] = []
 
     def value(k: int, n: int, h: Any) -> float:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
             while len(seen) <= k:
                 seen.append(float(moving.optimizer.param_groups[0]["lr"]) / top)
                 moving.step()

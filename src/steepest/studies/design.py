@@ -13,12 +13,8 @@ from ..problems.problem import Problem
 from ..rules import Rule
 from ..schedules import Schedule
 
-SCHEDULES = ("constant", "cosine")
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")  # compared by default
-TRIALS = 7  # rates in a grid at first: two decades
 GROWTH, MOST_GROWN = 2, 6  # rates added when a best rate lies on an edge, and the most added in all
 TUNING_SEEDS = (1_000_000, 1_000_001, 1_000_002)  # far from the confirmation seeds 0, 1, 2, ...
-SEEDS = 10
 
 Rates = str | float | Sequence[float] | Mapping[str, float | Sequence[float]] | None
 

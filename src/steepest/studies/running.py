@@ -259,12 +259,12 @@ class Laboratory:
         if self.design.plan not in ("auto", "show"):
             return ways.fitted(ways.named(self.design.plan), self.design.problem, self.design.memory, self.design.device)
         spec = {"study": self._study(), "plan": self.design.memory or 0}
-        known = self.store.way(spec)
+        known = self.store.recall("way", spec)
         if known is not None:
             return ways.named(known, "as this study was begun")
         self.progress.say("choosing how to train")
         chosen = ways.choose(self.design.problem, runs, memory=self.design.memory, device=self.design.device)
-        self.store.add_way(spec, chosen.name)
+        self.store.remember("way", spec, chosen.name)
         return chosen
 
     def _spec(self, candidate: Candidate, **more: Any) -> dict[str, Any]:
@@ -291,24 +291,23 @@ class Laboratory:
     def _timing(self, candidate: Candidate) -> tuple[float, int]:
         """Seconds per step and bytes of state, timed once for all candidates that the store does not know."""
         wanted = [(c, self._spec(c, threads=torch.get_num_threads(), timing=1)) for c in self.design.candidates]
-        missing = [(c, spec) for c, spec in wanted if self.store.timing(spec) is None]
+        missing = [(c, spec) for c, spec in wanted if self.store.recall("timing", spec) is None]
         if missing:
             self.progress.say("timing one step of each")
             timed = time_steps(self.design.problem, [c.rule for c, _ in missing], self.design.device)
             for (_, spec), timing in zip(missing, timed, strict=True):
-                self.store.add_timing(spec, timing)
+                self.store.remember("timing", spec, timing)
         spec = next(spec for c, spec in wanted if c is candidate)
-        known = self.store.timing(spec)
-        assert known is not None
-        return known
+        seconds, size = self.store.recall("timing", spec)
+        return seconds, size
 
     def _affordable_steps(self, seconds: float) -> int:
         """The steps at which the study, one growth of its grids included, takes about this long; kept, so that it stays."""
         design = self.design
         spec = {"study": self._study(), "budget": seconds}
-        known = self.store.planned_steps(spec)
+        known = self.store.recall("steps", spec)
         if known is not None:
-            return known
+            return int(known)
         work, runs = 0.0, 0  # seconds for one step of every run
         for c in design.candidates:
             rates = design.trials + designs.GROWTH if c.rates is None else len(c.rates) if len(c.rates) > 1 else 0
@@ -319,7 +318,7 @@ class Laboratory:
             raise SteepestError(
                 f"A budget of {seconds:g} s gives each of {runs} runs under 20 steps; give more time or ask for less."
             )
-        self.store.add_plan(spec, steps)
+        self.store.remember("steps", spec, steps)
         return steps
 
     def _notes(self, entries: list[Entry]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The store: one SQLite file that keeps every run as it ends, and remembers looks, plans and timings. Append-only."""
+"""The store: one SQLite file that keeps every run as it ends, and remembers looks and facts of studies. Append-only."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ from ..errors import SteepestError
 from ..rules.digest import MARK
 from ..training.recorder import Curve, Outcome
 
-VERSION = 2
+VERSION = 3
 APPLICATION = 0x73746565  # "stee", in SQLite's header: tells our file from another program's
 
-WAYS = "CREATE TABLE ways (key TEXT PRIMARY KEY, name TEXT NOT NULL, created TEXT NOT NULL)"  # from schema 2 on
+FACTS = """CREATE TABLE facts (
+    what TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, created TEXT NOT NULL, PRIMARY KEY (what, key))"""
+# What schemas 1 and 2 kept in tables of their own. Schema 1 named ways by numbers among the plans, which no study asks for.
+OLDER = {
+    "plans": "SELECT 'steps', key, steps, created FROM plans",
+    "ways": "SELECT 'way', key, json_quote(name), created FROM ways",
+    "timings": "SELECT 'timing', key, printf('[%!.17g, %d]', seconds_per_step, state_bytes), created FROM timings",
+}
 TABLES = f"""
 CREATE TABLE runs (
     key TEXT PRIMARY KEY, spec TEXT NOT NULL, problem TEXT NOT NULL, optimizer TEXT NOT NULL, schedule TEXT NOT NULL,
@@ -28,16 +35,13 @@ CREATE TABLE runs (
 CREATE TABLE looks (
     study TEXT NOT NULL, look INTEGER NOT NULL, seeds INTEGER NOT NULL, alpha REAL NOT NULL, created TEXT NOT NULL,
     PRIMARY KEY (study, look), UNIQUE (study, seeds));
-CREATE TABLE plans (key TEXT PRIMARY KEY, steps INTEGER NOT NULL, created TEXT NOT NULL);
-{WAYS};
-CREATE TABLE timings (
-    key TEXT PRIMARY KEY, seconds_per_step REAL NOT NULL, state_bytes INTEGER NOT NULL, created TEXT NOT NULL);
+{FACTS};
 """
 KEEP = """
 CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, 'the store is append-only'); END
 """
-KEPT = [(table, verb) for table in ("runs", "looks", "plans", "ways", "timings") for verb in ("UPDATE", "DELETE")]
+KEPT = [(table, verb) for table in ("runs", "looks", "facts") for verb in ("UPDATE", "DELETE")]
 
 
 def key_of(spec: dict[str, Any]) -> str:
@@ -91,9 +95,12 @@ class Store:
                 for statement in (*TABLES.split(";\n"), *(KEEP.format(table=t, verb=v) for t, v in KEPT)):
                     self._execute(statement)
                 self._execute(f"PRAGMA application_id = {APPLICATION}")
-            elif self._execute("PRAGMA user_version")[0] == 1:  # it named plans by numbers, which no study asks for any more
-                for statement in (WAYS, *(KEEP.format(table=t, verb=v) for t, v in KEPT if t == "ways")):
+            elif self._execute("PRAGMA user_version")[0] < VERSION:
+                for statement in (FACTS, *(KEEP.format(table=t, verb=v) for t, v in KEPT if t == "facts")):
                     self._execute(statement)
+                for table, rows in OLDER.items():
+                    if self._execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)):
+                        self._execute(f"INSERT INTO facts (what, key, value, created) {rows}")
             self._execute(f"PRAGMA user_version = {VERSION}")
         except SteepestError:
             self._execute("ROLLBACK")
@@ -165,33 +172,14 @@ class Store:
             row = self._execute(query, (study, seeds))
         return int(row[0]), float(row[1])
 
-    def planned_steps(self, spec: dict[str, Any]) -> int | None:
-        """The steps a budget came to the first time, or None."""
-        row = self._execute("SELECT steps FROM plans WHERE key = ?", (key_of(spec),))
-        return row and int(row[0])
+    def recall(self, what: str, spec: dict[str, Any]) -> Any:
+        """What was remembered under this name of this spec, or None."""
+        row = self._execute("SELECT value FROM facts WHERE what = ? AND key = ?", (what, key_of(spec)))
+        return row and json.loads(row[0])
 
-    def add_plan(self, spec: dict[str, Any], steps: int) -> None:
-        """Keep the steps that a budget came to."""
-        self._insert("plans", {"key": key_of(spec), "steps": steps})
-
-    def way(self, spec: dict[str, Any]) -> str | None:
-        """The name of the way a study was trained the first time, or None."""
-        row = self._execute("SELECT name FROM ways WHERE key = ?", (key_of(spec),))
-        return row and str(row[0])
-
-    def add_way(self, spec: dict[str, Any], name: str) -> None:
-        """Keep the way a study is trained."""
-        self._insert("ways", {"key": key_of(spec), "name": name})
-
-    def timing(self, spec: dict[str, Any]) -> tuple[float, int] | None:
-        """Seconds per step and bytes of state as once measured, or None."""
-        query = "SELECT seconds_per_step, state_bytes FROM timings WHERE key = ?"
-        row = self._execute(query, (key_of(spec),))
-        return row and (float(row[0]), int(row[1]))
-
-    def add_timing(self, spec: dict[str, Any], timing: tuple[float, int]) -> None:
-        """Keep a timing."""
-        self._insert("timings", {"key": key_of(spec), "seconds_per_step": timing[0], "state_bytes": timing[1]})
+    def remember(self, what: str, spec: dict[str, Any], value: Any) -> None:
+        """Keep a fact: "steps" for a budget, the "way" a study is trained, the "timing" of a step. The first stays."""
+        self._insert("facts", {"what": what, "key": key_of(spec), "value": json.dumps(value)})
 
     def _insert(self, table: str, values: dict[str, Any]) -> None:
         values = {**values, "created": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -78,15 +78,30 @@ class Surface:
         return np.array(answer.reshape((*at.shape[:-1], *shape)))
 
     def value(self, points: ArrayLike) -> Array:
-        """The height at points (..., dims)."""
+        """The height at points (..., dims).
+
+        >>> from steepest import surfaces
+        >>> float(surfaces.get("x**2 + 3*y**2").value((1.0, 1.0)))
+        4.0
+        """
         return self._at(0, points, ())
 
     def gradient(self, points: ArrayLike) -> Array:
-        """The gradient at points (..., dims), of the same shape."""
+        """The gradient at points (..., dims), of the same shape.
+
+        >>> from steepest import surfaces
+        >>> surfaces.get("x**2 + 3*y**2").gradient((1.0, 1.0)).tolist()
+        [2.0, 6.0]
+        """
         return self._at(1, points, (self.dims,))
 
     def hessian(self, points: ArrayLike) -> Array:
-        """The Hessian at points (..., dims): (..., dims, dims)."""
+        """The Hessian at points (..., dims): (..., dims, dims).
+
+        >>> from steepest import surfaces
+        >>> surfaces.get("x**2 + 3*y**2").hessian((1.0, 1.0)).tolist()
+        [[2.0, 0.0], [0.0, 6.0]]
+        """
         return self._at(2, points, (self.dims, self.dims))
 
     def latex(self) -> str:

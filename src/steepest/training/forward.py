@@ -131,8 +131,8 @@ class Forward:
         try:
             with _apart:
                 return vmap(one, in_dims=dims)(params, buffers, masks, *inputs)
-        except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-            raise NotStackableError(f"vmap cannot run it: {str(error).strip().splitlines()[0][:160]}") from error
+        except (Exception, SystemExit) as error:  # whatever the user's model does with tensors that stand for many
+            raise NotStackableError(f"vmap cannot run it: {_first_line(error)}") from error
 
     def _called(self, weights: tuple[Tensors, Tensors], inputs: Sequence[Tensor]) -> Tensor:
         named = dict(zip(self.names, inputs, strict=True)) if self.names else {}
@@ -225,11 +225,15 @@ def losses(loss: Loss, output: Tensor, target: Tensor, shared: bool) -> Tensor:
         return ((output - own) ** 2).flatten(1).mean(1)
     try:
         return vmap(loss, in_dims=(0, None if shared else 0))(output, target)
-    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-        raise NotStackableError(f"vmap cannot take its loss: {str(error).strip().splitlines()[0][:160]}") from error
+    except (Exception, SystemExit) as error:  # whatever the user's loss does
+        raise NotStackableError(f"vmap cannot take its loss: {_first_line(error)}") from error
 
 
 def _is_plain(loss: Loss, expected: type) -> bool:
     """Whether a loss is this module of torch's with its defaults."""
     usual = {"reduction": "mean", "weight": None, "label_smoothing": 0.0}
     return type(loss) is expected and all(getattr(loss, name, value) == value for name, value in usual.items())
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]

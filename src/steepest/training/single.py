@@ -174,6 +174,6 @@ def _works_at_the_start(problem: Problem, seed: int, device: str, batch: Batch) 
             model = problem.start(seed, device)
             problem.batch_loss(model.train(), batch).backward()  # type: ignore[no-untyped-call]
             problem.evaluate(model, problem.valid)
-    except Exception:
+    except (SteepestError, RuntimeError):
         return False
     return True

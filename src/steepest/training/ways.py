@@ -7,6 +7,7 @@ import itertools
 import multiprocessing
 import os
 import shutil
+import subprocess
 import threading
 import time
 from collections import deque
@@ -23,7 +24,7 @@ from torch import nn
 from ..errors import SteepestError
 from ..problems.data import Streamed
 from ..problems.problem import Problem
-from .forward import drops
+from .forward import NotStackableError, drops
 from .recorder import Outcome
 from .single import train
 from .stacked import EVALUATED, Run, StackedRuns, activation_bytes
@@ -34,6 +35,9 @@ SIZES = (8, 32, 128)  # of chunks that are tried
 TRIED = 6  # steps timed of each way
 OFTEN = 25  # steps after which a run tells how far it is
 LONG = 120.0  # seconds of training left, from which on it is worth the seconds to see what a compiler makes of the model
+# What a model does that many cannot do at once, or not in this memory: such runs train alone, or say there what is wrong.
+NOT_TOGETHER = (NotStackableError, SteepestError, RuntimeError, MemoryError)
+COMPILER = (RuntimeError, ImportError, OSError, subprocess.SubprocessError)  # what torch.compile raises, or its compiler
 AGREE = 1e-3  # relative: a chunk's losses over those steps against the same runs trained alone
 
 
@@ -167,7 +171,7 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
             team = [StackedRuns(problem, [sample[i] for i in group], device) for group in groups[:workers] if len(group) > 1]
             seen = torch.stack([team[0].step() for _ in range(TRIED)]).tolist()
             ms = side_by_side(team, TRIED)
-        except Exception as error:  # whatever a model does that cannot be done many at once, it still trains alone
+        except NOT_TOGETHER as error:
             reasons.append(f"not together: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}")
             break
         if not all(_agree([step[k] for step in seen], alone[i]) for k, i in enumerate(chosen) if i < len(alone)):
@@ -181,7 +185,7 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
             ms = 1e3 * time_steps(problem, [runs[0].rule], device, rounds=3, compiled=True)[0][0]
             reasons.append(f"compiled {ms:.3g} ms")
             best = Plan(compiled=True, ms=ms) if ms < best.ms else best
-        except Exception as error:  # whatever a compiler cannot do
+        except COMPILER as error:
             reasons.append(f"not compiled: {type(error).__name__}")
     measured = f"{best.ms:.3g} ms a run and step"
     return replace(best, why="; ".join([measured, *reasons]))
@@ -284,9 +288,7 @@ def train_all(
                     chunk = waiting.pop(done)
                     try:
                         outcomes = done.result()
-                    except KeyboardInterrupt:
-                        raise
-                    except BaseException:  # what cannot go together goes alone, or says there what is wrong
+                    except NOT_TOGETHER:
                         single += [[i] for i in chunk]
                         continue
                     yield from outcomes
@@ -353,25 +355,22 @@ def _in_processes(
     with the one at which it dies again.
     """
     _inherited[:] = problem, runs, plan, device
-    left, ended = deque(wanted), 0
-    while left:
+    waves, ended = [(deque(wanted), plan.workers)], 0
+    while waves:
+        left, workers = waves.pop()
         lost: list[int] = []
-        for i, outcome in _until_one_dies(left, plan.workers, lost):
+        for i, outcome in _until_one_dies(left, workers, lost):
             ended += 1
             on_steps(runs[i].steps * runs[i].rule.evaluations)
             yield i, outcome
-        for i in lost:
-            alone, died = deque([i]), list[int]()
-            for _, outcome in _until_one_dies(alone, 1, died):
-                ended += 1
-                on_steps(runs[i].steps * runs[i].rule.evaluations)
-                yield i, outcome
-            if died:
-                run = runs[i]
-                raise SteepestError(
-                    f"The process that trained {run.rule.name} at rate {run.lr:g}, seed {run.seed} died twice: killed, "
-                    f"or out of memory. The {ended} runs that ended before are kept, and the same command goes on from there."
-                )
+        if lost and workers == 1:
+            run = runs[lost[0]]
+            raise SteepestError(
+                f"The process that trained {run.rule.name} at rate {run.lr:g}, seed {run.seed} died twice: killed, "
+                f"or out of memory. The {ended} runs that ended before are kept, and the same command goes on from there."
+            )
+        waves += [(left, workers)] if left else []
+        waves += [(deque([i]), 1) for i in lost]
 
 
 def _until_one_dies(left: deque[int], workers: int, lost: list[int]) -> Iterator[tuple[int, Outcome]]:

@@ -27,6 +27,10 @@ def groups(
     ("encoder", "encoder.layer.0") to rates, the longest that fits wins, the others keep the optimizer's rate; one number is
     for all. A shared parameter is taken once, under its first name. Names are kept, so that a `state_dict` of another
     model is refused. Raises SteepestError for a name that fits no parameter.
+
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))
+    >>> [(len(g["params"]), g["weight_decay"]) for g in groups(model, weight_decay=0.1)]
+    [(1, 0.1), (3, 0.0)]
     """
     rates = dict(lr) if isinstance(lr, Mapping) else {}
     kept, used = list(no_decay), set()

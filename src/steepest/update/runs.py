@@ -16,7 +16,7 @@ from ..rules.trace import Graph
 from .engine import Engine
 from .engines import PLAIN, choose
 from .passes import Column, Index, Number, Numbers, Stack, Work, advance
-from .state import begin_runs
+from .state import initial_state
 
 
 @dataclass
@@ -123,15 +123,18 @@ class ManyRuns:
             runs, ps = np.array(members), [self.params[i] for i in places]
             gs = [gradients[i] for i in places]
             hyper = self.rule.of(self.hypers[members[0]], ps[0].ndim - 1)
-            hypers = [{**self.hypers[r], "lr": lrs[r]} for r in members]
+            hypers = [self.rule.of({**self.hypers[r], "lr": lrs[r]}, ps[0].ndim - 1) for r in members]
             numbers: dict[str, Number] = {k: np.array([h[k] for h in hypers], float) for k in graph.numbers if k in hyper}
             tensors: dict[str, Column] = {"p": Stack(ps, runs), "g": Stack(gs, runs)}
+            begun = [
+                [initial_state(self.rule, p[r], g[r], own) for r, own in zip(members, hypers, strict=True)]
+                for p, g in zip(ps, gs, strict=True)
+            ]
             for letter, state in self.rule.live_state(hyper).items():
                 if state.is_scalar:
-                    numbers[letter] = np.broadcast_to(state.number(numbers), len(runs)).astype(float)
+                    numbers[letter] = np.array([own[letter] for own in begun[0]], float)
                 else:
-                    pairs = zip(ps, gs, strict=True)
-                    tensors[letter] = Stack([begin_runs(state, p, g, runs, numbers) for p, g in pairs])
+                    tensors[letter] = Stack([torch.stack([own[letter] for own in of_runs]) for of_runs in begun])  # type: ignore[misc]
             of_tensors: dict[str, Number] = {k: np.tile(x, len(ps)) for k, x in numbers.items()}
             work = Work(graph, tensors, of_tensors, apart=True, runs=np.tile(runs, len(ps)))
             work.keys, work.places = [self.keys[r] for _ in places for r in members], [i for i in places for _ in members]

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from steepest.errors import SteepestError, unknown
+from steepest.problems.built_in.mnist import network
 from steepest.rules import RULES, Rule, get
 from steepest.rules.symbols import Symbol, apply
 from steepest.rules.trace import Graph, walk
@@ -247,7 +248,7 @@ def full_step(rounds: int = 200) -> dict[str, float]:
     x, y = torch.randn(100, 784), torch.randint(10, (100,))
     steps: dict[str, Callable[[], None]] = {}
     for label in ("steepest", "torch fused"):
-        model = nn.Sequential(nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
+        model = network()
         made: Any = build(get("adam"), model.parameters(), lr=1e-4)
         if label != "steepest":
             made = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)

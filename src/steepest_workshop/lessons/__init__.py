@@ -85,7 +85,13 @@ def chosen(names: Sequence[str]) -> list[str]:
 
 
 def reproduce(name: str = "all", tier: str = "default", say: Callable[[str], None] = lambda words: None) -> list[Row]:
-    """Every row of a document, or of all. `tier` is "quick", "default" or "full"; `say` hears of progress."""
+    """Every row of a document, or of all. `tier` is "quick", "default" or "full"; `say` hears of progress.
+
+    >>> rows = reproduce("001", "quick")  # doctest: +SKIP
+    >>> reproduce("005")
+    Traceback (most recent call last):
+    steepest.errors.SteepestError: Unknown document '005'...
+    """
     from steepest.problems.built_in.cifar10 import cifar10_resnet20
 
     if tier not in TIERS:

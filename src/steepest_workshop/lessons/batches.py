@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.datasets import load_breast_cancer
 
 from steepest.paths.loop import trajectory
-from steepest.problems.built_in.breast_cancer import solve
+from steepest.problems.built_in.breast_cancer import measures, solve
 from steepest.report.palette import COLOURS, DASHES
 from steepest.rules import get
 
@@ -40,9 +39,7 @@ def data(standardised: bool = True, outliers: float = 0.0, seed: int = 0) -> Dat
 
     The exact solution and its loss are always those of the clean labels.
     """
-    dataset = load_breast_cancer()
-    columns = [list(dataset.feature_names).index(f"mean {name}") for name in ("radius", "area", "perimeter")]
-    table = dataset.data[:, columns] - dataset.data[:, columns].mean(0)
+    table = measures() - measures().mean(0)
     table[:, 2] /= table[:, 2].std()
     x, y = (table[:, :2] / table[:, :2].std(0) if standardised else table[:, :2]), table[:, 2].copy()
     exact = solve(x, y)

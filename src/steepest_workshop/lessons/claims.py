@@ -16,7 +16,7 @@ from steepest.api import compare
 from steepest.paths.descent import descend
 from steepest.paths.loop import Formula, formula_of, trajectory
 from steepest.problems.problem import Problem
-from steepest.rules import RULES, Rule, get
+from steepest.rules import RACE, RULES, Rule, get
 from steepest.rules.definition import rule, zeros
 from steepest.training import ways
 from steepest.training.stacked import Run
@@ -121,7 +121,7 @@ def _settles() -> Row:
 
 def _momentum() -> Iterator[Row]:
     """Beyond the minimum and back on three surfaces; nothing of it without momentum; its spread under noise."""
-    beyond: dict[str, list[float]] = {name: [] for name in ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")}
+    beyond: dict[str, list[float]] = {name: [] for name in RACE}
     for name in ("valley", "beale", "bowl"):
         surface = surfaces.get(name)
         least = np.array(surface.minima[0] if surface.minima else (0.0, 0.0))

@@ -39,7 +39,7 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
 
 def _races() -> Iterator[Row]:
     saddle = surfaces.get("saddle")
-    names = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")
+    names = rules.RACE
     descent = descend(saddle, [rules.get(name) for name in names], saddle.start, 400)
     left = {path.name: path.leaves(saddle.domain) or 401 for path in descent.paths}
     words = "the frame is left at step " + ", ".join(

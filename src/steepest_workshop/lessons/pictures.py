@@ -13,11 +13,10 @@ from steepest.paths.descent import descend
 from steepest.problems.problem import seeded
 from steepest.report.palette import COLOURS
 from steepest.report.surface import pictures
-from steepest.rules import get
+from steepest.rules import RACE, get
 
 from . import Row, batches, slides, training, tutorial, variants
 
-RACE = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")
 NAMED = ("step", "multi_step", "exponential", "inverse_time", "cosine", "one_cycle", "cyclic")
 
 

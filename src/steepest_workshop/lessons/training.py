@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -80,15 +81,4 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
 
 def document() -> Problem:
     """MNIST and the network of the first three documents, 784-100-10; 5,000 images are kept to choose rates on."""
-    data = images()
-    return Problem(
-        name="mnist-100",
-        model=lambda: mlp((784, 100, 10)),
-        loss=torch.nn.CrossEntropyLoss(),
-        train=(data.x[:55_000], data.y[:55_000]),
-        valid=(data.x[55_000:], data.y[55_000:]),
-        test=(data.test_x, data.test_y),
-        metric="accuracy",
-        batch_size=100,
-        steps=1000,
-    )
+    return dataclasses.replace(mnist.mnist_mlp(), name="mnist-100", steps=1000)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from sklearn.datasets import load_breast_cancer
 
 from steepest import optim, problems, rules, schedules, surfaces
 from steepest.api import Study, compare
 from steepest.paths.descent import descend
+from steepest.problems.built_in.breast_cancer import tumours
 from steepest.problems.problem import seeded
 from steepest.studies.verdicts import ACCURACY_MARGIN
 from steepest.surfaces import optimality
@@ -150,17 +150,17 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
 
 def _sample() -> Iterator[Row]:
     """The rows of data that it shows, in scikit-learn's copy."""
-    dataset = load_breast_cancer()
+    features, diagnoses, names = tumours()
     for line in SAMPLE.split("\n")[1:-1]:
         number, diagnosis, *values = line.split()
-        row, called = dataset.data[int(number)], "MB"[dataset.target[int(number)]]
+        row, called = features[int(number)], "MB"[int(diagnoses[int(number)])]
         yield Row(SOURCE, f"tumour {number}: diagnosis", diagnosis, called, "equal", diagnosis == called)
-        for name, value, own in zip(dataset.feature_names, values, row, strict=False):
+        for name, value, own in zip(names, values, row, strict=False):
             yield close_to(SOURCE, f"tumour {number}: {name}", float(value), float(own), 0)
     words = "scikit-learn's copy of the data has no ids of patients"
     yield Row(SOURCE, "ids of ten patients", "861648 and nine more", NOT_HERE, None, None, words)
     words = "its file also has an id and an empty column; scikit-learn's copy has a diagnosis and 30 features"
-    columns = 1 + dataset.data.shape[1]
+    columns = 1 + features.shape[1]
     yield Row(SOURCE, "columns of the table", 33, columns, 0, None, words)
 
 

@@ -13,6 +13,18 @@ from ..problem import Problem
 Array = NDArray[np.float64]
 
 
+def tumours() -> tuple[Array, Array, list[str]]:
+    """Breast tumours as scikit-learn has them: features (569, 30), diagnoses (569,), 1 benign, and the features' names."""
+    data = load_breast_cancer()
+    return data.data, data.target, data.feature_names.tolist()
+
+
+def measures() -> Array:
+    """Mean radius, area and perimeter of each tumour, (569, 3)."""
+    features, _, names = tumours()
+    return features[:, [names.index(f"mean {name}") for name in ("radius", "area", "perimeter")]]
+
+
 def solve(x: Array, y: Array) -> Array:
     """The w, (features,), that makes the sum of squares of x w - y least; x is (examples, features), y (examples,)."""
     return np.asarray(np.linalg.lstsq(x, y, rcond=None)[0], np.float64)
@@ -24,9 +36,7 @@ def breast_cancer() -> Problem:
     The tutorial's exercise (T. Daniel, Tutorial 03): float64, w starts at 0, the last batch of an epoch has 9 rows, and
     the order is NumPy's RandomState(0).permutation in every epoch. Training and validation data are the same rows.
     """
-    data = load_breast_cancer()
-    columns = [list(data.feature_names).index(f"mean {name}") for name in ("radius", "area", "perimeter")]
-    table = data.data[:, columns]
+    table = measures()
     table = ((table - table.mean(axis=0)) / table.std(axis=0))[np.random.RandomState(0).permutation(len(table))]
     x, y = table[:, :2], table[:, 2:]
     w = solve(x, y[:, 0])

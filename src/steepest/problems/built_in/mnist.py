@@ -89,6 +89,11 @@ def read(name: str) -> Tensor:
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape).copy())
 
 
+def network() -> nn.Sequential:
+    """784-100-10 with ReLU."""
+    return nn.Sequential(nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
+
+
 def mnist_mlp() -> Problem:
     """784-100-10 with ReLU, cross-entropy, batch 100, pixels in [0, 1]: 55,000 train, 5,000 valid, 10,000 test images."""
 
@@ -99,7 +104,7 @@ def mnist_mlp() -> Problem:
     return Problem(
         name="mnist-mlp",
         about="28 x 28 handwritten digits, a 784-100-10 network with ReLU, batch 100",
-        model=lambda: nn.Sequential(nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10)),
+        model=network,
         loss=nn.CrossEntropyLoss(),
         train=(images[:55_000], labels[:55_000]),
         valid=(images[55_000:], labels[55_000:]),

@@ -143,17 +143,19 @@ def answer(result: Result) -> str:
     name = best.candidate.label
     if mean is None:
         return "Every run of every optimizer diverged; try smaller rates."
-    groups: dict[str, list[str]] = {}
-    for v in result.verdicts:
-        if name in (v.a, v.b):
-            groups.setdefault(v.verdict, []).append(v.b if v.a == name else v.a)
-    words = {"better": "better than", "tied": "tied with", "undecided": "undecided against"}
-    parts = [f"{words[k]} {', '.join(groups[k])}" for k in words if k in groups]
-    if groups and "better" not in groups:
+    parts = standing(result, name)
+    if parts and not parts[0].startswith("better"):
         parts.insert(0, "no difference is proven")
     reached = f"{result.design.split} {result.design.problem.metric_name} {spread(mean, se)} over {n} seeds"
     lead = f"{name} at learning rate {best.lr:g} ranks first ({reached})"
     return f"{lead}: {'; '.join(parts)}." if parts else f"{lead}."
+
+
+def standing(result: Result, label: str) -> list[str]:
+    """How an optimizer stands to those that rank after it: "better than a, b", "tied with c", "undecided against d"."""
+    words = {"better": "better than", "tied": "tied with", "undecided": "undecided against"}
+    groups = {word: [v.b for v in result.verdicts if v.a == label and v.verdict == verdict] for verdict, word in words.items()}
+    return [f"{word} {', '.join(names)}" for word, names in groups.items() if names]
 
 
 def protocol(result: Result) -> str:

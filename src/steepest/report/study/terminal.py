@@ -89,12 +89,7 @@ def sentences(result: Result) -> list[str]:
     lines = [v.sentence for v in result.verdicts if v.a == first]
     for entry in result.entries[1:-1]:
         label = entry.candidate.label
-        groups = [
-            f"{word} {', '.join(names)}"
-            for verdict, word in (("better", "better than"), ("tied", "tied with"), ("undecided", "undecided against"))
-            if (names := [v.b for v in result.verdicts if v.a == label and v.verdict == verdict])
-        ]
-        lines.append(f"{label} is {'; '.join(groups)}.")
+        lines.append(f"{label} is {'; '.join(summary.standing(result, label))}.")
     return lines
 
 

@@ -21,6 +21,7 @@ from ...paths.descent import GRID, Descent, Path, descend
 from ...rules import Rule
 from ...schedules import Schedule
 from ...surfaces import Point, Surface
+from ..figures import plain
 from ..palette import COLOURS, DASHES, Style, style
 
 Array = NDArray[np.float64]
@@ -197,7 +198,7 @@ def heights(descent: Descent) -> Figure:
     axes.set_yscale("log" if floor is not None else "linear")
     axes.set_xlabel("gradients")
     axes.set_ylabel("height above the minimum" if floor is not None else "height")
-    _plain(axes)
+    plain(axes)
     axes.set_title(f"{descent.surface.name}", loc="left")
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     return figure
@@ -250,7 +251,7 @@ def schedules(chosen: Sequence[Schedule], steps: int, rate: float = 1.0) -> Figu
     if cycled:
         grid[1, 0].set_ylabel("momentum")
     for axes in grid.flat:
-        _plain(axes)
+        plain(axes)
     figure.legend(loc="outside lower center", frameon=False, fontsize="small", ncols=min(len(chosen), 3))
     figure.set_gid(f"Schedules over {steps} steps: {'; '.join(words)}.")
     return figure
@@ -292,7 +293,7 @@ def insides(path: Path, surface: Surface) -> Figure:
     bottom.set_ylim(-1.05, 1.05)
     for axes, label in ((top, "size"), (middle, "step ÷ ‖g‖"), (bottom, "cosine of step\nand −gradient")):
         axes.set_ylabel(label)
-        _plain(axes)
+        plain(axes)
     top.legend(frameon=False, fontsize="small", ncols=2)
     bottom.set_xlabel("step")
     top.set_title(f"{path.name} on {surface.name}, rate {path.lr:g}: its insides", loc="left")
@@ -325,7 +326,7 @@ def animate(descent: Descent, path: File) -> File:
     right.set_ylim(kept.min() - pad, kept.max() + pad)
     right.set_xlabel("gradients")
     right.set_title("height", loc="left")
-    _plain(right)
+    plain(right)
     for p, look in zip(descent.paths, looks, strict=True):
         right.plot([], [], color=look.colour, linestyle=look.dash, linewidth=1.9, label=_label(p, surface))
     figure.legend(*right.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize="small")
@@ -351,9 +352,3 @@ def animate(descent: Descent, path: File) -> File:
     poster = path.with_suffix(".png")
     save(figure, poster)
     return poster
-
-
-def _plain(axes: Axes) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.grid(alpha=0.25)

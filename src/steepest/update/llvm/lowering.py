@@ -13,8 +13,7 @@ from ...rules.words import WORDS
 
 # Cube root: divide the exponent by 3 in the bits, then Halley's iteration. Magic number, integer type, iterations.
 _CBRT = {"float": (709_958_130, "i32", 2), "double": (0x2A9F_7893_782D_A1CE, "i64", 3)}
-
-
+INFINITY = "0x7FF0000000000000"
 # log2(1 + x) / x for 1 + x from sqrt(1/2) to sqrt(2): a polynomial, through Chebyshev's points; its error is 2e-9.
 _LOG = list(
     np.polynomial.chebyshev.Chebyshev.interpolate(
@@ -197,26 +196,22 @@ class Body:
         integer = self.add(f"shl i64 {integer}, 52")
         scale = self.add(f"bitcast i64 {integer} to double")
         power = self.add(f"fmul double {power}, {scale}")
-        infinity, nan = "0x7FF0000000000000", "0x7FF8000000000000"
-        for test, instead in (
-            (f"fcmp oge double {product}, 1024.0", infinity),
-            (f"fcmp ole double {product}, -1022.0", "0.0"),
-        ):
-            power = self.add(f"select i1 {self.add(test)}, double {instead}, double {power}")
-        grows, falls = self.add(f"fcmp ogt double {y}, 0.0"), self.add(f"fcmp olt double {y}, 0.0")
-        at_zero = self.add(
-            f"select i1 {grows}, double 0.0, double {self.add(f'select i1 {falls}, double {infinity}, double 1.0')}"
-        )
-        at_infinity = self.add(
-            f"select i1 {grows}, double {infinity}, double {self.add(f'select i1 {falls}, double 0.0, double 1.0')}"
-        )
-        for test, instead in (
-            (f"fcmp olt double {x}, 0x0010000000000000", at_zero),
-            (f"fcmp oeq double {x}, {infinity}", at_infinity),
-            (f"fcmp ult double {x}, 0.0", nan),
-        ):
-            power = self.add(f"select i1 {self.add(test)}, double {instead}, double {power}")
-        return power
+        power = self._replaced(power, f"fcmp oge double {product}, 1024.0", INFINITY)
+        power = self._replaced(power, f"fcmp ole double {product}, -1022.0", "0.0")
+        return self._at_the_ends(power, x, y, f"fcmp olt double {x}, 0x0010000000000000")
+
+    def _replaced(self, value: str, test: str, instead: str) -> str:
+        """A value, or where the test holds another."""
+        return self.add(f"select i1 {self.add(test)}, {self.type} {instead}, {self.type} {value}")
+
+    def _at_the_ends(self, power: str, x: str, y: str, is_zero: str) -> str:
+        """A power x ** y, put right where x is 0, infinite, below 0 or NaN."""
+        t, grows, falls = self.type, f"fcmp ogt double {y}, 0.0", f"fcmp olt double {y}, 0.0"
+        at_zero = self._replaced(self._replaced("1.0", falls, INFINITY), grows, "0.0")
+        at_infinity = self._replaced(self._replaced("1.0", falls, "0.0"), grows, INFINITY)
+        power = self._replaced(power, is_zero, at_zero)
+        power = self._replaced(power, f"fcmp oeq {t} {x}, {INFINITY}", at_infinity)
+        return self._replaced(power, f"fcmp ult {t} {x}, 0.0", "0x7FF8000000000000")
 
     def _short_power(self, x: str, y: str) -> str:
         """x ** y in float32 for x >= 0 and a double y: as `_power`, with y in two floats so that no bit of y log2 x is lost."""
@@ -269,19 +264,7 @@ class Body:
             placed = self.add(f"shl i32 {biased}, 23")
             factor = self.add(f"bitcast i32 {placed} to float")
             power = self.add(f"fmul float {power}, {factor}")
-        infinity, nan = "0x7FF0000000000000", "0x7FF8000000000000"
-        grows, falls = self.add(f"fcmp ogt double {y}, 0.0"), self.add(f"fcmp olt double {y}, 0.0")
-        down = self.add(f"select i1 {falls}, float {infinity}, float 1.0")
-        at_zero = self.add(f"select i1 {grows}, float 0.0, float {down}")
-        up = self.add(f"select i1 {falls}, float 0.0, float 1.0")
-        at_infinity = self.add(f"select i1 {grows}, float {infinity}, float {up}")
-        for test, instead in (
-            (f"fcmp oeq float {x}, 0.0", at_zero),
-            (f"fcmp oeq float {x}, {infinity}", at_infinity),
-            (f"fcmp ult float {x}, 0.0", nan),
-        ):
-            power = self.add(f"select i1 {self.add(test)}, float {instead}, float {power}")
-        return power
+        return self._at_the_ends(power, x, y, f"fcmp oeq float {x}, 0.0")
 
     def cube_root(self, symbol: Symbol) -> str:
         """The cube root: bits for a start, then Halley's iteration."""

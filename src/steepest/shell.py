@@ -1,0 +1,74 @@
+"""What every command shares: --json, mistakes said in one sentence, and files that can be written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .checks import writable
+from .errors import SteepestError, message_of
+
+JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output.")]
+
+
+def sentences(command: Callable[..., None]) -> Callable[..., None]:
+    """A mistake in what was asked ends the command with its sentence and exit code 2."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except SteepestError as error:
+            typer.echo(f"steepest: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            typer.echo("steepest: stopped; every run that had ended is kept.", err=True)
+            raise typer.Exit(130) from None
+        except BaseException as error:
+            if isinstance(error, Exception):  # typer's own, or a mistake of ours
+                raise
+            typer.echo(f"steepest: code of yours raised {message_of(error)}", err=True)  # sys.exit() where nobody expects it
+            raise typer.Exit(2) from None
+
+    return wrapped
+
+
+def check_json(path: Path | None) -> None:
+    """SteepestError where no JSON could be written there."""
+    if str(path) != "-":
+        check_file(path, "JSON file", "result.json")
+
+
+def check_file(path: Path | None, what: str, example: str = "report.md") -> None:
+    """SteepestError where a file that is asked for could not be written there."""
+    if path is not None:
+        writable(what, path, example)
+
+
+def check_distinct(**files: Path | str | None) -> None:
+    """SteepestError where one file was given for two purposes."""
+    places: dict[Path, str] = {}
+    for what, file in files.items():
+        if file is not None and str(file) != "-":
+            other = places.setdefault(Path(file).resolve(), what)
+            if other != what:
+                raise SteepestError(f"{file} was given both as --{other} and as --{what}; give them different paths.")
+
+
+def write_json(result: Any, path: Path | None) -> None:
+    """Write a result to a file, or to standard output for -; nothing for None."""
+    if path is None:
+        return
+    text = json.dumps(result, indent=1, allow_nan=False)
+    if str(path) == "-":
+        typer.echo(text)
+    else:
+        try:
+            path.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise SteepestError(f"The JSON file cannot be written to {path}: {error.strerror}.") from error

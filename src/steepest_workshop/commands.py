@@ -1,0 +1,174 @@
+"""The commands that show what steepest claims: `conformance`, `reproduce`, `selftest` and `bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from steepest.errors import SteepestError
+from steepest.shell import JSON, check_distinct, check_file, check_json, sentences, write_json
+
+app = typer.Typer()
+selftest = typer.Typer(help="Checks of what steepest claims, on this machine.", no_args_is_help=True)
+bench = typer.Typer(help="Speed, measured on this machine beside a named rival.", no_args_is_help=True)
+app.add_typer(selftest, name="selftest")
+app.add_typer(bench, name="bench")
+
+
+@bench.callback()
+def _bench() -> None: ...
+
+
+@selftest.callback()
+def _selftest() -> None: ...
+
+
+@selftest.command()
+@sentences
+def statistics(
+    studies: Annotated[int, typer.Option(min=1, help="Simulated studies in each row.")] = 10_000, json_file: JSON = None
+) -> None:
+    """Simulate studies whose truth is known: do intervals cover, and how often is "better" said of equals?"""
+    from .calibration import simulate
+
+    check_json(json_file)
+    rows = simulate(studies)
+    for row in rows:
+        bounds = f"{100 * row['low']:.0f} to {100 * row['high']:.0f} %"
+        line = f"{100 * row['share']:6.2f} %  ({bounds}: {'holds' if row['holds'] else 'DOES NOT HOLD'})  {row['what']}"
+        typer.echo(line, err=str(json_file) == "-")
+    write_json(rows, json_file)
+    if not all(row["holds"] for row in rows):
+        raise typer.Exit(1)
+
+
+@bench.command()
+@sentences
+def step(
+    optimizers: Annotated[str | None, typer.Option(help="Names, separated by commas. Default: every rule.")] = None,
+    shapes: Annotated[str, typer.Option(help="resnet50, gpt2-small, mlp or many-small.")] = "resnet50",
+    rounds: Annotated[int, typer.Option(help="Timed steps of each contender.")] = 7,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A picture of the result.")] = None,
+    json_file: JSON = None,
+) -> None:
+    """One step of every rule, beside torch, installed packages of optimizers and the speed of memory, in one run."""
+    from rich.console import Console
+
+    from .bench import step as benchmark
+
+    check_json(json_file)
+    console = Console(stderr=True)
+    with console.status("") as status:
+        names = optimizers.split(",") if optimizers else None
+        result = benchmark.measure(names, shapes, rounds, status.update if console.is_terminal else None)
+    if str(json_file) != "-":
+        typer.echo(benchmark.text(result))
+    if out:
+        benchmark.draw(result, out)
+    write_json(result, json_file)
+
+
+@bench.command("train")
+@sentences
+def bench_train(
+    problem: Annotated[
+        str | None,
+        typer.Option(
+            help="mnist-mlp, digits, cnn, transformer, lstm (made-up data) or noisy-regression. Default: each of them."
+        ),
+    ] = None,
+    runs: Annotated[str, typer.Option(help="How many runs; several numbers, separated by commas, to see how it grows.")] = "64",
+    seeds: Annotated[int, typer.Option(help="Seeds among the runs; those of one seed share their batches.")] = 4,
+    width: Annotated[int | None, typer.Option(help="Width of the hidden layer of mnist-mlp or digits.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A picture of how it grows.")] = None,
+    json_file: JSON = None,
+) -> None:
+    """Many training runs by the planner's way, beside a careful loop, processes, the source's program and JAX."""
+    from .bench import train as benchmark
+
+    check_json(json_file)
+    try:
+        counts = [int(part) for part in runs.split(",")]
+    except ValueError:
+        raise SteepestError(f"--runs is {runs!r}; expected whole numbers, separated by commas, such as 64.") from None
+    if min(counts) < 1 or seeds < 1:
+        raise SteepestError("--runs and --seeds must be 1 or more.")
+    rows = []
+    for row in benchmark.rows(problem, counts, seeds, width):
+        rows.append(row)
+        typer.echo(benchmark.text(row), err=str(json_file) == "-")
+    if out:
+        benchmark.draw(rows, out)
+    write_json(rows, json_file)
+
+
+@bench.command("path")
+@sentences
+def bench_path(json_file: JSON = None) -> None:
+    """Nine optimizers on Rosenbrock's function: compiled loops beside a plain torch loop, and a million steps."""
+    from .bench import path as benchmark
+
+    check_json(json_file)
+    result = benchmark.measure()
+    if str(json_file) != "-":
+        typer.echo(benchmark.text(result))
+    write_json(result, json_file)
+
+
+@app.command()
+@sentences
+def reproduce(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME|all]...", help="Documents: 000 to 004, or all, which is the default.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="What takes under four minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Everything, as long as it needs.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="The table as Markdown, and its pictures beside.")
+    ] = None,
+    json_file: JSON = None,
+) -> None:
+    """The five documents that teach the subject, made again: printed figure, ours, tolerance, and whether it holds."""
+    from . import lessons
+    from .lessons import written
+
+    check_json(json_file)
+    check_file(report, "report")
+    check_distinct(report=report, json=json_file)
+    if quick and full:
+        raise SteepestError("--quick and --full were both given; give one of them.")
+    tier = "quick" if quick else "full" if full else "default"
+    rows = written.collect(lessons.chosen(names or ["all"]), tier)
+    if str(json_file) != "-":
+        typer.echo(written.text(rows))
+    write_json(written.as_data(rows), json_file)
+    if report:
+        written.write(rows, tier, report)
+
+
+@app.command()
+@sentences
+def conformance(
+    docs: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="The document to make. Default: docs/optimizers.md in a checkout.")
+    ] = None,
+    json_file: JSON = None,
+) -> None:
+    """Every rule against its paper, its author's package and torch: the largest error of each. Makes docs/optimizers.md."""
+    from rich.console import Console
+
+    from . import catalogue
+    from . import conformance as check
+
+    check_json(json_file)
+    console = Console(stderr=True)
+    with console.status("") as status:
+        rows = check.table(progress=status.update if console.is_terminal else None)
+    if str(json_file) != "-":
+        typer.echo(check.text(rows))
+    docs = docs or (Path("docs/optimizers.md") if Path("docs/rules.md").is_file() else None)
+    if docs:
+        docs.write_text(catalogue.page(rows), encoding="utf-8")
+    write_json(rows, json_file)

@@ -1,0 +1,230 @@
+"""The lessons against programs of their own, written as the documents have them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from steepest import rules
+from steepest.cli import app
+from steepest.errors import SteepestError
+from steepest.problems.built_in.noisy_regression import data
+from steepest_workshop.lessons import (
+    NOT_HERE,
+    agreed,
+    assignment,
+    batches,
+    between,
+    chosen,
+    claim,
+    close_to,
+    reproduce,
+    slides,
+    spread,
+    training,
+    written,
+)
+from steepest_workshop.lessons.noisy_regression import EXPONENTS, experiment
+
+
+def followed(found, exponent, adam, replicate, steps, every, noise):
+    """Test losses and the last point of one replicate, example by example in NumPy."""
+    rng = np.random.default_rng(replicate)
+    chosen = rng.integers(len(found.x), size=steps)
+    normal, signs = rng.standard_normal((steps, 10)), rng.choice((-1.0, 1.0), (steps, 10))
+    theta, m, v, losses = found.start.copy(), np.zeros(10), np.zeros(10), []
+    for t, i in enumerate(chosen):
+        if t % every == 0:
+            losses.append(np.mean(np.abs(found.test_x @ theta - found.test_y) ** exponent))
+        e = found.x[i] @ theta - found.y[i]
+        g = exponent * np.abs(e) ** (exponent - 1) * np.sign(e) * found.x[i] + noise[0] * normal[t] + noise[1] * signs[t]
+        if adam:
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+            theta = theta - 0.001 * (m / (1 - 0.9 ** (t + 1))) / (np.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
+        else:
+            theta = theta - 0.001 * g
+    return losses, theta
+
+
+@pytest.mark.parametrize("noise", [(0.0, 0.0), (0.3, 0.2)], ids=["clean", "noisy"])
+def test_the_noisy_regression_equals_a_plain_program(noise):
+    found = data()
+    losses, points = experiment(
+        found, [rules.get("adam"), rules.get("gd")], [0.001, 0.001], replicates=2, steps=150, noise=noise
+    )
+    assert losses.shape == (6, 2, 2, 3)
+    for i, exponent in enumerate(EXPONENTS):
+        for j in range(2):
+            for replicate in range(2):
+                expected, theta = followed(found, exponent, j == 0, replicate, 150, 50, noise)
+                np.testing.assert_allclose(losses[i, j, replicate], expected, rtol=1e-9)
+                np.testing.assert_allclose(points[i, j, replicate], theta, rtol=1e-9)
+
+
+def test_the_cost_table_is_the_tutorials():
+    assert [(row["m"], row["updates"]) for row in batches.cost(100, 10)] == [(100, 10), (10, 100), (1, 1000)]
+
+
+@pytest.mark.parametrize("size", [569, 57, 1])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_descent_on_batches_equals_a_plain_loop(size, momentum):
+    found = batches.data()
+    path = batches.descend(found, size, 2, 0.01, momentum, seed=3)
+    w, b = np.zeros(2), np.zeros(2)
+    for k, index in enumerate(batches.order(569, size, 2, seed=3)):
+        np.testing.assert_allclose(path[k], w, rtol=1e-10, atol=1e-13)
+        g = 2 * found.x[index].T @ (found.x[index] @ w - found.y[index]) / size
+        b = momentum * b + g
+        w = w - 0.01 * b
+    assert len(path) == len(batches.order(569, size, 2)) + 1
+    errors = found.x @ path.T - found.y[:, None]
+    np.testing.assert_allclose((errors**2).mean(0) - found.least, batches.excess(found, path), rtol=1e-9, atol=1e-12)
+
+
+def test_what_the_tutorial_says_of_batches_in_numbers():
+    rates = {row["m"]: row["largest rate"] for row in batches.largest_rates()}
+    assert rates[1] < 0.5 * rates[10]  # larger batches allow larger rates
+    assert rates[1] < 0.5 * rates[569]
+    heavy = {row["m"]: row["largest rate"] for row in batches.largest_rates(momentum=0.9)}
+    assert heavy[569] > 5 * heavy[10] > 25 * heavy[1] / 2  # momentum breaks in small batches
+    raw, standard = batches.scaling()
+    assert raw["condition"] > 1000 * standard["condition"]
+    assert raw["left"] > 0.01 > 1e-10 > standard["left"]
+    assert raw["exact"] == pytest.approx(standard["exact"], rel=1e-8)  # the closed form needs no scaling
+    hit = {row["m"]: row for row in batches.outliers()}
+    assert hit[1]["worst"] > 10 * hit[569]["worst"]  # outliers carry single examples away
+    assert hit[1]["worst"] > hit[10]["worst"]
+
+
+def test_the_picture_of_the_three_descents_has_its_words():
+    figure = batches.paths(2)
+    words = figure.get_gid()
+    assert "stochastic: 1 example an update" in words
+    assert "batch: 569 examples an update" in words
+    found, lines = batches.data(), {line.get_label().split(":")[0]: line for line in figure.axes[0].lines}
+    for name, size, epochs, lr in (("stochastic", 1, 2, 0.03), ("mini-batch", 10, 2, 0.1), ("batch", 569, 40, 0.2)):
+        path = batches.descend(found, size, epochs, lr)
+        np.testing.assert_array_equal(lines[name].get_xydata(), path)
+        assert f"rate {lr:g}, {len(path) - 1:,} updates" in lines[name].get_label()
+    np.testing.assert_array_equal(lines["exact solution"].get_xydata(), [found.exact])
+    assert len({line.get_color() for line in lines.values()}) == 4
+    assert [text.get_text().split(":")[0] for text in figure.legends[0].get_texts()] == list(lines)
+
+
+def test_a_row_holds_where_ours_is_near_enough_and_says_why_where_not():
+    assert close_to("000", "q", 1.0, 1.05, 0.1, "why").holds
+    missed = close_to("000", "q", 1.0, 1.2, 0.1, "why")
+    assert (missed.holds, missed.reason) == (False, "why")
+    assert not close_to("000", "q", 1.0, None, 0.1).holds
+    assert not close_to("000", "q", 1.0, float("nan"), 0.1).holds
+    assert between("000", "q", 1.0, 5.0, 0.0, 2.0).holds
+    assert not between("000", "q", 3.0, 1.0, 0.0, 2.0).holds
+    assert claim("000", "w", "f", None).reason == "depends"
+    assert claim("000", "w", "f", None, "depends on the rate").reason == "depends on the rate"
+    assert claim("000", "w", "f", np.True_).holds is True
+    assert [agreed(parts) for parts in ([True, True], [True, False], [np.False_])] == [True, None, False]
+    mean, half = spread([1.0, 2.0, 3.0, 4.0])  # Student's t of 3 degrees of freedom, 3.182; standard error 0.6455
+    assert (mean, round(half, 3)) == (2.5, 2.054)
+    assert spread([1.0, 2.0, 3.0, 4.0], 0.01)[1] == pytest.approx(5.841 * 0.6455, rel=1e-3)
+
+
+def test_the_first_500_iterations_of_the_assignment_are_printed_ones(mnist_folder):
+    data = training.images()
+    for name, tolerance in (("SGD", 1e-5), ("Adam", 1e-5), ("momentum", 5e-3)):
+        ((step, loss, accuracy),) = assignment.run(name, data, 500)
+        losses, accuracies = assignment.PRINTED[name]
+        assert step == 500
+        assert loss == pytest.approx(losses[0], abs=tolerance)
+        assert accuracy == pytest.approx(accuracies[0], abs=0.011 if name != "momentum" else 0.3)
+
+
+def test_the_exact_figures_of_the_tutorial_and_the_lab_hold():
+    rows = reproduce("001", "quick") + reproduce("lab", "quick")
+    numbers = [row for row in rows if row.quantity != "claim"]
+    trace = [row for row in numbers if row.quantity.startswith("least squares")]
+    assert len(trace) == 42
+    assert all(row.holds for row in trace)
+    assert sum(row.quantity.startswith("LambdaLR") for row in numbers if row.holds) == 10
+    away = [row for row in numbers if row.ours == NOT_HERE]
+    assert len(away) == 55
+    assert all(row.holds is None and row.reason for row in away)
+    claims = {row.printed: row.holds for row in rows if row.quantity == "claim" and not row.holds}
+    assert all(row.reason for row in rows if row.quantity == "claim" and not row.holds)
+    assert [printed for printed, holds in claims.items() if holds is False] == []
+    assert len(claims) == 10
+    doubtful = {"adagrad: default eps", "rmsprop: default alpha", "columns of the table"}
+    assert {row.quantity for row in numbers if row.ours != NOT_HERE and not row.holds} == doubtful
+
+
+def test_what_an_unseeded_program_printed_lies_in_our_intervals():
+    rows = [row for row in reproduce("004", "quick") if row.quantity != "claim" and row.printed is not None]
+    assert len(rows) == 140
+    assert sum(row.holds for row in rows) >= 135  # of 99 in a hundred
+
+
+def test_every_printed_block_of_the_slides_has_ten_epochs():
+    for _, losses, correct in slides.PRINTED:
+        assert len(losses.split()) == len(correct.split()) == 10
+    assert slides.network()(training.torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    assert slides.twins() == (pytest.approx(0.0290), pytest.approx(1.13))  # epoch 4: 0.0583 and 0.0293, 98.21 and 99.34 %
+
+
+def test_the_table_is_written_with_every_miss_and_reason(tmp_path, strict):
+    result = CliRunner().invoke(
+        app, ["reproduce", "002", "--quick", "--json", str(tmp_path / "r.json"), "--report", str(tmp_path / "r.md")]
+    )
+    assert result.exit_code == 0, result.output
+    found = strict((tmp_path / "r.json").read_text())
+    assert all({"source", "quantity", "printed", "ours", "tolerance", "holds"} <= set(row) for row in found)
+    assert all("status" in row for row in found if None in row.values() or not row["holds"])
+    page = (tmp_path / "r.md").read_text()
+    assert page.count("\n| LambdaLR") == 10
+    missed = close_to("002", "LambdaLR, rate in epoch 0", 100.0, 99.0, 1e-9, "broken")
+    told = written.text([missed])
+    assert "1 missed" in told
+    assert "printed 100, ours 99" in told
+    assert "broken" in told
+    assert json.loads(json.dumps(written.as_data([missed])))[0]["holds"] is False
+
+
+def test_an_unknown_document_or_tier_is_refused():
+    assert chosen(["all"]) == ["000", "001", "002", "003", "004"]
+    assert chosen(["slides", "003"]) == ["003"]
+    with pytest.raises(SteepestError, match="did you mean 'lab'"):
+        chosen(["labs"])
+    with pytest.raises(SteepestError, match="expected one of quick, default, full"):
+        reproduce("002", "long")
+    result = CliRunner().invoke(app, ["reproduce", "--quick", "--full"])
+    assert result.exit_code == 2
+
+
+def test_what_would_fail_after_an_hour_is_told_at_once(tmp_path, monkeypatch):
+    result = CliRunner().invoke(app, ["reproduce", "002", "--quick", "--report", str(tmp_path / "none" / "r.md")])
+    assert result.exit_code == 2
+    assert "in a folder that does not exist" in result.stderr
+    result = CliRunner().invoke(app, ["reproduce", "002", "--quick", "--report", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "is a folder; give the path of a file" in result.stderr
+    monkeypatch.setenv("STEEPEST_DATA", str(tmp_path))
+    with pytest.raises(SteepestError, match="steepest data fetch cifar10"):
+        reproduce("001", "full")
+
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_from_its_first_cell_to_its_last(path, mnist_folder):
+    cells = json.loads(path.read_text())["cells"]
+    assert all(not cell.get("outputs") for cell in cells)  # nothing is typed in
+    names: dict = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), str(path), "exec"), names)
+
+
+def test_there_is_a_notebook_for_each_document():
+    assert [path.stem[:3] for path in NOTEBOOKS] == ["000", "001", "002", "003", "004"]
