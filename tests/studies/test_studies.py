@@ -208,6 +208,7 @@ INSERT INTO plans SELECT key, value, created FROM facts WHERE what = 'steps';
 INSERT INTO ways SELECT key, value ->> '$', created FROM facts WHERE what = 'way';
 INSERT INTO timings SELECT key, value ->> '$[0]', value ->> '$[1]', created FROM facts WHERE what = 'timing';
 DROP TABLE facts;
+ALTER TABLE runs DROP COLUMN examples;
 """
 
 

@@ -189,6 +189,43 @@ class Problem:
         with self.theirs("metric"):
             return loss, float((accuracy if isinstance(self.metric, str) else self.metric)(output, target))
 
+    @torch.no_grad()
+    def each(self, output: Tensor, target: Tensor) -> Tensor | None:
+        """The metric of every example, (examples,); None for a metric or loss that is no mean over examples."""
+        if self.metric == "accuracy":
+            right = 100 * (output.argmax(1) == target).double()
+            return right.flatten(1).mean(1) if right.ndim > 1 else right
+        if self.metric is not None or len(output) != len(target):
+            return None
+        loss: Any = self.loss
+        if isinstance(loss, nn.Module) and getattr(loss, "reduction", "") == "mean" and getattr(loss, "weight", None) is None:
+            loss = copy.copy(loss)
+            loss.reduction = "none"
+            values = loss(output, target)
+            values = values.flatten(1).mean(1) if values.ndim > 1 else values
+        else:
+            try:
+                values = torch.func.vmap(lambda o, t: self.loss(o[None], t[None]))(output, target)
+            except Exception:  # whatever a loss of the user's does
+                return None
+        total = float(self.loss(output, target))
+        fits = values.shape == (len(output),) and abs(float(values.double().mean()) - total) <= 1e-4 * abs(total) + 1e-12
+        return values.double() if fits else None
+
+    @torch.no_grad()
+    def results(self, model: nn.Module, data: Examples) -> Tensor | None:
+        """`each` over all of the data, in evaluation mode."""
+        training = model.training
+        model.eval()
+        parts = []
+        for begin in range(0, len(data), CHUNK):
+            inputs, target = data.batch(slice(begin, begin + CHUNK))
+            output = self.output(model, inputs)
+            parts.append(self.each(output, target) if isinstance(output, Tensor) else None)
+        model.train(training)
+        whole = [part for part in parts if part is not None]
+        return torch.cat(whole) if len(whole) == len(parts) else None
+
     @contextlib.contextmanager
     def theirs(self, what: str) -> Iterator[None]:
         """Inside runs code of the user's: what it raises becomes one sentence, sys.exit() too."""

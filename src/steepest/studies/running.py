@@ -19,12 +19,14 @@ from ..training import ways
 from ..training.recorder import Outcome
 from ..training.stacked import Run
 from ..training.timing import threads, time_evaluations, time_steps
-from ..training.ways import Plan
+from ..training.ways import OutOfTimeError, Plan
 from . import design as designs
 from . import statistics as st
 from .design import TUNING_SEEDS, Candidate, Design
 from .store import Store, key_of
 from .verdicts import Side, Verdict, judge_all
+
+Wanted = tuple[Candidate, float, int]  # a candidate, its rate, a seed
 
 
 class Progress(Protocol):
@@ -127,6 +129,7 @@ class Laboratory:
         self.budget = budget
         self.timings: dict[str, tuple[float, int]] = {}
         self.plan: Plan | None = None
+        self.deadline, self.reads_only = math.inf, False
 
     def run(self) -> Result:
         """The whole protocol."""
@@ -140,7 +143,7 @@ class Laboratory:
         design = self.design
         tuned = self._tune()
         chosen = [(c, self._best(trials).lr) for c, trials, _ in tuned]
-        confirmed = self._train(chosen, range(design.seeds), test=True)
+        confirmed = self._on_seeds(chosen, range(design.seeds), test=True)
         entries = []
         for (candidate, trials, at_edge), outcomes in zip(tuned, confirmed, strict=True):
             lr = self._best(trials).lr
@@ -216,37 +219,49 @@ class Laboratory:
     def _try(self, pairs: list[tuple[Candidate, float]]) -> None:
         """Try rates on the tuning seeds; those tried before are known."""
         new = [(c, lr) for c, lr in pairs if (c.label, lr) not in self.trials]
-        for (c, lr), outcomes in zip(new, self._train(new, TUNING_SEEDS, test=False), strict=True):
+        for (c, lr), outcomes in zip(new, self._on_seeds(new, TUNING_SEEDS), strict=True):
             self.trials[c.label, lr] = Trial(lr, outcomes)
 
-    def _train(self, pairs: list[tuple[Candidate, float]], seeds: Sequence[int], *, test: bool) -> list[list[Outcome]]:
-        """The runs of each pair of candidate and rate, in the order of the seeds: from the store, or trained and kept.
+    def _on_seeds(self, pairs: list[tuple[Candidate, float]], seeds: Sequence[int], test: bool = False) -> list[list[Outcome]]:
+        """The runs of each pair of candidate and rate, in the order of the seeds."""
+        outcomes = self.train([(c, lr, seed) for c, lr in pairs for seed in seeds], test=test)
+        return [outcomes[k * len(seeds) : (k + 1) * len(seeds)] for k in range(len(pairs))]
 
-        Chunks are laid out from all of them and trained whole, so that a study that was stopped repeats itself.
+    def train(self, wanted: list[Wanted], *, test: bool = False, examples: bool = False) -> list[Outcome]:
+        """These runs, in this order: from the store, or trained and kept.
+
+        Chunks are laid out from all of them and trained whole, so that a study that was stopped repeats itself. Raises
+        OutOfTimeError where the deadline passes, or where nothing is to be trained and a run is not in the store.
         """
         design = self.design
-        wanted = [(c, lr, seed) for c, lr in pairs for seed in seeds]
         self.progress.expect(len(wanted) * design.steps)
         specs = [self._spec(c, lr=lr, seed=s, steps=c.steps(design.steps), schedule=c.schedule) for c, lr, s in wanted]
         outcomes = {i: known for i, spec in enumerate(specs) if (known := self.store.run(spec)) is not None}
         self.stored += len(outcomes)
         self.progress.done(len(outcomes) * design.steps)
         if len(outcomes) < len(wanted):
-            runs = [Run(c.rule, lr, s, c.steps(design.steps), c.multiplier, test) for c, lr, s in wanted]
+            if self.reads_only:
+                raise OutOfTimeError
+            runs = [Run(c.rule, lr, s, c.steps(design.steps), c.multiplier, test, examples) for c, lr, s in wanted]
             if self.plan is None:
                 self.plan = self._plan(runs)
             self.progress.say(f"{len(wanted) - len(outcomes)} runs, {self.plan.name}")
             began, stored = time.perf_counter(), frozenset(outcomes)
-            ended = ways.train_all(
-                design.problem, runs, self.plan, device=design.device, on_step=self.progress.done, known=stored
-            )
-            for i, outcome in ended:
-                if i not in stored:
-                    self._keep(wanted[i][0], specs[i], outcome)
-                    outcomes[i] = outcome
-            self.seconds += time.perf_counter() - began
-        each = len(seeds)
-        return [[outcomes[i] for i in range(k * each, (k + 1) * each)] for k in range(len(pairs))]
+            ended = ways.train_all(design.problem, runs, self.plan, device=design.device, on_step=self._tick, known=stored)
+            try:
+                for i, outcome in ended:
+                    if i not in stored:
+                        self._keep(wanted[i][0], specs[i], outcome)
+                        outcomes[i] = outcome
+            finally:
+                self.seconds += time.perf_counter() - began
+        return [outcomes[i] for i in range(len(wanted))]
+
+    def _tick(self, steps: int) -> None:
+        """Steps of training are done; OutOfTimeError where there is no time for more."""
+        self.progress.done(steps)
+        if time.perf_counter() > self.deadline:
+            raise OutOfTimeError
 
     def _keep(self, candidate: Candidate, spec: dict[str, Any], outcome: Outcome) -> None:
         """Put a run that ended in the store."""

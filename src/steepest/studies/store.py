@@ -11,12 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..checks import writable
 from ..errors import SteepestError
 from ..rules.digest import MARK
 from ..training.recorder import Curve, Outcome
 
 VERSION = 3
+MOST_KEPT = 1024  # results of single examples that are no bits
 APPLICATION = 0x73746565  # "stee", in SQLite's header: tells our file from another program's
 
 FACTS = """CREATE TABLE facts (
@@ -31,7 +35,7 @@ TABLES = f"""
 CREATE TABLE runs (
     key TEXT PRIMARY KEY, spec TEXT NOT NULL, problem TEXT NOT NULL, optimizer TEXT NOT NULL, schedule TEXT NOT NULL,
     lr REAL NOT NULL, seed INTEGER NOT NULL, steps INTEGER NOT NULL, status TEXT NOT NULL, valid REAL, test REAL,
-    loss REAL, diverged_at INTEGER, seconds REAL NOT NULL, curve TEXT NOT NULL, created TEXT NOT NULL);
+    loss REAL, diverged_at INTEGER, seconds REAL NOT NULL, curve TEXT NOT NULL, created TEXT NOT NULL, examples BLOB);
 CREATE TABLE looks (
     study TEXT NOT NULL, look INTEGER NOT NULL, seeds INTEGER NOT NULL, alpha REAL NOT NULL, created TEXT NOT NULL,
     PRIMARY KEY (study, look), UNIQUE (study, seeds));
@@ -47,6 +51,26 @@ KEPT = [(table, verb) for table in ("runs", "looks", "facts") for verb in ("UPDA
 def key_of(spec: dict[str, Any]) -> str:
     """The hash that names a spec, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+
+
+def packed(examples: NDArray[np.float32] | None) -> bytes | None:
+    """The results of examples in few bytes: a bit each where all are 0 or 100, else half precision of at most `MOST_KEPT`."""
+    if examples is None:
+        return None
+    if np.isin(examples, (0.0, 100.0)).all():
+        return b"b" + len(examples).to_bytes(4, "big") + np.packbits(examples > 0).tobytes()
+    chosen = examples[np.linspace(0, len(examples) - 1, min(len(examples), MOST_KEPT)).astype(int)]
+    return b"f" + bytes(chosen.astype(np.float16).tobytes())
+
+
+def unpacked(blob: bytes | None) -> NDArray[np.float32] | None:
+    """The results of examples that `packed` made."""
+    if blob is None:
+        return None
+    if blob[:1] == b"b":
+        bits = np.unpackbits(np.frombuffer(blob[5:], np.uint8), count=int.from_bytes(blob[1:5], "big"))
+        return 100 * bits.astype(np.float32)
+    return np.frombuffer(blob[1:], np.float16).astype(np.float32)
 
 
 class Store:
@@ -98,6 +122,7 @@ class Store:
             elif self._execute("PRAGMA user_version")[0] < VERSION:
                 for statement in (FACTS, *(KEEP.format(table=t, verb=v) for t, v in KEPT if t == "facts")):
                     self._execute(statement)
+                self._execute("ALTER TABLE runs ADD COLUMN examples BLOB")
                 for table, rows in OLDER.items():
                     if self._execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)):
                         self._execute(f"INSERT INTO facts (what, key, value, created) {rows}")
@@ -138,8 +163,12 @@ class Store:
 
     def run(self, spec: dict[str, Any]) -> Outcome | None:
         """The stored run of this spec, or None."""
-        row = self._execute("SELECT curve, valid, test, loss, diverged_at, seconds FROM runs WHERE key = ?", (key_of(spec),))
-        return row and Outcome(Curve(**json.loads(row[0])), *row[1:])
+        columns = "curve, valid, test, loss, diverged_at, seconds, examples"
+        row = self._execute(f"SELECT {columns} FROM runs WHERE key = ?", (key_of(spec),))
+        if row is None:
+            return None
+        curve, valid, test, loss, diverged_at, seconds, examples = row
+        return Outcome(Curve(**json.loads(curve)), valid, test, loss, diverged_at, seconds, unpacked(examples))
 
     def unmatched(self, problem: str) -> int:
         """How many runs of this problem an earlier version kept by the text of their rules: no run is known by them."""
@@ -159,6 +188,7 @@ class Store:
             "diverged_at": outcome.diverged_at,
             "seconds": outcome.seconds,
             "curve": json.dumps(asdict(outcome.curve)),
+            "examples": packed(outcome.examples),
         }
         self._insert("runs", values)
 

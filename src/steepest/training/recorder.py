@@ -31,7 +31,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to: metric on validation and test data at its last step (None where it diverged, or has no test)."""
+    """What a run came to: metric on validation and test data at its last step (None where it diverged, or has no test).
+
+    `examples` has the metric of each validation example, where it was asked for and the metric is a mean over examples.
+    """
 
     curve: Curve
     valid: float | None
@@ -39,6 +42,7 @@ class Outcome:
     loss: float | None
     diverged_at: int | None
     seconds: float
+    examples: NDArray[np.float32] | None = field(default=None, compare=False)
 
 
 class Recorder:
@@ -59,6 +63,7 @@ class Recorder:
         self._limits = np.full(runs, sys.float_info.max)
         self._losses: list[NDArray[np.float64]] = []  # of the steps since the last mark
         self._valid = self._metric = self._test = np.full(runs, np.nan)
+        self.examples: list[NDArray[np.float32] | None] = [None] * runs  # the metric of each validation example at the end
 
     def begin(self, valid: ArrayLike, metric: ArrayLike) -> None:
         """What an evaluation gives before the first step."""
@@ -99,7 +104,8 @@ class Recorder:
             metric, test, loss = (
                 float(x[r]) if alive and np.isfinite(x[r]) else None for x in (self._metric, self._test, self._valid)
             )
-            made.append(Outcome(curve, metric, test, loss, None if alive else int(self.diverged_at[r]), seconds))
+            ended = None if alive else int(self.diverged_at[r])
+            made.append(Outcome(curve, metric, test, loss, ended, seconds, self.examples[r] if alive else None))
         return made
 
     def _look(self, k: int, valid: ArrayLike, metric: ArrayLike) -> None:

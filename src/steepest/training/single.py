@@ -56,6 +56,7 @@ def train(
     seed: int,
     schedule: Schedule = CONSTANT,
     test: bool = False,
+    examples: bool = False,
     device: str = "cpu",
     channels_last: bool = False,
     compiled: bool = False,
@@ -65,7 +66,8 @@ def train(
     """Train once. `channels_last` lays images and the weights of convolutions out so, which is faster on most CPUs;
     `compiled` trains through torch.compile.
 
-    `test` reads the test data at the end; `on_step(k, model)` is called after update k, counted from 1.
+    `test` reads the test data at the end, `examples` keeps the metric of each validation example; `on_step(k, model)` is
+    called after update k, counted from 1.
 
     A run has diverged, and ends, when a loss or metric is not finite, a loss exceeds `DIVERGED` times its start, or the
     user's code raises where it does not with the initial weights.
@@ -94,6 +96,9 @@ def train(
                         recorder.evaluate(k, *problem.evaluate(model, problem.valid))
                         if test and k == steps and problem.test is not None and recorder.alive.any():
                             recorder.test(problem.evaluate(model, problem.test)[1])
+                        if examples and k == steps and recorder.alive.any():
+                            each = problem.results(model, problem.valid)
+                            recorder.examples = [None if each is None else each.float().cpu().numpy()]
                     optimizer.train()
             except SteepestError as error:
                 exits = error.__cause__ is not None and not isinstance(error.__cause__, Exception)

@@ -27,7 +27,10 @@ _global_generators = threading.Lock()  # which models draw their initial weights
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a rule at a rate with a schedule, from a seed, for some steps; `test` reads the test data at its end."""
+    """One training: a rule at a rate with a schedule, from a seed, for some steps; `test` reads the test data at its end.
+
+    `examples` keeps the metric of each validation example at its end.
+    """
 
     rule: Rule
     lr: float
@@ -35,12 +38,13 @@ class Run:
     steps: int
     schedule: Schedule = CONSTANT
     test: bool = False
+    examples: bool = False
     hyper: Hyper = field(default_factory=dict)
 
     @property
-    def together_key(self) -> tuple[int, bool, str, bool]:
+    def together_key(self) -> tuple[int, bool, bool, str, bool]:
         """Runs that share this may train together: a rule that asks for gradients elsewhere trains with its like only."""
-        return self.steps, self.test, self.rule.name if self.rule.oracle else "", bool(self.rule.view)
+        return self.steps, self.test, self.examples, self.rule.name if self.rule.oracle else "", bool(self.rule.view)
 
 
 def activation_bytes(problem: Problem, model: nn.Module) -> int:
@@ -149,8 +153,8 @@ class StackedRuns:
         return list(self._gradients(batch, shared)[1].values())
 
     @torch.no_grad()
-    def evaluate(self, split: str) -> tuple[list[float], list[float]]:
-        """Loss and metric of every run over a split, each at what it evaluates."""
+    def evaluate(self, split: str, examples: bool = False) -> tuple[list[float], list[float]]:
+        """Loss and metric of every run over a split, each at what it evaluates; `examples` keeps those of each example too."""
         params = dict(self.params)
         if any(many.rule.view for many in self.many):
             for i, k in enumerate(self.trained):
@@ -169,9 +173,12 @@ class StackedRuns:
                 outputs.append(self.forward.outputs(params, self.buffers, inputs, True, 0))
                 if outputs[0][:, :1].numel() * len(data) > MOST_HELD:
                     raise NotStackableError("too many outputs to hold at once")
-            return self._measured(torch.cat(outputs, 1), data.batch(slice(0, len(data)))[1])
+            output, target = torch.cat(outputs, 1), data.batch(slice(0, len(data)))[1]
+            if examples:
+                self._keep([self.problem.each(one, target) for one in output])
+            return self._measured(output, target)
         except NotStackableError:
-            return self._one_by_one(params, data)
+            return self._one_by_one(params, data, examples)
         finally:
             model.train()
 
@@ -188,16 +195,22 @@ class StackedRuns:
         pairs = [self.problem._measure(one, target) for one in output]
         return [loss for loss, _ in pairs], [metric for _, metric in pairs]
 
-    def _one_by_one(self, params: dict[str, Tensor], data: Examples) -> tuple[list[float], list[float]]:
-        model, pairs = self.forward.model, []
+    def _keep(self, each: list[Tensor | None]) -> None:
+        self.recorder.examples = [None if one is None else one.float().cpu().numpy() for one in each]
+
+    def _one_by_one(self, params: dict[str, Tensor], data: Examples, examples: bool) -> tuple[list[float], list[float]]:
+        model, pairs, each = self.forward.model, [], []
         kept = {k: v.detach().clone() for k, v in (*model.named_parameters(), *model.named_buffers())}
         own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         for r in range(len(self.runs)):
             for k, v in own.items():
                 v.data.copy_((params | self.buffers)[k][r])
             pairs.append(self.problem.evaluate(model, data))
+            each.append(self.problem.results(model, data) if examples else None)
         for k, v in own.items():
             v.data.copy_(kept[k])
+        if examples:
+            self._keep(each)
         return [loss for loss, _ in pairs], [metric for _, metric in pairs]
 
     def train(self, on_step: Callable[[int], None] | None = None) -> list[Outcome]:
@@ -211,7 +224,7 @@ class StackedRuns:
             if on_step:
                 on_step(k)
             if k in recorder.marks:
-                recorder.evaluate(k, *self.evaluate("valid"))
+                recorder.evaluate(k, *self.evaluate("valid", self.runs[0].examples and k == steps))
             if not recorder.alive.any():
                 break
         if self.runs[0].test and self.problem.test is not None and recorder.alive.any():

@@ -41,6 +41,10 @@ COMPILER = (RuntimeError, ImportError, OSError, subprocess.SubprocessError)  # w
 AGREE = 1e-3  # relative: a chunk's losses over those steps against the same runs trained alone
 
 
+class OutOfTimeError(Exception):
+    """What `on_step` raises to stop the training; runs that had ended are kept."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """A way to train: runs one by one, in this process or in `workers` of them, or `chunk` together in each of as many threads.
@@ -250,7 +254,8 @@ def train_all(
     on_step: Callable[[int], None] | None = None,
     known: Collection[int] = (),
 ) -> Iterator[tuple[int, Outcome]]:
-    """Train the runs by the plan; each with its index, as it ends. `on_step(n)` hears of n more gradients taken.
+    """Train the runs by the plan; each with its index, as it ends. `on_step(n)` hears of n more gradients taken, and may raise
+    OutOfTimeError to stop.
 
     A chunk of which all runs are `known` is left out; any other is trained whole, so that its numbers stay the same.
     Where memory runs out, a chunk is halved and trained again.
@@ -313,6 +318,7 @@ def _alone(problem: Problem, run: Run, plan: Plan, device: str, on_steps: Callab
         seed=run.seed,
         schedule=run.schedule,
         test=run.test,
+        examples=run.examples,
         device=device,
         channels_last=plan.channels_last,
         compiled=plan.compiled,
@@ -359,7 +365,7 @@ def _in_processes(
     while waves:
         left, workers = waves.pop()
         lost: list[int] = []
-        for i, outcome in _until_one_dies(left, workers, lost):
+        for i, outcome in _until_one_dies(left, workers, lost, on_steps):
             ended += 1
             on_steps(runs[i].steps * runs[i].rule.evaluations)
             yield i, outcome
@@ -373,7 +379,9 @@ def _in_processes(
         waves += [(deque([i]), 1) for i in lost]
 
 
-def _until_one_dies(left: deque[int], workers: int, lost: list[int]) -> Iterator[tuple[int, Outcome]]:
+def _until_one_dies(
+    left: deque[int], workers: int, lost: list[int], on_steps: Callable[[int], None]
+) -> Iterator[tuple[int, Outcome]]:
     """Train runs, taken off `left`, in a pool of processes; where one of these dies, what was under way goes to `lost`."""
     with _pool(workers) as pool:
         waiting: dict[Future[Outcome], int] = {}
@@ -382,9 +390,14 @@ def _until_one_dies(left: deque[int], workers: int, lost: list[int]) -> Iterator
                 while left and len(waiting) < 2 * workers:  # one for each to train, and one to take up at once
                     waiting[pool.submit(_work, left[0])] = left[0]
                     left.popleft()
-                for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                on_steps(0)
+                for done in wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED).done:
                     outcome = done.result()
                     yield waiting.pop(done), outcome
+        except OutOfTimeError:
+            for process in [*getattr(pool, "_processes", {}).values()]:  # what they train would take longer than there is time
+                process.terminate()
+            raise
         except BrokenProcessPool:
             for future, i in waiting.items():
                 if future.done() and future.exception() is None:

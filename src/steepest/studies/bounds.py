@@ -1,0 +1,120 @@
+"""How far behind the best could each candidate be? Comparisons with the best that hold at every stopping time. Pure functions.
+
+Multiple comparisons with the best (Hsu 1981, Ann. Statist. 9; 1984): whatever is said of a candidate is wrong only if, for the
+true best b, some upper bound of mu_b - mu_q lies below it. So K candidates need K - 1 one-sided bounds at once, not one for
+each of K (K - 1) / 2 pairs. The seeds are looked at after 5, 6, 7, 8, 10, ... of them, each look with a share of alpha of its own
+(`spent`), so that the bounds of all looks hold together, and the tightest of them may be said at any time.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from .statistics import ALPHA, LEAST_PAIRS
+
+Array = NDArray[np.float64]
+
+GROWTH = 1.2  # seeds of a look over those of the look before
+FLOOR = 0.5  # of the pooled standard deviation of a difference, below which that of no pair is taken to lie
+
+
+@functools.cache
+def looks(most: int) -> tuple[int, ...]:
+    """The numbers of seeds at which is looked: 5, 6, 7, 8, 10, 12, ... up to `most`."""
+    made = [LEAST_PAIRS]
+    while (following := max(made[-1] + 1, round(made[-1] * GROWTH))) <= most:
+        made.append(following)
+    return tuple(n for n in made if n <= most)
+
+
+def spent(look: int) -> float:
+    """The share of alpha that a look spends, counted from 0; all together spend 1. The first ones, which see least, no more."""
+    return 6 / ((look + 6) * (look + 7))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of K candidates, in the metric's units, at one time.
+
+    `ahead[c, q]` bounds mu_c - mu_q from above, infinite where nothing does. A candidate is `possible` while it may be the best;
+    `bound[q]` is how much a possible one could be better than q. `pick` has the least bound. `seeds` are those of each.
+    """
+
+    ahead: Array
+    possible: NDArray[np.bool_]
+    bound: Array
+    pick: int
+    seeds: NDArray[np.int64]
+
+
+def standing(
+    values: Array,
+    seeds: Sequence[int],
+    *,
+    example: float = 0.0,
+    alpha: float = ALPHA,
+    margin: float = 0.0,
+    disfavoured: Sequence[int] = (),
+) -> Standing:
+    """From values (K, at least max(seeds)), more being better; candidate k has run on the first `seeds[k]` of common seeds.
+
+    NaN is a run that collapsed: it says nothing of means. `example` is what one example counts in the metric: no difference is
+    taken to spread less than that. Those `disfavoured` are picked only where no other has a bound within the margin of the least.
+    """
+    ran = np.asarray(seeds)
+    count = len(ran)
+    ahead = np.full((count, count), np.inf)
+    np.fill_diagonal(ahead, 0.0)
+    for look, n in enumerate(looks(int(ran.max(initial=0)))):
+        here = np.flatnonzero(ran >= n)
+        if len(here) > 1:
+            at = np.ix_(here, here)
+            ahead[at] = np.minimum(ahead[at], _upper(values[here, :n], alpha * spent(look) / (count - 1), example))
+    possible = (ahead > 0).sum(1) == count - 1
+    bound = np.where(possible[:, None], ahead, 0.0).max(0)
+    order = bound.copy()
+    favoured = np.setdiff1d(np.arange(count), disfavoured)
+    if len(favoured) and bound[favoured].min() <= max(bound.min() + margin, margin):
+        order[list(disfavoured)] = np.inf
+    means = np.array(
+        [np.nanmean(row[:n]) if np.isfinite(row[:n]).any() else -np.inf for row, n in zip(values, ran, strict=True)]
+    )
+    pick = int(np.lexsort((-means, order))[0])
+    return Standing(ahead, possible, bound, pick, ran)
+
+
+def following(now: Standing, margin: float) -> tuple[list[int], int] | None:
+    """The candidates that go on, and to how many seeds; None where the bound of the pick is within the margin.
+
+    What is ruled out stops, and what cannot be better than the pick by more than the margin. Whoever lags behind catches up.
+    """
+    open_ = now.possible & (now.ahead[:, now.pick] > margin)
+    open_[now.pick] = False
+    if not open_.any():
+        return None
+    racing = [*np.flatnonzero(open_).tolist(), now.pick]
+    least = int(now.seeds[racing].min())
+    target = next(n for n in looks(2 * least + 2 * LEAST_PAIRS) if n > least)
+    return sorted(c for c in racing if now.seeds[c] < target), target
+
+
+def _upper(values: Array, level: float, example: float) -> Array:
+    """One-sided upper bounds of mu_c - mu_q for all pairs, (K, K), each of confidence 1 - level, from shared seeds (K, n)."""
+    differences = values[:, None, :] - values[None, :, :]
+    there = np.isfinite(differences)
+    n = there.sum(-1)
+    kept = np.where(there, differences, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = kept.sum(-1) / n
+        variance = (np.where(there, differences - mean[..., None], 0.0) ** 2).sum(-1) / (n - 1)
+    pairs = ~np.eye(len(values), dtype=bool) & (n >= LEAST_PAIRS)
+    pooled = np.median(variance[pairs]) if pairs.any() else 0.0
+    sd = np.sqrt(np.maximum(variance, max(FLOOR**2 * pooled, example**2)))
+    quantile = stats.t.ppf(1 - level, np.maximum(n - 1, 1))
+    return np.where(pairs, mean + quantile * sd / np.sqrt(np.maximum(n, 1)), np.where(n >= LEAST_PAIRS, 0.0, np.inf))
