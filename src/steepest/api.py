@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,15 @@ from . import schedules as multipliers
 from .checks import quantity, whole
 from .errors import SteepestError
 from .problems.problem import Problem
-from .report.study import page, summary, terminal
+from .report.study import summary, terminal
 from .rules import Rule
 from .schedules import Schedule
 from .studies import defaults
 from .studies import design as designs
+from .studies.answers import Answer
 from .studies.design import Design
-from .studies.running import Entry, Laboratory, Result
+from .studies.race import Race
+from .studies.running import Entry, Result
 from .studies.store import Store
 from .studies.verdicts import Verdict
 from .training import ways
@@ -83,6 +86,16 @@ class Study:
     def __init__(self, result: Result, command: str) -> None:
         self.result, self._command = result, command
 
+    def answer(self) -> Answer:
+        """What to pick, and how far behind the best it could be; `str(answer)` are sentences.
+
+        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+        >>> study.answer().sentence.startswith("Use ")
+        True
+        """
+        assert self.result.answer is not None
+        return self.result.answer
+
     def table(self) -> pandas.DataFrame:
         """One row for each optimizer, best first: schedule, lr, mean, se, n, diverged, seconds_per_step, state_bytes.
 
@@ -117,6 +130,8 @@ class Study:
         >>> study.report("report.html").exists()
         True
         """
+        from .report.study import page  # bokeh takes most of a second to import
+
         return page.write([self.result], path, self._command)
 
     @property
@@ -155,7 +170,7 @@ def compare(
     schedules: Sequence[str | Schedule] | str = defaults.SCHEDULES,
     lrs: designs.Rates = None,
     trials: int = defaults.TRIALS,
-    seeds: int = defaults.SEEDS,
+    seeds: int | None = None,
     steps: int | None = None,
     budget: str | float | None = None,
     margin: float | None = None,
@@ -163,7 +178,9 @@ def compare(
     device: str = "cpu",
     plan: str = "auto",
     memory: str | int | None = None,
+    go_on: bool = False,
     command: str | None = None,
+    began: float | None = None,
 ) -> Study:
     """Which optimizer, rate and schedule does this problem need, and how sure is that?
 
@@ -171,15 +188,15 @@ def compare(
     optimizers, schedules: names, rules or schedules; every optimizer runs under every schedule, at equal work. A schedule may
         have arguments: "step(size=30)", "warmup(0.1) * cosine".
     lrs: None or "auto" to search a log grid; rates for all, or {name: rate or rates}. One rate is taken as given.
-    trials: rates in each grid at first. seeds: confirming runs of each. steps: of each run, or a `budget` of time for
-        the study ("5min", or seconds) that sets them.
-    margin: the difference that matters, in units of the metric (default 1 % of the better loss, 0.2 points of accuracy).
+    trials: rates in each grid at first. steps: of each run (default: the problem's own).
+    budget: time for the study, such as "60s", the default, or "5min", or seconds. seeds: in place of a race, this many
+        confirming runs of each, all pairs compared; a budget then sets the steps. go_on: race on where a race had ended.
+    margin: the difference that matters, in units of the metric (default 0.5 points of accuracy, 1 % of a loss).
     plan: how runs are trained: "auto" takes the fastest way here that agrees with runs trained one by one; "one", or "many:N"
         for N at once. memory: what those at once may take, such as "4GiB".
     store: the SQLite file that keeps every run; ":memory:" keeps nothing.
 
-    The protocol: equal trials, chosen on validation data over 3 tuning seeds, confirmed on fresh paired seeds, paired t
-    with Holm over all pairs. SteepestError for what cannot be done.
+    The protocol is in docs/protocol.md. SteepestError for what cannot be done.
 
     >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
     >>> print(study.best().code())
@@ -188,15 +205,21 @@ def compare(
     >>> study.table().shape
     (4, 8)
     """
-    if steps is not None and budget is not None:
-        raise SteepestError("Both steps and a budget were given; give one of them.")
+    began = time.perf_counter() if began is None else began
+    if steps is not None and budget is not None and seeds is not None:
+        raise SteepestError(
+            "Seeds, steps and a budget were given; at equal seeds a budget sets the steps: give one of the two."
+        )
     if margin is not None and not 0 <= margin < float("inf"):
         raise SteepestError(f"The margin is {margin!r}; expected a finite number, 0 or more, in units of the metric.")
+    budget = defaults.BUDGET if budget is None and seeds is None else budget
     seconds = None if budget is None else quantity("budget", budget, SECONDS, "a time above 0, such as 90s, 5min or 1h")
-    whole("seeds", seeds)
+    if seeds is not None:
+        whole("seeds", seeds)
     whole("trials", trials)
     if steps is not None:
         whole("steps", steps)
+    typed = _names(optimizers) != list(defaults.OPTIMIZERS)
     candidates = designs.candidates(_names(optimizers), _names(schedules), lrs)
     _check_device(device)
     if isinstance(problem, str):
@@ -207,9 +230,9 @@ def compare(
     if plan not in ("auto", "show"):
         ways.named(plan)
     memory_bound = None if memory is None else int(quantity("memory", memory, BYTES, "a size above 0, such as 4GiB or 500MB"))
-    design = Design(problem, candidates, seeds, steps or problem.steps, trials, margin, device, plan, memory_bound)
+    design = Design(problem, candidates, seeds or 0, steps or problem.steps, trials, margin, device, plan, memory_bound, typed)
     with Store(store) as opened, terminal.Bar(Console(stderr=True)) as bar:
-        result = Laboratory(design, opened, bar, seconds).run()
+        result = Race(design, opened, bar, seconds, began, go_on).run()
     return Study(result, command or f"steepest.compare({problem.name!r}, seeds={seeds}, steps={design.steps})")
 
 

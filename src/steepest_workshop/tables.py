@@ -1,4 +1,4 @@
-"""Tables of real runs, many seeds of many candidates, to replay the race on; `python -m steepest_workshop.tables` makes them."""
+"""Tables of real runs, to replay the race on; `python -m steepest_workshop.tables` makes them."""
 
 from __future__ import annotations
 

@@ -469,7 +469,7 @@ def test_six_connections_make_one_store_together(tmp_path):
 
 
 def test_a_small_step_gets_one_thread_and_a_large_one_all(line):
-    from steepest.training.timing import threads
+    from steepest.training.timing import operations, threads
 
     x = torch.zeros(1024, 512)
     large = steepest.Problem(
@@ -478,7 +478,7 @@ def test_a_small_step_gets_one_thread_and_a_large_one_all(line):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     for problem, expected in ((line, 1), (large, 2)):
-        with threads(problem):
+        with threads(operations(problem)):
             assert torch.get_num_threads() == expected
         assert torch.get_num_threads() == 2
     torch.set_num_threads(before)

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from ..rules import RACE
 from ..shell import JSON, check_distinct, check_json, sentences, write_json
 from ..studies import defaults
 
+BEGAN = time.perf_counter()  # before torch is imported: a budget counts that too
 app = typer.Typer(
     help="Which optimizer, learning rate and schedule does my model need, and how sure are we?",
     no_args_is_help=True,
@@ -45,12 +47,14 @@ def compare(
     ] = ",".join(defaults.SCHEDULES),
     lrs: Annotated[str, typer.Option(help="auto; rates for all (0.1,0.01); or by name (sgd=0.1,adam=0.001).")] = "auto",
     trials: Annotated[int, typer.Option(help="Rates in each optimizer's grid at first.")] = defaults.TRIALS,
-    seeds: Annotated[int, typer.Option(help="Confirming runs of each optimizer.")] = defaults.SEEDS,
+    seeds: Annotated[
+        int | None, typer.Option(help="In place of a race: this many confirming runs of each optimizer, every pair compared.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates in a run. Default: the problem's own.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Time for the study, such as 5min, in place of --steps.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time for the study, such as 5min. Default: 60s.")] = None,
     margin: Annotated[
         float | None,
-        typer.Option(help="The difference that matters. Default: 1 % of the better loss, 0.2 points of accuracy."),
+        typer.Option(help="The difference that matters. Default: 0.5 points of accuracy, 1 % of a loss."),
     ] = None,
     store: Annotated[str, typer.Option(metavar="FILE", help="The file that keeps every run.")] = defaults.STORE,
     report: Annotated[str, typer.Option(metavar="FILE.html", help="The report.")] = defaults.REPORT,
@@ -58,12 +62,14 @@ def compare(
     plan: Annotated[
         str, typer.Option(help="How to train: auto takes the fastest way, show says which; one; many:N for N at once.")
     ] = "auto",
+    go_on: Annotated[bool, typer.Option("--continue", help="Race on where a race had ended.")] = False,
+    pairs: Annotated[bool, typer.Option("--pairs", help="Print the verdict on every pair.")] = False,
     memory: Annotated[str | None, typer.Option(help="Memory for runs trained at once, such as 4GiB.")] = None,
     json_file: JSON = None,
 ) -> None:
-    """Compare optimizers on a problem: tuned at equal work, confirmed on fresh seeds, with a verdict on every pair.
+    """Which optimizer, schedule and rate to pick for a problem, and how far behind the best it could be.
 
-    Every run is kept in the store as it ends: the same command again trains nothing, more seeds train what is missing.
+    Every run is kept in the store as it ends: the same command again trains nothing, and --continue goes on.
     """
     from ..report.study import page, terminal
 
@@ -74,9 +80,10 @@ def compare(
     silent = contextlib.redirect_stdout(sys.stderr) if str(json_file) == "-" else contextlib.nullcontext()
     with silent:  # what a problem file prints is not part of the JSON
         from .. import problems as library
+        from ..api import Study
         from ..api import compare as run
 
-        console, studies = terminal.console(), []
+        console, studies = terminal.console(), list[Study]()
         for problem in [library.get(name) for name in problems or [defaults.PROBLEM]]:
             study = run(
                 problem,
@@ -92,9 +99,11 @@ def compare(
                 device=device,
                 plan=plan,
                 memory=memory,
+                go_on=go_on,
                 command=command,
+                began=None if studies else BEGAN,
             )
-            terminal.show(study.result, console)
+            terminal.show(study.result, console, pairs)
             if plan == "show":
                 console.print(f"Trained {study.result.plan}.", soft_wrap=True)
             studies.append(study)

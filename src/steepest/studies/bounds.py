@@ -2,8 +2,8 @@
 
 Multiple comparisons with the best (Hsu 1981, Ann. Statist. 9; 1984): whatever is said of a candidate is wrong only if, for the
 true best b, some upper bound of mu_b - mu_q lies below it. So K candidates need K - 1 one-sided bounds at once, not one for
-each of K (K - 1) / 2 pairs. The seeds are looked at after 5, 6, 7, 8, 10, ... of them, each look with a share of alpha of its own
-(`spent`), so that the bounds of all looks hold together, and the tightest of them may be said at any time.
+each of K (K - 1) / 2 pairs. The seeds are looked at after 5, 6, 7, 8, 10, ... of them, each look with a share of alpha of its
+own (`spent`), so that the bounds of all looks hold together, and the tightest of them may be said at any time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from .statistics import ALPHA, LEAST_PAIRS
 
@@ -42,8 +42,8 @@ def spent(look: int) -> float:
 class Standing:
     """What is known of K candidates, in the metric's units, at one time.
 
-    `ahead[c, q]` bounds mu_c - mu_q from above, infinite where nothing does. A candidate is `possible` while it may be the best;
-    `bound[q]` is how much a possible one could be better than q. `pick` has the least bound. `seeds` are those of each.
+    `ahead[c, q]` bounds mu_c - mu_q from above, infinite where nothing does. A candidate is `possible` while it may be the
+    best; `bound[q]` is how much a possible one could be better than q. `pick` has the least bound. `seeds` are those of each.
     """
 
     ahead: Array
@@ -65,7 +65,8 @@ def standing(
     """From values (K, at least max(seeds)), more being better; candidate k has run on the first `seeds[k]` of common seeds.
 
     NaN is a run that collapsed: it says nothing of means. `example` is what one example counts in the metric: no difference is
-    taken to spread less than that. Those `disfavoured` are picked only where no other has a bound within the margin of the least.
+    taken to spread less than that. Those `disfavoured` are picked only where no other's bound is within the margin of the
+    least.
     """
     ran = np.asarray(seeds)
     count = len(ran)
@@ -116,5 +117,51 @@ def _upper(values: Array, level: float, example: float) -> Array:
     pairs = ~np.eye(len(values), dtype=bool) & (n >= LEAST_PAIRS)
     pooled = np.median(variance[pairs]) if pairs.any() else 0.0
     sd = np.sqrt(np.maximum(variance, max(FLOOR**2 * pooled, example**2)))
-    quantile = stats.t.ppf(1 - level, np.maximum(n - 1, 1))
+    quantile = special.stdtrit(np.maximum(n - 1, 1), 1 - level)
     return np.where(pairs, mean + quantile * sd / np.sqrt(np.maximum(n, 1)), np.where(n >= LEAST_PAIRS, 0.0, np.inf))
+
+
+def on_new_examples(results: Sequence[Array], pick: int, level: float) -> Array:
+    """For each candidate the upper bound of how much it is ahead of the pick on new examples as well as new seeds, (K,).
+
+    `results` are (seeds, examples) each, on common seeds from the first; more is better. Seeds and examples are crossed: the
+    variance of a mean difference is seed / n + example / m + rest / (n m), from the mean squares of a table without
+    replications (Searle, Casella & McCulloch 1992), with Satterthwaite's degrees of freedom. It is for this training set.
+    """
+    ahead = np.full(len(results), np.inf)
+    for c, own in enumerate(results):
+        n = min(len(own), len(results[pick]))
+        if c == pick:
+            ahead[c] = 0.0
+        elif n >= LEAST_PAIRS:
+            mean, variance, freedom = crossed(own[:n] - results[pick][:n])
+            ahead[c] = mean + special.stdtrit(freedom, 1 - level) * np.sqrt(variance)
+    return ahead
+
+
+def crossed(differences: Array) -> tuple[float, float, float]:
+    """Mean of differences (seeds, examples), its variance over new seeds and examples, and the degrees of freedom of that."""
+    n, m = differences.shape
+    by_seed, by_example, mean = differences.mean(1), differences.mean(0), float(differences.mean())
+    squares_seed = m * by_seed.var(ddof=1)
+    squares_example = n * by_example.var(ddof=1)
+    rest = differences - by_seed[:, None] - by_example[None, :] + mean
+    squares_rest = (rest**2).sum() / ((n - 1) * (m - 1))
+    total = max(squares_seed + squares_example - squares_rest, squares_seed, squares_example)
+    parts = squares_seed**2 / (n - 1) + squares_example**2 / (m - 1)
+    return mean, total / (n * m), float(total**2 / parts) if parts else float(n - 1)
+
+
+def share_of_examples(differences: Array) -> float:
+    """Of the variance of a mean difference (seeds, examples), the share that more seeds would not lessen."""
+    n, m = differences.shape
+    _, variance, _ = crossed(differences)
+    rest = differences - differences.mean(1, keepdims=True) - differences.mean(0) + differences.mean()
+    noise = (rest**2).sum() / ((n - 1) * (m - 1))
+    example = max(differences.mean(0).var(ddof=1) - noise / n, 0.0)
+    return float(example / m / variance) if variance > 0 else 0.0
+
+
+def most_collapses(seen: int, of: int, level: float = ALPHA) -> float:
+    """The upper limit, of confidence 1 - level, of the share of runs that collapse (Clopper & Pearson 1934)."""
+    return 1.0 if seen >= of else float(special.betaincinv(seen + 1, of - seen, 1 - level))

@@ -8,6 +8,7 @@ OPTIMIZERS = CLASSICS
 SCHEDULES = ("constant", "cosine")
 TRIALS = 7  # rates in a grid at first: two decades
 SEEDS = 10  # that confirm
+BUDGET = "60s"  # of a race
 STORE = "steepest.db"
 REPORT = "steepest-report.html"
 PROBLEM = "digits"

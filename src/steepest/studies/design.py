@@ -40,9 +40,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Design:
-    """What a study will do. `margin` is None for the default: 1 % of the better loss, or 0.2 points of accuracy.
+    """What a study will do. `seeds` are those of the equal protocol, 0 for a race; `margin` is None for the default.
 
-    `plan` is how runs are trained (`engines.planner`), `memory` the bytes that those trained at once may take.
+    `plan` is how runs are trained (`training.ways`), `memory` the bytes that those trained at once may take.
+    `typed_optimizers` says that the optimizers were named by the user, and not taken by default.
     """
 
     problem: Problem
@@ -54,6 +55,7 @@ class Design:
     device: str
     plan: str = "auto"
     memory: int | None = None
+    typed_optimizers: bool = True
 
     @property
     def split(self) -> str:

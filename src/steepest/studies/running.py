@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import platform
 import time
@@ -18,10 +19,11 @@ from ..problems.fingerprint import fingerprint
 from ..training import ways
 from ..training.recorder import Outcome
 from ..training.stacked import Run
-from ..training.timing import threads, time_evaluations, time_steps
+from ..training.timing import operations, threads, time_evaluations, time_steps
 from ..training.ways import OutOfTimeError, Plan
 from . import design as designs
 from . import statistics as st
+from .answers import Answer
 from .design import TUNING_SEEDS, Candidate, Design
 from .store import Store, key_of
 from .verdicts import Side, Verdict, judge_all
@@ -104,8 +106,15 @@ class Result:
     notes: list[str]
     versions: dict[str, str]
     plan: str = ""
+    answer: Answer | None = None
+
+    @property
+    def split(self) -> str:
+        """The data that its values are of: "test" or "validation"."""
+        return self.entries[0].split
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """The versions a result depends on."""
     return {
@@ -130,14 +139,20 @@ class Laboratory:
         self.timings: dict[str, tuple[float, int]] = {}
         self.plan: Plan | None = None
         self.deadline, self.reads_only = math.inf, False
+        self.sign = 1.0 if design.problem.direction == "max" else -1.0
 
     def run(self) -> Result:
         """The whole protocol."""
-        with threads(self.design.problem, self.design.device):
+        spec = {"fingerprint": self.fingerprint, "device": self.design.device}
+        count = self.store.recall("operations", spec)  # counting them imports a large part of torch
+        if count is None:
+            count = operations(self.design.problem, self.design.device)
+            self.store.remember("operations", spec, count)
+        with threads(count):
             return self._run()
 
     def _run(self) -> Result:
-        self.timings = {c.label: self._timing(c) for c in self.design.candidates}
+        self.time_all()
         if self.budget is not None:
             self.design = dataclasses.replace(self.design, steps=self._affordable_steps(self.budget))
         design = self.design
@@ -227,22 +242,25 @@ class Laboratory:
         outcomes = self.train([(c, lr, seed) for c, lr in pairs for seed in seeds], test=test)
         return [outcomes[k * len(seeds) : (k + 1) * len(seeds)] for k in range(len(pairs))]
 
-    def train(self, wanted: list[Wanted], *, test: bool = False, examples: bool = False) -> list[Outcome]:
+    def train(
+        self, wanted: list[Wanted], *, test: bool = False, examples: bool = False, steps: int | None = None
+    ) -> list[Outcome]:
         """These runs, in this order: from the store, or trained and kept.
 
         Chunks are laid out from all of them and trained whole, so that a study that was stopped repeats itself. Raises
         OutOfTimeError where the deadline passes, or where nothing is to be trained and a run is not in the store.
         """
         design = self.design
-        self.progress.expect(len(wanted) * design.steps)
-        specs = [self._spec(c, lr=lr, seed=s, steps=c.steps(design.steps), schedule=c.schedule) for c, lr, s in wanted]
+        each = steps or design.steps
+        self.progress.expect(len(wanted) * each)
+        specs = [self._spec(c, lr=lr, seed=s, steps=c.steps(each), schedule=c.schedule) for c, lr, s in wanted]
         outcomes = {i: known for i, spec in enumerate(specs) if (known := self.store.run(spec)) is not None}
         self.stored += len(outcomes)
-        self.progress.done(len(outcomes) * design.steps)
+        self.progress.done(len(outcomes) * each)
         if len(outcomes) < len(wanted):
             if self.reads_only:
                 raise OutOfTimeError
-            runs = [Run(c.rule, lr, s, c.steps(design.steps), c.multiplier, test, examples) for c, lr, s in wanted]
+            runs = [Run(c.rule, lr, s, c.steps(each), c.multiplier, test, examples) for c, lr, s in wanted]
             if self.plan is None:
                 self.plan = self._plan(runs)
             self.progress.say(f"{len(wanted) - len(outcomes)} runs, {self.plan.name}")
@@ -303,18 +321,19 @@ class Laboratory:
         trials = design.trials if any(c.rates is None for c in design.candidates) else 0
         return key_of({"candidates": sorted(key_of(spec) for spec in specs), "trials": trials})
 
-    def _timing(self, candidate: Candidate) -> tuple[float, int]:
-        """Seconds per step and bytes of state, timed once for all candidates that the store does not know."""
-        wanted = [(c, self._spec(c, threads=torch.get_num_threads(), timing=1)) for c in self.design.candidates]
-        missing = [(c, spec) for c, spec in wanted if self.store.recall("timing", spec) is None]
-        if missing:
-            self.progress.say("timing one step of each")
-            timed = time_steps(self.design.problem, [c.rule for c, _ in missing], self.design.device)
-            for (_, spec), timing in zip(missing, timed, strict=True):
-                self.store.remember("timing", spec, timing)
-        spec = next(spec for c, spec in wanted if c is candidate)
-        seconds, size = self.store.recall("timing", spec)
-        return seconds, size
+    def time_all(self) -> dict[str, tuple[float, int]]:
+        """Seconds per step and bytes of state of each candidate, by label; timed once for all that the store does not know."""
+        if not self.timings:
+            specs = {c.label: self._spec(c, threads=torch.get_num_threads(), timing=1) for c in self.design.candidates}
+            missing = [c for c in self.design.candidates if self.store.recall("timing", specs[c.label]) is None]
+            if missing:
+                self.progress.say("timing one step of each")
+                rules = list({c.rule: None for c in missing})
+                timed = dict(zip(rules, time_steps(self.design.problem, rules, self.design.device, rounds=3), strict=True))
+                for c in missing:
+                    self.store.remember("timing", specs[c.label], timed[c.rule])
+            self.timings = {label: tuple(self.store.recall("timing", spec)) for label, spec in specs.items()}
+        return self.timings
 
     def _affordable_steps(self, seconds: float) -> int:
         """The steps at which the study, one growth of its grids included, takes about this long; kept, so that it stays."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 Array = NDArray[np.float64]
 
@@ -111,10 +111,10 @@ def seeds_needed(sd: float, n: int, margin: float, level: float, most: int = 100
     """
     if n < 2:
         return LEAST_PAIRS - n
-    sd *= float(np.sqrt((n - 1) / stats.chi2.ppf(0.2, n - 1)))
+    sd *= float(np.sqrt((n - 1) / (2 * special.gammaincinv((n - 1) / 2, 0.2))))  # chi-squared's quantile
 
     def enough(count: int) -> bool:
-        t = stats.t.ppf(1 - level / 2, count - 1) + stats.t.ppf(POWER, count - 1)
+        t = special.stdtrit(count - 1, 1 - level / 2) + special.stdtrit(count - 1, POWER)
         return bool(t * sd <= margin * np.sqrt(count))
 
     few, many = max(n, LEAST_PAIRS - 1), most
@@ -157,6 +157,8 @@ def probability_of_improvement(a: ArrayLike, b: ArrayLike, direction: str) -> fl
 
 def sign_test(a: ArrayLike, b: ArrayLike, direction: str) -> float:
     """Two-sided sign test p over seeds on which a and b differ, diverged runs counting as the worst."""
+    from scipy import stats  # which takes a second to import
+
     n = np.asarray(a).size
     share = probability_of_improvement(a, b, direction)
     level = float((np.nan_to_num(np.asarray(a, float), nan=np.inf) == np.nan_to_num(np.asarray(b, float), nan=np.inf)).sum())

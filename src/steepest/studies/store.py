@@ -211,6 +211,13 @@ class Store:
         """Keep a fact: "steps" for a budget, the "way" a study is trained, the "timing" of a step. The first stays."""
         self._insert("facts", {"what": what, "key": key_of(spec), "value": json.dumps(value)})
 
+    def question(self, problem: str, study: str) -> int:
+        """The number of this study among those of the problem, in the order they were first asked; a new one is kept."""
+        self.remember("question", {"problem": problem, "study": study}, [problem, study])
+        rows = self._db.execute("SELECT value FROM facts WHERE what = 'question' ORDER BY rowid").fetchall()
+        asked = [study for name, study in (json.loads(row[0]) for row in rows) if name == problem]
+        return asked.index(study) + 1
+
     def _insert(self, table: str, values: dict[str, Any]) -> None:
         values = {**values, "created": datetime.now(UTC).isoformat(timespec="seconds")}
         names, marks = ", ".join(values), ", ".join("?" * len(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -92,12 +93,15 @@ def judge_all(
     sides: Sequence[Side], *, direction: str, in_points: bool, margin: float | None, alpha: float, next_alpha: float
 ) -> list[Verdict]:
     """A verdict on every pair of sides, which come best first, at this look's alpha; `next_alpha` sizes the next look."""
-    pairs = list(itertools.combinations(sides, 2))
+    pairs = [_shared(a, b) for a, b in itertools.combinations(sides, 2)]
     if not pairs:
         return []
+    longest = max(len(a.values) for a, _ in pairs)
     sign = 1.0 if direction == "max" else -1.0
     margins = np.array([_margin(a, b, direction, in_points, margin) for a, b in pairs])
-    differences = np.stack([sign * (a.array - b.array) for a, b in pairs])
+    differences = np.full((len(pairs), longest), math.nan)
+    for row, (a, b) in zip(differences, pairs, strict=True):
+        row[: len(a.values)] = sign * (a.array - b.array)
     compared = np.array([a.diverged + b.diverged == 0 for a, b in pairs])
     said = st.judge(np.where(compared[:, None], differences, math.nan), margins, alpha)
     verdicts = []
@@ -137,6 +141,12 @@ def judge_all(
             )
         )
     return verdicts
+
+
+def _shared(a: Side, b: Side) -> tuple[Side, Side]:
+    """Two sides on the seeds that both have, from the first on."""
+    n = min(len(a.values), len(b.values))
+    return dataclasses.replace(a, values=a.values[:n]), dataclasses.replace(b, values=b.values[:n])
 
 
 def _margin(a: Side, b: Side, direction: str, in_points: bool, margin: float | None) -> float:

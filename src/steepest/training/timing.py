@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..problems.problem import Problem, seeded
@@ -19,21 +20,30 @@ from .single import batch_loss, batches, laid
 SMALL = 100e6  # floating-point operations in a step, about 2 ms of one core
 
 
+def operations(problem: Problem, device: str = "cpu") -> int:
+    """Floating-point operations of one step, forward and backward; of linear layers alone about six an example and weight."""
+    problem = problem.fresh(device)
+    with seeded(0):
+        model = problem.start(0, device).train()
+        leaves = [m for m in model.modules() if not [*m.children()]]
+        if type(model) is nn.Sequential and all(isinstance(m, nn.Linear) or not [*m.parameters()] for m in leaves):
+            return 6 * problem.batch_size * sum(p.numel() for p in model.parameters())  # counting would import torch._dynamo
+        batch = problem.train.batch(slice(0, problem.batch_size))
+        with problem.theirs("model or loss"), FlopCounterMode(display=False) as counter:
+            problem.batch_loss(model, batch).backward()  # type: ignore[no-untyped-call]
+    return int(counter.get_total_flops())
+
+
 @contextlib.contextmanager
-def threads(problem: Problem, device: str = "cpu") -> Iterator[None]:
-    """Inside, torch uses one thread if a step of this problem is small, else as many as before.
+def threads(count: int) -> Iterator[None]:
+    """Inside, torch uses one thread if a step of so many operations is small, else as many as before.
 
     A small step gains nothing from a second thread, and where another program keeps the cores busy, threads that wait for
     each other made a step of `digits` 400 times slower (measured on 2 cores). The count of operations, and so the choice,
     is the same every time.
     """
-    problem, before = problem.fresh(device), torch.get_num_threads()
-    with seeded(0):
-        model = problem.start(0, device).train()
-        batch = problem.train.batch(slice(0, problem.batch_size))
-        with problem.theirs("model or loss"), FlopCounterMode(display=False) as counter:
-            problem.batch_loss(model, batch).backward()  # type: ignore[no-untyped-call]
-    if counter.get_total_flops() < SMALL:
+    before = torch.get_num_threads()
+    if count < SMALL:
         torch.set_num_threads(1)
     try:
         yield

@@ -28,7 +28,7 @@ from steepest.rules import get
 from steepest.training import ways
 from steepest.training.products import product
 from steepest.training.stacked import Run, StackedRuns
-from steepest.training.timing import threads, time_steps
+from steepest.training.timing import operations, threads, time_steps
 from steepest.training.ways import Plan
 
 from ..lessons.noisy_regression import EXPONENTS, experiment
@@ -312,10 +312,10 @@ def measure(name: str, runs: int, seeds: int, width: int | None = None) -> dict[
     sizes = (sizes[0], width or sizes[1], sizes[2]) if sizes else ()
     count, peak = ways.workers_on("cpu"), 0
     times: dict[str, list[float]] = {"ours": [], "careful loop": [], "careful loops in processes": []}
-    with threads(problem):
+    with threads(operations(problem)):
         plan = ways.choose(problem, work)
     for _ in range(ROUNDS):
-        with threads(problem):
+        with threads(operations(problem)):
             times["ours"].append(ours(problem, work, plan))
         peak = peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         times["careful loop"].append(careful(problem))

@@ -35,7 +35,7 @@ def ranking(result: Result) -> Picture:
         if len(values) < len(entry.values):
             notes.append((float(row), f"{len(entry.values) - len(values)} diverged"))
         made.append(Series(label, _style(result, entry), marks))
-    label = _metric(result, result.design.split)
+    label = _metric(result, result.split)
     rows = [entry.candidate.label for entry in result.entries]
     caption = "Mean, 95 % interval and every seed, best on top."
     return Picture("Ranking", caption, label, "", made, rows=rows, notes=notes)

@@ -24,6 +24,7 @@ def as_dict(result: Result) -> dict[str, Any]:
         "steps": design.steps,
         "device": design.device,
         "versions": result.versions,
+        "answer": result.answer.to_dict() if result.answer else None,
         "optimizers": [_optimizer(entry) for entry in result.entries],
         "verdicts": [_verdict(v) for v in result.verdicts],
     }
@@ -78,7 +79,7 @@ def cells(result: Result) -> tuple[list[str], list[list[str]]]:
     several = len({e.candidate.schedule for e in result.entries}) > 1
     problem = result.design.problem
     heading = ["optimizer", *(["schedule"] if several else []), "learning rate"]
-    heading += [f"{result.design.split} {problem.metric_name} ± SE", "n", "diverged", "step time", "state"]
+    heading += [f"{result.split} {problem.metric_name} ± SE", "n", "diverged", "step time", "state"]
     rows = []
     for e in result.entries:
         mean, se, n = e.summary()
@@ -138,17 +139,8 @@ def code(entry: Entry, steps: int) -> str:
 
 def answer(result: Result) -> str:
     """The study's answer in a sentence or two."""
-    best = result.entries[0]
-    mean, se, n = best.summary()
-    name = best.candidate.label
-    if mean is None:
-        return "Every run of every optimizer diverged; try smaller rates."
-    parts = standing(result, name)
-    if parts and not parts[0].startswith("better"):
-        parts.insert(0, "no difference is proven")
-    reached = f"{result.design.split} {result.design.problem.metric_name} {spread(mean, se)} over {n} seeds"
-    lead = f"{name} at learning rate {best.lr:g} ranks first ({reached})"
-    return f"{lead}: {'; '.join(parts)}." if parts else f"{lead}."
+    assert result.answer
+    return result.answer.sentence
 
 
 def standing(result: Result, label: str) -> list[str]:

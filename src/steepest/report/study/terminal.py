@@ -21,7 +21,8 @@ class Bar:
         self._bar = Progress(
             TextColumn("{task.description}"), *columns, console=console, transient=True, disable=not console.is_terminal
         )
-        self._task = self._bar.add_task("starting", total=0)
+        self._task = self._bar.add_task("starting", total=1.0)
+        self._done = self._expected = 0
 
     def __enter__(self) -> Bar:
         self._bar.start()
@@ -32,11 +33,15 @@ class Bar:
 
     def expect(self, steps: int) -> None:
         """More steps of training lie ahead."""
-        self._bar.update(self._task, total=(self._bar.tasks[0].total or 0) + steps)
+        self._expected += steps
 
     def done(self, steps: int) -> None:
         """Steps of training are done."""
-        self._bar.advance(self._task, steps)
+        self._done += steps
+        share = self._done / max(self._expected, 1)
+        self._bar.update(
+            self._task, completed=max(share, self._bar.tasks[0].completed)
+        )  # never back, whatever is still to come
 
     def say(self, what: str) -> None:
         """What is going on now."""
@@ -49,8 +54,8 @@ def console(*, stderr: bool = False) -> Console:
     return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=160)
 
 
-def show(result: Result, console: Console) -> None:
-    """Print the table, the verdicts, the notes and the code."""
+def show(result: Result, console: Console, pairs: bool = False) -> None:
+    """Print the answer, the table, the notes and the code; with `pairs` the verdicts too."""
     design = result.design
 
     def line(words: str = "", style: str = "", whole: bool = False) -> None:
@@ -58,6 +63,11 @@ def show(result: Result, console: Console) -> None:
 
     line(" - ".join(filter(None, (design.problem.name, design.problem.about))), "bold")
     line(_ran(result))
+    line()
+    assert result.answer
+    line(result.answer.sentence, "bold")
+    for sentence in result.answer.details():
+        line("  " + sentence)
     line()
     heading, rows = summary.cells(result)
     table = Table(box=None, padding=(0, 1), pad_edge=False)
@@ -70,8 +80,7 @@ def show(result: Result, console: Console) -> None:
     if design.problem.optimum:
         least, how = design.problem.optimum
         line(f"The least loss possible is {least:.6g}: {how}.")
-    line(summary.answer(result), "bold")
-    for sentence in sentences(result):
+    for sentence in sentences(result) if pairs else ():
         line("  " + sentence)
     for note in result.notes:
         line("Note: " + note)
@@ -101,4 +110,4 @@ def _ran(result: Result) -> str:
         known = f"; {result.stored} more were in the store" if result.stored else ""
         work = f"Trained {result.trained} runs in {result.seconds:.0f} s{known}."
     look = f" Look {result.look} at this study, at alpha {result.alpha:.4g}." if result.verdicts and result.look else ""
-    return f"{work}{look} {result.design.steps} steps each, {result.design.seeds} seeds, {result.design.device}."
+    return f"{work}{look} {result.design.steps} steps each, up to {result.design.seeds} seeds, {result.design.device}."

@@ -1,0 +1,213 @@
+"""The answer of a race: what to pick, how much one could lose by it, and what would make it surer. Data, then sentences."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..training.recorder import Outcome
+from . import bounds
+from .bounds import Standing
+from .design import Candidate
+from .statistics import ALPHA, mean_se
+
+GOOD = 0.6  # of the margin times two: what a rate may cost and still count among the good ones
+
+
+@dataclass(eq=False)
+class Contender:
+    """A candidate at one rate, and its runs on seeds 0, 1, 2, ..."""
+
+    candidate: Candidate
+    lr: float
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.candidate.label} at {self.lr:g}"
+
+    def named(self) -> dict[str, Any]:
+        """Its name, schedule and rate, as JSON has them."""
+        return {"name": self.candidate.rule.name, "schedule": self.candidate.schedule, "lr": self.lr}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean over seeds that nothing was chosen by."""
+
+    mean: float
+    se: float | None
+    n: int
+    split: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known when a race stops. Bounds are in the metric's units, None where nothing bounds.
+
+    `bound` is how much better than the pick any other of the `compared` could be, with `confidence`, on these validation
+    examples; `bound_new_data` on new ones. `possible` may still be the best, each with how far ahead it could be; `rejected`
+    diverged or collapsed. `limit` says what limits the answer: "margin", "time" or "examples". `range_` is what rates near
+    the pick's cost: those within twice the margin, and the first beyond that fell off, with its cost.
+    """
+
+    pick: Contender | None
+    bound: float | None
+    bound_new_data: float | None
+    compared: int
+    possible: list[tuple[Contender, float]]
+    ruled_out: list[Contender]
+    rejected: list[tuple[Contender, int, int]]
+    not_followed: int
+    limit: str
+    margin: float
+    unit: str
+    examples: int
+    seconds_to_margin: float | None
+    collapse: tuple[int, int]
+    figure: Figure | None
+    range_: tuple[float, float, float] | None
+    cliff: tuple[float, str] | None
+    cheaper: tuple[Contender, float, str] | None
+    typed: bool
+    steps: int
+    longer: str
+    question: int
+    saturated: bool
+    confidence: float = 1 - ALPHA
+
+    def is_pick(self, entry: Any) -> bool:
+        """Whether a study's entry is the pick's."""
+        return self.pick is not None and entry.candidate is self.pick.candidate
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as JSON has it."""
+        pick, seen, of = self.pick, *self.collapse
+        figure = self.figure
+        shown = None if figure is None else {"mean": figure.mean, "se": figure.se, "n": figure.n}
+        data: dict[str, Any] = {
+            "optimizer": pick and pick.candidate.rule.name,
+            "schedule": pick and pick.candidate.schedule,
+            "lr": pick and pick.lr,
+            "hyper": {k: v for k, v in pick.candidate.rule.hyper.items() if k != "lr"} if pick else {},
+            "bound": self.bound,
+            "bound_new_data": self.bound_new_data,
+            "confidence": self.confidence,
+            "compared": self.compared,
+            "possible": [{**one.named(), "ahead_at_most": _finite(ahead)} for one, ahead in self.possible],
+            "ruled_out": [one.named() for one in self.ruled_out],
+            "rejected": [{**one.named(), "collapsed": k, "of": n} for one, k, n in self.rejected],
+            "not_followed": self.not_followed,
+            "limit": self.limit,
+            "margin": self.margin,
+            "seconds_to_margin": self.seconds_to_margin,
+            "collapse": {"seen": seen, "of": of, "at_most": bounds.most_collapses(seen, of) if of else None},
+            "test": shown if figure and figure.split == "test" else None,
+            "fresh": shown if figure and figure.split != "test" else None,
+            "question": self.question,
+            "sentence": self.sentence,
+        }
+        if self.bound is None:
+            data["status"] = "under five shared seeds, or nothing to compare with: no bound"
+        elif self.bound_new_data is None:
+            data["status"] = "the metric is no mean over examples: no bound on new ones"
+        return data
+
+    def __str__(self) -> str:
+        return "\n".join([self.sentence, *self.details()])
+
+    @property
+    def sentence(self) -> str:
+        """What to pick and how much one could lose by it."""
+        if self.pick is None:
+            return "Nothing can be picked: every run diverged or ended no better than it began; try smaller rates."
+        course = "" if self.pick.candidate.schedule == "constant" else f" with {self.pick.candidate.schedule}"
+        lead = f"Use {self.pick.candidate.rule.name}{course} at {self.pick.lr:g}."
+        if self.bound is None:
+            others = f" It did best of the {self.compared} tried" if self.compared > 1 else " Nothing else was tried"
+            return f"{lead}{others}, on too few seeds to say how much better another could be."
+        rates = " at the rates given" if self.typed else ""
+        told = f" No other of the {self.compared} compared{rates} is better by more than {self._by(self.bound)}"
+        told += f" on these {self.examples} validation examples ({100 * self.confidence:.0f} %)"
+        if self.bound_new_data is not None:
+            told += f"; on new examples, by more than {self._by(self.bound_new_data)}"
+        return f"{lead}{told}."
+
+    def _by(self, amount: float) -> str:
+        return f"{amount:.2g}{self.unit}"
+
+    def details(self) -> list[str]:
+        """What else a user would ask, a line each."""
+        lines = []
+        if self.figure:
+            spread = f" ± {self.figure.se:.2g}" if self.figure.se else ""
+            data = "test data" if self.figure.split == "test" else "the same validation examples"
+            lines.append(f"On {data}, fresh seeds: {self.figure.mean:.5g}{spread} (n = {self.figure.n}).")
+        if self.saturated:
+            lines.append("Saturated: the best reach the end of the scale, where nothing tells them apart.")
+        if self.possible:
+            shown = [f"{one} (by at most {self._by(ahead)})" for one, ahead in self.possible[:6] if math.isfinite(ahead)]
+            more = f", and {len(self.possible) - 6} more" if len(self.possible) > 6 else ""
+            lines.append(f"Could still be better: {', '.join(shown)}{more}." if shown else "")
+        if self.ruled_out:
+            names = list(dict.fromkeys(one.candidate.label for one in self.ruled_out))
+            lines.append(f"Not the best: {', '.join(names)}.")
+        if self.rejected:
+            words = [f"{one} ({k} of {n})" for one, k, n in self.rejected[:8]]
+            more = f", and {len(self.rejected) - 8} more" if len(self.rejected) > 8 else ""
+            lines.append(f"Rejected, since runs diverged or learned nothing: {', '.join(words)}{more}.")
+        if self.not_followed:
+            lines.append(f"Not followed further, since they began worse on one to three seeds: {self.not_followed}.")
+        seen, of = self.collapse
+        if of:
+            lines.append(f"Collapsed runs of the pick: {seen} of {of} (up to {100 * bounds.most_collapses(seen, of):.2g} %).")
+        if self.range_:
+            low, high, cost = self.range_
+            cliff = f"; {self.cliff[1]} at {self.cliff[0]:g}" if self.cliff else ""
+            lines.append(f"Rates from {low:g} to {high:g} cost under {self._by(cost)}{cliff}.")
+        if self.cheaper:
+            one, behind, why = self.cheaper
+            lines.append(f"Cheaper: {one}, at most {self._by(behind)} behind the best, {why}.")
+        lines.append(self._limits())
+        lines.append(f"All this for {self.steps} steps.{' ' + self.longer if self.longer else ''}")
+        if self.question > 1:
+            lines.append(f"This is question {self.question} asked of this store about this problem.")
+        return [line for line in lines if line]
+
+    def _limits(self) -> str:
+        if self.limit == "examples":
+            return "What limits this is the number of validation examples: more seeds would tell no more about new ones."
+        if self.limit == "margin":
+            return f"It ended because the bound is within the margin of {self._by(self.margin)}."
+        if self.seconds_to_margin is None:
+            return f"It ended because the time was spent; the margin is {self._by(self.margin)}."
+        return f"About {self.seconds_to_margin:.0f} s more would bring the bound to the margin of {self._by(self.margin)}."
+
+
+def figure_of(values: list[float], split: str) -> Figure | None:
+    """Mean and standard error of values; None where there are none."""
+    mean, se, n = mean_se(values)
+    return Figure(mean.item(), se.item() if n > 1 else None, int(n), split) if n else None
+
+
+def _finite(x: float) -> float | None:
+    return x if math.isfinite(x) else None
+
+
+def runs_to_margin(now: Standing, margin: float) -> float | None:
+    """About how many runs more bring the bound within the margin: intervals narrow as one over the root of the seeds."""
+    runs = 0.0
+    for c in np.flatnonzero(now.possible & (now.ahead[:, now.pick] > margin)).tolist():
+        if c == now.pick:
+            continue
+        ahead, back = now.ahead[c, now.pick], now.ahead[now.pick, c]
+        if not (math.isfinite(ahead) and math.isfinite(back)):
+            return None
+        mean, half = (ahead - back) / 2, (ahead + back) / 2
+        if mean >= margin:
+            return None
+        seeds = int(min(now.seeds[c], now.seeds[now.pick]))
+        runs = max(runs, 0.0) + seeds * ((half / (margin - mean)) ** 2 - 1)
+    return max(runs, 0.0)

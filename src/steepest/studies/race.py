@@ -1,0 +1,537 @@
+"""The race: which candidate to pick, and how far behind the best it could be, with no more runs than that takes.
+
+Rates are screened on seeds of their own, by one rule for all optimizers; the best of each optimizer and schedule race, on
+common seeds from the first, until no other could be better than the pick by more than the margin. What is trained next depends
+on values only, so a race that was stopped repeats itself; the clock only stops it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import SteepestError
+from ..training.recorder import Outcome
+from ..training.stacked import Run
+from ..training.timing import time_evaluations, time_steps
+from ..training.ways import OutOfTimeError
+from . import bounds
+from . import design as designs
+from . import statistics as st
+from .answers import Answer, Contender, figure_of, runs_to_margin
+from .bounds import Standing, standing
+from .design import TUNING_SEEDS, Candidate, Design
+from .running import Entry, Laboratory, Progress, Result, Trial, versions
+from .store import Store
+from .verdicts import Side, judge_all
+
+FRESH_SEEDS = range(2_000_000, 2_000_005)  # of the pick, for the figure that nothing was chosen by
+LONGER = 5  # times the steps, at which the first two are looked at again
+RESERVE = 0.03  # of the budget, kept for what comes after the race
+SHORT = ("adamw", "momentum", "rmsprop")  # raced where there is no time for all
+
+
+def _least_runs(candidates: Sequence[Candidate], trials: int) -> int:
+    """About how many runs screening and a first look at the race take; a race that tells something takes a little more."""
+    runs = 2 * st.LEAST_PAIRS
+    for c in candidates:
+        tried = trials if c.rates is None else len(c.rates)
+        runs += st.LEAST_PAIRS + (tried + 2 * max(tried // 2, 1) if tried > 1 else 0)
+    return runs
+
+
+class Race(Laboratory):
+    """A race under way. `began` is when its budget began to run, `goes_on` says that a finished one goes on."""
+
+    def __init__(
+        self, design: Design, store: Store, progress: Progress, budget: float | None, began: float | None, goes_on: bool
+    ) -> None:
+        super().__init__(design, store, progress, budget)
+        self.began, self.goes_on, self.alpha = began, goes_on, st.ALPHA
+        self.contenders: list[Contender] = []
+        self.now: Standing | None = None
+        self.screened: set[tuple[str, float, int]] = set()
+        self.grows, self.ladder, self.fits = True, False, ""
+        self.history: list[tuple[float, int, float]] = []  # seconds of training, runs, bound
+
+    def _run(self) -> Result:
+        return self._equal() if self.design.seeds else self._race()
+
+    def _equal(self) -> Result:
+        """The equal protocol, and what it answers: its candidates at the rates chosen, on as many seeds each."""
+        result = super()._run()
+        self.contenders = [Contender(e.candidate, e.lr, e.outcomes) for e in result.entries]
+        self.now = self.stand()
+        bound = self.now.bound[self.now.pick]
+        result.answer = self._answer("margin" if bound <= self.margin() else "time")
+        return result
+
+    def _race(self) -> Result:
+        began = time.perf_counter() if self.began is None else self.began
+        self.end = math.inf if self.budget is None else began + self.budget
+        self.deadline = math.inf if self.budget is None else began + (1 - RESERVE) * self.budget
+        asked = self._study()
+        self._fit(asked)
+        spec = {"race": self._study()}
+        finished = self.store.recall("finished", spec) is not None
+        self.reads_only = finished and not self.goes_on
+        stopped = "time"
+        try:
+            self.contenders = self._screened()
+            stopped = self._raced()
+        except (OutOfTimeError, KeyboardInterrupt):
+            self.progress.say("stopping")
+        self.deadline = self.end
+        if not self.reads_only:
+            self.store.remember("finished", spec, True)
+        return self._result(stopped)
+
+    def _fit(self, asked: str) -> None:
+        """Fewer candidates, then fewer rates, where the budget does not allow for all; never fewer steps.
+
+        What fits is decided once for a budget, and kept. SteepestError where not even a few runs fit.
+        """
+        if self.budget is None:
+            return
+        spec = {"study": asked, "fit": self.budget, "goes_on": self.goes_on}
+        kept = self.store.recall("fit", spec)
+        if kept is None:
+            kept = self._fitting()
+            self.store.remember("fit", spec, kept)
+        labels, trials, self.ladder, self.fits = kept
+        chosen = tuple(c for c in self.design.candidates if c.label in labels)
+        self.grows = len(chosen) == len(self.design.candidates) and trials == self.design.trials and not self.ladder
+        self.design = dataclasses.replace(self.design, candidates=chosen, trials=trials)
+
+    def _fitting(self) -> tuple[list[str], int, bool, str]:
+        """The labels that fit, the rates of each, whether they get one seed only, and a sentence where it is not all."""
+        design = self.design
+        seconds = self._cost(design.candidates)
+        left = self.deadline - time.perf_counter()
+        runs = int(left / seconds)
+        few = design.typed_optimizers
+        names = list(dict.fromkeys(c.rule.name for c in design.candidates))
+        short = [name for name in SHORT if name in names]
+        courses = list(dict.fromkeys(c.schedule for c in design.candidates))
+        one = ["cosine"] if "cosine" in courses else courses[:1]
+        shapes = [(names, courses, design.trials)]
+        shapes += [] if few or len(short) < 2 else [(short, courses, design.trials), (short[:2], courses, design.trials)]
+        last = shapes[-1][0]
+        shapes += [(last, one, trials) for trials in (design.trials, 5, 3) if trials <= design.trials]
+        for chosen, schedules, trials in shapes:
+            fitting = [c for c in design.candidates if c.rule.name in chosen and c.schedule in schedules]
+            if _least_runs(fitting, trials) <= runs:
+                whole = len(fitting) == len(design.candidates) and trials == design.trials
+                words = self._fit_words(runs, seconds, fitting, trials)
+                return [c.label for c in fitting], trials, False, "" if whole else words
+        trials = min(runs // max(len(fitting), 1), 3)
+        if trials < 1 or runs < 2:
+            begun = time.perf_counter() - self.end + (self.budget or 0.0)
+            needed = (max(2, len(fitting)) * seconds + begun) / (1 - RESERVE)
+            raise SteepestError(
+                f"A run of {design.steps} steps takes about {seconds:.0f} s here, and a budget of {self.budget:g} s is too short "
+                f"to try anything; give at least --budget {math.ceil(needed)}s, or fewer steps."
+            )
+        words = self._fit_words(runs, seconds, fitting, trials)
+        return [c.label for c in fitting], trials, True, f"{words} Each was tried once, which bounds nothing."
+
+    def _fit_words(self, runs: int, seconds: float, fitting: Sequence[Candidate], trials: int) -> str:
+        labels = ", ".join(c.label for c in fitting)
+        rates = "" if all(c.rates is not None for c in fitting) else f", {trials} rate{'s' if trials > 1 else ''} each at first"
+        return f"The budget allows for about {runs} runs of {seconds:.2g} s, and so for {labels}{rates}, at full length."
+
+    def _cost(self, candidates: Sequence[Candidate]) -> float:
+        """About how many seconds a run takes, trained in the way that is chosen here."""
+        design = self.design
+        self.progress.say("timing a step")
+        rule = candidates[0].rule
+        alone = time_steps(design.problem, [rule], design.device, rounds=2, slice_seconds=0.02)[0][0] * design.steps
+        alone += time_evaluations(design.problem, design.device)
+        left = self.deadline - time.perf_counter()
+        if left / alone < 2 * len(SHORT):
+            return alone
+        rates = [
+            (c, lr) for c in candidates for lr in (c.rates or map(designs.rate, designs.first_grid(c.rule, design.trials)))
+        ]
+        runs = [Run(c.rule, lr, TUNING_SEEDS[0], c.steps(design.steps), c.multiplier) for c, lr in rates]
+        if self.plan is None:
+            self.plan = self._plan(runs)
+        return min(alone, self.plan.ms / 1e3 * design.steps) if self.plan.ms else alone
+
+    def _screened(self) -> list[Contender]:
+        """The candidates that race: of each optimizer and schedule the best rate, and others within the margin of the leader.
+
+        All rates get one seed; grids grow together where a best one lies on an edge; the better half gets two seeds more.
+        """
+        candidates = self.design.candidates
+        single = [c for c in candidates if c.rates is not None and len(c.rates) == 1]
+        several = [c for c in candidates if c not in single]
+        grids = [c.rates or tuple(designs.rate(k) for k in designs.first_grid(c.rule, self.design.trials)) for c in several]
+        searched = [designs.first_grid(c.rule, self.design.trials) for c in several if c.rates is None]
+        first, later = TUNING_SEEDS[:1], TUNING_SEEDS[1:]
+        self._screen([(c, lr) for c, grid in zip(several, grids, strict=True) for lr in grid], first)
+        if self.ladder:
+            return []
+        while searched and self.grows:
+            best = [self._best_in(c, grid) for c, grid in self._grids(several, searched)]
+            grown = designs.grow(searched, best, self.design.trials)
+            if grown is None:
+                break
+            searched = grown
+            self._screen([(c, designs.rate(k)) for c, grid in self._grids(several, searched) for k in grid], first)
+        halves = []
+        for c in several:
+            rates = sorted(self._tried(c), key=lambda lr: self._merit(c, lr), reverse=True)
+            halves += [(c, lr) for lr in rates[: max(len(rates) // 2, 1)] if self._merit(c, lr) > -math.inf]
+        self._screen(halves, later)
+        racing = [Contender(c, c.rates[0]) for c in single if c.rates]
+        racing += [Contender(c, lr) for c, lr in self._best_of(halves)]
+        return sorted(racing, key=lambda one: (one.candidate.label, one.lr))
+
+    def _best_in(self, candidate: Candidate, grid: range) -> int:
+        return max(grid, key=lambda k: self._merit(candidate, designs.rate(k)))
+
+    def _grids(self, several: Sequence[Candidate], searched: list[range]) -> list[tuple[Candidate, range]]:
+        return list(zip([c for c in several if c.rates is None], searched, strict=True))
+
+    def _best_of(self, halves: list[tuple[Candidate, float]]) -> list[tuple[Candidate, float]]:
+        """Of each candidate the best rate after screening, and whatever else is within the margin of the best of all."""
+        if not halves:
+            return []
+        merits = {pair: self._merit(*pair) for pair in halves}
+        leader = max(merits.values())
+        margin = self._margin([leader])
+        chosen = []
+        for c in {pair[0]: None for pair in halves}:
+            own = sorted((pair for pair in halves if pair[0] is c), key=lambda pair: merits[pair], reverse=True)
+            chosen += [
+                pair for i, pair in enumerate(own) if merits[pair] > -math.inf and (i == 0 or merits[pair] >= leader - margin)
+            ]
+        return chosen
+
+    def _tried(self, candidate: Candidate) -> list[float]:
+        return [lr for label, lr in self.trials if label == candidate.label]
+
+    def _screen(self, pairs: list[tuple[Candidate, float]], seeds: Sequence[int]) -> None:
+        """Run these on the seeds that they have not been run on."""
+        missing = [(c, lr, s) for c, lr in pairs for s in seeds if not self._has(c, lr, s)]
+        for (c, lr, seed), outcome in zip(missing, self.train(missing), strict=True):
+            trial = self.trials.setdefault((c.label, lr), Trial(lr, []))
+            trial.outcomes.append(outcome)
+            self.screened.add((c.label, lr, seed))
+
+    def _has(self, candidate: Candidate, lr: float, seed: int) -> bool:
+        return (candidate.label, lr, seed) in self.screened
+
+    def _merit(self, candidate: Candidate, lr: float) -> float:
+        """The mean metric on the screening seeds, more being better; what diverged once is behind all others."""
+        trial = self.trials[candidate.label, lr]
+        if trial.diverged:
+            return -math.inf
+        return self.sign * float(np.mean([v for v in trial.values if v is not None]))
+
+    def _raced(self) -> str:
+        """Race until the bound of the pick is within the margin; "margin" then, "time" where nothing more can be told."""
+        if not self.contenders:
+            return "time"
+        wanted, target = list(range(len(self.contenders))), st.LEAST_PAIRS
+        while True:
+            jobs = [(k, seed) for k in wanted for seed in range(len(self.contenders[k].outcomes), target)]
+            runs = [(self.contenders[k].candidate, self.contenders[k].lr, seed) for k, seed in jobs]
+            for (k, _), outcome in zip(jobs, self.train(runs, examples=True), strict=True):
+                self.contenders[k].outcomes.append(outcome)
+            self.now = self.stand()
+            self.history.append((self._spent_seconds(), self._total_runs(), float(self.now.bound[self.now.pick])))
+            self.progress.say(self._words())
+            after = bounds.following(self.now, self.margin())
+            if after is None:
+                return "margin"
+            wanted, target = after
+
+    def stand(self) -> Standing:
+        """The standing of the contenders on the validation values that they have."""
+        most = max(len(one.outcomes) for one in self.contenders)
+        values = np.full((len(self.contenders), most), np.nan)
+        for k, one in enumerate(self.contenders):
+            values[k, : len(one.outcomes)] = [self._value(o) for o in one.outcomes]
+        collapsed = [k for k, one in enumerate(self.contenders) if any(map(self.collapsed, one.outcomes))]
+        seeds = [len(one.outcomes) for one in self.contenders]
+        best = values[int(np.argmax([np.nan_to_num(row, nan=-math.inf).mean() for row in values]))]
+        margin = self._margin(best.tolist())
+        return standing(values, seeds, example=self.example(), alpha=self.alpha, margin=margin, disfavoured=collapsed)
+
+    def _value(self, outcome: Outcome) -> float:
+        judged = outcome.test if self.design.seeds and self.design.split == "test" else outcome.valid
+        return math.nan if judged is None or self.collapsed(outcome) else self.sign * judged
+
+    def collapsed(self, outcome: Outcome) -> bool:
+        """Whether a run diverged, or ended no better than it began."""
+        if outcome.valid is None:
+            return True
+        start = outcome.curve.metric[0] if outcome.curve.metric else None
+        return start is not None and self.sign * outcome.valid <= self.sign * start
+
+    def example(self) -> float:
+        """What one validation example counts in the metric; 0 where it is no count."""
+        problem = self.design.problem
+        return 100 / len(problem.valid) if problem.in_points else 0.0
+
+    def _margin(self, values: Sequence[float]) -> float:
+        """The margin asked for; by default 0.5 points, or 1 % of the mean of these values, which are the best's."""
+        if self.design.margin is not None:
+            return self.design.margin
+        if self.design.problem.in_points:
+            return 0.5
+        there = [v for v in values if math.isfinite(v)]
+        return 0.01 * abs(float(np.mean(there))) if there else 0.0
+
+    def margin(self) -> float:
+        """The margin now."""
+        if self.now is None:
+            return self._margin([])
+        return self._margin([self._value(o) for o in self.contenders[self.now.pick].outcomes])
+
+    def _spent_seconds(self) -> float:
+        return self.seconds
+
+    def _total_runs(self) -> int:
+        return self.trained + self.stored
+
+    def _words(self) -> str:
+        assert self.now is not None
+        pick = self.contenders[self.now.pick]
+        return f"{pick.candidate.label} at {pick.lr:g}, at most {self.now.bound[self.now.pick]:.3g} behind"
+
+    def _result(self, stopped: str) -> Result:
+        """What is known, as a result: entries best first, and the answer."""
+        answer = self._answer(stopped)
+        design = dataclasses.replace(self.design, seeds=max((len(c.outcomes) for c in self.contenders), default=0))
+        entries = self._entries(answer)
+        level = 0.05 * bounds.spent(max(len(bounds.looks(design.seeds)) - 1, 0))
+        timings = [e.seconds_per_step * e.candidate.steps(design.steps) for e in entries]
+        sides = [Side(e.candidate.label, e.values, t) for e, t in zip(entries, timings, strict=True) if e.outcomes]
+        verdicts = judge_all(
+            sides,
+            direction=design.problem.direction,
+            in_points=design.problem.in_points,
+            margin=self.margin(),
+            alpha=level,
+            next_alpha=level,
+        )
+        return Result(
+            design,
+            entries,
+            verdicts,
+            0,
+            level,
+            self.trained,
+            self.stored,
+            self.seconds,
+            ([self.fits] if self.fits else []) + self._notes(entries),
+            versions(),
+            str(self.plan) if self.plan else "nothing to train",
+            answer,
+        )
+
+    def _answer(self, stopped: str) -> Answer:
+        """Everything that is said of the pick."""
+        problem, now = self.design.problem, self.now
+        pick = self.contenders[now.pick] if now else self._best_of_few()
+        margin = self.margin()
+        bound = float(now.bound[now.pick]) if now and len(self.contenders) > 1 else None
+        bound = bound if bound is not None and math.isfinite(bound) else None
+        others = [k for k in range(len(self.contenders)) if now and k != now.pick]
+        possible = [(self.contenders[k], float(now.ahead[k, now.pick])) for k in others if now and now.possible[k]]
+        results = self._results() if now and bound is not None and not self.design.seeds else None
+        new_data, by_examples = None, 0.0
+        if now and results:
+            level = self.alpha * bounds.spent(max(len(bounds.looks(int(now.seeds[now.pick]))) - 1, 0)) / max(len(others), 1)
+            ahead = bounds.on_new_examples(results, now.pick, level)
+            new_data = max(float(ahead.max()), 0.0) if np.isfinite(ahead).all() else None
+            close = max(others, key=lambda k: now.ahead[k, now.pick])
+            n = min(len(results[close]), len(results[now.pick]))
+            by_examples = bounds.share_of_examples(results[close][:n] - results[now.pick][:n]) if n > 1 else 0.0
+        limit = "examples" if stopped == "margin" and by_examples > 0.5 and (new_data or 0.0) > margin else stopped
+        runs = runs_to_margin(now, margin) if now and limit == "time" else None
+        outcomes = pick.outcomes if pick else []
+        best = max((self._mean(one) for one in self.contenders), default=-math.inf)
+        return Answer(
+            pick=pick,
+            bound=bound,
+            bound_new_data=new_data,
+            compared=len(self.contenders) or len(self.trials),
+            possible=sorted(possible, key=lambda pair: -pair[1]),
+            ruled_out=[self.contenders[k] for k in others if now and not now.possible[k]],
+            rejected=self._rejected(),
+            not_followed=len(self.trials) - len({(c.candidate.label, c.lr) for c in self.contenders} & set(self.trials)),
+            limit=limit,
+            margin=margin,
+            unit=" points" if problem.in_points else "",
+            examples=len(problem.valid),
+            seconds_to_margin=None if runs is None or not self._total_runs() else runs * self._seconds_per_run(),
+            collapse=(sum(map(self.collapsed, outcomes)), len(outcomes)),
+            figure=self._figure(pick),
+            range_=self._range(pick, margin)[0],
+            cliff=self._range(pick, margin)[1],
+            cheaper=self._cheaper(pick, margin),
+            typed=all(c.rates is not None for c in self.design.candidates),
+            steps=self.design.steps,
+            longer=self._longer(pick, possible) if stopped == "margin" and not self.design.seeds else "",
+            question=self._question(),
+            saturated=problem.in_points and best >= 100 - 1e-9,
+        )
+
+    def _best_of_few(self) -> Contender | None:
+        """The best rate tried, where nothing raced."""
+        tried = [(c, lr) for c in self.design.candidates for lr in self._tried(c) if self.trials[c.label, lr].outcomes]
+        fine = [pair for pair in tried if self._merit(*pair) > -math.inf]
+        if not fine:
+            return None
+        most = max(len(self.trials[c.label, lr].outcomes) for c, lr in fine)
+        return Contender(
+            *max((p for p in fine if len(self.trials[p[0].label, p[1]].outcomes) == most), key=lambda p: self._merit(*p))
+        )
+
+    def _results(self) -> list[np.ndarray] | None:
+        """The results of single examples of every contender's runs, (seeds, examples), more being better; None without them."""
+        tables = []
+        for one in self.contenders:
+            each = [o.examples for o in one.outcomes]
+            if not each or any(x is None for x in each):
+                return None
+            tables.append(self.sign * np.array(each, float))
+        return tables if len({table.shape[1] for table in tables}) == 1 else None
+
+    def _rejected(self) -> list[tuple[Contender, int, int]]:
+        """What diverged or learned nothing in half of its runs or more, with how many."""
+        rejected = []
+        for c in self.design.candidates:
+            for lr in sorted({*self._tried(c), *(one.lr for one in self.contenders if one.candidate is c)}):
+                racing = [o for one in self.contenders if one.candidate is c and one.lr == lr for o in one.outcomes]
+                trial = self.trials.get((c.label, lr))
+                outcomes = [*(trial.outcomes if trial else []), *racing]
+                bad = sum(map(self.collapsed, outcomes))
+                if outcomes and 2 * bad >= len(outcomes):
+                    rejected.append((Contender(c, lr), bad, len(outcomes)))
+        return rejected
+
+    def _seconds_per_run(self) -> float:
+        return self.seconds / max(self.trained, 1)
+
+    def _figure(self, pick: Contender | None) -> Any:
+        """The pick's metric on fresh seeds: on test data, or where there are none on the validation data again."""
+        if pick is None:
+            return None
+        split = self.design.split
+        outcomes = list(pick.outcomes) if self.design.seeds else []
+        for seed in () if self.design.seeds else FRESH_SEEDS:
+            try:
+                outcomes += self.train([(pick.candidate, pick.lr, seed)], test=split == "test")
+            except (OutOfTimeError, KeyboardInterrupt):
+                break
+        values = [o.test if split == "test" else o.valid for o in outcomes]
+        return figure_of([v for v in values if v is not None], split)
+
+    def _range(self, pick: Contender | None, margin: float) -> tuple[Any, Any]:
+        """Ends and cost of the rates near the pick's that cost under twice the margin; and the first rate that fell off."""
+        rates = sorted(lr for lr in self._tried(pick.candidate)) if pick else []
+        if pick is None or len(rates) < 3 or pick.lr not in rates:
+            return None, None
+        merits = {lr: self._first_merit(pick.candidate, lr) for lr in rates}
+        top = max(merits.values())
+        at = low = high = rates.index(pick.lr)
+        while low > 0 and top - merits[rates[low - 1]] < 2 * margin:
+            low -= 1
+        while high < len(rates) - 1 and top - merits[rates[high + 1]] < 2 * margin:
+            high += 1
+        cost = max(top - merits[lr] for lr in rates[low : high + 1])
+        cliff = None
+        for lr in rates[at + 1 :]:
+            outcomes = self.trials[pick.candidate.label, lr].outcomes
+            if any(map(self.collapsed, outcomes)):
+                chance = all(o.valid is not None for o in outcomes)
+                cliff = lr, "it learns nothing" if chance else "it diverges"
+                break
+        shown = max(cost, margin / 5)
+        return ((rates[low], rates[high], shown) if high > low else None), cliff
+
+    def _first_merit(self, candidate: Candidate, lr: float) -> float:
+        """The metric on the seed that all rates had."""
+        value = self._value(self.trials[candidate.label, lr].outcomes[0])
+        return value if math.isfinite(value) else -math.inf
+
+    def _cheaper(self, pick: Contender | None, margin: float) -> Any:
+        """A contender with less state than the pick, that is at most four margins behind the best; the nearest such."""
+        if pick is None or self.now is None:
+            return None
+        timings = self.time_all()
+        own = timings[pick.candidate.label][1]
+        cheap = [k for k, one in enumerate(self.contenders) if timings[one.candidate.label][1] < own]
+        near = [k for k in cheap if self.now.bound[k] <= 4 * margin]
+        if not near:
+            return None
+        k = min(near, key=lambda k: (timings[self.contenders[k].candidate.label][1], self.now.bound[k]))  # type: ignore[union-attr]
+        state = timings[self.contenders[k].candidate.label][1]
+        why = "and keeps no state" if state == 0 else f"with {100 * state / own:.0f} % of the state"
+        return self.contenders[k], float(self.now.bound[k]), why
+
+    def _longer(self, pick: Contender | None, possible: list[tuple[Contender, float]]) -> str:
+        """Whether the order of the first two holds at five times the steps, where time is left for that."""
+        other = max(possible, key=lambda pair: pair[1], default=(None, 0.0))[0]
+        left = math.inf if self.budget is None else self.end - time.perf_counter()
+        seeds = range(3)
+        if pick is None or other is None or left < 1.5 * LONGER * 2 * len(seeds) * self._seconds_per_run():
+            return ""
+        steps = LONGER * self.design.steps
+        self.deadline = self.end
+        try:
+            wanted = [(one.candidate, one.lr, seed) for one in (pick, other) for seed in seeds]
+            outcomes = self.train(wanted, steps=steps)
+        except (OutOfTimeError, KeyboardInterrupt):
+            return ""
+        finally:
+            self.deadline = math.inf
+        values = np.array([self._value(o) for o in outcomes]).reshape(2, -1)
+        gap = float((values[0] - values[1]).mean())
+        unit = " points" if self.design.problem.in_points else ""
+        if not math.isfinite(gap):
+            return f"At {steps} steps a run of the first two collapsed."
+        word = "is still ahead of" if gap >= 0 else "falls behind"
+        return f"At {steps} steps it {word} {other} (by {abs(gap):.2g}{unit}, {len(seeds)} seeds)."
+
+    def _question(self) -> int:
+        """The number of this question among those asked of the store about this problem."""
+        return self.store.question(self.design.problem.name, self._study())
+
+    def _entries(self, answer: Answer) -> list[Entry]:
+        """An entry for each optimizer and schedule, at the rate that stands best, with what was tried; the pick first."""
+        entries = []
+        timings = self.time_all()
+        for candidate in self.design.candidates:
+            own = [c for c in self.contenders if c.candidate is candidate and c.outcomes]
+            own.sort(key=lambda c: (-len(c.outcomes), -self._mean(c)))
+            best = next((c for c in own if c is answer.pick), own[0] if own else None)
+            rates = sorted(self._tried(candidate))
+            trials = [self.trials[candidate.label, lr] for lr in rates]
+            outcomes = best.outcomes if best else []
+            lr = (
+                best.lr
+                if best
+                else (candidate.rates or (0.0,))[0]
+                if not rates
+                else max(rates, key=lambda x: self._merit(candidate, x))
+            )
+            at_edge = len(rates) > 1 and lr in (rates[0], rates[-1])
+            trials = trials or [Trial(lr, outcomes)]
+            entries.append(Entry(candidate, trials, lr, at_edge, outcomes, "validation", *timings[candidate.label]))
+        entries.sort(key=lambda e: (not answer.is_pick(e), *self._order(e)))
+        return entries
+
+    def _mean(self, one: Contender) -> float:
+        values = [v for o in one.outcomes if math.isfinite(v := self._value(o))]
+        return float(np.mean(values)) if values else -math.inf
