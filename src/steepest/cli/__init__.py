@@ -16,10 +16,9 @@ from steepest_workshop.commands import app as workshop
 
 from ..errors import SteepestError
 from ..rules import RACE
-from ..shell import JSON, check_distinct, check_json, sentences, write_json
+from ..shell import JSON, check_distinct, check_file, check_json, sentences, write_json
 from ..studies import defaults
 
-BEGAN = time.perf_counter()  # before torch is imported: a budget counts that too
 app = typer.Typer(
     help="Which optimizer, learning rate and schedule does my model need, and how sure are we?",
     no_args_is_help=True,
@@ -71,9 +70,8 @@ def compare(
 
     Every run is kept in the store as it ends: the same command again trains nothing, and --continue goes on.
     """
-    from ..report.study import page, terminal
-
-    page.check(report)
+    began = time.perf_counter()  # before torch is imported: a budget counts that too
+    check_file(Path(report), "report", "report.html")
     check_json(json_file)
     check_distinct(store=store, report=report, json=json_file)
     command = shlex.join(["steepest", *sys.argv[1:]])
@@ -82,6 +80,7 @@ def compare(
         from .. import problems as library
         from ..api import Study
         from ..api import compare as run
+        from ..report.study import page, terminal
 
         console, studies = terminal.console(), list[Study]()
         for problem in [library.get(name) for name in problems or [defaults.PROBLEM]]:
@@ -101,7 +100,7 @@ def compare(
                 memory=memory,
                 go_on=go_on,
                 command=command,
-                began=None if studies else BEGAN,
+                began=None if studies else began,
             )
             terminal.show(study.result, console, pairs)
             if plan == "show":

@@ -177,6 +177,8 @@ class Answer:
         return [line for line in lines if line]
 
     def _limits(self) -> str:
+        if self.bound is None:
+            return ""
         if self.limit == "examples":
             return "What limits this is the number of validation examples: more seeds would tell no more about new ones."
         if self.limit == "margin":

@@ -134,8 +134,8 @@ class Race(Laboratory):
             begun = time.perf_counter() - self.end + (self.budget or 0.0)
             needed = (max(2, len(fitting)) * seconds + begun) / (1 - RESERVE)
             raise SteepestError(
-                f"A run of {design.steps} steps takes about {seconds:.0f} s here, and a budget of {self.budget:g} s is too short "
-                f"to try anything; give at least --budget {math.ceil(needed)}s, or fewer steps."
+                f"A run of {design.steps} steps takes about {seconds:.2g} s here, and a budget of {self.budget:g} s is too "
+                f"short to try anything; give at least --budget {math.ceil(needed)}s, or fewer steps."
             )
         words = self._fit_words(runs, seconds, fitting, trials)
         return [c.label for c in fitting], trials, True, f"{words} Each was tried once, which bounds nothing."
@@ -373,7 +373,7 @@ class Race(Laboratory):
             margin=margin,
             unit=" points" if problem.in_points else "",
             examples=len(problem.valid),
-            seconds_to_margin=None if runs is None or not self._total_runs() else runs * self._seconds_per_run(),
+            seconds_to_margin=None if runs is None else runs * self._seconds_per_run(),
             collapse=(sum(map(self.collapsed, outcomes)), len(outcomes)),
             figure=self._figure(pick),
             range_=self._range(pick, margin)[0],
@@ -421,7 +421,9 @@ class Race(Laboratory):
         return rejected
 
     def _seconds_per_run(self) -> float:
-        return self.seconds / max(self.trained, 1)
+        """Seconds that a run took, trained beside others where it was."""
+        outcomes = [o for one in self.contenders for o in one.outcomes]
+        return float(np.mean([o.seconds for o in outcomes])) if outcomes else 0.0
 
     def _figure(self, pick: Contender | None) -> Any:
         """The pick's metric on fresh seeds: on test data, or where there are none on the validation data again."""

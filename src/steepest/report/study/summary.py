@@ -86,7 +86,7 @@ def cells(result: Result) -> tuple[list[str], list[list[str]]]:
         lr = f"{e.lr:g}" + (" (edge)" if e.at_edge else "")
         rows.append([e.candidate.rule.name, *([e.candidate.schedule] if several else []), lr])
         rows[-1] += [
-            spread(mean, se),
+            spread(mean, se) if e.values else "not followed",
             str(n),
             str(len(e.values) - n),
             duration(e.seconds_per_step),

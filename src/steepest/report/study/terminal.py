@@ -39,9 +39,7 @@ class Bar:
         """Steps of training are done."""
         self._done += steps
         share = self._done / max(self._expected, 1)
-        self._bar.update(
-            self._task, completed=max(share, self._bar.tasks[0].completed)
-        )  # never back, whatever is still to come
+        self._bar.update(self._task, completed=max(share, self._bar.tasks[0].completed))  # never back
 
     def say(self, what: str) -> None:
         """What is going on now."""
