@@ -273,7 +273,7 @@ def trajectory(
 
 def _names(names: Sequence[Any] | str) -> list[Any]:
     """Names as typed, divided by the commas outside parentheses."""
-    parts = re.split(r",(?![^()]*\))", names) if isinstance(names, str) else list(names)
+    parts = re.split(designs.OUTSIDE, names) if isinstance(names, str) else list(names)
     return [part.strip() if isinstance(part, str) else part for part in parts if part]
 
 

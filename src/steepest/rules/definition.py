@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import functools
 import inspect
@@ -249,13 +250,39 @@ def register(rule: Rule) -> Rule:
 
 
 def get(name: str) -> Rule:
-    """The rule of this name, or the one in a file, FILE.py:NAME; SteepestError with the nearest name where there is none."""
+    """The rule of this name, with other defaults ("sgd(momentum=0.99)"), or of a file, FILE.py:NAME.
+
+    SteepestError with the nearest name where there is none.
+    """
     path, colon, inside = name.rpartition(":")
     if colon and path.endswith(".py"):
         return _from_file(Path(path), inside)
+    if name.endswith(")"):
+        return _with_settings(name)
     if name not in RULES:
         raise unknown("optimizer", name, RULES, hint="A rule of your own is FILE.py:NAME.")
     return RULES[name]
+
+
+def _with_settings(text: str) -> Rule:
+    """A rule with hyperparameters in parentheses: the same with these as its defaults, in no registry."""
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        assert isinstance(call, ast.Call)
+        assert isinstance(call.func, ast.Name)
+        assert not call.args
+        changes = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError, AssertionError, MemoryError, RecursionError):
+        raise SteepestError(f"The optimizer '{text[:60]}' cannot be read; write it such as sgd(momentum=0.99).") from None
+    rule = get(call.func.id)
+    if "lr" in changes:
+        raise SteepestError(f"The optimizer '{text[:60]}' sets lr; rates are set apart, such as --lrs {rule.name}=0.1.")
+    numbers = {k for k, v in changes.items() if type(v) is int and isinstance(rule.hyper.get(k), float)}
+    changes = {k: float(v) if k in numbers else v for k, v in changes.items()}
+    rule.settings(**changes)
+    words = ", ".join(f"{k}={v!r}" for k, v in changes.items())
+    hyper = {**rule.hyper, **changes}
+    return dataclasses.replace(rule, name=f"{rule.name}({words})", hyper=hyper, traced=[], base=rule.base or rule)
 
 
 def _from_file(path: Path, name: str) -> Rule:

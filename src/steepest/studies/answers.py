@@ -76,6 +76,7 @@ class Answer:
     longer: str
     question: int
     saturated: bool
+    raced: bool
     confidence: float = 1 - ALPHA
 
     def is_pick(self, entry: Any) -> bool:
@@ -126,14 +127,20 @@ class Answer:
         course = "" if self.pick.candidate.schedule == "constant" else f" with {self.pick.candidate.schedule}"
         lead = f"Use {self.pick.candidate.rule.name}{course} at {self.pick.lr:g}."
         if self.bound is None:
-            others = f" It did best of the {self.compared} tried" if self.compared > 1 else " Nothing else was tried"
-            return f"{lead}{others}, on too few seeds to say how much better another could be."
+            tried = f" It did best of the {self.compared} tried" if self.compared > 1 else " Nothing else was tried"
+            return f"{lead}{tried}, on too few seeds to say how much better another could be."
         rates = " at the rates given" if self.typed else ""
-        told = f" No other of the {self.compared} compared{rates} is better by more than {self._by(self.bound)}"
-        told += f" on these {self.examples} validation examples ({100 * self.confidence:.0f} %)"
+        here = f"on these {self.examples} validation examples ({100 * self.confidence:.0f} %)"
+        others = self.compared - 1
+        if self.bound == 0:
+            none = "The other one" if others == 1 else f"None of the other {others}"
+            line = f" {none} compared{rates} is {'not ' if others == 1 else ''}better {here}"
+        else:
+            line = f" No other of the {self.compared} compared{rates} is better by more than {self._by(self.bound)} {here}"
         if self.bound_new_data is not None:
-            told += f"; on new examples, by more than {self._by(self.bound_new_data)}"
-        return f"{lead}{told}."
+            new = f"by more than {self._by(self.bound_new_data)}" if self.bound_new_data else "none either"
+            line += f"; on new examples, {new}"
+        return f"{lead}{line}."
 
     def _by(self, amount: float) -> str:
         return f"{amount:.2g}{self.unit}"

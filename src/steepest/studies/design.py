@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from ..schedules import Schedule
 GROWTH, MOST_GROWN = 2, 6  # rates added when a best rate lies on an edge, and the most added in all
 TUNING_SEEDS = (1_000_000, 1_000_001, 1_000_002)  # far from the confirmation seeds 0, 1, 2, ...
 
+OUTSIDE = r",(?![^()]*\))"  # commas outside parentheses
 Rates = str | float | Sequence[float] | Mapping[str, float | Sequence[float]] | None
 
 
@@ -98,12 +100,12 @@ def rates_of(rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, ...]]
 
 def _parse(text: str) -> list[float] | dict[str, list[float]]:
     """Rates as typed: "0.1,0.01" for all, or "sgd=0.1,adam=0.001", where a name may come again with another rate."""
-    parts = [part.strip() for part in text.split(",")]
+    parts = [part.strip() for part in re.split(OUTSIDE, text)]
     if not any("=" in part for part in parts):
         return [_number(part) for part in parts]
     named: dict[str, list[float]] = {}
     for part in parts:
-        name, equals, value = part.partition("=")
+        name, equals, value = part.rpartition("=")
         if not equals:
             raise SteepestError(f"Rates '{text}': '{part}' names no optimizer; write all as name=rate, or none.")
         named.setdefault(name.strip(), []).append(_number(value))

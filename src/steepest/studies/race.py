@@ -206,13 +206,10 @@ class Race(Laboratory):
         merits = {pair: self._merit(*pair) for pair in halves}
         leader = max(merits.values())
         margin = self._margin([leader])
-        chosen = []
-        for c in {pair[0]: None for pair in halves}:
-            own = sorted((pair for pair in halves if pair[0] is c), key=lambda pair: merits[pair], reverse=True)
-            chosen += [
-                pair for i, pair in enumerate(own) if merits[pair] > -math.inf and (i == 0 or merits[pair] >= leader - margin)
-            ]
-        return chosen
+        order = sorted((pair for pair in halves if merits[pair] > -math.inf), key=lambda pair: -merits[pair])
+        firsts = {pair[0]: pair for pair in reversed(order)}  # the best of each candidate
+        chosen = [pair for pair in order if firsts[pair[0]] is pair or merits[pair] >= leader - margin]
+        return chosen if len(chosen) > 1 else order[:2]
 
     def _tried(self, candidate: Candidate) -> list[float]:
         return [lr for label, lr in self.trials if label == candidate.label]
@@ -383,6 +380,7 @@ class Race(Laboratory):
             steps=self.design.steps,
             longer=self._longer(pick, possible) if stopped == "margin" and not self.design.seeds else "",
             question=self._question(),
+            raced=not self.design.seeds,
             saturated=problem.in_points and best >= 100 - 1e-9,
         )
 

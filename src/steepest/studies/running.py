@@ -25,7 +25,7 @@ from . import design as designs
 from . import statistics as st
 from .answers import Answer
 from .design import TUNING_SEEDS, Candidate, Design
-from .store import Store, key_of
+from .store import Store, key_of, packed, unpacked
 from .verdicts import Side, Verdict, judge_all
 
 Wanted = tuple[Candidate, float, int]  # a candidate, its rate, a seed
@@ -270,7 +270,7 @@ class Laboratory:
                 for i, outcome in ended:
                     if i not in stored:
                         self._keep(wanted[i][0], specs[i], outcome)
-                        outcomes[i] = outcome
+                        outcomes[i] = dataclasses.replace(outcome, examples=unpacked(packed(outcome.examples)))  # as read again
             finally:
                 self.seconds += time.perf_counter() - began
         return [outcomes[i] for i in range(len(wanted))]

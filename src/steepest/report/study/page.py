@@ -74,6 +74,7 @@ def _section(result: Result, boxes: list[str]) -> str:
     head = "".join(f"<th>{escape(word)}</th>" for word in heading)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     verdicts = "".join(f'<li class="{v.verdict}">{escape(v.sentence)} {escape(_beside(v))}</li>' for v in result.verdicts)
+    details = "".join(f"<li>{escape(line)}</li>" for line in (result.answer.details() if result.answer else ()))
     notes = "".join(f"<p>Note: {escape(note)}</p>" for note in result.notes)
     problem = result.design.problem
     optimum = (
@@ -83,10 +84,11 @@ def _section(result: Result, boxes: list[str]) -> str:
     choice = f"<h2>The choice, to paste</h2><pre>{lines}</pre>" if result.entries[0].summary()[0] is not None else ""
     return f"""<section><h1>{escape(problem.name)}</h1><p class="about">{escape(problem.about)}</p>
 <p class="answer">{escape(summary.answer(result))}</p>
+<ul>{details}</ul>
 <table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{optimum}{notes}
 {choice}
 {"".join(boxes)}
-<h2>Verdicts</h2><ul>{verdicts}</ul></section>"""
+<details><summary>Every pair</summary><ul>{verdicts}</ul></details></section>"""
 
 
 def _picture(picture: Picture, answer: str, box: str) -> str:

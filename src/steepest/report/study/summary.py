@@ -152,9 +152,18 @@ def standing(result: Result, label: str) -> list[str]:
 
 def protocol(result: Result) -> str:
     """How the numbers came about, for the foot of a report."""
-    d = result.design
-    level = f"{result.alpha:.4g}".rstrip("0")
+    d, answer = result.design, result.answer
+    diverged = "a run diverged if its loss was not finite or over 1,000 times its start."
     searched = [e for e in result.entries if e.candidate.rates is None]
+    if answer and result.split == "validation" and not result.look and answer.raced:
+        screening = "every rate of a log grid on one screening seed, the better half on two more; " if searched else ""
+        return (
+            f"{d.steps} steps a run; {screening}then a race on common seeds (same initial weights and batches), until no other "
+            f"could be better than the pick by more than {answer.margin:.3g}{answer.unit}; comparisons with the best (Hsu), "
+            f"one-sided t bounds at {100 * answer.confidence:.0f} % over {answer.compared - 1} comparisons and all looks; "
+            f"on validation data; {diverged}"
+        )
+    level = f"{result.alpha:.4g}".rstrip("0")
     if searched:
         tuning = (
             f"{len(searched[0].trials)} rates of a log grid for each optimizer, "
@@ -166,6 +175,5 @@ def protocol(result: Result) -> str:
     look = spent if result.look else "no look, since under 5 seeds allow no verdict"
     return (
         f"{d.steps} steps a run; {tuning}; confirmed on {d.seeds} fresh seeds, paired (same initial weights and batches); "
-        f"paired t tests with Holm's correction over {len(result.verdicts)} pairs; {look}; "
-        "a run diverged if its loss was not finite or over 1,000 times its start."
+        f"paired t tests with Holm's correction over {len(result.verdicts)} pairs; {look}; {diverged}"
     )

@@ -1,0 +1,255 @@
+"""The race: what it asks for, when it stops, what it says, and that a stopped one goes on where it was."""
+
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import steepest
+import steepest.training.single
+from steepest.errors import SteepestError
+from steepest.studies import race as races
+from steepest.studies.bounds import standing
+from steepest.studies.design import TUNING_SEEDS
+from steepest.studies.race import Race
+from steepest.training.ways import OutOfTimeError
+
+QUICK = {"optimizers": "sgd,momentum,adam", "schedules": "constant", "trials": 3, "steps": 20, "budget": "60s", "plan": "one"}
+TYPED = {**QUICK, "lrs": {"sgd": 0.1, "momentum": 0.02, "adam": 0.05}}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "runs.db"
+
+
+def contenders(study, line):
+    """The values of each entry as the race compares them."""
+    return {e.candidate.label: [-o.valid for o in e.outcomes] for e in study.result.entries}
+
+
+def test_the_bound_and_the_pick_are_those_of_the_standing(line, store):
+    study = steepest.compare(line, **TYPED, store=store)
+    answer, values = study.answer(), contenders(study, line)
+    labels = sorted(values)
+    longest = max(map(len, values.values()))
+    table = np.array([values[k] + [math.nan] * (longest - len(values[k])) for k in labels])
+    now = standing(table, [len(values[k]) for k in labels])
+    assert labels[now.pick] == answer.pick.candidate.label
+    assert answer.bound == pytest.approx(now.bound[now.pick])
+    assert answer.compared == 3
+    assert answer.limit in ("margin", "examples")
+    assert answer.bound <= answer.margin
+
+
+def test_values_are_aligned_from_the_first_seed_and_the_pick_comes_first(line, store, strict):
+    found = steepest.compare(line, **TYPED, store=store).to_dict()
+    strict(json.dumps(found))
+    assert found["optimizers"][0]["name"] == found["answer"]["optimizer"]
+    for o in found["optimizers"]:
+        assert o["seeds"] == list(range(len(o["values"])))
+        assert len(o["values"]) >= 5
+    one = next(o for o in found["optimizers"] if o["name"] == "adam")
+    again = steepest.training.single.train(line, steepest.rules.get("adam"), lr=0.05, steps=20, seed=3)
+    assert one["values"][3] == again.valid
+
+
+def test_rates_are_screened_on_seeds_of_their_own_and_each_optimizer_races_at_its_best(line, store):
+    study = steepest.compare(line, **QUICK, store=store)
+    for entry in study.result.entries:
+        merits = {t.lr: np.mean(t.values) for t in entry.trials if len(t.outcomes) == len(TUNING_SEEDS) and not t.diverged}
+        assert entry.lr in merits
+        assert len({len(t.outcomes) for t in entry.trials}) > 1  # some got one seed only
+    best = min(min(m for m in (np.mean(t.values) for t in e.trials if not t.diverged)) for e in study.result.entries)
+    assert math.isfinite(best)
+    assert study.answer().not_followed > 0
+
+
+def test_the_same_race_again_trains_nothing_and_says_the_same(line, store):
+    first = steepest.compare(line, **QUICK, store=store)
+    second = steepest.compare(line, **QUICK, store=store)
+    assert first.result.trained > 0
+    assert second.result.trained == 0
+    assert first.to_dict() == second.to_dict()
+
+
+@pytest.mark.parametrize("after", [1, 5, 12, 20, 30])
+def test_a_race_that_was_stopped_ends_as_one_that_ran_on(line, store, tmp_path, monkeypatch, after):
+    whole = steepest.compare(line, **QUICK, store=tmp_path / "whole.db").to_dict()
+    keep, kept = Race._keep, []
+
+    def stop(self, *args):
+        keep(self, *args)
+        kept.append(1)
+        if len(kept) == after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Race, "_keep", stop)
+        stopped = steepest.compare(line, **QUICK, store=store)
+    assert stopped.answer().limit == "time"
+    going_on = steepest.compare(line, **QUICK, store=store, go_on=True).to_dict()
+    for made in (whole, going_on):
+        for o in made["optimizers"]:
+            del o["seconds_per_step"]
+        for v in made["verdicts"]:
+            v.pop("status", None)
+        made["answer"].pop("seconds_to_margin")
+    assert going_on["answer"] == whole["answer"]
+    assert going_on["optimizers"] == whole["optimizers"]
+
+
+def test_a_stopped_race_says_what_it_knows(line, store, monkeypatch):
+    def out_of_time(self, *args, **kwargs):
+        if self.now is not None:
+            raise OutOfTimeError
+        return train(self, *args, **kwargs)
+
+    train = Race.train
+    monkeypatch.setattr(Race, "train", out_of_time)
+    answer = steepest.compare(line, **TYPED, margin=0.0, store=store).answer()
+    assert answer.limit == "time"
+    assert answer.bound > 0
+    assert "Use " in str(answer)
+    assert answer.figure is None  # no time for fresh seeds
+
+
+def test_continue_races_on_to_a_narrower_margin(line, store):
+    wide = steepest.compare(line, **TYPED, margin=0.5, store=store).answer()
+    narrow = steepest.compare(line, **TYPED, margin=wide.bound / 2, store=store, go_on=True).answer()
+    assert narrow.bound <= wide.bound / 2
+
+
+def test_what_diverges_is_rejected_and_not_picked(line, store):
+    lrs = {"sgd": [0.1, 300.0], "adam": 0.05}
+    study = steepest.compare(line, "sgd,adam", lrs=lrs, schedules="constant", steps=20, store=store, plan="one")
+    answer = study.answer()
+    assert [(str(one), bad, of) for one, bad, of in answer.rejected] == [("sgd at 300", 1, 1)]
+    assert answer.pick.lr != 300.0
+    assert answer.to_dict()["rejected"] == [{"name": "sgd", "schedule": "constant", "lr": 300.0, "collapsed": 1, "of": 1}]
+
+
+def test_one_that_sometimes_collapses_is_not_the_pick_while_another_lies_within_the_margin():
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(12) + np.array([[0.01], [0.0]]) + 0.01 * rng.standard_normal((2, 12))
+    free, bound = standing(values, [12, 12]), standing(values, [12, 12], margin=0.1, disfavoured=[0])
+    assert (free.pick, bound.pick) == (0, 1)
+    assert standing(values + np.array([[5.0], [0.0]]), [12, 12], margin=0.1, disfavoured=[0]).pick == 0
+
+
+def test_everything_that_diverges_gives_no_pick(line, store, strict):
+    study = steepest.compare(line, "sgd", lrs=[300.0, 900.0], schedules="constant", steps=20, store=store, plan="one")
+    assert "Nothing can be picked" in study.answer().sentence
+    assert strict(json.dumps(study.to_dict()))["answer"]["optimizer"] is None
+
+
+def test_without_test_data_the_pick_is_measured_again_on_fresh_seeds_of_the_same_examples(line, store):
+    data = steepest.compare(line, **TYPED, store=store).to_dict()["answer"]
+    assert data["test"] is None
+    assert data["fresh"]["n"] == len(races.FRESH_SEEDS)
+
+
+def test_test_data_are_read_for_the_pick_alone(store):
+    class Counted(nn.Module):
+        def forward(self, x):
+            return x
+
+    x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    y = x.sum(1, keepdim=True)
+    problem = steepest.Problem(
+        name="plane", model=lambda: nn.Linear(3, 1), loss=nn.MSELoss(), train=(x[:40], y[:40]), valid=(x[40:50], y[40:50]),
+        test=(x[50:], y[50:]), batch_size=8, steps=20,
+    )  # fmt: skip
+    study = steepest.compare(problem, **TYPED, store=store)
+    answer = study.answer()
+    assert answer.figure.split == "test"
+    assert answer.figure.n == len(races.FRESH_SEEDS)
+    assert all(o.test is None for e in study.result.entries for o in e.outcomes)
+
+
+def test_results_of_examples_are_kept_and_bound_new_ones_more_widely(line, store):
+    study = steepest.compare(line, **TYPED, margin=0.0005, store=store)
+    outcome = study.result.entries[0].outcomes[0]
+    assert len(outcome.examples) == len(line.valid)
+    assert np.mean(outcome.examples) == pytest.approx(outcome.valid, rel=1e-3)  # half precision
+    assert study.answer().bound_new_data >= 0
+    again = steepest.compare(line, **TYPED, margin=0.0005, store=store)  # from the store, where they take half precision
+    assert np.mean(again.result.entries[0].outcomes[0].examples) == pytest.approx(outcome.valid, rel=1e-3)
+
+
+def test_a_small_budget_takes_fewer_candidates_and_says_so(line, store, monkeypatch):
+    def fitting(seconds):
+        monkeypatch.setattr(Race, "_cost", lambda self, candidates: seconds)
+        return steepest.compare(line, schedules="constant,cosine", steps=20, budget=60, store=":memory:", plan="one")
+
+    few = fitting(1.0)  # about 57 runs
+    labels = [e.candidate.label for e in few.result.entries]
+    assert set(labels) == {"adamw+cosine", "momentum+cosine"}
+    assert any("The budget allows for about" in note for note in few.result.notes)
+    ladder = fitting(9.0)
+    assert "too few seeds" in ladder.answer().sentence
+    assert ladder.to_dict()["answer"]["bound"] is None
+    with pytest.raises(SteepestError, match=r"give at least --budget \d+s"):
+        fitting(50.0)
+
+
+def test_optimizers_that_were_named_are_not_dropped(line, monkeypatch):
+    monkeypatch.setattr(Race, "_cost", lambda self, candidates: 1.0)
+    study = steepest.compare(line, "sgd,adam,lion", steps=20, budget=60, store=":memory:", plan="one")
+    assert {e.candidate.rule.name for e in study.result.entries} == {"sgd", "adam", "lion"}
+
+
+def test_a_budget_stops_the_training(line, store):
+    slow = steepest.Problem(
+        name="slow", model=lambda: Slow(), loss=nn.MSELoss(), train=line.train, valid=line.valid, batch_size=8, steps=20
+    )
+    began = time.perf_counter()
+    answer = steepest.compare(
+        slow, "sgd", lrs=[0.3, 0.31, 0.32, 0.33], budget="6s", margin=0.0, store=store, plan="one"
+    ).answer()
+    assert time.perf_counter() - began < 1.5 * 6
+    assert answer.limit == "time"
+
+
+class Slow(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+    def forward(self, x):
+        time.sleep(0.005)
+        return self.layer(x)
+
+
+def test_hyperparameters_in_parentheses_make_an_optimizer_of_their_own(line, store):
+    lrs = "sgd(momentum=0.99)=0.005,sgd=0.1"
+    study = steepest.compare(line, "sgd(momentum=0.99),sgd", lrs=lrs, schedules="constant", steps=20, store=store, plan="one")
+    heavy = next(e for e in study.result.entries if e.candidate.rule.name == "sgd(momentum=0.99)")
+    assert heavy.lr == 0.005
+    assert (
+        heavy.outcomes[0].valid
+        == steepest.training.single.train(
+            line, steepest.rules.get("sgd"), lr=0.005, steps=20, seed=0, hyper={"momentum": 0.99}
+        ).valid
+    )
+    assert "sgd(momentum=0.99)" not in steepest.rules.RULES
+    for text, words in (
+        ("sgd(momentm=0.9)", "did you mean 'momentum'"),
+        ("sgd(momentum=-1)", "0 or more"),
+        ("sgd(lr=1)", "--lrs sgd=0.1"),
+        ("sgd(0.9)", "write it such as sgd"),
+    ):
+        with pytest.raises(SteepestError, match=words.replace("(", r"\(")):
+            steepest.rules.get(text)
+
+
+def test_another_number_of_steps_is_another_question(line, store):
+    assert steepest.compare(line, **TYPED, store=store).answer().question == 1
+    second = steepest.compare(line, **{**TYPED, "steps": 30}, store=store).answer()
+    assert second.question == 2
+    assert "question 2" in str(second)
+    assert steepest.compare(line, **TYPED, store=store).answer().question == 1
