@@ -253,3 +253,19 @@ def test_another_number_of_steps_is_another_question(line, store):
     assert second.question == 2
     assert "question 2" in str(second)
     assert steepest.compare(line, **TYPED, store=store).answer().question == 1
+
+
+def test_a_race_and_equal_seeds_share_a_store_and_not_their_runs(store):
+    """A race's runs read no test data, and those of equal seeds keep no results of examples."""
+    x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    y = x.sum(1, keepdim=True)
+    problem = steepest.Problem(
+        name="plane", model=lambda: nn.Linear(3, 1), loss=nn.MSELoss(), train=(x[:40], y[:40]), valid=(x[40:50], y[40:50]),
+        test=(x[50:], y[50:]), batch_size=8, steps=20,
+    )  # fmt: skip
+    equal = {**TYPED, "budget": None, "seeds": 5}
+    alone = steepest.compare(problem, **equal, store=":memory:").to_dict()["optimizers"]
+    race = steepest.compare(problem, **TYPED, store=store)
+    after = steepest.compare(problem, **equal, store=store).to_dict()["optimizers"]
+    assert [o["values"] for o in after] == [o["values"] for o in alone]
+    assert race.answer().bound_new_data is not None

@@ -253,7 +253,8 @@ class Laboratory:
         design = self.design
         each = steps or design.steps
         self.progress.expect(len(wanted) * each)
-        specs = [self._spec(c, lr=lr, seed=s, steps=c.steps(each), schedule=c.schedule) for c, lr, s in wanted]
+        more = {"examples": 1} if examples else {}  # a run that keeps these reads no test data, and is another
+        specs = [self._spec(c, lr=lr, seed=s, steps=c.steps(each), schedule=c.schedule, **more) for c, lr, s in wanted]
         outcomes = {i: known for i, spec in enumerate(specs) if (known := self.store.run(spec)) is not None}
         self.stored += len(outcomes)
         self.progress.done(len(outcomes) * each)
