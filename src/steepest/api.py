@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.console import Console
 
 from . import problems
 from . import schedules as multipliers
-from .checks import quantity, whole
+from .checks import bytes_of, names_in, seconds_of, whole
 from .errors import SteepestError
 from .problems.problem import Problem
 from .report.study import summary, terminal
@@ -23,6 +22,7 @@ from .studies import design as designs
 from .studies.answers import Answer
 from .studies.design import Design
 from .studies.race import Race
+from .studies.rates import Rates, rates_of
 from .studies.running import Entry, Result
 from .studies.store import Store
 from .studies.verdicts import Verdict
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
     from .paths.descent import Descent
     from .surfaces import Surface
-
-SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
-BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 class Choice:
@@ -168,7 +165,7 @@ def compare(
     optimizers: Sequence[str | Rule] | str = defaults.OPTIMIZERS,
     *,
     schedules: Sequence[str | Schedule] | str = defaults.SCHEDULES,
-    lrs: designs.Rates = None,
+    lrs: Rates = None,
     trials: int = defaults.TRIALS,
     seeds: int | None = None,
     steps: int | None = None,
@@ -213,7 +210,7 @@ def compare(
     if margin is not None and not 0 <= margin < float("inf"):
         raise SteepestError(f"The margin is {margin!r}; expected a finite number, 0 or more, in units of the metric.")
     budget = defaults.BUDGET if budget is None and seeds is None else budget
-    seconds = None if budget is None else quantity("budget", budget, SECONDS, "a time above 0, such as 90s, 5min or 1h")
+    seconds = None if budget is None else seconds_of(budget)
     if seeds is not None:
         whole("seeds", seeds)
     whole("trials", trials)
@@ -229,7 +226,7 @@ def compare(
     assert problem.steps is not None
     if plan not in ("auto", "show"):
         ways.named(plan)
-    memory_bound = None if memory is None else int(quantity("memory", memory, BYTES, "a size above 0, such as 4GiB or 500MB"))
+    memory_bound = None if memory is None else bytes_of(memory)
     design = Design(problem, candidates, seeds or 0, steps or problem.steps, trials, margin, device, plan, memory_bound, typed)
     with Store(store) as opened, terminal.Bar(Console(stderr=True)) as bar:
         result = Race(design, opened, bar, seconds, began, go_on).run()
@@ -242,7 +239,7 @@ def trajectory(
     start: Sequence[float] | str | None = None,
     steps: int = 200,
     *,
-    lrs: designs.Rates = None,
+    lrs: Rates = None,
     schedule: str | Schedule = "constant",
     noise: float = 0.0,
     seed: int = 0,
@@ -262,7 +259,7 @@ def trajectory(
 
     chosen = surfaces.get(surface) if isinstance(surface, str) else surface
     rules = [candidate.rule for candidate in designs.candidates(_names(optimizers), ["constant"], None)]
-    rates_by_name = designs.rates_of(lrs, [rule.name for rule in rules])
+    rates_by_name = rates_of(lrs, [rule.name for rule in rules])
     several = next((name for name, values in rates_by_name.items() if len(values) > 1), None)
     if several:
         raise SteepestError(f"{several} was given {len(rates_by_name[several])} rates; a path takes one.")
@@ -272,9 +269,7 @@ def trajectory(
 
 
 def _names(names: Sequence[Any] | str) -> list[Any]:
-    """Names as typed, divided by the commas outside parentheses."""
-    parts = re.split(designs.OUTSIDE, names) if isinstance(names, str) else list(names)
-    return [part.strip() if isinstance(part, str) else part for part in parts if part]
+    return names_in(names) if isinstance(names, str) else list(names)
 
 
 def _check_device(device: str) -> None:

@@ -26,6 +26,26 @@ def writable(what: str, path: str | Path, example: str) -> Path:
     return path
 
 
+def names_in(text: str) -> list[str]:
+    """What is divided by the commas outside parentheses."""
+    parts = re.split(r",(?![^()]*\))", text)
+    return [part.strip() for part in parts if part.strip()]
+
+
+SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
+BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def seconds_of(budget: str | float) -> float:
+    """A time such as 300, "90s", "5min" or "1h" in seconds."""
+    return quantity("budget", budget, SECONDS, "a time above 0, such as 90s, 5min or 1h")
+
+
+def bytes_of(memory: str | int) -> int:
+    """A size such as "4GiB" or "500MB" in bytes."""
+    return int(quantity("memory", memory, BYTES, "a size above 0, such as 4GiB or 500MB"))
+
+
 def quantity(name: str, value: object, units: Mapping[str, float], examples: str) -> float:
     """A number above 0 with a unit, such as "90s" or "4GiB", in the unit that counts 1; a bare number is in that already."""
     match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", str(value))

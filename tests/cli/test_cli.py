@@ -294,3 +294,23 @@ def test_what_a_problem_file_prints_is_not_part_of_the_json(strict):
     Path("loud.py").write_text("print('hello')\n" + PROBLEM.format(edit=""))
     result = steepest("compare", "loud.py", *QUICK, "--json", "-")
     assert strict(result.stdout)["problem"] == "loud"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--optimizers", "sgdd"],
+        ["--optimizers", "sgd(momentm=1)"],
+        ["--schedules", "cosin"],
+        ["--lrs", "sgd=x"],
+        ["--budget", "soon"],
+        ["--memory", "much"],
+        ["digit"],
+    ],
+)
+def test_a_wrong_word_is_refused_before_torch_is_imported(arguments):
+    code = "import sys; from steepest.cli import app; app(sys.argv[1:], standalone_mode=False)"
+    lines = f"import atexit, sys\natexit.register(lambda: print('torch' in sys.modules, 'bokeh' in sys.modules))\n{code}"
+    ended = subprocess.run([sys.executable, "-c", lines, "compare", *arguments], capture_output=True, text=True, check=False)
+    assert ended.stdout.split() == ["False", "False"]
+    assert ended.stderr.startswith("steepest: ")

@@ -269,3 +269,16 @@ def test_a_race_and_equal_seeds_share_a_store_and_not_their_runs(store):
     after = steepest.compare(problem, **equal, store=store).to_dict()["optimizers"]
     assert [o["values"] for o in after] == [o["values"] for o in alone]
     assert race.answer().bound_new_data is not None
+
+
+def test_a_problem_that_is_another_at_every_import_is_said(line, store):
+    def noisy():
+        x = torch.randn(64, 1)
+        return steepest.Problem(
+            name="noisy", model=lambda: nn.Linear(1, 1), loss=nn.MSELoss(), train=(x, x), valid=(x, x), batch_size=8, steps=20
+        )
+
+    first = steepest.compare(noisy(), **TYPED, store=store)
+    second = steepest.compare(noisy(), **TYPED, store=store)
+    assert not any("something in it is random" in note for note in first.result.notes)
+    assert any("something in it is random" in note for note in second.result.notes)

@@ -14,10 +14,15 @@ import typer
 
 from steepest_workshop.commands import app as workshop
 
+from .. import problems as library
+from .. import rules
+from .. import schedules as multipliers
+from ..checks import bytes_of, names_in, seconds_of
 from ..errors import SteepestError
 from ..rules import RACE
 from ..shell import JSON, check_distinct, check_file, check_json, sentences, write_json
 from ..studies import defaults
+from ..studies.rates import rates_of
 
 app = typer.Typer(
     help="Which optimizer, learning rate and schedule does my model need, and how sure are we?",
@@ -74,10 +79,10 @@ def compare(
     check_file(Path(report), "report", "report.html")
     check_json(json_file)
     check_distinct(store=store, report=report, json=json_file)
+    _check_words(problems, optimizers, schedules, lrs, budget, memory)
     command = shlex.join(["steepest", *sys.argv[1:]])
     silent = contextlib.redirect_stdout(sys.stderr) if str(json_file) == "-" else contextlib.nullcontext()
     with silent:  # what a problem file prints is not part of the JSON
-        from .. import problems as library
         from ..api import Study
         from ..api import compare as run
         from ..report.study import page, terminal
@@ -110,6 +115,24 @@ def compare(
         console.print(f"\nReport: {report}   Runs: {store}", soft_wrap=True)
     results = [study.to_dict() for study in studies]
     write_json(results[0] if len(results) == 1 else results, json_file)
+
+
+def _check_words(
+    problems: list[str] | None, optimizers: str, schedules: str, lrs: str, budget: str | None, memory: str | None
+) -> None:
+    """SteepestError for words that mean nothing, before torch is imported."""
+    chosen = [rules.get(name) for name in names_in(optimizers) if ".py" not in name]
+    for name in names_in(schedules):
+        multipliers.get(name)
+    if all(".py" not in name for name in names_in(optimizers)):
+        rates_of(lrs, [rule.name for rule in chosen])
+    for name in problems or ():
+        if not name.endswith(".py") and "/" not in name and name not in library.BUILT_IN:
+            library.get(name)
+    if budget is not None:
+        seconds_of(budget)
+    if memory is not None:
+        bytes_of(memory)
 
 
 @app.command("list")

@@ -361,6 +361,13 @@ class Laboratory:
         design, notes = self.design, []
         if design.problem.same_start:
             notes.append("A module was given, not a function: every seed starts from the same weights.")
+        named = {"problem": design.problem.name, "device": design.device}
+        self.store.remember("fingerprint", named, self.fingerprint)
+        if self.store.recall("fingerprint", named) != self.fingerprint:
+            notes.append(
+                f"{design.problem.name} is not what it was when this store first saw it (its data, first weights or code), so "
+                "runs from then are not used. Where nothing was edited, something in it is random: seed it."
+            )
         older = self.store.unmatched(design.problem.name)
         if older:
             notes.append(
