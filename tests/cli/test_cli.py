@@ -100,7 +100,7 @@ def test_the_report_holds_all_it_needs():
     links.feed(page)
     assert links.found == []
     assert not re.search(r"@import|url\(\s*['\"]?http", page)
-    for words in ("Ranking", "Sensitivity to the rate", "Learning curves", "Verdicts", "Protocol", "torch 2"):
+    for words in ("Ranking", "Sensitivity to the rate", "Learning curves", "Every pair", "Protocol", "torch 2"):
         assert words in page
     assert "Made by <code>steepest" in page
 
@@ -281,7 +281,8 @@ def test_list_names_what_there_is(what, name, keys, strict):
 def test_selftest_prints_the_simulation_and_fails_where_a_claim_does_not_hold(monkeypatch):
     result = steepest("selftest", "statistics", "--studies", "300")
     assert result.exit_code == 0, result.output
-    assert result.stdout.count(": holds)") == 9
+    assert result.stdout.count(": holds)") >= 9
+    assert "DOES NOT HOLD" not in result.stdout
     from steepest.studies import statistics
 
     monkeypatch.setattr(statistics, "holm", lambda p, alpha: (p, 0 * p + alpha))
