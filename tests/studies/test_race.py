@@ -190,9 +190,8 @@ def test_a_small_budget_takes_fewer_candidates_and_says_so(line, store, monkeypa
     labels = [e.candidate.label for e in few.result.entries]
     assert set(labels) == {"adamw+cosine", "momentum+cosine"}
     assert any("The budget allows for about" in note for note in few.result.notes)
-    ladder = fitting(9.0)
-    assert "too few seeds" in ladder.answer().sentence
-    assert ladder.to_dict()["answer"]["bound"] is None
+    fewer = fitting(9.0)  # about 5 runs: two rates of each
+    assert {len(e.trials) for e in fewer.result.entries} == {2}
     with pytest.raises(SteepestError, match=r"give at least --budget \d+s"):
         fitting(50.0)
 

@@ -32,6 +32,7 @@ from .verdicts import Side, judge_all
 
 FRESH_SEEDS = range(2_000_000, 2_000_005)  # of the pick, for the figure that nothing was chosen by
 LONGER = 5  # times the steps, at which the first two are looked at again
+SLACK = 1.25  # times what a run takes in a short timing: long runs heat and share the machine
 RESERVE = 0.03  # of the budget, kept for what comes after the race
 SHORT = ("adamw", "momentum", "rmsprop")  # raced where there is no time for all
 
@@ -56,7 +57,7 @@ class Race(Laboratory):
         self.contenders: list[Contender] = []
         self.now: Standing | None = None
         self.screened: set[tuple[str, float, int]] = set()
-        self.grows, self.ladder, self.fits = True, False, ""
+        self.grows, self.fits = True, ""
         self.history: list[tuple[float, int, float]] = []  # seconds of training, runs, bound
 
     def _run(self) -> Result:
@@ -103,17 +104,17 @@ class Race(Laboratory):
         if kept is None:
             kept = self._fitting()
             self.store.remember("fit", spec, kept)
-        labels, trials, self.ladder, self.fits = kept
+        labels, trials, self.fits = kept
         chosen = tuple(c for c in self.design.candidates if c.label in labels)
-        self.grows = len(chosen) == len(self.design.candidates) and trials == self.design.trials and not self.ladder
+        self.grows = len(chosen) == len(self.design.candidates) and trials == self.design.trials
         self.design = dataclasses.replace(self.design, candidates=chosen, trials=trials)
 
-    def _fitting(self) -> tuple[list[str], int, bool, str]:
-        """The labels that fit, the rates of each, whether they get one seed only, and a sentence where it is not all."""
+    def _fitting(self) -> tuple[list[str], int, str]:
+        """The labels that fit, the rates of each, and a sentence where it is not all."""
         design = self.design
         seconds = self._cost(design.candidates)
         left = self.deadline - time.perf_counter()
-        runs = int(left / seconds)
+        runs = int(left / (SLACK * seconds))
         few = design.typed_optimizers
         names = list(dict.fromkeys(c.rule.name for c in design.candidates))
         short = [name for name in SHORT if name in names]
@@ -128,7 +129,7 @@ class Race(Laboratory):
             if _least_runs(fitting, trials) <= runs:
                 whole = len(fitting) == len(design.candidates) and trials == design.trials
                 words = self._fit_words(runs, seconds, fitting, trials)
-                return [c.label for c in fitting], trials, False, "" if whole else words
+                return [c.label for c in fitting], trials, "" if whole else words
         trials = min(runs // max(len(fitting), 1), 3)
         if trials < 1 or runs < 2:
             begun = time.perf_counter() - self.end + (self.budget or 0.0)
@@ -137,8 +138,7 @@ class Race(Laboratory):
                 f"A run of {design.steps} steps takes about {seconds:.2g} s here, and a budget of {self.budget:g} s is too "
                 f"short to try anything; give at least --budget {math.ceil(needed)}s, or fewer steps."
             )
-        words = self._fit_words(runs, seconds, fitting, trials)
-        return [c.label for c in fitting], trials, True, f"{words} Each was tried once, which bounds nothing."
+        return [c.label for c in fitting], trials, self._fit_words(runs, seconds, fitting, trials)
 
     def _fit_words(self, runs: int, seconds: float, fitting: Sequence[Candidate], trials: int) -> str:
         labels = ", ".join(c.label for c in fitting)
@@ -151,7 +151,8 @@ class Race(Laboratory):
         self.progress.say("timing a step")
         rule = candidates[0].rule
         alone = time_steps(design.problem, [rule], design.device, rounds=2, slice_seconds=0.02)[0][0] * design.steps
-        alone += time_evaluations(design.problem, design.device)
+        evaluation = time_evaluations(design.problem, design.device)
+        alone += evaluation
         left = self.deadline - time.perf_counter()
         if left / alone < 2 * len(SHORT):
             return alone
@@ -161,7 +162,7 @@ class Race(Laboratory):
         runs = [Run(c.rule, lr, TUNING_SEEDS[0], c.steps(design.steps), c.multiplier) for c, lr in rates]
         if self.plan is None:
             self.plan = self._plan(runs)
-        return min(alone, self.plan.ms / 1e3 * design.steps) if self.plan.ms else alone
+        return min(alone, self.plan.ms / 1e3 * design.steps + evaluation / self.plan.workers) if self.plan.ms else alone
 
     def _screened(self) -> list[Contender]:
         """The candidates that race: of each optimizer and schedule the best rate, and others within the margin of the leader.
@@ -175,8 +176,6 @@ class Race(Laboratory):
         searched = [designs.first_grid(c.rule, self.design.trials) for c in several if c.rates is None]
         first, later = TUNING_SEEDS[:1], TUNING_SEEDS[1:]
         self._screen([(c, lr) for c, grid in zip(several, grids, strict=True) for lr in grid], first)
-        if self.ladder:
-            return []
         while searched and self.grows:
             best = [self._best_in(c, grid) for c, grid in self._grids(several, searched)]
             grown = designs.grow(searched, best, self.design.trials)
@@ -217,10 +216,14 @@ class Race(Laboratory):
     def _screen(self, pairs: list[tuple[Candidate, float]], seeds: Sequence[int]) -> None:
         """Run these on the seeds that they have not been run on."""
         missing = [(c, lr, s) for c, lr in pairs for s in seeds if not self._has(c, lr, s)]
-        for (c, lr, seed), outcome in zip(missing, self.train(missing), strict=True):
+        outcomes = self.train(missing)
+        for (c, lr, seed), outcome in zip(missing, outcomes, strict=True):
             trial = self.trials.setdefault((c.label, lr), Trial(lr, []))
             trial.outcomes.append(outcome)
             self.screened.add((c.label, lr, seed))
+        leader = self._best_of_few()
+        if leader:
+            self.progress.say(f"{leader} leads")
 
     def _has(self, candidate: Candidate, lr: float, seed: int) -> bool:
         return (candidate.label, lr, seed) in self.screened
@@ -429,11 +432,12 @@ class Race(Laboratory):
             return None
         split = self.design.split
         outcomes = list(pick.outcomes) if self.design.seeds else []
-        for seed in () if self.design.seeds else FRESH_SEEDS:
+        if not self.design.seeds:
+            wanted = [(pick.candidate, pick.lr, seed) for seed in FRESH_SEEDS]
             try:
-                outcomes += self.train([(pick.candidate, pick.lr, seed)], test=split == "test")
+                outcomes = self.train(wanted, test=split == "test")
             except (OutOfTimeError, KeyboardInterrupt):
-                break
+                outcomes = self.known(wanted)
         values = [o.test if split == "test" else o.valid for o in outcomes]
         return figure_of([v for v in values if v is not None], split)
 

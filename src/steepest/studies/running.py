@@ -276,6 +276,12 @@ class Laboratory:
                 self.seconds += time.perf_counter() - began
         return [outcomes[i] for i in range(len(wanted))]
 
+    def known(self, wanted: list[Wanted]) -> list[Outcome]:
+        """Those of these runs that are in the store."""
+        steps = self.design.steps
+        specs = [self._spec(c, lr=lr, seed=s, steps=c.steps(steps), schedule=c.schedule) for c, lr, s in wanted]
+        return [outcome for spec in specs if (outcome := self.store.run(spec)) is not None]
+
     def _tick(self, steps: int) -> None:
         """Steps of training are done; OutOfTimeError where there is no time for more."""
         self.progress.done(steps)

@@ -72,6 +72,8 @@ def curves(result: Result) -> Picture:
     """Validation metric against the step: mean, standard error and every seed. A mean stops where its first seed stopped."""
     made = []
     for entry in result.entries:
+        if not entry.outcomes:
+            continue
         each = entry.candidate.rule.evaluations  # so that equal work stands at equal places
         seeds = [o.curve for o in entry.outcomes]
         shortest = min((seed.steps for seed in seeds), key=len)

@@ -86,13 +86,19 @@ def cells(result: Result) -> tuple[list[str], list[list[str]]]:
         lr = f"{e.lr:g}" + (" (edge)" if e.at_edge else "")
         rows.append([e.candidate.rule.name, *([e.candidate.schedule] if several else []), lr])
         rows[-1] += [
-            spread(mean, se) if e.values else "not followed",
+            spread(mean, se) if e.values else _screened(e),
             str(n),
             str(len(e.values) - n),
             duration(e.seconds_per_step),
             size(e.state_bytes),
         ]
     return heading, rows
+
+
+def _screened(entry: Entry) -> str:
+    """What an entry came to that did not race, on the seeds of its screening."""
+    values = [v for t in entry.trials if t.lr == entry.lr for v in t.values if v is not None]
+    return f"{sum(values) / len(values):.5g} (screened)" if values else "diverged"
 
 
 def spread(mean: float | None, se: float | None) -> str:
