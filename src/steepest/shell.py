@@ -32,6 +32,10 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
         except BaseException as error:
             if isinstance(error, Exception):  # typer's own, or a mistake of ours
                 raise
+            if isinstance(error, SystemExit) and message_of(error).startswith(
+                "SystemExit:"
+            ):  # ours: the reader of a pipe has gone
+                raise typer.Exit(1) from None
             typer.echo(f"steepest: code of yours raised {message_of(error)}", err=True)  # sys.exit() where nobody expects it
             raise typer.Exit(2) from None
 

@@ -81,13 +81,13 @@ def compare(
     check_distinct(store=store, report=report, json=json_file)
     _check_words(problems, optimizers, schedules, lrs, budget, memory)
     command = shlex.join(["steepest", *sys.argv[1:]])
-    silent = contextlib.redirect_stdout(sys.stderr) if str(json_file) == "-" else contextlib.nullcontext()
-    with silent:  # what a problem file prints is not part of the JSON
+    out = sys.stderr if str(json_file) == "-" else sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):  # what a model or a problem file prints is not part of the answer
         from ..api import Study
         from ..api import compare as run
         from ..report.study import page, terminal
 
-        console, studies = terminal.console(), list[Study]()
+        console, studies = terminal.console(out), list[Study]()
         for problem in [library.get(name) for name in problems or [defaults.PROBLEM]]:
             study = run(
                 problem,

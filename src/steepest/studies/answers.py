@@ -151,7 +151,8 @@ class Answer:
         if self.figure:
             spread = f" ± {self.figure.se:.2g}" if self.figure.se else ""
             data = "test data" if self.figure.split == "test" else "the same validation examples"
-            lines.append(f"On {data}, fresh seeds: {self.figure.mean:.5g}{spread} (n = {self.figure.n}).")
+            seeds = "fresh seeds" if self.raced else "the seeds compared"
+            lines.append(f"On {data}, {seeds}: {self.figure.mean:.5g}{spread} (n = {self.figure.n}).")
         if self.saturated:
             lines.append("Saturated: the best reach the end of the scale, where nothing tells them apart.")
         if self.possible:
@@ -162,9 +163,11 @@ class Answer:
             names = list(dict.fromkeys(one.candidate.label for one in self.ruled_out))
             lines.append(f"Not the best: {', '.join(names)}.")
         if self.rejected:
-            words = [f"{one} ({k} of {n})" for one, k, n in self.rejected[:8]]
-            more = f", and {len(self.rejected) - 8} more" if len(self.rejected) > 8 else ""
-            lines.append(f"Rejected, since runs diverged or learned nothing: {', '.join(words)}{more}.")
+            lowest: dict[str, float] = {}
+            for one, _, _ in self.rejected:
+                lowest[one.candidate.label] = min(one.lr, lowest.get(one.candidate.label, math.inf))
+            words = ", ".join(f"{label} from {lr:g}" for label, lr in lowest.items())
+            lines.append(f"Rejected, since half of their runs or more diverged or learned nothing: {words}.")
         if self.not_followed:
             lines.append(f"Not followed further, since they began worse on one to three seeds: {self.not_followed}.")
         seen, of = self.collapse

@@ -43,7 +43,8 @@ class Standing:
     """What is known of K candidates, in the metric's units, at one time.
 
     `ahead[c, q]` bounds mu_c - mu_q from above, infinite where nothing does. A candidate is `possible` while it may be the
-    best; `bound[q]` is how much a possible one could be better than q. `pick` has the least bound. `seeds` are those of each.
+    best; `bound[q]` is how much a possible one could be better than q. `pick` has the best mean of those whose bound is within
+    the margin, else the least bound. `seeds` are those of each.
     """
 
     ahead: Array
@@ -81,12 +82,12 @@ def standing(
     bound = np.where(possible[:, None], ahead, 0.0).max(0)
     order = bound.copy()
     favoured = np.setdiff1d(np.arange(count), disfavoured)
-    if len(favoured) and bound[favoured].min() <= max(bound.min() + margin, margin):
+    if len(favoured) and bound[favoured].min() <= bound.min() + margin:
         order[list(disfavoured)] = np.inf
-    means = np.array(
-        [np.nanmean(row[:n]) if np.isfinite(row[:n]).any() else -np.inf for row, n in zip(values, ran, strict=True)]
-    )
-    pick = int(np.lexsort((-means, order))[0])
+    means = [np.nanmean(row[:n]) if np.isfinite(row[:n]).any() else -np.inf for row, n in zip(values, ran, strict=True)]
+    good = order <= margin
+    order[good] = -np.array(means)[good]  # of those that are good enough, the one with the best mean
+    pick = int(np.lexsort((-np.array(means), order, ~good))[0])
     return Standing(ahead, possible, bound, pick, ran)
 
 

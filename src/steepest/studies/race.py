@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..errors import SteepestError
+from ..training import ways
 from ..training.recorder import Outcome
 from ..training.stacked import Run
 from ..training.timing import time_evaluations, time_steps
@@ -32,8 +34,9 @@ from .verdicts import Side, judge_all
 
 FRESH_SEEDS = range(2_000_000, 2_000_005)  # of the pick, for the figure that nothing was chosen by
 LONGER = 5  # times the steps, at which the first two are looked at again
+TINY = 1e-9  # ahead, is nothing but rounding
 SLACK = 1.25  # times what a run takes in a short timing: long runs heat and share the machine
-RESERVE = 0.03  # of the budget, kept for what comes after the race
+RESERVE, AFTER = 0.03, 2.0  # of the budget, and seconds, kept for what comes after the race
 SHORT = ("adamw", "momentum", "rmsprop")  # raced where there is no time for all
 
 
@@ -57,7 +60,7 @@ class Race(Laboratory):
         self.contenders: list[Contender] = []
         self.now: Standing | None = None
         self.screened: set[tuple[str, float, int]] = set()
-        self.grows, self.fits = True, ""
+        self.grows, self.fits, self.interrupted = True, "", False
         self.history: list[tuple[float, int, float]] = []  # seconds of training, runs, bound
 
     def _run(self) -> Result:
@@ -75,22 +78,33 @@ class Race(Laboratory):
     def _race(self) -> Result:
         began = time.perf_counter() if self.began is None else self.began
         self.end = math.inf if self.budget is None else began + self.budget
-        self.deadline = math.inf if self.budget is None else began + (1 - RESERVE) * self.budget
+        self.deadline = math.inf if self.budget is None else self.end - RESERVE * self.budget - AFTER
         asked = self._study()
         self._fit(asked)
+        self.progress.plan(int(1.5 * _least_runs(self.design.candidates, self.design.trials)) * self.design.steps)
         spec = {"race": self._study()}
-        finished = self.store.recall("finished", spec) is not None
-        self.reads_only = finished and not self.goes_on
-        stopped = "time"
-        try:
-            self.contenders = self._screened()
-            stopped = self._raced()
-        except (OutOfTimeError, KeyboardInterrupt):
-            self.progress.say("stopping")
+        finished = self.store.recall("finished", spec)
+        self.reads_only = finished is not None and not self.goes_on
+        stopped = self._stopped()
+        if self.reads_only and self._total_runs() < finished:  # runs that are other ones now: it was another version's race
+            self.reads_only = False
+            stopped = self._stopped()
         self.deadline = self.end
         if not self.reads_only:
-            self.store.remember("finished", spec, True)
+            self.store.remember("finished", spec, self._total_runs())
         return self._result(stopped)
+
+    def _stopped(self) -> str:
+        """Screen and race; "margin" where the bound of the pick is within it, "time" where it was stopped before."""
+        self.contenders, self.now = [], None
+        try:
+            self.contenders = self._screened()
+            return self._raced()
+        except OutOfTimeError:
+            return "time"
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return "time"
 
     def _fit(self, asked: str) -> None:
         """Fewer candidates, then fewer rates, where the budget does not allow for all; never fewer steps.
@@ -149,20 +163,25 @@ class Race(Laboratory):
         """About how many seconds a run takes, trained in the way that is chosen here."""
         design = self.design
         self.progress.say("timing a step")
-        rule = candidates[0].rule
-        alone = time_steps(design.problem, [rule], design.device, rounds=2, slice_seconds=0.02)[0][0] * design.steps
-        evaluation = time_evaluations(design.problem, design.device)
-        alone += evaluation
-        left = self.deadline - time.perf_counter()
-        if left / alone < 2 * len(SHORT):
+        workers = ways.workers_on(design.device)
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)  # as in each of several processes; threads wait for each other where other programs run
+        try:
+            step = time_steps(design.problem, [candidates[0].rule], design.device, rounds=1, slice_seconds=0.1)[0][0]
+            evaluation = time_evaluations(design.problem, design.device)
+        finally:
+            torch.set_num_threads(before)
+        alone = (step * design.steps + evaluation) / workers
+        if (self.deadline - time.perf_counter()) / alone < 2 * len(SHORT):
             return alone
-        rates = [
-            (c, lr) for c in candidates for lr in (c.rates or map(designs.rate, designs.first_grid(c.rule, design.trials)))
-        ]
-        runs = [Run(c.rule, lr, TUNING_SEEDS[0], c.steps(design.steps), c.multiplier) for c, lr in rates]
+        runs = []
+        for c in candidates:
+            rates = c.rates or tuple(designs.rate(k) for k in designs.first_grid(c.rule, design.trials))
+            runs += [Run(c.rule, lr, TUNING_SEEDS[0], c.steps(design.steps), c.multiplier) for lr in rates]
         if self.plan is None:
             self.plan = self._plan(runs)
-        return min(alone, self.plan.ms / 1e3 * design.steps + evaluation / self.plan.workers) if self.plan.ms else alone
+        together = self.plan.ms / 1e3 * design.steps + evaluation / self.plan.workers
+        return min(alone, together) if self.plan.ms else alone
 
     def _screened(self) -> list[Contender]:
         """The candidates that race: of each optimizer and schedule the best rate, and others within the margin of the leader.
@@ -216,14 +235,22 @@ class Race(Laboratory):
     def _screen(self, pairs: list[tuple[Candidate, float]], seeds: Sequence[int]) -> None:
         """Run these on the seeds that they have not been run on."""
         missing = [(c, lr, s) for c, lr in pairs for s in seeds if not self._has(c, lr, s)]
-        outcomes = self.train(missing)
-        for (c, lr, seed), outcome in zip(missing, outcomes, strict=True):
-            trial = self.trials.setdefault((c.label, lr), Trial(lr, []))
-            trial.outcomes.append(outcome)
-            self.screened.add((c.label, lr, seed))
+        try:
+            outcomes = self.train(missing)
+        except (OutOfTimeError, KeyboardInterrupt):
+            for one in missing:
+                for outcome in self.known([one]):
+                    self._screened_one(*one, outcome)
+            raise
+        for one, outcome in zip(missing, outcomes, strict=True):
+            self._screened_one(*one, outcome)
         leader = self._best_of_few()
         if leader:
             self.progress.say(f"{leader} leads")
+
+    def _screened_one(self, candidate: Candidate, lr: float, seed: int, outcome: Outcome) -> None:
+        self.trials.setdefault((candidate.label, lr), Trial(lr, [])).outcomes.append(outcome)
+        self.screened.add((candidate.label, lr, seed))
 
     def _has(self, candidate: Candidate, lr: float, seed: int) -> bool:
         return (candidate.label, lr, seed) in self.screened
@@ -332,11 +359,15 @@ class Race(Laboratory):
             self.trained,
             self.stored,
             self.seconds,
-            ([self.fits] if self.fits else []) + self._notes(entries),
+            self._race_notes() + self._notes(entries),
             versions(),
             str(self.plan) if self.plan else "nothing to train",
             answer,
         )
+
+    def _race_notes(self) -> list[str]:
+        interrupted = "It was interrupted, and says what was known by then; --continue goes on."
+        return [*([self.fits] if self.fits else []), *([interrupted] if self.interrupted else [])]
 
     def _answer(self, stopped: str) -> Answer:
         """Everything that is said of the pick."""
@@ -346,13 +377,17 @@ class Race(Laboratory):
         bound = float(now.bound[now.pick]) if now and len(self.contenders) > 1 else None
         bound = bound if bound is not None and math.isfinite(bound) else None
         others = [k for k in range(len(self.contenders)) if now and k != now.pick]
-        possible = [(self.contenders[k], float(now.ahead[k, now.pick])) for k in others if now and now.possible[k]]
+        possible = [
+            (self.contenders[k], float(now.ahead[k, now.pick]))
+            for k in others
+            if now and now.possible[k] and now.ahead[k, now.pick] > TINY
+        ]
         results = self._results() if now and bound is not None and not self.design.seeds else None
         new_data, by_examples = None, 0.0
         if now and results:
             level = self.alpha * bounds.spent(max(len(bounds.looks(int(now.seeds[now.pick]))) - 1, 0)) / max(len(others), 1)
             ahead = bounds.on_new_examples(results, now.pick, level)
-            new_data = max(float(ahead.max()), 0.0) if np.isfinite(ahead).all() else None
+            new_data = max(float(ahead.max()), bound or 0.0) if np.isfinite(ahead).all() else None
             close = max(others, key=lambda k: now.ahead[k, now.pick])
             n = min(len(results[close]), len(results[now.pick]))
             by_examples = bounds.share_of_examples(results[close][:n] - results[now.pick][:n]) if n > 1 else 0.0
@@ -366,12 +401,14 @@ class Race(Laboratory):
             bound_new_data=new_data,
             compared=len(self.contenders) or len(self.trials),
             possible=sorted(possible, key=lambda pair: -pair[1]),
-            ruled_out=[self.contenders[k] for k in others if now and not now.possible[k]],
+            ruled_out=[self.contenders[k] for k in others if now and not (now.possible[k] and now.ahead[k, now.pick] > TINY)],
             rejected=self._rejected(),
-            not_followed=len(self.trials) - len({(c.candidate.label, c.lr) for c in self.contenders} & set(self.trials)),
+            not_followed=0
+            if self.design.seeds
+            else len(self.trials) - len({(c.candidate.label, c.lr) for c in self.contenders} & set(self.trials)),
             limit=limit,
             margin=margin,
-            unit=" points" if problem.in_points else "",
+            unit=" points" if problem.in_points else f" in {problem.metric_name}",
             examples=len(problem.valid),
             seconds_to_margin=None if runs is None else runs * self._seconds_per_run(),
             collapse=(sum(map(self.collapsed, outcomes)), len(outcomes)),
@@ -432,7 +469,7 @@ class Race(Laboratory):
             return None
         split = self.design.split
         outcomes = list(pick.outcomes) if self.design.seeds else []
-        if not self.design.seeds:
+        if not self.design.seeds and not self.interrupted:
             wanted = [(pick.candidate, pick.lr, seed) for seed in FRESH_SEEDS]
             try:
                 outcomes = self.train(wanted, test=split == "test")
@@ -502,7 +539,7 @@ class Race(Laboratory):
             self.deadline = math.inf
         values = np.array([self._value(o) for o in outcomes]).reshape(2, -1)
         gap = float((values[0] - values[1]).mean())
-        unit = " points" if self.design.problem.in_points else ""
+        unit = " points" if self.design.problem.in_points else f" in {self.design.problem.metric_name}"
         if not math.isfinite(gap):
             return f"At {steps} steps a run of the first two collapsed."
         word = "is still ahead of" if gap >= 0 else "falls behind"

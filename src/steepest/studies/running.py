@@ -32,7 +32,9 @@ Wanted = tuple[Candidate, float, int]  # a candidate, its rate, a seed
 
 
 class Progress(Protocol):
-    """What a study tells whoever watches: steps of training to come, steps done, and what is going on."""
+    """What a study tells whoever watches: steps of training in all, about, and for sure; steps done, and what is going on."""
+
+    def plan(self, steps: int) -> None: ...
 
     def expect(self, steps: int) -> None: ...
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import IO
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -22,7 +24,7 @@ class Bar:
             TextColumn("{task.description}"), *columns, console=console, transient=True, disable=not console.is_terminal
         )
         self._task = self._bar.add_task("starting", total=1.0)
-        self._done = self._expected = 0
+        self._done = self._expected = self._planned = 0
 
     def __enter__(self) -> Bar:
         self._bar.start()
@@ -31,6 +33,10 @@ class Bar:
     def __exit__(self, *exc: object) -> None:
         self._bar.stop()
 
+    def plan(self, steps: int) -> None:
+        """About so many steps of training lie ahead in all."""
+        self._planned = steps
+
     def expect(self, steps: int) -> None:
         """More steps of training lie ahead."""
         self._expected += steps
@@ -38,7 +44,7 @@ class Bar:
     def done(self, steps: int) -> None:
         """Steps of training are done."""
         self._done += steps
-        share = self._done / max(self._expected, 1)
+        share = self._done / max(self._expected, self._planned, 1)
         self._bar.update(self._task, completed=max(share, self._bar.tasks[0].completed))  # never back
 
     def say(self, what: str) -> None:
@@ -46,10 +52,10 @@ class Bar:
         self._bar.update(self._task, description=what)
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(file: IO[str]) -> Console:
     """Where results are printed: as wide as the terminal, or in a pipe as wide as the table needs."""
-    made = Console(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=160)
+    made = Console(file=file, highlight=False)
+    return made if made.is_terminal else Console(file=file, highlight=False, width=160)
 
 
 def show(result: Result, console: Console, pairs: bool = False) -> None:
@@ -108,4 +114,5 @@ def _ran(result: Result) -> str:
         known = f"; {result.stored} more were in the store" if result.stored else ""
         work = f"Trained {result.trained} runs in {result.seconds:.0f} s{known}."
     look = f" Look {result.look} at this study, at alpha {result.alpha:.4g}." if result.verdicts and result.look else ""
-    return f"{work}{look} {result.design.steps} steps each, up to {result.design.seeds} seeds, {result.design.device}."
+    seeds = f"up to {result.design.seeds} seeds, " if result.design.seeds else ""
+    return f"{work}{look} {result.design.steps} steps each, {seeds}{result.design.device}."
