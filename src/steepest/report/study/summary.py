@@ -80,6 +80,8 @@ def cells(result: Result) -> tuple[list[str], list[list[str]]]:
     problem = result.design.problem
     heading = ["optimizer", *(["schedule"] if several else []), "learning rate"]
     heading += [f"{result.split} {problem.metric_name} ± SE", "n", "diverged", "step time", "state"]
+    losses = problem.metric is not None
+    heading += ["validation loss"] if losses else []
     rows = []
     for e in result.entries:
         mean, se, n = e.summary()
@@ -91,8 +93,15 @@ def cells(result: Result) -> tuple[list[str], list[list[str]]]:
             str(len(e.values) - n),
             duration(e.seconds_per_step),
             size(e.state_bytes),
+            *([_loss(e)] if losses else []),
         ]
     return heading, rows
+
+
+def _loss(entry: Entry) -> str:
+    """The mean loss on validation data of an entry's runs."""
+    values = [o.loss for o in entry.outcomes if o.loss is not None]
+    return f"{sum(values) / len(values):.4g}" if values else ""
 
 
 def _screened(entry: Entry) -> str:
