@@ -160,8 +160,9 @@ class Answer:
             more = f", and {len(self.possible) - 6} more" if len(self.possible) > 6 else ""
             lines.append(f"Could still be better: {', '.join(shown)}{more}." if shown else "")
         if self.ruled_out:
-            names = list(dict.fromkeys(one.candidate.label for one in self.ruled_out))
-            lines.append(f"Not the best: {', '.join(names)}.")
+            open_ = {one.candidate.label for one in (self.pick, *(one for one, _ in self.possible)) if one}
+            names = list(dict.fromkeys(one.candidate.label for one in self.ruled_out if one.candidate.label not in open_))
+            lines.append(f"Not the best: {', '.join(names)}." if names else "")
         if self.rejected:
             lowest: dict[str, float] = {}
             for one, _, _ in self.rejected:

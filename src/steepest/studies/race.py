@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -203,13 +204,26 @@ class Race(Laboratory):
             searched = grown
             self._screen([(c, designs.rate(k)) for c, grid in self._grids(several, searched) for k in grid], first)
         halves = []
-        for c in several:
+        tried = max((len(self._tried(c)) for c in several), default=1)
+        leading = sorted(several, key=lambda c: -max(self._merit(c, lr) for lr in self._tried(c)))
+        for c in leading[: self._carried("screening", 2 * max(tried // 2, 1) + st.LEAST_PAIRS)]:
             rates = sorted(self._tried(c), key=lambda lr: self._merit(c, lr), reverse=True)
             halves += [(c, lr) for lr in rates[: max(len(rates) // 2, 1)] if self._merit(c, lr) > -math.inf]
         self._screen(halves, later)
+        best = sorted(self._best_of(halves), key=lambda pair: -self._merit(*pair))
         racing = [Contender(c, c.rates[0]) for c in single if c.rates]
-        racing += [Contender(c, lr) for c, lr in self._best_of(halves)]
+        racing += [Contender(c, lr) for c, lr in best[: self._carried("race", st.LEAST_PAIRS)]]
         return sorted(racing, key=lambda one: (one.candidate.label, one.lr))
+
+    def _carried(self, stage: str, each: int) -> int:
+        """How many candidates can go on at so many runs for each, as fast as runs went so far; decided once, and kept."""
+        if self.budget is None or self.goes_on:
+            return sys.maxsize
+        spec = {"study": self._study(), "carried": stage, "budget": self.budget}
+        if self.store.recall("carried", spec) is None:
+            runs = (self.deadline - time.perf_counter()) * self.trained / self.seconds if self.trained else math.inf
+            self.store.remember("carried", spec, max(int(runs / each), 2) if math.isfinite(runs) else sys.maxsize)
+        return int(self.store.recall("carried", spec))
 
     def _best_in(self, candidate: Candidate, grid: range) -> int:
         return max(grid, key=lambda k: self._merit(candidate, designs.rate(k)))

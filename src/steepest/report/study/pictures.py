@@ -15,8 +15,9 @@ LEAST_FOR_BAND = 3  # seeds
 
 
 def pictures(result: Result) -> dict[str, Picture]:
-    """The pictures by name: "ranking", "sensitivity", "curves"."""
-    return {"ranking": ranking(result), "sensitivity": sensitivity(result), "curves": curves(result)}
+    """The pictures by name: "ranking", "sensitivity", "curves"; the last only where something raced."""
+    made = {"ranking": ranking(result), "sensitivity": sensitivity(result), "curves": curves(result)}
+    return {name: picture for name, picture in made.items() if picture.series}
 
 
 def ranking(result: Result) -> Picture:
