@@ -123,6 +123,36 @@ def bench_path(json_file: JSON = None) -> None:
     write_json(result, json_file)
 
 
+@bench.command("answer")
+@sentences
+def bench_answer(
+    problem: Annotated[str, typer.Option(help="A built-in problem.")] = "digits",
+    seconds: Annotated[str, typer.Option(help="Times after which the picks are judged, separated by commas.")] = "10,30,60",
+    repetitions: Annotated[int, typer.Option(min=1, help="How often all is done, each time on other seeds.")] = 3,
+    docs: Annotated[Path | None, typer.Option(metavar="FILE.md", help="The result as Markdown.")] = None,
+    json_file: JSON = None,
+) -> None:
+    """What is picked after so many seconds, and how good it is: `compare`, Optuna's TPE and random search."""
+    from .bench import answer as benchmark
+
+    check_json(json_file)
+    check_file(docs, "document", "answer-bench.md")
+    check_distinct(docs=docs, json=json_file)
+    try:
+        times = sorted({float(part) for part in seconds.split(",")})
+    except ValueError:
+        times = []
+    if not times or not all(0 < t < float("inf") for t in times):
+        raise SteepestError(f"--seconds is {seconds!r}; expected numbers above 0, separated by commas, such as 10,30,60.")
+    result = benchmark.measure(problem, times, repetitions, say=lambda line: typer.echo(line, err=True))
+    if str(json_file) != "-":
+        typer.echo(benchmark.text(result))
+    write_json(result, json_file)
+    if docs:
+        command = f"steepest bench answer --problem {problem} --seconds {seconds} --repetitions {repetitions}"
+        docs.write_text(benchmark.page(result, command), encoding="utf-8")
+
+
 @app.command()
 @sentences
 def reproduce(

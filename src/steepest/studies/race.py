@@ -210,9 +210,9 @@ class Race(Laboratory):
             rates = sorted(self._tried(c), key=lambda lr: self._merit(c, lr), reverse=True)
             halves += [(c, lr) for lr in rates[: max(len(rates) // 2, 1)] if self._merit(c, lr) > -math.inf]
         self._screen(halves, later)
-        best = sorted(self._best_of(halves), key=lambda pair: -self._merit(*pair))
+        chosen = sorted(self._best_of(halves), key=lambda pair: -self._merit(*pair))
         racing = [Contender(c, c.rates[0]) for c in single if c.rates]
-        racing += [Contender(c, lr) for c, lr in best[: self._carried("race", st.LEAST_PAIRS)]]
+        racing += [Contender(c, lr) for c, lr in chosen[: self._carried("race", st.LEAST_PAIRS)]]
         return sorted(racing, key=lambda one: (one.candidate.label, one.lr))
 
     def _carried(self, stage: str, each: int) -> int:
