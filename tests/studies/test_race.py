@@ -38,7 +38,7 @@ def test_the_bound_and_the_pick_are_those_of_the_standing(line, store):
     labels = sorted(values)
     longest = max(map(len, values.values()))
     table = np.array([values[k] + [math.nan] * (longest - len(values[k])) for k in labels])
-    now = standing(table, [len(values[k]) for k in labels])
+    now = standing(table, [len(values[k]) for k in labels], alpha=0.04, margin=answer.margin)
     assert labels[now.pick] == answer.pick.candidate.label
     assert answer.bound == pytest.approx(now.bound[now.pick])
     assert answer.compared == 3
@@ -281,3 +281,17 @@ def test_a_problem_that_is_another_at_every_import_is_said(line, store):
     second = steepest.compare(noisy(), **TYPED, store=store)
     assert not any("something in it is random" in note for note in first.result.notes)
     assert any("something in it is random" in note for note in second.result.notes)
+
+
+def test_a_candidate_added_later_spends_a_reserved_share(line, store, monkeypatch):
+    alphas, stand = [], Race.stand
+
+    def watched(self):
+        alphas.append(self.alpha)
+        return stand(self)
+
+    monkeypatch.setattr(Race, "stand", watched)
+    for names, expected in (("sgd,adam", 0.04), ("adam", 0.04), ("sgd,adam,momentum", 0.005), ("momentum,sgd", 0.005)):
+        steepest.compare(line, names, lrs=0.05, schedules="constant", steps=20, store=store, plan="one", budget="60s")
+        assert set(alphas) == {expected}
+        alphas.clear()

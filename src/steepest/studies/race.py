@@ -30,7 +30,7 @@ from .answers import Answer, Contender, figure_of, runs_to_margin
 from .bounds import Standing, standing
 from .design import TUNING_SEEDS, Candidate, Design
 from .running import Entry, Laboratory, Progress, Result, Trial, versions
-from .store import Store
+from .store import Store, key_of
 from .verdicts import Side, judge_all
 
 FRESH_SEEDS = range(2_000_000, 2_000_005)  # of the pick, for the figure that nothing was chosen by
@@ -57,7 +57,7 @@ class Race(Laboratory):
         self, design: Design, store: Store, progress: Progress, budget: float | None, began: float | None, goes_on: bool
     ) -> None:
         super().__init__(design, store, progress, budget)
-        self.began, self.goes_on, self.alpha = began, goes_on, st.ALPHA
+        self.began, self.goes_on, self.alpha = began, goes_on, st.alpha_at_look(1)
         self.contenders: list[Contender] = []
         self.now: Standing | None = None
         self.screened: set[tuple[str, float, int]] = set()
@@ -83,6 +83,7 @@ class Race(Laboratory):
         asked = self._study()
         self._fit(asked)
         self.progress.plan(int(1.5 * _least_runs(self.design.candidates, self.design.trials)) * self.design.steps)
+        self.alpha = self._share()
         spec = {"race": self._study()}
         finished = self.store.recall("finished", spec)
         self.reads_only = finished is not None and not self.goes_on
@@ -94,6 +95,12 @@ class Race(Laboratory):
         if not self.reads_only:
             self.store.remember("finished", spec, self._total_runs())
         return self._result(stopped)
+
+    def _share(self) -> float:
+        """The alpha of this question: 0.04 for the first about these runs, a reserved share with a candidate added later."""
+        family = {"fingerprint": self.fingerprint, "steps": self.design.steps, "device": self.design.device}
+        specs = [self._spec(c, schedule=c.schedule, rates=c.rates) for c in self.design.candidates]
+        return st.alpha_at_look(self.store.share(key_of(family), sorted(map(key_of, specs))))
 
     def _stopped(self) -> str:
         """Screen and race; "margin" where the bound of the pick is within it, "time" where it was stopped before."""

@@ -213,10 +213,24 @@ class Store:
 
     def question(self, problem: str, study: str) -> int:
         """The number of this study among those of the problem, in the order they were first asked; a new one is kept."""
-        self.remember("question", {"problem": problem, "study": study}, [problem, study])
-        rows = self._db.execute("SELECT value FROM facts WHERE what = 'question' ORDER BY rowid").fetchall()
-        asked = [study for name, study in (json.loads(row[0]) for row in rows) if name == problem]
-        return asked.index(study) + 1
+        return self._asked("question", problem, study).index(study) + 1
+
+    def share(self, family: str, candidates: list[str]) -> int:
+        """Which share of alpha a set of candidates has, counted from 1: that of the first set asked that holds them all.
+
+        A set with a candidate that is new to this family of questions takes the next share, and is kept.
+        """
+        shares: list[set[str]] = []
+        for asked in map(set, self._asked("candidates", family, candidates)):
+            if not any(asked <= earlier for earlier in shares):
+                shares.append(asked)
+        return next(k for k, earlier in enumerate(shares, 1) if set(candidates) <= earlier)
+
+    def _asked(self, what: str, family: str, item: Any) -> list[Any]:
+        """What was asked of a family, this item too, in the order in which each was first asked."""
+        self.remember(what, {"family": family, "item": item}, [family, item])
+        rows = self._db.execute("SELECT value FROM facts WHERE what = ? ORDER BY rowid", (what,)).fetchall()
+        return [item for name, item in (json.loads(row[0]) for row in rows) if name == family]
 
     def _insert(self, table: str, values: dict[str, Any]) -> None:
         values = {**values, "created": datetime.now(UTC).isoformat(timespec="seconds")}
