@@ -122,6 +122,8 @@ class Answer:
     @property
     def sentence(self) -> str:
         """What to pick and how much one could lose by it."""
+        if self.pick is None and not self.compared:
+            return "Nothing was tried: the time was spent before the first run ended; give a longer --budget."
         if self.pick is None:
             return "Nothing can be picked: every run diverged or ended no better than it began; try smaller rates."
         course = "" if self.pick.candidate.schedule == "constant" else f" with {self.pick.candidate.schedule}"

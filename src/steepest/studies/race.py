@@ -155,7 +155,7 @@ class Race(Laboratory):
         trials = min(runs // max(len(fitting), 1), 3)
         if trials < 1 or runs < 2:
             begun = time.perf_counter() - self.end + (self.budget or 0.0)
-            needed = (max(2, len(fitting)) * seconds + begun) / (1 - RESERVE)
+            needed = (max(2, len(fitting)) * SLACK * seconds + begun + AFTER) / (1 - RESERVE)
             raise SteepestError(
                 f"A run of {design.steps} steps takes about {seconds:.2g} s here, and a budget of {self.budget:g} s is too "
                 f"short to try anything; give at least --budget {math.ceil(needed)}s, or fewer steps."

@@ -367,7 +367,8 @@ Clocks start after imports.
 - *bound*: how much better than the pick `compare` says another of those compared could be, with 95 %; it holds where the loss
   is no larger, though the best known need not be among those compared.
 
-Each is the mean over the repetitions, beside it the worst. A run that diverged counts as it began.
+Each is the mean over the repetitions, beside it the worst; a pick that claims nothing is left out of what is
+claimed (`compare`, where the time did not reach for a race). A run that diverged counts as it began.
 
 ```text
 {table}
