@@ -136,7 +136,7 @@ def test_a_problem_file_with_pretrained_weights_works_and_says_that_every_seed_s
 def test_the_readmes_python_runs():
     code = re.search(r"```python\n(import steepest\n.*?)```", README.read_text(), re.DOTALL)[1]
     assert len(code.strip().splitlines()) <= 8
-    code = code.replace("steepest.compare(", "steepest.compare(optimizers=['sgd'], lrs=0.5, seeds=2, steps=5, problem=")
+    code = code.replace("steepest.compare(", "steepest.compare(optimizers=['sgd'], lrs=0.5, steps=5, problem=")
     import torch
 
     exec(code, {"model": torch.nn.Linear(2, 2)})

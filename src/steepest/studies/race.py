@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from ..errors import SteepestError
+from ..problems.data import Streamed
 from ..training import ways
 from ..training.recorder import Outcome
 from ..training.stacked import Run
@@ -36,6 +38,7 @@ from .verdicts import Side, judge_all
 FRESH_SEEDS = range(2_000_000, 2_000_005)  # of the pick, for the figure that nothing was chosen by
 LONGER = 5  # times the steps, at which the first two are looked at again
 TINY = 1e-9  # ahead, is nothing but rounding
+FEW = 60  # runs that fit, below which the ways to train are not tried out
 SLACK = 1.25  # times what a run takes in a short timing: long runs heat and share the machine
 RESERVE, AFTER = 0.03, 2.0  # of the budget, and seconds, kept for what comes after the race
 SHORT = ("adamw", "momentum", "rmsprop")  # raced where there is no time for all
@@ -180,7 +183,10 @@ class Race(Laboratory):
         finally:
             torch.set_num_threads(before)
         alone = (step * design.steps + evaluation) / workers
-        if (self.deadline - time.perf_counter()) / alone < 2 * len(SHORT):
+        if (self.deadline - time.perf_counter()) / alone < FEW:  # trying the other ways would take the time of several runs
+            forks = "fork" in multiprocessing.get_all_start_methods() and not isinstance(design.problem.train, Streamed)
+            if design.plan == "auto" and workers > 1 and forks:
+                self.plan = ways.named("processes", "few runs fit")
             return alone
         runs = []
         for c in candidates:
@@ -420,7 +426,7 @@ class Race(Laboratory):
             pick=pick,
             bound=bound,
             bound_new_data=new_data,
-            compared=len(self.contenders) or len(self.trials),
+            compared=len(self.contenders) if bound is not None else max(len(self.trials), len(self.contenders)),
             possible=sorted(possible, key=lambda pair: -pair[1]),
             ruled_out=[self.contenders[k] for k in others if now and not (now.possible[k] and now.ahead[k, now.pick] > TINY)],
             rejected=self._rejected(),
