@@ -12,7 +12,7 @@ from torch import nn
 import steepest
 import steepest.training.single
 from steepest.errors import SteepestError
-from steepest.studies import race as races
+from steepest.studies import judging
 from steepest.studies.bounds import standing
 from steepest.studies.design import TUNING_SEEDS
 from steepest.studies.race import Race
@@ -150,7 +150,7 @@ def test_everything_that_diverges_gives_no_pick(line, store, strict):
 def test_without_test_data_the_pick_is_measured_again_on_fresh_seeds_of_the_same_examples(line, store):
     data = steepest.compare(line, **TYPED, store=store).to_dict()["answer"]
     assert data["test"] is None
-    assert data["fresh"]["n"] == len(races.FRESH_SEEDS)
+    assert data["fresh"]["n"] == len(judging.FRESH_SEEDS)
 
 
 def test_test_data_are_read_for_the_pick_alone(store):
@@ -167,7 +167,7 @@ def test_test_data_are_read_for_the_pick_alone(store):
     study = steepest.compare(problem, **TYPED, store=store)
     answer = study.answer()
     assert answer.figure.split == "test"
-    assert answer.figure.n == len(races.FRESH_SEEDS)
+    assert answer.figure.n == len(judging.FRESH_SEEDS)
     assert all(o.test is None for e in study.result.entries for o in e.outcomes)
 
 

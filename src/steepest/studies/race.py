@@ -13,9 +13,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import torch
 
 from ..errors import SteepestError
@@ -28,16 +26,13 @@ from ..training.ways import OutOfTimeError
 from . import bounds
 from . import design as designs
 from . import statistics as st
-from .answers import Answer, Contender, figure_of, runs_to_margin
-from .bounds import Standing, standing
-from .design import TUNING_SEEDS, Candidate, Design
-from .running import Entry, Laboratory, Progress, Result, Trial, versions
-from .store import Store, key_of
+from .answers import Answer, Contender
+from .design import TUNING_SEEDS, Candidate
+from .judging import Judged
+from .running import Entry, Result, Trial, versions
+from .store import key_of
 from .verdicts import Side, judge_all
 
-FRESH_SEEDS = range(2_000_000, 2_000_005)  # of the pick, for the figure that nothing was chosen by
-LONGER = 5  # times the steps, at which the first two are looked at again
-TINY = 1e-9  # ahead, is nothing but rounding
 FEW = 60  # runs that fit, below which the ways to train are not tried out
 SLACK = 1.25  # times what a run takes in a short timing: long runs heat and share the machine
 RESERVE, AFTER = 0.03, 2.0  # of the budget, and seconds, kept for what comes after the race
@@ -53,19 +48,8 @@ def _least_runs(candidates: Sequence[Candidate], trials: int) -> int:
     return runs
 
 
-class Race(Laboratory):
-    """A race under way. `began` is when its budget began to run, `goes_on` says that a finished one goes on."""
-
-    def __init__(
-        self, design: Design, store: Store, progress: Progress, budget: float | None, began: float | None, goes_on: bool
-    ) -> None:
-        super().__init__(design, store, progress, budget)
-        self.began, self.goes_on, self.alpha = began, goes_on, st.alpha_at_look(1)
-        self.contenders: list[Contender] = []
-        self.now: Standing | None = None
-        self.screened: set[tuple[str, float, int]] = set()
-        self.grows, self.fits, self.interrupted = True, "", False
-        self.history: list[tuple[float, int, float]] = []  # seconds of training, runs, bound
+class Race(Judged):
+    """A race under way, or the protocol of equal seeds."""
 
     def _run(self) -> Result:
         return self._equal() if self.design.seeds else self._race()
@@ -256,9 +240,6 @@ class Race(Laboratory):
         chosen = [pair for pair in order if firsts[pair[0]] is pair or merits[pair] >= leader - margin]
         return chosen if len(chosen) > 1 else order[:2]
 
-    def _tried(self, candidate: Candidate) -> list[float]:
-        return [lr for label, lr in self.trials if label == candidate.label]
-
     def _screen(self, pairs: list[tuple[Candidate, float]], seeds: Sequence[int]) -> None:
         """Run these on the seeds that they have not been run on."""
         missing = [(c, lr, s) for c, lr in pairs for s in seeds if not self._has(c, lr, s)]
@@ -282,13 +263,6 @@ class Race(Laboratory):
     def _has(self, candidate: Candidate, lr: float, seed: int) -> bool:
         return (candidate.label, lr, seed) in self.screened
 
-    def _merit(self, candidate: Candidate, lr: float) -> float:
-        """The mean metric on the screening seeds, more being better; what diverged once is behind all others."""
-        trial = self.trials[candidate.label, lr]
-        if trial.diverged:
-            return -math.inf
-        return self.sign * float(np.mean([v for v in trial.values if v is not None]))
-
     def _raced(self) -> str:
         """Race until the bound of the pick is within the margin; "margin" then, "time" where nothing more can be told."""
         if not self.contenders:
@@ -306,49 +280,6 @@ class Race(Laboratory):
             if after is None:
                 return "margin"
             wanted, target = after
-
-    def stand(self) -> Standing:
-        """The standing of the contenders on the validation values that they have."""
-        most = max(len(one.outcomes) for one in self.contenders)
-        values = np.full((len(self.contenders), most), np.nan)
-        for k, one in enumerate(self.contenders):
-            values[k, : len(one.outcomes)] = [self._value(o) for o in one.outcomes]
-        collapsed = [k for k, one in enumerate(self.contenders) if any(map(self.collapsed, one.outcomes))]
-        seeds = [len(one.outcomes) for one in self.contenders]
-        best = values[int(np.argmax([np.nan_to_num(row, nan=-math.inf).mean() for row in values]))]
-        margin = self._margin(best.tolist())
-        return standing(values, seeds, example=self.example(), alpha=self.alpha, margin=margin, disfavoured=collapsed)
-
-    def _value(self, outcome: Outcome) -> float:
-        judged = outcome.test if self.design.seeds and self.design.split == "test" else outcome.valid
-        return math.nan if judged is None or self.collapsed(outcome) else self.sign * judged
-
-    def collapsed(self, outcome: Outcome) -> bool:
-        """Whether a run diverged, or ended no better than it began."""
-        if outcome.valid is None:
-            return True
-        start = outcome.curve.metric[0] if outcome.curve.metric else None
-        return start is not None and self.sign * outcome.valid <= self.sign * start
-
-    def example(self) -> float:
-        """What one validation example counts in the metric; 0 where it is no count."""
-        problem = self.design.problem
-        return 100 / len(problem.valid) if problem.in_points else 0.0
-
-    def _margin(self, values: Sequence[float]) -> float:
-        """The margin asked for; by default 0.5 points, or 1 % of the mean of these values, which are the best's."""
-        if self.design.margin is not None:
-            return self.design.margin
-        if self.design.problem.in_points:
-            return 0.5
-        there = [v for v in values if math.isfinite(v)]
-        return 0.01 * abs(float(np.mean(there))) if there else 0.0
-
-    def margin(self) -> float:
-        """The margin now."""
-        if self.now is None:
-            return self._margin([])
-        return self._margin([self._value(o) for o in self.contenders[self.now.pick].outcomes])
 
     def _spent_seconds(self) -> float:
         return self.seconds
@@ -396,186 +327,6 @@ class Race(Laboratory):
         interrupted = "It was interrupted, and says what was known by then; --continue goes on."
         return [*([self.fits] if self.fits else []), *([interrupted] if self.interrupted else [])]
 
-    def _answer(self, stopped: str) -> Answer:
-        """Everything that is said of the pick."""
-        problem, now = self.design.problem, self.now
-        pick = self.contenders[now.pick] if now else self._best_of_few()
-        margin = self.margin()
-        bound = float(now.bound[now.pick]) if now and len(self.contenders) > 1 else None
-        bound = bound if bound is not None and math.isfinite(bound) else None
-        others = [k for k in range(len(self.contenders)) if now and k != now.pick]
-        possible = [
-            (self.contenders[k], float(now.ahead[k, now.pick]))
-            for k in others
-            if now and now.possible[k] and now.ahead[k, now.pick] > TINY
-        ]
-        results = self._results() if now and bound is not None and not self.design.seeds else None
-        new_data, by_examples = None, 0.0
-        if now and results:
-            level = self.alpha * bounds.spent(max(len(bounds.looks(int(now.seeds[now.pick]))) - 1, 0)) / max(len(others), 1)
-            ahead = bounds.on_new_examples(results, now.pick, level)
-            new_data = max(float(ahead.max()), bound or 0.0) if np.isfinite(ahead).all() else None
-            close = max(others, key=lambda k: now.ahead[k, now.pick])
-            n = min(len(results[close]), len(results[now.pick]))
-            by_examples = bounds.share_of_examples(results[close][:n] - results[now.pick][:n]) if n > 1 else 0.0
-        limit = "examples" if stopped == "margin" and by_examples > 0.5 and (new_data or 0.0) > margin else stopped
-        runs = runs_to_margin(now, margin) if now and limit == "time" else None
-        outcomes = pick.outcomes if pick else []
-        best = max((self._mean(one) for one in self.contenders), default=-math.inf)
-        return Answer(
-            pick=pick,
-            bound=bound,
-            bound_new_data=new_data,
-            compared=len(self.contenders) if bound is not None else max(len(self.trials), len(self.contenders)),
-            possible=sorted(possible, key=lambda pair: -pair[1]),
-            ruled_out=[self.contenders[k] for k in others if now and not (now.possible[k] and now.ahead[k, now.pick] > TINY)],
-            rejected=self._rejected(),
-            not_followed=0
-            if self.design.seeds
-            else len(self.trials) - len({(c.candidate.label, c.lr) for c in self.contenders} & set(self.trials)),
-            limit=limit,
-            margin=margin,
-            unit=" points" if problem.in_points else f" in {problem.metric_name}",
-            examples=len(problem.valid),
-            seconds_to_margin=None if runs is None else runs * self._seconds_per_run(),
-            collapse=(sum(map(self.collapsed, outcomes)), len(outcomes)),
-            figure=self._figure(pick),
-            range_=self._range(pick, margin)[0],
-            cliff=self._range(pick, margin)[1],
-            cheaper=self._cheaper(pick, margin),
-            typed=all(c.rates is not None for c in self.design.candidates),
-            steps=self.design.steps,
-            longer=self._longer(pick, possible) if stopped == "margin" and not self.design.seeds else "",
-            question=self._question(),
-            raced=not self.design.seeds,
-            saturated=problem.in_points and best >= 100 - 1e-9,
-        )
-
-    def _best_of_few(self) -> Contender | None:
-        """The best rate tried, where nothing raced."""
-        tried = [(c, lr) for c in self.design.candidates for lr in self._tried(c) if self.trials[c.label, lr].outcomes]
-        fine = [pair for pair in tried if self._merit(*pair) > -math.inf]
-        if not fine:
-            return None
-        most = max(len(self.trials[c.label, lr].outcomes) for c, lr in fine)
-        return Contender(
-            *max((p for p in fine if len(self.trials[p[0].label, p[1]].outcomes) == most), key=lambda p: self._merit(*p))
-        )
-
-    def _results(self) -> list[np.ndarray] | None:
-        """The results of single examples of every contender's runs, (seeds, examples), more being better; None without them."""
-        tables = []
-        for one in self.contenders:
-            each = [o.examples for o in one.outcomes]
-            if not each or any(x is None for x in each):
-                return None
-            tables.append(self.sign * np.array(each, float))
-        return tables if len({table.shape[1] for table in tables}) == 1 else None
-
-    def _rejected(self) -> list[tuple[Contender, int, int]]:
-        """What diverged or learned nothing in half of its runs or more, with how many."""
-        rejected = []
-        for c in self.design.candidates:
-            for lr in sorted({*self._tried(c), *(one.lr for one in self.contenders if one.candidate is c)}):
-                racing = [o for one in self.contenders if one.candidate is c and one.lr == lr for o in one.outcomes]
-                trial = self.trials.get((c.label, lr))
-                outcomes = [*(trial.outcomes if trial else []), *racing]
-                bad = sum(map(self.collapsed, outcomes))
-                if outcomes and 2 * bad >= len(outcomes):
-                    rejected.append((Contender(c, lr), bad, len(outcomes)))
-        return rejected
-
-    def _seconds_per_run(self) -> float:
-        """Seconds that a run took, trained beside others where it was."""
-        outcomes = [o for one in self.contenders for o in one.outcomes]
-        return float(np.mean([o.seconds for o in outcomes])) if outcomes else 0.0
-
-    def _figure(self, pick: Contender | None) -> Any:
-        """The pick's metric on fresh seeds: on test data, or where there are none on the validation data again."""
-        if pick is None:
-            return None
-        split = self.design.split
-        outcomes = list(pick.outcomes) if self.design.seeds else []
-        if not self.design.seeds and not self.interrupted:
-            wanted = [(pick.candidate, pick.lr, seed) for seed in FRESH_SEEDS]
-            try:
-                outcomes = self.train(wanted, test=split == "test")
-            except (OutOfTimeError, KeyboardInterrupt):
-                outcomes = self.known(wanted)
-        values = [o.test if split == "test" else o.valid for o in outcomes]
-        return figure_of([v for v in values if v is not None], split)
-
-    def _range(self, pick: Contender | None, margin: float) -> tuple[Any, Any]:
-        """Ends and cost of the rates near the pick's that cost under twice the margin; and the first rate that fell off."""
-        rates = sorted(lr for lr in self._tried(pick.candidate)) if pick else []
-        if pick is None or len(rates) < 3 or pick.lr not in rates:
-            return None, None
-        merits = {lr: self._first_merit(pick.candidate, lr) for lr in rates}
-        top = max(merits.values())
-        at = low = high = rates.index(pick.lr)
-        while low > 0 and top - merits[rates[low - 1]] < 2 * margin:
-            low -= 1
-        while high < len(rates) - 1 and top - merits[rates[high + 1]] < 2 * margin:
-            high += 1
-        cost = max(top - merits[lr] for lr in rates[low : high + 1])
-        cliff = None
-        for lr in rates[at + 1 :]:
-            outcomes = self.trials[pick.candidate.label, lr].outcomes
-            if any(map(self.collapsed, outcomes)):
-                chance = all(o.valid is not None for o in outcomes)
-                cliff = lr, "it learns nothing" if chance else "it diverges"
-                break
-        shown = max(cost, margin / 5)
-        return ((rates[low], rates[high], shown) if high > low else None), cliff
-
-    def _first_merit(self, candidate: Candidate, lr: float) -> float:
-        """The metric on the seed that all rates had."""
-        value = self._value(self.trials[candidate.label, lr].outcomes[0])
-        return value if math.isfinite(value) else -math.inf
-
-    def _cheaper(self, pick: Contender | None, margin: float) -> Any:
-        """A contender with less state than the pick, that is at most four margins behind the best; the nearest such."""
-        if pick is None or self.now is None:
-            return None
-        timings = self.time_all()
-        own = timings[pick.candidate.label][1]
-        cheap = [k for k, one in enumerate(self.contenders) if timings[one.candidate.label][1] < own]
-        near = [k for k in cheap if self.now.bound[k] <= 4 * margin]
-        if not near:
-            return None
-        k = min(near, key=lambda k: (timings[self.contenders[k].candidate.label][1], self.now.bound[k]))  # type: ignore[union-attr]
-        state = timings[self.contenders[k].candidate.label][1]
-        why = "and keeps no state" if state == 0 else f"with {100 * state / own:.0f} % of the state"
-        return self.contenders[k], float(self.now.bound[k]), why
-
-    def _longer(self, pick: Contender | None, possible: list[tuple[Contender, float]]) -> str:
-        """Whether the order of the first two holds at five times the steps, where time is left for that."""
-        other = max(possible, key=lambda pair: pair[1], default=(None, 0.0))[0]
-        left = math.inf if self.budget is None else self.end - time.perf_counter()
-        seeds = range(3)
-        if pick is None or other is None or left < 1.5 * LONGER * 2 * len(seeds) * self._seconds_per_run():
-            return ""
-        steps = LONGER * self.design.steps
-        self.deadline = self.end
-        try:
-            wanted = [(one.candidate, one.lr, seed) for one in (pick, other) for seed in seeds]
-            outcomes = self.train(wanted, steps=steps)
-        except (OutOfTimeError, KeyboardInterrupt):
-            return ""
-        finally:
-            self.deadline = math.inf
-        values = np.array([self._value(o) for o in outcomes]).reshape(2, -1)
-        gap = float((values[0] - values[1]).mean())
-        unit = " points" if self.design.problem.in_points else f" in {self.design.problem.metric_name}"
-        if not math.isfinite(gap):
-            return f"At {steps} steps a run of the first two collapsed."
-        word = "is still ahead of" if gap >= 0 else "falls behind"
-        return f"At {steps} steps it {word} {other} (by {abs(gap):.2g}{unit}, {len(seeds)} seeds)."
-
-    def _question(self) -> int:
-        """The number of this question among those asked of the store about this problem."""
-        return self.store.question(self.design.problem.name, self._study())
-
     def _entries(self, answer: Answer) -> list[Entry]:
         """An entry for each optimizer and schedule, at the rate that stands best, with what was tried; the pick first."""
         entries = []
@@ -599,7 +350,3 @@ class Race(Laboratory):
             entries.append(Entry(candidate, trials, lr, at_edge, outcomes, "validation", *timings[candidate.label]))
         entries.sort(key=lambda e: (not answer.is_pick(e), *self._order(e)))
         return entries
-
-    def _mean(self, one: Contender) -> float:
-        values = [v for o in one.outcomes if math.isfinite(v := self._value(o))]
-        return float(np.mean(values)) if values else -math.inf
