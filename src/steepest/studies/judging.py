@@ -25,7 +25,7 @@ TINY = 1e-9  # ahead, is nothing but rounding
 
 
 class Judged(Laboratory):
-    """Contenders and what they came to. `began` is when the budget began to run, `goes_on` says that a finished race goes on."""
+    """Contenders and what they came to. `began` is when the budget began, `goes_on` says that a finished race goes on."""
 
     def __init__(
         self, design: Design, store: Store, progress: Progress, budget: float | None, began: float | None, goes_on: bool
