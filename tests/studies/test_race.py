@@ -16,7 +16,7 @@ from steepest.studies import judging
 from steepest.studies.bounds import standing
 from steepest.studies.design import TUNING_SEEDS
 from steepest.studies.race import Race
-from steepest.training.ways import OutOfTimeError
+from steepest.training.processes import OutOfTimeError
 
 QUICK = {"optimizers": "sgd,momentum,adam", "schedules": "constant", "trials": 3, "steps": 20, "budget": "60s", "plan": "one"}
 TYPED = {**QUICK, "lrs": {"sgd": 0.1, "momentum": 0.02, "adam": 0.05}}

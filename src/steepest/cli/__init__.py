@@ -142,7 +142,6 @@ def list_(
     json_file: JSON = None,
 ) -> None:
     """What there is to compare."""
-    from .. import problems, rules, schedules
     from ..errors import unknown
 
     if what == "surfaces":
@@ -163,9 +162,9 @@ def list_(
         ],
         "schedules": [
             {"name": k, "arguments": str(inspect.signature(f)).split(" ->")[0], "formula": _first_line(f)}
-            for k, f in schedules.FORMULAS.items()
+            for k, f in multipliers.FORMULAS.items()
         ],
-        "problems": [{"name": name} for name in problems.BUILT_IN],
+        "problems": [{"name": name} for name in library.BUILT_IN],
         "surfaces": [{"name": k, "about": _first_line(f)} for k, f in surfaces.SURFACES.items()] if what == "surfaces" else [],
     }
     if what not in kinds:
@@ -191,18 +190,15 @@ def surface(
     json_file: JSON = None,
 ) -> None:
     """A surface's stationary points and their kinds, convexity and minima; of a network's loss the slope and curvature."""
-    from .. import problems
-
     check_json(json_file)
-    if name in problems.BUILT_IN or name.endswith(".py"):
+    if name in library.BUILT_IN or name.endswith(".py"):
         from ..report.surface import text
-        from ..rules import get
         from ..training.curvature import curvature
 
-        problem = problems.get(name)
+        problem = library.get(name)
         steepness = curvature(problem)
         if str(json_file) != "-":
-            typer.echo(text.network(problem.name, steepness, get("sgd").rate))
+            typer.echo(text.network(problem.name, steepness, rules.get("sgd").rate))
         write_json({"name": problem.name, **steepness._asdict()}, json_file)
         return
     from .. import surfaces
@@ -270,10 +266,8 @@ def schedule(
     json_file: JSON = None,
 ) -> None:
     """Schedules as they run: the multiplier of the learning rate at every step."""
-    from .. import schedules
-
     check_json(json_file)
-    chosen = [schedules.get(name) for name in names]
+    chosen = [multipliers.get(name) for name in names]
     rows = [{"name": s.name, "values": s.values(steps), "momentum": s.momenta(steps)} for s in chosen]
     if str(json_file) != "-":
         marks = sorted({round(i * (steps - 1) / 8) for i in range(9)})

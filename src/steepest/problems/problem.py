@@ -198,16 +198,20 @@ class Problem:
         if self.metric is not None or len(output) != len(target):
             return None
         loss: Any = self.loss
-        if isinstance(loss, nn.Module) and getattr(loss, "reduction", "") == "mean" and getattr(loss, "weight", None) is None:
-            loss = copy.copy(loss)
-            loss.reduction = "none"
-            values = loss(output, target)
-            values = values.flatten(1).mean(1) if values.ndim > 1 else values
-        else:
-            try:
-                values = torch.func.vmap(lambda o, t: self.loss(o[None], t[None]))(output, target)
-            except Exception:  # whatever a loss of the user's does
-                return None
+        try:
+            if (
+                isinstance(loss, nn.Module)
+                and getattr(loss, "reduction", "") == "mean"
+                and getattr(loss, "weight", None) is None
+            ):
+                loss = copy.copy(loss)
+                loss.reduction = "none"
+                values = loss(output, target)
+                values = values.flatten(1).mean(1) if values.ndim > 1 else values
+            else:
+                values = torch.func.vmap(lambda o, t: loss(o[None], t[None]))(output, target)
+        except Exception:  # whatever a loss of the user's does
+            return None
         total = float(self.loss(output, target))
         fits = values.shape == (len(output),) and abs(float(values.double().mean()) - total) <= 1e-4 * abs(total) + 1e-12
         return values.double() if fits else None

@@ -268,11 +268,10 @@ def _with_settings(text: str) -> Rule:
     """A rule with hyperparameters in parentheses: the same with these as its defaults, in no registry."""
     try:
         call = ast.parse(text.strip(), mode="eval").body
-        assert isinstance(call, ast.Call)
-        assert isinstance(call.func, ast.Name)
-        assert not call.args
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+            raise ValueError
         changes = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError, AssertionError, MemoryError, RecursionError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise SteepestError(f"The optimizer '{text[:60]}' cannot be read; write it such as sgd(momentum=0.99).") from None
     rule = get(call.func.id)
     if "lr" in changes:

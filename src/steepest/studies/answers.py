@@ -14,8 +14,6 @@ from .bounds import Standing
 from .design import Candidate
 from .statistics import ALPHA, mean_se
 
-GOOD = 0.6  # of the margin times two: what a rate may cost and still count among the good ones
-
 
 @dataclass(eq=False)
 class Contender:

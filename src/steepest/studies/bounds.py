@@ -143,24 +143,27 @@ def on_new_examples(results: Sequence[Array], pick: int, level: float) -> Array:
 def crossed(differences: Array) -> tuple[float, float, float]:
     """Mean of differences (seeds, examples), its variance over new seeds and examples, and the degrees of freedom of that."""
     n, m = differences.shape
-    by_seed, by_example, mean = differences.mean(1), differences.mean(0), float(differences.mean())
-    squares_seed = m * by_seed.var(ddof=1)
-    squares_example = n * by_example.var(ddof=1)
-    rest = differences - by_seed[:, None] - by_example[None, :] + mean
-    squares_rest = (rest**2).sum() / ((n - 1) * (m - 1))
-    total = max(squares_seed + squares_example - squares_rest, squares_seed, squares_example)
-    parts = squares_seed**2 / (n - 1) + squares_example**2 / (m - 1)
-    return mean, total / (n * m), float(total**2 / parts) if parts else float(n - 1)
+    of_seeds, of_examples, of_rest = _mean_squares(differences)
+    total = max(of_seeds + of_examples - of_rest, of_seeds, of_examples)
+    parts = of_seeds**2 / (n - 1) + of_examples**2 / (m - 1)
+    return float(differences.mean()), total / (n * m), total**2 / parts if parts else float(n - 1)
 
 
 def share_of_examples(differences: Array) -> float:
     """Of the variance of a mean difference (seeds, examples), the share that more seeds would not lessen."""
-    n, m = differences.shape
+    _, of_examples, of_rest = _mean_squares(differences)
     _, variance, _ = crossed(differences)
-    rest = differences - differences.mean(1, keepdims=True) - differences.mean(0) + differences.mean()
-    noise = (rest**2).sum() / ((n - 1) * (m - 1))
-    example = max(differences.mean(0).var(ddof=1) - noise / n, 0.0)
-    return float(example / m / variance) if variance > 0 else 0.0
+    own = max(of_examples - of_rest, 0.0) / differences.size
+    return own / variance if variance > 0 else 0.0
+
+
+def _mean_squares(differences: Array) -> tuple[float, float, float]:
+    """Mean squares of a two-way table (seeds, examples) without replication: of seeds, of examples, of the rest."""
+    n, m = differences.shape
+    by_seed, by_example = differences.mean(1, keepdims=True), differences.mean(0, keepdims=True)
+    rest = differences - by_seed - by_example + differences.mean()
+    squares = (rest**2).sum() / ((n - 1) * (m - 1))
+    return float(m * by_seed.var(ddof=1)), float(n * by_example.var(ddof=1)), float(squares)
 
 
 def most_collapses(seen: int, of: int, level: float = ALPHA) -> float:

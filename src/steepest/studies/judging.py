@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..training.processes import OutOfTimeError
 from ..training.recorder import Outcome
-from ..training.ways import OutOfTimeError
 from . import bounds
 from . import statistics as st
 from .answers import Answer, Contender, figure_of, runs_to_margin
@@ -37,7 +37,6 @@ class Judged(Laboratory):
         self.screened: set[tuple[str, float, int]] = set()
         self.grows, self.fits, self.interrupted = True, "", False
         self.end = math.inf
-        self.history: list[tuple[float, int, float]] = []  # seconds of training, runs, bound
 
     def _tried(self, candidate: Candidate) -> list[float]:
         return [lr for label, lr in self.trials if label == candidate.label]
@@ -100,11 +99,8 @@ class Judged(Laboratory):
         bound = float(now.bound[now.pick]) if now and len(self.contenders) > 1 else None
         bound = bound if bound is not None and math.isfinite(bound) else None
         others = [k for k in range(len(self.contenders)) if now and k != now.pick]
-        possible = [
-            (self.contenders[k], float(now.ahead[k, now.pick]))
-            for k in others
-            if now and now.possible[k] and now.ahead[k, now.pick] > TINY
-        ]
+        open_ = [k for k in others if now and now.possible[k] and now.ahead[k, now.pick] > TINY]
+        possible = [(self.contenders[k], float(now.ahead[k, now.pick])) for k in open_ if now]
         results = self._results() if now and bound is not None and not self.design.seeds else None
         new_data, by_examples = None, 0.0
         if now and results:
@@ -117,6 +113,8 @@ class Judged(Laboratory):
         limit = "examples" if stopped == "margin" and by_examples > 0.5 and (new_data or 0.0) > margin else stopped
         runs = runs_to_margin(now, margin) if now and limit == "time" else None
         outcomes = pick.outcomes if pick else []
+        racing = {(one.candidate.label, one.lr) for one in self.contenders}
+        range_, cliff = self._range(pick, margin)
         best = max((self._mean(one) for one in self.contenders), default=-math.inf)
         return Answer(
             pick=pick,
@@ -124,25 +122,23 @@ class Judged(Laboratory):
             bound_new_data=new_data,
             compared=len(self.contenders) if bound is not None else max(len(self.trials), len(self.contenders)),
             possible=sorted(possible, key=lambda pair: -pair[1]),
-            ruled_out=[self.contenders[k] for k in others if now and not (now.possible[k] and now.ahead[k, now.pick] > TINY)],
+            ruled_out=[self.contenders[k] for k in others if k not in open_],
             rejected=self._rejected(),
-            not_followed=0
-            if self.design.seeds
-            else len(self.trials) - len({(c.candidate.label, c.lr) for c in self.contenders} & set(self.trials)),
+            not_followed=0 if self.design.seeds else len(set(self.trials) - racing),
             limit=limit,
             margin=margin,
-            unit=" points" if problem.in_points else f" in {problem.metric_name}",
+            unit=self._unit(),
             examples=len(problem.valid),
             seconds_to_margin=None if runs is None else runs * self._seconds_per_run(),
             collapse=(sum(map(self.collapsed, outcomes)), len(outcomes)),
             figure=self._figure(pick),
-            range_=self._range(pick, margin)[0],
-            cliff=self._range(pick, margin)[1],
+            range_=range_,
+            cliff=cliff,
             cheaper=self._cheaper(pick, margin),
             typed=all(c.rates is not None for c in self.design.candidates),
             steps=self.design.steps,
             longer=self._longer(pick, possible) if stopped == "margin" and not self.design.seeds else "",
-            question=self._question(),
+            question=self.store.question(problem.name, self._study()),
             raced=not self.design.seeds,
             saturated=problem.in_points and best >= 100 - 1e-9,
         )
@@ -252,25 +248,21 @@ class Judged(Laboratory):
         if pick is None or other is None or left < 1.5 * LONGER * 2 * len(seeds) * self._seconds_per_run():
             return ""
         steps = LONGER * self.design.steps
-        self.deadline = self.end
         try:
             wanted = [(one.candidate, one.lr, seed) for one in (pick, other) for seed in seeds]
             outcomes = self.train(wanted, steps=steps)
         except (OutOfTimeError, KeyboardInterrupt):
             return ""
-        finally:
-            self.deadline = math.inf
         values = np.array([self._value(o) for o in outcomes]).reshape(2, -1)
         gap = float((values[0] - values[1]).mean())
-        unit = " points" if self.design.problem.in_points else f" in {self.design.problem.metric_name}"
         if not math.isfinite(gap):
             return f"At {steps} steps a run of the first two collapsed."
         word = "is still ahead of" if gap >= 0 else "falls behind"
-        return f"At {steps} steps it {word} {other} (by {abs(gap):.2g}{unit}, {len(seeds)} seeds)."
+        return f"At {steps} steps it {word} {other} (by {abs(gap):.2g}{self._unit()}, {len(seeds)} seeds)."
 
-    def _question(self) -> int:
-        """The number of this question among those asked of the store about this problem."""
-        return self.store.question(self.design.problem.name, self._study())
+    def _unit(self) -> str:
+        """What an amount of the metric is followed by."""
+        return " points" if self.design.problem.in_points else f" in {self.design.problem.metric_name}"
 
     def _mean(self, one: Contender) -> float:
         values = [v for o in one.outcomes if math.isfinite(v := self._value(o))]

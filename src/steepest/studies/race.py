@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
@@ -19,10 +18,10 @@ import torch
 from ..errors import SteepestError
 from ..problems.data import Streamed
 from ..training import ways
+from ..training.processes import OutOfTimeError
 from ..training.recorder import Outcome
 from ..training.stacked import Run
 from ..training.timing import time_evaluations, time_steps
-from ..training.ways import OutOfTimeError
 from . import bounds
 from . import design as designs
 from . import statistics as st
@@ -104,16 +103,19 @@ class Race(Judged):
     def _fit(self, asked: str) -> None:
         """Fewer candidates, then fewer rates, where the budget does not allow for all; never fewer steps.
 
-        What fits is decided once for a budget, and kept. SteepestError where not even a few runs fit.
+        What fits, and the way to train, are decided once for a budget, and kept: a race that goes on is the same race.
+        SteepestError where not even a few runs fit.
         """
         if self.budget is None:
             return
-        spec = {"study": asked, "fit": self.budget, "goes_on": self.goes_on}
+        spec = {"study": asked, "fit": self.budget}
         kept = self.store.recall("fit", spec)
         if kept is None:
-            kept = self._fitting()
+            kept = *self._fitting(), self.plan.name if self.plan else None
             self.store.remember("fit", spec, kept)
-        labels, trials, self.fits = kept
+        labels, trials, self.fits, way = kept
+        if self.plan is None and way is not None:
+            self.plan = ways.named(way, "as this study was begun")
         chosen = tuple(c for c in self.design.candidates if c.label in labels)
         self.grows = len(chosen) == len(self.design.candidates) and trials == self.design.trials
         self.design = dataclasses.replace(self.design, candidates=chosen, trials=trials)
@@ -124,13 +126,16 @@ class Race(Judged):
         seconds = self._cost(design.candidates)
         left = self.deadline - time.perf_counter()
         runs = int(left / (SLACK * seconds))
-        few = design.typed_optimizers
         names = list(dict.fromkeys(c.rule.name for c in design.candidates))
         short = [name for name in SHORT if name in names]
         courses = list(dict.fromkeys(c.schedule for c in design.candidates))
         one = ["cosine"] if "cosine" in courses else courses[:1]
         shapes = [(names, courses, design.trials)]
-        shapes += [] if few or len(short) < 2 else [(short, courses, design.trials), (short[:2], courses, design.trials)]
+        shapes += (
+            []
+            if design.typed_optimizers or len(short) < 2
+            else [(short, courses, design.trials), (short[:2], courses, design.trials)]
+        )
         last = shapes[-1][0]
         shapes += [(last, one, trials) for trials in (design.trials, 5, 3) if trials <= design.trials]
         for chosen, schedules, trials in shapes:
@@ -168,7 +173,7 @@ class Race(Judged):
             torch.set_num_threads(before)
         alone = (step * design.steps + evaluation) / workers
         if (self.deadline - time.perf_counter()) / alone < FEW:  # trying the other ways would take the time of several runs
-            forks = "fork" in multiprocessing.get_all_start_methods() and not isinstance(design.problem.train, Streamed)
+            forks = ways.has_forks() and not isinstance(design.problem.train, Streamed)
             if design.plan == "auto" and workers > 1 and forks:
                 self.plan = ways.named("processes", "few runs fit")
             return alone
@@ -214,13 +219,15 @@ class Race(Judged):
 
     def _carried(self, stage: str, each: int) -> int:
         """How many candidates can go on at so many runs for each, as fast as runs went so far; decided once, and kept."""
-        if self.budget is None or self.goes_on:
+        if self.budget is None:
             return sys.maxsize
         spec = {"study": self._study(), "carried": stage, "budget": self.budget}
-        if self.store.recall("carried", spec) is None:
+        kept = self.store.recall("carried", spec)
+        if kept is None:
             runs = (self.deadline - time.perf_counter()) * self.trained / self.seconds if self.trained else math.inf
-            self.store.remember("carried", spec, max(int(runs / each), 2) if math.isfinite(runs) else sys.maxsize)
-        return int(self.store.recall("carried", spec))
+            kept = max(int(runs / each), 2) if math.isfinite(runs) else sys.maxsize
+            self.store.remember("carried", spec, kept)
+        return int(kept)
 
     def _best_in(self, candidate: Candidate, grid: range) -> int:
         return max(grid, key=lambda k: self._merit(candidate, designs.rate(k)))
@@ -274,15 +281,11 @@ class Race(Judged):
             for (k, _), outcome in zip(jobs, self.train(runs, examples=True), strict=True):
                 self.contenders[k].outcomes.append(outcome)
             self.now = self.stand()
-            self.history.append((self._spent_seconds(), self._total_runs(), float(self.now.bound[self.now.pick])))
             self.progress.say(self._words())
             after = bounds.following(self.now, self.margin())
             if after is None:
                 return "margin"
             wanted, target = after
-
-    def _spent_seconds(self) -> float:
-        return self.seconds
 
     def _total_runs(self) -> int:
         return self.trained + self.stored
@@ -297,7 +300,7 @@ class Race(Judged):
         answer = self._answer(stopped)
         design = dataclasses.replace(self.design, seeds=max((len(c.outcomes) for c in self.contenders), default=0))
         entries = self._entries(answer)
-        level = 0.05 * bounds.spent(max(len(bounds.looks(design.seeds)) - 1, 0))
+        level = self.alpha * bounds.spent(max(len(bounds.looks(design.seeds)) - 1, 0))
         timings = [e.seconds_per_step * e.candidate.steps(design.steps) for e in entries]
         sides = [Side(e.candidate.label, e.values, t) for e, t in zip(entries, timings, strict=True) if e.outcomes]
         verdicts = judge_all(
@@ -323,6 +326,10 @@ class Race(Judged):
             answer,
         )
 
+    def _best_rate(self, candidate: Candidate, rates: Sequence[float]) -> float:
+        """Of the rates that were screened the best; where none was, the first that was typed."""
+        return max(rates, key=lambda lr: self._merit(candidate, lr), default=(candidate.rates or (0.0,))[0])
+
     def _race_notes(self) -> list[str]:
         interrupted = "It was interrupted, and says what was known by then; --continue goes on."
         return [*([self.fits] if self.fits else []), *([interrupted] if self.interrupted else [])]
@@ -338,13 +345,7 @@ class Race(Judged):
             rates = sorted(self._tried(candidate))
             trials = [self.trials[candidate.label, lr] for lr in rates]
             outcomes = best.outcomes if best else []
-            lr = (
-                best.lr
-                if best
-                else (candidate.rates or (0.0,))[0]
-                if not rates
-                else max(rates, key=lambda x: self._merit(candidate, x))
-            )
+            lr = best.lr if best else self._best_rate(candidate, rates)
             at_edge = len(rates) > 1 and lr in (rates[0], rates[-1])
             trials = trials or [Trial(lr, outcomes)]
             entries.append(Entry(candidate, trials, lr, at_edge, outcomes, "validation", *timings[candidate.label]))

@@ -17,10 +17,11 @@ import torch
 from ..errors import SteepestError
 from ..problems.fingerprint import fingerprint
 from ..training import ways
+from ..training.processes import OutOfTimeError
 from ..training.recorder import Outcome
 from ..training.stacked import Run
 from ..training.timing import operations, threads, time_evaluations, time_steps
-from ..training.ways import OutOfTimeError, Plan
+from ..training.ways import Plan
 from . import design as designs
 from . import statistics as st
 from .answers import Answer
@@ -255,8 +256,7 @@ class Laboratory:
         design = self.design
         each = steps or design.steps
         self.progress.expect(len(wanted) * each)
-        more = {"examples": 1} if examples else {}  # a run that keeps these reads no test data, and is another
-        specs = [self._spec(c, lr=lr, seed=s, steps=c.steps(each), schedule=c.schedule, **more) for c, lr, s in wanted]
+        specs = self._specs(wanted, each, examples)
         outcomes = {i: known for i, spec in enumerate(specs) if (known := self.store.run(spec)) is not None}
         self.stored += len(outcomes)
         self.progress.done(len(outcomes) * each)
@@ -280,9 +280,13 @@ class Laboratory:
 
     def known(self, wanted: list[Wanted]) -> list[Outcome]:
         """Those of these runs that are in the store."""
-        steps = self.design.steps
-        specs = [self._spec(c, lr=lr, seed=s, steps=c.steps(steps), schedule=c.schedule) for c, lr, s in wanted]
+        specs = self._specs(wanted, self.design.steps)
         return [outcome for spec in specs if (outcome := self.store.run(spec)) is not None]
+
+    def _specs(self, wanted: list[Wanted], steps: int, examples: bool = False) -> list[dict[str, Any]]:
+        """What makes each of these runs itself. One that keeps results of examples reads no test data, and is another."""
+        more = {"examples": 1} if examples else {}
+        return [self._spec(c, lr=lr, seed=s, steps=c.steps(steps), schedule=c.schedule, **more) for c, lr, s in wanted]
 
     def _tick(self, steps: int) -> None:
         """Steps of training are done; OutOfTimeError where there is no time for more."""

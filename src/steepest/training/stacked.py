@@ -41,6 +41,9 @@ class Run:
     examples: bool = False
     hyper: Hyper = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return f"{self.rule.name} at rate {self.lr:g}, seed {self.seed}"
+
     @property
     def together_key(self) -> tuple[int, bool, bool, str, bool]:
         """Runs that share this may train together: a rule that asks for gradients elsewhere trains with its like only."""

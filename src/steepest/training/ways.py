@@ -8,14 +8,10 @@ import multiprocessing
 import os
 import shutil
 import subprocess
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +21,7 @@ from ..errors import SteepestError
 from ..problems.data import Streamed
 from ..problems.problem import Problem
 from .forward import NotStackableError, drops
+from .processes import in_processes
 from .recorder import Outcome
 from .single import train
 from .stacked import EVALUATED, Run, StackedRuns, activation_bytes
@@ -39,10 +36,6 @@ LONG = 120.0  # seconds of training left, from which on it is worth the seconds 
 NOT_TOGETHER = (NotStackableError, SteepestError, RuntimeError, MemoryError)
 COMPILER = (RuntimeError, ImportError, OSError, subprocess.SubprocessError)  # what torch.compile raises, or its compiler
 AGREE = 1e-3  # relative: a chunk's losses over those steps against the same runs trained alone
-
-
-class OutOfTimeError(Exception):
-    """What `on_step` raises to stop the training; runs that had ended are kept."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +140,11 @@ def memory_bound(device: str) -> int:
         return 4 * 2**30
 
 
+def has_forks() -> bool:
+    """Whether runs can train in processes here: a problem holds functions, which only a fork can take along."""
+    return "fork" in multiprocessing.get_all_start_methods()
+
+
 def has_compiler(device: str) -> bool:
     """Whether torch.compile can compile here."""
     return device != "cpu" or any(map(shutil.which, ("c++", "g++", "clang++")))
@@ -159,8 +157,8 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
         return Plan(why="a single run")
     if isinstance(problem.train, Streamed):
         return Plan(why="the data are read batch by batch")
-    sample = [replace(run, steps=TRIED, test=False) for run in runs]
-    alone = [_alone(problem, run, Plan(), device, lambda n: None).curve.train[1:] for run in sample[:2]]
+    sample = [replace(run, steps=TRIED, test=False, examples=False) for run in runs]
+    alone = [_alone(problem, run, Plan(), device, ignore).curve.train[1:] for run in sample[:2]]
     memory = memory_bound(device) if memory is None else memory
     best, reasons = min(_apart(problem, runs[0], workers, device), key=lambda plan: plan.ms), list[str]()
     for size in SIZES:
@@ -229,7 +227,7 @@ def _apart(problem: Problem, run: Run, workers: int, device: str) -> Iterator[Pl
     """The ways to train runs one by one, timed: with torch's threads or a process for each core, and by layout."""
     model, threads = problem.start(0, device), torch.get_num_threads()
     images = any(isinstance(m, nn.Conv2d) for m in model.modules())
-    forks = workers > 1 and "fork" in multiprocessing.get_all_start_methods()
+    forks = workers > 1 and has_forks()
     try:
         for channels_last in (False, True) if images else (False,):
             for count in (1, workers) if forks else (1,):
@@ -260,7 +258,7 @@ def train_all(
     A chunk of which all runs are `known` is left out; any other is trained whole, so that its numbers stay the same.
     Where memory runs out, a chunk is halved and trained again.
     """
-    on_steps = on_step or (lambda n: None)
+    on_steps = on_step or ignore
 
     def one(i: int) -> list[tuple[int, Outcome]]:
         return [(i, _alone(problem, runs[i], plan, device, on_steps))]
@@ -280,7 +278,14 @@ def train_all(
     laid = [chunk for chunk in chunks(runs, plan.chunk, plan.workers) if not all(i in known for i in chunk)]
     single, parts = [chunk for chunk in laid if len(chunk) == 1], [chunk for chunk in laid if len(chunk) > 1]
     if plan.chunk == 1 and plan.workers > 1:
-        yield from _in_processes(problem, runs, plan, device, [chunk[0] for chunk in single], on_steps)
+        wanted = [chunk[0] for chunk in single]
+
+        def each(i: int) -> Outcome:
+            return _alone(problem, runs[i], plan, device, ignore)
+
+        for i, outcome in in_processes(each, wanted, plan.workers, on_steps, lambda i: str(runs[i])):
+            on_steps(runs[i].steps * runs[i].rule.evaluations)
+            yield i, outcome
         return
     before = torch.get_num_threads()
     if parts:
@@ -305,6 +310,10 @@ def train_all(
         yield from one(chunk[0])
 
 
+def ignore(steps: int) -> None:
+    """What hears of steps where nobody does."""
+
+
 def _alone(problem: Problem, run: Run, plan: Plan, device: str, on_steps: Callable[[int], None]) -> Outcome:
     def tick(k: int, _: nn.Module) -> None:
         if k % OFTEN == 0 or k == run.steps:
@@ -325,88 +334,6 @@ def _alone(problem: Problem, run: Run, plan: Plan, device: str, on_steps: Callab
         hyper=run.hyper,
         on_step=tick,
     )
-
-
-_inherited: list[Any] = []  # what a forked process trains: problems hold functions, which cannot be sent to one
-
-
-def _work(i: int) -> Outcome:
-    problem, runs, plan, device = _inherited
-    torch.set_num_threads(1)
-    return _alone(problem, runs[i], plan, device, lambda n: None)
-
-
-def _watch(parent: int) -> None:
-    """In a worker: end with the process that wanted its work, which cannot end it if it was killed."""
-
-    def look() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=look, daemon=True).start()
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("fork")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_watch, initargs=(os.getpid(),))
-
-
-def _in_processes(
-    problem: Problem, runs: Sequence[Run], plan: Plan, device: str, wanted: list[int], on_steps: Callable[[int], None]
-) -> Iterator[tuple[int, Outcome]]:
-    """Train each run alone, as many at a time as there are processes.
-
-    Where a process dies, the runs that were under way are trained once more, each in a process of its own. SteepestError
-    with the one at which it dies again.
-    """
-    _inherited[:] = problem, runs, plan, device
-    waves, ended = [(deque(wanted), plan.workers)], 0
-    while waves:
-        left, workers = waves.pop()
-        lost: list[int] = []
-        for i, outcome in _until_one_dies(left, workers, lost, on_steps):
-            ended += 1
-            on_steps(runs[i].steps * runs[i].rule.evaluations)
-            yield i, outcome
-        if lost and workers == 1:
-            run = runs[lost[0]]
-            raise SteepestError(
-                f"The process that trained {run.rule.name} at rate {run.lr:g}, seed {run.seed} died twice: killed, "
-                f"or out of memory. The {ended} runs that ended before are kept, and the same command goes on from there."
-            )
-        waves += [(left, workers)] if left else []
-        waves += [(deque([i]), 1) for i in lost]
-
-
-def _until_one_dies(
-    left: deque[int], workers: int, lost: list[int], on_steps: Callable[[int], None]
-) -> Iterator[tuple[int, Outcome]]:
-    """Train runs, taken off `left`, in a pool of processes; where one of these dies, what was under way goes to `lost`."""
-    with _pool(workers) as pool:
-        waiting: dict[Future[Outcome], int] = {}
-        try:
-            while left or waiting:
-                while left and len(waiting) < 2 * workers:  # one for each to train, and one to take up at once
-                    waiting[pool.submit(_work, left[0])] = left[0]
-                    left.popleft()
-                on_steps(0)
-                for done in wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED).done:
-                    outcome = done.result()
-                    yield waiting.pop(done), outcome
-        except OutOfTimeError:
-            for process in [*getattr(pool, "_processes", {}).values()]:  # what they train would take longer than there is time
-                process.terminate()
-            raise
-        except BrokenProcessPool:
-            for future, i in waiting.items():
-                if future.done() and future.exception() is None:
-                    yield i, future.result()
-                else:
-                    lost.append(i)
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def _is_memory(error: BaseException) -> bool:
