@@ -153,18 +153,19 @@ def test_without_test_data_the_pick_is_measured_again_on_fresh_seeds_of_the_same
     assert data["fresh"]["n"] == len(judging.FRESH_SEEDS)
 
 
-def test_test_data_are_read_for_the_pick_alone(store):
-    class Counted(nn.Module):
-        def forward(self, x):
-            return x
-
+@pytest.fixture
+def plane():
+    """Three inputs to add up, with test data."""
     x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
     y = x.sum(1, keepdim=True)
-    problem = steepest.Problem(
+    return steepest.Problem(
         name="plane", model=lambda: nn.Linear(3, 1), loss=nn.MSELoss(), train=(x[:40], y[:40]), valid=(x[40:50], y[40:50]),
         test=(x[50:], y[50:]), batch_size=8, steps=20,
     )  # fmt: skip
-    study = steepest.compare(problem, **TYPED, store=store)
+
+
+def test_test_data_are_read_for_the_pick_alone(plane, store):
+    study = steepest.compare(plane, **TYPED, store=store)
     answer = study.answer()
     assert answer.figure.split == "test"
     assert answer.figure.n == len(judging.FRESH_SEEDS)
@@ -254,18 +255,12 @@ def test_another_number_of_steps_is_another_question(line, store):
     assert steepest.compare(line, **TYPED, store=store).answer().question == 1
 
 
-def test_a_race_and_equal_seeds_share_a_store_and_not_their_runs(store):
+def test_a_race_and_equal_seeds_share_a_store_and_not_their_runs(plane, store):
     """A race's runs read no test data, and those of equal seeds keep no results of examples."""
-    x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
-    y = x.sum(1, keepdim=True)
-    problem = steepest.Problem(
-        name="plane", model=lambda: nn.Linear(3, 1), loss=nn.MSELoss(), train=(x[:40], y[:40]), valid=(x[40:50], y[40:50]),
-        test=(x[50:], y[50:]), batch_size=8, steps=20,
-    )  # fmt: skip
     equal = {**TYPED, "budget": None, "seeds": 5}
-    alone = steepest.compare(problem, **equal, store=":memory:").to_dict()["optimizers"]
-    race = steepest.compare(problem, **TYPED, store=store)
-    after = steepest.compare(problem, **equal, store=store).to_dict()["optimizers"]
+    alone = steepest.compare(plane, **equal, store=":memory:").to_dict()["optimizers"]
+    race = steepest.compare(plane, **TYPED, store=store)
+    after = steepest.compare(plane, **equal, store=store).to_dict()["optimizers"]
     assert [o["values"] for o in after] == [o["values"] for o in alone]
     assert race.answer().bound_new_data is not None
 

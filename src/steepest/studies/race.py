@@ -131,11 +131,8 @@ class Race(Judged):
         courses = list(dict.fromkeys(c.schedule for c in design.candidates))
         one = ["cosine"] if "cosine" in courses else courses[:1]
         shapes = [(names, courses, design.trials)]
-        shapes += (
-            []
-            if design.typed_optimizers or len(short) < 2
-            else [(short, courses, design.trials), (short[:2], courses, design.trials)]
-        )
+        if not design.typed_optimizers and len(short) > 1:
+            shapes += [(short, courses, design.trials), (short[:2], courses, design.trials)]
         last = shapes[-1][0]
         shapes += [(last, one, trials) for trials in (design.trials, 5, 3) if trials <= design.trials]
         for chosen, schedules, trials in shapes:

@@ -23,7 +23,7 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding
 h1{font-size:1.7rem;margin:0 0 .2rem} h2{font-size:1.15rem;margin:2.2rem 0 .5rem} .about{color:#555;margin:0 0 1rem}
 .answer{font-size:1.1rem;font-weight:600;border-left:4px solid #0072B2;padding-left:.8rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}
-th,td{padding:.3rem .9rem .3rem 0;text-align:right;white-space:nowrap;border-bottom:1px solid #e3e3e3}
+th,td{padding:.3rem .6rem .3rem 0;text-align:right;white-space:nowrap;border-bottom:1px solid #e3e3e3}
 th:first-child,td:first-child{text-align:left} th{font-weight:600}
 pre{background:#f5f5f5;padding:.8rem 1rem;overflow-x:auto} li{margin:.15rem 0}
 .better{color:#00664a} .undecided{color:#555} figure{margin:0} figcaption{color:#555;font-size:.9rem}
