@@ -196,7 +196,8 @@ class Race(Judged):
         first, later = TUNING_SEEDS[:1], TUNING_SEEDS[1:]
         self._screen([(c, lr) for c, grid in zip(several, grids, strict=True) for lr in grid], first)
         while searched and self.grows:
-            best = [self._best_in(c, grid) for c, grid in self._grids(several, searched)]
+            swept = self._grids(several, searched)
+            best = [max(grid, key=lambda k, c=c: self._merit(c, designs.rate(k))) for c, grid in swept]  # type: ignore[misc]
             grown = designs.grow(searched, best, self.design.trials)
             if grown is None:
                 break
@@ -226,9 +227,6 @@ class Race(Judged):
             self.store.remember("carried", spec, kept)
         return int(kept)
 
-    def _best_in(self, candidate: Candidate, grid: range) -> int:
-        return max(grid, key=lambda k: self._merit(candidate, designs.rate(k)))
-
     def _grids(self, several: Sequence[Candidate], searched: list[range]) -> list[tuple[Candidate, range]]:
         return list(zip([c for c in several if c.rates is None], searched, strict=True))
 
@@ -246,7 +244,7 @@ class Race(Judged):
 
     def _screen(self, pairs: list[tuple[Candidate, float]], seeds: Sequence[int]) -> None:
         """Run these on the seeds that they have not been run on."""
-        missing = [(c, lr, s) for c, lr in pairs for s in seeds if not self._has(c, lr, s)]
+        missing = [(c, lr, s) for c, lr in pairs for s in seeds if (c.label, lr, s) not in self.screened]
         try:
             outcomes = self.train(missing)
         except (OutOfTimeError, KeyboardInterrupt):
@@ -264,9 +262,6 @@ class Race(Judged):
         self.trials.setdefault((candidate.label, lr), Trial(lr, [])).outcomes.append(outcome)
         self.screened.add((candidate.label, lr, seed))
 
-    def _has(self, candidate: Candidate, lr: float, seed: int) -> bool:
-        return (candidate.label, lr, seed) in self.screened
-
     def _raced(self) -> str:
         """Race until the bound of the pick is within the margin; "margin" then, "time" where nothing more can be told."""
         if not self.contenders:
@@ -278,7 +273,8 @@ class Race(Judged):
             for (k, _), outcome in zip(jobs, self.train(runs, examples=True), strict=True):
                 self.contenders[k].outcomes.append(outcome)
             self.now = self.stand()
-            self.progress.say(self._words())
+            pick = self.now.pick
+            self.progress.say(f"{self.contenders[pick]}, at most {self.now.bound[pick]:.3g} behind")
             after = bounds.following(self.now, self.margin())
             if after is None:
                 return "margin"
@@ -286,11 +282,6 @@ class Race(Judged):
 
     def _total_runs(self) -> int:
         return self.trained + self.stored
-
-    def _words(self) -> str:
-        assert self.now is not None
-        pick = self.contenders[self.now.pick]
-        return f"{pick.candidate.label} at {pick.lr:g}, at most {self.now.bound[self.now.pick]:.3g} behind"
 
     def _result(self, stopped: str) -> Result:
         """What is known, as a result: entries best first, and the answer."""
