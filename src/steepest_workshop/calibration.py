@@ -13,6 +13,7 @@ from scipy import special
 
 from steepest.studies import bounds
 from steepest.studies.bounds import Standing
+from steepest.studies.race import TOGETHER
 from steepest.studies.statistics import ALPHA, LEAST_PAIRS, alpha_at_look, interval, judge, mean_se
 
 from . import tables
@@ -105,8 +106,11 @@ def simulate(studies: int = 10_000, seed: int = 0) -> list[Row]:
     return rows
 
 
-def race(values: Array, margin: float, example: float = 0.0) -> Iterator[Standing]:
-    """The standings of a race on these values (K, seeds), more being better, until it ends or the seeds do."""
+def race(values: Array, margin: float, example: float = 0.0, least_runs: int = 1) -> Iterator[Standing]:
+    """The standings of a race on these values (K, seeds), more being better, until it ends or the seeds do.
+
+    A block of it makes so many runs, at least.
+    """
     seeds = np.zeros(len(values), int)
     wanted, target = list(range(len(values))), LEAST_PAIRS
     while target <= values.shape[1]:
@@ -114,7 +118,7 @@ def race(values: Array, margin: float, example: float = 0.0) -> Iterator[Standin
         collapsed = [k for k, (row, n) in enumerate(zip(values, seeds, strict=True)) if np.isnan(row[:n]).any()]
         now = bounds.standing(values, seeds.tolist(), example=example, margin=margin, disfavoured=collapsed)
         yield now
-        after = bounds.following(now, margin)
+        after = bounds.following(now, margin, least_runs)
         if after is None:
             return
         wanted, target = after
@@ -283,7 +287,7 @@ def costs(studies: int, seed: int = 0) -> Iterator[Row]:
             columns = rng.integers(0, values.shape[1], SCREENING + MOST_REPLAYED)
             first, later = values[:, columns[:SCREENING]], values[:, columns[SCREENING:]]
             chosen = screened(first, table.group, bound)
-            *_, last = race(later[chosen.racing], bound, table.example)
+            *_, last = race(later[chosen.racing], bound, table.example, TOGETHER)
             runs["the race"].append(chosen.runs + int(last.seeds.sum()))
             best = [_sorted(np.flatnonzero(table.group == g).tolist(), _means(first))[0] for g in np.unique(table.group)]
             for way, looks in (("the equal protocol", EQUAL_LOOKS), (KNOWN, None)):

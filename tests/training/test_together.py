@@ -1,10 +1,12 @@
 """Many runs at once against the same runs trained one by one: fourteen kinds of model, isolation, bits, plans."""
 
+import dataclasses
+import multiprocessing
 import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
+import time
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from steepest import rules
 from steepest.errors import SteepestError
 from steepest.training import ways
 from steepest.training.forward import NotStackableError
+from steepest.training.processes import OutOfTimeError
 from steepest.training.single import train
 from steepest.training.stacked import Run, StackedRuns
 from steepest.training.ways import Plan, choose, chunks, train_all
@@ -265,23 +268,38 @@ def test_a_study_asked_to_compile_compiles_every_run(line, monkeypatch):
         steepest.compare(line, **asked)
 
 
-def test_the_threads_that_train_stay_so_that_a_fork_meets_no_ending_one():
+def test_chunks_train_in_processes_time_after_time_and_count_every_gradient():
     problem, runs = problem_of("linear stack"), thirty_two(5)[:8]
+    expected = dict(train_all(problem, runs, Plan(4, 1)))
+    for _ in range(3):
+        counted = []
+        found = dict(train_all(problem, runs, Plan(4, 2), on_step=counted.append))
+        assert {i: o.curve.train for i, o in found.items()} == {i: o.curve.train for i, o in expected.items()}
+        assert sum(counted) == sum(run.steps for run in runs)
+        assert not multiprocessing.active_children()
 
-    def training():
-        return {thread.ident for thread in threading.enumerate() if thread.name.startswith("training")}
 
-    first = dict(train_all(problem, runs, Plan(4, 2)))
-    seen = training()
-    assert len(seen) >= 2
-    for _ in range(3):  # a thread that ends holds MKL's locks for a moment; a process forked then waits for ever
-        assert dict(train_all(problem, runs, Plan(4, 2)))[0].valid == first[0].valid
-        assert training() == seen
-        assert len(dict(train_all(problem, runs[:2], Plan(1, 2)))) == 2
-    unfinished = train_all(problem, runs, Plan(2, 2))
-    next(unfinished)
-    unfinished.close()  # the rest is given up, what runs is waited for
-    assert dict(train_all(problem, runs, Plan(4, 2)))[0].valid == first[0].valid
+def test_gradients_left_out_after_a_divergence_are_counted_at_its_end(line):
+    runs = [Run(rules.get("sgd"), lr, 0, 40) for lr in (0.1, 1e6)]
+    for plan in (Plan(), Plan(1, 2), Plan(2, 1)):
+        counted = []
+        found = dict(train_all(line, runs, plan, on_step=counted.append))
+        assert found[1].diverged_at is not None
+        assert sum(counted) == 80
+
+
+def test_chunks_given_up_end_at_once():
+    problem, runs = problem_of("linear stack"), [dataclasses.replace(run, steps=10**6) for run in thirty_two(5)[:8]]
+
+    def enough(steps):
+        if steps:
+            raise OutOfTimeError
+
+    began = time.perf_counter()
+    with pytest.raises(OutOfTimeError):
+        list(train_all(problem, runs, Plan(4, 2), on_step=enough))
+    assert time.perf_counter() - began < 30  # a chunk would take many minutes
+    assert not multiprocessing.active_children()
 
 
 def test_running_out_of_memory_halves_the_chunk_and_goes_on(monkeypatch):
@@ -308,7 +326,8 @@ from steepest_workshop.bench.train import problem_of, runs_of
 from steepest.training import ways
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    own, largest = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return max(own, largest) * 1024
 
 problem, bound = problem_of("mnist-mlp"), int(sys.argv[1])
 list(ways.train_all(problem, [replace(run, steps=2) for run in runs_of(2, 1)], ways.Plan()))
@@ -317,7 +336,7 @@ for count in (1, 10, 100, 1000):
     runs = [replace(run, steps=3) for run in runs_of(count, min(4, count))]
     plan = ways.fitted(ways.choose(problem, runs, memory=bound), problem, bound)
     assert len(list(ways.train_all(problem, runs, plan))) == count
-    print(count, peak() - base, plan.chunk)
+    print(count, plan.workers * (peak() - base), plan.chunk)
     asked = ways.fitted(ways.named("many:1000"), problem, bound)
     assert asked.chunk < 1000
 """

@@ -51,7 +51,8 @@ def deadly(line):
     return make
 
 
-def test_a_worker_that_is_killed_once_costs_nothing(line, deadly, tmp_path):
+@pytest.mark.parametrize("plan", ["processes", "many:2"])
+def test_a_worker_that_is_killed_once_costs_nothing(plan, line, deadly, tmp_path):
     flag = tmp_path / "killed"
 
     def once(_):
@@ -61,8 +62,9 @@ def test_a_worker_that_is_killed_once_costs_nothing(line, deadly, tmp_path):
             return False
         return True
 
-    whole = steepest.compare(line, **QUICK, store=":memory:")
-    study = steepest.compare(deadly(once), **QUICK, store=":memory:")
+    asked = QUICK | {"plan": plan}
+    whole = steepest.compare(line, **asked, store=":memory:")
+    study = steepest.compare(deadly(once), **asked, store=":memory:")
     assert flag.exists()
     assert study.result.trained == 8
     for a, b in zip(study.result.entries, whole.result.entries, strict=True):
@@ -75,7 +77,9 @@ def test_a_run_that_kills_its_worker_twice_is_named_and_the_others_are_kept(line
     store = tmp_path / "runs.db"
     torch.manual_seed(2)
     wanted = float(nn.Linear(1, 1).weight.detach())  # of seed 2
-    with pytest.raises(SteepestError, match=r"at rate 0.05, seed 2 died twice: killed, or out of memory. The \d+ runs"):
+    with pytest.raises(
+        SteepestError, match=r"at rate 0.05, seed 2 died twice: killed, or out of memory. What ended before, \d+ of 8"
+    ):
         steepest.compare(deadly(lambda at: at == wanted), **QUICK, store=store)
     with sqlite3.connect(store) as db:
         kept = db.execute("SELECT seed FROM runs").fetchall()

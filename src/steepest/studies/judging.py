@@ -35,7 +35,7 @@ class Judged(Laboratory):
         self.contenders: list[Contender] = []
         self.now: Standing | None = None
         self.screened: set[tuple[str, float, int]] = set()
-        self.grows, self.fits, self.interrupted = True, "", False
+        self.grows, self.early, self.fits, self.interrupted = True, False, "", False
         self.end = math.inf
 
     def _tried(self, candidate: Candidate) -> list[float]:
@@ -193,14 +193,14 @@ class Judged(Laboratory):
             try:
                 outcomes = self.train(wanted, test=split == "test")
             except (OutOfTimeError, KeyboardInterrupt):
-                outcomes = self.known(wanted)
+                outcomes = [o for o in self.known(wanted, test=split == "test") if o]
         values = [o.test if split == "test" else o.valid for o in outcomes]
         return figure_of([v for v in values if v is not None], split)
 
     def _range(self, pick: Contender | None, margin: float) -> tuple[Any, Any]:
         """Ends and cost of the rates near the pick's that cost under twice the margin; and the first rate that fell off."""
         rates = sorted(lr for lr in self._tried(pick.candidate)) if pick else []
-        if pick is None or len(rates) < 3 or pick.lr not in rates:
+        if pick is None or self.early or len(rates) < 3 or pick.lr not in rates:
             return None, None
         merits = {lr: self._first_merit(pick.candidate, lr) for lr in rates}
         top = max(merits.values())

@@ -28,14 +28,20 @@ from . import statistics as st
 from .answers import Answer, Contender
 from .design import TUNING_SEEDS, Candidate
 from .judging import Judged
-from .running import Entry, Result, Trial, versions
+from .running import EARLY, Entry, Result, Trial, versions
 from .store import key_of
 from .verdicts import Side, judge_all
 
 FEW = 60  # runs that fit, below which the ways to train are not tried out
 SLACK = 1.25  # times what a run takes in a short timing: long runs heat and share the machine
 RESERVE, AFTER = 0.03, 2.0  # of the budget, and seconds, kept for what comes after the race
+TOGETHER = 16  # runs, at least, that a race trains at once where they train in chunks
 SHORT = ("adamw", "momentum", "rmsprop")  # raced where there is no time for all
+
+
+def _least_early(candidates: Sequence[Candidate], trials: int) -> float:
+    """How many runs it takes to try every rate in a run that ends early."""
+    return EARLY * sum(trials if c.rates is None else len(c.rates) for c in candidates if c.rates is None or len(c.rates) > 1)
 
 
 def _least_runs(candidates: Sequence[Candidate], trials: int) -> int:
@@ -95,10 +101,23 @@ class Race(Judged):
             self.contenders = self._screened()
             return self._raced()
         except OutOfTimeError:
-            return "time"
+            pass
         except KeyboardInterrupt:
             self.interrupted = True
-            return "time"
+        self._gather()
+        return "time"
+
+    def _gather(self) -> None:
+        """Where no bound was reached, what contenders had run on when the time was spent: seed after seed from the first."""
+        if self.now and math.isfinite(self.now.bound[self.now.pick]):
+            return
+        for one in self.contenders:
+            seeds = range(len(one.outcomes), st.LEAST_PAIRS)
+            known = self.known([(one.candidate, one.lr, seed) for seed in seeds], examples=True)
+            missing = known.index(None) if None in known else len(known)
+            one.outcomes += [outcome for outcome in known[:missing] if outcome]
+        if any(one.outcomes for one in self.contenders):
+            self.now = self.stand()
 
     def _fit(self, asked: str) -> None:
         """Fewer candidates, then fewer rates, where the budget does not allow for all; never fewer steps.
@@ -113,15 +132,18 @@ class Race(Judged):
         if kept is None:
             kept = *self._fitting(), self.plan.name if self.plan else None
             self.store.remember("fit", spec, kept)
-        labels, trials, self.fits, way = kept
+        labels, trials, self.early, self.fits, way = kept
         if self.plan is None and way is not None:
             self.plan = ways.named(way, "as this study was begun")
         chosen = tuple(c for c in self.design.candidates if c.label in labels)
-        self.grows = len(chosen) == len(self.design.candidates) and trials == self.design.trials
+        self.grows = self.early or (len(chosen) == len(self.design.candidates) and trials == self.design.trials)
         self.design = dataclasses.replace(self.design, candidates=chosen, trials=trials)
 
-    def _fitting(self) -> tuple[list[str], int, str]:
-        """The labels that fit, the rates of each, and a sentence where it is not all."""
+    def _fitting(self) -> tuple[list[str], int, bool, str]:
+        """The labels that fit, the rates of each, whether runs that end early tell rates apart, a sentence where it is not all.
+
+        They do where three rates of two optimizers cannot be screened otherwise.
+        """
         design = self.design
         seconds = self._cost(design.candidates)
         left = self.deadline - time.perf_counter()
@@ -140,7 +162,12 @@ class Race(Judged):
             if _least_runs(fitting, trials) <= runs:
                 whole = len(fitting) == len(design.candidates) and trials == design.trials
                 words = self._fit_words(runs, seconds, fitting, trials)
-                return [c.label for c in fitting], trials, "" if whole else words
+                return [c.label for c in fitting], trials, False, "" if whole else words
+        labels = [c.label for c in fitting]
+        for trials, seeds in ((5, st.LEAST_PAIRS), (3, 1)):  # of the two that race
+            tried = _least_early(fitting, trials)
+            if tried and trials <= design.trials and tried + 2 * seeds <= runs:
+                return labels, trials, True, self._fit_words(runs, seconds, fitting, trials, True)
         trials = min(runs // max(len(fitting), 1), 3)
         if trials < 1 or runs < 2:
             begun = time.perf_counter() - self.end + (self.budget or 0.0)
@@ -149,12 +176,16 @@ class Race(Judged):
                 f"A run of {design.steps} steps takes about {seconds:.2g} s here, and a budget of {self.budget:g} s is too "
                 f"short to try anything; give at least --budget {math.ceil(needed)}s, or fewer steps."
             )
-        return [c.label for c in fitting], trials, self._fit_words(runs, seconds, fitting, trials)
+        return labels, trials, False, self._fit_words(runs, seconds, fitting, trials)
 
-    def _fit_words(self, runs: int, seconds: float, fitting: Sequence[Candidate], trials: int) -> str:
+    def _fit_words(self, runs: int, seconds: float, fitting: Sequence[Candidate], trials: int, early: bool = False) -> str:
         labels = ", ".join(c.label for c in fitting)
         rates = "" if all(c.rates is not None for c in fitting) else f", {trials} rate{'s' if trials > 1 else ''} each at first"
-        return f"The budget allows for about {runs} runs of {seconds:.2g} s, and so for {labels}{rates}, at full length."
+        line = f"The budget allows for about {runs} runs of {seconds:.2g} s, and so for {labels}{rates}"
+        if not early:
+            return f"{line}, at full length."
+        early = f"Rates are told apart in runs that end after {100 * EARLY:g} % of their steps"
+        return f"{line}. {early}; the best two race at full length."
 
     def _cost(self, candidates: Sequence[Candidate]) -> float:
         """About how many seconds a run takes, trained in the way that is chosen here."""
@@ -171,8 +202,8 @@ class Race(Judged):
         alone = (step * design.steps + evaluation) / workers
         if (self.deadline - time.perf_counter()) / alone < FEW:  # trying the other ways would take the time of several runs
             forks = ways.has_forks() and not isinstance(design.problem.train, Streamed)
-            if design.plan == "auto" and workers > 1 and forks:
-                self.plan = ways.named("processes", "few runs fit")
+            way = "processes" if workers > 1 and forks else "one"
+            self.plan = ways.named(way, "few runs fit") if design.plan in ("auto", "show") else self._plan([])
             return alone
         runs = []
         for c in candidates:
@@ -203,6 +234,9 @@ class Race(Judged):
                 break
             searched = grown
             self._screen([(c, designs.rate(k)) for c, grid in self._grids(several, searched) for k in grid], first)
+        racing = [Contender(c, c.rates[0]) for c in single if c.rates]
+        if self.early:
+            return self._in_order(racing, self._best_of([(c, lr) for c in several for lr in self._tried(c)])[:2])
         halves = []
         tried = max((len(self._tried(c)) for c in several), default=1)
         leading = sorted(several, key=lambda c: -max(self._merit(c, lr) for lr in self._tried(c)))
@@ -211,8 +245,10 @@ class Race(Judged):
             halves += [(c, lr) for lr in rates[: max(len(rates) // 2, 1)] if self._merit(c, lr) > -math.inf]
         self._screen(halves, later)
         chosen = sorted(self._best_of(halves), key=lambda pair: -self._merit(*pair))
-        racing = [Contender(c, c.rates[0]) for c in single if c.rates]
-        racing += [Contender(c, lr) for c, lr in chosen[: self._carried("race", st.LEAST_PAIRS)]]
+        return self._in_order(racing, chosen[: self._carried("race", st.LEAST_PAIRS)])
+
+    def _in_order(self, racing: list[Contender], chosen: list[tuple[Candidate, float]]) -> list[Contender]:
+        racing = racing + [Contender(c, lr) for c, lr in chosen]
         return sorted(racing, key=lambda one: (one.candidate.label, one.lr))
 
     def _carried(self, stage: str, each: int) -> int:
@@ -231,7 +267,7 @@ class Race(Judged):
         return list(zip([c for c in several if c.rates is None], searched, strict=True))
 
     def _best_of(self, halves: list[tuple[Candidate, float]]) -> list[tuple[Candidate, float]]:
-        """Of each candidate the best rate after screening, and whatever else is within the margin of the best of all."""
+        """Of each candidate the best rate after screening, then whatever else is within the margin of the best of all."""
         if not halves:
             return []
         merits = {pair: self._merit(*pair) for pair in halves}
@@ -240,16 +276,16 @@ class Race(Judged):
         order = sorted((pair for pair in halves if merits[pair] > -math.inf), key=lambda pair: -merits[pair])
         firsts = {pair[0]: pair for pair in reversed(order)}  # the best of each candidate
         chosen = [pair for pair in order if firsts[pair[0]] is pair or merits[pair] >= leader - margin]
-        return chosen if len(chosen) > 1 else order[:2]
+        return sorted(chosen, key=lambda pair: firsts[pair[0]] is not pair) if len(chosen) > 1 else order[:2]
 
     def _screen(self, pairs: list[tuple[Candidate, float]], seeds: Sequence[int]) -> None:
         """Run these on the seeds that they have not been run on."""
         missing = [(c, lr, s) for c, lr in pairs for s in seeds if (c.label, lr, s) not in self.screened]
         try:
-            outcomes = self.train(missing)
+            outcomes = self.train(missing, early=self.early)
         except (OutOfTimeError, KeyboardInterrupt):
-            for one in missing:
-                for outcome in self.known([one]):
+            for one, outcome in zip(missing, self.known(missing, early=self.early), strict=True):
+                if outcome:
                     self._screened_one(*one, outcome)
             raise
         for one, outcome in zip(missing, outcomes, strict=True):
@@ -266,7 +302,7 @@ class Race(Judged):
         """Race until the bound of the pick is within the margin; "margin" then, "time" where nothing more can be told."""
         if not self.contenders:
             return "time"
-        wanted, target = list(range(len(self.contenders))), st.LEAST_PAIRS
+        wanted, target = list(range(len(self.contenders))), 1 if self.early else st.LEAST_PAIRS
         while True:
             jobs = [(k, seed) for k in wanted for seed in range(len(self.contenders[k].outcomes), target)]
             runs = [(self.contenders[k].candidate, self.contenders[k].lr, seed) for k, seed in jobs]
@@ -275,7 +311,8 @@ class Race(Judged):
             self.now = self.stand()
             pick = self.now.pick
             self.progress.say(f"{self.contenders[pick]}, at most {self.now.bound[pick]:.3g} behind")
-            after = bounds.following(self.now, self.margin())
+            chunked = self.plan is not None and self.plan.chunk > 1
+            after = bounds.following(self.now, self.margin(), TOGETHER if chunked else 1)
             if after is None:
                 return "margin"
             wanted, target = after

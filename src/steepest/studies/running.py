@@ -18,7 +18,7 @@ from ..errors import SteepestError
 from ..problems.fingerprint import fingerprint
 from ..training import ways
 from ..training.processes import OutOfTimeError
-from ..training.recorder import Outcome
+from ..training.recorder import Outcome, marks
 from ..training.stacked import Run
 from ..training.timing import operations, threads, time_evaluations, time_steps
 from ..training.ways import Plan
@@ -29,6 +29,7 @@ from .design import TUNING_SEEDS, Candidate, Design
 from .store import Store, key_of, packed, unpacked
 from .verdicts import Side, Verdict, judge_all
 
+EARLY = 0.25  # of its steps, after which a run of a slow model ends that only tells rates apart
 Wanted = tuple[Candidate, float, int]  # a candidate, its rate, a seed
 
 
@@ -245,25 +246,22 @@ class Laboratory:
         outcomes = self.train([(c, lr, seed) for c, lr in pairs for seed in seeds], test=test)
         return [outcomes[k * len(seeds) : (k + 1) * len(seeds)] for k in range(len(pairs))]
 
-    def train(
-        self, wanted: list[Wanted], *, test: bool = False, examples: bool = False, steps: int | None = None
-    ) -> list[Outcome]:
-        """These runs, in this order: from the store, or trained and kept.
+    def train(self, wanted: list[Wanted], **how: Any) -> list[Outcome]:
+        """These runs, in this order: from the store, or trained and kept; `how` is as `_runs` takes it.
 
         Chunks are laid out from all of them and trained whole, so that a study that was stopped repeats itself. Raises
         OutOfTimeError where the deadline passes, or where nothing is to be trained and a run is not in the store.
         """
         design = self.design
-        each = steps or design.steps
-        self.progress.expect(len(wanted) * each)
-        specs = self._specs(wanted, each, examples)
+        runs, specs = self._runs(wanted, **how)
+        gradients = [run.length * run.rule.evaluations for run in runs]
+        self.progress.expect(sum(gradients))
         outcomes = {i: known for i, spec in enumerate(specs) if (known := self.store.run(spec)) is not None}
         self.stored += len(outcomes)
-        self.progress.done(len(outcomes) * each)
+        self.progress.done(sum(gradients[i] for i in outcomes))
         if len(outcomes) < len(wanted):
             if self.reads_only:
                 raise OutOfTimeError
-            runs = [Run(c.rule, lr, s, c.steps(each), c.multiplier, test, examples) for c, lr, s in wanted]
             if self.plan is None:
                 self.plan = self._plan(runs)
             self.progress.say(f"{len(wanted) - len(outcomes)} runs, {self.plan.name}")
@@ -278,15 +276,26 @@ class Laboratory:
                 self.seconds += time.perf_counter() - began
         return [outcomes[i] for i in range(len(wanted))]
 
-    def known(self, wanted: list[Wanted]) -> list[Outcome]:
-        """Those of these runs that are in the store."""
-        specs = self._specs(wanted, self.design.steps)
-        return [outcome for spec in specs if (outcome := self.store.run(spec)) is not None]
+    def known(self, wanted: list[Wanted], **how: Any) -> list[Outcome | None]:
+        """These runs as they are in the store, None where they are not."""
+        return [self.store.run(spec) for spec in self._runs(wanted, **how)[1]]
 
-    def _specs(self, wanted: list[Wanted], steps: int, examples: bool = False) -> list[dict[str, Any]]:
-        """What makes each of these runs itself. One that keeps results of examples reads no test data, and is another."""
-        more = {"examples": 1} if examples else {}
-        return [self._spec(c, lr=lr, seed=s, steps=c.steps(steps), schedule=c.schedule, **more) for c, lr, s in wanted]
+    def _runs(
+        self, wanted: list[Wanted], *, test: bool = False, examples: bool = False, early: bool = False, steps: int | None = None
+    ) -> tuple[list[Run], list[dict[str, Any]]]:
+        """The runs that are wanted, and what makes each itself.
+
+        One that keeps results of examples reads no test data, and is another; one that is `early` ends after a share of its
+        steps.
+        """
+        runs, specs = [], []
+        for c, lr, seed in wanted:
+            length = c.steps(steps or self.design.steps)
+            until = min(k for k in marks(length) if k >= EARLY * length) if early else 0
+            runs.append(Run(c.rule, lr, seed, length, c.multiplier, test, examples, until=until))
+            more = ({"examples": 1} if examples else {}) | ({"until": until} if until else {})
+            specs.append(self._spec(c, lr=lr, seed=seed, steps=length, schedule=c.schedule, **more))
+        return runs, specs
 
     def _tick(self, steps: int) -> None:
         """Steps of training are done; OutOfTimeError where there is no time for more."""

@@ -1,4 +1,4 @@
-"""Runs in processes of their own, forked, so that they need not be sent what they train; one that dies is tried once more."""
+"""Work in processes of their own, forked, so that they need not be sent what they train; one that dies is tried once more."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
 
 import torch
 
 from ..errors import SteepestError
-from .recorder import Outcome
 
-_inherited: list[Callable[[int], Outcome]] = []  # what a forked process does
+J = TypeVar("J")  # a job
+T = TypeVar("T")  # what is made of it
+LOOKED = 0.2  # seconds after which the processes are looked at
+Steps = Callable[[int], None]  # hears of steps of training that were made
+_inherited: list[Any] = []  # what a forked process does, and where it counts the steps of each job, for its parent to see
 
 
 class OutOfTimeError(Exception):
@@ -24,38 +28,49 @@ class OutOfTimeError(Exception):
 
 
 def in_processes(
-    train: Callable[[int], Outcome],
-    wanted: list[int],
-    workers: int,
-    alive: Callable[[int], None],
-    describe: Callable[[int], str],
-) -> Iterator[tuple[int, Outcome]]:
-    """`train(i)` for each that is wanted, as many at a time as there are workers; `alive(0)` is called while they train,
-    and `describe(i)` names one in a message.
+    work: Callable[[J, Steps], T], jobs: Sequence[J], workers: int, on_steps: Steps, describe: Callable[[J], str]
+) -> Iterator[tuple[J, T]]:
+    """Each job and what `work(job, steps)` made of it, as many at a time as there are workers.
 
-    Where a process dies, the runs that were under way are trained once more, each in a process of its own. SteepestError
+    `on_steps(n)` hears, several times a second, of n more steps that the processes made; `describe(job)` names one in a
+    message. Where a process dies, the jobs that were under way are done once more, each in a process of its own. SteepestError
     where it dies again. Whatever stops this ends the processes at once.
     """
-    _inherited[:] = [train]
-    waves, ended = [(deque(wanted), workers)], 0
+    counts = multiprocessing.get_context("fork").RawArray("q", len(jobs))  # without a lock, which a process might die with
+    _inherited[:] = [lambda k, steps: work(jobs[k], steps), counts]
+    waves, ended = [(deque(range(len(jobs))), workers)], 0
+    told = 0
+
+    def look() -> None:
+        nonlocal told
+        new = max(sum(counts) - told, 0)
+        told += new
+        on_steps(new)
+
     while waves:
         left, count = waves.pop()
         lost: list[int] = []
-        for i, outcome in _until_one_dies(left, count, lost, alive):
+        for k, made in _until_one_dies(left, count, lost, look):
             ended += 1
-            yield i, outcome
+            yield jobs[k], made
         if lost and count == 1:
             raise SteepestError(
-                f"The process that trained {describe(lost[0])} died twice: killed, or out of memory. The {ended} runs that "
-                "ended before are kept, and the same command goes on from there."
+                f"The process that trained {describe(jobs[lost[0]])} died twice: killed, or out of memory. What ended before, "
+                f"{ended} of {len(jobs)}, is kept, and the same command goes on from there."
             )
         waves += [(left, count)] if left else []
-        waves += [(deque([i]), 1) for i in lost]
+        waves += [(deque([k]), 1) for k in lost]
 
 
-def _work(i: int) -> Outcome:
+def _work(k: int) -> Any:
     torch.set_num_threads(1)
-    return _inherited[0](i)
+    work, counts = _inherited
+    counts[k] = 0
+
+    def made(steps: int) -> None:
+        counts[k] += steps
+
+    return work(k, made)
 
 
 def _watch(parent: int) -> None:
@@ -74,27 +89,26 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_watch, initargs=(os.getpid(),))
 
 
-def _until_one_dies(
-    left: deque[int], workers: int, lost: list[int], alive: Callable[[int], None]
-) -> Iterator[tuple[int, Outcome]]:
-    """Train runs, taken off `left`, in a pool of processes; where one of these dies, what was under way goes to `lost`."""
+def _until_one_dies(left: deque[int], workers: int, lost: list[int], look: Callable[[], None]) -> Iterator[tuple[int, Any]]:
+    """Do jobs, taken off `left`, in a pool of processes; where one of these dies, what was under way goes to `lost`."""
     with _pool(workers) as pool:
-        waiting: dict[Future[Outcome], int] = {}
+        waiting: dict[Future[Any], int] = {}
         try:
             while left or waiting:
                 while left and len(waiting) < 2 * workers:  # one for each to train, and one to take up at once
                     waiting[pool.submit(_work, left[0])] = left[0]
                     left.popleft()
-                alive(0)
-                for done in wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED).done:
-                    outcome = done.result()
-                    yield waiting.pop(done), outcome
+                ended = wait(waiting, timeout=LOOKED, return_when=FIRST_COMPLETED).done
+                for done in ended:
+                    made = done.result()
+                    yield waiting.pop(done), made
+                look()
         except BrokenProcessPool:
-            for future, i in waiting.items():
+            for future, k in waiting.items():
                 if future.done() and future.exception() is None:
-                    yield i, future.result()
+                    yield k, future.result()
                 else:
-                    lost.append(i)
+                    lost.append(k)
         except BaseException:  # out of time, Ctrl-C, a caller that asks for no more: what they train would take longer
             for process in [*getattr(pool, "_processes", {}).values()]:
                 process.terminate()

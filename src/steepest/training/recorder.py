@@ -45,6 +45,11 @@ class Outcome:
     examples: NDArray[np.float32] | None = field(default=None, compare=False)
 
 
+def marks(steps: int) -> set[int]:
+    """The steps after which a run of this length is evaluated."""
+    return {round(steps * i / POINTS) for i in range(1, POINTS + 1)} | {steps}
+
+
 class Recorder:
     """Watches some runs of equal length from their first evaluation to their last.
 
@@ -54,7 +59,7 @@ class Recorder:
 
     def __init__(self, steps: int, direction: str, runs: int = 1) -> None:
         self.steps = steps
-        self.marks = {round(steps * i / POINTS) for i in range(1, POINTS + 1)} | {steps}  # steps after which runs are evaluated
+        self.marks = marks(steps)
         self.curves = [Curve() for _ in range(runs)]
         self.histories: list[list[float]] = [[] for _ in range(runs)]  # of each run's metric, smaller being better
         self.alive = np.ones(runs, bool)

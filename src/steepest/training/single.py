@@ -62,12 +62,13 @@ def train(
     compiled: bool = False,
     hyper: Hyper | None = None,
     on_step: Callable[[int, nn.Module], None] | None = None,
+    until: int = 0,
 ) -> Outcome:
     """Train once. `channels_last` lays images and the weights of convolutions out so, which is faster on most CPUs;
     `compiled` trains through torch.compile.
 
     `test` reads the test data at the end, `examples` keeps the metric of each validation example; `on_step(k, model)` is
-    called after update k, counted from 1.
+    called after update k, counted from 1. `until`, a mark of the recorder's, ends the run early.
 
     A run has diverged, and ends, when a loss or metric is not finite, a loss exceeds `DIVERGED` times its start, or the
     user's code raises where it does not with the initial weights.
@@ -80,7 +81,7 @@ def train(
         optimizer = build(rule, model.parameters(), lr=lr, seed=seed, **(hyper or {}))
         stream = batches(problem, seed)
         recorder.begin(*problem.evaluate(model, problem.valid))
-        for k in range(1, steps + 1) if recorder.alive.any() else ():
+        for k in range(1, (until or steps) + 1) if recorder.alive.any() else ():
             batch = next(stream)
             _set(optimizer, lr, schedule, k - 1, steps, recorder.histories[0])
             try:

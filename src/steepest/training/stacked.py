@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,14 +21,14 @@ from .recorder import Outcome, Recorder
 from .single import CONSTANT, batches, normalizes, orders
 
 EVALUATED = 2**26  # bytes, about, that an evaluation of all runs takes at once
-_global_generators = threading.Lock()  # which models draw their initial weights from
 
 
 @dataclass(frozen=True)
 class Run:
     """One training: a rule at a rate with a schedule, from a seed, for some steps; `test` reads the test data at its end.
 
-    `examples` keeps the metric of each validation example at its end.
+    `examples` keeps the metric of each validation example at its end; `until` is the step, a mark of the recorder's, after
+    which it ends early, 0 for none.
     """
 
     rule: Rule
@@ -40,14 +39,21 @@ class Run:
     test: bool = False
     examples: bool = False
     hyper: Hyper = field(default_factory=dict)
+    until: int = 0
+
+    @property
+    def length(self) -> int:
+        """The steps that it makes."""
+        return self.until or self.steps
 
     def __str__(self) -> str:
         return f"{self.rule.name} at rate {self.lr:g}, seed {self.seed}"
 
     @property
-    def together_key(self) -> tuple[int, bool, bool, str, bool]:
+    def together_key(self) -> tuple[int, int, bool, bool, str, bool]:
         """Runs that share this may train together: a rule that asks for gradients elsewhere trains with its like only."""
-        return self.steps, self.test, self.examples, self.rule.name if self.rule.oracle else "", bool(self.rule.view)
+        rule = self.rule.name if self.rule.oracle else ""
+        return self.steps, self.until, self.test, self.examples, rule, bool(self.rule.view)
 
 
 def activation_bytes(problem: Problem, model: nn.Module) -> int:
@@ -58,7 +64,7 @@ def activation_bytes(problem: Problem, model: nn.Module) -> int:
         kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
         return x
 
-    with _global_generators, seeded(0), torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+    with seeded(0), torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
         loss = problem.batch_loss(model, problem.train.batch(slice(0, problem.batch_size)))
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     return sum(size for place, size in kept.items() if place not in own) + loss.element_size()
@@ -76,7 +82,7 @@ class StackedRuns:
         self.seeds = sorted({run.seed for run in runs})
         models = {}
         for seed in self.seeds:
-            with _global_generators, seeded(seed):
+            with seeded(seed):
                 models[seed] = problem.start(seed, device)
         model = models[self.seeds[0]].train()
         self.forward = Forward(model, [run.seed for run in runs], problem.train.names)
@@ -220,7 +226,7 @@ class StackedRuns:
         """All runs to their end, or to where they diverged; as `single.train` would train each."""
         began, steps, recorder = time.perf_counter(), self.runs[0].steps, self.recorder
         recorder.begin(*self.evaluate("valid"))
-        for k in range(1, steps + 1):
+        for k in range(1, self.runs[0].length + 1):
             with torch.enable_grad():
                 losses = self.step()
             recorder.step(k, losses.double().cpu().numpy())

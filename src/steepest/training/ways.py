@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +29,7 @@ from .timing import time_steps
 WAYS = ("one", "processes", "one:channels-last", "processes:channels-last", "one:compiled")  # to train runs one by one
 SIZES = (8, 32, 128)  # of chunks that are tried
 TRIED = 6  # steps timed of each way
+LONGEST = 20.0  # seconds that a chunk may take, so that a stop loses no more
 OFTEN = 25  # steps after which a run tells how far it is
 LONG = 120.0  # seconds of training left, from which on it is worth the seconds to see what a compiler makes of the model
 # What a model does that many cannot do at once, or not in this memory: such runs train alone, or say there what is wrong.
@@ -40,7 +40,7 @@ AGREE = 1e-3  # relative: a chunk's losses over those steps against the same run
 
 @dataclass(frozen=True)
 class Plan:
-    """A way to train: runs one by one, in this process or in `workers` of them, or `chunk` together in each of as many threads.
+    """A way to train: runs one by one, in this process or in `workers` of them, or `chunk` together in each of them.
 
     `channels_last` lays out images so; `compiled` trains runs one by one through torch.compile; `why` says what was measured.
     """
@@ -61,15 +61,14 @@ class Plan:
         return ("processes" if self.workers > 1 else "one") + layout
 
     def __str__(self) -> str:
-        how = f"{self.chunk} runs together, {self.workers} threads" if self.chunk > 1 else "one by one"
-        if self.chunk == 1 and self.workers > 1:
-            how = f"one by one in each of {self.workers} processes"
+        how = f"{self.chunk} runs together" if self.chunk > 1 else "one by one"
+        how += f" in each of {self.workers} processes" if self.workers > 1 else ""
         how += ", channels last" if self.channels_last else ", compiled" if self.compiled else ""
         return f"{how} ({self.why})" if self.why else how
 
 
 def workers_on(device: str) -> int:
-    """How many threads or processes train side by side."""
+    """How many processes train side by side."""
     return min(os.cpu_count() or 1, 8) if device == "cpu" else 1
 
 
@@ -80,7 +79,7 @@ def named(name: str, why: str = "as asked") -> Plan:
         processes = workers_on("cpu") if way == "processes" else 1
         return Plan(1, processes, size == "channels-last", size == "compiled", why)
     if way == "many" and size.isdigit() and int(size) > 1:
-        return Plan(int(size), workers_on("cpu"), why=why)
+        return Plan(int(size), workers_on("cpu") if has_forks() else 1, why=why)
     raise SteepestError(
         f"--plan is {name!r}; expected auto, show, {', '.join(WAYS)}, or many:N for N runs together, such as many:32."
     )
@@ -153,6 +152,7 @@ def has_compiler(device: str) -> bool:
 def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, device: str = "cpu") -> Plan:
     """The fastest way that agrees with runs trained alone, of those that fit the memory."""
     workers = workers_on(device)
+    apart = workers if has_forks() else 1
     if len(runs) < 2:
         return Plan(why="a single run")
     if isinstance(problem.train, Streamed):
@@ -170,17 +170,19 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
         if len(chosen) < 2 or (size > SIZES[0] and len(chosen) <= size // 4):
             break
         try:
-            team = [StackedRuns(problem, [sample[i] for i in group], device) for group in groups[:workers] if len(group) > 1]
-            seen = torch.stack([team[0].step() for _ in range(TRIED)]).tolist()
-            ms = side_by_side(team, TRIED)
+            team = StackedRuns(problem, [sample[i] for i in chosen], device)
+            seen = torch.stack([team.step() for _ in range(TRIED)]).tolist()
+            ms = time_together(team, TRIED)
         except NOT_TOGETHER as error:
             reasons.append(f"not together: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}")
             break
         if not all(_agree([step[k] for step in seen], alone[i]) for k, i in enumerate(chosen) if i < len(alone)):
             reasons.append("not together: the losses differ from those of runs trained alone")
             break
-        if ms < best.ms:
-            best = Plan(size, workers, ms=ms)
+        if size > SIZES[0] and ms / 1e3 * len(chosen) * runs[0].steps > LONGEST:
+            break
+        if ms / apart < best.ms:
+            best = Plan(size, apart, ms=ms / apart)
     left = best.ms / 1e3 * sum(run.steps for run in runs)
     if left > LONG and not drops(problem.start(0)) and has_compiler(device):
         try:
@@ -193,34 +195,26 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
     return replace(best, why="; ".join([measured, *reasons]))
 
 
-@functools.cache
-def _threads(count: int) -> ThreadPoolExecutor:
-    """Threads that train, which stay: MKL's locks are held while a thread ends, and a process forked then waits for ever."""
-    return ThreadPoolExecutor(count, thread_name_prefix="training")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.cache_clear)
-
-
-def side_by_side(team: Sequence[StackedRuns], steps: int) -> float:
-    """Milliseconds a run and step of chunks that train at the same time, each in a thread of its own."""
-
-    def work(one: StackedRuns) -> None:
+def time_together(team: StackedRuns, steps: int) -> float:
+    """Milliseconds a run and step of a chunk, on one thread."""
+    with one_thread():
+        team.step()
+        begun = time.perf_counter()
         for _ in range(steps):
-            one.step()
+            team.step()
+        took = time.perf_counter() - begun
+    return 1e3 * took / steps / len(team.runs)
 
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, torch uses one thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        pool = _threads(len(team))
-        list(pool.map(lambda one: one.step(), team))
-        begun = time.perf_counter()
-        list(pool.map(work, team))
-        took = time.perf_counter() - begun
+        yield
     finally:
         torch.set_num_threads(before)
-    return 1e3 * took / steps / sum(len(one.runs) for one in team)
 
 
 def _apart(problem: Problem, run: Run, workers: int, device: str) -> Iterator[Plan]:
@@ -256,58 +250,63 @@ def train_all(
     OutOfTimeError to stop.
 
     A chunk of which all runs are `known` is left out; any other is trained whole, so that its numbers stay the same.
-    Where memory runs out, a chunk is halved and trained again.
+    Where memory runs out, a chunk is halved and trained again. Several workers are processes: two threads of Python that
+    take turns were 1.2 to 2.8 times slower on small models (2 cores), and a process can be stopped at once.
     """
-    on_steps = on_step or ignore
+    heard = on_step or ignore
 
-    def one(i: int) -> list[tuple[int, Outcome]]:
-        return [(i, _alone(problem, runs[i], plan, device, on_steps))]
+    def work(chunk: list[int], on_steps: Callable[[int], None]) -> list[tuple[int, Outcome]]:
+        """Each of a chunk with its outcome; nothing where they cannot train together."""
+        with told(on_steps, sum(runs[i].length * runs[i].rule.evaluations for i in chunk)) as tick:
+            if len(chunk) == 1:
+                return [(chunk[0], _alone(problem, runs[chunk[0]], plan, device, tick))]
+            try:
+                with one_thread():
+                    return _together(problem, runs, chunk, device, tick)
+            except NOT_TOGETHER:
+                return []
 
-    def many(chunk: list[int]) -> list[tuple[int, Outcome]]:
-        try:
-            own = problem.fresh(device)
-            team = StackedRuns(own, [runs[i] for i in chunk], device)
-            outcomes = team.train(lambda k: on_steps(len(chunk) * runs[chunk[0]].rule.evaluations))
-        except (MemoryError, RuntimeError) as error:
-            if len(chunk) == 1 or not _is_memory(error):
-                raise
-            half = len(chunk) // 2
-            return many(chunk[:half]) + many(chunk[half:])
-        return list(zip(chunk, outcomes, strict=True))
+    left = [chunk for chunk in chunks(runs, plan.chunk, plan.workers) if not all(i in known for i in chunk)]
+    while left:
+        jobs, left = left, []
+        if plan.workers > 1 and has_forks():
+            ended = in_processes(work, jobs, plan.workers, heard, lambda chunk: str(runs[chunk[0]]))
+        else:
+            ended = ((chunk, work(chunk, heard)) for chunk in jobs)
+        for chunk, outcomes in ended:
+            yield from outcomes
+            if not outcomes:
+                left += [[i] for i in chunk]
 
-    laid = [chunk for chunk in chunks(runs, plan.chunk, plan.workers) if not all(i in known for i in chunk)]
-    single, parts = [chunk for chunk in laid if len(chunk) == 1], [chunk for chunk in laid if len(chunk) > 1]
-    if plan.chunk == 1 and plan.workers > 1:
-        wanted = [chunk[0] for chunk in single]
 
-        def each(i: int) -> Outcome:
-            return _alone(problem, runs[i], plan, device, ignore)
-
-        for i, outcome in in_processes(each, wanted, plan.workers, on_steps, lambda i: str(runs[i])):
-            on_steps(runs[i].steps * runs[i].rule.evaluations)
-            yield i, outcome
-        return
-    before = torch.get_num_threads()
-    if parts:
-        torch.set_num_threads(1)
+def _together(
+    problem: Problem, runs: Sequence[Run], chunk: list[int], device: str, tick: Callable[[int], None]
+) -> list[tuple[int, Outcome]]:
+    """A chunk trained as one; where memory runs out, its halves one after the other."""
     try:
-        waiting = {_threads(plan.workers).submit(many, chunk): chunk for chunk in parts}
-        try:
-            while waiting:
-                for done in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    chunk = waiting.pop(done)
-                    try:
-                        outcomes = done.result()
-                    except NOT_TOGETHER:
-                        single += [[i] for i in chunk]
-                        continue
-                    yield from outcomes
-        finally:
-            wait([left for left in waiting if not left.cancel()])
-    finally:
-        torch.set_num_threads(before)
-    for chunk in single:
-        yield from one(chunk[0])
+        team = StackedRuns(problem.fresh(device), [runs[i] for i in chunk], device)
+        outcomes = team.train(lambda k: tick(len(chunk) * runs[chunk[0]].rule.evaluations))
+    except (MemoryError, RuntimeError) as error:
+        if len(chunk) == 1 or not _is_memory(error):
+            raise
+        half = len(chunk) // 2
+        halves = chunk[:half], chunk[half:]
+        return [pair for part in halves for pair in _together(problem, runs, part, device, tick)]
+    return list(zip(chunk, outcomes, strict=True))
+
+
+@contextlib.contextmanager
+def told(on_steps: Callable[[int], None], gradients: int) -> Iterator[Callable[[int], None]]:
+    """What counts gradients as they are taken, and at the end those that were left out, as after a divergence."""
+    left = gradients
+
+    def tick(steps: int) -> None:
+        nonlocal left
+        left -= steps
+        on_steps(steps)
+
+    yield tick
+    on_steps(max(left, 0))
 
 
 def ignore(steps: int) -> None:
@@ -316,7 +315,7 @@ def ignore(steps: int) -> None:
 
 def _alone(problem: Problem, run: Run, plan: Plan, device: str, on_steps: Callable[[int], None]) -> Outcome:
     def tick(k: int, _: nn.Module) -> None:
-        if k % OFTEN == 0 or k == run.steps:
+        if k % OFTEN == 0 or k == run.length:
             on_steps((k % OFTEN or OFTEN) * run.rule.evaluations)
 
     return train(
@@ -333,6 +332,7 @@ def _alone(problem: Problem, run: Run, plan: Plan, device: str, on_steps: Callab
         compiled=plan.compiled,
         hyper=run.hyper,
         on_step=tick,
+        until=run.until,
     )
 
 

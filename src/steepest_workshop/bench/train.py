@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from steepest.api import compare
 from steepest.errors import unknown
 from steepest.problems.built_in import noisy_regression
 from steepest.problems.built_in.noisy_regression import Data
@@ -93,7 +94,9 @@ STANDARD = (
     ("lstm", 32, 4, None),
     ("digits", 300, 3, None),
     ("noisy-regression", 120, 10, None),
+    ("study", 0, 0, None),
 )
+FULL = "full chunks of its rules"
 
 
 ROUNDS = 3  # in which ours and the careful loops take turns
@@ -265,7 +268,7 @@ def jax_runs(sizes: Sequence[int], batch: int, runs: int, seeds: int, steps: int
 
 
 def ours(problem: Problem, runs: Sequence[Run], plan: Plan, steps: int = 60) -> float:
-    """Milliseconds a run and step by a plan: its threads at work on the first chunks they would train, evaluation left out."""
+    """Milliseconds a run and step by a plan: its processes at work on the first chunks they would train, no evaluation."""
     if plan.chunk == 1:
 
         def alone() -> float:
@@ -273,8 +276,8 @@ def ours(problem: Problem, runs: Sequence[Run], plan: Plan, steps: int = 60) -> 
             return 1e3 * timings[0][0]
 
         return in_processes(alone, plan.workers)
-    laid = ways.chunks(runs, plan.chunk, plan.workers)[: plan.workers]
-    return ways.side_by_side([StackedRuns(problem, [runs[i] for i in chunk]) for chunk in laid], steps)
+    chunk = ways.chunks(runs, plan.chunk, plan.workers)[0]
+    return in_processes(lambda: ways.time_together(StackedRuns(problem, [runs[i] for i in chunk]), steps), plan.workers)
 
 
 def product_limit(problem: Problem) -> float | None:
@@ -307,6 +310,8 @@ def measure(name: str, runs: int, seeds: int, width: int | None = None) -> dict[
     """One row: the planner's way and its rivals on a problem, in milliseconds a run and step, all in this process's run."""
     if name == "noisy-regression":
         return measure_regression()
+    if name == "study":
+        return measure_study()
     problem, work = problem_of(name, width), runs_of(runs, seeds)
     sizes, batch = PROBLEMS[name][3], PROBLEMS[name][2]
     sizes = (sizes[0], width or sizes[1], sizes[2]) if sizes else ()
@@ -364,6 +369,25 @@ def measure_regression(replicates: int = 10, steps: int = 1000) -> dict[str, Any
     )
 
 
+def measure_study() -> dict[str, Any]:
+    """The row of a whole default study: its training, evaluations and small rounds included, beside steps in full chunks."""
+    study = compare("digits", store=":memory:").result
+    problem, plan = study.design.problem, ways.named("many:128")
+    candidates = study.design.candidates
+    runs = [Run(c.rule, 0.01, seed, study.design.steps, c.multiplier) for c in candidates for seed in range(20)]
+    full = statistics.median(ours(problem, runs, plan) for _ in range(ROUNDS))
+    return _row(
+        problem="study",
+        runs=study.trained,
+        seeds=study.design.seeds,
+        plan=study.plan.partition(" (")[0],
+        why=f"steepest compare digits: {study.trained} runs of {study.design.steps} steps in {study.seconds:.1f} s",
+        ms=1e3 * study.seconds / study.trained / study.design.steps,
+        rivals={FULL: full},
+        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+
+
 def _row(**fields: Any) -> dict[str, Any]:
     """A row of the table, with what every row has."""
     row: dict[str, Any] = {"width": None, "limit_ms": None}
@@ -394,7 +418,7 @@ def rows(
 ) -> Iterator[dict[str, Any]]:
     """A row for each number of runs of a problem, or the standard rows. Each is measured in a fresh process, one at a time."""
     wanted = [(name, count, min(seeds, count), width) for count in counts] if name else STANDARD
-    if name and name != "noisy-regression":
+    if name and name not in ("noisy-regression", "study"):
         problem_of(name)  # a mistake is reported here
     context = multiprocessing.get_context("spawn")
     for row in wanted:
