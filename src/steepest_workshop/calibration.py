@@ -11,10 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from steepest import problems, rules, schedules
 from steepest.studies import bounds
 from steepest.studies.bounds import Standing
-from steepest.studies.race import TOGETHER
+from steepest.studies.defaults import TRIALS
+from steepest.studies.design import Candidate, Design
+from steepest.studies.race import TOGETHER, Race
+from steepest.studies.running import Wanted
 from steepest.studies.statistics import ALPHA, LEAST_PAIRS, alpha_at_look, interval, judge, mean_se
+from steepest.studies.store import Store
+from steepest.training.stacked import Run
 
 from . import tables
 from .tables import Table
@@ -26,6 +32,7 @@ Draw = Callable[[np.random.Generator, tuple[int, int]], Array]
 TABLES = ("digits", "diabetes", "mnist")
 SCREENING = 3  # seeds, of which all rates get the first
 LEAST_RACES = 40
+APART = 10_000_000  # seeds of one copy from those of the next
 MOST_SEEDS = 40  # of a simulated race
 MOST_REPLAYED = 400  # seeds of a replay that draws with replacement
 MOST_OF_EQUAL = 0.6  # of the runs of the equal protocol, at 0.5 points
@@ -44,6 +51,7 @@ def everything(studies: int = 10_000, seed: int = 0) -> Iterator[Row]:
     for name in TABLES:
         yield from replays(name, races, seed)
     yield from copies("digits", races, seed)
+    yield from real_copies(max(races // 10, 3))
     yield from costs(max(races // 4, 25), seed)
     yield from on_new_examples(max(studies // 10, 100), seed)
     yield from boundaries(max(races // 2, 50), seed)
@@ -61,9 +69,9 @@ def words(row: Row) -> str:
 
 
 def _row(what: str, share: float, low: float, high: float, studies: int | None = None) -> Row:
-    """A share with a verdict, three Monte-Carlo standard errors allowed where it is one of so many studies."""
-    edge = 3 * float(np.sqrt(share * (1 - share) / studies)) if studies else 0.0
-    return {"what": what, "share": share, "low": low, "high": high, "holds": bool(low - edge <= share <= high + edge)}
+    """A share with a verdict, three Monte-Carlo standard errors of the promise allowed where it is one of so many studies."""
+    below, above = (3 * float(np.sqrt(p * (1 - p) / studies)) if studies else 0.0 for p in (low, high))
+    return {"what": what, "share": share, "low": low, "high": high, "holds": bool(low - below <= share <= high + above)}
 
 
 def _figure(what: str, figure: float, unit: str) -> Row:
@@ -271,6 +279,45 @@ def copies(name: str, studies: int, seed: int = 0, names: int = 3) -> Iterator[R
         f"{optimizer} with {schedule} on {name} under {names} names, {len(own)} rates each: every rate of one name is ruled out"
     )
     yield _row(what, float(np.mean(wrong)), 0.0, ALPHA, studies)
+
+
+class Quiet:
+    """A study that nobody watches."""
+
+    def plan(self, steps: int) -> None: ...
+
+    def expect(self, steps: int) -> None: ...
+
+    def done(self, steps: int) -> None: ...
+
+    def say(self, what: str) -> None: ...
+
+
+class Copies(Race):
+    """A race whose candidates are one, each on seeds that no other has, nor those of another study."""
+
+    def __init__(self, design: Design, number: int) -> None:
+        super().__init__(design, Store(":memory:"), Quiet(), None, None, False)
+        self.first_seed = {c.label: APART * (1 + number * len(design.candidates) + k) for k, c in enumerate(design.candidates)}
+
+    def _runs(self, wanted: list[Wanted], **how: Any) -> tuple[list[Run], list[dict[str, Any]]]:
+        return super()._runs([(c, lr, seed + self.first_seed[c.label]) for c, lr, seed in wanted], **how)
+
+
+def real_copies(studies: int, names: int = 3, steps: int = STEPS) -> Iterator[Row]:
+    """Whole studies on digits, trained here: one rule under three names, each with seeds of its own, its rates searched."""
+    rule, course, problem = rules.get("adamw"), schedules.get("cosine"), problems.get("digits")
+    candidates = tuple(Candidate(rule, course, f"{rule.name} {k + 1}", None) for k in range(names))
+    design = Design(problem, candidates, 0, steps, TRIALS, margin=None, device="cpu", plan="many:64")
+    wrong, runs = [], 0
+    for number in range(studies):
+        study = Copies(design, number)
+        runs += study.run().trained
+        assert study.now
+        possible = {one.candidate.label for one, may in zip(study.contenders, study.now.possible, strict=True) if may}
+        wrong.append(len(possible) < names)
+    what = f"{studies} real studies of {rule.name} with cosine under {names} names on digits, {runs} runs"
+    yield _row(f"{what}: every rate of one name that raced is ruled out", float(np.mean(wrong)), 0.0, ALPHA, studies)
 
 
 def costs(studies: int, seed: int = 0) -> Iterator[Row]:

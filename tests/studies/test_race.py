@@ -191,10 +191,72 @@ def test_a_small_budget_takes_fewer_candidates_and_says_so(line, store, monkeypa
     labels = [e.candidate.label for e in few.result.entries]
     assert set(labels) == {"adamw+cosine", "momentum+cosine"}
     assert any("The budget allows for about" in note for note in few.result.notes)
-    fewer = fitting(9.0)  # about 5 runs: two rates of each
-    assert {len(e.trials) for e in fewer.result.entries} == {2}
+    fewer = fitting(12.0)  # about 3 runs: one rate of each, to their end
+    assert {len(e.trials) for e in fewer.result.entries} == {1}
     with pytest.raises(SteepestError, match=r"give at least --budget \d+s"):
         fitting(50.0)
+
+
+@pytest.mark.parametrize(("seconds", "rates"), [(3.5, 5), (9.0, 3)])  # about 15 runs, and 5
+@pytest.mark.parametrize("plan", ["one", "many:4"])
+def test_rates_of_a_slow_model_are_told_apart_in_runs_that_end_early(line, store, monkeypatch, seconds, rates, plan):
+    monkeypatch.setattr(Race, "_cost", lambda self, candidates: seconds)
+    asked = {"schedules": "constant,cosine", "steps": 40, "budget": 60, "plan": plan, "store": store}
+    study = steepest.compare(line, **asked)
+    assert any("told apart in runs that end after 25 % of their steps" in note for note in study.result.notes)
+    assert len(study.result.entries) == 2
+    for e in study.result.entries:
+        assert len(e.trials) >= rates
+        assert {o.curve.steps[-1] for t in e.trials for o in t.outcomes if o.valid is not None} == {10}
+        assert {o.curve.steps[-1] for o in e.outcomes} == {40}
+        tried = {t.lr: t.outcomes[0] for t in e.trials}
+        whole = steepest.training.single.train(
+            line, e.candidate.rule, lr=e.lr, steps=40, seed=TUNING_SEEDS[0], schedule=e.candidate.multiplier
+        )
+        np.testing.assert_allclose(tried[e.lr].curve.valid, whole.curve.valid[:6], rtol=1e-4)
+        assert e.lr == min(tried, key=lambda lr: math.inf if tried[lr].valid is None else tried[lr].valid)
+    assert study.answer().bound is not None
+    assert study.answer().range_ is None
+    again = steepest.compare(line, **asked)
+    assert again.result.trained == 0
+    assert str(again.answer()) == str(study.answer())
+
+
+def test_what_contenders_had_run_when_the_time_was_spent_is_not_lost(line, store, monkeypatch):
+    monkeypatch.setattr(Race, "_cost", lambda self, candidates: 9.0)
+    keep, kept = Race._keep, []
+
+    def stop(self, candidate, spec, outcome):
+        keep(self, candidate, spec, outcome)
+        kept.append(spec["seed"] < 5)
+        if sum(kept) == 5:
+            raise OutOfTimeError
+
+    monkeypatch.setattr(Race, "_keep", stop)
+    study = steepest.compare(line, schedules="constant", steps=40, budget=60, plan="one", store=store)
+    ran = {e.candidate.label: len(e.outcomes) for e in study.result.entries}
+    assert sorted(ran.values()) in ([1, 4], [2, 3])
+    assert study.answer().bound is None
+    assert "did best of the" in study.answer().sentence
+
+
+def test_other_measures_stand_beside_with_their_means(store):
+    lrs = {"sgd": 0.5, "adam": 0.01}
+    study = steepest.compare("digits", "sgd,adam", lrs=lrs, schedules="constant", steps=60, margin=5, store=store)
+    answer, beside = study.answer(), study.to_dict()["answer"]["beside"]
+    assert any("bytes" in row["measure"] for row in beside)
+    entries = {(e.candidate.label, e.lr): e for e in study.result.entries}
+    pick = entries[answer.pick.candidate.label, answer.pick.lr]
+    for measure, row in zip(answer.beside, beside, strict=True):
+        best = entries[measure.best.candidate.label, measure.best.lr]
+        if "bytes" in row["measure"]:
+            assert (row["value"], row["pick"]) == (best.state_bytes, pick.state_bytes)
+        if "validation loss" in row["measure"]:
+            assert row["value"] == pytest.approx(np.mean([o.loss for o in best.outcomes]))
+        if "when the fastest ends" in row["measure"]:
+            assert 0 <= row["value"] <= 100
+        assert row["value"] != row["pick"]
+        assert row["measure"] in str(answer)
 
 
 def test_optimizers_that_were_named_are_not_dropped(line, monkeypatch):

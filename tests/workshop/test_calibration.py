@@ -36,6 +36,15 @@ def test_no_name_of_one_rule_is_ruled_out():
     assert broken(calibration.copies("digits", 30)) == []
 
 
+def test_no_name_of_one_rule_is_ruled_out_in_studies_trained_here(monkeypatch):
+    (row,) = calibration.real_copies(2, steps=100)
+    assert row["holds"]
+    assert row["what"].startswith("2 real studies of adamw with cosine under 3 names on digits")
+    monkeypatch.setattr(bounds, "_upper", lambda values, level, example: -np.ones((len(values), len(values))))
+    (row,) = calibration.real_copies(2, steps=100)
+    assert not row["holds"]
+
+
 def test_a_race_takes_fewer_runs_than_the_equal_protocol():
     rows = {row["what"]: row for row in calibration.costs(15)}
     assert rows["digits to a bound of 0.5 points: runs of the race, of those of the equal protocol"]["holds"]

@@ -85,7 +85,7 @@ def compare(
     with contextlib.redirect_stdout(sys.stderr):  # what a model or a problem file prints is not part of the answer
         from ..api import Study
         from ..api import compare as run
-        from ..report.study import page, terminal
+        from ..report.study import terminal
 
         console, studies = terminal.console(out), list[Study]()
         for problem in [library.get(name) for name in problems or [defaults.PROBLEM]]:
@@ -111,6 +111,8 @@ def compare(
             if plan == "show":
                 console.print(f"Trained {study.result.plan}.", soft_wrap=True)
             studies.append(study)
+        from ..report.study import page  # after the answer is shown: its library takes a while to load
+
         page.write([study.result for study in studies], report, command)
         console.print(f"\nReport: {report}   Runs: {store}", soft_wrap=True)
     results = [study.to_dict() for study in studies]

@@ -42,6 +42,19 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """Another measure than the metric: who is best by it, with its mean, and the pick's mean."""
+
+    what: str
+    best: Contender
+    value: float
+    own: float
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.best} ({self.value:.4g}; the pick {self.own:.4g})"
+
+
+@dataclass(frozen=True)
 class Answer:
     """What is known when a race stops. Bounds are in the metric's units, None where nothing bounds.
 
@@ -69,6 +82,7 @@ class Answer:
     range_: tuple[float, float, float] | None
     cliff: tuple[float, str] | None
     cheaper: tuple[Contender, float, str] | None
+    beside: list[Measure]
     typed: bool
     steps: int
     longer: str
@@ -103,6 +117,7 @@ class Answer:
             "margin": self.margin,
             "seconds_to_margin": self.seconds_to_margin,
             "collapse": {"seen": seen, "of": of, "at_most": bounds.most_collapses(seen, of) if of else None},
+            "beside": [{"measure": m.what, **m.best.named(), "value": m.value, "pick": m.own} for m in self.beside],
             "test": shown if figure and figure.split == "test" else None,
             "fresh": shown if figure and figure.split != "test" else None,
             "question": self.question,
@@ -161,8 +176,8 @@ class Answer:
             lines.append(f"Could still be better: {', '.join(shown)}{more}." if shown else "")
         if self.ruled_out:
             open_ = {one.candidate.label for one in (self.pick, *(one for one, _ in self.possible)) if one}
-            names = list(dict.fromkeys(one.candidate.label for one in self.ruled_out if one.candidate.label not in open_))
-            lines.append(f"Not the best: {', '.join(names)}." if names else "")
+            names = [str(one) for one in self.ruled_out if one.candidate.label not in open_]
+            lines.append(f"Not the best, at these rates: {', '.join(names)}." if names else "")
         if self.rejected:
             lowest: dict[str, float] = {}
             for one, _, _ in self.rejected:
@@ -181,6 +196,8 @@ class Answer:
         if self.cheaper:
             one, behind, why = self.cheaper
             lines.append(f"Cheaper: {one}, at most {self._by(behind)} behind the best, {why}.")
+        if self.beside:
+            lines.append(f"By other measures: {', '.join(map(str, self.beside))}.")
         lines.append(self._limits())
         lines.append(f"All this for {self.steps} steps.{' ' + self.longer if self.longer else ''}")
         if self.question > 1:

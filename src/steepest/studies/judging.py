@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..training.processes import OutOfTimeError
 from ..training.recorder import Outcome
 from . import bounds
 from . import statistics as st
-from .answers import Answer, Contender, figure_of, runs_to_margin
+from .answers import Answer, Contender, Measure, figure_of, runs_to_margin
 from .bounds import Standing, standing
 from .design import Candidate, Design
 from .running import Laboratory, Progress
@@ -135,6 +135,7 @@ class Judged(Laboratory):
             range_=range_,
             cliff=cliff,
             cheaper=self._cheaper(pick, margin),
+            beside=self._beside(pick),
             typed=all(c.rates is not None for c in self.design.candidates),
             steps=self.design.steps,
             longer=self._longer(pick, possible) if stopped == "margin" and not self.design.seeds else "",
@@ -239,6 +240,31 @@ class Judged(Laboratory):
         state = timings[self.contenders[k].candidate.label][1]
         why = "and keeps no state" if state == 0 else f"with {100 * state / own:.0f} % of the state"
         return self.contenders[k], float(self.now.bound[k]), why
+
+    def _beside(self, pick: Contender | None) -> list[Measure]:
+        """Who is better than the pick by validation loss, by the metric after as many seconds, and by memory: means alone."""
+        ran = [one for one in self.contenders if all(o.valid is not None for o in one.outcomes) and one.outcomes]
+        if pick is None or pick not in ran:
+            return []
+        timings = self.time_all()
+        whole = {one: timings[one.candidate.label][0] * one.candidate.steps(self.design.steps) for one in ran}
+        least = min(whole.values())
+
+        def after(one: Contender) -> float:
+            at = least / whole[one] * one.candidate.steps(self.design.steps)
+            return -self.sign * float(np.mean([np.interp(at, o.curve.steps, o.curve.metric) for o in one.outcomes]))
+
+        measures: dict[str, Callable[[Contender], float]] = {
+            "least validation loss": lambda one: float(np.mean([o.loss for o in one.outcomes if o.loss is not None])),
+            f"best after {least:.2g} s of training, when the fastest ends,": after,
+            "fewest bytes of state": lambda one: timings[one.candidate.label][1],
+        }
+        beside = []
+        for k, (what, of) in enumerate(measures.items()):
+            best = min(ran, key=of)
+            if of(best) < of(pick) and (k or self.design.problem.metric is not None):
+                beside.append(Measure(what, best, abs(of(best)), abs(of(pick))))
+        return beside
 
     def _longer(self, pick: Contender | None, possible: list[tuple[Contender, float]]) -> str:
         """Whether the order of the first two holds at five times the steps, where time is left for that."""

@@ -184,8 +184,8 @@ class Race(Judged):
         line = f"The budget allows for about {runs} runs of {seconds:.2g} s, and so for {labels}{rates}"
         if not early:
             return f"{line}, at full length."
-        early = f"Rates are told apart in runs that end after {100 * EARLY:g} % of their steps"
-        return f"{line}. {early}; the best two race at full length."
+        apart = f"Rates are told apart in runs that end after {100 * EARLY:g} % of their steps"
+        return f"{line}. {apart}; the best two race at full length."
 
     def _cost(self, candidates: Sequence[Candidate]) -> float:
         """About how many seconds a run takes, trained in the way that is chosen here."""
