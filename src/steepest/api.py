@@ -15,6 +15,7 @@ from .checks import bytes_of, names_in, seconds_of, whole
 from .errors import SteepestError
 from .problems.problem import Problem
 from .report.study import summary, terminal
+from .report.study.shown import shown
 from .rules import Rule
 from .schedules import Schedule
 from .studies import defaults
@@ -31,9 +32,9 @@ from .update.optimizer import RuleOptimizer, build
 
 if TYPE_CHECKING:
     import pandas
-    from matplotlib.figure import Figure
 
     from .paths.descent import Descent
+    from .report.study.gallery import Figures
     from .surfaces import Surface
 
 
@@ -81,7 +82,7 @@ class Study:
     """
 
     def __init__(self, result: Result, command: str) -> None:
-        self.result, self._command = result, command
+        self.result, self.shown = result, shown(result, command)
 
     def answer(self) -> Answer:
         """What to pick, and how far behind the best it could be; `str(answer)` are sentences.
@@ -127,22 +128,36 @@ class Study:
         >>> study.report("report.html").exists()
         True
         """
-        from .report.study import page  # bokeh takes most of a second to import
+        from .report.study import page  # with matplotlib, which takes a while to import
 
-        return page.write([self.result], path, self._command)
+        return page.write([self.shown], path)
 
     @property
-    def figures(self) -> dict[str, Figure]:
-        """Matplotlib figures by name: "ranking", "sensitivity", "curves".
+    def figures(self) -> Figures:
+        """Matplotlib figures: `.regret()`, `.ranking()`, `.race()`, `.sensitivity()`, `.curves()`, `.schedules()`, `.cost()`.
 
-        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=5, steps=20, store=":memory:")
         >>> [*study.figures]
-        ['ranking', 'sensitivity', 'curves']
+        ['regret', 'ranking', 'sensitivity', 'curves', 'schedules', 'cost']
+        >>> study.figures.regret()
+        <Figure ...>
         """
-        from .report import figures
-        from .report.study.pictures import pictures
+        from .report.study.gallery import Figures
 
-        return {name: figures.draw(picture) for name, picture in pictures(self.result).items()}
+        return Figures(self.shown, self.record)
+
+    def record(self) -> None:
+        """Train the first two once more and watch them from inside, for `figures.insides()`, `.landscape()` and the report.
+
+        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=5, steps=20, store=":memory:")
+        >>> study.record()
+        >>> study.figures.landscape()
+        <Figure ...>
+        """
+        from .studies.recording import record
+
+        if "recorded" not in self.shown:
+            self.shown["recorded"] = record(self.result)
 
     def to_dict(self) -> dict[str, Any]:
         """What `steepest compare --json` writes.
@@ -152,6 +167,12 @@ class Study:
         [0, 1]
         """
         return summary.as_dict(self.result)
+
+    def _repr_html_(self) -> str:
+        """The answer, the code and how far behind each could be, as a notebook shows them; it needs no script."""
+        from .report.study import page
+
+        return page.section(self.shown)
 
     def __str__(self) -> str:
         console = Console(width=160, no_color=True, force_terminal=False, highlight=False)
@@ -176,6 +197,7 @@ def compare(
     plan: str = "auto",
     memory: str | int | None = None,
     go_on: bool = False,
+    record: bool = False,
     command: str | None = None,
     began: float | None = None,
 ) -> Study:
@@ -191,7 +213,7 @@ def compare(
     margin: the difference that matters, in units of the metric (default 0.5 points of accuracy, 1 % of a loss).
     plan: how runs are trained: "auto" takes the fastest way here that agrees with runs trained one by one; "one", or "many:N"
         for N at once. memory: what those at once may take, such as "4GiB".
-    store: the SQLite file that keeps every run; ":memory:" keeps nothing.
+    store: the SQLite file that keeps every run; ":memory:" keeps nothing. record: `Study.record` at the end, for the report.
 
     The protocol is in docs/protocol.md. SteepestError for what cannot be done.
 
@@ -230,7 +252,12 @@ def compare(
     design = Design(problem, candidates, seeds or 0, steps or problem.steps, trials, margin, device, plan, memory_bound, typed)
     with Store(store) as opened, terminal.Bar(Console(stderr=True)) as bar:
         result = Race(design, opened, bar, seconds, began, go_on).run()
-    return Study(result, command or f"steepest.compare({problem.name!r}, seeds={seeds}, steps={design.steps})")
+        study = Study(result, command or f"steepest.compare({problem.name!r}, seeds={seeds}, steps={design.steps})")
+        if record:
+            bar.say("watching the first two from inside")
+            study.record()
+        opened.keep_study(study.shown)
+    return study
 
 
 def trajectory(

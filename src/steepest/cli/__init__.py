@@ -67,6 +67,9 @@ def compare(
         str, typer.Option(help="How to train: auto takes the fastest way, show says which; one; many:N for N at once.")
     ] = "auto",
     go_on: Annotated[bool, typer.Option("--continue", help="Race on where a race had ended.")] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Watch the first two from inside: landscape, updates, examples in the report.")
+    ] = False,
     pairs: Annotated[bool, typer.Option("--pairs", help="Print the verdict on every pair.")] = False,
     memory: Annotated[str | None, typer.Option(help="Memory for runs trained at once, such as 4GiB.")] = None,
     json_file: JSON = None,
@@ -104,6 +107,7 @@ def compare(
                 plan=plan,
                 memory=memory,
                 go_on=go_on,
+                record=record,
                 command=command,
                 began=None if studies else began,
             )
@@ -113,10 +117,37 @@ def compare(
             studies.append(study)
         from ..report.study import page  # after the answer is shown: its library takes a while to load
 
-        page.write([study.result for study in studies], report, command)
+        page.write([study.shown for study in studies], report)
         console.print(f"\nReport: {report}   Runs: {store}", soft_wrap=True)
     results = [study.to_dict() for study in studies]
     write_json(results[0] if len(results) == 1 else results, json_file)
+
+
+@app.command()
+@sentences
+def report(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A store that `compare` made.")],
+    out: Annotated[str, typer.Option(metavar="FILE.html", help="Where to write it.")] = defaults.REPORT,
+    json_file: JSON = None,
+) -> None:
+    """The report of every study in a store, as it was when last asked; nothing is trained, and no problem is needed."""
+    from ..report.study import page
+    from ..studies.store import Store
+
+    check_json(json_file)
+    page.check(out)
+    if not Path(store).is_file():
+        raise SteepestError(f"There is no store {store}; give the file that `steepest compare --store` wrote.")
+    with Store(store) as opened:
+        studies = opened.studies()
+    if not studies:
+        raise SteepestError(f"The store {store} has runs, but no study that ended; run `steepest compare` with it once more.")
+    page.write(studies, out)
+    if str(json_file) != "-":
+        for data in studies:
+            typer.echo(f"{data['problem']}: {data['answer']['sentence']}")
+        typer.echo(f"\nReport: {out}")
+    write_json(studies, json_file)
 
 
 def _check_words(

@@ -46,6 +46,7 @@ class Problem:
     drop_last: leave out the last batch of an epoch where it is smaller (BatchNorm cannot train on one example).
     steps: updates in a run unless `compare` is told otherwise (default: ten epochs, at least 100 and at most 2,000).
     optimum: the least value the validation loss can take, where known, and how it was found.
+    image: the shape in which a report shows an input as an image, such as (28, 28), where its own is not one.
 
     >>> x = torch.linspace(-1, 1, 40)[:, None]
     >>> problem = Problem(model=lambda: nn.Linear(1, 1), loss=nn.MSELoss(), train=(x, 2 * x), valid=(x, 2 * x))
@@ -68,6 +69,7 @@ class Problem:
     drop_last: bool = False
     steps: int | None = None
     optimum: tuple[float, str] | None = None
+    image: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         def expect(holds: bool, problem: Any, expected: str) -> None:

@@ -1,65 +1,165 @@
-"""Pictures as matplotlib figures."""
+"""Pictures as matplotlib figures, and these as SVG for a page."""
 
 from __future__ import annotations
 
+import io
+import math
+import re
+import textwrap
+from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogFormatter
 
-from .picture import Mark, Picture, Series
+from .picture import Guide, Mark, Panel, Picture, Series
 
+SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+LONG = re.compile(r"(\d+\.\d)\d+")  # a tenth of a point is enough
+WIDTH = 5.8  # inches: read at full width on a phone, at twice its size in a talk
+ROW, PANEL, SMALL = 0.26, 3.2, 1.75  # inches of height: of a named row, of a panel, of one of several columns
 DOT = {"linestyle": "", "marker": "o", "markeredgewidth": 0}
+GREY = "#555555"
 LOOKS: dict[str, dict[str, Any]] = {
-    "line": {"linewidth": 2.2},
-    "thin": {"linewidth": 0.6, "alpha": 0.3, "linestyle": "solid"},
-    "bar": {"linewidth": 2.5, "linestyle": "solid", "solid_capstyle": "butt"},
-    "dots": {**DOT, "markersize": 4.5, "alpha": 0.3},
-    "mean": {**DOT, "markersize": 8},
-    "diamond": {"linestyle": "", "marker": "D", "markersize": 8, "markeredgecolor": "white"},
-    "cross": {"linestyle": "", "marker": "x", "markersize": 7},
+    "line": {"linewidth": 1.8},
+    "thin": {"linewidth": 0.5, "alpha": 0.35, "linestyle": "solid"},
+    "bar": {"linewidth": 2.2, "linestyle": "solid", "solid_capstyle": "butt"},
+    "dots": {**DOT, "markersize": 3.5, "alpha": 0.35},
+    "mean": {**DOT, "markersize": 6.5},
+    "diamond": {"linestyle": "", "marker": "D", "markersize": 6.5, "markeredgecolor": "white"},
+    "cross": {"linestyle": "", "marker": "x", "markersize": 5.5},
+    "spots": {**DOT, "markersize": 7, "alpha": 0.0},  # not seen: where a pointer finds words
+    "hollow": {**DOT, "markersize": 6, "markerfacecolor": "white", "markeredgewidth": 1.2},
+    "arrow": {"linestyle": "", "marker": "v", "markersize": 5, "markeredgewidth": 0},
 }
+POINTS = ("dots", "mean", "diamond", "cross", "arrow", "hollow", "spots")
+FONT: Any = {"font.size": 8.5, "axes.titlesize": 8.5, "axes.labelsize": 8.5, "legend.fontsize": 8, "axes.titleweight": "normal"}
 
 
 def draw(picture: Picture) -> Figure:
-    """The picture as a figure; its caption is the figure's alternative text."""
-    height = 1.2 + 0.45 * len(picture.rows) if picture.rows else 4.5
-    figure = Figure(figsize=(7, height), layout="constrained", gid=f"{picture.title}: {picture.caption}")
-    axes = figure.subplots()
-    for series in picture.series:
-        for mark in series.marks:
-            _draw(axes, series, mark)
-    axes.set_xscale("log" if picture.log_x else "linear")
-    axes.set_yscale("log" if picture.log_y else "linear")
-    if picture.rows:
-        axes.set_yticks(range(len(picture.rows)), picture.rows)
-        axes.set_ylim(len(picture.rows) - 0.5, -0.5)
-    else:
-        axes.legend(frameon=False, fontsize="small")
-    if picture.view:
-        axes.set_ylim(picture.view)
-    for height, words in picture.notes:
-        axes.annotate(words, (0.99, height), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#555555")
-    axes.set_xlabel(picture.x_label)
-    axes.set_ylabel(picture.y_label)
-    axes.set_title(picture.title, loc="left")
+    """The picture as a figure; its words are the figure's alternative text."""
+    return _drawn(picture, legend=True)[0]
+
+
+def _drawn(picture: Picture, legend: bool) -> tuple[Figure, dict[str, list[str]]]:
+    """A figure, and the words of each mark's points by the mark's name; with a legend and a title where it stands alone."""
+    said: dict[str, list[str]] = {}
+    with matplotlib.rc_context(FONT):
+        columns = picture.columns
+        lines = math.ceil(len(picture.panels) / columns)
+        small = SMALL if columns > 1 else PANEL if lines == 1 else 0.75 * PANEL
+        heights = [max(_height(p, small) for p in picture.panels[k * columns : (k + 1) * columns]) for k in range(lines)]
+        figure = Figure(figsize=(WIDTH, sum(heights) + 0.2), layout="constrained", gid=picture.words)
+        grid = [*figure.subplots(lines, columns, squeeze=False, gridspec_kw={"height_ratios": heights}).flat]
+        for k, (panel, axes) in enumerate(zip(picture.panels, grid, strict=False)):
+            said |= _panel(axes, panel, k)
+        for axes in grid[len(picture.panels) :]:
+            axes.set_axis_off()
+        handles = {label: h for axes in figure.axes for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        if legend and picture.legend and len(handles) > 1:
+            named = [*handles.values()], [*handles]
+            figure.legend(*named, loc="outside lower center", ncols=3, frameon=False)
+        if legend:
+            figure.suptitle("\n".join(textwrap.wrap(picture.title, 80)), x=0.01, ha="left", fontsize=9.5)
+    return figure, said
+
+
+def _height(panel: Panel, otherwise: float) -> float:
+    return 0.75 + ROW * len(panel.rows) if panel.rows else otherwise
+
+
+def _panel(axes: Axes, panel: Panel, number: int) -> dict[str, list[str]]:
+    said: dict[str, list[str]] = {}
+    axes.set_xscale("log" if panel.log_x else "linear")
+    axes.set_yscale("log" if panel.log_y else "linear")
+    if panel.image:
+        heights, frame = panel.image
+        axes.contourf(*_grid(heights, frame), heights, levels=24, cmap="Greys", alpha=0.7)
+        axes.contour(*_grid(heights, frame), heights, levels=24, colors="white", linewidths=0.4)
+    for k, series in enumerate(panel.series):
+        for m, mark in enumerate(series.marks):
+            name = f"mark {number} {k} {m} {mark.form}"
+            said[name] = _draw(axes, series, _within(mark, panel), name)
+    if panel.rows:
+        axes.set_yticks(range(len(panel.rows)), panel.rows)
+        axes.set_ylim(len(panel.rows) - 0.5, -0.5)
+    if panel.view_x:
+        axes.set_xlim(panel.view_x)
+    if panel.view_y:
+        axes.set_ylim(panel.view_y)
+    for guide in panel.guides:
+        _guide(axes, guide)
+    for height, words in panel.notes:
+        axes.annotate(words, (0.99, height), xycoords=("axes fraction", "data"), ha="right", va="center", color=GREY)
+    axes.set_xlabel(panel.x_label)
+    axes.set_ylabel(panel.y_label)
+    axes.set_title(panel.title, loc="left")
+    axes.tick_params(labelsize=FONT["font.size"])
+    for axis, log in ((axes.xaxis, panel.log_x), (axes.yaxis, panel.log_y)):
+        if log:
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
     plain(axes)
-    return figure
+    return said
 
 
-def _draw(axes: Axes, series: Series, mark: Mark) -> None:
+def _within(mark: Mark, panel: Panel) -> Mark:
+    """The mark without points outside the panel's views, where it is points."""
+    if mark.form not in POINTS:
+        return mark
+    views = [view or (-math.inf, math.inf) for view in (panel.view_x, panel.view_y)]
+    keep = [all(low <= v <= high for v, (low, high) in zip(at, views, strict=True)) for at in zip(mark.x, mark.y, strict=True)]
+    inside = [k for k, kept in enumerate(keep) if kept]
+    words = [mark.words[k] for k in inside] if mark.words else []
+    return replace(mark, x=[mark.x[k] for k in inside], y=[mark.y[k] for k in inside], words=words)
+
+
+def _grid(heights: list[list[float]], frame: tuple[float, float, float, float]) -> tuple[list[float], list[float]]:
+    """The x and y of a grid of heights, (y, x), within a frame: left, right, bottom, top."""
+    left, right, bottom, top = frame
+    ny, nx = len(heights), len(heights[0])
+    x = [left + (right - left) * i / (nx - 1) for i in range(nx)]
+    return x, [bottom + (top - bottom) * i / (ny - 1) for i in range(ny)]
+
+
+def _guide(axes: Axes, guide: Guide) -> None:
+    across = axes.axvline if guide.axis == "x" else axes.axhline
+    if guide.until is None:
+        across(guide.at, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+    else:
+        span = axes.axvspan if guide.axis == "x" else axes.axhspan
+        span(guide.at, guide.until, color="#000000", alpha=0.06, linewidth=0, zorder=0)
+    if guide.words:
+        down = guide.axis == "x"
+        at, transform = (
+            ((guide.at, 0.01), axes.get_xaxis_transform()) if down else ((0.01, guide.at), axes.get_yaxis_transform())
+        )
+        axes.text(*at, f" {guide.words} ", transform=transform, ha="left", va="bottom", color=GREY, fontsize=7.5)
+
+
+def _draw(axes: Axes, series: Series, mark: Mark, name: str) -> list[str]:
+    """Draw a mark, and return the words of its points in their order."""
     colour = series.style.colour
     x: Any = mark.x
     y: Any = mark.y
     high = mark.high
     if mark.form == "band":
-        axes.fill_between(x, y, high, color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(x, y, high, color=colour, alpha=0.18, linewidth=0, gid=name)
     elif mark.form == "rail":
         axes.axhline(y[0], color=colour, linewidth=0.8, alpha=0.4, zorder=0)
+    elif mark.form == "words":
+        for at, height, words in zip(x, y, mark.words, strict=True):
+            axes.annotate(words, (at, height), (4, 3), textcoords="offset points", fontsize=7, color=GREY, gid=name)
     else:
         x, y = ([x, high], [y, y]) if mark.form == "bar" else (x, y)
         label = series.label if mark.form == "line" else None
-        axes.plot(x, y, color=colour, label=label, **{"linestyle": series.style.dash, **LOOKS[mark.form]})
+        lines = axes.plot(x, y, color=colour, label=label, **{"linestyle": series.style.dash, **LOOKS[mark.form]})
+        for line in lines:
+            line.set_gid(name)
+    return mark.words
 
 
 def plain(axes: Axes) -> None:
@@ -67,3 +167,41 @@ def plain(axes: Axes) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
+
+
+def svg(picture: Picture, name: str) -> str:
+    """The picture as an SVG element for a page, without a title and a legend: a page has its own.
+
+    Each mark is a group with `data-series`, the label of its series, and a class, its form; its points have
+    `data-words`. `name` begins every id, so that no two pictures share one.
+    """
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "steepest"}):
+        figure, words = _drawn(picture, legend=False)
+        figure.set_gid("picture")
+        figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")), transparent=True)
+    for prefix, address in (("", SVG), ("xlink", XLINK)):
+        ElementTree.register_namespace(prefix, address)
+    root = ElementTree.fromstring(file.getvalue().partition("<svg")[1] + file.getvalue().partition("<svg")[2])
+    for metadata in root.findall(f"{{{SVG}}}metadata"):
+        root.remove(metadata)
+    for group in root.iter(f"{{{SVG}}}g"):
+        if group.get("id", "").startswith("mark "):
+            _, panel, series, _, form = group.get("id", "").split()
+            group.set("data-series", picture.panels[int(panel)].series[int(series)].label)
+            group.set("class", form)
+            for point, said in zip(group.iter(f"{{{SVG}}}use"), words.get(group.get("id", ""), ()), strict=False):
+                point.set("data-words", said)
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            if key == "id":
+                element.set(key, f"{name}-{value.replace(' ', '-')}")
+            elif key == f"{{{XLINK}}}href" or "url(#" in value:
+                element.set(key, value.replace("#", f"#{name}-"))
+            elif key in ("d", "x", "y", "transform", "points"):
+                element.set(key, LONG.sub(r"\1", value))
+    size = root.get("viewBox", "")
+    root.attrib.clear()
+    root.attrib |= {"viewBox": size, "role": "img", "aria-label": picture.words}
+    return ElementTree.tostring(root, encoding="unicode")

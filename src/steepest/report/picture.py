@@ -1,4 +1,4 @@
-"""A picture as data, drawn by matplotlib for papers and notebooks (`figures`) and by bokeh for the page (`plots`)."""
+"""A picture as data: what a figure for papers and notebooks, and the same figure on a page, are drawn from (`figures`)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Literal
 
 from .palette import Style
 
-Form = Literal["line", "thin", "dots", "mean", "diamond", "cross", "band", "bar", "rail"]
+Form = Literal["line", "thin", "dots", "mean", "diamond", "cross", "arrow", "hollow", "spots", "words", "band", "bar", "rail"]
+Table = tuple[list[str], list[list[str]]]  # a heading and rows
 
 
 @dataclass(frozen=True)
 class Mark:
     """Something drawn at x and y. `words` are said of each point where a pointer rests on it.
 
-    A band lies between y and `high` at each x, a bar from x to `high` at each y, a rail is a line across at y. Lines break
-    where x is NaN.
+    A band lies between y and `high` at each x, a bar from x to `high` at each y, a rail is a line across at y, an arrow points
+    to what lies below the frame, spots are where a pointer finds words, words stand beside a point. Lines break where x is NaN.
     """
 
     form: Form
@@ -39,16 +40,45 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """Series on two axes. `rows` name the places 0, 1, ... of an axis that goes down; `view` is what y shows at first."""
+class Guide:
+    """A line across a panel at an x or y, or a shade up to `until`, with words beside it."""
 
-    title: str
-    caption: str
-    x_label: str
-    y_label: str
+    axis: Literal["x", "y"]
+    at: float
+    words: str = ""
+    until: float | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Series on two axes. `rows` name the places 0, 1, ... of an axis that goes down; a view is what an axis shows."""
+
     series: list[Series]
+    x_label: str = ""
+    y_label: str = ""
+    title: str = ""
     log_x: bool = False
     log_y: bool = False
     rows: list[str] = field(default_factory=list)
-    view: tuple[float, float] | None = None
+    view_x: tuple[float, float] | None = None
+    view_y: tuple[float, float] | None = None
+    guides: list[Guide] = field(default_factory=list)
     notes: list[tuple[float, str]] = field(default_factory=list)  # words at a height
+    image: tuple[list[list[float]], tuple[float, float, float, float]] | None = None  # heights on a grid, and its frame
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Panels under a title that says what is seen; `table` has its data. A legend names the labels of the first panel."""
+
+    title: str
+    caption: str
+    panels: list[Panel]
+    table: Table
+    columns: int = 1
+    legend: bool = True
+
+    @property
+    def words(self) -> str:
+        """What stands for the picture where it cannot be seen."""
+        return f"{self.title}: {self.caption}"

@@ -42,6 +42,30 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Place:
+    """How one that ran on common seeds stands: "pick", "possible" or "ruled out".
+
+    It is at least and at most so far behind the best, in the metric's units; None where nothing bounds it.
+    """
+
+    contender: Contender
+    standing: str
+    at_least: float
+    at_most: float | None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was known at a time of a race: after so many runs and seconds of training, the pick, its bound, everyone's seeds."""
+
+    runs: int
+    seconds: float
+    pick: str
+    bound: float | None
+    seeds: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Measure:
     """Another measure than the metric: who is best by it, with its mean, and the pick's mean."""
 
@@ -83,6 +107,8 @@ class Answer:
     cliff: tuple[float, str] | None
     cheaper: tuple[Contender, float, str] | None
     beside: list[Measure]
+    places: list[Place]
+    looks: list[Look]
     typed: bool
     steps: int
     longer: str
@@ -109,7 +135,7 @@ class Answer:
             "bound_new_data": self.bound_new_data,
             "confidence": self.confidence,
             "compared": self.compared,
-            "possible": [{**one.named(), "ahead_at_most": _finite(ahead)} for one, ahead in self.possible],
+            "possible": [{**one.named(), "ahead_at_most": finite(ahead)} for one, ahead in self.possible],
             "ruled_out": [one.named() for one in self.ruled_out],
             "rejected": [{**one.named(), "collapsed": k, "of": n} for one, k, n in self.rejected],
             "not_followed": self.not_followed,
@@ -222,7 +248,8 @@ def figure_of(values: list[float], split: str) -> Figure | None:
     return Figure(mean.item(), se.item() if n > 1 else None, int(n), split) if n else None
 
 
-def _finite(x: float) -> float | None:
+def finite(x: float) -> float | None:
+    """The number, or None where it is infinite or none."""
     return x if math.isfinite(x) else None
 
 

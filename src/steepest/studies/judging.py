@@ -13,7 +13,7 @@ from ..training.processes import OutOfTimeError
 from ..training.recorder import Outcome
 from . import bounds
 from . import statistics as st
-from .answers import Answer, Contender, Measure, figure_of, runs_to_margin
+from .answers import Answer, Contender, Look, Measure, Place, figure_of, finite, runs_to_margin
 from .bounds import Standing, standing
 from .design import Candidate, Design
 from .running import Laboratory, Progress
@@ -34,6 +34,7 @@ class Judged(Laboratory):
         self.began, self.goes_on, self.alpha = began, goes_on, st.alpha_at_look(1)
         self.contenders: list[Contender] = []
         self.now: Standing | None = None
+        self.looks: list[Look] = []
         self.screened: set[tuple[str, float, int]] = set()
         self.grows, self.early, self.fits, self.interrupted = True, False, "", False
         self.end = math.inf
@@ -59,6 +60,26 @@ class Judged(Laboratory):
         best = values[int(np.argmax([np.nan_to_num(row, nan=-math.inf).mean() for row in values]))]
         margin = self._margin(best.tolist())
         return standing(values, seeds, example=self.example(), alpha=self.alpha, margin=margin, disfavoured=collapsed)
+
+    def look(self) -> None:
+        """Judge the contenders, and remember when that was."""
+        self.now = now = self.stand()
+        ended = [o for trial in self.trials.values() for o in trial.outcomes]
+        ended += [o for one in self.contenders for o in one.outcomes]
+        pick, seeds = self.contenders[now.pick], {str(one): len(one.outcomes) for one in self.contenders}
+        bound = finite(float(now.bound[now.pick]))
+        self.looks.append(Look(len(ended), sum(o.seconds for o in ended), str(pick), bound, seeds))
+
+    def _places(self) -> list[Place]:
+        """How the contenders stand, the nearest to the best first."""
+        if self.now is None:
+            return []
+        now, places = self.now, []
+        for k, one in enumerate(self.contenders):
+            word = "pick" if k == now.pick else "possible" if now.possible[k] else "ruled out"
+            behind = max(0.0, -float(now.ahead[k].min()))  # behind that one at least, and so behind the best
+            places.append(Place(one, word, behind, finite(float(now.bound[k]))))
+        return sorted(places, key=lambda place: (place.standing != "pick", place.at_most is None, place.at_most or 0.0))
 
     def _value(self, outcome: Outcome) -> float:
         judged = outcome.test if self.design.seeds and self.design.split == "test" else outcome.valid
@@ -136,6 +157,8 @@ class Judged(Laboratory):
             cliff=cliff,
             cheaper=self._cheaper(pick, margin),
             beside=self._beside(pick),
+            places=self._places(),
+            looks=self.looks,
             typed=all(c.rates is not None for c in self.design.candidates),
             steps=self.design.steps,
             longer=self._longer(pick, possible) if stopped == "margin" and not self.design.seeds else "",

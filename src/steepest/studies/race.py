@@ -63,7 +63,8 @@ class Race(Judged):
         """The equal protocol, and what it answers: its candidates at the rates chosen, on as many seeds each."""
         result = super()._run()
         self.contenders = [Contender(e.candidate, e.lr, e.outcomes) for e in result.entries]
-        self.now = self.stand()
+        self.look()
+        assert self.now
         bound = self.now.bound[self.now.pick]
         result.answer = self._answer("margin" if bound <= self.margin() else "time")
         return result
@@ -96,7 +97,7 @@ class Race(Judged):
 
     def _stopped(self) -> str:
         """Screen and race; "margin" where the bound of the pick is within it, "time" where it was stopped before."""
-        self.contenders, self.now = [], None
+        self.contenders, self.now, self.looks = [], None, []
         try:
             self.contenders = self._screened()
             return self._raced()
@@ -117,7 +118,7 @@ class Race(Judged):
             missing = known.index(None) if None in known else len(known)
             one.outcomes += [outcome for outcome in known[:missing] if outcome]
         if any(one.outcomes for one in self.contenders):
-            self.now = self.stand()
+            self.look()
 
     def _fit(self, asked: str) -> None:
         """Fewer candidates, then fewer rates, where the budget does not allow for all; never fewer steps.
@@ -308,7 +309,8 @@ class Race(Judged):
             runs = [(self.contenders[k].candidate, self.contenders[k].lr, seed) for k, seed in jobs]
             for (k, _), outcome in zip(jobs, self.train(runs, examples=True), strict=True):
                 self.contenders[k].outcomes.append(outcome)
-            self.now = self.stand()
+            self.look()
+            assert self.now
             pick = self.now.pick
             self.progress.say(f"{self.contenders[pick]}, at most {self.now.bound[pick]:.3g} behind")
             chunked = self.plan is not None and self.plan.chunk > 1

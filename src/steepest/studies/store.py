@@ -211,6 +211,17 @@ class Store:
         """Keep a fact: "steps" for a budget, the "way" a study is trained, the "timing" of a step. The first stays."""
         self._insert("facts", {"what": what, "key": key_of(spec), "value": json.dumps(value)})
 
+    def keep_study(self, shown: dict[str, Any]) -> None:
+        """Keep what a report shows of a study, as it is after so many runs."""
+        asked = {key: shown[key] for key in ("problem", "command", "ran")} | {"recorded": "recorded" in shown}
+        self.remember("study", asked, {"asked": [shown["problem"], shown["command"]], "shown": shown})
+
+    def studies(self) -> list[dict[str, Any]]:
+        """What reports show of the studies, each as it was last, in the order in which they were first asked."""
+        rows = self._db.execute("SELECT value FROM facts WHERE what = 'study' ORDER BY rowid").fetchall()
+        kept = [json.loads(row[0]) for row in rows]
+        return [*{tuple(study["asked"]): study["shown"] for study in kept}.values()]
+
     def question(self, problem: str, study: str) -> int:
         """The number of this study among those of the problem, in the order they were first asked; a new one is kept."""
         return self._asked("question", problem, study).index(study) + 1

@@ -83,7 +83,7 @@ def train(
         recorder.begin(*problem.evaluate(model, problem.valid))
         for k in range(1, (until or steps) + 1) if recorder.alive.any() else ():
             batch = next(stream)
-            _set(optimizer, lr, schedule, k - 1, steps, recorder.histories[0])
+            set_rate(optimizer, lr, schedule, k - 1, steps, recorder.histories[0])
             try:
                 loss = optimizer.step(functools.partial(batch_loss, problem, forward, optimizer, batch, seed, k))
                 recorder.step(k, loss.item())
@@ -111,7 +111,7 @@ def train(
     return recorder.outcomes(time.perf_counter() - began)[0]
 
 
-def _set(optimizer: RuleOptimizer, lr: float, schedule: Schedule, k: int, steps: int, history: list[float]) -> None:
+def set_rate(optimizer: RuleOptimizer, lr: float, schedule: Schedule, k: int, steps: int, history: list[float]) -> None:
     """The rate of step k, and the momentum where the schedule cycles it and the rule has one."""
     multiplier = schedule(k, steps, history)
     momentum = schedule.momentum(k, steps, history) if schedule.momentum else None

@@ -25,4 +25,5 @@ def digits() -> Problem:
         metric="accuracy",
         batch_size=32,
         steps=500,
+        image=(8, 8),
     )

@@ -112,4 +112,5 @@ def mnist_mlp() -> Problem:
         metric="accuracy",
         batch_size=100,
         steps=3000,
+        image=(28, 28),
     )

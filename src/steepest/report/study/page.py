@@ -1,63 +1,31 @@
-"""The report: one HTML file with table, verdicts, code and three pictures. It holds all it needs and opens offline."""
+"""The report: one HTML file with the answer, the code to paste, and pictures with their data. It holds all it needs."""
 
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from bokeh.embed import components
-from bokeh.resources import Resources
-
 from ...checks import writable
 from ...errors import SteepestError
-from ...studies.running import Result
-from .. import plots
-from ..picture import Picture
-from . import summary
-from .pictures import pictures
+from .. import figures
+from ..palette import Style
+from ..picture import Picture, Table
+from .pictures import curves, pictures
 
-STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
-h1{font-size:1.7rem;margin:0 0 .2rem} h2{font-size:1.15rem;margin:2.2rem 0 .5rem} .about{color:#555;margin:0 0 1rem}
-.answer{font-size:1.1rem;font-weight:600;border-left:4px solid #0072B2;padding-left:.8rem}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}
-th,td{padding:.3rem .6rem .3rem 0;text-align:right;white-space:nowrap;border-bottom:1px solid #e3e3e3}
-th:first-child,td:first-child{text-align:left} th{font-weight:600}
-pre{background:#f5f5f5;padding:.8rem 1rem;overflow-x:auto} li{margin:.15rem 0}
-.better{color:#00664a} .undecided{color:#555} figure{margin:0} figcaption{color:#555;font-size:.9rem}
-footer{margin:3rem 0 1rem;padding-top:1rem;border-top:1px solid #ccc;color:#555;font-size:.85rem}
-"""
+Shown = dict[str, Any]
+FIRST_SHOWN = 3  # optimizers in the learning curves, until a reader asks for more
+DASHES = {"solid": "", "dashed": "6 3", "dotted": "1.5 2.5", "dashdot": "6 2 1.5 2"}
 
 
-def write(results: Sequence[Result], path: str | Path, command: str) -> Path:
-    """Write the report of these studies; `command` is what made it. SteepestError where the folder does not exist."""
+def write(studies: Sequence[Shown], path: str | Path) -> Path:
+    """Write the report of these studies, as `shown` makes them; SteepestError where the folder does not exist."""
     path = check(path)
-    shown = [[*pictures(result).values()] for result in results]
-    script, divs = components([plots.draw(picture) for own in shown for picture in own])
-    boxes = iter(divs)
-    sections = "\n".join(
-        _section(result, [_picture(picture, summary.answer(result), next(boxes)) for picture in own])
-        for result, own in zip(results, shown, strict=True)
-    )
-    protocols = "\n".join(f"<p>{html.escape(r.design.problem.name)}: {html.escape(summary.protocol(r))}</p>" for r in results)
-    title = "steepest: " + ", ".join(r.design.problem.name for r in results)
-    versions = ", ".join(f"{name} {number}" for name, number in results[0].versions.items())
-    text = f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title><style>{STYLE}</style>
-{Resources(mode="inline", components=["bokeh"]).render()}
-</head><body>
-{sections}
-<footer><h2>Protocol</h2>
-{protocols}
-<p>Made by <code>{html.escape(command)}</code><br>{html.escape(versions)}; {results[0].design.device}</p></footer>
-{script}
-</body></html>
-"""
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text(studies), encoding="utf-8")
     except OSError as error:
         raise SteepestError(f"The report cannot be written to {path}: {error.strerror}.") from error
     return path
@@ -68,36 +36,146 @@ def check(path: str | Path) -> Path:
     return writable("report", path, "report.html")
 
 
-def _section(result: Result, boxes: list[str]) -> str:
+def text(studies: Sequence[Shown]) -> str:
+    """The whole page."""
+    title = html.escape("steepest: " + ", ".join(data["problem"] for data in studies))
+    sections = "".join(_study(data, k) for k, data in enumerate(studies))
+    versions = ", ".join(f"{name} {number}" for name, number in studies[0]["versions"].items())
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>{_file("page.css")}</style></head><body><main>
+{sections}
+</main><footer>Made by <code>{html.escape(studies[0]["command"])}</code><br>
+{html.escape(versions)}; {studies[0]["device"]}</footer>
+<script>{_file("page.js")}</script></body></html>
+"""
+
+
+def section(data: Shown) -> str:
+    """The answer, the code and the first picture, for a notebook: it needs no script."""
+    picture = next(iter(pictures(data).values()), None)
+    drawn = f"<figure>{figures.svg(picture, 'notebook')}</figure>" if picture else ""
+    return f"<div style='max-width:46rem'><p><b>{html.escape(data['answer']['sentence'])}</b></p>{_code(data)}{drawn}</div>"
+
+
+def _file(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _study(data: Shown, number: int) -> str:
     escape = html.escape
-    heading, rows = summary.cells(result)
-    head = "".join(f"<th>{escape(word)}</th>" for word in heading)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    verdicts = "".join(f'<li class="{v.verdict}">{escape(v.sentence)} {escape(_beside(v))}</li>' for v in result.verdicts)
-    details = "".join(f"<li>{escape(line)}</li>" for line in (result.answer.details() if result.answer else ()))
-    notes = "".join(f"<p>Note: {escape(note)}</p>" for note in result.notes)
-    problem = result.design.problem
+    details = "".join(f"<li>{escape(line)}</li>" for line in data["details"])
+    notes = "".join(f"<p>Note: {escape(note)}</p>" for note in data["notes"])
     optimum = (
-        f"<p>The least loss possible is {problem.optimum[0]:.6g}: {escape(problem.optimum[1])}.</p>" if problem.optimum else ""
+        f"<p>The least loss possible is {data['optimum'][0]:.6g}: {escape(data['optimum'][1])}.</p>" if data["optimum"] else ""
     )
-    lines = escape(summary.code(result.entries[0], result.design.steps))
-    choice = f"<h2>The choice, to paste</h2><pre>{lines}</pre>" if result.entries[0].summary()[0] is not None else ""
-    return f"""<section><h1>{escape(problem.name)}</h1><p class="about">{escape(problem.about)}</p>
-<p class="answer">{escape(summary.answer(result))}</p>
-<ul>{details}</ul>
-<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{optimum}{notes}
-{choice}
-{"".join(boxes)}
-<details><summary>Every pair</summary><ul>{verdicts}</ul></details></section>"""
+    pairs = "".join(f"<li>{escape(sentence)} {escape(beside)}</li>" for _, sentence, beside in data["pairs"])
+    parts = []
+    for name, picture in pictures(data).items():
+        key = f"s{number}-{name}"
+        drawn = _curves(data, key) if name == "curves" else figures.svg(picture, key)
+        parts.append(_part(data, key, picture, drawn))
+    parts.append(_examples(data))
+    return f"""<section><h1>{escape(data["problem"])}</h1><p class="about">{escape(data["about"])}</p>
+<p class="answer">{escape(data["answer"]["sentence"])}</p>
+{_code(data)}
+<h2>How sure, and what else is known</h2><ul>{details}</ul>{optimum}{notes}
+<details><summary>How these numbers came about</summary><p>{escape(data["protocol"])}</p></details>
+{"".join(parts)}
+<h2>All that raced or was screened</h2>{_table(data["table"], "all that raced or was screened")}
+<details><summary>Every pair</summary><ul>{pairs}</ul></details></section>"""
 
 
-def _picture(picture: Picture, answer: str, box: str) -> str:
-    label = html.escape(f"{picture.title}: {picture.caption} {answer}")
-    figure = f'<figure role="img" aria-label="{label}">{box}<figcaption>{picture.caption}</figcaption></figure>'
-    return f"<h2>{picture.title}</h2>{figure}"
+def _code(data: Shown) -> str:
+    if not data["code"]:
+        return ""
+    copy = '<button type="button" data-copy>Copy</button>'
+    return f'<div class="paste"><pre tabindex="0">{html.escape(data["code"])}</pre>{copy}</div>'
 
 
-def _beside(verdict: Any) -> str:
-    """What stands beside a verdict and decides nothing."""
-    p, least = verdict.sign_flip
-    return f"Sign-flip permutation p = {p:.2g} (least possible {least:.2g})."
+def _part(data: Shown, key: str, picture: Picture, drawn: str) -> str:
+    foot = f"{data['ran']}; steepest {data['versions']['steepest']}, torch {data['versions']['torch']}; {data['command']}"
+    return f"""<section id="{key}"><h2>{html.escape(picture.title)}</h2>
+<figure>{drawn}<figcaption>{html.escape(picture.caption)}</figcaption></figure>
+<details><summary>Data</summary>{_table(picture.table, picture.title)}</details>
+<p class="foot">{html.escape(foot)}</p></section>
+"""
+
+
+def _examples(data: Shown) -> str:
+    """Images: how the classes given to some examples changed, and what every seed of the pick got wrong."""
+    recorded = data.get("recorded") or {}
+    shown = recorded.get("examples")
+    if not shown:
+        return ""
+    first = recorded["insides"][0]
+    followed = ""
+    for k, one in enumerate(shown["watched"]):
+        given = [classes[k] for classes in first["outputs"]]
+        said = ", ".join(f"{given_class} from step {step}" for step, given_class in _changes(first["steps"], given))
+        followed += _image(one, f"a {one['target']}: {said}")
+    errors = "".join(_image(one, f"a {one['target']}, example {one['index']}") for one in shown["errors"])
+    none = "" if errors else "<p>None.</p>"
+    title = f"{shown['wrong']} of {shown['of']} validation examples are wrong on every one of {shown['seeds']} seeds"
+    return f"""<section><h2>{title}</h2><div class="strip">{errors}</div>{none}
+<h2>What {html.escape(first["label"])} took some examples for, as it learned</h2>
+<div class="strip">{followed}</div></section>"""
+
+
+def _changes(steps: list[int], classes: list[int]) -> list[tuple[int, int]]:
+    """Where a class changed, with the class: the first one, and each that is another than the one before."""
+    return [(step, c) for k, (step, c) in enumerate(zip(steps, classes, strict=True)) if k == 0 or c != classes[k - 1]]
+
+
+def _image(one: dict[str, Any], words: str) -> str:
+    words = html.escape(words)
+    return f'<figure><img src="{one["image"]}" alt="{words}"><figcaption>{words}</figcaption></figure>'
+
+
+def _table(table: Table, about: str) -> str:
+    heading, rows = table
+    head = "".join(f'<th scope="col">{html.escape(word)}</th>' for word in heading)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    frame = f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(f"Data: {about}")}">'
+    return f"{frame}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _curves(data: Shown, key: str) -> str:
+    """The learning curves with their choices: steps or seconds, linear or logarithmic, metric or loss; whose, and the seeds."""
+    measures = ["metric", "loss"] if data["metric"] != "loss" else ["metric"]
+    choices = {"x": ["steps", "seconds"], "scale": ["linear", "log"], "of": measures}
+    variants, labels = [], dict[str, Style]()
+    for chosen in itertools.product(*choices.values()):
+        picture = curves(data, *chosen)
+        labels |= {series.label: series.style for series in picture.panels[0].series}
+        name, words = f"{key}-{'-'.join(chosen)}", " ".join(chosen)
+        hidden = "" if chosen == tuple(options[0] for options in choices.values()) else " hidden"
+        drawn = figures.svg(picture, name) if picture.panels[0].series else "<p>Not all of this is above zero.</p>"
+        variants.append(f'<div data-variant="{words}"{hidden}>{drawn}</div>')
+    groups = ""
+    for k, options in choices.items():
+        shown = [data["metric"] if option == "metric" else option for option in options]
+        buttons = "".join(
+            _button(words, not i, f'data-variant-of="{k}" data-value="{option}"')
+            for i, (option, words) in enumerate(zip(options, shown, strict=True))
+        )
+        groups += f'<span class="group">{buttons}</span>' if len(options) > 1 else f"<span hidden>{buttons}</span>"
+    chips = "".join(
+        _button(f"{_swatch(style)}{html.escape(label)}", i < FIRST_SHOWN, f'data-label="{html.escape(label)}"')
+        for i, (label, style) in enumerate(labels.items())
+    )
+    seeds = _button("every seed", False, "data-seeds")
+    return (
+        f'<div data-choices><div class="chips">{groups}{seeds}</div>{"".join(variants)}<div class="chips">{chips}</div></div>'
+    )
+
+
+def _button(words: str, pressed: bool, more: str) -> str:
+    return f'<button type="button" aria-pressed="{str(pressed).lower()}" {more}>{words}</button>'
+
+
+def _swatch(style: Style) -> str:
+    line = (
+        f'<line x1="0" y1="5" x2="26" y2="5" stroke="{style.colour}" stroke-width="3" stroke-dasharray="{DASHES[style.dash]}"/>'
+    )
+    return f'<svg viewBox="0 0 26 10" aria-hidden="true">{line}</svg>'

@@ -1,0 +1,92 @@
+"""What a report shows when it is asked to: the first two of a study trained once more and watched from inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import SteepestError
+from ..problems.problem import Problem
+from ..training.curvature import curvature
+from ..training.probe import plane, probe
+from ..training.stacked import Run
+from .running import Entry, Result
+
+WATCHED = 6  # validation examples, whose classes are followed
+MOST_ERRORS = 12  # that are shown
+
+
+def record(result: Result) -> dict[str, Any]:
+    """Insides of the first two entries' runs on seed 0, the loss on a plane through them, and examples, as plain data."""
+    problem, device = result.design.problem, result.design.device
+    entries = [entry for entry in result.entries if entry.outcomes and entry.outcomes[0].diverged_at is None][:2]
+    if not entries:
+        raise SteepestError("There is nothing to record: no run came to its end.")
+    insides, paths, model = list[dict[str, Any]](), [], None
+    for entry in entries:
+        c = entry.candidate
+        run = Run(c.rule, entry.lr, 0, c.steps(result.design.steps), c.multiplier)
+        seen, trained = probe(problem, run, slice(0, WATCHED), device)
+        model = model or trained
+        paths.append(seen.weights)
+        keys = ("steps", "gradient", "ratio", "effective", "cosine", "state", "outputs")
+        named = {"label": c.label, "name": c.rule.name, "schedule": c.schedule, "lr": entry.lr}
+        insides.append(named | {key: getattr(seen, key) for key in keys})
+    recorded: dict[str, Any] = {"insides": insides, "landscape": None, "bound": _bound(problem, device)}
+    if len(entries) == 2 and model is not None and min(map(len, paths)) > 1:
+        drawn = plane(problem, model, paths)
+        parts = {key: getattr(drawn, key).tolist() for key in ("x", "y", "losses")}
+        recorded["landscape"] = parts | {"paths": [p.tolist() for p in drawn.paths], "shown": drawn.shown, "apart": drawn.apart}
+    return recorded | {"examples": _examples(problem, entries[0], insides[0]["outputs"])}
+
+
+def _bound(problem: Problem, device: str) -> float | None:
+    """2 / the largest eigenvalue of the Hessian at the start, where it can be had."""
+    try:
+        return curvature(problem, device=device).bound
+    except SteepestError:
+        return None
+
+
+def _examples(problem: Problem, entry: Entry, outputs: list[list[int]]) -> dict[str, Any] | None:
+    """Images of validation examples: those watched, with their classes, and those that every seed got wrong."""
+    shape = image_shape(problem)
+    if shape is None or problem.metric != "accuracy" or not outputs:
+        return None
+    inputs, target = problem.valid.batch(slice(0, len(problem.valid)))
+    each = [outcome.examples for outcome in entry.outcomes if outcome.examples is not None]
+    wrong = np.flatnonzero(~np.any(np.array(each) > 0, 0)).tolist() if each else []
+    return {
+        "watched": [{"image": image(inputs[0][i], shape), "target": int(target[i])} for i in range(len(outputs[0]))],
+        "errors": [{"image": image(inputs[0][i], shape), "target": int(target[i]), "index": i} for i in wrong[:MOST_ERRORS]],
+        "wrong": len(wrong),
+        "seeds": len(each),
+        "of": len(problem.valid),
+    }
+
+
+def image_shape(problem: Problem) -> tuple[int, ...] | None:
+    """The shape of an input as an image: the problem's own word, or that of inputs (examples, 1 or 3, height, width)."""
+    inputs, _ = problem.valid.batch(slice(0, 1))
+    shape = tuple(inputs[0].shape[1:])
+    if problem.image is not None:
+        return problem.image
+    return shape if len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) >= 8 else None
+
+
+def image(example: torch.Tensor, shape: tuple[int, ...]) -> str:
+    """One input as a PNG, in the text of a data address; its least value is black, its largest white."""
+    from PIL import Image
+
+    pixels: NDArray[Any] = example.detach().cpu().double().reshape(shape).numpy()
+    low, high = pixels.min(), pixels.max()
+    scaled: NDArray[Any] = (255 * (pixels - low) / ((high - low) or 1.0)).astype(np.uint8).squeeze()
+    drawn = Image.fromarray(scaled if scaled.ndim == 2 else scaled.transpose(1, 2, 0))
+    file = io.BytesIO()
+    drawn.save(file, "png")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,172 @@
+"""One run watched from inside: its steps, its state, its weights on the way; and the loss on a plane through three of them."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..problems.problem import Problem, seeded
+from ..update.optimizer import RuleOptimizer, build
+from .recorder import DIVERGED, marks
+from .single import batch_loss, batches, set_rate
+from .stacked import Run
+
+Array = NDArray[np.float64]
+LOOKED_AT = 512  # training examples that a loss on a plane is taken over, at most
+AROUND = 0.25  # of the three points' extent, which a plane shows beyond them
+SIDE = 25  # points of a plane's grid, on each side
+
+
+@dataclass
+class Probe:
+    """What was seen at each of `steps`: norms over the whole model, and the weights (flat) at the start and after each.
+
+    `ratio` is that of the update's norm to the weights', `effective` that of the update's to the gradient's, `cosine` that
+    of the angle between the update and minus the gradient; `state` has the root mean square of each piece of state, and
+    `outputs` the class that each watched example was given, where the problem has classes.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    gradient: list[float] = field(default_factory=list)
+    ratio: list[float] = field(default_factory=list)
+    effective: list[float] = field(default_factory=list)
+    cosine: list[float] = field(default_factory=list)
+    state: dict[str, list[float]] = field(default_factory=dict)
+    weights: list[Tensor] = field(default_factory=list)
+    outputs: list[list[int]] = field(default_factory=list)
+
+
+def probe(problem: Problem, run: Run, watched: slice = slice(0, 0), device: str = "cpu") -> tuple[Probe, nn.Module]:
+    """Train as `single.train` does, and look inside at the steps after which it evaluates; the trained model too."""
+    problem, seen = problem.fresh(device), Probe()
+    with seeded(run.seed):
+        model = problem.start(run.seed, device).train()
+        optimizer = build(run.rule, model.parameters(), lr=run.lr, seed=run.seed, **run.hyper)
+        seen.weights.append(_flat(model))
+        history: list[float] = []
+        sign = -1.0 if problem.direction == "max" else 1.0
+        stream, first = batches(problem, run.seed), 0.0
+        at = marks(run.steps)
+        for k in range(1, run.steps + 1):
+            set_rate(optimizer, run.lr, run.schedule, k - 1, run.steps, history)
+            before = _flat(model) if k in at else None
+            loss = float(optimizer.step(functools.partial(batch_loss, problem, model, optimizer, next(stream), run.seed, k)))
+            first = first or abs(loss)
+            if not np.isfinite(loss) or abs(loss) > DIVERGED * first:
+                break
+            if before is not None:
+                _look(seen, k, before, model, optimizer)
+                optimizer.view()
+                history.append(sign * problem.evaluate(model, problem.valid)[1])
+                seen.outputs.append(_classes(problem, model, watched))
+                optimizer.train()
+        optimizer.view()
+    return seen, model
+
+
+def _look(seen: Probe, k: int, before: Tensor, model: nn.Module, optimizer: RuleOptimizer) -> None:
+    after = _flat(model)
+    update = after - before
+    params = [p for p in model.parameters() if p.requires_grad]
+    g = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).detach().reshape(-1) for p in params]).double()
+    moved, slope = float(update.norm()), float(g.norm())
+    seen.steps.append(k)
+    seen.gradient.append(slope)
+    seen.ratio.append(moved / max(float(before.norm()), 1e-300))
+    seen.effective.append(moved / max(slope, 1e-300))
+    seen.cosine.append(float(-(update @ g)) / max(moved * slope, 1e-300))
+    for letter, state in optimizer.rule.state.items():
+        key = optimizer.rule.keys.get(letter, letter)
+        pieces = [optimizer.state[p][key].double() for p in params if key in optimizer.state.get(p, {})]
+        if pieces and not state.is_scalar:
+            total = sum(float((piece**2).sum()) for piece in pieces) / sum(piece.numel() for piece in pieces)
+            seen.state.setdefault(letter, []).append(total**0.5)
+    seen.weights.append(after)
+
+
+def _flat(model: nn.Module) -> Tensor:
+    """The trained parameters, one after the other, in double precision."""
+    return torch.cat([p.detach().reshape(-1).double() for p in model.parameters() if p.requires_grad])
+
+
+@torch.no_grad()
+def _classes(problem: Problem, model: nn.Module, watched: slice) -> list[int]:
+    """The class that each watched validation example is given."""
+    if problem.metric != "accuracy" or watched.stop == 0:
+        return []
+    model.eval()
+    output = problem.output(model, problem.valid.batch(watched)[0])
+    model.train()
+    return [int(c) for c in output.argmax(1).reshape(len(output), -1)[:, 0]]
+
+
+@dataclass
+class Plane:
+    """The loss on a plane through three points, and paths in it.
+
+    `losses[i][j]` stands at (x[j], y[i]), in units of the weights. `paths` are (points, 2) each; `shown` is the share of each
+    path's squared motion that lies in the plane, `apart` says of each point whether the loss there is another than the plane
+    shows below it, by more than a tenth of what the picture spans.
+    """
+
+    x: Array
+    y: Array
+    losses: Array
+    paths: list[Array]
+    shown: list[float]
+    apart: list[list[bool]]
+
+
+@torch.no_grad()
+def plane(problem: Problem, model: nn.Module, paths: list[list[Tensor]], device: str = "cpu") -> Plane:
+    """The plane of the common start and the ends of two paths of weights; the loss is over the first training examples.
+
+    Buffers, as BatchNorm's, are the model's. Where both end on one line from the start, the second direction is one across it.
+    """
+    origin = paths[0][0]
+    first, second = (path[-1] - origin for path in paths[:2])
+    e1 = first / first.norm()
+    across = second - (second @ e1) * e1
+    if float(across.norm()) <= 1e-9 * float(first.norm()):
+        across = torch.randn(len(origin), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        across = across - (across @ e1) * e1
+    e2 = across / across.norm()
+    basis = torch.stack([e1, e2])
+    inside = [torch.stack([basis @ (w - origin) for w in path]) for path in paths]
+    low, high = torch.cat(inside).min(0).values, torch.cat(inside).max(0).values
+    pad = AROUND * (high - low).clamp(min=1e-3 * float(first.norm()))
+    x, y = (np.linspace(float((low - pad)[i]), float((high + pad)[i]), SIDE) for i in (0, 1))
+    batch = problem.train.batch(slice(0, LOOKED_AT))
+    params = [p for p in model.parameters() if p.requires_grad]
+    training = model.training
+    model.eval()
+
+    def loss(weights: Tensor) -> float:
+        at = 0
+        for p in params:
+            p.copy_(weights[at : at + p.numel()].view_as(p))
+            at += p.numel()
+        return float(problem.batch_loss(model, batch))
+
+    kept = _flat(model)
+    losses = np.array([[loss(origin + a * e1 + b * e2) for a in x] for b in y])
+    real = [np.array([loss(w) for w in path]) for path in paths]
+    below = [np.array([loss(origin + basis.T @ point) for point in points]) for points in inside]
+    loss(kept)
+    model.train(training)
+    spread = max(float(np.concatenate(real).max() - np.concatenate(real).min()), 1e-300)
+    shown = [_share(path, basis) for path in paths]
+    apart = [(np.abs(a - b) > spread / 10).tolist() for a, b in zip(real, below, strict=True)]
+    return Plane(x, y, losses, [points.numpy() for points in inside], shown, apart)
+
+
+def _share(path: list[Tensor], basis: Tensor) -> float:
+    """Of the squared lengths of a path's steps, the share that lies in the plane."""
+    steps = torch.stack([b - a for a, b in itertools.pairwise(path)])
+    return float((steps @ basis.T).square().sum() / steps.square().sum().clamp(min=1e-300))
