@@ -1,14 +1,10 @@
 """What several test files need: hyperparameters, composed rules, surfaces, a server on loopback, and what a picture shows."""
 
 import contextlib
-import html
 import http.server
-import json
-import re
 import threading
 
 import numpy as np
-from bokeh.document import Document
 from matplotlib.colors import to_hex
 from PIL import Image
 
@@ -181,21 +177,3 @@ def lines_of(axes, name):
     """What axes show of an optimizer, by its colour: the marker, x and y of each line."""
     shown = [line for line in axes.lines if to_hex(line.get_color()) == style(name).colour.lower()]
     return [(line.get_marker(), [*map(float, line.get_xdata())], [*map(float, line.get_ydata())]) for line in shown]
-
-
-def plots_of(page):
-    """The plots in the text of a report, read back by bokeh."""
-    text = re.search(r"docs_json = '(.*?)';\n", page)[1].replace("\\\\", "\\")
-    return [root for made in json.loads(html.unescape(text)).values() for root in Document.from_json(made).roots]
-
-
-def plain(value):
-    """What bokeh holds, be it bare or wrapped as a value."""
-    return getattr(value, "value", value)
-
-
-def glyphs_of(plot, kind, **attributes):
-    """The data of each glyph of a kind in a plot, with these attributes."""
-    glyphs = [g for g in plot.renderers if type(g.glyph).__name__ == kind]
-    asked = [g for g in glyphs if all(plain(getattr(g.glyph, k)) == v for k, v in attributes.items())]
-    return [{k: [*v] for k, v in g.data_source.data.items()} for g in asked]

@@ -246,13 +246,15 @@ def compare(
     if not isinstance(problem, Problem):
         raise SteepestError(f"The problem is a {type(problem).__name__}; expected a steepest.Problem, a name or a file.")
     assert problem.steps is not None
+    given = {"lrs": lrs, "seeds": seeds, "steps": steps, "budget": seconds if seeds is None else None, "margin": margin}
+    asked = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
     if plan not in ("auto", "show"):
         ways.named(plan)
     memory_bound = None if memory is None else bytes_of(memory)
     design = Design(problem, candidates, seeds or 0, steps or problem.steps, trials, margin, device, plan, memory_bound, typed)
     with Store(store) as opened, terminal.Bar(Console(stderr=True)) as bar:
         result = Race(design, opened, bar, seconds, began, go_on).run()
-        study = Study(result, command or f"steepest.compare({problem.name!r}, seeds={seeds}, steps={design.steps})")
+        study = Study(result, command or f"steepest.compare({problem.name!r}{asked})")
         if record:
             bar.say("watching the first two from inside")
             study.record()

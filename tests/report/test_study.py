@@ -1,6 +1,5 @@
 """What the pictures of a study show, read back from the figures and from the page; and its numbers in words."""
 
-import html
 import math
 
 import numpy as np
@@ -11,7 +10,7 @@ import steepest
 from steepest import rules
 from steepest.report import palette
 from steepest.report.study import summary
-from tests.cases import glyphs_of, is_drawn, lines_of, plots_of
+from tests.cases import is_drawn, lines_of
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def entries(study):
 
 
 def test_ranking_shows_every_value_their_mean_and_interval(study):
-    (axes,) = study.figures["ranking"].axes
+    (axes,) = study.figures.ranking().axes
     names = [tick.get_text() for tick in axes.get_yticklabels()]
     assert names == study.table().index.tolist()
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the best is on top
@@ -47,126 +46,142 @@ def test_ranking_shows_every_value_their_mean_and_interval(study):
             ("o", pytest.approx([mean]), [row]),
         ]
     (note,) = axes.texts
-    assert (note.get_text(), note.xy[1]) == ("4 diverged", names.index("momentum"))
+    assert (note.get_text(), note.xy[1]) == ("4 of 4 diverged", names.index("momentum"))
 
 
-def test_sensitivity_puts_diverged_runs_on_a_rail_beyond_the_worst_value(study):
-    (axes,) = study.figures["sensitivity"].axes
-    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("learning rate", "validation loss")
-    assert [words.get_text() for words in axes.get_legend().get_texts()] == study.table().index.tolist()
-    every, rails = [], {}
+def test_sensitivity_has_a_panel_for_each_optimizer_and_diverged_runs_on_a_rail_outside(study):
+    panels = {axes.get_title(loc="left"): axes for axes in study.figures.sensitivity().axes if axes.get_title(loc="left")}
+    assert list(panels) == study.table().index.tolist()
+    means, rails = {}, set()
     for name, entry in entries(study).items():
-        shown = lines_of(axes, name)
-        kept = {trial.lr: [v for v in trial.values if v is not None] for trial in entry.trials}
-        means = {lr: np.mean(values) for lr, values in kept.items() if values}
+        axes = panels[name]
+        assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+        means |= {(name, t.lr): np.mean(t.values) for t in entry.trials if None not in t.values}
+        crosses = [(x, y) for marker, x, y in lines_of(axes, name) if marker == "x" and x]
         lost = [trial.lr for trial in entry.trials if trial.diverged]
-        every += [v for values in kept.values() for v in values]
-        assert ("None", [*means], pytest.approx([*means.values()])) in shown
-        dots = [(lr, v) for lr, values in kept.items() for v in values]
-        assert ("o", [lr for lr, _ in dots], [v for _, v in dots]) in shown
-        chosen = [entry.lr] if entry.lr in means else []
-        assert ("D", chosen, pytest.approx([means[lr] for lr in chosen])) in shown
-        crosses = [(x, y) for marker, x, y in shown if marker == "x" and x]
         assert [x for x, _ in crosses] == ([lost] if lost else [])
-        if lost:
-            (rails[name],) = {*crosses[0][1]}
-            assert ("None", [0, 1], [rails[name]] * 2) in shown  # the rail itself, from edge to edge
-    assert list(rails) == ["sgd", "momentum"]
-    assert len({*rails.values()}) == 2
-    assert min(rails.values()) > max(every)
+        rails |= {y for _, ys in crosses for y in ys}
     assert entries(study)["sgd"].trials[2].diverged == 3
-    assert "diverged" in [words.get_text() for words in axes.texts]
-
-
-def test_rails_lie_below_the_worst_value_where_more_is_better(line, tmp_path):
-    def near(output, target):
-        return (output - target).abs().lt(0.3).double().mean()
-
-    names = ["sgd", "momentum", "nesterov", "adagrad", "adam"]
-    problem = steepest.Problem(
-        model=line.model, loss=line.loss, train=line.train, valid=line.valid, metric=near, direction="max", batch_size=8
-    )
-    study = steepest.compare(problem, names, lrs=[0.05, 1e30], seeds=2, steps=20, schedules="constant", store=tmp_path / "r.db")
-    (axes,) = study.figures["sensitivity"].axes
-    assert axes.get_yscale() == "linear"
-    worst = min(v for entry in study.result.entries for trial in entry.trials for v in trial.values if v is not None)
-    rails = [y for name in names for marker, x, y in lines_of(axes, name) if marker == "x" and x == [1e30]]
-    assert len({y for (y,) in rails}) == 5
-    assert all(y < worst for (y,) in rails)
+    best = min(means.values())
+    assert len(rails) == 1
+    assert 20 * best < min(rails) < panels["sgd"].get_ylim()[1]
+    for (name, lr), mean in means.items():
+        shown = lines_of(panels[name], name)
+        inside = [(x, y) for marker, xs, ys in shown if marker == "o" for x, y in zip(xs, ys, strict=True)]
+        beyond = [x for marker, xs, _ in shown if marker == "v" for x in xs]
+        if mean <= 20 * best:
+            assert any(x == lr and y == pytest.approx(mean) for x, y in inside)
+        else:
+            assert lr in beyond
+        chosen = [x for marker, xs, _ in shown if marker == "D" for x in xs]
+        assert (lr in chosen) == (lr == entries(study)[name].lr)
 
 
 def test_curves_have_a_band_from_three_seeds_on_and_end_where_a_seed_ended(study, line, tmp_path):
-    (axes,) = study.figures["curves"].axes
+    (axes,) = study.figures.curves(scale="log").axes
     assert (axes.get_yscale(), axes.get_xlabel(), axes.get_ylabel()) == ("log", "step", "validation loss")
-    assert [words.get_text() for words in axes.get_legend().get_texts()] == study.table().index.tolist()
     assert len(axes.collections) == 3
     for (name, entry), band in zip(entries(study).items(), axes.collections, strict=True):
         curves = [outcome.curve for outcome in entry.outcomes]
         length = min(len(curve.steps) for curve in curves)
         assert (length < 21) == (name == "momentum")
-        table = np.array([curve.metric[:length] for curve in curves])
-        mean, se = table.mean(0), table.std(0, ddof=1) / 2
+        logs = np.log(np.array([curve.metric[:length] for curve in curves]))
+        mean, se = logs.mean(0), logs.std(0, ddof=1) / 2
         shown = lines_of(axes, name)
-        assert ("None", [*range(0, 3 * length, 3)], pytest.approx(mean.tolist())) in shown
+        assert ("None", [*range(0, 3 * length, 3)], pytest.approx(np.exp(mean).tolist(), rel=1e-4)) in shown
         points = [(x, y) for _, xs, ys in shown for x, y in zip(xs, ys, strict=True) if not math.isnan(x)]
         for curve in curves:
-            assert {*zip(curve.steps, curve.metric, strict=True)} <= {*points}
-        assert len(points) == length + sum(len(curve.steps) for curve in curves)
-        edges = {(float(x), round(float(y), 9)) for x, y in band.get_paths()[0].vertices}
-        assert edges == {(3.0 * k, round(float(y), 9)) for side in (mean - se, mean + se) for k, y in enumerate(side)}
+            for at in zip(curve.steps, curve.metric, strict=True):
+                assert any(x == at[0] and y == pytest.approx(at[1], rel=1e-5) for x, y in points)
+        edges = sorted(float(y) for _, y in band.get_paths()[0].vertices)
+        assert edges[0] == pytest.approx(np.exp(mean - se).min(), rel=1e-4)
+        assert edges[-1] == pytest.approx(np.exp(mean + se).max(), rel=1e-4)
+    seconds = study.figures.curves(x="seconds").axes[0]
+    line_of = next(xs for marker, xs, _ in lines_of(seconds, "adam") if marker == "None" and not math.isnan(sum(xs)))
+    assert line_of[-1] == pytest.approx(60 * entries(study)["adam"].seconds_per_step)
     two = steepest.compare(line, "sgd", lrs=0.1, seeds=2, steps=5, schedules="constant", store=tmp_path / "two.db")
-    assert not two.figures["curves"].axes[0].collections
+    assert not two.figures.curves().axes[0].collections
 
 
-def test_the_page_is_written_with_diverged_runs_on_a_logarithmic_axis(study, tmp_path):
-    text = study.report(tmp_path / "report.html").read_text()
-    assert "momentum diverged in 4 of 4 runs" in text
-    assert text.count("<figure") == 3
-    for name in ("sgd", "adam"):
-        values = entries(study)[name].values
-        assert f"<td>{summary.spread(np.mean(values), stats.sem(values))}</td>" in text
-    for verdict in study.verdicts():
-        assert html.escape(verdict.sentence) in text
-    shown = [(plot.xaxis[0].axis_label, type(plot.x_scale).__name__, type(plot.y_scale).__name__) for plot in plots_of(text)]
-    assert shown == [
-        ("validation loss", "LinearScale", "LinearScale"),
-        ("learning rate", "LogScale", "LogScale"),
-        ("step", "LinearScale", "LogScale"),
-    ]
-    _, sensitivity, _ = plots_of(text)
-    assert [g["x"] for g in glyphs_of(sensitivity, "Scatter", marker="x") if g["x"]] == [[300.0], [300.0]]
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory):
+    """A race on digits."""
+    store = tmp_path_factory.mktemp("raced") / "runs.db"
+    return steepest.compare("digits", "sgd,momentum,adam", steps=100, trials=5, store=store, budget="60s")
 
 
-def test_the_page_draws_the_same_numbers_as_the_figures(study, tmp_path):
-    plots = plots_of(study.report(tmp_path / "report.html").read_text())
-    for plot, figure in zip(plots, study.figures.values(), strict=True):
-        (axes,) = figure.axes
-        for name in ("sgd", "adam", "momentum"):
-            colour = palette.style(name).colour
-            glyphs = glyphs_of(plot, "Scatter", fill_color=colour)
-            glyphs += glyphs_of(plot, "Line", line_color=colour)
-            drawn = [(x, y) for _, x, y in lines_of(axes, name)]
-            drawn = [xy for xy in drawn if len(xy[0]) != 2 or xy[1][0] != xy[1][1]]  # bars and rails are other glyphs
-            expected = sorted((flat(x), flat(y)) for x, y in drawn)
-            assert sorted((flat(g["x"]), flat(g["y"])) for g in glyphs) == expected, name
-    bars = glyphs_of(plots[0], "Segment")
-    assert len(bars) == 2
-    for name, bar in zip(("sgd", "adam"), sorted(bars, key=lambda bar: bar["y0"]), strict=True):
-        ends = [bar["x0"][0], bar["x1"][0]]
-        assert ("None", pytest.approx(ends), bar["y0"] * 2) in lines_of(study.figures["ranking"].axes[0], name)
+def test_regret_shows_the_bounds_of_the_standing_with_the_pick_on_top(raced):
+    (axes,) = raced.figures.regret().axes
+    places = [place for place in raced.answer().places if place.at_most is not None]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [str(place.contender) for place in places]
+    assert places[0].contender is raced.answer().pick
+    assert places[0].at_most == raced.answer().bound
+    right = axes.get_xlim()[1]
+    for row, place in enumerate(places):
+        name = place.contender.candidate.rule.name
+        bars = [x for marker, x, y in lines_of(axes, name) if marker == "None" and y == [row, row]]
+        assert bars == [pytest.approx([place.at_least, min(place.at_most, right)])]
+    for place in places[1:]:
+        assert place.at_least <= place.at_most
+        assert (place.standing == "ruled out") == (place.at_least > 0)
 
 
-def flat(numbers):
-    """Numbers without the gaps between curves."""
-    return [float(x) for x in numbers if not math.isnan(x)]
+def test_race_shows_the_bound_at_every_look_and_where_each_stopped(raced):
+    bound, lanes = raced.figures.race().axes
+    looks = raced.answer().looks
+    (drawn,) = [line for line in bound.lines if line.get_marker() == "None" and len(line.get_xdata()) == len(looks)]
+    assert drawn.get_ydata() == pytest.approx([look.bound for look in looks])
+    assert looks[-1].bound == raced.answer().bound
+    assert [look.runs for look in looks] == sorted({look.runs for look in looks})
+    assert len(lanes.get_yticklabels()) == len(raced.answer().places)
+    for place in raced.answer().places:
+        seeds = [look.seeds[str(place.contender)] for look in looks]
+        assert seeds == sorted(seeds)
+        assert seeds[-1] == len(place.contender.outcomes)
+    assert not [*steepest.compare("digits", "sgd", lrs=0.1, seeds=2, steps=20, store=":memory:").figures].count("race")
 
 
-def test_figures_are_three_matplotlib_figures_that_can_be_saved(study, tmp_path):
-    assert list(study.figures) == ["ranking", "sensitivity", "curves"]
-    for name, figure in study.figures.items():
+def test_cost_names_those_that_no_other_beats(raced):
+    seconds, state = raced.figures.cost().axes
+    rows = raced.table().reset_index()
+    for axes, key in ((seconds, "seconds_per_step"), (state, "state_bytes")):
+        named = [text.get_text() for text in axes.texts]
+        front = [
+            f"{row['name']}+{row.schedule}"
+            for _, row in rows.iterrows()
+            if not any((other[key] <= row[key]) & (other["mean"] > row["mean"]) for _, other in rows.iterrows())
+            and not any((other[key] < row[key]) & (other["mean"] >= row["mean"]) for _, other in rows.iterrows())
+        ]
+        assert set(named) <= set(front)
+        assert named
+
+
+def test_schedules_are_drawn_as_they_were_applied(raced):
+    rates, losses = raced.figures.schedules().axes
+    name = raced.answer().pick.candidate.rule.name
+    for row in raced.shown["optimizers"]:
+        if row["name"] == name:
+            course = steepest.schedules.get(row["schedule"])
+            expected = [row["lr"] * course(k, 100) for k in range(100)]
+            lines = [ys for marker, xs, ys in lines_of(rates, name) if marker == "None" and len(xs) == 100]
+            assert any(ys == pytest.approx(expected, rel=1e-5, abs=1e-9) for ys in lines)
+    assert losses.get_ylabel() == "training loss"
+
+
+def test_figures_can_be_saved_and_each_has_words_of_its_own(raced, tmp_path):
+    raced.record()
+    names = [*raced.figures]
+    assert names == [
+        "regret", "ranking", "race", "sensitivity", "curves", "schedules", "cost", "insides", "landscape",
+    ]  # fmt: skip
+    words = set()
+    for name in names:
+        figure = getattr(raced.figures, name)()
         figure.savefig(tmp_path / f"{name}.png", dpi=150)
-        is_drawn(tmp_path / f"{name}.png", figure, [palette.style(label).colour for label in ("sgd", "adam")])
+        pick = raced.answer().pick.candidate.rule.name
+        is_drawn(tmp_path / f"{name}.png", figure, [palette.style(pick).colour])
+        words.add(figure.get_gid())
+    assert len(words) == len(names)
 
 
 def test_an_optimizer_has_one_style_and_the_seven_classics_have_seven_colours():

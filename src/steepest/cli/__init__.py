@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,9 @@ from ..shell import JSON, check_distinct, check_file, check_json, sentences, wri
 from ..studies import defaults
 from ..studies.rates import rates_of
 
+if TYPE_CHECKING:
+    from ..studies.store import Store
+
 app = typer.Typer(
     help="Which optimizer, learning rate and schedule does my model need, and how sure are we?",
     no_args_is_help=True,
@@ -34,8 +37,16 @@ data = typer.Typer(help="Data sets that do not install with steepest.", no_args_
 app.add_typer(data, name="data")
 
 
+stores = typer.Typer(help="What a store keeps.", no_args_is_help=True)
+app.add_typer(stores, name="store")
+
+
 @data.callback()
 def _data() -> None: ...
+
+
+@stores.callback()
+def _stores() -> None: ...
 
 
 @app.command()
@@ -132,13 +143,10 @@ def report(
 ) -> None:
     """The report of every study in a store, as it was when last asked; nothing is trained, and no problem is needed."""
     from ..report.study import page
-    from ..studies.store import Store
 
     check_json(json_file)
     page.check(out)
-    if not Path(store).is_file():
-        raise SteepestError(f"There is no store {store}; give the file that `steepest compare --store` wrote.")
-    with Store(store) as opened:
+    with _opened(store) as opened:
         studies = opened.studies()
     if not studies:
         raise SteepestError(f"The store {store} has runs, but no study that ended; run `steepest compare` with it once more.")
@@ -148,6 +156,34 @@ def report(
             typer.echo(f"{data['problem']}: {data['answer']['sentence']}")
         typer.echo(f"\nReport: {out}")
     write_json(studies, json_file)
+
+
+@stores.command()
+@sentences
+def export(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A store that `compare` made.")],
+    out: Annotated[str, typer.Option(metavar="FILE|FOLDER", help="A .csv or .parquet file, or a folder for the others.")],
+    to: Annotated[str | None, typer.Option(help="csv, parquet, tensorboard or mlflow. Default: by the file's name.")] = None,
+    json_file: JSON = None,
+) -> None:
+    """Every run of a store for another program: a table, TensorBoard's curves, MLflow's runs."""
+    from ..studies.exports import export as write
+
+    check_json(json_file)
+    with _opened(store) as opened:
+        count = write(opened, out, to)
+    if str(json_file) != "-":
+        typer.echo(f"Wrote {count} runs to {out}.")
+    write_json({"runs": count, "out": out}, json_file)
+
+
+def _opened(path: str) -> Store:
+    """An existing store; SteepestError where there is none."""
+    from ..studies.store import Store
+
+    if not Path(path).is_file():
+        raise SteepestError(f"There is no store {path}; give the file that `steepest compare --store` wrote.")
+    return Store(path)
 
 
 def _check_words(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SteepestError
+from ..notebook import Shown
 from ..rules import Rule
 from ..schedules import Schedule, constant
 from ..surfaces import Point, Surface
@@ -49,7 +50,7 @@ class Path:
 
 
 @dataclass(frozen=True, eq=False)
-class Descent:
+class Descent(Shown):
     """Paths down one surface from one start, at equal work: `steps` gradients each."""
 
     surface: Surface

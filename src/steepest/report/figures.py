@@ -6,6 +6,7 @@ import io
 import math
 import re
 import textwrap
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
@@ -77,8 +78,8 @@ def _panel(axes: Axes, panel: Panel, number: int) -> dict[str, list[str]]:
     axes.set_yscale("log" if panel.log_y else "linear")
     if panel.image:
         heights, frame = panel.image
-        axes.contourf(*_grid(heights, frame), heights, levels=24, cmap="Greys", alpha=0.7)
-        axes.contour(*_grid(heights, frame), heights, levels=24, colors="white", linewidths=0.4)
+        axes.contourf(*_grid(heights, frame), heights, levels=24, cmap="Greys", alpha=0.4)
+        axes.contour(*_grid(heights, frame), heights, levels=24, colors="#888888", linewidths=0.3)
     for k, series in enumerate(panel.series):
         for m, mark in enumerate(series.marks):
             name = f"mark {number} {k} {m} {mark.form}"
@@ -101,9 +102,16 @@ def _panel(axes: Axes, panel: Panel, number: int) -> dict[str, list[str]]:
     for axis, log in ((axes.xaxis, panel.log_x), (axes.yaxis, panel.log_y)):
         if log:
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
+            axis.set_minor_formatter(_Minor(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
     plain(axes)
     return said
+
+
+class _Minor(LogFormatter):
+    """Numbers between the decades where an axis has less than one, as plain as the others."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def _within(mark: Mark, panel: Panel) -> Mark:
@@ -135,7 +143,7 @@ def _guide(axes: Axes, guide: Guide) -> None:
     if guide.words:
         down = guide.axis == "x"
         at, transform = (
-            ((guide.at, 0.01), axes.get_xaxis_transform()) if down else ((0.01, guide.at), axes.get_yaxis_transform())
+            ((guide.at, 1.0), axes.get_xaxis_transform()) if down else ((0.01, guide.at), axes.get_yaxis_transform())
         )
         axes.text(*at, f" {guide.words} ", transform=transform, ha="left", va="bottom", color=GREY, fontsize=7.5)
 
@@ -176,22 +184,45 @@ def svg(picture: Picture, name: str) -> str:
     Each mark is a group with `data-series`, the label of its series, and a class, its form; its points have
     `data-words`. `name` begins every id, so that no two pictures share one.
     """
-    file = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "steepest"}):
+    with matplotlib.rc_context(FONT):
         figure, words = _drawn(picture, legend=False)
+    labels = {
+        f"mark {p} {k} {m} {mark.form}": (series.label, mark.form)
+        for p, panel in enumerate(picture.panels)
+        for k, series in enumerate(panel.series)
+        for m, mark in enumerate(series.marks)
+    }
+    return svg_of(figure, picture.words, name, labels, words)
+
+
+def svg_of(
+    figure: Figure,
+    described: str,
+    name: str,
+    labels: Mapping[str, tuple[str, str]] | None = None,
+    words: Mapping[str, list[str]] | None = None,
+) -> str:
+    """A figure as an SVG element, `described` for those who cannot see it; `name` begins every id.
+
+    `labels` has the series and form of each group by its id, `words` those of its points.
+    """
+    file, name = io.StringIO(), re.sub(r"[^A-Za-z0-9-]+", "-", name)
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "steepest"}):
         figure.set_gid("picture")
         figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")), transparent=True)
     for prefix, address in (("", SVG), ("xlink", XLINK)):
         ElementTree.register_namespace(prefix, address)
-    root = ElementTree.fromstring(file.getvalue().partition("<svg")[1] + file.getvalue().partition("<svg")[2])
+    drawn = file.getvalue()
+    root = ElementTree.fromstring(drawn[drawn.index("<svg") :])
     for metadata in root.findall(f"{{{SVG}}}metadata"):
         root.remove(metadata)
     for group in root.iter(f"{{{SVG}}}g"):
-        if group.get("id", "").startswith("mark "):
-            _, panel, series, _, form = group.get("id", "").split()
-            group.set("data-series", picture.panels[int(panel)].series[int(series)].label)
+        known = group.get("id", "")
+        if labels and known in labels:
+            label, form = labels[known]
+            group.set("data-series", label)
             group.set("class", form)
-            for point, said in zip(group.iter(f"{{{SVG}}}use"), words.get(group.get("id", ""), ()), strict=False):
+            for point, said in zip(group.iter(f"{{{SVG}}}use"), (words or {}).get(known, ()), strict=False):
                 point.set("data-words", said)
     for element in root.iter():
         for key, value in element.attrib.items():
@@ -203,5 +234,5 @@ def svg(picture: Picture, name: str) -> str:
                 element.set(key, LONG.sub(r"\1", value))
     size = root.get("viewBox", "")
     root.attrib.clear()
-    root.attrib |= {"viewBox": size, "role": "img", "aria-label": picture.words}
+    root.attrib |= {"viewBox": size, "role": "img", "aria-label": described}
     return ElementTree.tostring(root, encoding="unicode")

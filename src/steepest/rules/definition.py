@@ -13,6 +13,7 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from ..errors import SteepestError, run_file, unknown
+from ..notebook import Shown
 from .digest import digest
 from .trace import Graph, check_function, is_static, trace, with_notes
 
@@ -102,7 +103,7 @@ DOMAINS: dict[str, Domain] = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Rule:
+class Rule(Shown):
     """An update rule.
 
     `step(p, g, t, *state, **hyper)` returns the new parameter and the new state, and writes to nothing; `t` counts from 1.

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SteepestError
+from ..notebook import Shown
 
 Length = int | float  # an int is a number of steps, a float a share of the run
 Values = Callable[[int, int, Sequence[float]], float]
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Shown):
     """`schedule(step, steps)` is the multiplier of the learning rate at a step, counted from 0, of a run of `steps`.
 
     `history` holds the metric at each evaluation so far, smaller being better; only `plateau` reads it. `momentum`, where a

@@ -75,7 +75,8 @@ class Measure:
     own: float
 
     def __str__(self) -> str:
-        return f"{self.what} {self.best} ({self.value:.4g}; the pick {self.own:.4g})"
+        value, own = (f"{x:,}" if isinstance(x, int) else f"{x:.4g}" for x in (self.value, self.own))
+        return f"{self.what} {self.best} ({value}; the pick {own})"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,20 @@ from ..rules.digest import MARK
 from ..training.recorder import Curve, Outcome
 
 VERSION = 3
+COLUMNS = (
+    "problem",
+    "optimizer",
+    "schedule",
+    "lr",
+    "seed",
+    "steps",
+    "status",
+    "valid",
+    "test",
+    "loss",
+    "diverged_at",
+    "seconds",
+)
 MOST_KEPT = 1024  # results of single examples that are no bits
 APPLICATION = 0x73746565  # "stee", in SQLite's header: tells our file from another program's
 
@@ -210,6 +224,11 @@ class Store:
     def remember(self, what: str, spec: dict[str, Any], value: Any) -> None:
         """Keep a fact: "steps" for a budget, the "way" a study is trained, the "timing" of a step. The first stays."""
         self._insert("facts", {"what": what, "key": key_of(spec), "value": json.dumps(value)})
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every run in the order in which they ended: its names, what it came to, and its curve."""
+        rows = self._db.execute(f"SELECT {', '.join((*COLUMNS, 'curve'))} FROM runs ORDER BY rowid").fetchall()
+        return [dict(zip(COLUMNS, row, strict=False)) | {"curve": json.loads(row[-1])} for row in rows]
 
     def keep_study(self, shown: dict[str, Any]) -> None:
         """Keep what a report shows of a study, as it is after so many runs."""

@@ -14,13 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from sympy import Expr, Symbol
 
 from ..errors import SteepestError
+from ..notebook import Shown
 
 Array = NDArray[np.float64]
 Point = tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Surface:
+class Surface(Shown):
     """A function of a few coordinates to go down on.
 
     `domain` holds (low, high) of each coordinate; `minima` the known least points; `kinks` points where the gradient is not

@@ -56,7 +56,7 @@ def probe(problem: Problem, run: Run, watched: slice = slice(0, 0), device: str 
         for k in range(1, run.steps + 1):
             set_rate(optimizer, run.lr, run.schedule, k - 1, run.steps, history)
             before = _flat(model) if k in at else None
-            loss = float(optimizer.step(functools.partial(batch_loss, problem, model, optimizer, next(stream), run.seed, k)))
+            loss = optimizer.step(functools.partial(batch_loss, problem, model, optimizer, next(stream), run.seed, k)).item()
             first = first or abs(loss)
             if not np.isfinite(loss) or abs(loss) > DIVERGED * first:
                 break

@@ -22,7 +22,11 @@ P, G = (1.0, -2.0, 0.5), (0.1, -0.4, 0.0)  # the parameter and gradient of the e
 
 def describe(name: str) -> dict[str, Any]:
     """Everything about a rule, as `steepest show --json` writes it. SteepestError where there is no such rule."""
-    rule = rules.get(name)
+    return describe_rule(rules.get(name))
+
+
+def describe_rule(rule: Rule) -> dict[str, Any]:
+    """The same of a rule, which need not be registered."""
     return {
         "name": rule.name,
         "class": rule.class_name,

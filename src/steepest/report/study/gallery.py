@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from .. import figures
-from . import pictures
+from . import inside, pictures
 
 
 class Figures:
@@ -48,12 +48,12 @@ class Figures:
     def insides(self) -> Figure:
         """Updates, gradients and state of the first two, on the way; they are trained once more for it."""
         self._record()
-        return figures.draw(pictures.insides(self._data))
+        return figures.draw(inside.insides(self._data))
 
     def landscape(self) -> Figure:
         """The training loss on the plane of two solutions and their start; they are trained once more for it."""
         self._record()
-        return figures.draw(pictures.landscape(self._data))
+        return figures.draw(inside.landscape(self._data))
 
     def cost(self) -> Figure:
         """Seconds and bytes against the metric."""

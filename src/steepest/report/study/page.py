@@ -95,11 +95,21 @@ def _code(data: Shown) -> str:
 
 def _part(data: Shown, key: str, picture: Picture, drawn: str) -> str:
     foot = f"{data['ran']}; steepest {data['versions']['steepest']}, torch {data['versions']['torch']}; {data['command']}"
-    return f"""<section id="{key}"><h2>{html.escape(picture.title)}</h2>
+    legend = "" if "data-choices" in drawn else _legend(picture)
+    return f"""<section id="{key}"><h2>{html.escape(picture.title)}</h2>{legend}
 <figure>{drawn}<figcaption>{html.escape(picture.caption)}</figcaption></figure>
-<details><summary>Data</summary>{_table(picture.table, picture.title)}</details>
+<details><summary>Data of this picture</summary>{_table(picture.table, picture.title)}</details>
 <p class="foot">{html.escape(foot)}</p></section>
 """
+
+
+def _legend(picture: Picture) -> str:
+    """What lines look like, where a picture has several that its axes do not name."""
+    styles = {series.label: series.style for panel in picture.panels for series in panel.series}
+    if not picture.legend or len(styles) < 2:
+        return ""
+    words = "".join(f"<span>{_swatch(style)}{html.escape(label)}</span>" for label, style in styles.items())
+    return f'<p class="chips">{words}</p>'
 
 
 def _examples(data: Shown) -> str:

@@ -117,6 +117,13 @@ def _draw(axes: Axes, path: Path, surface: Surface, look: Style, upto: int | Non
         axes.plot(*points[-1], "o", color=look.colour, markersize=7, markeredgecolor="white", zorder=4)
 
 
+def level_lines(surface: Surface) -> Figure:
+    """A map of a surface."""
+    figure = Figure(figsize=(5.8, 4.4), layout="constrained", gid=f"Level lines of {surface.name}: {surface.formula}")
+    _contour(figure.subplots(), surface)
+    return figure
+
+
 def contour(descent: Descent) -> Figure:
     """The paths on a map of the surface, with the start, the known minima, and where a path leaves the frame."""
     figure = Figure(figsize=(7.6, 5.2), layout="constrained", gid=_words(descent))

@@ -1,0 +1,116 @@
+"""Reports of studies that are hard to show, and pictures of them; `python -m steepest_workshop.gallery FOLDER` makes both.
+
+It needs playwright, and a Chromium that is installed already.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import steepest
+from steepest.api import Study
+from steepest.errors import SteepestError
+from steepest.report.study import page
+from steepest.rules import RULES
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+WIDTHS = {"": 820, "-phone": 390}
+HOSTILE = "<script>alert('x')</script> & \"it's\""
+
+
+def line(**more: Any) -> steepest.Problem:
+    """One weight and one bias on noisy points of a line."""
+    x = torch.linspace(-1, 1, 64)[:, None]
+    noise = 0.1 * torch.randn(64, 1, generator=torch.Generator().manual_seed(0))
+    asked: dict[str, Any] = {
+        "model": lambda: nn.Linear(1, 1),
+        "loss": nn.MSELoss(),
+        "train": (x, 2 * x + noise),
+        "valid": (x, 2 * x),
+        "batch_size": 8,
+        "steps": 60,
+    }
+    return steepest.Problem(**asked | more)
+
+
+def blobs(**more: Any) -> steepest.Problem:
+    """Two heaps of points that a line tells apart without a mistake."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(200) % 2
+    x = torch.randn(200, 2, generator=generator) + 8 * y[:, None]
+    asked: dict[str, Any] = {
+        "model": lambda: nn.Linear(2, 2),
+        "loss": nn.CrossEntropyLoss(),
+        "metric": "accuracy",
+        "steps": 100,
+    }
+    return steepest.Problem(**asked | {"train": (x[:100], y[:100]), "valid": (x[100:], y[100:])} | more)
+
+
+def _of(problem: Any, *args: Any, **more: Any) -> Study:
+    return steepest.compare(problem, *args, store=":memory:", **more)
+
+
+def _twenty() -> Study:
+    names = [name for name in RULES if RULES[name].reach == "element" and not RULES[name].oracle][:20]
+    return _of(line(name="twenty"), names, schedules="constant", trials=3, steps=30, seeds=5)
+
+
+STUDIES: dict[str, Callable[[], Study]] = {
+    "race": lambda: _of("digits", record=True),
+    "diverged": lambda: _of(line(name="diverged"), "sgd,momentum,adam", lrs=[0.001, 0.1, 300.0], seeds=5, steps=60),
+    "one-seed": lambda: _of(line(name="one seed"), "sgd,adam", lrs=0.05, seeds=1),
+    "one-optimizer": lambda: _of(line(name="one optimizer"), "adam", schedules="constant", budget="20s"),
+    "twenty": _twenty,
+    "saturated": lambda: _of(blobs(name="saturated"), "sgd,adam,rmsprop", budget="20s"),
+    "hostile": lambda: _of(line(name=HOSTILE, about=HOSTILE), "sgd,adam", lrs=0.05, seeds=5),
+}
+
+
+def browser() -> str:
+    """The path of a Chromium; SteepestError where there is none."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise SteepestError(f"No browser is here; install one of {', '.join(BROWSERS)}, such as Debian's package chromium.")
+    return found
+
+
+def main(folder: Path) -> Iterator[Path]:
+    """Each report, and a picture of it on a screen and on a phone."""
+    from playwright.sync_api import sync_playwright
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=browser())
+        for name, make in STUDIES.items():
+            report = page.write([make().shown], folder / f"{name}.html")
+            for suffix, width in WIDTHS.items():
+                tab = chromium.new_page(viewport={"width": width, "height": 900})
+                tab.goto(report.resolve().as_uri())
+                picture = folder / f"{name}{suffix}.png"
+                tab.screenshot(path=picture, full_page=True)
+                _few_colours(picture)
+                tab.close()
+                yield picture
+            report.unlink()
+        chromium.close()
+
+
+def _few_colours(path: Path) -> None:
+    """Make a picture of lines and text small."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    for made in main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/reports")):
+        print(made)
