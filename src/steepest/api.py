@@ -113,13 +113,13 @@ class Study:
         return list(self.result.verdicts)
 
     def best(self) -> Choice:
-        """The optimizer that ranks first.
+        """The optimizer that the answer picks.
 
         >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
         >>> study.best()
         <Choice ...>
         """
-        return Choice(self.result.entries[0], self.result.design.steps)
+        return Choice(self.result.chosen, self.result.design.steps)
 
     def report(self, path: str | Path) -> Path:
         """Write the HTML report; SteepestError where the folder does not exist.

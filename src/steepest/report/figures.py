@@ -34,9 +34,10 @@ LOOKS: dict[str, dict[str, Any]] = {
     "cross": {"linestyle": "", "marker": "x", "markersize": 5.5},
     "spots": {**DOT, "markersize": 7, "alpha": 0.0},  # not seen: where a pointer finds words
     "hollow": {**DOT, "markersize": 6, "markerfacecolor": "white", "markeredgewidth": 1.2},
-    "arrow": {"linestyle": "", "marker": "v", "markersize": 5, "markeredgewidth": 0},
+    "below": {"linestyle": "", "marker": "v", "markersize": 5, "markeredgewidth": 0},
+    "above": {"linestyle": "", "marker": "^", "markersize": 5, "markeredgewidth": 0},
 }
-POINTS = ("dots", "mean", "diamond", "cross", "arrow", "hollow", "spots")
+POINTS = ("dots", "mean", "diamond", "cross", "below", "above", "hollow", "spots")
 FONT: Any = {"font.size": 8.5, "axes.titlesize": 8.5, "axes.labelsize": 8.5, "legend.fontsize": 8, "axes.titleweight": "normal"}
 
 
@@ -57,6 +58,8 @@ def _drawn(picture: Picture, legend: bool) -> tuple[Figure, dict[str, list[str]]
         grid = [*figure.subplots(lines, columns, squeeze=False, gridspec_kw={"height_ratios": heights}).flat]
         for k, (panel, axes) in enumerate(zip(picture.panels, grid, strict=False)):
             said |= _panel(axes, panel, k)
+            if columns > 1 and not panel.log_x:
+                axes.locator_params(axis="x", nbins=4)
         for axes in grid[len(picture.panels) :]:
             axes.set_axis_off()
         handles = {label: h for axes in figure.axes for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}

@@ -7,7 +7,9 @@ from typing import Literal
 
 from .palette import Style
 
-Form = Literal["line", "thin", "dots", "mean", "diamond", "cross", "arrow", "hollow", "spots", "words", "band", "bar", "rail"]
+Form = Literal[
+    "line", "thin", "dots", "mean", "diamond", "cross", "below", "above", "hollow", "spots", "words", "band", "bar", "rail"
+]
 Table = tuple[list[str], list[list[str]]]  # a heading and rows
 
 
@@ -15,8 +17,9 @@ Table = tuple[list[str], list[list[str]]]  # a heading and rows
 class Mark:
     """Something drawn at x and y. `words` are said of each point where a pointer rests on it.
 
-    A band lies between y and `high` at each x, a bar from x to `high` at each y, a rail is a line across at y, an arrow points
-    to what lies below the frame, spots are where a pointer finds words, words stand beside a point. Lines break where x is NaN.
+    A band lies between y and `high` at each x, a bar from x to `high` at each y, a rail is a line across at y, below and above
+    point to what lies out of the frame, spots are where a pointer finds words, words stand beside a point. Lines break where x
+    is NaN.
     """
 
     form: Form

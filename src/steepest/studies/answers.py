@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -206,10 +207,7 @@ class Answer:
             names = [str(one) for one in self.ruled_out if one.candidate.label not in open_]
             lines.append(f"Not the best, at these rates: {', '.join(names)}." if names else "")
         if self.rejected:
-            lowest: dict[str, float] = {}
-            for one, _, _ in self.rejected:
-                lowest[one.candidate.label] = min(one.lr, lowest.get(one.candidate.label, math.inf))
-            words = ", ".join(f"{label} from {lr:g}" for label, lr in lowest.items())
+            words = ", ".join(self._rejected())
             lines.append(f"Rejected, since half of their runs or more diverged or learned nothing: {words}.")
         if self.not_followed:
             lines.append(f"Not followed further, since they began worse on one to three seeds: {self.not_followed}.")
@@ -230,6 +228,18 @@ class Answer:
         if self.question > 1:
             lines.append(f"This is question {self.question} asked of this store about this problem.")
         return [line for line in lines if line]
+
+    def _rejected(self) -> Iterator[str]:
+        """Of each candidate the rates rejected: from one on above those that raced, up to one below them."""
+        raced = {place.contender.candidate.label: place.contender.lr for place in self.places}
+        rates: dict[str, list[float]] = {}
+        for one, _, _ in self.rejected:
+            rates.setdefault(one.candidate.label, []).append(one.lr)
+        for label, lost in rates.items():
+            high = [lr for lr in lost if lr > raced.get(label, 0.0)]
+            low = [lr for lr in lost if lr not in high]
+            parts = [f"from {min(high):g}"] if high else []
+            yield f"{label} {' and '.join([*([f'up to {max(low):g}'] if low else []), *parts])}"
 
     def _limits(self) -> str:
         if self.bound is None:

@@ -21,6 +21,7 @@ from .statistics import ALPHA, LEAST_PAIRS
 Array = NDArray[np.float64]
 
 GROWTH = 1.2  # seeds of a look over those of the look before
+NEARLY = 1.5  # times the least bound: one no larger than that is not told from it
 FLOOR = 0.5  # of the pooled standard deviation of a difference, below which that of no pair is taken to lie
 
 
@@ -44,7 +45,8 @@ class Standing:
 
     `ahead[c, q]` bounds mu_c - mu_q from above, infinite where nothing does. A candidate is `possible` while it may be the
     best; `bound[q]` is how much a possible one could be better than q. `pick` has the best mean of those whose bound is within
-    the margin, else the least bound. `seeds` are those of each.
+    the margin, or is at most half as large again as the least: what noisy others could be is no reason against a good mean.
+    `seeds` are those of each.
     """
 
     ahead: Array
@@ -85,7 +87,7 @@ def standing(
     if len(favoured) and bound[favoured].min() <= bound.min() + margin:
         order[list(disfavoured)] = np.inf
     means = [np.nanmean(row[:n]) if np.isfinite(row[:n]).any() else -np.inf for row, n in zip(values, ran, strict=True)]
-    good = order <= margin
+    good = order <= max(margin, NEARLY * order.min())
     order[good] = -np.array(means)[good]  # of those that are good enough, the one with the best mean
     pick = int(np.lexsort((-np.array(means), order, ~good))[0])
     return Standing(ahead, possible, bound, pick, ran)

@@ -113,6 +113,12 @@ class Result:
     answer: Answer | None = None
 
     @property
+    def chosen(self) -> Entry:
+        """The entry of the answer's pick; the first where nothing was picked."""
+        picked = (entry for entry in self.entries if self.answer and self.answer.is_pick(entry))
+        return next(picked, self.entries[0])
+
+    @property
     def split(self) -> str:
         """The data that its values are of: "test" or "validation"."""
         return self.entries[0].split

@@ -47,7 +47,9 @@ def regret(data: Shown) -> Picture:
         series.append(Series(place["label"], _style(data, place), marks))
     title = "Nothing bounds how far behind any could be: too few ran on five common seeds"
     if bounded:
-        title = f"{bounded[0]['label']} is at most {bounded[0]['at_most']:.2g}{unit} behind the best"
+        first = bounded[0]
+        title = f"{first['label']} is at most {first['at_most']:.2g}{unit} behind the best"
+        title = title if first["at_most"] else f"{first['label']} is the best of those that raced"
     guides = [Guide("x", margin, f"margin {margin:.2g}")] if 0 < margin < edge else []
     amount = unit if unit.startswith(" in") else f", in{unit}"
     x = f"behind the best{amount} ({100 * data['answer']['confidence']:.0f} %)"
@@ -138,15 +140,19 @@ def sensitivity(data: Shown) -> Picture:
     Diverged runs stand on a rail below it, and means beyond it as arrows on its edge.
     """
     tried = [row for row in data["optimizers"] if any(t["values"] for t in row["trials"])]
+    if all(len(row["trials"]) < 2 for row in tried):
+        return Picture("", "", [], ([], []))
     names = list(dict.fromkeys(row["name"] for row in tried))
     means = {(row["label"], t["lr"]): _mean(t["values"]) for row in tried for t in row["trials"]}
     known = [m for m in means.values() if m is not None]
     more = data["direction"] == "max"
     best, worst = (max(known), min(known)) if more and known else (min(known), max(known)) if known else (0.0, 1.0)
     log = not more and best > 0 and worst > 20 * best
-    span = max(SEEN * (data["answer"]["margin"] or 0.0), abs(best) / 50) or 1.0
+    bests = [own for name in names if (own := _best_mean(means, tried, name, more)) is not None]
+    far = min(bests) if more else max(bests, default=best)  # every panel shows its best
+    span = max(SEEN * (data["answer"]["margin"] or 0.0), abs(best) / 50, 1.5 * abs(best - far)) or 1.0
     span = min(span, abs(best - worst) or span)
-    edge = best - span if more else best * 20 if log else best + span
+    edge = best - span if more else max(20 * best, 2 * far) if log else best + span
     rail = edge - 0.12 * span if more else edge * 1.5 if log else edge + 0.12 * span
     bottom = rail - 0.1 * span if more else rail * 1.4 if log else rail + 0.1 * span
     ahead = best + 0.1 * span if more else best / 1.3 if log else best - 0.1 * span
@@ -174,14 +180,14 @@ def sensitivity(data: Shown) -> Picture:
                 at_points("line", inside),
                 at_points("dots", every),
                 at_points("spots", inside),
-                at_points("arrow", beyond),
+                at_points("below" if more else "above", beyond),
             ]
             marks += [at_points("diamond", chosen), at_points("cross", crosses)]
             lost = lost or bool(crosses)
             series.append(Series(row["schedule"], _by_schedule(data, row), marks))
-        guides, notes = _good(data, name), [(rail, "diverged ")] if lost else []
+        guides = _good(data, name) + ([Guide("y", rail, "diverged")] if lost else [])
         panels.append(
-            Panel(series, title=name, log_x=True, log_y=log, view_y=tuple(sorted((bottom, ahead))), guides=guides, notes=notes)  # type: ignore[arg-type]
+            Panel(series, title=name, log_x=True, log_y=log, view_y=(min(bottom, ahead), max(bottom, ahead)), guides=guides)
         )
     courses = sorted({row["schedule"] for row in tried})
     title = "How the rate matters"
@@ -192,13 +198,20 @@ def sensitivity(data: Shown) -> Picture:
     drawn = ", ".join(f"{DASHES[k % len(DASHES)]} {c}" for k, c in enumerate(courses))
     caption = (
         f"{_metric(data, 'validation').capitalize()} against the learning rate, means over seeds: {drawn}. A diamond is the "
-        "rate that was taken, a cross a rate with diverged runs, an arrow a mean out of the frame."
+        "rate that was taken, a cross a rate with diverged runs, a triangle on the edge a mean out of the frame."
     )
     if (data.get("recorded") or {}).get("bound"):
         caption += (
             " Beyond 2/λ, the largest eigenvalue of the Hessian at the start, plain descent first grows along its direction."
         )
     return Picture(title, caption, panels, (["optimizer", "rate", "mean", "n", "diverged"], table), columns=2, legend=False)
+
+
+def _best_mean(means: dict[tuple[str, float], float | None], tried: list[Row], name: str, more: bool) -> float | None:
+    """The best mean over an optimizer's rates and schedules."""
+    labels = {row["label"] for row in tried if row["name"] == name}
+    known = [mean for (label, _), mean in means.items() if label in labels and mean is not None]
+    return (max(known) if more else min(known)) if known else None
 
 
 def _good(data: Shown, name: str) -> list[Guide]:
@@ -265,6 +278,8 @@ def _leads(data: Shown, lines: list[list[float]], labels: list[str], of: str) ->
     full = [k for k, line in enumerate(lines) if len(line) == whole]
     early, late = (labels[full[int(best([lines[k][at] for k in full]))]] for at in (whole // 4, -1))
     what = data["metric"] if of == "metric" else "loss"
+    if len(labels) == 1:
+        return f"The mean {what} of {labels[0]} as it learned"
     if early == late:
         return f"{late} has the best mean {what} after a quarter of the steps and at the end"
     return f"{early} has the best mean {what} after a quarter of the steps, {late} at the end"
@@ -301,6 +316,8 @@ def schedules(data: Shown) -> Picture:
 def cost(data: Shown) -> Picture:
     """What each costs: seconds of a run and bytes of state against the metric."""
     ran = [row for row in data["optimizers"] if row["mean"] is not None]
+    if len(ran) < 2:
+        return Picture("", "", [], ([], []))
     panels, table = list[Panel](), []
     for axis, key, words in (("seconds of a run", "seconds", "s"), ("bytes of state", "state_bytes", "B")):
         series = []
@@ -320,6 +337,7 @@ def cost(data: Shown) -> Picture:
     fast = min(ran, key=lambda row: row["seconds_per_step"] * row["length"], default=None)
     small = min(ran, key=lambda row: row["state_bytes"], default=None)
     title = f"{fast['label']} is the fastest, {small['label']} keeps the least" if fast and small else ""
+    title = f"{small['label']} is the fastest and keeps the least" if fast and fast is small else title
     caption = "Means against the seconds of a run, timed alone, and the bytes that the optimizer keeps."
     heading = ["optimizer", "seconds of a run", "bytes of state", "mean"]
     return Picture(title, caption, panels, (heading, table), columns=2, legend=False)

@@ -39,7 +39,7 @@ def shown(result: Result, command: str) -> Shown:
         "cliff": answer.cliff,
         "table": summary.cells(result),
         "pairs": [[v.verdict, v.sentence, _sign_flip(v)] for v in result.verdicts],
-        "code": summary.code(result.entries[0], design.steps) if result.entries[0].summary()[0] is not None else "",
+        "code": summary.code(result.chosen, design.steps) if result.chosen.summary()[0] is not None else "",
         "protocol": summary.protocol(result),
         "notes": result.notes,
         "ran": f"{result.trained + result.stored} runs of {design.steps} steps",

@@ -88,9 +88,9 @@ def show(result: Result, console: Console, pairs: bool = False) -> None:
         line("  " + sentence)
     for note in result.notes:
         line("Note: " + note)
-    if result.entries[0].summary()[0] is not None:
+    if result.chosen.summary()[0] is not None:
         line()
-        for code in summary.code(result.entries[0], design.steps).splitlines():
+        for code in summary.code(result.chosen, design.steps).splitlines():
             line("  " + code, whole=True)
 
 
