@@ -53,7 +53,7 @@ def everything(studies: int = 10_000, seed: int = 0) -> Iterator[Row]:
     yield from copies("digits", races, seed)
     yield from real_copies(max(races // 10, 3))
     yield from costs(max(races // 4, 25), seed)
-    yield from on_new_examples(max(studies // 10, 100), seed)
+    yield from on_new_examples(max(studies // 10, 200), seed)
     yield from boundaries(max(races // 2, 50), seed)
 
 
