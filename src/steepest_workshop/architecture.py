@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 
 SOURCE = Path(__file__).parents[1] / "steepest"
 FLOORS = (  # from the ground up, as pyproject.toml holds them
-    ("errors", "checks", "shell"),
+    ("notebook", "errors", "checks", "shell"),
     ("problems", "schedules", "rules", "surfaces"),
     ("update",),
     ("training", "paths"),
@@ -21,6 +21,7 @@ FLOORS = (  # from the ground up, as pyproject.toml holds them
     ("cli",),
 )
 WORDS = {
+    "notebook": "what notebooks ask for",
     "errors": "the user's one error",
     "checks": "counts, files to write",
     "shell": "what commands share",

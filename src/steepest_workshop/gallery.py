@@ -90,11 +90,11 @@ def main(folder: Path) -> Iterator[Path]:
     with sync_playwright() as play:
         chromium = play.chromium.launch(executable_path=browser())
         for name, make in STUDIES.items():
-            report = page.write([make().shown], folder / f"{name}.html")
+            report = page.write([make().shown], folder / f"report-{name}.html")
             for suffix, width in WIDTHS.items():
                 tab = chromium.new_page(viewport={"width": width, "height": 900})
                 tab.goto(report.resolve().as_uri())
-                picture = folder / f"{name}{suffix}.png"
+                picture = folder / f"report-{name}{suffix}.png"
                 tab.screenshot(path=picture, full_page=True)
                 _few_colours(picture)
                 tab.close()
@@ -112,5 +112,5 @@ def _few_colours(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    for made in main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/reports")):
+    for made in main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/pictures")):
         print(made)
