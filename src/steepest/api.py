@@ -138,7 +138,7 @@ class Study:
 
         >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=5, steps=20, store=":memory:")
         >>> [*study.figures]
-        ['regret', 'ranking', 'sensitivity', 'curves', 'schedules', 'cost']
+        ['regret', 'ranking', 'curves', 'schedules', 'cost']
         >>> study.figures.regret()
         <Figure ...>
         """

@@ -108,7 +108,7 @@ def _few_colours(path: Path) -> None:
     from PIL import Image
 
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+        picture.convert("RGB").quantize(160, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":
