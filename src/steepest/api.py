@@ -136,7 +136,7 @@ class Study:
     def figures(self) -> Figures:
         """Matplotlib figures: `.regret()`, `.ranking()`, `.race()`, `.sensitivity()`, `.curves()`, `.schedules()`, `.cost()`.
 
-        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=5, steps=20, store=":memory:")
+        >>> study = compare("digits", "sgd,adam", lrs=0.02, seeds=5, steps=60, store=":memory:")
         >>> [*study.figures]
         ['regret', 'ranking', 'curves', 'schedules', 'cost']
         >>> study.figures.regret()
