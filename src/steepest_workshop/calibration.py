@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from scipy import special
 
 from steepest import problems, rules, schedules
+from steepest.report.study.terminal import Bar
 from steepest.studies import bounds
 from steepest.studies.bounds import Standing
 from steepest.studies.defaults import TRIALS
@@ -281,23 +283,11 @@ def copies(name: str, studies: int, seed: int = 0, names: int = 3) -> Iterator[R
     yield _row(what, float(np.mean(wrong)), 0.0, ALPHA, studies)
 
 
-class Quiet:
-    """A study that nobody watches."""
-
-    def plan(self, steps: int) -> None: ...
-
-    def expect(self, steps: int) -> None: ...
-
-    def done(self, steps: int) -> None: ...
-
-    def say(self, what: str) -> None: ...
-
-
 class Copies(Race):
     """A race whose candidates are one, each on seeds that no other has, nor those of another study."""
 
     def __init__(self, design: Design, number: int) -> None:
-        super().__init__(design, Store(":memory:"), Quiet(), None, None, False)
+        super().__init__(design, Store(":memory:"), Bar(Console(quiet=True)), None, None, False)
         self.first_seed = {c.label: APART * (1 + number * len(design.candidates) + k) for k, c in enumerate(design.candidates)}
 
     def _runs(self, wanted: list[Wanted], **how: Any) -> tuple[list[Run], list[dict[str, Any]]]:

@@ -202,8 +202,7 @@ class Race(Judged):
             torch.set_num_threads(before)
         alone = (step * design.steps + evaluation) / workers
         if (self.deadline - time.perf_counter()) / alone < FEW:  # trying the other ways would take the time of several runs
-            forks = ways.has_forks() and not isinstance(design.problem.train, Streamed)
-            way = "processes" if workers > 1 and forks else "one"
+            way = "processes" if workers > 1 and not isinstance(design.problem.train, Streamed) else "one"
             self.plan = ways.named(way, "few runs fit") if design.plan in ("auto", "show") else self._plan([])
             return alone
         runs = []

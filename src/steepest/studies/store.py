@@ -232,14 +232,20 @@ class Store:
 
     def keep_study(self, shown: dict[str, Any]) -> None:
         """Keep what a report shows of a study, as it is after so many runs."""
-        asked = {key: shown[key] for key in ("problem", "command", "ran")} | {"recorded": "recorded" in shown}
-        self.remember("study", asked, {"asked": [shown["problem"], shown["command"]], "shown": shown})
+        asked = [shown["problem"], shown["answer"]["question"], shown["raced"]]
+        spec = {"asked": asked, "ran": shown["ran"], "recorded": "recorded" in shown}
+        self.remember("study", spec, {"asked": asked, "shown": shown})
 
     def studies(self) -> list[dict[str, Any]]:
-        """What reports show of the studies, each as it was last, in the order in which they were first asked."""
+        """What reports show of the studies: each question once, as it was last, in the order in which they were first asked."""
         rows = self._db.execute("SELECT value FROM facts WHERE what = 'study' ORDER BY rowid").fetchall()
         kept = [json.loads(row[0]) for row in rows]
-        return [*{tuple(study["asked"]): study["shown"] for study in kept}.values()]
+        last: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for study in kept:
+            asked, shown = tuple(study["asked"]), study["shown"]
+            if "recorded" in shown or last.get(asked, {}).get("ran") != shown["ran"]:  # one that was watched tells more
+                last[asked] = shown
+        return [*last.values()]
 
     def question(self, problem: str, study: str) -> int:
         """The number of this study among those of the problem, in the order they were first asked; a new one is kept."""

@@ -68,8 +68,8 @@ class Plan:
 
 
 def workers_on(device: str) -> int:
-    """How many processes train side by side."""
-    return min(os.cpu_count() or 1, 8) if device == "cpu" else 1
+    """How many processes train side by side: one where a process cannot be forked, or a GPU cannot go with it."""
+    return min(os.cpu_count() or 1, 8) if device == "cpu" and has_forks() else 1
 
 
 def named(name: str, why: str = "as asked") -> Plan:
@@ -79,7 +79,7 @@ def named(name: str, why: str = "as asked") -> Plan:
         processes = workers_on("cpu") if way == "processes" else 1
         return Plan(1, processes, size == "channels-last", size == "compiled", why)
     if way == "many" and size.isdigit() and int(size) > 1:
-        return Plan(int(size), workers_on("cpu") if has_forks() else 1, why=why)
+        return Plan(int(size), workers_on("cpu"), why=why)
     raise SteepestError(
         f"--plan is {name!r}; expected auto, show, {', '.join(WAYS)}, or many:N for N runs together, such as many:32."
     )
@@ -152,7 +152,6 @@ def has_compiler(device: str) -> bool:
 def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, device: str = "cpu") -> Plan:
     """The fastest way that agrees with runs trained alone, of those that fit the memory."""
     workers = workers_on(device)
-    apart = workers if has_forks() else 1
     if len(runs) < 2:
         return Plan(why="a single run")
     if isinstance(problem.train, Streamed):
@@ -181,8 +180,8 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
             break
         if size > SIZES[0] and ms / 1e3 * len(chosen) * runs[0].steps > LONGEST:
             break
-        if ms / apart < best.ms:
-            best = Plan(size, apart, ms=ms / apart)
+        if ms / workers < best.ms:
+            best = Plan(size, workers, ms=ms / workers)
     left = best.ms / 1e3 * sum(run.steps for run in runs)
     if left > LONG and not drops(problem.start(0)) and has_compiler(device):
         try:
@@ -221,10 +220,9 @@ def _apart(problem: Problem, run: Run, workers: int, device: str) -> Iterator[Pl
     """The ways to train runs one by one, timed: with torch's threads or a process for each core, and by layout."""
     model, threads = problem.start(0, device), torch.get_num_threads()
     images = any(isinstance(m, nn.Conv2d) for m in model.modules())
-    forks = workers > 1 and has_forks()
     try:
         for channels_last in (False, True) if images else (False,):
-            for count in (1, workers) if forks else (1,):
+            for count in (1, workers) if workers > 1 else (1,):
                 torch.set_num_threads(1 if count > 1 else threads)
                 seconds = time_steps(problem, [run.rule], device, rounds=3, channels_last=channels_last)[0][0]
                 yield Plan(1, count, channels_last, ms=1e3 * seconds / count)
@@ -257,19 +255,21 @@ def train_all(
 
     def work(chunk: list[int], on_steps: Callable[[int], None]) -> list[tuple[int, Outcome]]:
         """Each of a chunk with its outcome; nothing where they cannot train together."""
-        with told(on_steps, sum(runs[i].length * runs[i].rule.evaluations for i in chunk)) as tick:
-            if len(chunk) == 1:
-                return [(chunk[0], _alone(problem, runs[chunk[0]], plan, device, tick))]
-            try:
+        try:
+            with told(on_steps, sum(runs[i].length * runs[i].rule.evaluations for i in chunk)) as tick:
+                if len(chunk) == 1:
+                    return [(chunk[0], _alone(problem, runs[chunk[0]], plan, device, tick))]
                 with one_thread():
                     return _together(problem, runs, chunk, device, tick)
-            except NOT_TOGETHER:
-                return []
+        except NOT_TOGETHER:
+            if len(chunk) == 1:
+                raise
+            return []
 
     left = [chunk for chunk in chunks(runs, plan.chunk, plan.workers) if not all(i in known for i in chunk)]
     while left:
         jobs, left = left, []
-        if plan.workers > 1 and has_forks():
+        if plan.workers > 1 and device == "cpu" and has_forks():  # a plan by name does not know the device
             ended = in_processes(work, jobs, plan.workers, heard, lambda chunk: str(runs[chunk[0]]))
         else:
             ended = ((chunk, work(chunk, heard)) for chunk in jobs)
