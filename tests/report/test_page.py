@@ -231,3 +231,16 @@ def test_the_page_of_two_studies_has_both_and_no_id_twice(raced):
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len({*ids})
     assert text.count('class="answer"') == 2
+
+
+def test_a_store_reports_each_question_once_and_keeps_what_was_watched(line, tmp_path):
+    from steepest.studies.store import Store
+
+    store = tmp_path / "runs.db"
+    for record in (False, True, False):
+        steepest.compare(line, "sgd,adam", lrs=0.05, seeds=5, steps=20, store=store, record=record, command=f"{record}")
+    steepest.compare(line, "sgd", lrs=0.05, seeds=5, steps=20, store=store)
+    with Store(store) as opened:
+        first, second = opened.studies()
+    assert "recorded" in first
+    assert len(second["optimizers"]) == 2

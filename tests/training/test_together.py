@@ -379,3 +379,16 @@ def test_hyperparameters_of_a_run_are_its_own_every_way(line):
     for other in others:
         np.testing.assert_allclose(first, other, rtol=1e-5)
     assert len({row[-1] for row in first.tolist()}) == 3
+
+
+def test_a_chunk_that_falls_apart_counts_its_gradients_once(monkeypatch):
+    problem, runs = problem_of("linear stack"), thirty_two(5)[:4]
+
+    def apart(self, *_):
+        raise NotStackableError("not these")
+
+    monkeypatch.setattr(StackedRuns, "train", apart)
+    for workers in (1, 2):
+        counted = []
+        assert len(dict(train_all(problem, runs, Plan(4, workers), on_step=counted.append))) == 4
+        assert sum(counted) == sum(run.steps for run in runs)
