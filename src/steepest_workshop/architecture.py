@@ -17,6 +17,7 @@ FLOORS = (  # from the ground up, as pyproject.toml holds them
     ("training", "paths"),
     ("studies",),
     ("report",),
+    ("playground",),
     ("api", "optim"),
     ("cli",),
 )
@@ -34,6 +35,7 @@ WORDS = {
     "paths": "A POINT\non a surface",
     "studies": "what to run, the store,\nwhat may be said",
     "report": "page, figures, text",
+    "playground": "a page that runs rules\nin the browser",
     "api": "compare, trajectory",
     "optim": "the classes",
     "cli": "parse, call, print",

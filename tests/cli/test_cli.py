@@ -1,5 +1,6 @@
 """The command line as a person types it."""
 
+import json
 import re
 import shutil
 import sqlite3
@@ -309,3 +310,15 @@ def test_a_wrong_word_is_refused_before_torch_is_imported(arguments):
     ended = subprocess.run([sys.executable, "-c", lines, "compare", *arguments], capture_output=True, text=True, check=False)
     assert ended.stdout.split() == ["False", "False"]
     assert ended.stderr.startswith("steepest: ")
+
+
+def test_show_writes_a_step_in_a_language(tmp_path):
+    script = steepest("show", "adam", "--language", "javascript").stdout
+    assert "function adam(p, g, t, state, { lr, beta1, beta2, eps }) {" in script
+    assert "const m_hat = m_t / (1 - beta1 ** t);" in script
+    assert r"\hat{m}_t = \frac{m_t}{1 - \beta_1^{t}}" in steepest("show", "adam", "--language", "latex").stdout
+    assert "m_hat = debias(m, beta1, t)" in steepest("show", "adam", "--language", "python", "--json", "a.json").stdout
+    assert set(json.loads((tmp_path / "a.json").read_text())) == {"name", "language", "text"}
+    refused = steepest("show", "adam", "--language", "rust")
+    assert refused.exit_code == 2
+    assert "'rust'; expected one of python, latex, javascript" in refused.stderr

@@ -355,15 +355,16 @@ def schedule(
 @sentences
 def show(
     name: Annotated[str, typer.Argument(metavar="OPTIMIZER|FILE.py:NAME")],
+    language: Annotated[str | None, typer.Option(help="Only the step, as python, latex or javascript writes it.")] = None,
     json_file: JSON = None,
 ) -> None:
     """A rule as it is written, its source, hyperparameters, state and deviations, and one step with real numbers."""
     from ..report.rule import card
 
     check_json(json_file)
-    rule = card.describe(name)
+    rule = card.describe(name) if language is None else card.written(name, language)
     if str(json_file) != "-":
-        typer.echo(card.text(rule))
+        typer.echo(card.text(rule) if language is None else rule["text"])
     write_json(rule, json_file)
 
 

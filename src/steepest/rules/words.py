@@ -23,6 +23,8 @@ class Word:
     tensor: on torch's tensors, of which all but one may be numbers.
     llvm: `llvm(body, symbol)` writes it for a loop over elements; None where it looks at rows and columns.
     latex: `latex(show, *arguments)`: the text, and how it binds (0 comparison, 1 sum, 2 product, 3 power, 4 brackets).
+    javascript: the same as JavaScript (0 choice, 1 comparison, 2 sum, 3 product, 4 sign, 5 power, 6 brackets), or the name of
+        a function that is it; None where it looks at rows and columns.
     """
 
     number: Form | None
@@ -30,6 +32,7 @@ class Word:
     tensor: Form
     llvm: Form | None
     latex: Form
+    javascript: Form | str | None = None
     is_condition: bool = False
 
 
@@ -101,6 +104,11 @@ def _infix(sign: str, own: int, right: int) -> Form:
     return lambda show, a, b: (f"{show(a, own or 1)} {sign} {show(b, right)}", own)
 
 
+def _binary(sign: str, own: int) -> Form:
+    """An operation of JavaScript's between two: of several in a row the left is first, as in Python."""
+    return lambda show, a, b: (f"{show(a, own)} {sign} {show(b, own + 1)}", own)
+
+
 def _product(show: Form, a: Any, b: Any) -> tuple[str, int]:
     return (f"{show(a, 4)}^2", 3) if a is b else (rf"{show(a, 2)} \, {show(b, 2)}", 2)
 
@@ -121,9 +129,9 @@ def _intrinsic(name: str) -> Form:
     return lambda body, x: body.call(name, *map(body.value, x.args))
 
 
-def _comparison(form: Form, test: str, sign: str) -> Word:
+def _comparison(form: Form, test: str, sign: str, script: str) -> Word:
     llvm = lambda body, x: body.instruction(f"fcmp {test}", *x.args)  # noqa: E731
-    return Word(form, form, form, llvm, _infix(sign, 0, 1), is_condition=True)
+    return Word(form, form, form, llvm, _infix(sign, 0, 1), _binary(script, 1), is_condition=True)
 
 
 def _matrix(form: Form, name: str) -> Word:
@@ -131,48 +139,55 @@ def _matrix(form: Form, name: str) -> Word:
 
 
 WORDS: dict[str, Word] = {
-    "add": Word(operator.add, operator.add, operator.add, _arithmetic("fadd"), _infix("+", 1, 1)),
-    "sub": Word(operator.sub, operator.sub, operator.sub, _arithmetic("fsub"), _infix("-", 1, 2)),
-    "mul": Word(operator.mul, operator.mul, operator.mul, _arithmetic("fmul"), _product),
+    "add": Word(operator.add, operator.add, operator.add, _arithmetic("fadd"), _infix("+", 1, 1), _binary("+", 2)),
+    "sub": Word(operator.sub, operator.sub, operator.sub, _arithmetic("fsub"), _infix("-", 1, 2), _binary("-", 2)),
+    "mul": Word(operator.mul, operator.mul, operator.mul, _arithmetic("fmul"), _product, _binary("*", 3)),
     "div": Word(
         _divide, "divide", operator.truediv, lambda body, x: body.divided(x),
-        lambda show, a, b: (rf"\frac{{{show(a)}}}{{{show(b)}}}", 3),
+        lambda show, a, b: (rf"\frac{{{show(a)}}}{{{show(b)}}}", 3), _binary("/", 3),
     ),
     "pow": Word(
-        _power, "power", operator.pow, lambda body, x: body.raised(x), lambda show, a, b: (f"{show(a, 4)}^{{{show(b)}}}", 3)
+        _power, "power", operator.pow, lambda body, x: body.raised(x), lambda show, a, b: (f"{show(a, 4)}^{{{show(b)}}}", 3),
+        lambda show, a, b: (f"{show(a, 6)} ** {show(b, 4)}", 5),
     ),
     "neg": Word(
         operator.neg, operator.neg, operator.neg, lambda body, x: body.instruction("fneg", *x.args),
-        lambda show, a: (f"-{show(a, 2)}", 1),
+        lambda show, a: (f"-{show(a, 2)}", 1), lambda show, a: (f"-{show(a, 6)}", 4),
     ),
-    "abs": Word(abs, abs, abs, _intrinsic("fabs"), lambda show, a: (rf"\left|{show(a)}\right|", 4)),
+    "abs": Word(abs, abs, abs, _intrinsic("fabs"), lambda show, a: (rf"\left|{show(a)}\right|", 4), "Math.abs"),
     "sqrt": Word(
         lambda x: math.sqrt(x) if x >= 0 else math.nan, "sqrt", lambda x: x.sqrt(), _intrinsic("sqrt"),
-        lambda show, a: (rf"\sqrt{{{show(a)}}}", 4),
+        lambda show, a: (rf"\sqrt{{{show(a)}}}", 4), "Math.sqrt",
     ),
     "cbrt": Word(
-        math.cbrt, "cbrt", lambda x: x.sign() * x.abs().pow(1 / 3), lambda body, x: body.cube_root(x), _called("cbrt")
+        math.cbrt, "cbrt", lambda x: x.sign() * x.abs().pow(1 / 3), lambda body, x: body.cube_root(x), _called("cbrt"),
+        "Math.cbrt",
     ),
     "sign": Word(
         lambda x: float((x > 0) - (x < 0)), lambda x: (x > 0) * 1.0 - (x < 0), lambda x: x.sign(), lambda body, x: body.sign(x),
-        _called("sign"),
+        _called("sign"), "sign",
     ),
     "maximum": Word(
         _of_two(max), "maximum", _bounded(lambda x, y: x.clamp(min=y), lambda x, y: x.maximum(y)), _intrinsic("maximum"),
-        _called("max"),
+        _called("max"), "Math.max",
     ),
     "minimum": Word(
         _of_two(min), "minimum", _bounded(lambda x, y: x.clamp(max=y), lambda x, y: x.minimum(y)), _intrinsic("minimum"),
-        _called("min"),
+        _called("min"), "Math.min",
     ),
-    "gt": _comparison(operator.gt, "ogt", ">"),
-    "lt": _comparison(operator.lt, "olt", "<"),
-    "ge": _comparison(operator.ge, "oge", r"\ge"),
-    "le": _comparison(operator.le, "ole", r"\le"),
-    "eq": _comparison(operator.eq, "oeq", "="),
-    "ne": _comparison(operator.ne, "une", r"\ne"),
-    "where": Word(lambda c, x, y: x if c else y, "where", _where, lambda body, x: body.chosen(x), _cases),
-    "epsilon": Word(None, None, _epsilon, lambda body, x: body.epsilon(), _called("ulp")),
+    "gt": _comparison(operator.gt, "ogt", ">", ">"),
+    "lt": _comparison(operator.lt, "olt", "<", "<"),
+    "ge": _comparison(operator.ge, "oge", r"\ge", ">="),
+    "le": _comparison(operator.le, "ole", r"\le", "<="),
+    "eq": _comparison(operator.eq, "oeq", "=", "==="),
+    "ne": _comparison(operator.ne, "une", r"\ne", "!=="),
+    "where": Word(
+        lambda c, x, y: x if c else y, "where", _where, lambda body, x: body.chosen(x), _cases,
+        lambda show, c, x, y: (f"{show(c, 1)} ? {show(x, 1)} : {show(y, 1)}", 0),
+    ),
+    "epsilon": Word(
+        None, None, _epsilon, lambda body, x: body.epsilon(), _called("ulp"), lambda show, x: ("Number.EPSILON", 6)
+    ),
     "row mean": _matrix(lambda x: x.mean(-1, keepdim=True), "rowmean"),
     "column mean": _matrix(lambda x: x.mean(-2, keepdim=True), "colmean"),
     "rows": _matrix(lambda x: float(x.shape[0]), "rows"),

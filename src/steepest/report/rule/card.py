@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import textwrap
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from ... import rules
+from ...errors import SteepestError
 from ...rules import Rule
 from ...rules.definition import MATRIX, State
 from ...rules.symbols import Symbol
@@ -16,6 +18,8 @@ from ...rules.trace import is_static
 from ...update import plain
 from ...update.passes import Column
 from ...update.state import initial_state
+from . import javascript
+from .latex import equations
 
 P, G = (1.0, -2.0, 0.5), (0.1, -0.4, 0.0)  # the parameter and gradient of the example
 
@@ -33,7 +37,7 @@ def describe_rule(rule: Rule) -> dict[str, Any]:
         "twin": f"torch.optim.{rule.twin}" if rule.twin else None,
         "reference": rule.reference,
         "reach": rule.reach,
-        "source": textwrap.dedent("".join(inspect.getsourcelines(rule.code)[0])).rstrip(),
+        "source": _source(rule),
         "hyper": [
             {"name": k, "default": v, "domain": _domain(rule, k), "static": is_static(v)}
             for k, v in rule.hyper.items()
@@ -43,6 +47,25 @@ def describe_rule(rule: Rule) -> dict[str, Any]:
         "deviations": list(rule.deviations),
         "step": _step(rule),
     }
+
+
+def _source(rule: Rule) -> str:
+    return textwrap.dedent("".join(inspect.getsourcelines(rule.code)[0])).rstrip()
+
+
+LANGUAGES: dict[str, Callable[[Rule], str]] = {
+    "python": _source,
+    "latex": lambda rule: "\n".join(equations(rule)),
+    "javascript": javascript.text,
+}
+
+
+def written(name: str, language: str) -> dict[str, str]:
+    """A rule's step in a language, as `steepest show --language` writes it. SteepestError for one that is not known."""
+    if language not in LANGUAGES:
+        raise SteepestError(f"--language is {language!r}; expected one of {', '.join(LANGUAGES)}.")
+    rule = rules.get(name)
+    return {"name": rule.name, "language": language, "text": LANGUAGES[language](rule)}
 
 
 def _domain(rule: Rule, name: str) -> str:

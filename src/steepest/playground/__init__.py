@@ -1,0 +1,1 @@
+"""A page on which optimizers run in the browser, and the JavaScript that the rules' traces give it."""

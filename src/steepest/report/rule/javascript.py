@@ -1,0 +1,209 @@
+"""A traced rule as a JavaScript function: every value by the name it has in the rule, a line each, in the order computed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...errors import SteepestError
+from ...rules import Rule
+from ...rules.definition import MATRIX, Hyper
+from ...rules.symbols import Symbol
+from ...rules.trace import Graph, walk
+from ...rules.words import WORDS
+
+SIGN = "const sign = (x) => (x > 0) - (x < 0); // 0 of NaN"
+OWN = ("p", "g", "t", "i", "f", "state", "note", "hyper", "sign")  # names that a step's function has itself
+RESERVED = (
+    *("arguments", "await", "break", "case", "catch", "class", "const", "continue", "debugger", "default", "delete", "do"),
+    *("else", "enum", "eval", "export", "extends", "false", "finally", "for", "function", "if", "implements", "import", "in"),
+    *("instanceof", "interface", "let", "new", "null", "package", "private", "protected", "public", "return", "static"),
+    *("super", "switch", "this", "throw", "true", "try", "typeof", "undefined", "var", "void", "while", "with", "yield"),
+)
+TAKEN = frozenset((*OWN, *RESERVED))
+LONGEST = 12  # operations of a value without a name that is used again: longer ones get a line of their own
+
+
+def function(rule: Rule, hyper: Hyper, name: str | None = None, notes: bool = False) -> str:
+    """The rule's step on one tensor as a JavaScript function `(p, g, t, state, hyper)` that writes to p and state.
+
+    p and g are arrays, `state` holds an array or a number for each letter, `hyper` the hyperparameters. A rule that asks for
+    gradients at other points takes a last argument `f`, which gives the gradient at an array. With `notes` every rule does,
+    and a `note` after it, if given, gets each value that the rule names, as arrays and numbers. What looks over the whole
+    model sees this tensor. SteepestError for a rule that has no form in JavaScript.
+    """
+    return "\n".join(_Writer(rule, rule.graph(hyper), notes).lines(name or rule.name))
+
+
+def text(rule: Rule, hyper: Hyper | None = None) -> str:
+    """The function for a reader: its source above it, and what it calls."""
+    settings = rule.settings(**(hyper or {}))
+    body = function(rule, settings, "".join(c if c.isalnum() else "_" for c in rule.name).strip("_"))
+    above = [f"// {rule.reference}"]
+    if any(x.reduction and x.reduction.over == "model" for x in rule.graph(settings).reductions):
+        above.append("// p is all there is: what the rule sums over the whole model is summed over it.")
+    if MATRIX in rule.hyper:
+        above.append("// p is no matrix: a matrix takes another step, which looks at rows and columns.")
+    if "sign(" in body:
+        above.append(SIGN)
+    return "\n".join([*above, body])
+
+
+def expression(x: Any, strength: int = 0, known: Mapping[Symbol, str] | None = None, bare: bool = False) -> str:
+    """A value as JavaScript, in brackets where it binds less than `strength`; a bare choice stands without any.
+
+    `known` holds what stands for a symbol; other leaves go by their names.
+    """
+    names = known or {}
+    if not isinstance(x, Symbol):
+        return _number(x, strength)
+    if x in names or not x.args:
+        return names.get(x, x.name)
+    form = WORDS[x.op].javascript
+    if isinstance(form, str):
+        return f"{form}({', '.join(expression(a, 0, names, True) for a in x.args)})"
+    assert form is not None
+    shown, own = form(lambda a, needed=0: expression(a, needed, names), *x.args)
+    return f"({shown})" if own < strength or (own == 0 and not bare) else str(shown)
+
+
+class _Writer:
+    """The lines of a function: numbers once, and a loop over the elements for each pass that the rule needs."""
+
+    def __init__(self, rule: Rule, graph: Graph, notes: bool) -> None:
+        self.graph, self.notes = graph, notes
+        if graph.noises or any(x.op in WORDS and WORDS[x.op].javascript is None for x in walk(graph.targets())):
+            what = "draws noise" if graph.noises else "looks at the rows and columns of a matrix"
+            raise SteepestError(f"Rule {rule.name} {what}, which its form in JavaScript has not; it has one without that.")
+        self.names: dict[Symbol, str] = {}
+        self.used = set(TAKEN) | set(graph.inputs)
+        self.letters = {k: self._free(f"{k}1") if k in TAKEN - set("pgt") else k for k in graph.inputs}
+        for k, x in graph.inputs.items():
+            self.names[x] = f"{self.letters[k]}[i]" if x.tensor else self.letters[k]
+        for x in graph.gradients:
+            self.names[x] = f"{x.name}[i]"
+        self.wanted = self._wanted()
+
+    def _wanted(self) -> dict[Symbol, str]:
+        """The values that get a line, with the names that they would like."""
+        wanted: dict[Symbol, str] = {}
+        for k, x in self.graph.outputs.items():
+            if isinstance(x, Symbol) and x.args:
+                wanted.setdefault(x, f"{k}_t")
+        for k, x in self.graph.names.items():
+            if x.args and not x.reduction:
+                wanted.setdefault(x, f"{k}1" if k in self.graph.inputs else k)
+        symbols = list(walk(self.graph.targets()))
+        users = Counter(a for x in symbols for a in x.args if isinstance(a, Symbol))
+        sizes: dict[Symbol, int] = {}
+        for x in symbols:
+            sizes[x] = 1 + sum(sizes[a] for a in x.args if isinstance(a, Symbol) and a not in wanted)
+            if users[x] > 1 and sizes[x] > LONGEST and x.args and not x.reduction:
+                wanted.setdefault(x, "a1")
+        return wanted
+
+    def lines(self, name: str) -> list[str]:
+        """The function."""
+        graph = self.graph
+        read = {x.name for x in walk(graph.targets()) if not x.args}
+        hyper = [k for k in graph.inputs if k in read and k not in ("p", "g", "t") and k not in graph.outputs]
+        more = ["f", "note"] if self.notes else ["f"] * bool(graph.points)
+        state = [k for k in graph.outputs if k != "p"]
+        lines = [f"function {name}({', '.join(['p', 'g', 't', 'state', self._taken(hyper), *more])}) {{"]
+        lines += [f"  const {self._taken(state)} = state;"] if state else []
+        for stage in range(graph.stages):
+            lines += self._numbers(stage)
+            lines += self._sums([x for x in graph.reductions if x.args[0].stage == stage])
+            lines += self._asked(stage)
+        lines += self._last()
+        return [*lines, "}"]
+
+    def _taken(self, letters: list[str]) -> str:
+        """These letters out of an object; JavaScript's own words under another name."""
+        return f"{{ {', '.join(k if self.letters[k] == k else f'{k}: {self.letters[k]}' for k in letters)} }}"
+
+    def _numbers(self, stage: int) -> Iterator[str]:
+        """The numbers with a name that are known at this pass."""
+        for x in walk(self.graph.targets()):
+            if x in self.wanted and x not in self.names and not x.tensor and x.stage == stage:
+                yield f"  {self._line(x)}"
+
+    def _line(self, x: Symbol) -> str:
+        shown = self.show(x, bare=True)
+        self.names[x] = self._free(self.wanted[x])
+        return f"const {self.names[x]} = {shown};"
+
+    def _free(self, name: str) -> str:
+        """This name, or the next that is not taken."""
+        stem, number = name.rstrip("0123456789"), 2
+        while name in self.used:
+            name, number = f"{stem}{number}", number + 1
+        self.used.add(name)
+        return name
+
+    def _loop(self, targets: list[Any], last: list[str], strengths: dict[int, int] | None = None) -> list[str]:
+        """A loop over the elements: the named values that the targets need, then lines with the targets' text put in."""
+        outside, used = dict(self.names), set(self.used)
+        lines = ["  for (let i = 0; i < p.length; i++) {"]
+        for x in walk([x for x in targets if isinstance(x, Symbol)], map(id, outside)):
+            if x in self.wanted and x.tensor:
+                lines.append(f"    {self._line(x)}")
+        bound = strengths or {}
+        shown = [self.show(x, bound.get(k, 0), bare=k not in bound) for k, x in enumerate(targets)]
+        lines += [f"    {line.format(*shown)}" for line in last]
+        self.names, self.used = outside, used
+        return [*lines, "  }"]
+
+    def _sums(self, reductions: list[Symbol]) -> list[str]:
+        """Sums over the elements, in one loop."""
+        if not reductions:
+            return []
+        kinds = [x.reduction.kind for x in reductions if x.reduction]
+        names = [self._free("sum1") for _ in reductions]
+        squares = {k: 4 for k, kind in enumerate(kinds) if kind == "squares"}
+        terms = [f"{name} += {{{k}}}{f' * {{{k}}}' if k in squares else ''};" for k, name in enumerate(names)]
+        lines = [f"  let {name} = 0;" for name in names]
+        lines += self._loop([x.args[0] for x in reductions], terms, squares)
+        for x, kind, name in zip(reductions, kinds, names, strict=True):
+            self.names[x] = self._free("mean1") if kind == "mean" else name
+            lines += [f"  const {self.names[x]} = {name} / p.length;"] if kind == "mean" else []
+        return lines
+
+    def _asked(self, stage: int) -> Iterator[str]:
+        """The gradients at other points."""
+        for x, point in zip(self.graph.gradients, self.graph.points, strict=True):
+            if point.stage == stage:
+                at = self.show(point)
+                yield f"  const {x.name} = f(p.map((_, i) => {at}));"
+
+    def _last(self) -> list[str]:
+        """The loop that writes, and the numbers that are state."""
+        graph = self.graph
+        tensors = {k: x for k, x in graph.tensors.items() if x is not graph.inputs[k]}
+        last = [f"{self.letters[k]}[i] = {{{n}}};" for n, k in enumerate(tensors)]
+        noted = [(k, x) for k, x in graph.names.items() if x.args and k not in graph.inputs and not x.reduction]
+        targets = list(tensors.values())
+        if self.notes:
+            inner = [(k, x) for k, x in noted if x.tensor]
+            start = len(targets)
+            targets += [x for _, x in inner]
+            notes = [f"note.{k}[i] = {{{start + n}}};" for n, (k, _) in enumerate(inner)]
+            last = [f"if (note) {{{{ {' '.join(notes)} }}}}", *last] if notes else last
+        lines = self._loop(targets, last)
+        numbers = {k: x for k, x in graph.scalars.items() if x is not graph.inputs[k]}
+        if self.notes:
+            told = [f"note.{k} = {self.show(x)};" for k, x in noted if not x.tensor]
+            lines += [f"  if (note) {{ {' '.join(told)} }}"] if told else []
+        return lines + [f"  state.{k} = {self.show(x, bare=True)};" for k, x in numbers.items()]
+
+    def show(self, x: Any, strength: int = 0, bare: bool = False) -> str:
+        """An expression with what has a name by its name."""
+        return expression(x, strength, self.names, bare)
+
+
+def _number(x: float, strength: int) -> str:
+    if x != x or x in (float("inf"), float("-inf")):
+        return "NaN" if x != x else "Infinity" if x > 0 else "(-Infinity)"
+    shown = str(int(x)) if float(x).is_integer() and abs(x) < 1e15 else repr(float(x))
+    return f"({shown})" if x < 0 and strength > 2 else shown

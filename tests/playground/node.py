@@ -1,0 +1,26 @@
+"""JavaScript run by Node, beside the compiled loop that is its oracle."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+START = """"use strict";
+const fs = require("fs");
+const GIVEN = JSON.parse(fs.readFileSync(0, "utf8"));
+const plain = (key, value) => ArrayBuffer.isView(value) ? Array.from(value) : value;
+const print = (value) => fs.writeFileSync(1, JSON.stringify(value, plain));
+"""
+
+
+def node(folder, script, given):
+    """What a script gives to `print`, which it calls once; it finds `given` as GIVEN. Skips where there is no Node."""
+    if shutil.which("node") is None:
+        pytest.skip("Node is not installed")
+    file = folder / "script.js"
+    file.write_text(START + script, encoding="utf-8")
+    text = json.dumps(given, allow_nan=False)
+    done = subprocess.run(["node", file], input=text, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[:2000]
+    return json.loads(done.stdout)
