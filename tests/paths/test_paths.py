@@ -68,8 +68,7 @@ def test_noise_is_seeded_and_shared_and_rates_may_be_tuned():
     assert np.array_equal(one.paths[0].points, again.paths[0].points)
     assert not np.array_equal(one.paths[0].points, other.paths[0].points)
     clean = steepest.trajectory("bowl", "sgd", steps=50, lrs=0.1).paths[0]
-    rng = np.random.default_rng(1)
-    shaken = 0.3 * rng.standard_normal((50, 2))
+    shaken = 0.3 * np.random.RandomState(1).standard_normal((50, 2))
     p = np.array(clean.points[0])
     for k in range(50):
         p = p - 0.1 * (2 * p + shaken[k])

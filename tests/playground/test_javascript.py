@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from steepest import rules, surfaces
+from steepest import rules, schedules, surfaces
 from steepest.errors import SteepestError
 from steepest.paths.loop import formula_of, trajectory
 from steepest.playground import script
@@ -276,3 +276,18 @@ def test_names_that_javascript_keeps_for_itself_are_renamed(tmp_path, registry):
     p, new, i = node(tmp_path, code, None)
     np.testing.assert_allclose(p, [1 - 0.1 * 0.35, 2 - 0.1 * 0.2 - 0.2])
     np.testing.assert_allclose([new, i], [[0.35, 0.2], [0.1, 1.2]])
+
+
+@pytest.mark.parametrize("steps", [1, 7, 50, 500])
+def test_schedules_are_those_of_the_library(tmp_path, steps):
+    code = "print(Object.keys(SCHEDULES).map((name) => [name, ratesOf(2, name, GIVEN)]));"
+    made = node(tmp_path, script.engine() + code, steps)
+    assert len(made) >= 6
+    for name, rates in made:
+        np.testing.assert_allclose(rates, 2 * np.array(schedules.get(name).values(steps)), rtol=1e-13, atol=1e-15, err_msg=name)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 12345])
+def test_noise_is_the_stream_that_numpy_keeps(tmp_path, seed):
+    made = node(tmp_path, script.kept() + script.engine() + "print(normals(GIVEN, 1001));", seed)
+    np.testing.assert_allclose(made, np.random.RandomState(seed).standard_normal(1001), rtol=1e-13)

@@ -111,3 +111,23 @@ def test_anything_but_a_formula_is_refused_with_a_sentence(text):
     with pytest.raises(SteepestError) as error:
         surfaces.get(text)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["valley", "beale", "six_hump_camel", "schwarz"])
+def test_a_turned_surface_has_the_heights_and_minima_of_the_surface_turned_round_its_middle(name):
+    plain, angle = surfaces.get(name), np.radians(30)
+    turned, middle = plain.turned(30), np.mean(plain.domain, axis=1)
+    back = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])  # clockwise
+    at = np.random.default_rng(0).uniform(-1, 1, (20, 2))
+    np.testing.assert_allclose(turned.value(at), plain.value(middle + (at - middle) @ back.T), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        turned.gradient(at), plain.gradient(middle + (at - middle) @ back.T) @ back, rtol=1e-8, atol=1e-8
+    )
+    np.testing.assert_allclose(turned.value(turned.start), plain.value(plain.start), rtol=1e-9)
+    for mine, theirs in zip(turned.minima, plain.minima, strict=True):
+        np.testing.assert_allclose(turned.value(mine), plain.value(theirs), rtol=1e-9, atol=1e-9)
+
+
+def test_what_cannot_be_turned_is_refused():
+    with pytest.raises(SteepestError, match="expected a surface of 2 coordinates"):
+        surfaces.get("bowl", dims=3).turned(10)

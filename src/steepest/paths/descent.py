@@ -83,7 +83,8 @@ def descend(
     far = FAR * float(np.max(high - low))
     if not np.isfinite(surface.value(start)):
         raise SteepestError(f"{surface.name} has no finite value at {start}; start elsewhere.")
-    shaken = noise * np.random.default_rng(seed).standard_normal((steps, surface.dims)) if noise else None
+    # NumPy keeps the stream of a RandomState for ever, and the playground draws the same numbers in a browser
+    shaken = noise * np.random.RandomState(seed).standard_normal((steps, surface.dims)) if noise else None
     one = functools.partial(_path, surface, start, steps, far, schedule or constant(), shaken)
     paths = []
     for rule in rules:

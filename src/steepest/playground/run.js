@@ -19,6 +19,43 @@ function begin(rule, p, g, hyper) {
   return state;
 }
 
+// A share of a run in steps, at least 1; halves go to the even number, as Python rounds.
+function share(part, steps) {
+  const whole = Math.floor(part * steps), rest = part * steps - whole;
+  return Math.max(whole + (rest > 0.5 || (rest === 0.5 && whole % 2 === 1)), 1);
+}
+
+// The multiplier of the rate at each step: what `steepest.schedules` gives under the same names.
+const SCHEDULES = {
+  constant: () => 1,
+  linear: (k, n) => 1 - Math.min(k / n, 1),
+  cosine: (k, n) => (1 + Math.cos((Math.PI * k) / n)) / 2,
+  step: (k, n) => 0.1 ** Math.floor(k / share(1 / 3, n)),
+  exponential: (k, n) => 0.01 ** (k / n),
+  inverse_time: (k, n) => 1 / (1 + (19 * k) / n),
+  "warmup * cosine": (k, n) => Math.min((k + 1) / share(0.05, n), 1) * SCHEDULES.cosine(k, n),
+};
+
+// The rate at each of so many steps.
+const ratesOf = (lr, schedule, steps) => Float64Array.from({ length: steps }, (_, k) => lr * SCHEDULES[schedule](k, steps));
+
+// Standard normal numbers, as NumPy's RandomState(seed) draws them: Marsaglia's polar method, two at a time.
+function normals(seed, count) {
+  const twister = new KEPT.MersenneTwister(seed), drawn = new Float64Array(count);
+  for (let k = 0; k < count; k += 2) {
+    let a, b, square;
+    do {
+      a = 2 * twister.random_long() - 1;
+      b = 2 * twister.random_long() - 1;
+      square = a * a + b * b;
+    } while (square >= 1 || square === 0);
+    const factor = Math.sqrt((-2 * Math.log(square)) / square);
+    drawn[k] = factor * b;
+    if (k + 1 < count) drawn[k + 1] = factor * a;
+  }
+  return drawn;
+}
+
 // A path: points and heights, the start first, flat in two arrays. `f(p, g)` gives the height and writes the gradient.
 // rates: one for each step. noise: dims numbers for each step, added to every gradient of it, or null.
 function walk(rule, hyper, f, start, rates, noise = null) {

@@ -23,6 +23,11 @@ def engine() -> str:
     return (HERE / "run.js").read_text(encoding="utf-8")
 
 
+def kept() -> str:
+    """The parts of well-kept libraries that the page uses, `KEPT`; their licences are in kept/LICENSES.txt."""
+    return (HERE / "kept" / "kept.js").read_text(encoding="utf-8")
+
+
 def rules_script(rules: Sequence[Rule]) -> str:
     """`const RULES = {name: rule}`: defaults, how state starts, and a step for each choice; see `run.js`."""
     return _constant("RULES", (f"{json.dumps(rule.name)}: {_rule(rule)}" for rule in rules))

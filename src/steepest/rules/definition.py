@@ -72,17 +72,23 @@ def scalar(start: float | str, *, per: str = "parameter") -> State:
 
 
 class Domain(NamedTuple):
-    """The values that a hyperparameter may have: in words, and as a test of a finite number."""
+    """The values that a hyperparameter may have: in words, and as bounds, of which those in `without` are no values."""
 
     words: str
-    holds: Callable[[float], bool]
+    low: float = -math.inf
+    high: float = math.inf
+    without: tuple[float, ...] = ()
+
+    def holds(self, x: float) -> bool:
+        """Whether a finite number is one of them."""
+        return self.low <= x <= self.high and x not in self.without
 
 
-FINITE = Domain("a finite number", lambda x: True)
-NONNEGATIVE = Domain("a finite number, 0 or more", lambda x: x >= 0)
-POSITIVE = Domain("a finite number above 0", lambda x: x > 0)
-UNIT = Domain("a number in [0, 1)", lambda x: 0 <= x < 1)
-SHARE = Domain("a number in [0, 1]", lambda x: 0 <= x <= 1)
+FINITE = Domain("a finite number")
+NONNEGATIVE = Domain("a finite number, 0 or more", 0)
+POSITIVE = Domain("a finite number above 0", 0, without=(0,))
+UNIT = Domain("a number in [0, 1)", 0, 1, without=(1,))
+SHARE = Domain("a number in [0, 1]", 0, 1)
 # What a letter may be in every rule that does not say otherwise (`domains`).
 DOMAINS: dict[str, Domain] = {
     **dict.fromkeys(("lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "alpha"), NONNEGATIVE),
@@ -92,13 +98,13 @@ DOMAINS: dict[str, Domain] = {
     **dict.fromkeys(("rho", "radius"), NONNEGATIVE),
     **dict.fromkeys(("max_norm", "max_value", "then_ratio"), POSITIVE),
     **dict.fromkeys(("dampening", "r", "weight_lr_power", "ns_a", "ns_b", "ns_c"), FINITE),
-    "d": Domain("a finite number, 1 or more", lambda x: x >= 1),
+    "d": Domain("a finite number, 1 or more", 1),
     "slow_rate": SHARE,
-    "partial": Domain("a number in (0, 0.5]", lambda x: 0 < x <= 0.5),
-    "ns_steps": Domain("a whole number from 1 to 99", lambda x: 1 <= x < 100),
-    "beta2_decay": Domain("a number of 0 or less", lambda x: x <= 0),
-    "etaminus": Domain("a number in (0, 1)", lambda x: 0 < x < 1),
-    "etaplus": Domain("a number above 1", lambda x: x > 1),
+    "partial": Domain("a number in (0, 0.5]", 0, 0.5, without=(0,)),
+    "ns_steps": Domain("a whole number from 1 to 99", 1, 99),
+    "beta2_decay": Domain("a number of 0 or less", high=0),
+    "etaminus": Domain("a number in (0, 1)", 0, 1, without=(0, 1)),
+    "etaplus": Domain("a number above 1", 1, without=(1,)),
 }
 
 
