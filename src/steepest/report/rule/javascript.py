@@ -30,8 +30,8 @@ def function(rule: Rule, hyper: Hyper, name: str | None = None, notes: bool = Fa
 
     p and g are arrays, `state` holds an array or a number for each letter, `hyper` the hyperparameters. A rule that asks for
     gradients at other points takes a last argument `f`, which gives the gradient at an array. With `notes` every rule does,
-    and a `note` after it, if given, gets each value that the rule names, as arrays and numbers. What looks over the whole
-    model sees this tensor. SteepestError for a rule that has no form in JavaScript.
+    and a `note` after it, if given, is told each value that has a line: `note(name, i, value)`, i -1 for a number. What looks
+    over the whole model sees this tensor. SteepestError for a rule that has no form in JavaScript.
     """
     return "\n".join(_Writer(rule, rule.graph(hyper), notes).lines(name or rule.name))
 
@@ -142,13 +142,19 @@ class _Writer:
         self.used.add(name)
         return name
 
-    def _loop(self, targets: list[Any], last: list[str], strengths: dict[int, int] | None = None) -> list[str]:
+    def _loop(
+        self, targets: list[Any], last: list[str], strengths: dict[int, int] | None = None, notes: bool = False
+    ) -> list[str]:
         """A loop over the elements: the named values that the targets need, then lines with the targets' text put in."""
         outside, used = dict(self.names), set(self.used)
         lines = ["  for (let i = 0; i < p.length; i++) {"]
+        told = [f'note("{x.name}", i, {x.name}[i]);' for x in self.graph.gradients]
         for x in walk([x for x in targets if isinstance(x, Symbol)], map(id, outside)):
             if x in self.wanted and x.tensor:
                 lines.append(f"    {self._line(x)}")
+                told.append(f'note("{self.names[x]}", i, {self.names[x]});')
+        if notes and told:
+            lines.append(f"    if (note) {{ {' '.join(told)} }}")
         bound = strengths or {}
         shown = [self.show(x, bound.get(k, 0), bare=k not in bound) for k, x in enumerate(targets)]
         lines += [f"    {line.format(*shown)}" for line in last]
@@ -182,19 +188,10 @@ class _Writer:
         graph = self.graph
         tensors = {k: x for k, x in graph.tensors.items() if x is not graph.inputs[k]}
         last = [f"{self.letters[k]}[i] = {{{n}}};" for n, k in enumerate(tensors)]
-        noted = [(k, x) for k, x in graph.names.items() if x.args and k not in graph.inputs and not x.reduction]
-        targets = list(tensors.values())
-        if self.notes:
-            inner = [(k, x) for k, x in noted if x.tensor]
-            start = len(targets)
-            targets += [x for _, x in inner]
-            notes = [f"note.{k}[i] = {{{start + n}}};" for n, (k, _) in enumerate(inner)]
-            last = [f"if (note) {{{{ {' '.join(notes)} }}}}", *last] if notes else last
-        lines = self._loop(targets, last)
+        lines = self._loop(list(tensors.values()), last, notes=self.notes)
         numbers = {k: x for k, x in graph.scalars.items() if x is not graph.inputs[k]}
-        if self.notes:
-            told = [f"note.{k} = {self.show(x)};" for k, x in noted if not x.tensor]
-            lines += [f"  if (note) {{ {' '.join(told)} }}"] if told else []
+        told = [f'note("{name}", -1, {name});' for x, name in self.names.items() if x.args and not x.tensor]
+        lines += [f"  if (note) {{ {' '.join(told)} }}"] if self.notes and told else []
         return lines + [f"  state.{k} = {self.show(x, bare=True)};" for k, x in numbers.items()]
 
     def show(self, x: Any, strength: int = 0, bare: bool = False) -> str:
