@@ -4,33 +4,45 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..errors import SteepestError
+from ..report.palette import style
 from ..report.rule import javascript
 from ..report.surface import javascript as surface_javascript
 from ..rules import Rule
-from ..rules.definition import MATRIX, Hyper, State
+from ..rules.definition import FINITE, MATRIX, Domain, Hyper, State
 from ..surfaces import Surface
 
 HERE = Path(__file__).parent
+MATRICES = "it looks at the rows and columns of a matrix, and a point has none"
+
+
+def file(name: str) -> str:
+    """A file of the page: run.js walks, kept/kept.js holds `KEPT`, the parts of well-kept libraries."""
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 def engine() -> str:
     """What walks: begins a rule's state, takes its steps, and finds the choice that hyperparameters make."""
-    return (HERE / "run.js").read_text(encoding="utf-8")
+    return file("run.js")
 
 
 def kept() -> str:
     """The parts of well-kept libraries that the page uses, `KEPT`; their licences are in kept/LICENSES.txt."""
-    return (HERE / "kept" / "kept.js").read_text(encoding="utf-8")
+    return file("kept/kept.js")
 
 
-def rules_script(rules: Sequence[Rule]) -> str:
-    """`const RULES = {name: rule}`: defaults, how state starts, and a step for each choice; see `run.js`."""
-    return _constant("RULES", (f"{json.dumps(rule.name)}: {_rule(rule)}" for rule in rules))
+def rules_script(rules: Sequence[Rule], offered: Mapping[str, Sequence[str]] | None = None) -> str:
+    """`const RULES = {name: rule}`: defaults, how state starts, and a step for each choice; see `run.js`.
+
+    `offered` holds, by rule, the only hyperparameters that a reader may change: the others' choices are left out.
+    """
+    return _constant("RULES", (f"{json.dumps(rule.name)}: {_rule(rule, (offered or {}).get(rule.name))}" for rule in rules))
 
 
 def surfaces_script(surfaces: Sequence[Surface]) -> str:
@@ -42,17 +54,42 @@ def _constant(name: str, entries: Iterator[str]) -> str:
     return f"const {name} = {{\n" + ",\n".join(entries) + "\n};\n"
 
 
-def _rule(rule: Rule) -> str:
+def _rule(rule: Rule, offered: Sequence[str] | None) -> str:
+    open_ = [k for k in rule.hyper if k not in ("lr", MATRIX)] if offered is None else offered
     data = {
         "name": rule.name,
         "reference": rule.reference,
         "rate": rule.rate,
         "evaluations": rule.evaluations,
+        "reach": rule.reach,
+        "style": asdict(style(rule.name)),
         "hyper": {k: v for k, v in rule.hyper.items() if k != MATRIX},
+        "domains": {k: _domain(rule.domain(k) or FINITE) for k, v in rule.hyper.items() if not isinstance(v, bool | str)},
+        "offered": list(open_),
+        "refused": list(_refused(rule)),
+        "apart": MATRICES if MATRIX in rule.hyper else "",
         "state": {k: _state(s) for k, s in rule.state.items()},
     }
-    chosen = ",\n".join(f"{{when: {json.dumps(when)}, step: {step}}}" for when, step in choices(rule))
+    kept = (
+        (when, step) for when, step in choices(rule) if all(k in open_ or on == bool(rule.hyper[k]) for k, on in when.items())
+    )
+    chosen = ",\n".join(f"{{when: {json.dumps(when)}, step: {step}}}" for when, step in kept)
     return f'{json.dumps(data)[:-1]}, "choices": [\n{chosen}]}}'
+
+
+def _domain(domain: Domain) -> list[Any]:
+    """The bounds, None where there is none, the values left out, and the words."""
+    return [*(x if math.isfinite(x) else None for x in (domain.low, domain.high)), list(domain.without), domain.words]
+
+
+def _refused(rule: Rule) -> Iterator[dict[str, Any]]:
+    """The hyperparameters that a rule refuses together: which are true, or not zero, and its sentence."""
+    for sentence, breaks in rule.refused:
+        named = [k for k, v in rule.hyper.items() if not isinstance(v, str) and k in breaks.__code__.co_consts]
+        for way in itertools.product((False, True), repeat=len(named)):
+            when = dict(zip(named, way, strict=True))
+            if breaks({**rule.hyper, **_changed(rule, when)}):
+                yield {"when": when, "words": sentence}
 
 
 def _state(state: State) -> dict[str, Any]:
@@ -86,14 +123,16 @@ def choices(rule: Rule) -> Iterator[tuple[dict[str, bool], str]]:
 
 def settings(rule: Rule, when: dict[str, bool]) -> Hyper | None:
     """Hyperparameters that are true, or not zero, as wanted; None where the rule refuses them."""
-    changed: Hyper = {}
-    for k, on in when.items():
-        default = rule.hyper[k]
-        changed[k] = on if isinstance(default, bool) else (default or 0.5) if on else 0.0
     try:
-        return rule.settings(**changed)
+        return rule.settings(**_changed(rule, when))
     except SteepestError:
         return None
+
+
+def _changed(rule: Rule, when: dict[str, bool]) -> Hyper:
+    """A value for each hyperparameter that is true, or not zero, as wanted."""
+    wanted = ((k, on, rule.hyper[k]) for k, on in when.items())
+    return {k: on if isinstance(default, bool) else (default or 0.5) if on else 0.0 for k, on, default in wanted}
 
 
 def _surface(surface: Surface) -> str:

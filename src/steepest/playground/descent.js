@@ -1,0 +1,170 @@
+// What the page shows of rules on a surface: paths from a start at equal work, tuned rates, basins, sweeps, one step's numbers.
+const FAR = 1e6; // times the size of the domain: a path that gets there is lost
+const GRID = Array.from({ length: 20 }, (_, k) => Number((10 ** ((k - 15) / 3)).toExponential(1))); // rates that are tried
+
+// A surface turned round the middle of its domain, counter-clockwise.
+function turned(surface, degrees) {
+  if (!degrees) return surface;
+  const angle = (degrees * Math.PI) / 180, c = Math.cos(angle), s = Math.sin(angle);
+  const [mx, my] = middle(surface), at = new Float64Array(2), slope = new Float64Array(2);
+  const f = (p, g) => {
+    const dx = p[0] - mx, dy = p[1] - my;
+    at[0] = mx + c * dx + s * dy;
+    at[1] = my - s * dx + c * dy;
+    const height = surface.f(at, slope);
+    g[0] = c * slope[0] - s * slope[1];
+    g[1] = s * slope[0] + c * slope[1];
+    return height;
+  };
+  const minima = surface.minima.map((point) => rotated(point, surface, degrees));
+  return { ...surface, f, minima, start: rotated(surface.start, surface, degrees) };
+}
+
+const middle = ({ domain }) => domain.map(([low, high]) => (low + high) / 2);
+
+function rotated([x, y], surface, degrees) {
+  const angle = (degrees * Math.PI) / 180, c = Math.cos(angle), s = Math.sin(angle), [mx, my] = middle(surface);
+  return [mx + c * (x - mx) - s * (y - my), my + s * (x - mx) + c * (y - my)];
+}
+
+// Why a rule cannot run so; "" where it can.
+function refusal(name, hyper) {
+  const rule = RULES[name];
+  if (rule.apart) return rule.apart;
+  for (const [k, [low, high, without, words]] of Object.entries(rule.domains)) {
+    const x = hyper[k], holds = Number.isFinite(x) && (low === null || x >= low) && (high === null || x <= high);
+    if (!holds || without.includes(x)) return `${k} is ${x}; expected ${words}`;
+  }
+  const broken = rule.refused.find(({ when }) => Object.entries(when).every(([k, on]) => Boolean(hyper[k]) === on));
+  return broken ? broken.words : "";
+}
+
+// All that a rule of the list is set to: its defaults, what was changed, its rate.
+const hyperOf = ({ name, lr, hyper }) => ({ ...RULES[name].hyper, ...hyper, lr });
+
+// The path of one rule of the list: points, heights, how many gradients a step takes, where it leaves the frame and is lost.
+function pathOf(entry, surface, { start, steps, schedule, noise, seed }, shaken = noiseOf(noise, seed, steps)) {
+  const rule = RULES[entry.name], every = rule.evaluations, count = Math.max(Math.floor(steps / every), 1);
+  const made = walk(rule, hyperOf(entry), surface.f, start, ratesOf(entry.lr, schedule, count), shaken);
+  const { points, values } = made;
+  const [[x0, x1], [y0, y1]] = surface.domain, far = FAR * Math.max(x1 - x0, y1 - y0);
+  let lostAt = null, leavesAt = null;
+  for (let k = 0; k <= count && lostAt === null; k++) {
+    const x = points[2 * k], y = points[2 * k + 1];
+    if (!(Math.abs(x) <= far && Math.abs(y) <= far && Number.isFinite(values[k]))) lostAt = k;
+    else if (leavesAt === null && (x < x0 || x > x1 || y < y0 || y > y1)) leavesAt = k;
+  }
+  const last = lostAt === null ? count : Math.max(lostAt - 1, 0);
+  return { points, values, every, count, last, lostAt, leavesAt: leavesAt ?? lostAt };
+}
+
+// Normal noise for every gradient of a run, the same for all rules; null for none.
+function noiseOf(noise, seed, steps) {
+  if (!noise) return null;
+  const drawn = normals(seed, 2 * steps);
+  for (let k = 0; k < drawn.length; k++) drawn[k] *= noise;
+  return drawn;
+}
+
+// The best rate of a grid: the one that ends lowest, of those that stay in the frame if any does; or the surface's own.
+function tuned(entry, surface, run) {
+  const own = surface.rates[entry.name] ?? surface.rates[""];
+  if (own !== undefined) return own;
+  const noise = noiseOf(run.noise, run.seed, run.steps);
+  const tried = GRID.map((lr) => ({ lr, path: pathOf({ ...entry, lr }, surface, run, noise) }));
+  const staying = tried.filter(({ path }) => path.leavesAt === null);
+  const end = ({ path }) => (path.lostAt === null ? path.values[path.count] : Infinity);
+  return (staying.length ? staying : tried).reduce((best, each) => (end(each) < end(best) ? each : best)).lr;
+}
+
+// The largest and the smallest curvature where they are the same everywhere, on a quadratic; null elsewhere.
+function curvature({ f, domain }) {
+  const [[x0, x1], [y0, y1]] = domain, h = (x1 - x0) / 64, g = new Float64Array(2);
+  const slope = (x, y) => (f([x, y], g), [g[0], g[1]]);
+  const rows = [[0.31, 0.42], [0.77, 0.13], [0.18, 0.86]].map(([a, b]) => {
+    const x = x0 + a * (x1 - x0), y = y0 + b * (y1 - y0);
+    const [right, left, up, down] = [slope(x + h, y), slope(x - h, y), slope(x, y + h), slope(x, y - h)];
+    return [(right[0] - left[0]) / (2 * h), (up[0] - down[0]) / (2 * h), (up[1] - down[1]) / (2 * h)];
+  });
+  const size = Math.max(...rows.flat().map(Math.abs));
+  if (!(size > 0) || rows.some((row) => row.some((x, k) => !(Math.abs(x - rows[0][k]) <= 1e-8 * size)))) return null;
+  const [a, b, d] = rows[0], half = (a + d) / 2, away = Math.hypot((a - d) / 2, b);
+  return { largest: half + away, smallest: half - away };
+}
+
+// One step's numbers: each line of the rule's own function, with what it gave; `k` counts steps from 1.
+function stepNumbers(entry, surface, run, k) {
+  const rule = RULES[entry.name], hyper = hyperOf(entry), { f } = surface;
+  const count = Math.max(Math.floor(run.steps / rule.evaluations), 1), rates = ratesOf(entry.lr, run.schedule, count);
+  const noise = noiseOf(run.noise, run.seed, run.steps), notes = { p: [0, 0], g: [0, 0] };
+  const p = Float64Array.from(run.start), g = new Float64Array(2), set = { ...hyper, lr: rates[0] }, step = choose(rule, set);
+  const shake = (into, now) => noise && into.forEach((_, i) => (into[i] += noise[2 * now + i]));
+  let state, before;
+  for (let now = 0; now < k; now++) {
+    f(p, g);
+    shake(g, now);
+    state ??= begin(rule, p, g, set);
+    set.lr = rates[now];
+    before = { p: Array.from(p), g: Array.from(g) };
+    const ask = (at) => {
+      const answer = new Float64Array(2);
+      f(at, answer);
+      shake(answer, now);
+      return answer;
+    };
+    const told = (name, i, value) => (i < 0 ? (notes[name] = value) : ((notes[name] ??= [0, 0])[i] = value));
+    step(p, g, now + 1, state, set, ask, now === k - 1 ? told : undefined);
+  }
+  notes.p = before.p;
+  notes.g = before.g;
+  const lines = [{ name: "g", formula: noise ? "the gradient, and noise" : "the gradient", value: notes.g }], seen = new Set(["g"]);
+  for (const [, name, formula] of String(step).matchAll(/^ +(?:const (\w+) = |p\[i\] = )(.+);$/gm)) {
+    if (name === undefined || seen.has(name) || !(name in notes)) continue;
+    seen.add(name);
+    for (const [, root] of formula.matchAll(/Math\.sqrt\((\w+)\)/g)) {
+      if (!Array.isArray(notes[root]) || seen.has(`√${root}`)) continue;
+      seen.add(`√${root}`);
+      lines.push({ name: `√${root}`, formula: "", value: notes[root].map(Math.sqrt) });
+    }
+    lines.push({ name, formula, value: notes[name] });
+  }
+  lines.push({ name: "Δ", formula: "p_t - p", value: Array.from(p, (x, i) => x - before.p[i]) });
+  return { lines, rate: rates[k - 1], t: k };
+}
+
+// Where paths from a grid of starts end: for each the place of a minimum in `ends`, -1 where lost, -2 where still on the way.
+function* basinsOf(entry, surface, run, view, columns, rows, cells, ends) {
+  const size = Math.max(...surface.domain.map(([low, high]) => high - low)), near = 0.03 * size;
+  const noise = noiseOf(run.noise, run.seed, run.steps);
+  for (let k = 0; k < columns * rows; k++) {
+    const column = k % columns, row = Math.floor(k / columns);
+    const start = [
+      view.x0 + ((column + 0.5) / columns) * (view.x1 - view.x0),
+      view.y1 - ((row + 0.5) / rows) * (view.y1 - view.y0),
+    ];
+    const { points, count, lostAt } = pathOf(entry, surface, { ...run, start }, noise);
+    const at = (j) => [points[2 * j], points[2 * j + 1]], apart = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
+    const end = at(count);
+    if (lostAt !== null) cells[k] = -1;
+    else {
+      let place = ends.findIndex((each) => apart(each, end) < near);
+      const settled = apart(at(Math.floor(0.9 * count)), end) < 0.2 * near;
+      if (place < 0 && settled && ends.length < 7) place = ends.push(end) - 1;
+      cells[k] = place < 0 ? -2 : place;
+    }
+    yield;
+  }
+}
+
+// The last height at each of a ladder of rates, for every rule of the list; Infinity where the path is lost.
+function* sweepOf(entries, surface, run, rates, table) {
+  const noise = noiseOf(run.noise, run.seed, run.steps);
+  for (let i = 0; i < entries.length; i++) {
+    table[i] = new Float64Array(rates.length).fill(NaN);
+    for (let k = 0; k < rates.length; k++) {
+      const path = pathOf({ ...entries[i], lr: rates[k] }, surface, run, noise);
+      table[i][k] = path.lostAt === null ? path.values[path.count] : Infinity;
+      yield;
+    }
+  }
+}

@@ -1,0 +1,102 @@
+// A formula of the reader's own: parsed by math.js, read node by node against a list of what is allowed, and never run.
+const FUNCTIONS = {
+  sin: Math.sin, cos: Math.cos, tan: Math.tan, exp: Math.exp, log: Math.log, sqrt: Math.sqrt,
+  sinh: Math.sinh, cosh: Math.cosh, tanh: Math.tanh, atan: Math.atan, abs: Math.abs,
+};
+const INNER = { ...FUNCTIONS, sign, sec: (x) => 1 / Math.cos(x), sech: (x) => 1 / Math.cosh(x) }; // that derivatives have
+const CONSTANTS = { pi: Math.PI, e: Math.E };
+const OPERATIONS = {
+  add: ["+", (a, b) => (p) => a(p) + b(p)],
+  subtract: ["-", (a, b) => (p) => a(p) - b(p)],
+  multiply: ["*", (a, b) => (p) => a(p) * b(p)],
+  divide: ["/", (a, b) => (p) => a(p) / b(p)],
+  pow: ["**", (a, b) => (p) => a(p) ** b(p)],
+  unaryMinus: ["-", (a) => (p) => -a(p)],
+  unaryPlus: ["+", (a) => a],
+};
+const ALLOWED = `Write numbers, x and y, + - * / **, parentheses, and ${[...Object.keys(FUNCTIONS), ...Object.keys(CONSTANTS)].join(", ")}.`;
+const LONGEST = 300; // characters
+
+// A surface of a formula as typed: its height and gradient, and the formula as Python writes it. Throws an Error with a sentence.
+function surfaceOfFormula(text) {
+  const refuse = (why) => {
+    throw new Error(`This formula is refused: ${why}. ${ALLOWED}`);
+  };
+  if (text.length > LONGEST) refuse(`it has ${text.length} characters, and ${LONGEST} are the most`);
+  let tree;
+  try {
+    tree = KEPT.math.parse(text.replaceAll("**", "^"));
+  } catch {
+    refuse("it cannot be read");
+  }
+  const python = asPython(tree, FUNCTIONS, refuse);
+  const named = new Set(tree.filter((node) => node.type === "SymbolNode").map((node) => node.name));
+  const letters = named.has("x1") || named.has("x2") ? ["x1", "x2"] : ["x", "y"];
+  if (!named.has(letters[1])) refuse(`it has no ${letters[1]}`);
+  if (letters[0] === "x1" && (named.has("x") || named.has("y"))) refuse("it mixes x and y with x1 and x2");
+  const height = compiled(tree, letters);
+  const slopes = letters.map((letter) => {
+    const slope = KEPT.math.derivative(tree, letter);
+    asPython(slope, INNER, refuse); // what a derivative holds is read as strictly
+    return compiled(slope, letters);
+  });
+  const f = (p, g) => {
+    g[0] = slopes[0](p);
+    g[1] = slopes[1](p);
+    return height(p);
+  };
+  return { name: python, formula: python, domain: [[-3, 3], [-3, 3]], start: [-2, 1.5], minima: [], rates: {}, f, own: true };
+}
+
+// The formula as Python writes it; refuses whatever is not on the list.
+function asPython(node, functions, refuse) {
+  const inner = (each) => asPython(each, functions, refuse);
+  switch (node.type) {
+    case "ConstantNode":
+      if (typeof node.value !== "number" || !(Math.abs(node.value) <= 1e12)) refuse(`${String(node.value).slice(0, 20)} is no number up to 1e12`);
+      return String(node.value);
+    case "SymbolNode":
+      if (!["x", "y", "x1", "x2"].includes(node.name) && !Object.hasOwn(CONSTANTS, node.name)) refuse(`'${node.name}' is not known`);
+      return node.name;
+    case "ParenthesisNode":
+      return `(${inner(node.content)})`;
+    case "OperatorNode": {
+      if (!Object.hasOwn(OPERATIONS, node.fn)) refuse(`'${node.op}' is not allowed`);
+      const [sign] = OPERATIONS[node.fn], parts = node.args.map(inner);
+      return parts.length === 1 ? `${sign}${parts[0]}` : parts.join(sign === "**" ? sign : ` ${sign} `);
+    }
+    case "FunctionNode":
+      if (node.fn.type !== "SymbolNode" || !Object.hasOwn(functions, node.fn.name)) refuse(`'${String(node.fn).slice(0, 20)}' is not known`);
+      if (node.args.length !== 1) refuse(`${node.fn.name} takes one number`);
+      return `${node.fn.name}(${inner(node.args[0])})`;
+    default:
+      return refuse(`'${String(node).slice(0, 20)}' is not allowed`);
+  }
+}
+
+// A function of the point. `abs(u) / u`, the slope of an absolute value, is 0 at its tip, as on the surfaces with a name.
+function compiled(node, letters) {
+  if (node.type === "ConstantNode") return () => node.value;
+  if (node.type === "ParenthesisNode") return compiled(node.content, letters);
+  if (node.type === "SymbolNode") {
+    const place = letters.indexOf(node.name);
+    return place < 0 ? () => CONSTANTS[node.name] : (p) => p[place];
+  }
+  if (node.type === "FunctionNode") {
+    const call = INNER[node.fn.name], inner = compiled(node.args[0], letters);
+    return (p) => call(inner(p));
+  }
+  const [a, b] = node.args;
+  if (node.fn === "divide" && a.type === "FunctionNode" && a.fn.name === "abs" && String(a.args[0]) === String(b)) {
+    const inner = compiled(b, letters);
+    return (p) => sign(inner(p));
+  }
+  if (node.fn === "pow" && b.type === "ConstantNode" && b.value === 2) {
+    const inner = compiled(a, letters);
+    return (p) => {
+      const x = inner(p);
+      return x * x;
+    };
+  }
+  return OPERATIONS[node.fn][1](...node.args.map((each) => compiled(each, letters)));
+}
