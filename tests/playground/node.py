@@ -8,6 +8,7 @@ import pytest
 
 START = """"use strict";
 const fs = require("fs");
+process.on("uncaughtException", (error) => { fs.writeFileSync(2, error.stack); process.exit(1); }); // without the source
 const GIVEN = JSON.parse(fs.readFileSync(0, "utf8"));
 const plain = (key, value) => ArrayBuffer.isView(value) ? Array.from(value) : value;
 const print = (value) => fs.writeFileSync(1, JSON.stringify(value, plain));

@@ -325,6 +325,33 @@ def path(
 
 @app.command()
 @sentences
+def play(
+    surface: Annotated[
+        str, typer.Argument(metavar="[SURFACE|FORMULA]", help='"himmelblau", "valley(condition=100)", "x**2 + 3*sin(y)**2".')
+    ] = "valley",
+    optimizers: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join(RACE),
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page.")] = Path("steepest-play.html"),
+    opened: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    json_file: JSON = None,
+) -> None:
+    """A page to play with: drag the start, and every optimizer's path follows. It needs no network and no server."""
+    from ..playground import page
+
+    check_json(json_file)
+    check_file(out, "page", "play.html")
+    check_distinct(out=out, json=json_file)
+    made = page.play(surface, names_in(optimizers))
+    made.write(out)
+    size = out.stat().st_size
+    if str(json_file) != "-":
+        typer.echo(f"Page: {out} ({size / 1000:.0f} kB); open it in a browser.")
+    write_json({"out": str(out), "bytes": size, "surface": surface, "optimizers": names_in(optimizers)}, json_file)
+    if opened:
+        typer.launch(str(out.resolve()))
+
+
+@app.command()
+@sentences
 def schedule(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME...", help="Such as cosine, 'step(size=30)', 'warmup(0.1) * cosine'.")

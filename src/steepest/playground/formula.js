@@ -34,11 +34,11 @@ function surfaceOfFormula(text) {
   const letters = named.has("x1") || named.has("x2") ? ["x1", "x2"] : ["x", "y"];
   if (!named.has(letters[1])) refuse(`it has no ${letters[1]}`);
   if (letters[0] === "x1" && (named.has("x") || named.has("y"))) refuse("it mixes x and y with x1 and x2");
-  const height = compiled(tree, letters);
+  const height = asFunction(compiled(tree, letters));
   const slopes = letters.map((letter) => {
-    const slope = KEPT.math.derivative(tree, letter);
+    const slope = KEPT.math.derivative(tree, letter, { simplify: false });
     asPython(slope, INNER, refuse); // what a derivative holds is read as strictly
-    return compiled(slope, letters);
+    return asFunction(compiled(slope, letters));
   });
   const f = (p, g) => {
     g[0] = slopes[0](p);
@@ -74,29 +74,31 @@ function asPython(node, functions, refuse) {
   }
 }
 
-// A function of the point. `abs(u) / u`, the slope of an absolute value, is 0 at its tip, as on the surfaces with a name.
+// A function of the point, or a number. `abs(u) / u`, the slope of an absolute value, is 0 at its tip, as on surfaces with a name.
 function compiled(node, letters) {
-  if (node.type === "ConstantNode") return () => node.value;
+  if (node.type === "ConstantNode") return node.value;
   if (node.type === "ParenthesisNode") return compiled(node.content, letters);
   if (node.type === "SymbolNode") {
     const place = letters.indexOf(node.name);
-    return place < 0 ? () => CONSTANTS[node.name] : (p) => p[place];
+    return place < 0 ? CONSTANTS[node.name] : (p) => p[place];
   }
+  const parts = node.args.map((each) => compiled(each, letters)), [a, b] = parts, known = parts.every((x) => typeof x === "number");
   if (node.type === "FunctionNode") {
-    const call = INNER[node.fn.name], inner = compiled(node.args[0], letters);
-    return (p) => call(inner(p));
+    const call = INNER[node.fn.name];
+    return known ? call(a) : (p) => call(a(p));
   }
-  const [a, b] = node.args;
-  if (node.fn === "divide" && a.type === "FunctionNode" && a.fn.name === "abs" && String(a.args[0]) === String(b)) {
-    const inner = compiled(b, letters);
-    return (p) => sign(inner(p));
+  const [top, under] = node.args;
+  if (node.fn === "divide" && top.type === "FunctionNode" && top.fn.name === "abs" && String(top.args[0]) === String(under)) {
+    return known ? sign(b) : (p) => sign(b(p));
   }
-  if (node.fn === "pow" && b.type === "ConstantNode" && b.value === 2) {
-    const inner = compiled(a, letters);
-    return (p) => {
-      const x = inner(p);
-      return x * x;
-    };
+  if (!known) {
+    if (node.fn === "multiply" && (a === 0 || b === 0)) return 0;
+    if ((node.fn === "multiply" && a === 1) || (node.fn === "add" && a === 0)) return b;
+    if ((["multiply", "divide", "pow"].includes(node.fn) && b === 1) || (["add", "subtract"].includes(node.fn) && b === 0)) return a;
+    if (node.fn === "pow" && b === 2) return (p) => a(p) ** 2;
   }
-  return OPERATIONS[node.fn][1](...node.args.map((each) => compiled(each, letters)));
+  const made = OPERATIONS[node.fn][1](...parts.map(asFunction));
+  return known ? made() : made;
 }
+
+const asFunction = (x) => (typeof x === "number" ? () => x : x);

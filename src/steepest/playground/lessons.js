@@ -1,10 +1,8 @@
 // Lessons: a sentence, a question that is answered before anything is shown, and what the paths say. Which answer is right,
 // and every number told, comes from the paths themselves. `lookAt` gives the paths of an address, by their labels.
 const endOf = ({ values, last }) => values[last];
-const meanOfLastHalf = ({ values, last }) => {
-  const half = Array.from(values.slice(Math.ceil(last / 2), last + 1));
-  return half.reduce((sum, x) => sum + x, 0) / half.length;
-};
+const meanOf = (count) => ({ values }) => values.slice(-count).reduce((sum, x) => sum + x, 0) / count;
+const meanOfLastHalf = meanOf(100), meanAtTheEnd = meanOf(50);
 const pointOf = ({ points }, k) => [points[2 * k], points[2 * k + 1]];
 const turnsOf = ({ points, last }) => {
   let count = 0;
@@ -19,7 +17,7 @@ const VALLEY = "surface=valley&start=-4.5,1.2&steps=60&rules=sgd@0.03";
 const BOUND = "surface=valley&start=-4.5,0.2&steps=40&rules=sgd@0.041";
 const NOISE = "surface=bowl&start=-1.5,1&steps=200&noise=1.5&seed=0&rules=sgd@0.3,schedule_free_sgd@0.3";
 const MOMENTUM = "surface=bowl&start=-1.5,1&steps=100&rules=momentum@0.05";
-const SWITCH = "surface=valley&start=-4.5,1.2&steps=200&rules=sgd@0.03,adam@0.5,switch(adam,sgd)(at=60,then_ratio=0.06)@0.5";
+const SWITCH = "surface=valley&start=-4.5,1.2&steps=200&noise=1&seed=0&rules=sgd@0.01,adam@0.2,switch(adam,sgd)(at=60,then_ratio=0.05)@0.2";
 const TURN = "surface=valley&start=-4.5,1.2&steps=150&rules=sgd@0.03,adam@0.3";
 const TURNED = "surface=valley&turn=45&steps=150&rules=sgd@0.03,adam@0.3";
 const EPSILON = "surface=plateau&start=-3,2&steps=100&rules=adam@0.05,adam(eps=1)@0.05";
@@ -114,18 +112,21 @@ const LESSONS = [
   },
   {
     title: "Adam, then SGD",
-    sentence: "Adam gets to the floor of the valley in a few steps, but its steps stay as large as its rate for long. This rule is Adam for 60 steps, and SGD after.",
-    question: "After 200 steps, which is lowest?",
+    sentence: "Gradients are noisy here. SGD at 0.01 is slow along the floor; Adam at 0.2 is there soon. The third rule is Adam for 60 steps, and after them SGD at 0.01.",
+    question: "Which is lowest on average over the last 50 steps?",
     look: SWITCH,
     options: [
-      ["SGD all the way", ({ paths }) => leastOf(paths, endOf) === "sgd"],
-      ["Adam all the way", ({ paths }) => leastOf(paths, endOf) === "adam"],
-      ["Adam, then SGD", ({ paths }) => leastOf(paths, endOf).startsWith("switch")],
+      ["SGD all the way", ({ paths }) => leastOf(paths, meanAtTheEnd) === "sgd"],
+      ["Adam all the way", ({ paths }) => leastOf(paths, meanAtTheEnd) === "adam"],
+      ["Adam, then SGD", ({ paths }) => leastOf(paths, meanAtTheEnd).startsWith("switch")],
     ],
-    reveal: ({ paths }) =>
-      Object.entries(paths)
-        .map(([name, path]) => `${name.startsWith("switch") ? "Adam, then SGD" : { sgd: "SGD", adam: "Adam" }[name]} ends at ${number(endOf(path), 2)}`)
-        .join(". ") + ". Adam's memory of the large gradients at the start, and of its own momentum, makes it swing about the minimum; SGD near the bottom of a quadratic shrinks every coordinate by a constant factor. When to switch is the catch: change the step, and see.",
+    reveal: ({ paths }) => {
+      const [sgd, adam, both] = Object.values(paths).map((path) => number(meanAtTheEnd(path), 2));
+      return (
+        `SGD: ${sgd}; Adam: ${adam}; Adam, then SGD: ${both}. Adam divides by the size of its gradients, so at the bottom, where they are only noise, its steps stay as large as its rate. ` +
+        "SGD's steps shrink with the gradient: slow on the way, quiet at the end. The switch has the better half of each. Change its step, or give Adam the linear schedule instead."
+      );
+    },
   },
   {
     title: "The turned valley",

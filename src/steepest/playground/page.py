@@ -18,6 +18,7 @@ from . import script
 
 PARTS = ("base", "run", "formula", "descent", "picture", "share", "lessons", "network", "network_tab", "play")
 SWITCH = switch(get("adam"), get("sgd"), at=60.0)
+OFFERED = ("at", "then_ratio")  # of the switch; the rules themselves have the rest
 MOST = 12  # rules at once
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"  # no eval, no request
 
@@ -45,7 +46,7 @@ class Playground:
 def play(surface: str = "valley", optimizers: Sequence[str | Rule] = RACE) -> Playground:
     """A page that begins with a surface of two coordinates, by its name or as a formula, and these optimizers.
 
-    >>> from steepest import play
+    >>> from steepest.playground import play
     >>> path = play("x**2 + 3*sin(y)**2", ["sgd", "adam(eps=1)"]).write("steepest-play.html")  # doctest: +SKIP
     """
     chosen = surface_of(surface)
@@ -85,11 +86,10 @@ def _entry(rule: Rule) -> str:
 
 
 def _page(rules: Sequence[Rule], surfaces: Sequence[Surface], first: Mapping[str, object]) -> str:
-    offered = {SWITCH.name: ["at", "then_ratio"]}
     parts = [
         script.kept(),
         f"const FIRST = {_quoted(first)};",
-        script.rules_script(rules, offered),
+        script.rules_script(rules, {SWITCH.name: OFFERED}),
         script.surfaces_script(surfaces),
         *(script.file(f"{name}.js") for name in PARTS),
         "begins();",

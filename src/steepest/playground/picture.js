@@ -267,11 +267,11 @@ function drawBasins(draw, width, height, { columns, rows, cells, ends, view, sta
   draw.fillStyle = paper;
   draw.fillRect(0, 0, width, height);
   for (let k = 0; k < cells.length; k++) {
-    const x = (k % columns) * wide, y = Math.floor(k / columns) * high;
+    const column = k % columns, x = Math.round(column * wide), y = Math.round(Math.floor(k / columns) * high);
     if (cells[k] >= 0) {
       draw.fillStyle = BASINS[cells[k]];
       draw.globalAlpha = 0.65;
-      draw.fillRect(x, y, wide + 0.5, high + 0.5);
+      draw.fillRect(x, y, Math.round((column + 1) * wide) - x, Math.round((Math.floor(k / columns) + 1) * high) - y);
       draw.globalAlpha = 1;
     } else if (cells[k] === -1) {
       draw.strokeStyle = soft;

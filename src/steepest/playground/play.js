@@ -1,10 +1,4 @@
 // The page of surfaces: what it is set to, what that computes, and the controls that change it.
-const MOST_RULES = 12;
-const PANELS = ["step", "rates", "basins"];
-const START = {
-  surface: "valley", formula: "", turn: 0, start: null, steps: 200, schedule: "constant", noise: 0, seed: 0,
-  rules: FIRST.rules.map(readEntry), at: 200, follow: FIRST.rules.length - 1, panel: "step", lesson: 0, tab: "surface",
-};
 const CONTROLS = ["steps", "noise", "seed"];
 
 let state = START, surface, paths = [], bound = null, floor = null, ground, view, turnOfStart = 0;

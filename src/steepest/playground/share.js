@@ -1,4 +1,11 @@
 // What the page is set to, as an address, as Python, as JSON; and read back from an address, where nothing is trusted.
+// FIRST, which the page holds, says with which rules it begins.
+const MOST_RULES = 12;
+const PANELS = ["step", "rates", "basins"];
+const START = {
+  surface: "valley", formula: "", turn: 0, start: null, steps: 200, schedule: "constant", noise: 0, seed: 0,
+  rules: FIRST.rules.map(readEntry), at: 200, follow: FIRST.rules.length - 1, panel: "step", lesson: 0, tab: "surface",
+};
 const LIMITS = { steps: [1, 2000], noise: [0, 1e6], seed: [0, 2 ** 32 - 1], turn: [-180, 180] };
 const SCHEDULE_NAMES = Object.keys(SCHEDULES);
 
