@@ -21,6 +21,7 @@ import steepest
 from steepest import rules
 from steepest.paths import loop as trajectory
 from steepest.update import kernel
+from steepest_workshop import gallery
 
 settings.register_profile("steepest", derandomize=True, deadline=None)  # --hypothesis-profile=default for new examples
 settings.load_profile("steepest")
@@ -36,6 +37,20 @@ def line():
     return steepest.Problem(
         name="line", model=lambda: nn.Linear(1, 1), loss=nn.MSELoss(), train=(x, y), valid=(x, y), batch_size=8, steps=20
     )
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A Chromium that is installed; skips where there is none, or no playwright to drive it."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    try:
+        path = gallery.browser()
+    except steepest.SteepestError as error:
+        pytest.skip(str(error))
+    with sync_api.sync_playwright() as play:
+        started = play.chromium.launch(executable_path=path)
+        yield started
+        started.close()
 
 
 @pytest.fixture(params=["", "x86-64-v3"], ids=["this processor", "x86-64-v3"])

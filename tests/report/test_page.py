@@ -1,6 +1,5 @@
 """The report in a browser, offline: it asks for nothing, what can be pressed works, and its numbers are the store's."""
 
-import contextlib
 import html
 import json
 import re
@@ -15,19 +14,7 @@ import steepest
 from steepest.report.study import page
 from steepest_workshop import gallery
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    try:
-        path = gallery.browser()
-    except steepest.errors.SteepestError as error:
-        pytest.skip(str(error))
-    with sync_api.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=path)
-        yield started
-        started.close()
+from ..browsing import opened
 
 
 @pytest.fixture(scope="module")
@@ -37,24 +24,6 @@ def raced(tmp_path_factory):
         "digits", "sgd,momentum,adam,adamw", steps=100, trials=5, store=folder / "runs.db", budget="60s", record=True
     )
     return study, study.report(folder / "report.html"), folder / "runs.db"
-
-
-@contextlib.contextmanager
-def opened(chromium, path, width=900):
-    """The page, offline; anything it asks for or complains of fails the test."""
-    context = chromium.new_context(viewport={"width": width, "height": 800}, offline=True)
-    context.add_init_script(
-        "navigator.clipboard && (navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve() })"
-    )
-    tab = context.new_page()
-    faults = []
-    tab.on("request", lambda request: faults.append(request.url) if not request.url.startswith(("file:", "data:")) else None)
-    tab.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
-    tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.goto(path.resolve().as_uri())
-    yield tab
-    assert not faults
-    context.close()
 
 
 def shown(tab, selector):

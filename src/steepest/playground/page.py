@@ -20,7 +20,10 @@ PARTS = ("base", "run", "formula", "descent", "picture", "share", "lessons", "ne
 SWITCH = switch(get("adam"), get("sgd"), at=60.0)
 OFFERED = ("at", "then_ratio")  # of the switch; the rules themselves have the rest
 MOST = 12  # rules at once
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"  # no eval, no request
+POLICY = "; ".join(  # it asks for nothing
+    [f"{kind}-src 'none'" for kind in ("connect", "font", "media", "object", "frame")]
+    + ["img-src data: blob:", "base-uri 'none'"]
+)
 
 
 @dataclass(frozen=True, eq=False)

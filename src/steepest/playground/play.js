@@ -96,21 +96,24 @@ function endSaid({ values, every, last, lostAt, count }) {
   return lostAt !== null && k >= lostAt ? `lost at step ${lostAt}` : number(values[Math.min(k, last)]);
 }
 
+// What can wait until the pointer rests: words, labels, the address; then the closer look that is open.
 let waiting;
 function later() {
   clearTimeout(waiting);
-  waiting = setTimeout(() => {
-    const sentences = veiled ? ["Answer first; then the paths are shown."] : paths.flatMap((path, i) => awaySaid(path, labelOf(state.rules[i])));
-    byId("said").textContent = sentences.join(" ");
-    const ends = veiled ? "" : paths.map((path, i) => `${labelOf(state.rules[i])} is at ${endSaid(path)}`).join(", ");
-    const where = `${state.formula || state.surface} from ${state.start.map((x) => number(x)).join(", ")}`;
-    byId("map").setAttribute("aria-label", `Level lines of ${where} with a path for each rule. After ${state.at} gradients ${ends}.`);
-    byId("heights").setAttribute("aria-label", `Height by gradients taken, on ${where}. At ${state.at} ${ends}.`);
-    byId("start").setAttribute("aria-label", `Start at ${state.start.map((x) => number(x)).join(", ")}. Arrow keys move it.`);
-    keepAddress();
-  }, 200);
+  waiting = setTimeout(settle, 200);
   stopWork();
   if (!veiled && state.panel !== "step") stopWork = inSlices(state.panel === "rates" ? rates() : basins());
+}
+
+function settle() {
+  const sentences = veiled ? ["Answer first; then the paths are shown."] : paths.flatMap((path, i) => awaySaid(path, labelOf(state.rules[i])));
+  byId("said").textContent = sentences.join(" ");
+  const ends = veiled ? "" : paths.map((path, i) => `${labelOf(state.rules[i])} is at ${endSaid(path)}`).join(", ");
+  const from = state.start.map((x) => number(x)).join(", "), where = `${state.formula || state.surface} from ${from}`;
+  byId("map").setAttribute("aria-label", `Level lines of ${where} with a path for each rule. After ${state.at} gradients ${ends}.`);
+  byId("heights").setAttribute("aria-label", `Height by gradients taken, on ${where}. At ${state.at} ${ends}.`);
+  byId("start").setAttribute("aria-label", `Start at ${from}. Arrow keys move it.`);
+  keepAddress();
 }
 
 function awaySaid({ leavesAt, lostAt, every }, label) {
@@ -337,6 +340,7 @@ function showAll() {
   showLesson();
   changeRules();
   changePaths();
+  settle();
 }
 
 // Transport.

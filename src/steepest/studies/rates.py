@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 
+from .. import rules
 from ..checks import names_in
 from ..errors import SteepestError, unknown
 
@@ -18,11 +20,18 @@ def rates_of(rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, ...]]
     if isinstance(rates, str):
         return rates_of(_parse(rates), names)
     if isinstance(rates, Mapping):
-        for name in rates:
-            if name not in names:
-                raise unknown("optimizer in the rates:", name, names)
-        return {name: _checked(values) for name, values in rates.items()}
+        return {_known(name, names): _checked(values) for name, values in rates.items()}
     return dict.fromkeys(names, _checked(rates))
+
+
+def _known(name: str, names: Sequence[str]) -> str:
+    """The optimizer that is meant: adam(eps=1) is adam(eps=1.0). SteepestError for one that is not among the names."""
+    if name not in names and name.endswith(")"):
+        with contextlib.suppress(SteepestError):
+            name = rules.get(name).name
+    if name not in names:
+        raise unknown("optimizer in the rates:", name, names)
+    return name
 
 
 def _parse(text: str) -> list[float] | dict[str, list[float]]:

@@ -1,0 +1,475 @@
+"""The playground in a browser, offline, driven as a person would: by mouse, by keyboard, on a phone, by an address."""
+
+import json
+import statistics
+from urllib.parse import parse_qs
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import steepest
+from steepest import surfaces
+from steepest.cli import app
+from steepest.errors import SteepestError
+from steepest.playground import play
+
+from ..browsing import opened
+
+WIDE = {"width": 1440, "height": 900}
+SEVEN = "sgd@0.02,momentum@0.004,nesterov@0.02,adagrad@2,rmsprop@0.1,adam@0.5,adamw@0.5"
+FOCUS = """(e => [e.id || e.ariaLabel || e.textContent, getComputedStyle(e).outlineStyle])(document.activeElement)"""
+# Milliseconds: half a frame of a quick screen, and what a hand does not feel; three times that where machines are busy.
+HANDLER, TASK, SLACK = 8, 50, 3
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return play().write(tmp_path_factory.mktemp("play") / "play.html")
+
+
+def at(tab):
+    """What the page's address says, once it has been written."""
+    tab.wait_for_timeout(400)
+    return {k: v[0] for k, v in parse_qs(tab.evaluate("location.hash.slice(1)"), keep_blank_values=True).items()}
+
+
+def pixels(tab, canvas="map"):
+    return tab.evaluate(f"document.getElementById('{canvas}').toDataURL()")
+
+
+def ends(tab):
+    return tab.eval_on_selector_all("#rules .end", "all => all.map(e => e.textContent)")
+
+
+def run_python(text):
+    """The paths of copied lines of Python, which are run as they stand."""
+    names = {}
+    exec(text, names)
+    return names["descent"].paths
+
+
+def copied(tab, button="#copy-python"):
+    tab.click(button)
+    text = tab.evaluate("window.copied")
+    assert tab.inner_text("#code pre").strip() == text.strip()
+    tab.keyboard.press("Escape")
+    return text
+
+
+def exported(tab):
+    with tab.expect_download() as waiting:
+        tab.click("#save-json")
+    return json.loads(waiting.value.path().read_text(encoding="utf-8"))
+
+
+def same_numbers(tab):
+    """The page's own numbers against those of the Python that it gives."""
+    ours, theirs = exported(tab)["optimizers"], run_python(copied(tab))
+    assert len(ours) == len(theirs) > 0
+    for one, path in zip(ours, theirs, strict=True):
+        upto = path.diverged_at
+        assert one["diverged_at"] == upto
+        assert one["lr"] == path.lr
+        # rounding grows with the steps; a stable path of 500 moves by 1e-9 (see test_javascript.py)
+        np.testing.assert_allclose(one["points"], path.points[:upto], rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(one["values"], path.values[:upto], rtol=1e-7, atol=1e-8)
+    return theirs
+
+
+def test_dragging_the_start_redraws_every_path_within_a_frame(chromium, page):
+    with opened(chromium, page, **WIDE, address=f"surface=valley&steps=500&rules={SEVEN}") as tab:
+        box = tab.locator("#start").bounding_box()
+        x, y = box["x"] + 22, box["y"] + 22
+        before = pixels(tab), ends(tab), pixels(tab, "heights")
+        chromium.start_tracing(page=tab, categories=["devtools.timeline", "disabled-by-default-devtools.timeline"])
+        tab.mouse.move(x, y)
+        tab.mouse.down()
+        for k in range(80):
+            tab.mouse.move(x + 3 * k, y + 60 * np.sin(k / 8))
+        trace = json.loads(chromium.stop_tracing())["traceEvents"]
+        assert all(was != now for was, now in zip(before, (pixels(tab), ends(tab), pixels(tab, "heights")), strict=True))
+        tab.mouse.up()
+        start = [float(v) for v in at(tab)["start"].split(",")]
+        assert start[0] > -4.4  # 237 pixels further right than -4.5
+        moves = [e for e in trace if e["name"] == "EventDispatch" and e["args"]["data"]["type"] == "pointermove"]
+        spent = [e["dur"] / 1000 for e in moves if e["dur"] > 500]  # those that drew
+        main = {e["tid"] for e in moves}
+        longest = max(e["dur"] / 1000 for e in trace if e["name"] == "RunTask" and e["tid"] in main)
+        print(f"{len(spent)} moves: median {statistics.median(spent):.1f} ms, longest task {longest:.0f} ms")
+        assert len(spent) >= 40
+        assert statistics.median(spent) < HANDLER * SLACK
+        assert longest < TASK * SLACK
+        same_numbers(tab)
+
+
+def test_the_transport_plays_and_steps_both_ways(chromium, page):
+    with opened(chromium, page, **WIDE, address="surface=bowl&steps=40&rules=sgd@0.05,adam@0.1") as tab:
+        assert tab.inner_text("#at-said") == "40 of 40"
+        last = ends(tab)
+        tab.click("#back")
+        assert tab.inner_text("#at-said") == "39 of 40"
+        assert ends(tab) != last
+        tab.click("#forward")
+        assert ends(tab) == last
+        tab.click("#first")
+        assert tab.inner_text("#at-said") == "0 of 40"
+        assert ends(tab) == ["3.25", "3.25"]
+        still = pixels(tab)
+        tab.select_option("#speed", "200")
+        tab.click("#play")
+        assert tab.get_attribute("#play", "aria-label") == "Pause"
+        tab.wait_for_function("document.getElementById('at-said').textContent === '40 of 40'")
+        assert tab.get_attribute("#play", "aria-label") == "Play"
+        assert pixels(tab) != still
+        tab.locator("#at").focus()
+        tab.keyboard.press("ArrowLeft")
+        assert tab.inner_text("#at-said") == "39 of 40"
+        box = tab.locator("#heights").bounding_box()
+        tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        assert abs(int(tab.inner_text("#at-said").split()[0]) - 18) < 4  # the cursor of the heights is the map's too
+        assert int(at(tab)["at"]) == int(tab.inner_text("#at-said").split()[0])
+
+
+def test_rates_hyperparameters_schedule_noise_and_steps_change_the_paths_as_python_says(chromium, page):
+    with opened(chromium, page, **WIDE, address="surface=beale&rules=sgd@0.01,adam@0.1") as tab:
+        seen = [ends(tab)]
+
+        def changed():
+            now = ends(tab)
+            assert now not in seen
+            seen.append(now)
+
+        tab.click("[aria-label='Lower the rate of sgd']")
+        assert tab.input_value("[aria-label='Rate of sgd']") == "0.003"
+        changed()
+        tab.fill("[aria-label='Rate of adam']", "0.07")
+        changed()
+        tab.click("[aria-label='Hyperparameters of adam']")
+        tab.locator("#rules>li:nth-child(2) .hyper label", has_text="beta1").locator("input").fill("0.5")
+        tab.keyboard.press("Tab")
+        changed()
+        tab.locator("#rules>li:nth-child(2) .hyper label", has_text="amsgrad").locator("input").check()
+        changed()
+        tab.select_option("#schedule", "cosine")
+        changed()
+        tab.fill("#noise", "0.3")
+        changed()
+        tab.fill("#seed", "5")
+        changed()
+        tab.fill("#steps", "120")
+        changed()
+        paths = same_numbers(tab)
+        assert [path.name for path in paths] == ["sgd", "adam(beta1=0.5, amsgrad=True)"]
+        assert len(paths[0].points) == 121
+        tab.locator("#rules>li:nth-child(2) .hyper label", has_text="beta1").locator("input").fill("1.5")
+        tab.keyboard.press("Tab")
+        assert tab.inner_text("#rules>li:nth-child(2) .mistake") == "beta1 is 1.5; expected a number in [0, 1)."
+        assert ends(tab) == seen[-1]
+        tab.fill("#steps", "0")
+        assert "Gradients is a whole number from 1 to" in tab.inner_text("#run-said")
+        tab.select_option("#add", "lion")
+        assert len(ends(tab)) == 3
+        assert tab.locator("#add option[value=muon]").is_disabled()
+        tab.click("[aria-label='Remove sgd']")
+        assert tab.eval_on_selector_all("#rules .name", "all => all.map(e => e.textContent)")[1] == "lion"
+        same_numbers(tab)
+
+
+def test_turning_the_surface_turns_plain_paths_and_changes_adaptive_ones(chromium, page):
+    with opened(chromium, page, **WIDE, address="surface=valley&steps=100&rules=sgd@0.03,momentum@0.01,adam@0.3") as tab:
+        before = ends(tab)
+        tab.locator("#turn").focus()
+        for _ in range(30):
+            tab.keyboard.press("ArrowRight")
+        assert tab.inner_text("#turn-said") == "30°"
+        after = ends(tab)
+        assert after[:2] == before[:2]
+        assert after[2] != before[2]
+        assert ".turned(30)" in copied(tab)
+        same_numbers(tab)
+        assert "2/λ = 0.04" in tab.inner_text("#bound")
+
+
+def test_a_formula_is_drawn_and_a_hostile_one_refused(chromium, page):
+    with opened(chromium, page, **WIDE) as tab:
+        tab.fill("#formula", "x**2 + 3*sin(y)**2")
+        tab.keyboard.press("Enter")
+        assert tab.inner_text("#formula-said") == ""
+        assert at(tab)["formula"] == "x ** 2 + 3 * sin(y) ** 2".replace(" ** ", "**")
+        same_numbers(tab)
+        drawn = pixels(tab)
+        for text in (
+            "alert(1) + y",
+            "fetch(y)",
+            "x.constructor.constructor(y)",
+            "(" * 100 + "y",
+            "<img src=x onerror=alert(1)>",
+        ):
+            tab.fill("#formula", text)
+            tab.keyboard.press("Enter")
+            assert tab.inner_text("#formula-said").startswith("This formula is refused: ")
+            assert pixels(tab) == drawn
+        tab.goto(page.as_uri() + "#formula=" + "alert(1)%2By")
+        tab.reload()
+        assert tab.inner_text("#formula-said").startswith("This formula is refused: 'alert' is not known")
+        assert tab.eval_on_selector("#formula", "e => e.value") == "x**2/2 + 25.0*y**2"
+
+
+def test_an_address_shows_the_same_picture_to_another(chromium, page):
+    address = "surface=himmelblau&turn=-20&steps=150&noise=2&seed=3&rules=sgd@0.005,adam(beta1=0.5)@0.2&follow=0"
+    with opened(chromium, page, **WIDE, address=address) as tab:
+        tab.locator("#start").focus()
+        tab.keyboard.press("Shift+ArrowRight")
+        tab.click("#back")
+        tab.locator("#copy-link").focus()
+        shared, seen = copied(tab, "#copy-link"), (ends(tab), pixels(tab), pixels(tab, "heights"))
+    with opened(chromium, page, **WIDE, address=shared.partition("#")[2]) as tab:
+        assert (ends(tab), pixels(tab), pixels(tab, "heights")) == seen
+        tab.keyboard.press("Tab")
+        same_numbers(tab)
+
+
+def test_a_switch_and_two_of_the_same_rule_run_in_python_too(chromium, page):
+    rules = "adam(eps=1)@0.05,adam@0.05,switch(adam,sgd)(at=9,then_ratio=0.5)@0.1,nesterov_lookahead@0.01"
+    with opened(chromium, page, **WIDE, address=f"surface=plateau&steps=61&rules={rules}") as tab:
+        assert len(same_numbers(tab)) == 4
+
+
+def test_a_path_that_leaves_says_when(chromium, page):
+    with opened(chromium, page, **WIDE, address="surface=valley&rules=sgd@0.05,adam@0.5&start=-4.5,1.2") as tab:
+        tab.wait_for_timeout(400)
+        path = steepest.trajectory("valley", ["sgd"], lrs=0.05, start=(-4.5, 1.2)).paths[0]
+        left = path.leaves(surfaces.get("valley").domain)
+        assert f"sgd leaves the frame at step {left} and is lost at step {path.diverged_at}." in tab.inner_text("#said")
+        assert ends(tab)[0] == f"lost at step {path.diverged_at}"
+
+
+def test_a_sweep_and_basins_answer_to_clicks_and_keys(chromium, page):
+    with opened(chromium, page, **WIDE, address="surface=himmelblau&rules=sgd@0.01&panel=basins") as tab:
+        tab.wait_for_function("(document.getElementById('basins').getAttribute('aria-label') || '').includes('Of ')")
+        assert "lost" in tab.get_attribute("#basins", "aria-label")
+        start = at(tab)["start"]
+        box = tab.locator("#basins").bounding_box()
+        tab.mouse.click(box["x"] + 0.8 * box["width"], box["y"] + 0.2 * box["height"])
+        clicked = at(tab)["start"]
+        assert clicked != start
+        tab.locator("#basins").focus()
+        tab.keyboard.press("ArrowLeft")
+        assert float(at(tab)["start"].split(",")[0]) < float(clicked.split(",")[0])
+        tab.click("#tab-rates")
+        tab.wait_for_timeout(500)
+        box = tab.locator("#sweep").bounding_box()
+        tab.mouse.click(box["x"] + 0.4 * box["width"], box["y"] + 0.5 * box["height"])
+        rate = float(at(tab)["rules"].split("@")[1])
+        assert 1e-4 < rate < 0.01
+        tab.locator("#sweep").focus()
+        tab.keyboard.press("ArrowRight")
+        assert float(at(tab)["rules"].split("@")[1]) == pytest.approx(rate * 10**0.1, rel=0.05)
+
+
+def test_this_step_shows_the_numbers_of_the_step_at_the_cursor(chromium, page):
+    with opened(chromium, page, **WIDE, address="surface=beale&rules=adam@0.1&steps=30&at=7") as tab:
+        rows = tab.eval_on_selector_all("#panel-step tbody tr", "all => all.map(r => [...r.children].map(c => c.textContent))")
+        assert [row[0] for row in rows] == ["g", "mₜ", "m̂", "vₜ", "v̂", "√v̂", "θₜ", "Δθ"]
+        path = steepest.trajectory("beale", ["adam"], lrs=0.1, steps=30).paths[0]
+        move = path.points[7] - path.points[6]
+        shown = [float(cell.replace("−", "-")) for cell in rows[-1][2:]]
+        assert shown == pytest.approx(move.tolist(), rel=1e-3)
+        tab.click("#first")
+        assert "No step is taken yet" in tab.inner_text("#panel-step")
+
+
+def test_lessons_ask_before_they_show(chromium, page):
+    with opened(chromium, page, **WIDE, reduced_motion="reduce") as tab:
+        for k in range(1, 9):
+            tab.select_option("#lesson", str(k))
+            options = tab.locator("#lesson-card .options button")
+            assert options.count() == 3
+            assert tab.locator("#reveal").count() == 0
+            assert k == 7 or ends(tab) == [""] * len(ends(tab))
+            options.first.click()
+            assert all(ends(tab))
+            assert tab.locator("#lesson-card .options .right").count() == 1
+            right = tab.locator("#lesson-card .options button").first.get_attribute("class") == "right"
+            assert tab.inner_text("#reveal").startswith("Right." if right else "Not so.")
+            assert tab.evaluate("document.activeElement.id") == "reveal"
+        tab.click("text=To the playground")
+        assert tab.locator("#lesson-card").is_hidden()
+
+
+def test_everything_is_reached_and_moved_by_keyboard_alone(chromium, page):
+    with opened(chromium, page, **WIDE) as tab:
+        reached = set()
+        for _ in range(150):
+            tab.keyboard.press("Tab")
+            focus = tab.evaluate(FOCUS)
+            if focus[0] in reached and focus[0] == "tab-surface":
+                break
+            reached.add(focus[0])
+            assert focus[1] != "none" or tab.evaluate("document.activeElement === document.body"), focus  # the focus is seen
+        wanted = {
+            "tab-surface",
+            "lesson",
+            "copy-link",
+            "copy-python",
+            "save-png",
+            "save-svg",
+            "save-json",
+            "start",
+            "first",
+            "back",
+        }
+        wanted |= {
+            "play",
+            "forward",
+            "last",
+            "at",
+            "speed",
+            "name",
+            "formula",
+            "turn",
+            "start-x",
+            "start-y",
+            "add",
+            "tune",
+            "steps",
+        }
+        wanted |= {"schedule", "noise", "seed", "tab-step", "panel-step", "Raise the rate of adam", "Rate of adam, fine"}
+        assert wanted <= reached, wanted - reached
+        tab.locator("#start").focus()
+        before = ends(tab), at(tab)["start"]
+        tab.keyboard.press("ArrowUp")
+        assert ends(tab) != before[0]
+        assert float(at(tab)["start"].split(",")[1]) > float(before[1].split(",")[1])
+        tab.locator("#tab-surface").focus()
+        tab.keyboard.press("ArrowRight")
+        assert tab.locator("#network").is_visible()
+        assert at(tab)["tab"] == "network"
+
+
+def test_a_finger_drags_the_start_on_a_phone_and_nothing_scrolls_sideways(chromium, page):
+    with opened(chromium, page, width=390, height=800, has_touch=True, is_mobile=True) as tab:
+        assert tab.evaluate("document.documentElement.scrollWidth") == 390
+        for panel in ("rates", "basins", "step"):
+            tab.tap(f"#tab-{panel}")
+            assert tab.evaluate("document.documentElement.scrollWidth") == 390
+        tab.select_option("#lesson", "4")
+        assert tab.evaluate("document.documentElement.scrollWidth") == 390
+        tab.select_option("#lesson", "0")
+        tab.evaluate("scrollTo(0, 0)")
+        before = at(tab)["start"]
+        box = tab.locator("#start").bounding_box()
+        x, y = box["x"] + 22, box["y"] + 22
+        finger = tab.context.new_cdp_session(tab)
+        for kind, dx in (("touchStart", 0), ("touchMove", 20), ("touchMove", 60), ("touchEnd", None)):
+            points = [] if dx is None else [{"x": x + dx, "y": y + dx / 2}]
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        assert float(at(tab)["start"].split(",")[0]) > float(before.split(",")[0]) + 0.3
+        tab.tap("#tab-network")
+        assert tab.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_fault_is_found_by_axe(chromium, page, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+
+    def faults(tab):
+        found = [v for v in axe.run(tab).response["violations"] if v["impact"] in ("serious", "critical")]
+        return json.dumps([(v["id"], [n["html"] for n in v["nodes"]]) for v in found], indent=1)[:3000] if found else ""
+
+    with opened(chromium, page, **WIDE, color_scheme=scheme) as tab:
+        for panel in ("rates", "basins", "step"):
+            tab.click(f"#tab-{panel}")
+            assert not faults(tab)
+        tab.click("[aria-label='Hyperparameters of adam']")
+        tab.click("#licences summary")
+        assert not faults(tab)
+        tab.select_option("#lesson", "1")
+        assert not faults(tab)
+        tab.locator("#lesson-card .options button").first.click()
+        assert not faults(tab)
+        tab.click("#copy-python")
+        assert not faults(tab)
+        tab.keyboard.press("Escape")
+        tab.click("#tab-network")
+        assert not faults(tab)
+        tab.evaluate("document.querySelector('#tab-network').style.color = '#888'; document.body.style.background = '#999'")
+        assert "color-contrast" in faults(tab)  # a fault that must be seen
+
+
+def test_pictures_are_exported(chromium, page, tmp_path):
+    with opened(chromium, page, **WIDE) as tab:
+        for kind, begins in (("png", b"\x89PNG"), ("svg", b"<svg")):
+            with tab.expect_download() as waiting:
+                tab.click(f"#save-{kind}")
+            assert waiting.value.suggested_filename == f"steepest-valley.{kind}"
+            content = waiting.value.path().read_bytes()
+            assert content.startswith(begins)
+            assert len(content) > 10_000
+        svg = content.decode()
+        for name in ("sgd", "momentum", "adam"):
+            assert f">{name}<" in svg
+        assert "NaN" not in svg
+
+
+def test_the_command_writes_a_page_that_begins_as_asked(chromium, tmp_path, strict):
+    out = tmp_path / "mine.html"
+    asked = ["play", "valley(condition=100)", "--optimizers", "sgd,adam(eps=1)", "--out", str(out), "--json", "-"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    said = strict(done.stdout)
+    assert said == {
+        "out": str(out),
+        "bytes": out.stat().st_size,
+        "surface": "valley(condition=100)",
+        "optimizers": ["sgd", "adam(eps=1)"],
+    }
+    assert said["bytes"] < 1_500_000
+    with opened(chromium, out, **WIDE) as tab:
+        assert tab.eval_on_selector_all("#rules .name", "all => all.map(e => e.textContent)") == ["sgd", "adam(eps=1)"]
+        assert "from 1 to 100" in tab.inner_text("#bound")
+        same_numbers(tab)
+    done = CliRunner().invoke(app, ["play", "x**2 + abs(y)", "--optimizers", "lion", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    with opened(chromium, out, **WIDE) as tab:
+        assert tab.input_value("#formula") == "x**2 + abs(y)"
+        same_numbers(tab)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["x**2"], "x**2 has 1 coordinate; the page shows surfaces of 2, such as valley."),
+        (["x*y*z"], "x*y*z has 3 coordinates; the page shows surfaces of 2"),
+        (["bowl(dims=5)"], "bowl(dims=5) has 5 coordinates"),
+        (["import os"], "The formula 'import os' is refused"),
+        (["valley", "--optimizers", "muon"], "muon cannot walk on a surface: it looks at the rows and columns of a matrix"),
+        (["valley", "--optimizers", "adam,adam"], "each named once"),
+        (["valley", "--optimizers", "adma"], "Unknown optimizer 'adma'; did you mean"),
+        (["valley", "--out", "nowhere/at/all.html"], "lies in a folder that does not exist"),
+    ],
+)
+def test_what_cannot_be_played_is_said_in_a_sentence(asked, said):
+    done = CliRunner().invoke(app, ["play", *asked])
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_a_notebook_shows_the_page_and_a_users_own_rule_walks_on_it(chromium, registry, tmp_path):
+    @steepest.rule("mine")
+    def halved(p, g, t, m=steepest.rules.zeros, *, lr=0.1, beta=0.5):
+        m = beta * m + g
+        return p - lr / 2 * m, m
+
+    made = play("bowl", [halved, "sgd"])
+    inside = tmp_path / "notebook.html"
+    inside.write_text(
+        f"<!DOCTYPE html><html lang=en><title>t</title><body>{made._repr_html_()}</body></html>", encoding="utf-8"
+    )
+    with opened(chromium, inside, **WIDE) as tab:
+        frame = tab.frames[1]
+        assert frame.eval_on_selector_all("#rules .name", "all => all.map(e => e.textContent)") == ["halved", "sgd"]
+        assert frame.eval_on_selector_all("#rules .end", "all => all.every(e => e.textContent)")
+    with pytest.raises(SteepestError, match="lies in a folder that does not exist"):
+        made.write(tmp_path / "no" / "where.html")
