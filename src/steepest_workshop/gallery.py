@@ -96,19 +96,19 @@ def main(folder: Path) -> Iterator[Path]:
                 tab.goto(report.resolve().as_uri())
                 picture = folder / f"report-{name}{suffix}.png"
                 tab.screenshot(path=picture, full_page=True)
-                _few_colours(picture)
+                few_colours(picture)
                 tab.close()
                 yield picture
             report.unlink()
         chromium.close()
 
 
-def _few_colours(path: Path) -> None:
+def few_colours(path: Path) -> None:
     """Make a picture of lines and text small."""
     from PIL import Image
 
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(160, dither=Image.Dither.NONE).save(path, optimize=True)
+        picture.convert("RGB").quantize(200, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 const FAR = 1e6; // times the size of the domain: a path that gets there is lost
 const GRID = Array.from({ length: 20 }, (_, k) => Number((10 ** ((k - 15) / 3)).toExponential(1))); // rates that are tried
 
-// A surface turned round the middle of its domain, counter-clockwise.
+// A surface turned round the middle of its domain, counter-clockwise; its domain becomes a square.
 function turned(surface, degrees) {
   if (!degrees) return surface;
   const angle = (degrees * Math.PI) / 180, c = Math.cos(angle), s = Math.sin(angle);
@@ -17,7 +17,9 @@ function turned(surface, degrees) {
     return height;
   };
   const minima = surface.minima.map((point) => rotated(point, surface, degrees));
-  return { ...surface, f, minima, start: rotated(surface.start, surface, degrees) };
+  const half = Math.max(...surface.domain.map(([low, high]) => high - low)) / 2;
+  const domain = [[mx - half, mx + half], [my - half, my + half]];
+  return { ...surface, f, domain, minima, start: rotated(surface.start, surface, degrees) };
 }
 
 const middle = ({ domain }) => domain.map(([low, high]) => (low + high) / 2);

@@ -6,15 +6,14 @@ const LEVELS = 22;
 // What a picture is drawn with, light or dark.
 function inks() {
   return dark()
-    ? { ink: "#f2f2f2", soft: "#b8bcc4", line: "#4a4f58", paper: "#15171b", ground: [[30, 33, 39], [66, 74, 90]], edge: "#8891a0" }
+    ? { ink: "#f2f2f2", soft: "#b8bcc4", line: "#4a4f58", paper: "#15171b", ground: [[17, 19, 23], [42, 47, 57]], edge: "#717a89" }
     : { ink: "#1a1a1a", soft: "#55595f", line: "#d4d7dc", paper: "#ffffff", ground: [[255, 255, 255], [199, 207, 219]], edge: "#98a1b0" };
 }
 
 // The part of the plane that a map of this size shows: the whole frame, at one scale in both directions.
-function viewOf(surface, turn, start, width, height) {
+function viewOf(surface, start, width, height) {
   const [mx, my] = middle(surface);
   let [hx, hy] = surface.domain.map(([low, high]) => (high - low) / 2);
-  if (turn) hx = hy = Math.max(hx, hy);
   const away = start ? [Math.abs(start[0] - mx), Math.abs(start[1] - my)] : [0, 0];
   const most = 3 * Math.max(hx, hy); // further out the start is not followed
   hx = Math.max(hx, Math.min(1.05 * away[0], most));
@@ -68,7 +67,7 @@ function drawGround(draw, ground, view) {
 }
 
 // Numbers along the left and the lower edge, the frame where it is smaller than the view, and the known minima as stars.
-function drawFrame(draw, surface, view, turn) {
+function drawFrame(draw, surface, view) {
   const { soft, ink, paper, edge } = inks();
   draw.font = FONT;
   const plate = (text, x, y, align) => {
@@ -84,14 +83,12 @@ function drawFrame(draw, surface, view, turn) {
   const spread = KEPT.scaleLinear([view.x0, view.x1], [0, view.width]), rise = KEPT.scaleLinear([view.y0, view.y1], [view.height, 0]);
   for (const x of spread.ticks(6)) if (spread(x) > 34 && spread(x) < view.width - 14) plate(number(x), spread(x), view.height - 5, "center");
   for (const y of rise.ticks(6)) if (rise(y) > 14 && rise(y) < view.height - 24) plate(number(y), 5, rise(y) + 4, "left");
-  if (!turn) {
-    const [[x0, x1], [y0, y1]] = surface.domain;
-    draw.strokeStyle = edge;
-    draw.lineWidth = 1;
-    draw.setLineDash([3, 4]);
-    draw.strokeRect(toX(view, x0), toY(view, y1), toX(view, x1) - toX(view, x0), toY(view, y0) - toY(view, y1));
-    draw.setLineDash([]);
-  }
+  const [[x0, x1], [y0, y1]] = surface.domain;
+  draw.strokeStyle = edge;
+  draw.lineWidth = 1;
+  draw.setLineDash([3, 4]);
+  draw.strokeRect(toX(view, x0), toY(view, y1), toX(view, x1) - toX(view, x0), toY(view, y0) - toY(view, y1));
+  draw.setLineDash([]);
   for (const [x, y] of surface.minima) {
     draw.beginPath();
     for (let k = 0; k < 10; k++) {
@@ -138,29 +135,31 @@ function drawPath(draw, path, look, view, upto) {
   draw.stroke();
 }
 
-// Names at the ends of paths that are in sight. Where ends lie together their names make a list, each with its marker.
+// Names at the ends of paths that are in sight. Where they would lie on one another they make a list, each with its marker.
 function drawNames(draw, shown, view, upto) {
-  const { paper, ink } = inks(), groups = [];
+  const { paper, ink } = inks();
   draw.font = "600 12px system-ui, sans-serif";
+  let lists = [];
   for (const one of shown) {
     const k = Math.min(Math.floor(upto / one.path.every), one.path.last);
     const x = toX(view, one.path.points[2 * k]), y = toY(view, one.path.points[2 * k + 1]);
     if (!(x >= 0 && x <= view.width && y >= 0 && y <= view.height)) continue;
-    const group = groups.find((each) => Math.abs(each.x - x) < 70 && Math.abs(each.y - y) < 9 + 8 * each.names.length);
-    if (group) group.names.push(one);
-    else groups.push({ x, y, names: [one] });
+    let list = { x, y, names: [{ ...one, wide: draw.measureText(one.label).width }] };
+    for (let other; (other = lists.find((each) => overlap(plateOf(each, view), plateOf(list, view)))); ) {
+      lists = lists.filter((each) => each !== other);
+      list = { x: other.x, y: other.y, names: [...other.names, ...list.names] };
+    }
+    lists.push(list);
   }
-  for (const { x, y, names } of groups) {
-    const wide = Math.max(...names.map(({ label }) => draw.measureText(label).width)) + (names.length > 1 ? 18 : 4), high = 15 * names.length + 2;
-    const left = x + 14 + wide > view.width ? Math.max(x - 14 - wide, 2) : x + 14;
-    const top = Math.min(Math.max(y - high / 2, 2), view.height - high - 22);
+  draw.textAlign = "left";
+  for (const list of lists) {
+    const { left, top, wide, high } = plateOf(list, view), indent = list.names.length > 1 ? 16 : 0;
     draw.fillStyle = paper;
     draw.globalAlpha = 0.78;
     draw.fillRect(left - 3, top, wide + 6, high);
     draw.globalAlpha = 1;
-    draw.textAlign = "left";
-    names.forEach(({ label, look }, k) => {
-      const line = top + 15 * k + 12.5, indent = names.length > 1 ? 16 : 0;
+    list.names.forEach(({ label, look }, k) => {
+      const line = top + 15 * k + 12.5;
       if (indent) {
         outline(draw, look.marker, left + 6, line - 4, 4);
         draw.fillStyle = look.colour;
@@ -171,6 +170,15 @@ function drawNames(draw, shown, view, upto) {
     });
   }
 }
+
+// Where a list of names stands: right of its point, or left of it where there is no room.
+function plateOf({ x, y, names }, view) {
+  const wide = Math.max(...names.map((one) => one.wide)) + (names.length > 1 ? 18 : 2), high = 15 * names.length + 2;
+  const left = x + 14 + wide > view.width ? Math.max(x - 14 - wide, 2) : x + 14;
+  return { left, top: Math.min(Math.max(y - high / 2, 2), view.height - high - 22), wide, high };
+}
+
+const overlap = (a, b) => a.left < b.left + b.wide + 6 && b.left < a.left + a.wide + 6 && a.top < b.top + b.high && b.top < a.top + a.high;
 
 // A plot's frame: scales, ticks and names of the axes. `x` and `y` are {low, high, log, name}.
 function drawAxes(draw, box, x, y) {
@@ -199,13 +207,16 @@ function drawAxes(draw, box, x, y) {
   return { across, up };
 }
 
-// So many ticks at most; on a log axis powers of ten, evenly chosen.
+// So many ticks at most; on a log axis powers of ten, or 1, 2 and 5 times them where there are few.
 function ticksOf(scale, { low, high, log }, most) {
   if (!log) return scale.ticks(most);
-  const first = Math.ceil(Math.log10(low) - 1e-9), last = Math.floor(Math.log10(high) + 1e-9), every = Math.max(Math.ceil((last - first + 1) / most), 1);
-  const powers = [];
-  for (let k = first; k <= last; k += every) powers.push(10 ** k);
-  return powers.length > 1 ? powers : scale.ticks(most).slice(0, most);
+  const first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high)), near = 1e-9;
+  const powers = Array.from({ length: last - first + 1 }, (_, k) => 10 ** (first + k));
+  const inside = (values) => values.filter((x) => x >= low * (1 - near) && x <= high * (1 + near));
+  const whole = inside(powers);
+  if (whole.length < 3) return inside(powers.flatMap((x) => [x, 2 * x, 5 * x]));
+  const every = Math.ceil(whole.length / most);
+  return whole.filter((_, k) => k % every === 0);
 }
 
 const shortly = (x, log) => (log && x !== 1 && Math.abs(Math.log10(x) % 1) < 1e-9 && (x < 0.01 || x > 1000) ? `1e${Math.round(Math.log10(x))}`.replace("-", "−") : number(x, 3));

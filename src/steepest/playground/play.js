@@ -7,6 +7,7 @@ let stopWork = () => {}, playing = false, dragging = false;
 
 const looks = () => state.rules.map(({ name }, i) => styleOf(name, state.rules.slice(0, i).filter((each) => each.name === name).length));
 const labelOf = (entry) => entryText(entry, false);
+const shortOf = (entry) => (state.rules.some((each) => each !== entry && each.name === entry.name) ? labelOf(entry) : entry.name);
 
 // What is computed: first the surface, then the paths, then the picture; each asks for the next.
 function changeSurface() {
@@ -14,9 +15,10 @@ function changeSurface() {
   turnOfStart = state.turn;
   if (!state.start) state.start = [...surface.start];
   const found = curvature(surface);
-  bound = found && found.largest > 0 ? 2 / found.largest : null;
+  bound = found && found.largest > 0 && found.smallest >= 0 ? 2 / found.largest : null;
   const words = found && `A quadratic: its curvature runs from ${number(found.smallest)} to ${number(found.largest)}. `;
-  byId("bound").textContent = !found ? "" : words + (bound ? `Plain descent needs a rate below 2/λ = ${number(bound)}.` : "It has no minimum.");
+  const about = bound ? `Plain descent needs a rate below 2/λ = ${number(bound)}.` : "It has no minimum: at no rate does plain descent stay.";
+  byId("bound").textContent = found ? words + about : "";
   const g = new Float64Array(2), least = Math.min(...surface.minima.map((p) => surface.f(p, g)));
   floor = surface.minima.length ? least : null;
   fit();
@@ -25,7 +27,7 @@ function changeSurface() {
 // Finds the view and the ground again: the surface, the size of the page or the colours have changed.
 function fit() {
   const canvas = byId("map");
-  view = viewOf(surface, state.turn, state.start, canvas.clientWidth || 600, canvas.clientHeight || 500);
+  view = viewOf(surface, state.start, canvas.clientWidth || 600, canvas.clientHeight || 500);
   ground = document.createElement("canvas");
   const found = groundOf(surface, view);
   drawGround(sized(ground, view.width, view.height), found, view);
@@ -43,7 +45,7 @@ function changePaths() {
 
 function shown() {
   const all = looks();
-  return veiled ? [] : paths.map((path, i) => ({ path, look: all[i], label: labelOf(state.rules[i]) }));
+  return veiled ? [] : paths.map((path, i) => ({ path, look: all[i], label: shortOf(state.rules[i]) }));
 }
 
 // A canvas of this many points, sharp on any screen.
@@ -56,7 +58,7 @@ function sized(canvas, width, height) {
 }
 
 function drawMap(context) {
-  drawFrame(context, surface, view, state.turn);
+  drawFrame(context, surface, view);
   const all = shown();
   for (const { path, look } of all) drawPath(context, path, look, view, Math.floor(state.at / path.every));
   drawNames(context, all, view, state.at);
@@ -138,7 +140,7 @@ const LETTERS = [
   [/\[i\]/g, ""], [/Math\.sqrt\(/g, "√("], [/√\((\w+)\)/g, "√$1"], [/Math\./g, ""], [/ \*\* /g, "^"], [/ \* /g, " · "], [/ - /g, " − "],
   [/\bbeta(\w?)\b/g, (_, k) => `β${{ "": "", 0: "₀", 1: "₁", 2: "₂", 3: "₃", _v: "ᵥ" }[k] ?? k}`], [/\bweight_decay\b/g, "λ"],
   [/\beps\b/g, "ε"], [/\balpha\b/g, "α"], [/\brho\b/g, "ρ"], [/\bmu\b/g, "μ"], [/\bp(?=\b|_t|1)/g, "θ"], [/(\w)_hat\b/g, "$1\u0302"],
-  [/_t\b/g, "ₜ"], [/^Δ$/, "Δθ"],
+  [/_t\b/g, "ₜ"], [/\b([a-zθ])1\b/g, "$1′"], [/^Δ$/, "Δθ"],
 ];
 const inLetters = (text) => LETTERS.reduce((said, [from, to]) => said.replace(from, to), text);
 
@@ -180,7 +182,7 @@ function* rates() {
 
 function* basins() {
   const canvas = byId("basins"), entry = state.rules[state.follow], [width, height] = [canvas.clientWidth, canvas.clientHeight];
-  const small = viewOf(surface, state.turn, null, width, height), columns = 44, rows = Math.round((columns * height) / width);
+  const small = viewOf(surface, null, width, height), columns = 44, rows = Math.round((columns * height) / width);
   const cells = new Int8Array(columns * rows).fill(-2), ends = surface.minima.map((point) => [...point]);
   const show = () => drawBasins(sized(canvas, width, height), width, height, {
     columns, rows, cells, ends, view: small, start: state.start, look: looks()[state.follow],
@@ -228,7 +230,7 @@ function row(entry, i, look) {
   rate.oninput = () => (rate.value > 0 ? give(Number(rate.value)) : rate.setAttribute("aria-invalid", "true"));
   slider.oninput = () => give(Number((10 ** slider.value).toPrecision(3)));
   const step = (up, sign) => el("button", { type: "button", "aria-label": `${up > 0 ? "Raise" : "Lower"} the rate of ${label}`, onclick: () => give(ladder(entry.lr, up)) }, sign);
-  const name = el("button", { type: "button", class: "name", "aria-pressed": state.follow === i, title: RULES[entry.name].reference, onclick: () => follow(i) }, swatch(look), label);
+  const name = el("button", { type: "button", class: "name", "aria-pressed": state.follow === i, title: RULES[entry.name].reference, onclick: () => follow(i) }, swatch(look), nameOf(entry));
   const off = el("button", { type: "button", class: "off", "aria-label": `Remove ${label}`, disabled: state.rules.length < 2, onclick: () => remove(i) }, "✕");
   const said = el("p", { class: "mistake", role: "alert" });
   const fields = RULES[entry.name].offered.map((k) => field(entry, k, said));
@@ -247,6 +249,9 @@ function row(entry, i, look) {
   );
 }
 
+// The name, and small beside it what is set otherwise.
+const nameOf = (entry) => el("span", {}, entry.name, el("small", {}, labelOf(entry).slice(entry.name.length)));
+
 function field(entry, k, said) {
   const rule = RULES[entry.name], standing = hyperOf(entry)[k], words = rule.domains[k]?.[3] ?? "";
   const kind = typeof rule.hyper[k] === "boolean" ? { type: "checkbox", checked: standing } : { type: "number", step: "any", value: standing };
@@ -262,8 +267,7 @@ function field(entry, k, said) {
     input.setAttribute("aria-invalid", Boolean(why));
     if (why) return;
     entry.hyper = hyper;
-    const place = state.rules.indexOf(entry), label = document.querySelectorAll("#rules .name")[place];
-    label.lastChild.textContent = labelOf(entry);
+    document.querySelectorAll("#rules .name")[state.rules.indexOf(entry)].lastChild.replaceWith(nameOf(entry));
     changePaths();
   };
   return el("label", { class: input.type === "checkbox" ? "tick" : "" }, ...(input.type === "checkbox" ? [input, k] : [k, input]));

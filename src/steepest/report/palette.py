@@ -26,5 +26,5 @@ def style(optimizer: str, variant: int = 0) -> Style:
     """
     order = [*CLASSICS, *(name for name in RULES if name not in (*CLASSICS, "adadelta"))]
     order.insert(2 * len(COLOURS) - 1, "adadelta")
-    place = order.index(optimizer) if optimizer in order else len(order)
+    place = order.index(optimizer) if optimizer in order else len(order) + len(COLOURS) - 1  # one of the user's own: black
     return Style(COLOURS[place % len(COLOURS)], DASHES[(place % len(COLOURS) + place // len(COLOURS) + variant) % len(DASHES)])

@@ -108,7 +108,8 @@ class Surface(Shown):
     def turned(self, degrees: float) -> Surface:
         """The surface of two coordinates turned round the middle of its domain, counter-clockwise.
 
-        Plain descent turns with it; rules that scale each coordinate for itself do not.
+        Plain descent turns with it; rules that scale each coordinate for itself do not. The domain becomes a square as wide as
+        its longer side.
 
         >>> from steepest import surfaces
         >>> round(float(surfaces.get("valley").turned(90).value((1.0, 0.0))), 6)
@@ -118,6 +119,7 @@ class Surface(Shown):
             raise SteepestError(f"{self.name} cannot be turned by {degrees}; expected a surface of 2 coordinates and a number.")
         (x, y), angle = self.variables, math.radians(degrees)
         middle = [(low + high) / 2 for low, high in self.domain]
+        half = max(high - low for low, high in self.domain) / 2
         c, s = math.cos(angle), math.sin(angle)
         away = x - middle[0], y - middle[1]
         places = {x: middle[0] + c * away[0] + s * away[1], y: middle[1] - s * away[0] + c * away[1]}
@@ -130,6 +132,7 @@ class Surface(Shown):
             self,
             name=f"{self.name}.turned({degrees:g})",
             expression=self.expression.subs(places, simultaneous=True),
+            domain=tuple((m - half, m + half) for m in middle),
             start=forward(self.start),
             minima=tuple(map(forward, self.minima)),
             kinks=tuple(map(forward, self.kinks)),
