@@ -123,6 +123,19 @@ def bench_path(json_file: JSON = None) -> None:
     write_json(result, json_file)
 
 
+@bench.command("play")
+@sentences
+def bench_play(json_file: JSON = None) -> None:
+    """The playground in Chromium: what a drag costs, and the same drawn as SVG. It needs playwright."""
+    from .bench import play as benchmark
+
+    check_json(json_file)
+    result = benchmark.measure()
+    if str(json_file) != "-":
+        typer.echo(benchmark.text(result))
+    write_json(result, json_file)
+
+
 @bench.command("answer")
 @sentences
 def bench_answer(
