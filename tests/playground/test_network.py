@@ -1,0 +1,129 @@
+"""The small network of the page, in Node, against torch and against the library's own optimizers."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import steepest
+from steepest.playground import page, script
+from steepest.rules import RULES
+
+from .node import node
+
+TRAINED = {
+    "sgd": ({"momentum": 0.9, "nesterov": True}, 0.1),
+    "adam": ({}, 0.01),
+    "adamw": ({"weight_decay": 0.1}, 0.01),
+    "rmsprop": ({"centered": True}, 0.003),
+    "adagrad": ({}, 0.05),
+    "lion": ({"weight_decay": 0.1}, 0.003),
+    "lamb": ({}, 0.01),
+    "lars": ({"trust": 0.1}, 0.5),
+    "adan": ({}, 0.01),
+    "schedule_free_sgd": ({}, 0.5),
+}
+
+
+def network_script(code):
+    parts = [script.kept(), script.rules_script([*RULES.values(), page.SWITCH], {page.SWITCH.name: page.OFFERED})]
+    return "\n".join([*parts, script.engine(), script.file("network.js"), code])
+
+
+def torch_network(sizes, activation, tensors):
+    layers = []
+    for k in range(len(sizes) - 1):
+        linear = nn.Linear(sizes[k], sizes[k + 1], dtype=torch.float64)
+        weight, bias = tensors[2 * k : 2 * k + 2]
+        linear.weight.data = torch.tensor(weight, dtype=torch.float64).reshape(linear.weight.shape)
+        linear.bias.data = torch.tensor(bias, dtype=torch.float64)
+        layers += [linear] + ([nn.ReLU() if activation == "relu" else nn.Tanh()] if k < len(sizes) - 2 else [])
+    return nn.Sequential(*layers)
+
+
+def loss_of(network, x, y, places):
+    points = torch.tensor(x, dtype=torch.float64).reshape(-1, 2)[places]
+    return nn.functional.binary_cross_entropy_with_logits(network(points)[:, 0], torch.tensor(y, dtype=torch.float64)[places])
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("hidden", [[5], [8, 4], [6, 7, 5]])
+def test_gradients_are_those_of_torch(tmp_path, activation, hidden):
+    sizes = [2, *hidden, 1]
+    code = """
+    const { sizes, activation } = GIVEN, { x, y } = makeData("moons", 30, 0.2, 3), tensors = makeNetwork(sizes, 1);
+    tensors.forEach(({ p, name }) => name[0] === "b" && p.set(normals(7, p.length)));
+    const trainer = makeTrainer(sizes, activation, 40), places = [3, 14, 1, 5, 9, 26];
+    const before = trainer.gradients(tensors, x, y, [0, 1]);  // what is left over from another batch must not show
+    const loss = trainer.gradients(tensors, x, y, places), shapes = tensors.map(({ shape }) => shape);
+    const grads = tensors.map(({ g }) => g.slice()), logits = trainer.logits(tensors, x, new Float64Array(30));
+    print({ x, y, loss, grads, shapes, logits, places, p: tensors.map(({ p }) => p), all: judged(logits, y) });
+    """
+    made = node(tmp_path, network_script(code), {"sizes": sizes, "activation": activation})
+    network = torch_network(sizes, activation, made["p"])
+    loss = loss_of(network, made["x"], made["y"], made["places"])
+    loss.backward()
+    assert made["loss"] == pytest.approx(loss.item(), rel=1e-13)
+    for ours, theirs in zip(made["grads"], network.parameters(), strict=True):
+        grad = theirs.grad.flatten().numpy()
+        np.testing.assert_allclose(ours, grad, rtol=0, atol=1e-12 * np.abs(grad).max())
+    assert [list(p.shape) for p in network.parameters()] == made["shapes"]
+    logits = network(torch.tensor(made["x"], dtype=torch.float64).reshape(-1, 2))[:, 0]
+    np.testing.assert_allclose(made["logits"], logits.detach().numpy(), rtol=1e-12, atol=1e-13)
+    assert made["all"]["loss"] == pytest.approx(loss_of(network, made["x"], made["y"], range(30)).item(), rel=1e-12)
+    assert made["all"]["accuracy"] == ((logits > 0).numpy() == (np.array(made["y"]) > 0.5)).mean()
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_fifty_steps_are_those_of_the_librarys_optimizer(tmp_path, name):
+    hyper, lr = TRAINED[name]
+    code = """
+    const sizes = [2, 8, 6, 1], { x, y } = makeData("spirals", 60, 0.05, 0), tensors = makeNetwork(sizes, 4);
+    const start = tensors.map(({ p }) => p.slice()), trainer = makeTrainer(sizes, "tanh", 60), next = makeBatches(60, 12, 5);
+    const run = makeRun(GIVEN.name, GIVEN.hyper, tensors), batches = [];
+    for (let k = 0; k < 50; k++) {
+      const places = next();
+      batches.push(Array.from(places));
+      trainer.gradients(tensors, x, y, places);
+      run.step(GIVEN.lr);
+    }
+    print({ x, y, start, batches, end: tensors.map(({ p }) => p) });
+    """
+    made = node(tmp_path, network_script(code), {"name": name, "hyper": hyper, "lr": lr})
+    network = torch_network([2, 8, 6, 1], "tanh", made["start"])
+    optimizer = getattr(steepest.optim, RULES[name].class_name)(network.parameters(), lr=lr, **hyper)
+    for places in made["batches"]:
+        optimizer.zero_grad()
+        loss_of(network, made["x"], made["y"], places).backward()
+        optimizer.step()
+    moved = 0.0
+    for ours, theirs, start in zip(made["end"], network.parameters(), made["start"], strict=True):
+        np.testing.assert_allclose(ours, theirs.detach().flatten().numpy(), rtol=1e-9, atol=1e-9)
+        moved = max(moved, np.abs(np.subtract(ours, start)).max())
+    assert moved > 0.02
+
+
+def test_data_batches_and_rules_are_what_they_say(tmp_path):
+    code = """
+    const kinds = Object.fromEntries(DATA.map((kind) => [kind, makeData(kind, 400, 0, 2)]));
+    const next = makeBatches(10, 4, 0), drawn = [1, 2, 3, 4].map(() => Array.from(next()));
+    const refused = Object.fromEntries(Object.values(RULES).map((rule) => [rule.name, refusedInNetwork(rule)]));
+    print({ kinds, drawn, refused, again: makeData("moons", 400, 0.1, 2).x[7] === makeData("moons", 400, 0.1, 2).x[7],
+            scaled: scaled(kinds.moons.x, 10) });
+    """
+    made = node(tmp_path, network_script(code), None)
+    x, y = np.reshape(made["kinds"]["circles"]["x"], (-1, 2)), np.array(made["kinds"]["circles"]["y"])
+    assert np.allclose(np.linalg.norm(x, axis=1), np.where(y == 1, 0.5, 1.0))
+    for kind in made["kinds"].values():
+        assert np.mean(kind["y"]) == 0.5
+        assert np.abs(kind["x"]).max() < 2
+    first, second, third, fourth = map(set, made["drawn"])
+    assert not first & second
+    assert not third & fourth
+    assert made["drawn"][0] != made["drawn"][2]
+    plain, wide = np.reshape(made["kinds"]["moons"]["x"], (-1, 2)), np.reshape(made["scaled"], (-1, 2))
+    assert np.array_equal(wide, plain * [1, 10])
+    assert {k for k, why in made["refused"].items() if why} == {
+        *("muon", "adafactor", "sam", "nesterov_lookahead", "adai", "switch(adam,sgd)"),
+    }
+    assert made["again"]
