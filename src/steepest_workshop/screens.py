@@ -29,7 +29,7 @@ SCREENS = {
 
 
 def main(folder: Path) -> Iterator[Path]:
-    """A picture of each screen, and two of each lesson: as it asks, and as it has shown."""
+    """A picture of each screen, of a lesson that asks, and of every lesson that has shown."""
     from playwright.sync_api import Page, sync_playwright
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def main(folder: Path) -> Iterator[Path]:
             tab = chromium.new_page(**look, device_scale_factor=2 if width < 500 else 1)  # type: ignore[arg-type]
             tab.goto(f"{address}#{said}")
             if name.startswith("network"):
-                tab.get_by_role("button", name="Play").locator("visible=true").click()
+                tab.get_by_role("button", name="Train").click()
                 tab.wait_for_timeout(4000)
             tab.wait_for_timeout(1500)
             yield keep(tab, name, whole=width < 500)
@@ -57,8 +57,9 @@ def main(folder: Path) -> Iterator[Path]:
         tab.goto(address)
         for k in range(1, LESSONS + 1):
             tab.select_option("#lesson", str(k))
-            tab.wait_for_timeout(400)
-            yield keep(tab, f"lesson-{k}-asks")
+            if k == 1:
+                tab.wait_for_timeout(400)
+                yield keep(tab, "lesson-asks")
             tab.locator("#lesson-card .options button").first.click()
             tab.wait_for_timeout(600)
             yield keep(tab, f"lesson-{k}")

@@ -1,6 +1,7 @@
 """The playground in a browser, offline, driven as a person would: by mouse, by keyboard, on a phone, by an address."""
 
 import json
+import statistics
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -281,6 +282,68 @@ def test_lessons_ask_before_they_show(chromium, page):
             assert tab.evaluate("document.activeElement.id") == "reveal"
         tab.click("text=To the playground")
         assert tab.locator("#lesson-card").is_hidden()
+
+
+def said(tab):
+    """Step, and what is said of it, of both networks."""
+    words = tab.eval_on_selector_all("#network .contender .hint", "all => all.map(e => e.textContent)")
+    return [(int(word.split(":")[0].removeprefix("step ")), word.split(": ")[1]) for word in words]
+
+
+def test_a_network_is_trained_by_two_rules_side_by_side(chromium, page):
+    address = "tab=network&net-data=moons&net-steps=120&net-seed=3&net-a=sgd@0.05&net-b=adam@0.03"
+    with opened(chromium, page, **WIDE, address=address) as tab:
+        first = said(tab)
+        assert [step for step, _ in first] == [0, 0]
+        assert first[0][1] == first[1][1]  # the same weights
+        maps = [tab.eval_on_selector_all("#network canvas", "all => all.map(c => c.toDataURL())")]
+        tab.click("text=One step")
+        assert [step for step, _ in said(tab)] == [1, 1]
+        tab.get_by_label("Speed, steps a second").select_option("300")
+        tab.get_by_role("button", name="Train").click()
+        tab.wait_for_function("document.querySelector('#network .contender .hint').textContent.startsWith('step 120')")
+        maps.append(tab.eval_on_selector_all("#network canvas", "all => all.map(c => c.toDataURL())"))
+        assert all(was != now for was, now in zip(*maps, strict=True))
+        losses = [float(words.split()[1].rstrip(",")) for _, words in said(tab)]
+        assert losses[1] < losses[0] < float(first[0][1].split()[1].rstrip(","))
+        ended = said(tab)
+        address = at(tab)
+        assert (address["net-data"], address["net-a"], address["net-b"]) == ("moons", "sgd@0.05", "adam@0.03")
+        tab.get_by_role("button", name="Train").click()  # from the start again, to the same end
+        tab.wait_for_function("document.querySelector('#network .contender .hint').textContent.startsWith('step 120')")
+        assert said(tab) == ended
+        rules = tab.eval_on_selector("[aria-label='Rule A']", "e => [...e.options].map(o => o.value)")
+        assert {"sgd", "lamb", "lion"} <= set(rules)
+        assert not {"muon", "adafactor", "sam", "adai"} & set(rules)
+        tab.get_by_label("Rate of A", exact=True).fill("1000000")
+        tab.keyboard.press("Tab")
+        tab.get_by_label("Rule A").focus()
+        tab.get_by_role("button", name="Train").click()
+        tab.wait_for_function("document.querySelector('#network .contender .hint').textContent.includes('lost at step')")
+        assert said(tab)[1][1].startswith("loss")
+        tab.get_by_label("Hidden layers").focus()
+        tab.keyboard.press("ArrowRight")
+        assert at(tab)["net-layers"] == "3"
+        assert [step for step, _ in said(tab)] == [0, 0]
+
+
+def test_a_network_trains_in_slices_and_rests_when_it_is_not_seen(chromium, page):
+    with opened(chromium, page, **WIDE, address="tab=network&net-width=16&net-layers=3&net-steps=5000") as tab:
+        tab.get_by_label("Speed, steps a second").select_option("3000")
+        chromium.start_tracing(page=tab, categories=["devtools.timeline", "disabled-by-default-devtools.timeline"])
+        tab.get_by_role("button", name="Train").click()
+        tab.wait_for_timeout(1500)
+        events = json.loads(chromium.stop_tracing())["traceEvents"]
+        frames = [e["dur"] / 1000 for e in events if e["name"] == "FireAnimationFrame" and "dur" in e]
+        assert len(frames) > 20
+        assert statistics.median(frames) < 25 * SLACK
+        tab.click("#tab-surface")
+        tab.wait_for_timeout(200)
+        tab.click("#tab-network")
+        seen = said(tab)
+        assert 0 < seen[0][0] < 5000
+        tab.wait_for_timeout(300)
+        assert said(tab) == seen
 
 
 def test_everything_is_reached_and_moved_by_keyboard_alone(chromium, page):

@@ -141,7 +141,7 @@ const networkTab = (() => {
     if (!(low < high)) [low, high] = log ? [(high || 1) / 10, (high || 1) * 2] : [0, (high || 1) * 1.2];
     const box = { left: 46, right: width - 64, top: 24, bottom: height - 36 };
     const { across, up } = drawAxes(draw, box, { low: 0, high: net.steps, name: "steps" }, { low, high, log, name });
-    const placed = [];
+    const names = [];
     for (const { values, look, label, wide } of lines) {
       if (!values.length) continue;
       const every = Math.max(Math.floor(values.length / 400), 1), y = (k) => up(Math.max(values[k], low));
@@ -154,12 +154,14 @@ const networkTab = (() => {
       draw.lineWidth = wide;
       draw.stroke();
       draw.setLineDash([]);
-      let at = y(values.length - 1) + 4;
-      while (placed.some((other) => Math.abs(other - at) < 13)) at += 13;
-      placed.push(at);
-      draw.fillStyle = ink;
-      draw.textAlign = "left";
-      draw.fillText(label, across(values.length - 1) + 5, at);
+      names.push({ label, x: across(values.length - 1) + 5, y: y(values.length - 1) + 4 });
+    }
+    draw.fillStyle = ink;
+    draw.textAlign = "left";
+    let above = -Infinity;
+    for (const { label, x, y } of names.sort((a, b) => a.y - b.y)) {
+      above = Math.max(y, above + 13);
+      draw.fillText(label, x, above);
     }
   }
 
@@ -168,7 +170,7 @@ const networkTab = (() => {
   function show() {
     if (seen.section.hidden) return;
     const looks = looksOf(), names = ["A", "B"];
-    racers.forEach((racer, k) => {
+    racers.forEach((racer) => {
       const side = seen[racer.side], entry = net[racer.side], lost = racer.lostAt !== null, last = racer.loss.at(-1);
       drawDecision(side.canvas, racer);
       const said = lost ? `lost at step ${racer.lostAt}` : `loss ${number(last, 3)}, right ${Math.round(100 * racer.accuracy)} %`;

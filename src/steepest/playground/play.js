@@ -446,6 +446,7 @@ function choosePanel(name) {
 function chooseTab(name) {
   state.tab = name;
   pick(["surface", "network"], name);
+  for (const id of ["lesson-choice", "copy-python", "save-png", "save-svg", "save-json"]) byId(id).hidden = name === "network";
   if (name === "network") stop(), networkTab.show();
   else networkTab.hide();
 }
