@@ -17,6 +17,7 @@ from torch import nn
 import steepest
 from steepest.api import Study
 from steepest.errors import SteepestError
+from steepest.report.palette import COLOURS
 from steepest.report.study import page
 from steepest.rules import RULES
 
@@ -104,11 +105,15 @@ def main(folder: Path) -> Iterator[Path]:
 
 
 def few_colours(path: Path) -> None:
-    """Make a picture of lines and text small."""
-    from PIL import Image
+    """Make a picture of lines and text small; the colours of optimizers stay as they are."""
+    from PIL import Image, ImageColor
 
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(200, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+        whole, none = picture.convert("RGB"), Image.Dither.NONE
+    table = Image.new("P", (1, 1))
+    own = [part for colour in (*COLOURS, "#ffffff") for part in ImageColor.getrgb(colour)]
+    table.putpalette(own + (whole.quantize(240, dither=none).getpalette() or [])[: 3 * 240])
+    whole.quantize(palette=table, dither=none).save(path, optimize=True)
 
 
 if __name__ == "__main__":

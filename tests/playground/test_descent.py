@@ -33,7 +33,7 @@ HOSTILE = [
 
 
 def page_script(code):
-    first = {"rules": ["sgd", "adam"], "address": {}}
+    first = {"rules": ["sgd", "adam"], "address": {}, "most": page.MOST}
     rules = [*RULES.values(), page.SWITCH]
     parts = [
         f"const FIRST = {page._quoted(first)};",

@@ -16,7 +16,10 @@ from ..surfaces import SURFACES, Surface
 from ..surfaces import get as surface_of
 from . import script
 
-PARTS = ("base", "run", "formula", "descent", "picture", "share", "lessons", "network", "network_tab", "play")
+PARTS = (
+    *("base", "run", "formula", "descent", "picture", "share", "lessons", "network", "network_tab"),
+    *("look", "rules_list", "drive", "teach", "take", "controls", "play"),
+)
 SWITCH = switch(get("adam"), get("sgd"), at=60.0)
 OFFERED = ("at", "then_ratio")  # of the switch; the rules themselves have the rest
 MOST = 12  # rules at once
@@ -71,7 +74,7 @@ def play(surface: str = "valley", optimizers: Sequence[str | Rule] = RACE) -> Pl
         surfaces.setdefault(surface, replace(chosen, name=surface))
     offered = {rule.name: rule for rule in (*RULES.values(), SWITCH) if rule.is_ours or rule is SWITCH}
     offered |= {rule.name: rule for rule in map(_parent, rules)}
-    first = {"address": address, "rules": [_entry(rule) for rule in rules]}
+    first = {"address": address, "most": MOST, "rules": [_entry(rule) for rule in rules]}
     return Playground(_page(list(offered.values()), list(surfaces.values()), first))
 
 

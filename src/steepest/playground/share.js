@@ -1,6 +1,6 @@
 // What the page is set to, as an address, as Python, as JSON; and read back from an address, where nothing is trusted.
 // FIRST, which the page holds, says with which rules it begins.
-const MOST_RULES = 12;
+const MOST_RULES = FIRST.most;
 const PANELS = ["step", "rates", "basins"];
 const START = {
   surface: "valley", formula: "", turn: 0, start: null, steps: 200, schedule: "constant", noise: 0, seed: 0,

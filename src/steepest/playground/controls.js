@@ -1,0 +1,185 @@
+// The controls of the page, and what each does.
+const NUMBERS = ["steps", "noise", "seed"]; // fields of a number that the state has under the same name
+
+// Tabs as people expect them: a click, or the arrow keys.
+function tabs(list, chosen) {
+  const buttons = [...list.querySelectorAll("[role=tab]")];
+  buttons.forEach((button, k) => {
+    button.onclick = () => chosen(button.id.replace("tab-", ""));
+    button.onkeydown = ({ key }) => {
+      const next = buttons[(k + { ArrowRight: 1, ArrowLeft: -1 }[key] + buttons.length) % buttons.length];
+      if (next) next.focus(), next.click();
+    };
+  });
+}
+
+function pick(names, name) {
+  for (const each of names) {
+    const tab = byId(`tab-${each}`), on = each === name;
+    tab.setAttribute("aria-selected", on);
+    tab.tabIndex = on ? 0 : -1;
+    byId(tab.getAttribute("aria-controls")).hidden = !on;
+  }
+}
+
+function choosePanel(name) {
+  state.panel = name;
+  pick(PANELS, name);
+}
+
+function chooseTab(name) {
+  state.tab = name;
+  pick(["surface", "network"], name);
+  for (const id of ["lesson-choice", "copy-python", "save-png", "save-svg", "save-json"]) byId(id).hidden = name === "network";
+  if (name === "network") stop(), networkTab.show();
+  else networkTab.hide();
+}
+
+function connect() {
+  const names = el("option", { value: "" }, "your own formula");
+  byId("name").append(...Object.keys(SURFACES).map((name) => el("option", { value: name }, name)), names);
+  byId("schedule").append(...SCHEDULE_NAMES.map((name) => el("option", { value: name }, name)));
+  byId("lesson").append(el("option", { value: 0 }, "none"), ...LESSONS.map(({ title }, k) => el("option", { value: k + 1 }, `${k + 1} ${title}`)));
+  byId("name").onchange = ({ target }) => {
+    if (!target.value) return byId("formula").focus();
+    Object.assign(state, { surface: target.value, formula: "", start: null, turn: 0, lesson: 0 });
+    for (const entry of state.rules) entry.lr = null;
+    showAll();
+  };
+  byId("formula").onchange = ({ target }) => {
+    try {
+      const own = surfaceOfFormula(target.value.trim());
+      Object.assign(state, { formula: own.formula, start: null, turn: 0, lesson: 0 });
+      for (const entry of state.rules) entry.lr = null;
+      showAll();
+      target.setAttribute("aria-invalid", "false");
+    } catch (error) {
+      byId("formula-said").textContent = error.message;
+      target.setAttribute("aria-invalid", "true");
+    }
+  };
+  byId("turn").oninput = ({ target }) => {
+    state.turn = Number(target.value);
+    state.start = rotated(state.start, plainSurface(state), state.turn - turnOfStart);
+    byId("turn-said").textContent = `${state.turn}°`;
+    changeSurface();
+    changePaths();
+  };
+  for (const [id, place] of [["start-x", 0], ["start-y", 1]]) {
+    byId(id).oninput = ({ target }) => {
+      const x = target.value === "" ? NaN : Number(target.value), at = [...state.start];
+      target.setAttribute("aria-invalid", !(Math.abs(x) <= 1e6));
+      if (!(Math.abs(x) <= 1e6)) return;
+      at[place] = x;
+      state.start = at;
+      fit();
+      changePaths();
+    };
+  }
+  for (const id of NUMBERS) {
+    byId(id).oninput = ({ target }) => {
+      const x = target.value === "" ? NaN : Number(target.value), [low, high] = LIMITS[id], whole = id !== "noise";
+      const holds = x >= low && x <= high && (!whole || Number.isInteger(x));
+      target.setAttribute("aria-invalid", !holds);
+      byId("run-said").textContent = holds ? "" : `${target.parentElement.firstChild.textContent.trim()} is a ${whole ? "whole " : ""}number from ${low} to ${number(high)}.`;
+      if (!holds) return;
+      const atEnd = state.at === state.steps;
+      state[id] = x;
+      if (id === "steps") {
+        state.at = atEnd ? x : Math.min(state.at, x);
+        byId("at").max = x;
+      }
+      changePaths();
+    };
+  }
+  byId("schedule").onchange = ({ target }) => {
+    state.schedule = target.value;
+    changePaths();
+  };
+  byId("add").onchange = ({ target }) => {
+    const name = target.value;
+    target.value = "";
+    byId("rules-said").textContent = state.rules.length >= MOST_RULES ? `${MOST_RULES} rules are the most at once; remove one first.` : "";
+    if (!name || state.rules.length >= MOST_RULES) return;
+    const entry = { name, lr: null, hyper: {} };
+    entry.lr = tuned(entry, surface, state);
+    state.rules.push(entry);
+    state.follow = state.rules.length - 1;
+    changeRules();
+    changePaths();
+  };
+  byId("tune").onclick = tuneAll;
+  byId("lesson").onchange = ({ target }) => toLesson(Number(target.value));
+  byId("first").onclick = () => (stop(), goTo(0));
+  byId("back").onclick = () => (stop(), goTo(state.at - 1));
+  byId("play").onclick = play;
+  byId("forward").onclick = () => (stop(), goTo(state.at + 1));
+  byId("last").onclick = () => (stop(), goTo(state.steps));
+  byId("at").oninput = ({ target }) => (stop(), goTo(Number(target.value)));
+  draggable(byId("start"));
+  draggable(byId("map"));
+  byId("start").onkeydown = (event) => {
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+    if (!way) return;
+    event.preventDefault();
+    const step = ((view.x1 - view.x0) / 100) * (event.shiftKey ? 5 : 1), span = view.x1 - view.x0;
+    startAt(exact(state.start[0] + step * way[0], span), exact(state.start[1] + step * way[1], span));
+  };
+  const cursor = (event) => {
+    const { box, across } = scaleOfHeights, x = event.clientX - byId("heights").getBoundingClientRect().left;
+    stop();
+    goTo(Math.round(across.invert(Math.min(Math.max(x, box.left), box.right))));
+  };
+  byId("heights").onpointermove = (event) => (event.pointerType === "mouse" || event.buttons) && !playing && cursor(event);
+  byId("heights").onpointerdown = cursor;
+  tabs(document.querySelector("header [role=tablist]"), (name) => {
+    chooseTab(name);
+    keepAddress();
+    if (name === "surface") fit(), draw();
+  });
+  tabs(document.querySelector("#right [role=tablist]"), (name) => {
+    choosePanel(name);
+    say();
+  });
+  const giveRate = (lr) => {
+    state.rules[state.follow].lr = lr;
+    changeRules();
+    changePaths();
+  };
+  byId("sweep").onclick = (event) => {
+    if (!scaleOfRates) return;
+    const x = event.clientX - byId("sweep").getBoundingClientRect().left;
+    giveRate(Number(Math.min(Math.max(scaleOfRates.across.invert(x), RATES[0]), RATES.at(-1)).toPrecision(2)));
+  };
+  byId("sweep").onkeydown = (event) => {
+    const up = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (up) giveRate(Number((state.rules[state.follow].lr * 10 ** (up / 10)).toPrecision(2)));
+    if (up) event.preventDefault();
+  };
+  const startIn = (x, y) => startAt(exact(fromX(basinsView, x), basinsView.x1 - basinsView.x0), exact(fromY(basinsView, y), basinsView.x1 - basinsView.x0));
+  byId("basins").onclick = (event) => {
+    const box = byId("basins").getBoundingClientRect();
+    if (basinsView) startIn(event.clientX - box.left, event.clientY - box.top);
+  };
+  byId("basins").onkeydown = (event) => {
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!way || !basinsView) return;
+    event.preventDefault();
+    const { width, height, columns, rows } = basinsView;
+    startIn(toX(basinsView, state.start[0]) + (way[0] * width) / columns, toY(basinsView, state.start[1]) + (way[1] * height) / rows);
+  };
+  byId("copy-link").onclick = () => (keepAddress(), copy("Copied: the address of what you see", location.href));
+  byId("copy-python").onclick = () => copy("Copied: Python that gives the same numbers", pythonOf(state));
+  byId("save-png").onclick = savePng;
+  byId("save-svg").onclick = () => save("svg", svgText(), "image/svg+xml");
+  byId("save-json").onclick = () => save("json", JSON.stringify(jsonOf(state, paths)), "application/json");
+  new ResizeObserver(() => {
+    if (byId("map").clientWidth) fit(), draw();
+  }).observe(byId("map-box"));
+  scheme.addEventListener("change", () => (fit(), changeRules(), draw()));
+  addEventListener("hashchange", () => {
+    state = readState(location.hash.slice(1), state);
+    networkTab.read(new URLSearchParams(location.hash.slice(1)));
+    showAll();
+  });
+}

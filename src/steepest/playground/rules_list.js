@@ -1,0 +1,113 @@
+// The list of rules: their rates, their hyperparameters, which one the closer looks follow.
+function changeRules() {
+  const all = looks();
+  byId("rules").replaceChildren(...state.rules.map((entry, i) => row(entry, i, all[i])));
+  const there = new Set(state.rules.map(labelOf));
+  byId("add").replaceChildren(
+    el("option", { value: "" }, "Add a rule …"),
+    ...Object.values(RULES).map(({ name, apart, reach }) =>
+      el("option", { value: name, disabled: Boolean(apart) || there.has(name) }, apart ? `${name}: needs a matrix` : reach === "model" ? `${name} (asks or means over all)` : name),
+    ),
+  );
+}
+
+function row(entry, i, look) {
+  const label = labelOf(entry), rate = el("input", { type: "number", step: "any", min: 0, value: entry.lr, "aria-label": `Rate of ${label}` });
+  const slider = el("input", { type: "range", min: -5, max: 1.5, step: 0.01, value: Math.log10(entry.lr), "aria-label": `Rate of ${label}, fine` });
+  const give = (lr) => {
+    if (!(Number.isFinite(lr) && lr > 0 && lr <= 1e6)) return;
+    entry.lr = lr;
+    if (document.activeElement !== rate) rate.value = Number(lr.toPrecision(4));
+    if (document.activeElement !== slider) slider.value = Math.log10(lr);
+    rate.setAttribute("aria-invalid", "false");
+    changePaths();
+  };
+  rate.oninput = () => (rate.value > 0 ? give(Number(rate.value)) : rate.setAttribute("aria-invalid", "true"));
+  slider.oninput = () => give(Number((10 ** slider.value).toPrecision(3)));
+  const step = (up, sign) => el("button", { type: "button", "aria-label": `${up > 0 ? "Raise" : "Lower"} the rate of ${label}`, onclick: () => give(ladder(entry.lr, up)) }, sign);
+  const name = el("button", { type: "button", class: "name", "aria-pressed": state.follow === i, title: RULES[entry.name].reference, onclick: () => follow(i) }, swatch(look), nameOf(entry));
+  const off = el("button", { type: "button", class: "off", "aria-label": `Remove ${label}`, disabled: state.rules.length < 2, onclick: () => remove(i) }, "✕");
+  const said = el("p", { class: "mistake", role: "alert" });
+  const fields = RULES[entry.name].offered.map((k) => field(entry, k, said));
+  const more = el("div", { class: "more", hidden: true }, el("div", { class: "hyper" }, ...fields), said);
+  const open = el("button", { type: "button", class: "off", "aria-expanded": false, "aria-label": `Hyperparameters of ${label}`, title: "Hyperparameters", disabled: !fields.length }, "⋯");
+  open.onclick = () => {
+    more.hidden = !more.hidden;
+    open.setAttribute("aria-expanded", !more.hidden);
+  };
+  return el(
+    "li",
+    { class: state.follow === i ? "followed" : "" },
+    el("div", { class: "top" }, name, el("span", { class: "end" }), open, off),
+    el("div", { class: "rate" }, el("span", {}, "rate"), step(-1, "−"), rate, step(1, "+"), slider),
+    more,
+  );
+}
+
+// The name, and small beside it what is set otherwise.
+const nameOf = (entry) => el("span", {}, ...entry.name.split(/(?<=_)/).flatMap((part) => [part, el("wbr")]), el("small", {}, labelOf(entry).slice(entry.name.length)));
+
+function field(entry, k, said) {
+  const rule = RULES[entry.name], standing = hyperOf(entry)[k], words = rule.domains[k]?.[3] ?? "";
+  const kind = typeof rule.hyper[k] === "boolean" ? { type: "checkbox", checked: standing } : { type: "number", step: "any", value: standing };
+  const [low, high] = rule.domains[k] ?? [null, null];
+  const input = el("input", { ...kind, min: low, max: high, title: words });
+  input.onchange = () => {
+    const value = input.type === "checkbox" ? input.checked : input.value === "" ? NaN : Number(input.value);
+    const hyper = { ...entry.hyper, [k]: value };
+    if (value === rule.hyper[k]) delete hyper[k];
+    const twin = state.rules.some((each) => each !== entry && labelOf(each) === labelOf({ ...entry, hyper }));
+    const why = refusal(entry.name, hyperOf({ ...entry, hyper })) || (twin ? "this rule is in the list already, set the same" : "");
+    said.textContent = why && `${why}.`.replace("..", ".");
+    input.setAttribute("aria-invalid", Boolean(why));
+    if (why) return;
+    entry.hyper = hyper;
+    document.querySelectorAll("#rules .name")[state.rules.indexOf(entry)].lastChild.replaceWith(nameOf(entry));
+    changePaths();
+  };
+  return el("label", { class: input.type === "checkbox" ? "tick" : "" }, ...(input.type === "checkbox" ? [input, k] : [k, input]));
+}
+
+// How a rule is drawn, small: its line and its marker.
+function swatch({ colour, dash, marker }) {
+  const canvas = { path: "", beginPath() {}, closePath() { this.path += "Z"; } };
+  Object.assign(canvas, {
+    moveTo(x, y) { this.path += `M${x.toFixed(1)} ${y.toFixed(1)}`; },
+    lineTo(x, y) { this.path += `L${x.toFixed(1)} ${y.toFixed(1)}`; },
+    rect(x, y, w, h) { this.path += `M${x} ${y}h${w}v${h}h${-w}`; },
+    arc(x, y, r) { this.path += `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`; },
+  });
+  outline(canvas, marker, 17, 7, 4.5);
+  const make = (tag, attributes) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [k, v] of Object.entries(attributes)) made.setAttribute(k, v);
+    return made;
+  };
+  const svg = make("svg", { viewBox: "0 0 34 14", "aria-hidden": "true" });
+  svg.append(make("path", { d: "M0 7H34", stroke: colour, "stroke-width": 2.4, "stroke-dasharray": dash.join(" ") }), make("path", { d: canvas.path, fill: colour }));
+  return svg;
+}
+
+function follow(i) {
+  state.follow = i;
+  document.querySelectorAll("#rules>li").forEach((item, k) => {
+    item.className = k === i ? "followed" : "";
+    item.querySelector(".name").setAttribute("aria-pressed", k === i);
+  });
+  say();
+}
+
+function remove(i) {
+  state.rules.splice(i, 1);
+  state.follow = Math.min(state.follow >= i ? Math.max(state.follow - 1, 0) : state.follow, state.rules.length - 1);
+  changeRules();
+  changePaths();
+  document.querySelectorAll("#rules .name")[Math.min(i, state.rules.length - 1)].focus();
+}
+
+function tuneAll() {
+  const waits = state.rules.map((entry) => () => (entry.lr = tuned(entry, surface, state)));
+  for (const wait of waits) wait();
+  changeRules();
+  changePaths();
+}

@@ -1,0 +1,42 @@
+// The card of a lesson: the answer first, then the paths.
+function showLesson(answer = null) {
+  const card = byId("lesson-card"), lesson = LESSONS[state.lesson - 1];
+  card.hidden = !lesson;
+  veiled = Boolean(lesson) && answer === null && !lesson.after;
+  if (!lesson) return;
+  const look = lookAt(lesson.look);
+  const options = lesson.options.map(([text, holds], k) => {
+    const right = answer !== null && holds(look), mark = answer === null ? "" : right ? "right" : k === answer ? "wrong" : "";
+    const signs = { right: "✓ ", wrong: "✗ " };
+    return el("button", { type: "button", class: mark, "aria-pressed": k === answer, disabled: answer !== null, onclick: () => answered(k) }, `${signs[mark] ?? ""}${text}`);
+  });
+  const parts = [el("h2", {}, `${state.lesson} of ${LESSONS.length} · ${lesson.title}`), el("p", {}, lesson.sentence), el("p", { class: "question", id: "question" }, lesson.question)];
+  parts.push(el("div", { class: "options", role: "group", "aria-labelledby": "question" }, ...options));
+  if (answer !== null) {
+    const holds = lesson.options[answer][1](look), said = el("p", { id: "reveal", tabindex: -1 }, el("strong", {}, holds ? "Right. " : "Not so. "), lesson.reveal(look));
+    const go = (k, text) => el("button", { type: "button", onclick: () => toLesson(k) }, text);
+    parts.push(said, el("div", { class: "on" }, go(state.lesson, "Again"), state.lesson < LESSONS.length ? go(state.lesson + 1, "Next lesson") : go(0, "To the playground")));
+  }
+  card.replaceChildren(...parts);
+}
+
+function answered(k) {
+  const lesson = LESSONS[state.lesson - 1];
+  if (lesson.after) {
+    const number = state.lesson;
+    state = { ...readState(lesson.after, START), lesson: number, panel: state.panel };
+    showAll();
+  }
+  showLesson(k);
+  state.at = still() ? state.steps : 0;
+  changePaths();
+  byId("reveal").focus();
+  if (!still()) play();
+}
+
+function toLesson(k) {
+  const { panel } = state;
+  state = { ...(k ? readState(LESSONS[k - 1].look, START) : readState("", { ...START, rules: structuredClone(START.rules) })), lesson: k, panel };
+  if (k) state.follow = state.rules.length - 1;
+  showAll();
+}
