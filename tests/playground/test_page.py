@@ -196,8 +196,7 @@ def test_a_formula_is_drawn_and_a_hostile_one_refused(chromium, page):
             tab.keyboard.press("Enter")
             assert tab.inner_text("#formula-said").startswith("This formula is refused: ")
             assert pixels(tab) == drawn
-        tab.goto(page.as_uri() + "#formula=" + "alert(1)%2By")
-        tab.reload()
+    with opened(chromium, page, **WIDE, address="formula=alert(1)%2By") as tab:
         assert tab.inner_text("#formula-said").startswith("This formula is refused: 'alert' is not known")
         assert tab.eval_on_selector("#formula", "e => e.value") == "x**2/2 + 25.0*y**2"
 

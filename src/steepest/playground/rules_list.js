@@ -6,7 +6,7 @@ function changeRules() {
   byId("add").replaceChildren(
     el("option", { value: "" }, "Add a rule …"),
     ...Object.values(RULES).map(({ name, apart, reach }) =>
-      el("option", { value: name, disabled: Boolean(apart) || there.has(name) }, apart ? `${name}: needs a matrix` : reach === "model" ? `${name} (asks or means over all)` : name),
+      el("option", { value: name, disabled: Boolean(apart) || there.has(name) }, apart ? `${name}: needs a matrix` : reach === "model" ? `${name} (the whole model: here, the point)` : name),
     ),
   );
 }
