@@ -127,3 +127,32 @@ def test_data_batches_and_rules_are_what_they_say(tmp_path):
         *("muon", "adafactor", "sam", "nesterov_lookahead", "adai", "switch(adam,sgd)"),
     }
     assert made["again"]
+
+
+def test_weights_are_he_normal_and_biases_zero(tmp_path):
+    made = node(
+        tmp_path,
+        network_script("print(makeNetwork([50, 200, 100, 1], 3).map(({ name, shape, p }) => ({ name, shape, p })));"),
+        None,
+    )
+    assert [(item["name"], item["shape"]) for item in made[:4]] == [
+        ("W1", [200, 50]),
+        ("b1", [200]),
+        ("W2", [100, 200]),
+        ("b2", [100]),
+    ]
+    for item in made:
+        if item["name"][0] == "b":
+            assert not np.any(item["p"])
+        elif len(item["p"]) > 1000:
+            assert np.std(item["p"]) == pytest.approx(np.sqrt(2 / item["shape"][1]), rel=0.03)
+
+
+def test_logits_of_more_points_than_a_trainer_holds_are_those_of_each(tmp_path):
+    code = """
+    const sizes = [2, 5, 1], { x } = makeData("moons", 30, 0.2, 3), tensors = makeNetwork(sizes, 1);
+    print([7, 40].map((most) => makeTrainer(sizes, "relu", most).logits(tensors, x, new Float64Array(30))));
+    """
+    few, many = node(tmp_path, network_script(code), None)
+    assert few == many
+    assert len(set(few)) == 30

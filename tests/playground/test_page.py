@@ -306,6 +306,9 @@ def test_a_network_is_trained_by_two_rules_side_by_side(chromium, page):
         losses = [float(words.split()[1].rstrip(",")) for _, words in said(tab)]
         assert losses[1] < losses[0] < float(first[0][1].split()[1].rstrip(","))
         ended = said(tab)
+        shown = exported(tab)["optimizers"]
+        assert [len(one["loss"]) for one in shown] == [121, 121]
+        assert [round(one["loss"][-1], 3) for one in shown] == pytest.approx(losses, abs=6e-4)
         address = at(tab)
         assert (address["net-data"], address["net-a"], address["net-b"]) == ("moons", "sgd@0.05", "adam@0.03")
         tab.get_by_role("button", name="Train").click()  # from the start again, to the same end

@@ -30,7 +30,7 @@ function choosePanel(name) {
 function chooseTab(name) {
   state.tab = name;
   pick(["surface", "network"], name);
-  for (const id of ["lesson-choice", "copy-python", "save-png", "save-svg", "save-json"]) byId(id).hidden = name === "network";
+  for (const id of ["lesson-choice", "copy-python", "save-png", "save-svg"]) byId(id).hidden = name === "network";
   if (name === "network") stop(), networkTab.show();
   else networkTab.hide();
 }
@@ -172,7 +172,7 @@ function connect() {
   byId("copy-python").onclick = () => copy("Copied: Python that gives the same numbers", pythonOf(state));
   byId("save-png").onclick = savePng;
   byId("save-svg").onclick = () => save("svg", svgText(), "image/svg+xml");
-  byId("save-json").onclick = () => save("json", JSON.stringify(jsonOf(state, paths)), "application/json");
+  byId("save-json").onclick = () => save("json", JSON.stringify(state.tab === "network" ? networkTab.exportJson() : jsonOf(state, paths)), "application/json");
   new ResizeObserver(() => {
     if (byId("map").clientWidth) fit(), draw();
   }).observe(byId("map-box"));

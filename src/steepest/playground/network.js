@@ -28,10 +28,10 @@ const scaled = (x, factor) => x.map((value, k) => (k % 2 ? factor * value : valu
 
 // Weights (out, in) of a variance of 2 / in, and biases of 0, of layers of these sizes.
 function makeNetwork(sizes, seed) {
-  const tensors = [];
+  const tensors = [], own = 1000 * (seed + 1); // no layer shares its numbers with another seed's, or with the data
   for (let layer = 1; layer < sizes.length; layer++) {
     const [into, out] = [sizes[layer - 1], sizes[layer]], size = Math.sqrt(2 / into);
-    const weights = normals(seed + layer, into * out).map((value) => size * value);
+    const weights = normals(own + layer, into * out).map((value) => size * value);
     tensors.push({ name: `W${layer}`, layer, shape: [out, into], p: weights, g: new Float64Array(into * out) });
     tensors.push({ name: `b${layer}`, layer, shape: [out], p: new Float64Array(out), g: new Float64Array(out) });
   }

@@ -124,10 +124,11 @@ const networkTab = (() => {
       outline(draw, data.y[k] ? "square" : "circle", toX(all, points[2 * k]), toY(all, points[2 * k + 1]), 3.4);
       draw.fillStyle = `rgb(${TINTS[data.y[k]]})`;
       draw.fill();
-      draw.strokeStyle = paper;
+      draw.strokeStyle = dark() ? ink : paper;
       draw.lineWidth = 1;
       draw.stroke();
     }
+    drawFrame(draw, { domain: [[2 * view.x0, 2 * view.x1], [2 * view.y0, 2 * view.y1]], minima: [] }, all); // numbers; no frame is in view
   }
 
   // Lines by step, each with its name at its end.
@@ -158,11 +159,10 @@ const networkTab = (() => {
     }
     draw.fillStyle = ink;
     draw.textAlign = "left";
-    let above = -Infinity;
-    for (const { label, x, y } of names.sort((a, b) => a.y - b.y)) {
-      above = Math.max(y, above + 13);
-      draw.fillText(label, x, above);
-    }
+    names.sort((a, b) => a.y - b.y);
+    names.forEach((name, k) => (name.y = Math.max(name.y, (names[k - 1]?.y ?? -Infinity) + 13)));
+    names.toReversed().forEach((name, k, all) => (name.y = Math.min(name.y, (all[k - 1]?.y ?? box.bottom + 17) - 13)));
+    for (const { label, x, y } of names) draw.fillText(label, x, y);
   }
 
   const looksOf = () => [styleOf(net.a.name), styleOf(net.b.name, net.a.name === net.b.name ? 1 : 0)];
@@ -230,13 +230,16 @@ const networkTab = (() => {
       fields.b();
       again();
     };
-    rate.onchange = () => give(Number(rate.value));
+    rate.onchange = () => {
+      give(Number(rate.value));
+      rate.value = net[side].lr; // what is not a rate is not left standing
+    };
     fine.oninput = () => give(Number((10 ** fine.value).toPrecision(2)));
     fields[side] = () => {
       select.value = net[side].name;
       set2(rate, net[side].lr);
       set2(fine, Math.log10(net[side].lr));
-      head.replaceChildren(swatch(looksOf()[side === "a" ? 0 : 1]));
+      head.replaceChildren(swatch(looksOf()[side === "a" ? 0 : 1]), entryText({ ...net[side], name: "" }, false));
     };
     const step = (up, sign) => el("button", { type: "button", "aria-label": `${up > 0 ? "Raise" : "Lower"} the rate of ${title}`, onclick: () => give(ladder(net[side].lr, up)) }, sign);
     const canvas = el("canvas", { role: "img" }), said = el("p", { class: "hint" });
@@ -301,8 +304,20 @@ const networkTab = (() => {
     racers = null;
   }
 
+  // What is set, and for each rule the curves that are drawn.
+  function exportJson() {
+    if (!racers) restart();
+    const { a, b, ...set } = net;
+    const optimizers = racers.map(({ side, loss, norms, accuracy, lostAt }) => {
+      const weights = Object.fromEntries(norms.map((values, k) => [`W${k + 1}`, values]));
+      const data = { name: entryText(net[side], false), lr: net[side].lr, loss, norms: weights, diverged_at: lostAt };
+      return lostAt === null ? { ...data, accuracy, status: "it did not diverge" } : data;
+    });
+    return { points: COUNT, ...set, optimizers };
+  }
+
   return {
-    init, read, write,
+    init, read, write, exportJson,
     show: () => (racers ? show() : restart()),
     hide: pause,
   };

@@ -12,7 +12,8 @@ async function copy(title, text) {
 
 function save(name, content, type) {
   const blob = content instanceof Blob ? content : new Blob([content], { type });
-  const link = el("a", { href: URL.createObjectURL(blob), download: `steepest-${(state.formula ? "formula" : state.surface).replace(/\W+/g, "-")}.${name}` });
+  const shown = state.tab === "network" ? "network" : state.formula ? "formula" : state.surface;
+  const link = el("a", { href: URL.createObjectURL(blob), download: `steepest-${shown.replace(/\W+/g, "-")}.${name}` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 5000);
 }
