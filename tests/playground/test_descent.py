@@ -28,6 +28,15 @@ HOSTILE = [
     *("alert(1)", "import(x)", "x.constructor(y)", "x; y", "f(x) = x + y", "x = y", "[x, y]", "x > y", "x ? y : x", "x!+y"),
     *('"x" + y', "x' + y", "{a: x}", "constructor + y", "__proto__ + x + y", "toString(y) + x", "evaluate(x) + y", "x in y"),
     *("", "x +", "x**2", "y**2 + z", "x + x1 + y", "1e999*y", "x + 5i + y", "sin(x, y)", "x[1] + y", "y cm", "y to x", "x:y"),
+    *(
+        "x/2y",
+        "2 x + y",
+        "y**1000",
+        "x**" * 98 + "y",
+        "abs(" * 50 + "y-x+" + ")" * 50,
+        "x*" * 140 + "y",
+        "*".join(["(x+y)"] * 60),
+    ),
     *("(" * 200 + "y" + ")" * 200, "y" + " + y" * 200, "range(1, y)", "import({y: x})", "x % y", "x | y", "x.y", "hex(y)"),
 ]
 
@@ -168,22 +177,52 @@ def test_an_address_gives_back_what_it_was_made_of_and_trusts_nothing(tmp_path):
         "surface=constructor&start=a,b&steps=1e9&rules=adam(beta1=2)@1&noise=NaN&lesson=77",
         "rules=adam(__proto__=1)@1,sgd@x&start=Infinity,0&steps=&seed=-1&schedule=toString",
         "rules=muon@1",
+        "rules=sgd@1,sgd@2",
+        "rules=switch(adam,sgd)(at=3)@1,switch(adam,sgd)(at=4)@1",
+        "rules=sgd@0",
+        "rules=sgd@1e300&start=,",
     ]
     code = """
     const first = readState("surface=valley", START);
     first.start = [1, 2];
     const once = readState(GIVEN.good, first);
     const said = String(writeState(once));
-    print({ once, twice: readState(said, first), bad: GIVEN.bad.map((text) => readState(text, first)), first });
+    const bad = GIVEN.bad.map((text) => readState(text, first)), lesson = readState("lesson=3", first);
+    print({ once, twice: readState(said, first), lesson, bad, first });
     """
     made = node(tmp_path, page_script(code), {"good": good, "bad": bad})
     assert made["once"] == made["twice"]
     assert [made["once"][k] for k in ("surface", "start", "steps", "panel")] == ["himmelblau", [1, -2], 321, "basins"]
     assert made["once"]["rules"][0] == {"name": "adam", "lr": 0.1, "hyper": {"eps": 1, "amsgrad": True}}
+    assert (made["lesson"]["lesson"], made["lesson"]["steps"], made["lesson"]["start"]) == (3, 40, [-4.5, 0.2])
     for state in made["bad"]:
         changed = {k for k, v in state.items() if v != made["first"][k]}
         assert changed <= {"follow"}, changed
         assert 0 <= state["follow"] < len(state["rules"])
+
+
+def test_no_two_rules_look_alike_but_for_their_colour(tmp_path):
+    code = """
+    const names = Object.keys(RULES), of = ({ marker, dash }) => marker + dash;
+    const first = ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"].map((name) => styleOf(name).marker);
+    print({ looks: names.map((name) => of(styleOf(name))), first, variants: [0, 1, 2, 3].map((k) => of(styleOf("adam", k))) });
+    """
+    made = node(tmp_path, page_script(code), None)
+    assert len(set(made["looks"])) == len(made["looks"]) == len(RULES) + 1
+    assert len(set(made["variants"])) == 4
+
+
+def test_the_surfaces_formulas_can_be_typed(tmp_path):
+    code = """
+    print(Object.fromEntries(Object.entries(SURFACES).map(([k, s]) => {
+      const own = surfaceOfFormula(s.formula), g = [0, 0], h = [0, 0], p = [0.3, -0.7];
+      return [k, [own.f(p, g), ...g, s.f(p, h), ...h]];
+    })));
+    """
+    for name, (height, x, y, *named) in node(tmp_path, page_script(code), None).items():
+        assert [height, x, y] == pytest.approx(named, rel=1e-12, abs=1e-14), name
+        typed, surface = surfaces.get(surfaces.get(name).formula), surfaces.get(name)
+        assert float(typed.value((0.3, -0.7))) == pytest.approx(float(surface.value((0.3, -0.7))), rel=1e-12)
 
 
 def test_each_lesson_has_exactly_one_answer_that_the_paths_bear_out(tmp_path):

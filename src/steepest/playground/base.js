@@ -41,19 +41,30 @@ const still = () => Boolean(globalThis.matchMedia?.("(prefers-reduced-motion: re
 const DASHES = { solid: [], dashed: [7, 4], dotted: [2, 3.5], dashdot: [8, 3, 2, 3] };
 const MARKERS = ["circle", "square", "triangle", "diamond", "cross", "plus"];
 
+// The marker of each rule: with its dash it is a rule's own, so that none leans on colour; hollow ones where the others are used up.
+const markers = (() => {
+  const used = new Set(), own = {};
+  Object.values(RULES).forEach(({ name, style }, i) => {
+    const turned = MARKERS.map((_, k) => MARKERS[(i + k) % MARKERS.length]), offered = [...turned, ...turned.map((each) => `hollow ${each}`)];
+    own[name] = offered.find((each) => !used.has(each + style.dash)) ?? offered[0];
+    used.add(own[name] + style.dash);
+  });
+  return own;
+})();
+
 // How a rule is drawn, everywhere; `variant` tells those of the same name apart.
 function styleOf(name, variant = 0) {
   const { colour, dash } = RULES[name].style, dashes = Object.keys(DASHES);
-  const place = Object.keys(RULES).indexOf(name);
   return {
     colour: dark() && colour === "#000000" ? "#ffffff" : colour,
     dash: DASHES[dashes[(dashes.indexOf(dash) + variant) % dashes.length]],
-    marker: MARKERS[(place + variant) % MARKERS.length],
+    marker: variant ? MARKERS[(MARKERS.indexOf(markers[name].replace("hollow ", "")) + variant) % MARKERS.length] : markers[name],
   };
 }
 
 // A marker's outline round a point of a drawing.
-function outline(draw, marker, x, y, r) {
+function outline(draw, kind, x, y, r) {
+  const marker = kind.replace("hollow ", "");
   draw.beginPath();
   if (marker === "circle") draw.arc(x, y, r, 0, 2 * Math.PI);
   else if (marker === "square") draw.rect(x - r, y - r, 2 * r, 2 * r);

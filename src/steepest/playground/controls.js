@@ -41,7 +41,10 @@ function connect() {
   byId("schedule").append(...SCHEDULE_NAMES.map((name) => el("option", { value: name }, name)));
   byId("lesson").append(el("option", { value: 0 }, "none"), ...LESSONS.map(({ title }, k) => el("option", { value: k + 1 }, `${k + 1} ${title}`)));
   byId("name").onchange = ({ target }) => {
-    if (!target.value) return byId("formula").focus();
+    if (!target.value) {
+      target.value = state.surface; // until a formula is typed
+      return byId("formula").focus();
+    }
     Object.assign(state, { surface: target.value, formula: "", start: null, turn: 0, lesson: 0 });
     for (const entry of state.rules) entry.lr = null;
     showAll();
@@ -60,7 +63,7 @@ function connect() {
   };
   byId("turn").oninput = ({ target }) => {
     state.turn = Number(target.value);
-    state.start = rotated(state.start, plainSurface(state), state.turn - turnOfStart);
+    state.start = rotated(state.start, plainSurface(state), state.turn - turnOfStart).map((x) => Number(x.toFixed(12)));
     byId("turn-said").textContent = `${state.turn}°`;
     changeSurface();
     changePaths();
@@ -80,8 +83,10 @@ function connect() {
     byId(id).oninput = ({ target }) => {
       const x = target.value === "" ? NaN : Number(target.value), [low, high] = LIMITS[id], whole = id !== "noise";
       const holds = x >= low && x <= high && (!whole || Number.isInteger(x));
+      const name = target.parentElement.firstChild.textContent.trim(), words = `${name} is a ${whole ? "whole " : ""}number from ${low} to ${high}.`;
       target.setAttribute("aria-invalid", !holds);
-      byId("run-said").textContent = holds ? "" : `${target.parentElement.firstChild.textContent.trim()} is a ${whole ? "whole " : ""}number from ${low} to ${number(high)}.`;
+      target.dataset.wrong = holds ? "" : words;
+      byId("run-said").textContent = NUMBERS.map((each) => byId(each).dataset.wrong).filter(Boolean).join(" ");
       if (!holds) return;
       const atEnd = state.at === state.steps;
       state[id] = x;
@@ -102,6 +107,10 @@ function connect() {
     byId("rules-said").textContent = state.rules.length >= MOST_RULES ? `${MOST_RULES} rules are the most at once; remove one first.` : "";
     if (!name || state.rules.length >= MOST_RULES) return;
     const entry = { name, lr: null, hyper: {} };
+    if (isTwin(entry)) {
+      byId("rules-said").textContent = `${labelOf(entry)} is in the list already; change its hyperparameters there first.`;
+      return;
+    }
     entry.lr = tuned(entry, surface, state);
     state.rules.push(entry);
     state.follow = state.rules.length - 1;
@@ -123,15 +132,19 @@ function connect() {
     if (!way) return;
     event.preventDefault();
     const step = ((view.x1 - view.x0) / 100) * (event.shiftKey ? 5 : 1), span = view.x1 - view.x0;
-    startAt(exact(state.start[0] + step * way[0], span), exact(state.start[1] + step * way[1], span));
+    const least = surface.domain.map(([low, high]) => 2 * low - high), most = surface.domain.map(([low, high]) => 2 * high - low);
+    const moved = state.start.map((x, i) => exact(Math.min(Math.max(x + step * way[i], least[i]), most[i]), span));
+    state.start = moved;
+    if (moved[0] < view.x0 || moved[0] > view.x1 || moved[1] < view.y0 || moved[1] > view.y1) fit();
+    changePaths();
   };
   const cursor = (event) => {
     const { box, across } = scaleOfHeights, x = event.clientX - byId("heights").getBoundingClientRect().left;
     stop();
     goTo(Math.round(across.invert(Math.min(Math.max(x, box.left), box.right))));
   };
-  byId("heights").onpointermove = (event) => (event.pointerType === "mouse" || event.buttons) && !playing && cursor(event);
-  byId("heights").onpointerdown = cursor;
+  byId("heights").onpointermove = (event) => event.pointerType === "mouse" && !playing && cursor(event);
+  byId("heights").onclick = cursor;
   tabs(document.querySelector("header [role=tablist]"), (name) => {
     chooseTab(name);
     keepAddress();
@@ -152,8 +165,8 @@ function connect() {
     giveRate(Number(Math.min(Math.max(scaleOfRates.across.invert(x), RATES[0]), RATES.at(-1)).toPrecision(2)));
   };
   byId("sweep").onkeydown = (event) => {
-    const up = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (up) giveRate(Number((state.rules[state.follow].lr * 10 ** (up / 10)).toPrecision(2)));
+    const up = { ArrowLeft: -1, ArrowRight: 1 }[event.key], lr = state.rules[state.follow].lr * 10 ** (up / 10);
+    if (up) giveRate(Number(Math.min(Math.max(lr, RATES[0]), RATES.at(-1)).toPrecision(2)));
     if (up) event.preventDefault();
   };
   const startIn = (x, y) => startAt(exact(fromX(basinsView, x), basinsView.x1 - basinsView.x0), exact(fromY(basinsView, y), basinsView.x1 - basinsView.x0));
@@ -168,7 +181,11 @@ function connect() {
     const { width, height, columns, rows } = basinsView;
     startIn(toX(basinsView, state.start[0]) + (way[0] * width) / columns, toY(basinsView, state.start[1]) + (way[1] * height) / rows);
   };
-  byId("copy-link").onclick = () => (keepAddress(), copy("Copied: the address of what you see", location.href));
+  byId("copy-link").onclick = () => {
+    keepAddress();
+    if (location.protocol === "about:") copy("Copied: put this after the address of the page itself", `#${writeState(state)}`);
+    else copy("Copied: the address of what you see", location.href);
+  };
   byId("copy-python").onclick = () => copy("Copied: Python that gives the same numbers", pythonOf(state));
   byId("save-png").onclick = savePng;
   byId("save-svg").onclick = () => save("svg", svgText(), "image/svg+xml");
@@ -178,7 +195,7 @@ function connect() {
   }).observe(byId("map-box"));
   scheme.addEventListener("change", () => (fit(), changeRules(), draw()));
   addEventListener("hashchange", () => {
-    state = readState(location.hash.slice(1), state);
+    state = readState(location.hash.slice(1), firstState());
     networkTab.read(new URLSearchParams(location.hash.slice(1)));
     showAll();
   });

@@ -90,7 +90,11 @@ function curvature({ f, domain }) {
   });
   const size = Math.max(...rows.flat().map(Math.abs));
   if (!(size > 0) || rows.some((row) => row.some((x, k) => !(Math.abs(x - rows[0][k]) <= 1e-8 * size)))) return null;
-  const [a, b, d] = rows[0], half = (a + d) / 2, away = Math.hypot((a - d) / 2, b);
+  const at = (u) => [x0 + u * (x1 - x0), y0 + u * (y1 - y0)], [from, to] = [at(0.07), at(0.93)], [s, t] = [slope(...from), slope(...to)];
+  const moved = to.map((x, i) => x - from[i]), [a, b, d] = rows[0];
+  const foretold = [a * moved[0] + b * moved[1], b * moved[0] + d * moved[1]]; // from corner to corner
+  if (foretold.some((x, i) => !(Math.abs(t[i] - s[i] - x) <= 1e-7 * size * (x1 - x0 + y1 - y0)))) return null;
+  const half = (a + d) / 2, away = Math.hypot((a - d) / 2, b);
   return { largest: half + away, smallest: half - away };
 }
 
@@ -137,7 +141,7 @@ function stepNumbers(entry, surface, run, k) {
 // Where paths from a grid of starts end: for each the place of a minimum in `ends`, -1 where lost, -2 where still on the way.
 function* basinsOf(entry, surface, run, view, columns, rows, cells, ends) {
   const size = Math.max(...surface.domain.map(([low, high]) => high - low)), near = 0.03 * size;
-  const noise = noiseOf(run.noise, run.seed, run.steps);
+  const noise = noiseOf(run.noise, run.seed, run.steps), g = new Float64Array(2);
   for (let k = 0; k < columns * rows; k++) {
     const column = k % columns, row = Math.floor(k / columns);
     const start = [
@@ -150,7 +154,8 @@ function* basinsOf(entry, surface, run, view, columns, rows, cells, ends) {
     if (lostAt !== null) cells[k] = -1;
     else {
       let place = ends.findIndex((each) => apart(each, end) < near);
-      const settled = apart(at(Math.floor(0.9 * count)), end) < 0.2 * near;
+      const steep = (p) => (surface.f(p, g), Math.hypot(g[0], g[1]));
+      const settled = apart(at(Math.floor(0.9 * count)), end) < 0.2 * near && steep(end) < 0.05 * steep(start);
       if (place < 0 && settled && ends.length < 7) place = ends.push(end) - 1;
       cells[k] = place < 0 ? -2 : place;
     }

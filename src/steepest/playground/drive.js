@@ -13,15 +13,17 @@ function stop() {
   button.setAttribute("aria-label", "Play");
 }
 
+let plays = 0;
 function play() {
   if (playing) return stop();
   if (state.at >= state.steps) state.at = 0;
   playing = true;
+  const own = ++plays; // what an earlier play has asked for later must not run beside this one
   byId("play").textContent = "❚❚";
   byId("play").setAttribute("aria-label", "Pause");
   let then = performance.now(), owed = 0;
   const on = (now) => {
-    if (!playing) return;
+    if (!playing || own !== plays) return;
     owed += ((now - then) / 1000) * Number(byId("speed").value);
     then = now;
     const whole = Math.floor(owed);
@@ -52,8 +54,10 @@ function drag(event) {
 }
 
 function draggable(element) {
+  if (element.id === "map") element.onclick = (event) => event.pointerType === "touch" && (drag(event), later());
   element.onpointerdown = (event) => {
-    if (event.button) return;
+    // a finger on the map may scroll the page: it moves the start by a tap, or by the handle
+    if (event.button || (event.pointerType === "touch" && element.id === "map")) return;
     event.preventDefault();
     byId("start").focus({ preventScroll: true, focusVisible: false });
     element.setPointerCapture(event.pointerId);

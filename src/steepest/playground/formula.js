@@ -15,7 +15,7 @@ const OPERATIONS = {
   unaryPlus: ["+", (a) => a],
 };
 const ALLOWED = `Write numbers, x and y, + - * / **, parentheses, and ${[...Object.keys(FUNCTIONS), ...Object.keys(CONSTANTS)].join(", ")}.`;
-const LONGEST = 300; // characters
+const LONGEST = 500, DEEPEST = 30, MOST_NODES = 4000; // characters, brackets within brackets, parts of a formula and its slopes
 
 // A surface of a formula as typed: its height and gradient, and the formula as Python writes it. Throws an Error with a sentence.
 function surfaceOfFormula(text) {
@@ -29,7 +29,10 @@ function surfaceOfFormula(text) {
   } catch {
     refuse("it cannot be read");
   }
-  const python = asPython(tree, FUNCTIONS, refuse);
+  const python = asPython(tree, FUNCTIONS, refuse), count = { left: MOST_NODES };
+  if (python.length > LONGEST) refuse(`it has ${python.length} characters in Python, and ${LONGEST} are the most`);
+  tree.traverse(() => count.left--);
+  if (depthOf(tree) > DEEPEST || count.left < MOST_NODES - 250) refuse("it is too long to find its slopes while you wait; write it shorter");
   const named = new Set(tree.filter((node) => node.type === "SymbolNode").map((node) => node.name));
   const letters = named.has("x1") || named.has("x2") ? ["x1", "x2"] : ["x", "y"];
   if (!named.has(letters[1])) refuse(`it has no ${letters[1]}`);
@@ -37,6 +40,8 @@ function surfaceOfFormula(text) {
   const height = asFunction(compiled(tree, letters));
   const slopes = letters.map((letter) => {
     const slope = KEPT.math.derivative(tree, letter, { simplify: false });
+    slope.traverse(() => count.left--);
+    if (count.left < 0) refuse("its slopes are too long to be computed while you wait; write it shorter");
     asPython(slope, INNER, refuse); // what a derivative holds is read as strictly
     return asFunction(compiled(slope, letters));
   });
@@ -62,8 +67,10 @@ function asPython(node, functions, refuse) {
       return `(${inner(node.content)})`;
     case "OperatorNode": {
       if (!Object.hasOwn(OPERATIONS, node.fn)) refuse(`'${node.op}' is not allowed`);
-      const [sign] = OPERATIONS[node.fn], parts = node.args.map(inner);
-      return parts.length === 1 ? `${sign}${parts[0]}` : parts.join(sign === "**" ? sign : ` ${sign} `);
+      if (node.implicit) refuse(`write * in '${String(node).slice(0, 20)}'`);
+      const [sign] = OPERATIONS[node.fn], parts = node.args.map(inner), power = node.args[1];
+      if (sign === "**" && power.type === "ConstantNode" && power.value > 100) refuse(`the power ${power.value} is larger than 100`);
+      return parts.length === 1 ? `${sign}${parts[0]}` : parts.join("+-".includes(sign) ? ` ${sign} ` : sign);
     }
     case "FunctionNode":
       if (node.fn.type !== "SymbolNode" || !Object.hasOwn(functions, node.fn.name)) refuse(`'${String(node.fn).slice(0, 20)}' is not known`);
@@ -101,4 +108,5 @@ function compiled(node, letters) {
   return known ? made() : made;
 }
 
+const depthOf = (node) => 1 + Math.max(0, ...(node.args ?? (node.content ? [node.content] : [])).map(depthOf));
 const asFunction = (x) => (typeof x === "number" ? () => x : x);

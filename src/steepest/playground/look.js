@@ -38,11 +38,22 @@ function* rates() {
     const context = sized(canvas, canvas.clientWidth, canvas.clientHeight);
     context.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
     scaleOfRates = drawSweep(context, canvas.clientWidth, canvas.clientHeight, {
-      entries: state.rules, looks: looks(), table, rates: RATES, floor, bound, follow: state.follow,
+      entries: state.rules, looks: looks(), table, rates: RATES, floor: floorNow(), bound, follow: state.follow,
     });
   };
   yield* sweepOf(state.rules, surface, state, RATES, table);
   show();
+}
+
+// While a lesson asks, neither is shown.
+function* nothing() {
+  for (const [canvas, words] of [["sweep", "rates-said"], ["basins", "basins-said"]]) {
+    byId(words).textContent = "Answer first.";
+    byId(canvas).getContext("2d").clearRect(0, 0, byId(canvas).width, byId(canvas).height);
+    byId(canvas).setAttribute("aria-label", "Shown after the answer.");
+  }
+  scaleOfRates = basinsView = null;
+  yield;
 }
 
 function* basins() {

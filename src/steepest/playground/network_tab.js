@@ -10,7 +10,7 @@ const NETWORK_WORDS = { data: DATA, activation: ["relu", "tanh"], schedule: SCHE
 const TINTS = [[0, 114, 178], [213, 94, 0]]; // of the two classes
 
 const networkTab = (() => {
-  let net = structuredClone(NETWORK_START), changed = () => {}, data, points, view, trainer, next, racers, rates, playing = false;
+  let net = structuredClone(NETWORK_START), changed = () => {}, data, points, view, trainer, next, racers, rates, playing = false, plays = 0;
   const fields = {}, seen = {};
 
   // Weights, batches and curves anew, for both rules alike.
@@ -65,10 +65,11 @@ const networkTab = (() => {
     if (playing) return pause();
     if (over()) restart();
     playing = true;
+    const own = ++plays;
     seen.play.textContent = "❚❚ Pause";
     let then = performance.now(), owed = 0;
     const on = () => {
-      if (!playing) return;
+      if (!playing || own !== plays) return;
       const now = performance.now(), quiet = still();
       owed += quiet ? 50 : Math.min(((now - then) / 1000) * Number(fields.speed.value), 200);
       then = now;
@@ -180,7 +181,7 @@ const networkTab = (() => {
     drawLines(seen.loss, racers.map(({ loss }, k) => ({ values: loss, look: looks[k], label: names[k], wide: 2 })), "loss over all points", true);
     const norms = racers.flatMap(({ norms: all }, k) => all.map((values, layer) => ({ values, look: looks[k], label: `${names[k]} W${layer + 1}`, wide: 1 + 0.6 * layer })));
     drawLines(seen.norms, norms, "norm of each layer's weights", false);
-    const words = racers.map(({ loss, side }) => `${entryText(net[side])} ${number(loss.at(-1) ?? NaN, 3)}`).join(", ");
+    const words = racers.map(({ loss, side, lostAt }) => `${entryText(net[side])} ${lostAt === null ? number(loss.at(-1), 3) : `lost at step ${lostAt}`}`).join(", ");
     seen.loss.setAttribute("aria-label", `Loss by step: at step ${stepOf()} ${words}.`);
     seen.norms.setAttribute("aria-label", `Norms of the weights of each layer by step, of both rules, up to step ${stepOf()}.`);
   }

@@ -37,11 +37,11 @@ function groundOf(surface, view) {
     heights[k] = surface.f([fromX(view, ((column + 0.5) / columns) * view.width), fromY(view, ((row + 0.5) / rows) * view.height)], g);
   }
   const sorted = heights.filter(Number.isFinite).sort();
-  if (!sorted.length) return { columns, rows, bands: [] };
+  if (!sorted.length) return { columns, rows, bands: [], lowest: NaN };
   for (let k = 0; k < heights.length; k++) if (!Number.isFinite(heights[k])) heights[k] = sorted.at(-1);
   const at = (share) => sorted[Math.min(Math.floor(share * sorted.length), sorted.length - 1)];
   const levels = [...new Set(Array.from({ length: LEVELS }, (_, k) => at(((k + 1) / (LEVELS + 1)) ** 1.6)))];
-  return { columns, rows, bands: KEPT.contours().size([columns, rows]).thresholds(levels)(heights) };
+  return { columns, rows, lowest: sorted[0], bands: KEPT.contours().size([columns, rows]).thresholds(levels)(heights) };
 }
 
 function drawGround(draw, ground, view) {
@@ -104,9 +104,20 @@ function drawFrame(draw, surface, view) {
   }
 }
 
+// The marker of a rule at a point: filled with its colour, or hollow.
+function mark(draw, { marker, colour }, x, y, r) {
+  const { paper } = inks(), hollow = marker.startsWith("hollow");
+  outline(draw, marker, x, y, r);
+  draw.fillStyle = hollow ? paper : colour;
+  draw.fill();
+  draw.strokeStyle = hollow ? colour : paper;
+  draw.lineWidth = hollow ? 1.8 : 1.2;
+  draw.stroke();
+}
+
 // A path up to a point; what comes after is faint. Points far outside are drawn at the edge's neighbourhood.
 function drawPath(draw, path, look, view, upto) {
-  const { paper } = inks(), far = 4 * (view.width + view.height);
+  const far = 4 * (view.width + view.height);
   const px = (k) => Math.min(Math.max(toX(view, path.points[2 * k]), -far), far);
   const py = (k) => Math.min(Math.max(toY(view, path.points[2 * k + 1]), -far), far);
   const line = (from, to) => {
@@ -127,12 +138,7 @@ function drawPath(draw, path, look, view, upto) {
   line(0, Math.min(upto, path.last));
   draw.setLineDash([]);
   const end = Math.min(upto, path.last);
-  outline(draw, look.marker, px(end), py(end), 5.5);
-  draw.fillStyle = look.colour;
-  draw.fill();
-  draw.strokeStyle = paper;
-  draw.lineWidth = 1.2;
-  draw.stroke();
+  mark(draw, look, px(end), py(end), 5.5);
 }
 
 // Names at the ends of paths that are in sight. Where they would lie on one another they make a list, each with its marker.
@@ -161,9 +167,7 @@ function drawNames(draw, shown, view, upto) {
     list.names.forEach(({ label, look }, k) => {
       const line = top + 15 * k + 12.5;
       if (indent) {
-        outline(draw, look.marker, left + 6, line - 4, 4);
-        draw.fillStyle = look.colour;
-        draw.fill();
+        mark(draw, look, left + 6, line - 4, 4);
       }
       draw.fillStyle = ink;
       draw.fillText(label, left + indent, line);
@@ -214,7 +218,8 @@ function ticksOf(scale, { low, high, log }, most) {
   const powers = Array.from({ length: last - first + 1 }, (_, k) => 10 ** (first + k));
   const inside = (values) => values.filter((x) => x >= low * (1 - near) && x <= high * (1 + near));
   const whole = inside(powers);
-  if (whole.length < 3) return inside(powers.flatMap((x) => [x, 2 * x, 5 * x]));
+  const more = inside(powers.flatMap((x) => [x, 2 * x, 5 * x]));
+  if (whole.length < 3) return more.length > 1 ? more : KEPT.scaleLinear([low, high], [0, 1]).ticks(most);
   const every = Math.ceil(whole.length / most);
   return whole.filter((_, k) => k % every === 0);
 }
@@ -223,7 +228,7 @@ const shortly = (x, log) => (log && x !== 1 && Math.abs(Math.log10(x) % 1) < 1e-
 
 // Heights by gradients taken, with the cursor. On a log axis above the lowest known height, where there is one.
 function drawHeights(draw, width, height, shown, { steps, at, floor }) {
-  const { ink, paper } = inks(), log = floor !== null, box = { left: 46, right: width - 14, top: 24, bottom: height - 36 };
+  const { ink } = inks(), log = floor !== null, box = { left: 46, right: width - 14, top: 24, bottom: height - 36 };
   const least = 1e-16, of = (value) => (log ? Math.max(value - floor, least) : value);
   let low = Infinity, high = -Infinity;
   for (const { path } of shown) {
@@ -231,7 +236,7 @@ function drawHeights(draw, width, height, shown, { steps, at, floor }) {
     for (let k = 0; k <= path.last; k++) {
       const value = of(path.values[k]);
       if (value < low) low = value;
-      if (value > high && value < first * (log ? 1e4 : Infinity)) high = value;
+      if (value > high && (!log || value < first * 1e4)) high = value;
     }
   }
   if (!(low < high)) [low, high] = log ? [0.1, 1] : [Math.min(low, 0) || 0, Math.max(high, 1) || 1];
@@ -253,12 +258,7 @@ function drawHeights(draw, width, height, shown, { steps, at, floor }) {
   draw.setLineDash([]);
   for (const { path, look } of shown) {
     const k = Math.min(Math.floor(at / path.every), path.last);
-    outline(draw, look.marker, across(k * path.every), up(of(path.values[k])), 4);
-    draw.fillStyle = look.colour;
-    draw.fill();
-    draw.strokeStyle = paper;
-    draw.lineWidth = 1;
-    draw.stroke();
+    mark(draw, look, across(k * path.every), up(of(path.values[k])), 4);
   }
   draw.restore();
   draw.strokeStyle = ink;
@@ -313,7 +313,7 @@ function drawBasins(draw, width, height, { columns, rows, cells, ends, view, sta
 
 // The last height by rate, for every rule; its own rate marked, lost runs left out, and 2 / the largest curvature.
 function drawSweep(draw, width, height, { entries, looks, table, rates, floor, bound, follow }) {
-  const { ink, soft, paper } = inks(), log = floor !== null, box = { left: 46, right: width - 14, top: 24, bottom: height - 36 };
+  const { ink, soft } = inks(), log = floor !== null, box = { left: 46, right: width - 14, top: 24, bottom: height - 36 };
   const of = (value) => (log ? Math.max(value - floor, 1e-16) : value);
   const all = table.flatMap((row) => Array.from(row).filter(Number.isFinite).map(of)).sort((a, b) => a - b);
   let [low, high] = [all[0] ?? 0.1, all[Math.floor(0.97 * all.length)] ?? 1];
@@ -339,12 +339,7 @@ function drawSweep(draw, width, height, { entries, looks, table, rates, floor, b
     draw.setLineDash([]);
     const near = rates.reduce((best, rate, k) => (Math.abs(Math.log(rate / entries[i].lr)) < Math.abs(Math.log(rates[best] / entries[i].lr)) ? k : best), 0);
     if (Number.isFinite(row[near])) {
-      outline(draw, looks[i].marker, across(entries[i].lr), up(of(row[near])), 5);
-      draw.fillStyle = looks[i].colour;
-      draw.fill();
-      draw.strokeStyle = paper;
-      draw.lineWidth = 1;
-      draw.stroke();
+      mark(draw, looks[i], across(entries[i].lr), up(of(row[near])), 5);
     }
   });
   draw.restore();

@@ -11,16 +11,30 @@ const shortOf = (entry) => (state.rules.some((each) => each !== entry && each.na
 function changeSurface() {
   surface = surfaceOf(state);
   turnOfStart = state.turn;
-  if (!state.start) state.start = [...surface.start];
+  if (!state.start) state.start = standing(surface);
   const found = curvature(surface);
-  bound = found && found.largest > 0 && found.smallest >= 0 ? 2 / found.largest : null;
+  bound = found && found.smallest > 0 ? 2 / found.largest : null;
   const words = found && `A quadratic: its curvature runs from ${number(found.smallest)} to ${number(found.largest)}. `;
-  const about = bound ? `Plain descent needs a rate below 2/λ = ${number(bound)}.` : "It has no minimum: at no rate does plain descent stay.";
+  const without = found?.smallest < 0 ? "It has no minimum: at no rate does plain descent stay." : "It is not curved in every direction.";
+  const about = bound ? `Plain descent needs a rate below 2/λ = ${number(bound)}.` : without;
   byId("bound").textContent = found ? words + about : "";
   const g = new Float64Array(2), least = Math.min(...surface.minima.map((p) => surface.f(p, g)));
   floor = surface.minima.length ? least : null;
   fit();
 }
+
+// Where a surface's paths start at first: where it says, or the nearest point of a grid that has a height.
+function standing({ f, start, domain: [[x0, x1], [y0, y1]] }) {
+  const g = new Float64Array(2), fine = 24;
+  if (Number.isFinite(f(start, g))) return [...start];
+  const grid = Array.from({ length: (fine + 1) ** 2 }, (_, k) => [x0 + ((k % (fine + 1)) / fine) * (x1 - x0), y0 + (Math.floor(k / (fine + 1)) / fine) * (y1 - y0)]);
+  const holds = grid.filter((p) => Number.isFinite(f(p, g)) && g.every(Number.isFinite));
+  const away = (p) => Math.hypot(p[0] - start[0], p[1] - start[1]);
+  return holds.length ? holds.reduce((best, p) => (away(p) < away(best) ? p : best)) : [...start];
+}
+
+// The height that a log axis begins above; null for a linear one.
+const floorNow = () => (floor !== null && paths.some(({ values, last }) => values.subarray(0, last + 1).some((x) => x < floor - 1e-9)) ? null : floor);
 
 // Finds the view and the ground again: the surface, the size of the page or the colours have changed.
 function fit() {
@@ -30,8 +44,7 @@ function fit() {
   const found = groundOf(surface, view);
   drawGround(sized(ground, view.width, view.height), found, view);
   if (surface.own) {
-    const heights = found.bands.map(({ value }) => value);
-    floor = heights.length && heights[0] >= 0 ? 0 : null; // a guess: nothing says where its minimum is
+    floor = found.lowest >= 0 ? 0 : null; // a guess: nothing says where its minimum is
   }
 }
 
@@ -69,7 +82,7 @@ function draw() {
   drawMap(context);
   const canvas = byId("heights"), chart = sized(canvas, canvas.clientWidth, canvas.clientHeight);
   chart.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
-  scaleOfHeights = drawHeights(chart, canvas.clientWidth, canvas.clientHeight, shown(), { ...state, floor });
+  scaleOfHeights = drawHeights(chart, canvas.clientWidth, canvas.clientHeight, shown(), { ...state, floor: floorNow() });
   say();
 }
 
@@ -77,12 +90,13 @@ function draw() {
 function say() {
   const [x, y] = state.start, handle = byId("start");
   handle.style.transform = `translate(${toX(view, x)}px, ${toY(view, y)}px)`;
-  set("start-x", number(x).replace("−", "-"));
-  set("start-y", number(y).replace("−", "-"));
+  set("start-x", String(Number(x.toPrecision(6))));
+  set("start-y", String(Number(y.toPrecision(6))));
   byId("at").value = state.at;
   byId("at-said").textContent = `${state.at} of ${state.steps}`;
   document.querySelectorAll("#rules .end").forEach((end, i) => (end.textContent = veiled ? "" : endSaid(paths[i])));
   if (state.panel === "step") sayStep();
+  byId("at").setAttribute("aria-valuetext", `${state.at} of ${state.steps} gradients`);
   if (!dragging) later();
 }
 
@@ -97,16 +111,24 @@ function endSaid({ values, every, last, lostAt, count }) {
 }
 
 // What can wait until the pointer rests: words, labels, the address; then the closer look that is open.
-let waiting;
+let waiting, lookedAt = "";
 function later() {
   clearTimeout(waiting);
   waiting = setTimeout(settle, 200);
+  const asked = JSON.stringify([writeState({ ...state, at: state.steps }).toString(), veiled, view.width, dark()]);
+  if (asked === lookedAt) return; // the closer looks do not depend on the step
+  lookedAt = asked;
   stopWork();
-  if (!veiled && state.panel !== "step") stopWork = inSlices(state.panel === "rates" ? rates() : basins());
+  if (state.panel !== "step") stopWork = inSlices(veiled ? nothing() : state.panel === "rates" ? rates() : basins());
 }
 
 function settle() {
-  const sentences = veiled ? ["Answer first; then the paths are shown."] : paths.flatMap((path, i) => awaySaid(path, labelOf(state.rules[i])));
+  const nowhere = !Number.isFinite(surface.f(state.start, new Float64Array(2)));
+  const sentences = veiled
+    ? ["Answer first; then the paths are shown."]
+    : nowhere
+      ? ["The surface has no finite height at the start; start elsewhere."]
+      : paths.flatMap((path, i) => awaySaid(path, labelOf(state.rules[i])));
   byId("said").textContent = sentences.join(" ");
   const ends = veiled ? "" : paths.map((path, i) => `${labelOf(state.rules[i])} is at ${endSaid(path)}`).join(", ");
   const from = state.start.map((x) => number(x)).join(", "), where = `${state.formula || state.surface} from ${from}`;
@@ -119,6 +141,7 @@ function settle() {
 function awaySaid({ leavesAt, lostAt, every }, label) {
   if (leavesAt === null) return [];
   const gradients = every > 1 ? ` (${every} gradients each)` : "";
+  if (lostAt === leavesAt) return [`${label} is lost at step ${lostAt}${gradients}.`];
   if (lostAt === null) return [`${label} leaves the frame at step ${leavesAt}${gradients}.`];
   return [`${label} leaves the frame at step ${leavesAt} and is lost at step ${lostAt}${gradients}.`];
 }
@@ -146,6 +169,8 @@ function showAll() {
     changeSurface();
   }
   byId("formula-said").textContent = said;
+  byId("formula").setAttribute("aria-invalid", Boolean(said));
+  if (state.formula) state.formula = surface.formula;
   for (const entry of state.rules) entry.lr ??= tuned(entry, surface, state);
   set("name", state.formula ? "" : state.surface);
   set("formula", surface.formula);
@@ -163,11 +188,13 @@ function showAll() {
   settle();
 }
 
+// What the page shows without an address.
+const firstState = () => readState(new URLSearchParams(FIRST.address).toString(), structuredClone(START));
+
 function begins() {
   networkTab.init(byId("network"), keepAddress);
   connect();
-  state = readState(new URLSearchParams(FIRST.address).toString(), structuredClone(START));
-  state = readState(location.hash.slice(1), state);
+  state = readState(location.hash.slice(1), firstState());
   networkTab.read(new URLSearchParams(location.hash.slice(1)));
   showAll();
 }

@@ -2,6 +2,10 @@
 function changeRules() {
   const all = looks();
   byId("rules").replaceChildren(...state.rules.map((entry, i) => row(entry, i, all[i])));
+  offerRules();
+}
+
+function offerRules() {
   const there = new Set(state.rules.map(labelOf));
   byId("add").replaceChildren(
     el("option", { value: "" }, "Add a rule …"),
@@ -15,24 +19,27 @@ function row(entry, i, look) {
   const label = labelOf(entry), rate = el("input", { type: "number", step: "any", min: 0, value: entry.lr, "aria-label": `Rate of ${label}` });
   const slider = el("input", { type: "range", min: -5, max: 1.5, step: 0.01, value: Math.log10(entry.lr), "aria-label": `Rate of ${label}, fine` });
   const give = (lr) => {
-    if (!(Number.isFinite(lr) && lr > 0 && lr <= 1e6)) return;
+    byId("rules-said").textContent = isRate(lr) ? "" : "A rate is a number above 0, up to 1,000,000.";
+    rate.setAttribute("aria-invalid", !isRate(lr));
+    if (!isRate(lr)) return;
     entry.lr = lr;
     if (document.activeElement !== rate) rate.value = Number(lr.toPrecision(4));
     if (document.activeElement !== slider) slider.value = Math.log10(lr);
-    rate.setAttribute("aria-invalid", "false");
+    slider.setAttribute("aria-valuetext", number(lr));
     changePaths();
   };
-  rate.oninput = () => (rate.value > 0 ? give(Number(rate.value)) : rate.setAttribute("aria-invalid", "true"));
+  rate.oninput = () => give(rate.value === "" ? NaN : Number(rate.value));
   slider.oninput = () => give(Number((10 ** slider.value).toPrecision(3)));
   const step = (up, sign) => el("button", { type: "button", "aria-label": `${up > 0 ? "Raise" : "Lower"} the rate of ${label}`, onclick: () => give(ladder(entry.lr, up)) }, sign);
   const name = el("button", { type: "button", class: "name", "aria-pressed": state.follow === i, title: RULES[entry.name].reference, onclick: () => follow(i) }, swatch(look), nameOf(entry));
   const off = el("button", { type: "button", class: "off", "aria-label": `Remove ${label}`, disabled: state.rules.length < 2, onclick: () => remove(i) }, "✕");
   const said = el("p", { class: "mistake", role: "alert" });
   const fields = RULES[entry.name].offered.map((k) => field(entry, k, said));
-  const more = el("div", { class: "more", hidden: true }, el("div", { class: "hyper" }, ...fields), said);
-  const open = el("button", { type: "button", class: "off", "aria-expanded": false, "aria-label": `Hyperparameters of ${label}`, title: "Hyperparameters", disabled: !fields.length }, "⋯");
+  slider.setAttribute("aria-valuetext", number(entry.lr));
+  const more = el("div", { class: "more", hidden: !entry.open }, el("div", { class: "hyper" }, ...fields), said);
+  const open = el("button", { type: "button", class: "off", "aria-expanded": Boolean(entry.open), "aria-label": `Hyperparameters of ${label}`, title: "Hyperparameters", disabled: !fields.length }, "⋯");
   open.onclick = () => {
-    more.hidden = !more.hidden;
+    more.hidden = !(entry.open = more.hidden);
     open.setAttribute("aria-expanded", !more.hidden);
   };
   return el(
@@ -45,7 +52,9 @@ function row(entry, i, look) {
 }
 
 // The name, and small beside it what is set otherwise.
-const nameOf = (entry) => el("span", {}, ...entry.name.split(/(?<=_)/).flatMap((part) => [part, el("wbr")]), el("small", {}, labelOf(entry).slice(entry.name.length)));
+const nameOf = (entry) => el("span", {}, ...entry.name.split(/(?<=[_(,])/).flatMap((part) => [part, el("wbr")]), el("small", {}, labelOf(entry).slice(entry.name.length)));
+
+const isTwin = (entry, but = null) => state.rules.some((each) => each !== but && areTwins(each, entry));
 
 function field(entry, k, said) {
   const rule = RULES[entry.name], standing = hyperOf(entry)[k], words = rule.domains[k]?.[3] ?? "";
@@ -56,12 +65,13 @@ function field(entry, k, said) {
     const value = input.type === "checkbox" ? input.checked : input.value === "" ? NaN : Number(input.value);
     const hyper = { ...entry.hyper, [k]: value };
     if (value === rule.hyper[k]) delete hyper[k];
-    const twin = state.rules.some((each) => each !== entry && labelOf(each) === labelOf({ ...entry, hyper }));
+    const twin = isTwin({ ...entry, hyper }, entry);
     const why = refusal(entry.name, hyperOf({ ...entry, hyper })) || (twin ? "this rule is in the list already, set the same" : "");
     said.textContent = why && `${why}.`.replace("..", ".");
     input.setAttribute("aria-invalid", Boolean(why));
     if (why) return;
     entry.hyper = hyper;
+    offerRules();
     document.querySelectorAll("#rules .name")[state.rules.indexOf(entry)].lastChild.replaceWith(nameOf(entry));
     changePaths();
   };
@@ -77,6 +87,7 @@ function swatch({ colour, dash, marker }) {
     rect(x, y, w, h) { this.path += `M${x} ${y}h${w}v${h}h${-w}`; },
     arc(x, y, r) { this.path += `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`; },
   });
+  const hollow = marker.startsWith("hollow");
   outline(canvas, marker, 17, 7, 4.5);
   const make = (tag, attributes) => {
     const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -84,7 +95,7 @@ function swatch({ colour, dash, marker }) {
     return made;
   };
   const svg = make("svg", { viewBox: "0 0 34 14", "aria-hidden": "true" });
-  svg.append(make("path", { d: "M0 7H34", stroke: colour, "stroke-width": 2.4, "stroke-dasharray": dash.join(" ") }), make("path", { d: canvas.path, fill: colour }));
+  svg.append(make("path", { d: "M0 7H34", stroke: colour, "stroke-width": 2.4, "stroke-dasharray": dash.join(" ") }), make("path", { d: canvas.path, fill: hollow ? "var(--paper)" : colour, stroke: hollow ? colour : "none", "stroke-width": 1.8 }));
   return svg;
 }
 

@@ -29,15 +29,22 @@ function readEntry(text) {
     if (read !== rule.hyper[k]) hyper[k] = read;
   }
   const entry = { name: rule.name, lr: found[2] === undefined ? null : Number(found[2]), hyper };
-  return refusal(rule.name, hyperOf({ ...entry, lr: entry.lr ?? 1 })) || !(entry.lr === null || Number.isFinite(entry.lr)) ? null : entry;
+  return refusal(rule.name, hyperOf({ ...entry, lr: entry.lr ?? 1 })) || !(entry.lr === null || isRate(entry.lr)) ? null : entry;
 }
+
+const isRate = (lr) => lr > 0 && lr <= 1e6;
+
+// Whether two of the list would be one to Python, which names them in its rates.
+const areTwins = (a, b) => (a.name.startsWith("switch") ? a.name === b.name : entryText(a, false) === entryText(b, false));
 
 // The words between the commas outside parentheses.
 const parts = (text) => text.split(/,(?![^()]*\))/).map((word) => word.trim()).filter(Boolean);
 
 // All that an address says, over what stands already; what it says wrongly is left as it stands.
 function readState(text, standing) {
-  const said = new URLSearchParams(text), state = structuredClone(standing);
+  const said = new URLSearchParams(text), lesson = LESSONS[said.get("lesson") - 1];
+  const alone = lesson && !said.has("surface") && !said.has("formula");
+  const state = structuredClone(alone ? readState(lesson.look, standing) : standing);
   const take = (key, read, holds) => {
     if (!said.has(key)) return;
     const value = read(said.get(key));
@@ -50,10 +57,10 @@ function readState(text, standing) {
     const [low, high] = LIMITS[key];
     take(key, Number, (x) => x >= low && x <= high && (key === "noise" || key === "turn" || Number.isInteger(x)));
   }
-  take("start", (words) => words.split(",").map(Number), (p) => p.length === 2 && p.every((x) => Math.abs(x) <= 1e6));
+  take("start", (words) => words.split(",").map((x) => (x.trim() ? Number(x) : NaN)), (p) => p.length === 2 && p.every((x) => Math.abs(x) <= 1e6));
   if (!said.has("start") && (said.has("surface") || said.has("formula"))) state.start = null;
   take("schedule", String, (name) => Object.hasOwn(SCHEDULES, name));
-  take("rules", (words) => parts(words).map(readEntry), (read) => read.length > 0 && read.length <= MOST_RULES && read.every(Boolean));
+  take("rules", (words) => parts(words).map(readEntry), (read) => read.length > 0 && read.length <= MOST_RULES && read.every((a, i) => a && read.slice(0, i).every((b) => !areTwins(a, b))));
   take("at", Number, (x) => Number.isInteger(x) && x >= 0);
   if (!said.has("at")) state.at = state.steps;
   state.at = Math.min(state.at, state.steps);

@@ -35,7 +35,7 @@ function drawSheet(context) {
   context.fillRect(view.width, 0, SHEET, view.height);
   context.save();
   context.translate(view.width + 8, 4);
-  drawHeights(context, SHEET - 12, high, shown(), { ...state, floor });
+  drawHeights(context, SHEET - 12, high, shown(), { ...state, floor: floorNow() });
   context.restore();
 }
 

@@ -22,21 +22,20 @@ function showLesson(answer = null) {
 
 function answered(k) {
   const lesson = LESSONS[state.lesson - 1];
-  if (lesson.after) {
-    const number = state.lesson;
-    state = { ...readState(lesson.after, START), lesson: number, panel: state.panel };
-    showAll();
-  }
+  state = { ...readState(lesson.after ?? lesson.look, START), lesson: state.lesson, panel: state.panel }; // whatever was changed meanwhile
+  state.follow = state.rules.length - 1;
+  showAll();
   showLesson(k);
   state.at = still() ? state.steps : 0;
   changePaths();
   byId("reveal").focus();
+  if (innerWidth <= 800) byId("map-box").scrollIntoView({ block: "center" });
   if (!still()) play();
 }
 
 function toLesson(k) {
   const { panel } = state;
-  state = { ...(k ? readState(LESSONS[k - 1].look, START) : readState("", { ...START, rules: structuredClone(START.rules) })), lesson: k, panel };
+  state = { ...(k ? readState(LESSONS[k - 1].look, START) : firstState()), lesson: k, panel };
   if (k) state.follow = state.rules.length - 1;
   showAll();
 }

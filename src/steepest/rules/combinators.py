@@ -158,7 +158,7 @@ def switch(first: Rule, then: Rule, at: float, then_ratio: float = 1.0) -> Rule:
         return dataclasses.replace(state, start=start, condition=state.condition and f"then_{state.condition}")
 
     state = {f"then_{k}": renamed(s) for k, s in then.state.items()}
-    hyper = {"at": float(at), "then_ratio": then_ratio, **later}
+    hyper = {"at": float(at), "then_ratio": float(then_ratio), **later}
     reference = f"{first.reference}; then {then.reference}"
     domains = {f"then_{k}": domain for k in then.hyper if (domain := then.domain(k))}
     name = f"switch({first.name},{then.name})"

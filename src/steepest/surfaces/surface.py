@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -46,8 +47,8 @@ class Surface(Shown):
 
     @property
     def formula(self) -> str:
-        """The formula as Python writes it."""
-        return str(self.expression)
+        """The formula as Python writes it, and as `surfaces.get` reads it."""
+        return re.sub(r"\bE\b", "e", str(self.expression)).replace("Abs(", "abs(")
 
     @functools.cached_property
     def gradient_expressions(self) -> tuple[Expr, ...]:
