@@ -6,6 +6,7 @@ the same name, ours has its signature, defaults, `param_groups` keys and numbers
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from .rules import Rule
@@ -16,12 +17,14 @@ from .update.param_groups import groups as groups
 def from_rule(rule: Rule) -> type[RuleOptimizer]:
     """The optimizer class of a rule of your own: `from_rule(mine)(model.parameters(), lr=0.1)`.
 
+    A rule with other defaults, such as get("adam(eps=1)"), gives a class with those defaults.
+
     >>> import torch
     >>> from steepest.rules import get
     >>> from_rule(get("adam"))([torch.nn.Parameter(torch.ones(1))], lr=0.1).engine
     'none yet'
     """
-    return optimizer_class(rule)
+    return optimizer_class(dataclasses.replace(rule, base=None) if rule.base else rule)
 
 
 def __getattr__(name: str) -> Any:  # a class of RuleOptimizer whose arguments are its rule's

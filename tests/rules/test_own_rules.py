@@ -265,3 +265,10 @@ def test_the_lines_to_paste_for_a_rule_of_ones_own_find_it(tmp_path, line):
             check=False,
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_a_class_of_a_rule_with_other_defaults_has_those_defaults():
+    p = torch.nn.Parameter(torch.ones(3))
+    assert steepest.optim.from_rule(rules.get("momentum"))([p], lr=0.1).param_groups[0]["momentum"] == 0.9
+    assert steepest.optim.from_rule(rules.get("adam(eps=1)"))([p], lr=0.1).param_groups[0]["eps"] == 1.0
+    assert steepest.optim.from_rule(rules.get("adam"))([p], lr=0.1).param_groups[0]["eps"] == 1e-8

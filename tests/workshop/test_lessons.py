@@ -133,7 +133,7 @@ def test_a_row_holds_where_ours_is_near_enough_and_says_why_where_not():
 def test_the_first_500_iterations_of_the_assignment_are_printed_ones(mnist_folder):
     data = training.images()
     for name, tolerance in (("SGD", 1e-5), ("Adam", 1e-5), ("momentum", 5e-3)):
-        ((step, loss, accuracy),) = assignment.run(name, data, 500)
+        ((step, loss, accuracy),) = assignment.run(assignment.maker(assignment.SETTINGS[name]), data, 500)
         losses, accuracies = assignment.PRINTED[name]
         assert step == 500
         assert loss == pytest.approx(losses[0], abs=tolerance)
@@ -160,8 +160,8 @@ def test_the_exact_figures_of_the_tutorial_and_the_lab_hold():
 
 def test_what_an_unseeded_program_printed_lies_in_our_intervals():
     rows = [row for row in reproduce("004", "quick") if row.quantity != "claim" and row.printed is not None]
-    assert len(rows) == 140
-    assert sum(row.holds for row in rows) >= 135  # of 99 in a hundred
+    assert len(rows) == 142
+    assert sum(row.holds for row in rows) >= 137  # of 99 in a hundred
 
 
 def test_every_printed_block_of_the_slides_has_ten_epochs():

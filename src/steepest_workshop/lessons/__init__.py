@@ -30,6 +30,8 @@ class Row:
     """A printed quantity, ours, how far apart they may be, and whether that holds (None: it cannot be said, see `reason`).
 
     A claim in words has its words as `printed` and its experiment's outcome as `ours`. `reason` says why a quantity is missed.
+    `power` says what a row is worth (see `power.py`): "reproduced", where a wrong rule would miss it; "weak"; "echo", data, a
+    default or an identity; "chosen", a start that was looked for; "cited".
     """
 
     source: str
@@ -39,12 +41,15 @@ class Row:
     tolerance: float | str | None
     holds: bool | None
     reason: str = ""
+    power: str = ""
 
 
-def close_to(source: str, quantity: str, printed: float, ours: float | None, tolerance: float, reason: str = "") -> Row:
+def close_to(
+    source: str, quantity: str, printed: float, ours: float | None, tolerance: float, reason: str = "", power: str = ""
+) -> Row:
     """A row that holds where ours differs from what is printed by no more than the tolerance."""
     holds = ours is not None and abs(ours - printed) <= tolerance * (1 + 1e-9)
-    return Row(source, quantity, printed, ours, tolerance, holds, "" if holds else reason)
+    return Row(source, quantity, printed, ours, tolerance, holds, "" if holds else reason, power)
 
 
 def between(source: str, quantity: str, printed: float, ours: float, low: float, high: float, reason: str = "") -> Row:
@@ -100,16 +105,16 @@ def reproduce(name: str = "all", tier: str = "default", say: Callable[[str], Non
     for number in chosen([name]):
         module_name, title = DOCUMENTS[number]
         say(title)
-        made, claims, residual = (_module(each) for each in (module_name, "claims", "residual"))
+        made, claims, residual, formulas = (_module(each) for each in (module_name, "claims", "residual", "formulas"))
         hours = number == "001" and tier == "full"
         problem = cifar10_resnet20() if hours else None  # whose data may be missing: better now than in an hour
-        rows += made.rows(tier, say)
+        rows += [*formulas.rows(number), *made.rows(tier, say)]
         rows += [row for row in claims.on_surfaces() if row.source == number]
         if number == "001" and tier != "quick":
             rows += claims.on_mnist(say)
         if hours:
             rows += residual.rows(problem, say)
-    return rows
+    return list(map(_module("power").unscored, rows))
 
 
 def _module(name: str) -> Any:

@@ -28,7 +28,8 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     say("002: schedules and races")
     ours = schedules.exponential(gamma=0.65)
     for epoch in range(10):
-        yield close_to(SOURCE, f"LambdaLR, rate in epoch {epoch}", 100 * 0.65**epoch, 100 * ours(epoch, 10), 1e-11)
+        words = f"LambdaLR, rate in epoch {epoch}"
+        yield close_to(SOURCE, words, 100 * 0.65**epoch, 100 * ours(epoch, 10), 1e-11, power="echo")
     yield from _races()
     yield from _normalization()
     if tier != "quick":

@@ -9,23 +9,28 @@ batches of 64 too fast). The start of RMSprop at 0.01 is one of those from which
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from scipy import stats
 from torch import nn
 
 from steepest import optim
 from steepest.problems.problem import seeded
 from steepest.report.palette import COLOURS, DASHES
+from steepest.rules import RULES
 from steepest.training.ways import workers_on
 
-from . import Row, agreed, claim, close_to
+from . import Row, agreed, between, claim, close_to, kept
+from .power import Block, Setting
 from .training import Images, drawn, images, measured
 
 SOURCE = "003"
@@ -55,6 +60,9 @@ PRINTED: tuple[tuple[Config, str, str], ...] = (
     (("RMSprop", {"lr": 0.00025}), "0.0295 0.0285 0.0312 0.0316 0.0311 0.0415 0.0414 0.0409 0.0379 0.0344",
      "9911 9917 9911 9914 9917 9898 9890 9900 9917 9928"),
 )  # fmt: skip
+COUNTED = 20  # starts from which RMSprop at 0.01 is looked at after one epoch
+ENOUGH = 5  # starts, for an interval that is not all of Student's tail
+FILE, FIRST = "slides", 100  # where ten starts of each block are kept, and the first of them
 DEAD = 1  # a start from which RMSprop at 0.01 collapses in its first steps
 SLOW, COLLAPSES, TWICE = PRINTED[0][0], PRINTED[2][0], PRINTED[3][0]
 # settings that the blocks and the slide on Adadelta print beside the rate
@@ -124,6 +132,33 @@ def all_of(jobs: Sequence[tuple[Config, int, int]], data: Images) -> Iterator[li
         yield from pool.map(_work, jobs)
 
 
+def made_by(config: Config) -> str:
+    """The digest of what an epoch of a configuration comes from."""
+    rule = next(rule for rule in RULES.values() if rule.class_name == config[0])
+    return kept.digest(inspect.getsource(network), inspect.getsource(epochs), BATCH, MEAN, DEVIATION, config, rule.digest)
+
+
+def seeds_of(config: Config, count: int = 10) -> list[list[tuple[float, float]]]:
+    """What is kept of a configuration: validation loss and accuracy after each of ten epochs, from each of ten starts."""
+    found = (kept.value(FILE, f"{_named(config)}, start {seed}", made_by(config)) for seed in range(FIRST, FIRST + count))
+    return [[tuple(epoch) for epoch in history] for history in found if history]
+
+
+def record(data: Images, starts: int = 10, say: Callable[[str], None] = print) -> None:
+    """Train every printed configuration from so many starts, those that are kept already left out; hours."""
+    configs = [block[0] for k, block in enumerate(PRINTED) if not label_of(k).endswith(" again")]
+    jobs, keys = [], []
+    wanted = [(config, 10, FIRST + k) for k in range(starts) for config in configs if config != COLLAPSES]
+    for config, count, seed in [*((COLLAPSES, 1, FIRST + k) for k in range(COUNTED)), *wanted]:
+        key = f"{_named(config)}, start {seed}"
+        if kept.value(FILE, key, made_by(config)) is None:
+            jobs.append((config, count, seed))
+            keys.append(key)
+    for (config, _, _), key, history in zip(jobs, keys, all_of(jobs, data), strict=True):
+        kept.keep(FILE, {key: (made_by(config), history)})
+        say(f"{key}: {history[-1][1]:.2f} %")
+
+
 def _named(config: Config) -> str:
     class_name, arguments = config
     return f"{class_name}({', '.join(f'{k}={v}' for k, v in arguments.items())})"
@@ -147,53 +182,110 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     for class_name, printed in SETTINGS.items():
         group = getattr(optim, class_name)([torch.zeros(1)]).param_groups[0]
         for name, value in printed.items():
-            yield Row(SOURCE, f"{class_name}: default {name}", str(value), str(group[name]), "equal", value == group[name])
+            words = f"{class_name}: default {name}"
+            yield Row(SOURCE, words, str(value), str(group[name]), "equal", value == group[name], power="echo")
     words = "a misprint: 9,911 of 1,000 images cannot be right, and are called 99 %"
-    yield Row(SOURCE, "images tested in the block of RMSprop(lr=0.00025)", 1000, len(data.test_x), 0, None, words)
+    yield Row(SOURCE, "images tested in the block of RMSprop(lr=0.00025)", 1000, len(data.test_x), 0, None, words, "echo")
     for name, value in (("alpha", 0.9), ("lr", 0.001)):
         ours = float(optim.RMSprop([torch.zeros(1)]).param_groups[0][name])
-        yield Row(SOURCE, f"RMSprop: usual {name}", value, ours, 0, None, "advice of the slides; ours is torch's default")
+        yield Row(
+            SOURCE, f"RMSprop: usual {name}", value, ours, 0, None, "advice of the slides; ours is torch's default", "echo"
+        )
     yield from _printed(tier, data, say)
     if tier != "quick":
         yield from _drawn(10 if tier == "full" else 2, data, say)
 
 
-def _starts(data: Images) -> tuple[str, Row]:
-    """How the first two epochs of the slowest run vary over five seeds, in words; and how many of eight collapse."""
-    ends = np.array([[right for _, right in history] for history in all_of([(SLOW, 2, 100 + k) for k in range(5)], data)])
-    ranges = " and ".join(f"{low:.1f} to {high:.1f}" for low, high in zip(ends.min(0), ends.max(0), strict=True))
-    after = [history[0][1] for history in all_of([(COLLAPSES, 1, 100 + k) for k in range(8)], data)]
+def setting_of(config: Config) -> Setting:
+    """A printed configuration as a rule with its rate and hyperparameters."""
+    class_name, arguments = config
+    rule = next(rule for rule in RULES.values() if rule.class_name == class_name)
+    return Setting(rule, arguments["lr"], {k: v for k, v in arguments.items() if k != "lr"})
+
+
+def blocks() -> Iterator[Block]:
+    """The printed blocks of which enough starts are kept; each must not be another of them, at any printed rate.
+
+    Rules with an error are not tried: each would take ten epochs, minutes of training.
+    """
+    kept_ones = {k: seeds_of(block[0]) for k, block in enumerate(PRINTED) if block[0] != COLLAPSES}
+    enough = {k: found for k, found in kept_ones.items() if len(found) >= ENOUGH}
+    histories = {made_key(setting_of(PRINTED[k][0])): found for k, found in enough.items()}
+    for k in enough:
+        own = setting_of(PRINTED[k][0])
+        names = {_named(block[0]): setting_of(block[0]) for block in PRINTED}
+        others = {name: each for name, each in names.items() if made_key(each) in histories and made_key(each) != made_key(own)}
+        yield Block(label_of(k), own, functools.partial(_within, k, histories), others, mutated=False)
+
+
+def made_key(setting: Setting) -> tuple[str, float]:
+    """What tells the printed configurations apart."""
+    return setting.rule.name, setting.lr
+
+
+def label_of(k: int) -> str:
+    """A printed block by its configuration; the second of two alike is called so."""
+    config = PRINTED[k][0]
+    return _named(config) + (" again" if any(config == block[0] for block in PRINTED[:k]) else "")
+
+
+def _within(k: int, histories: Mapping[tuple[str, float], list[list[tuple[float, float]]]], setting: Setting) -> list[Row]:
+    """A printed block beside the prediction intervals of one more run that a setting's starts give, epoch by epoch."""
+    _, losses, correct = PRINTED[k]
+    drawn, rows = np.array(histories[made_key(setting)]), []  # (starts, epochs, loss and accuracy)
+    count = len(drawn)
+    half = stats.t.ppf(0.975, count - 1) * drawn.std(0, ddof=1) * np.sqrt(1 + 1 / count)
+    for epoch, (loss, right) in enumerate(zip(losses.split(), correct.split(), strict=True)):
+        for j, (what, printed) in enumerate((("validation loss", float(loss)), ("accuracy", int(right) / 100))):
+            mean, away = float(drawn[:, epoch, j].mean()), float(half[epoch, j])
+            words = f"{label_of(k)}, epoch {epoch + 1}: {what}"
+            reason = f"unseeded, and the network is inferred; 95 % of a run over {count} starts"
+            rows.append(between(SOURCE, words, printed, mean, mean - away, mean + away, reason))
+    return rows
+
+
+def _starts() -> Iterator[Row]:
+    """How many starts collapse under RMSprop at 0.01: a share, with its interval; where starts are kept."""
+    after = [history[0][1] for history in seeds_of(COLLAPSES, COUNTED)]
+    if not after:
+        return
     dead = [right < 12 for right in after]
-    words = f"of {len(dead)} starts {sum(dead)} stand below 12 % after an epoch, the best at {max(after):.1f} %"
-    return ranges, claim(SOURCE, "RMSprop at 0.01 stays at 11.35 %", words, agreed(dead), "depends on the start")
+    low, high = stats.binomtest(sum(dead), len(dead)).proportion_ci(method="wilson")
+    words = f"of {len(dead)} starts {sum(dead)} stand below 12 % after an epoch (95 %: {low:.0%} to {high:.0%} of all), "
+    words += f"the best at {max(after):.1f} %"
+    yield claim(SOURCE, "RMSprop at 0.01 stays at 11.35 %", words, agreed(dead), "depends on the start")
 
 
 def _printed(tier: str, data: Images, say: Callable[[str], None]) -> Iterator[Row]:
-    """The blocks, epoch by epoch."""
+    """The blocks, epoch by epoch: within what is kept of ten starts, or one run beside each where it is not yet."""
+    yield from _starts()
+    made = {block.name: block for block in blocks()}
+    for block in made.values():
+        yield from block.made()
+    yield from _singly([k for k in range(len(PRINTED)) if label_of(k) not in made], tier, data, say)
+
+
+def _singly(wanted: Sequence[int], tier: str, data: Images, say: Callable[[str], None]) -> Iterator[Row]:
+    """One run beside each of these blocks."""
     count = 1 if tier == "quick" else 10
-    chosen = [k for k, block in enumerate(PRINTED) if tier != "quick" or block[0] == COLLAPSES]
+    chosen = [k for k in wanted if tier != "quick" or PRINTED[k][0] == COLLAPSES]
     loss_apart, points_apart = twins()
     noise = f"unseeded, and the network is inferred; the block printed twice differs by up to {loss_apart:.3g} in loss and "
     noise += f"{points_apart:.3g} points"
     why = {("RMSprop", 0.00025): "99.11 % after one epoch: the printed run seems to go on from a trained network"}
     why["RMSprop", 0.01] = "only its last biases still learn, and the digit that they say of every image changes"
-    if tier != "quick":
-        say("003: how much starts differ")
-        ranges, collapsed = _starts(data)
-        why["SGD", 0.0005] = f"{noise}; over five seeds its first epochs end at {ranges} %"
-        yield collapsed
     say(f"003: {len(chosen)} printed trainings of {count} epochs")
     jobs = [(PRINTED[k][0], count, DEAD if PRINTED[k][0] == COLLAPSES else k) for k in chosen]
     for k, history in zip(chosen, all_of(jobs, data), strict=True):
         config, losses, correct = PRINTED[k]
-        again = " again" if any(config == block[0] for block in PRINTED[:k]) else ""
+        power = "chosen" if config == COLLAPSES else ""
         slow = config[0] == "SGD" or config[1]["lr"] == 0.00001
         reason = why.get((config[0], config[1]["lr"]), noise)
         for epoch, (loss, right, (own_loss, own)) in enumerate(zip(losses.split(), correct.split(), history, strict=False)):
-            label = f"{_named(config)}{again}, epoch {epoch + 1}"
-            yield close_to(SOURCE, f"{label}: accuracy", int(right) / 100, own, 3.0 if slow and epoch == 0 else 1.5, reason)
+            label, near = f"{label_of(k)}, epoch {epoch + 1}", 3.0 if slow and epoch == 0 else 1.5
+            yield close_to(SOURCE, f"{label}: accuracy", int(right) / 100, own, near, reason, power)
             tolerance = max(loss_apart, 0.25 * float(loss))
-            yield close_to(SOURCE, f"{label}: validation loss", float(loss), own_loss, tolerance, reason)
+            yield close_to(SOURCE, f"{label}: validation loss", float(loss), own_loss, tolerance, reason, power)
 
 
 def _drawn(count: int, data: Images, say: Callable[[str], None]) -> Iterator[Row]:
@@ -283,3 +375,7 @@ def collapse(steps: int = 150) -> Figure:
     why += "digit is said of every image, often the one, which 11.35 % of the test images are"
     figure.set_gid(f"RMSprop on the slides' network over {steps} steps. {why}. {'; '.join(words).capitalize()}.")
     return figure
+
+
+if __name__ == "__main__":
+    record(images(flat=False, mean=MEAN, deviation=DEVIATION))

@@ -20,6 +20,7 @@ from steepest.surfaces import optimality
 from steepest.training.single import train
 
 from . import NOT_HERE, Row, agreed, batches, claim, close_to, spread
+from .power import Block, Setting
 from .training import document, drawn, images, measured, mlp
 
 SOURCE = "001"
@@ -74,21 +75,41 @@ CONVNEXT = {
 }
 RESNET18 = {"Adan": 70.90, "SGD": 70.23, "Nadam": 68.82, "Adam": 63.79, "Radam": 67.62, "Padam": 70.07, "LAMB": 68.46,
             "AdamW": 67.93, "AdaBelief": 70.08, "Adai": 69.68}  # fmt: skip
+SETTING = Setting(rules.get("gd"), 1e-3, {})
 FASTER = "momentum almost always converges faster than descent"
 BETTER = "Nesterov's momentum works slightly better than standard momentum"
 UNDECIDED = "undecided: it needs more seeds"
 FAR = "it needs days on several GPUs; cited, not trained"
 
 
-def trace() -> dict[int, np.ndarray]:
+def trace(setting: Setting | None = None) -> dict[int, np.ndarray]:
     """The weights after each update of the tutorial's least squares, by our own rule and trainer."""
+    chosen = setting or SETTING
     seen = {0: np.zeros(2)}
 
     def watch(k: int, model: torch.nn.Module) -> None:
         seen[k] = model.weight.detach().numpy()[0].copy()  # type: ignore[operator]
 
-    train(problems.get("breast-cancer"), rules.get("gd"), lr=1e-3, steps=570, seed=0, on_step=watch)
+    train(problems.get("breast-cancer"), chosen.rule, lr=chosen.lr, steps=570, seed=0, hyper=dict(chosen.hyper), on_step=watch)
     return seen
+
+
+def _traced(setting: Setting) -> list[Row]:
+    """The printed weights of least squares beside those that a setting gives."""
+    printed, seen, rows = np.array(TRACE.split(), float).reshape(-1, 2), trace(setting), []
+    for i, point in enumerate(printed):
+        k = 57 * (i // 2) + 50 * (i % 2) if i < len(printed) - 1 else 570
+        for j, name in enumerate(("radius", "area")):
+            words = f"least squares, weight of {name} after {k} updates"
+            own = float(seen[k][j]) if k in seen else np.nan  # a wrong rule may have diverged before
+            rows.append(close_to(SOURCE, words, float(point[j]), own, 5.1e-9, power="" if k else "echo"))
+    return rows
+
+
+def blocks() -> Iterator[Block]:
+    """The tutorial's one training that can be had to the digit; the optimizers it tells of are what it must not be."""
+    others = {name: Setting(rules.get(name), SETTING.lr, {}) for name in ("momentum", "nesterov", "adagrad", "rmsprop", "adam")}
+    yield Block("least squares", SETTING, _traced, others)
 
 
 def fit() -> Figure:
@@ -110,34 +131,33 @@ def fit() -> Figure:
 def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     """What the tutorial prints, its claims, and its tables."""
     say("001: least squares")
-    printed, seen = np.array(TRACE.split(), float).reshape(-1, 2), trace()
-    for i, point in enumerate(printed):
-        k = 57 * (i // 2) + 50 * (i % 2) if i < len(printed) - 1 else 570
-        for j, name in enumerate(("radius", "area")):
-            yield close_to(
-                SOURCE, f"least squares, weight of {name} after {k} updates", float(point[j]), float(seen[k][j]), 5.1e-9
-            )
+    for block in blocks():
+        yield from block.made()
     count = len(problems.get("breast-cancer").train) // 10
-    yield close_to(SOURCE, "batches of 10 in an epoch of least squares", 56, count, 0)
+    yield close_to(SOURCE, "batches of 10 in an epoch of least squares", 56, count, 0, power="echo")
     yield from _sample()
     for row, updates in zip(batches.cost(), (10, 100, 1000), strict=True):
-        yield close_to(SOURCE, f"updates of 10 epochs, {row['method']} descent, m = {row['m']}", updates, row["updates"], 0)
+        words = f"updates of 10 epochs, {row['method']} descent, m = {row['m']}"
+        yield close_to(SOURCE, words, updates, row["updates"], 0, power="echo")
     for name, letter, value, *reason in DEFAULTS:
         ours = float(rules.get(name).settings()[letter])
-        yield Row(SOURCE, f"{name}: default {letter}", value, ours, 0, None if reason else ours == value, *reason)
+        yield Row(
+            SOURCE, f"{name}: default {letter}", value, ours, 0, None if reason else ours == value, "".join(reason), "echo"
+        )
     multi = schedules.multi_step((50, 80, 100), 0.1)
     for epoch, value in ((49, 1.0), (50, 0.1), (80, 0.01), (100, 0.001)):
-        yield close_to(SOURCE, f"MultiStep [50, 80, 100] by 0.1: multiplier in epoch {epoch}", value, multi(epoch, 120), 1e-12)
+        words = f"MultiStep [50, 80, 100] by 0.1: multiplier in epoch {epoch}"
+        yield close_to(SOURCE, words, value, multi(epoch, 120), 1e-12, power="echo")
     yield from _optimality()
     yield from _descent()
     for name, values in RESNET.items():
         for (depth, epochs), value in zip(((d, e) for d in (50, 101) for e in (100, 200, 300)), values, strict=True):
-            yield Row(SOURCE, f"ImageNet, ResNet-{depth}, {epochs} epochs, {name}", value, NOT_HERE, None, None, FAR)
+            yield Row(SOURCE, f"ImageNet, ResNet-{depth}, {epochs} epochs, {name}", value, NOT_HERE, None, None, FAR, "cited")
     for name, pair in CONVNEXT.items():
         for epochs, value in zip((150, 300), pair, strict=True):
-            yield Row(SOURCE, f"ImageNet, ConvNeXt {name}, {epochs} epochs", value, NOT_HERE, None, None, FAR)
+            yield Row(SOURCE, f"ImageNet, ConvNeXt {name}, {epochs} epochs", value, NOT_HERE, None, None, FAR, "cited")
     for name, value in RESNET18.items():
-        yield Row(SOURCE, f"ImageNet, ResNet-18, {name}", value, NOT_HERE, None, None, FAR)
+        yield Row(SOURCE, f"ImageNet, ResNet-18, {name}", value, NOT_HERE, None, None, FAR, "cited")
     if tier != "full":
         for words in ("exponential step sizes do as well as tuned step decay", "the printed order of ResNet-18 on ImageNet"):
             yield claim(SOURCE, words, "takes hours", None, "tested with --full")
@@ -154,14 +174,14 @@ def _sample() -> Iterator[Row]:
     for line in SAMPLE.split("\n")[1:-1]:
         number, diagnosis, *values = line.split()
         row, called = features[int(number)], "MB"[int(diagnoses[int(number)])]
-        yield Row(SOURCE, f"tumour {number}: diagnosis", diagnosis, called, "equal", diagnosis == called)
+        yield Row(SOURCE, f"tumour {number}: diagnosis", diagnosis, called, "equal", diagnosis == called, power="echo")
         for name, value, own in zip(names, values, row, strict=False):
-            yield close_to(SOURCE, f"tumour {number}: {name}", float(value), float(own), 0)
+            yield close_to(SOURCE, f"tumour {number}: {name}", float(value), float(own), 0, power="echo")
     words = "scikit-learn's copy of the data has no ids of patients"
-    yield Row(SOURCE, "ids of ten patients", "861648 and nine more", NOT_HERE, None, None, words)
+    yield Row(SOURCE, "ids of ten patients", "861648 and nine more", NOT_HERE, None, None, words, "echo")
     words = "its file also has an id and an empty column; scikit-learn's copy has a diagnosis and 30 features"
     columns = 1 + features.shape[1]
-    yield Row(SOURCE, "columns of the table", 33, columns, 0, None, words)
+    yield Row(SOURCE, "columns of the table", 33, columns, 0, None, words, "echo")
 
 
 def _optimality() -> Iterator[Row]:

@@ -6,7 +6,8 @@ import importlib
 import inspect
 import math
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rich.console import Console
 from steepest.report.surface.pictures import save
 
 from . import DOCUMENTS, Row, pictures, reproduce
+from .power import KINDS
 
 
 def collect(numbers: Sequence[str], tier: str) -> list[Row]:
@@ -39,29 +41,57 @@ def as_data(rows: Sequence[Row]) -> list[dict[str, Any]]:
     for row in rows:
         ours = row.ours if not isinstance(row.ours, float) or math.isfinite(row.ours) else None
         one: dict[str, Any] = {"source": row.source, "quantity": row.quantity, "printed": row.printed, "ours": ours}
-        one |= {"tolerance": row.tolerance, "holds": row.holds}
+        one |= {"tolerance": row.tolerance, "holds": row.holds, "power": row.power}
         records.append(one | ({"status": row.reason or "no number"} if None in one.values() or not row.holds else {}))
     return records
 
 
-def counts(rows: Sequence[Row]) -> dict[str, tuple[int, int, int, int]]:
-    """For each document: printed numbers that hold, that are missed, that are not reproduced, and claims."""
+def counts(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+    """For each document: printed results by what they are worth, those missed or that cannot be had, and claims."""
     totals = {}
     for number in DOCUMENTS:
         own = [row for row in rows if row.source == number]
-        numbers = [row for row in own if row.quantity != "claim" and row.printed is not None]
-        holds = [sum(row.holds is value for row in numbers) for value in (True, False, None)]
-        if own:
-            totals[number] = (*holds, sum(row.quantity == "claim" for row in own))
-    return totals  # type: ignore[return-value]
+        printed = [row for row in own if row.quantity != "claim" and row.printed is not None]
+        holding = Counter(row.power for row in printed if row.holds)
+        totals[number] = {kind: holding[kind] for kind in KINDS if kind != "cited"}
+        totals[number] |= {"missed": sum(row.holds is False for row in printed)}
+        totals[number] |= {"cited": sum(row.holds is None and row.power == "cited" for row in printed)}
+        totals[number] |= {"not to be had": sum(row.holds is None and row.power != "cited" for row in printed)}
+        totals[number] |= {"claims": sum(row.quantity == "claim" for row in own)}
+        if not own:
+            del totals[number]
+    return totals
+
+
+def summed(totals: Mapping[str, Mapping[str, int]]) -> str:
+    """The headline: how much is reproduced, and apart from it what else holds and what does not."""
+    whole = Counter[str]()
+    for one in totals.values():
+        whole.update(one)
+    holds = ", ".join(f"{whole[kind]} {WORDS[kind]}" for kind in WORDS if whole[kind])
+    first = f"{whole['reproduced']} printed results are reproduced: they hold for the right rule, and for no wrong one"
+    return f"{first} that was tried. {holds}."
+
+
+WORDS = {
+    "weak": "hold, and would for another optimizer or a rule with an error too",
+    "echo": "are data, defaults or identities",
+    "chosen": "hold from a start that was looked for",
+    "unscored": "hold and are not scored",
+    "missed": "are missed",
+    "cited": "are cited",
+    "not to be had": "cannot be had here",
+}
 
 
 def text(rows: Sequence[Row]) -> str:
-    """The counts, every miss with its size and reason, and the claims."""
-    lines = []
-    for number, (holds, missed, absent, claims) in counts(rows).items():
-        lines.append(f"{number} {DOCUMENTS[number][1]}: {holds} printed numbers hold, {missed} missed, "
-                     f"{absent} not reproduced; {claims} claims")  # fmt: skip
+    """The counts by what they are worth, every miss with its size and reason, and the claims."""
+    totals = counts(rows)
+    lines = [summed(totals), ""]
+    for number, one in totals.items():
+        lines.append(
+            f"{number} {DOCUMENTS[number][1]}: " + ", ".join(f"{count} {kind}" for kind, count in one.items() if count)
+        )
     missed_rows = [row for row in rows if row.holds is False and row.quantity != "claim"]
     if missed_rows:
         lines += ["", "Missed:"]
@@ -89,8 +119,9 @@ def write(rows: Sequence[Row], tier: str, path: Path) -> None:
     asked = "all" if len(totals) == len(DOCUMENTS) else " ".join(totals)
     command = f"steepest reproduce {asked}{'' if tier == 'default' else f' --{tier}'} --report FILE.md"
     lines = ["# Reproduction", "", f"Made by `{command}`.", ""]
-    lines += ["| document | hold | missed | not reproduced | claims |", "|---|---|---|---|---|"]
-    lines += [f"| {number} {DOCUMENTS[number][1]} | {' | '.join(map(str, cells))} |" for number, cells in totals.items()]
+    kinds = list(next(iter(totals.values())))
+    lines += [summed(totals), "", f"| document | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
+    lines += [f"| {number} {DOCUMENTS[number][1]} | {' | '.join(map(str, one.values()))} |" for number, one in totals.items()]
     for number in totals:
         module_name, title = DOCUMENTS[number]
         own = [row for row in rows if row.source == number]
@@ -102,13 +133,14 @@ def write(rows: Sequence[Row], tier: str, path: Path) -> None:
         if claims:
             lines += ["| claim | verdict | experiment |", "|---|---|---|"]
             lines += [f"| {row.printed} | {_verdict(row)} | {row.ours} |" for row in claims] + [""]
-        lines += ["| quantity | printed | ours | tolerance | holds |", "|---|---|---|---|---|"]
+        lines += ["<details><summary>Every printed result</summary>", ""]
+        lines += ["| quantity | printed | ours | tolerance | holds | worth |", "|---|---|---|---|---|---|"]
         for row in own:
             if row.quantity != "claim":
                 holds = {True: "yes", False: f"no: {row.reason}", None: row.reason or "-"}[row.holds]
-                lines.append(
-                    f"| {row.quantity} | {_shown(row.printed)} | {_shown(row.ours)} | {_shown(row.tolerance)} | {holds} |"
-                )
+                cells = (row.quantity, _shown(row.printed), _shown(row.ours), _shown(row.tolerance), holds, row.power)
+                lines.append(f"| {' | '.join(cells)} |")
+        lines += ["", "</details>"]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -1,0 +1,181 @@
+"""The updates that the documents print as formulas, each as a plain loop, beside the rule that is to be it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steepest import surfaces
+from steepest.paths.loop import formula_of, trajectory
+from steepest.rules import get
+
+from . import Row
+from .power import Block, Setting
+
+Array = NDArray[np.float64]
+Slope = Callable[[Array], Array]
+STEPS, RATE = 100, 0.002
+SAME = 1e-9  # of a hundred steps, relative: what rounding in another order may do
+
+
+class Printed(NamedTuple):
+    """A printed update: its document, its words, the rule that is to be it with what it needs, and the update as a loop.
+
+    `step(p, slope, t, memory)` gives the next point; `memory` is a dict that begins empty.
+    """
+
+    source: str
+    words: str
+    rule: str
+    hyper: dict[str, Any]
+    step: Callable[[Array, Slope, int, dict[str, Any]], Array]
+
+
+def _plain(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
+    return np.asarray(p - RATE * slope(p))
+
+
+def _heavy(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
+    memory["v"] = 0.9 * memory.get("v", 0.0) + RATE * slope(p)
+    return np.asarray(p - memory["v"])
+
+
+def _ahead(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
+    v = memory.get("v", np.zeros(2))
+    memory["v"] = 0.9 * v + RATE * slope(p - 0.9 * v)
+    return np.asarray(p - memory["v"])
+
+
+def _summed(inside: bool, eps: float) -> Callable[..., Array]:
+    def step(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
+        g = slope(p)
+        memory["G"] = memory.get("G", 0.0) + g**2
+        return np.asarray(p - RATE * g / (np.sqrt(memory["G"] + eps) if inside else np.sqrt(memory["G"]) + eps))
+
+    return step
+
+
+def _averaged(beta: float, eps: float) -> Callable[..., Array]:
+    def step(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
+        g = slope(p)
+        memory["v"] = beta * memory.get("v", 0.0) + (1 - beta) * g**2
+        return np.asarray(p - RATE * g / (np.sqrt(memory["v"]) + eps))
+
+    return step
+
+
+def _moments(inside: bool, belief: float | None = None) -> Callable[..., Array]:
+    """Adam's update; `belief` is AdaBelief's eps, which it adds at every step to its average of (g - m) squared."""
+
+    def step(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
+        g = slope(p)
+        m = memory["m"] = 0.9 * memory.get("m", 0.0) + 0.1 * g
+        away = g if belief is None else g - m
+        v = memory["v"] = 0.999 * memory.get("v", 0.0) + 0.001 * away**2 + (belief or 0.0)
+        mean, variance = m / (1 - 0.9**t), v / (1 - 0.999**t)
+        return np.asarray(p - RATE * mean / (np.sqrt(variance + 1e-8) if inside else np.sqrt(variance) + 1e-8))
+
+    return step
+
+
+def _cube(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
+    """MADGRAD with c = 1 - momentum; its k counts from 0."""
+    start, scale = memory.setdefault("start", p), RATE * np.sqrt(t)
+    g = slope(p)
+    memory["s"] = memory.get("s", 0.0) + scale * g
+    memory["nu"] = memory.get("nu", 0.0) + scale * g * g
+    z = start - memory["s"] / (np.cbrt(memory["nu"]) + 1e-6)
+    return np.asarray(0.9 * p + 0.1 * z)
+
+
+def _nesterov_moments(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
+    """Adan in the paper's letters, where beta is the share of what is new; m and n begin as g and g * g."""
+    b1, b2, b3 = 0.02, 0.08, 0.01
+    g = slope(p)
+    if t == 1:
+        memory |= {"m": g, "v": np.zeros(2), "n": g**2, "g": g}
+    d = g - memory["g"]
+    if t > 1:
+        memory["m"] = (1 - b1) * memory["m"] + b1 * g
+        memory["v"] = d if t == 2 else (1 - b2) * memory["v"] + b2 * d
+        memory["n"] = (1 - b3) * memory["n"] + b3 * (g + (1 - b2) * d) ** 2
+    memory["g"] = g
+    return np.asarray(p - RATE * (memory["m"] + (1 - b2) * memory["v"]) / (np.sqrt(memory["n"]) + 1e-8))
+
+
+def _schedule_free(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
+    """Schedule-Free AdamW without warm-up and decay; p is y, where gradients are taken."""
+    x, z = memory.get("x", p), memory.get("z", p)
+    g = slope(p)
+    v = memory["v"] = 0.999 * memory.get("v", 0.0) + 0.001 * g**2
+    z = z - RATE * g / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    x = (1 - 1 / t) * x + z / t
+    memory |= {"x": x, "z": z}
+    return np.asarray(0.1 * z + 0.9 * x)
+
+
+PRINTED = (
+    Printed("000", "theta - eta * gradient", "gd", {}, _plain),
+    Printed("000", "v = gamma * v + eta * gradient; theta - v", "sgd", {"momentum": 0.9, "rate_inside": True}, _heavy),
+    Printed("001", "w - alpha * g", "gd", {}, _plain),
+    Printed("001", "w - alpha / sqrt(G + eps) * g", "adagrad", {"eps": 1e-8, "eps_inside": True}, _summed(True, 1e-8)),
+    Printed("001", "w - alpha / sqrt(E[g2]) * g", "rmsprop", {"alpha": 0.9, "eps": 0.0}, _averaged(0.9, 0.0)),
+    Printed("001", "w - alpha / (sqrt(v_hat) + eps) * m_hat", "adam", {}, _moments(False)),
+    Printed("001", "AdaBelief: s of (g - m) squared, + eps each step", "adabelief", {"eps": 1e-8}, _moments(False, 1e-8)),
+    Printed("001", "MADGRAD: x0 - s / (cbrt(nu) + eps)", "madgrad", {}, _cube),
+    Printed("001", "Adan: m, v and n of the gradient and its change", "adan", {"paper_start": True}, _nesterov_moments),
+    Printed("001", "Schedule-Free AdamW: y, z and x", "schedule_free_adamw", {}, _schedule_free),
+    Printed("002", "momentum x previous step + gradient step", "sgd", {"momentum": 0.9}, _heavy),
+    Printed("002", "momentum x previous step, then a gradient step there", "nesterov_lookahead", {"momentum": 0.9}, _ahead),
+    Printed("002", "AdaGrad: eta / (eps + sqrt(V))", "adagrad", {}, _summed(False, 1e-10)),
+    Printed("002", "RMSprop: eta / (eps + sqrt(V))", "rmsprop", {"alpha": 0.999}, _averaged(0.999, 1e-8)),
+    Printed("002", "Adam: alpha * m / sqrt(v + eps)", "adam", {}, _moments(True)),
+    Printed("003", "theta - alpha * gradient", "gd", {}, _plain),
+    Printed("003", "v = gamma * v + alpha * gradient; theta - v", "sgd", {"momentum": 0.9, "rate_inside": True}, _heavy),
+    Printed("003", "v = gamma * v + alpha * gradient(theta - gamma * v)", "nesterov_lookahead", {"momentum": 0.9}, _ahead),
+    Printed("003", "Adam, algorithm 1", "adam", {}, _moments(False)),
+    Printed("003", "RMSprop: G to the power -1/2", "rmsprop", {"alpha": 0.9, "eps": 0.0}, _averaged(0.9, 0.0)),
+    Printed("003", "RMSprop: dw / (sqrt(v) + eps)", "rmsprop", {"alpha": 0.9}, _averaged(0.9, 1e-8)),
+    Printed("004", "its program's SGD", "gd", {}, _plain),
+    Printed("004", "its program's Adam", "adam", {}, _moments(False)),
+)
+
+
+def walked(step: Callable[..., Array]) -> Array:
+    """The points of a printed update on Beale's function, (STEPS + 1, 2)."""
+    surface = surfaces.get("beale")
+    points, memory = [np.array(surface.start)], dict[str, Any]()
+    for t in range(1, STEPS + 1):
+        points.append(step(points[-1], surface.gradient, t, memory))
+    return np.array(points)
+
+
+def blocks(number: str) -> Iterator[Block]:
+    """The printed updates of a document; its other updates are what each must not be mistaken for."""
+    own = [printed for printed in PRINTED if printed.source == number]
+    settings = {printed.words: Setting(get(printed.rule), RATE, printed.hyper) for printed in own}
+    for printed in own:
+        others = {words: other for words, other in settings.items() if other.rule is not settings[printed.words].rule}
+        yield Block(f"formula {printed.words}", settings[printed.words], functools.partial(_rows, printed), others)
+
+
+def _rows(printed: Printed, setting: Setting) -> list[Row]:
+    surface = surfaces.get("beale")
+    right = walked(printed.step)
+    with np.errstate(all="ignore"):
+        more = {k: v for k, v in setting.hyper.items() if k in setting.rule.hyper}
+        ours = trajectory(setting.rule, formula_of(surface), surface.start, STEPS, lr=setting.lr, **more)[0]
+        apart = float(np.abs(ours - right).max() / np.abs(right).max())
+    holds = bool(apart <= SAME)
+    name, found = f"formula: {printed.words}", f"{printed.rule} within {apart:.1e}"
+    return [Row(printed.source, name, "the formula", found, SAME, holds, "" if holds else "another update")]
+
+
+def rows(number: str) -> Iterator[Row]:
+    """Whether the rules are the printed updates, over a hundred steps on Beale's function."""
+    for block in blocks(number):
+        yield from block.made()

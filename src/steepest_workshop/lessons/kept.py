@@ -1,0 +1,42 @@
+"""Results of trainings that take hours, kept in the package, each with a digest of what made it.
+
+`python -m steepest_workshop.lessons.slides` trains what is missing or was made otherwise; a stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent.parent / "recorded"
+
+
+def digest(*parts: object) -> str:
+    """A short hash of what makes a result: sources, settings, digests of rules."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def load(name: str) -> dict[str, dict[str, Any]]:
+    """Every result of a file by its key: {"digest": what made it, "value": it}; none where there is no file."""
+    path = FOLDER / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def value(name: str, key: str, wanted: str) -> Any:
+    """A result, None where it is missing or something else made it."""
+    one = load(name).get(key)
+    return one["value"] if one and one["digest"] == wanted else None
+
+
+def keep(name: str, results: Mapping[str, tuple[str, Any]]) -> None:
+    """Add results (key: digest and value) to a file, which is whole at every moment."""
+    path = FOLDER / f"{name}.json"
+    everything = load(name) | {key: {"digest": made, "value": found} for key, (made, found) in results.items()}
+    lines = [f"{json.dumps(key)}: {json.dumps(everything[key])}" for key in sorted(everything)]
+    part = path.with_suffix(".part")
+    part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    os.replace(part, path)
