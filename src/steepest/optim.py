@@ -6,11 +6,11 @@ the same name, ours has its signature, defaults, `param_groups` keys and numbers
 
 from __future__ import annotations
 
-import dataclasses
+import inspect
 from typing import Any
 
 from .rules import Rule
-from .update.optimizer import RuleOptimizer, by_class_name, optimizer_class
+from .update.optimizer import RuleOptimizer, by_class_name, class_arguments, optimizer_class
 from .update.param_groups import groups as groups
 
 
@@ -24,7 +24,17 @@ def from_rule(rule: Rule) -> type[RuleOptimizer]:
     >>> from_rule(get("adam"))([torch.nn.Parameter(torch.ones(1))], lr=0.1).engine
     'none yet'
     """
-    return optimizer_class(dataclasses.replace(rule, base=None) if rule.base else rule)
+    made = optimizer_class(rule)
+    own, usual = (class_arguments({k: v for k, v in r.hyper.items() if k not in rule.fixed}) for r in (rule, rule.base or rule))
+    changed = {k: v for k, v in own.items() if v != usual[k]}
+    if not changed:
+        return made
+
+    def init(self: RuleOptimizer, *args: Any, **kwargs: Any) -> None:
+        given = inspect.signature(made).bind(*args, **kwargs).arguments
+        made.__init__(self, *args, **{k: v for k, v in changed.items() if k not in given}, **kwargs)
+
+    return type(made.__name__, (made,), {"__init__": init, "__doc__": made.__doc__, "__module__": made.__module__})
 
 
 def __getattr__(name: str) -> Any:  # a class of RuleOptimizer whose arguments are its rule's

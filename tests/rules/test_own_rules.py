@@ -272,3 +272,7 @@ def test_a_class_of_a_rule_with_other_defaults_has_those_defaults():
     assert steepest.optim.from_rule(rules.get("momentum"))([p], lr=0.1).param_groups[0]["momentum"] == 0.9
     assert steepest.optim.from_rule(rules.get("adam(eps=1)"))([p], lr=0.1).param_groups[0]["eps"] == 1.0
     assert steepest.optim.from_rule(rules.get("adam"))([p], lr=0.1).param_groups[0]["eps"] == 1e-8
+    assert steepest.optim.from_rule(rules.get("momentum"))([p], 0.1, 0.5).param_groups[0]["momentum"] == 0.5
+    nadam = steepest.optim.from_rule(rules.get("nadam(beta1=0.5)"))([p], lr=0.1)
+    assert nadam.param_groups[0]["betas"] == (0.5, 0.999)
+    assert type(nadam).__name__ == "NAdam"
