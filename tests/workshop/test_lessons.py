@@ -153,7 +153,7 @@ def test_the_exact_figures_of_the_tutorial_and_the_lab_hold():
     claims = {row.printed: row.holds for row in rows if row.quantity == "claim" and not row.holds}
     assert all(row.reason for row in rows if row.quantity == "claim" and not row.holds)
     assert [printed for printed, holds in claims.items() if holds is False] == []
-    assert len(claims) == 10
+    assert len(claims) == 12
     doubtful = {"adagrad: default eps", "rmsprop: default alpha", "columns of the table"}
     assert {row.quantity for row in numbers if row.ours != NOT_HERE and not row.holds} == doubtful
 

@@ -58,10 +58,11 @@ def between(source: str, quantity: str, printed: float, ours: float, low: float,
     return Row(source, quantity, printed, ours, f"{low:.6g} to {high:.6g}", holds, "" if holds else reason)
 
 
-def claim(source: str, words: str, outcome: str, holds: bool | None, otherwise: str = "depends") -> Row:
+def claim(source: str, words: str, outcome: str, holds: bool | None, otherwise: str = "depends", power: str = "") -> Row:
     """A claim in words, the outcome of an experiment, and whether it holds; where that is None, `otherwise` says what it is."""
     holds = None if holds is None else bool(holds)
-    return Row(source, "claim", words, outcome, None, holds, {True: "", False: "does not hold", None: otherwise}[holds])
+    reason = {True: "", False: "does not hold", None: otherwise}[holds]
+    return Row(source, "claim", words, outcome, None, holds, reason, power)
 
 
 def agreed(parts: Iterable[bool]) -> bool | None:

@@ -13,7 +13,8 @@ from steepest import optim
 from steepest.api import compare
 from steepest.problems.built_in import mnist
 from steepest.problems.problem import seeded
-from steepest.rules import get
+from steepest.rules import RULES, get, rule, zeros
+from steepest.rules.vocabulary import ema, sqrt
 from steepest.update.optimizer import build
 
 from . import Row, agreed, between, claim, close_to
@@ -40,6 +41,8 @@ ACCURACY = {"SGD": 0.1, "momentum": 0.3, "Adam": 0.1}  # points
 LOSS = {"SGD": 1e-3, "momentum": 0.03, "Adam": 1e-3}
 CHAOS = "a difference of one rounding grows with every step at this rate"
 EVERY = 500
+GRADIENTS = 120_000  # of single examples: two passes over the images
+BATCH_RATES, FEW_RATES, SINGLE_RATES = (0.5, 1.5, 5.0), (0.1, 0.3, 1.0), (0.003, 0.01, 0.03)
 
 
 def run(make: Callable[[Any], torch.optim.Optimizer], data: Images, steps: int = 3000) -> list[tuple[int, float, float]]:
@@ -71,9 +74,9 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     words += f"{tenfold:.2f} % at ten times the rate, which goes as far a step in a steady slope"
     holds = agreed(first["momentum"] > other for other in (first["SGD"], tenfold))
     yield claim(SOURCE, "momentum accelerates convergence", words, holds, "depends on the rate that plain SGD is given")
-    words = "its six printed accuracies come out with 1 - beta1 ** t, and so with torch's Adam"
-    yield claim(SOURCE, "Adam's averages are divided by 1 - beta1 and 1 - beta2", words, False)
-    words = "60,000 images take 188 MB"
+    yield _undivided(data, say)
+    megabytes = data.x.numel() * data.x.element_size() / 1e6
+    words = f"{len(data.x):,} images take {megabytes:.0f} MB as float32"
     yield claim(SOURCE, "batch descent is unable to fit whole datasets in memory", words, None, "depends on the data")
     if tier != "quick":
         yield from _seeds(say)
@@ -100,6 +103,24 @@ def _trained(name: str, data: Images, setting: Setting) -> list[Row]:
         rows.append(close_to(SOURCE, f"{name}, accuracy after {step} iterations", printed, accuracy, ACCURACY[name], CHAOS))
         rows.append(close_to(SOURCE, f"{name}, loss of batch {step}", printed_loss, loss, LOSS[name], CHAOS))
     return rows
+
+
+def constantly(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):  # type: ignore[no-untyped-def]
+    """Adam as this document's formula has it: averages divided by 1 - beta, at every step alike."""
+    m, v = ema(m, g, beta1), ema(v, g * g, beta2)
+    return p - lr * (m / (1 - beta1)) / (sqrt(v / (1 - beta2)) + eps), m, v
+
+
+def _undivided(data: Images, say: Callable[[str], None]) -> Row:
+    """The document's formula for Adam, trained as its program trains, beside what it prints of torch's Adam."""
+    say("000: Adam by the document's formula")
+    made = rule("this document's formula", rate=0.001)(constantly)
+    del RULES[made.name]
+    right, found = (_trained("Adam", data, setting) for setting in (SETTINGS["Adam"], Setting(made, 0.001, {})))
+    held, hold = (sum(bool(row.holds) for row in rows) for rows in (right, found))
+    words = f"of the {len(found)} figures that it prints of Adam {hold} come out by that formula, {held} with powers of beta, as in "
+    words += f"the paper and in torch; the last accuracy by the formula is {found[-2].ours:.2f} %"
+    return claim(SOURCE, "Adam's averages are divided by 1 - beta1 and 1 - beta2", words, hold == len(found))
 
 
 def _packed() -> Iterator[Row]:
@@ -144,18 +165,22 @@ def _seeds(say: Callable[[str], None]) -> Iterator[Row]:
 
 
 def _batches(data: Images, say: Callable[[str], None]) -> Iterator[Row]:
-    """Batch, mini-batch and stochastic descent at as many gradients of single examples."""
+    """Batch, mini-batch and stochastic descent at as many gradients of single examples, each at the best of three rates."""
     say("000: batch, mini-batch and stochastic descent")
-    accuracies = {}
-    for name, size, lr, steps in (("batch", 60_000, 0.5, 2), ("mini-batch", 100, 0.1, 1200), ("stochastic", 1, 0.01, 120_000)):
-        with seeded(0):
-            model = mlp((784, 100, 10))
-            train(model, optim.SGD(model.parameters(), lr=lr), data, size, steps, steps, lambda step, loss: None)
-        accuracies[name] = measured(model, data.test_x, data.test_y)[1]
-    words = ", ".join(f"{name} {accuracy:.2f} %" for name, accuracy in accuracies.items())
+    accuracies, rates = dict[str, float](), dict[str, float]()
+    for name, size, grid in (("batch", 60_000, BATCH_RATES), ("mini-batch", 100, FEW_RATES), ("stochastic", 1, SINGLE_RATES)):
+        for lr in grid:
+            with seeded(0):
+                model = mlp((784, 100, 10))
+                steps = GRADIENTS // size
+                train(model, optim.SGD(model.parameters(), lr=lr), data, size, steps, steps, lambda step, loss: None)
+            accuracy = measured(model, data.test_x, data.test_y)[1]
+            if accuracy > accuracies.get(name, 0.0):
+                accuracies[name], rates[name] = accuracy, lr
+    words = ", ".join(f"{name} {accuracy:.2f} % at {rates[name]:g}" for name, accuracy in accuracies.items())
     yield claim(
         SOURCE,
         "batch descent is slow: every update needs all of the data",
-        f"after 120,000 gradients of examples: {words}",
+        f"after {GRADIENTS:,} gradients of examples, at the best of three rates: {words}",
         accuracies["batch"] < min(accuracies["mini-batch"], accuracies["stochastic"]),
     )

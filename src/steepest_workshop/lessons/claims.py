@@ -21,7 +21,7 @@ from steepest.rules.definition import rule, zeros
 from steepest.training import ways
 from steepest.training.stacked import Run
 
-from . import Row, agreed, batches, claim, spread
+from . import Row, agreed, batches, claim, shares, spread
 from .training import document
 from .tutorial import UNDECIDED, against, as_good, scores
 
@@ -37,7 +37,7 @@ def on_surfaces() -> tuple[Row, ...]:
         *_rates(),
         _settles(),
         *_momentum(),
-        _crosses(),
+        *shares.rows(),
         _widths(),
         *_shrinks(),
         *_bounded(),
@@ -150,22 +150,6 @@ def _momentum() -> Iterator[Row]:
     yield claim("000", "momentum lowers the variation of the loss", words.format(*heights), varied, "depends on the rate")
 
 
-def _crosses() -> Row:
-    surface = surfaces.get("saddle")
-    left = {
-        p.name: p.leaves(surface.domain) or 401
-        for p in descend(surface, [get("sgd"), get("rmsprop")], surface.start, 400).paths
-    }
-    insides: dict[str, Array] = {}
-    points, _ = trajectory(get("rmsprop"), formula_of(surface), surface.start, 5, lr=0.01, insides=insides)
-    along, across = (np.abs(np.diff(points[:, i]) / insides["g"][:, i])[-1] for i in (1, 0))
-    words = f"RMSprop leaves the saddle after {left['rmsprop']} steps, SGD after {left['sgd']}; its rate along the way out is "
-    words += f"{along / across:.0f} times the one across"
-    return claim(
-        "001", "at a saddle SGD gets stuck while RMSprop proceeds", words, left["sgd"] > 5 * left["rmsprop"] and along > across
-    )
-
-
 def _shrinks() -> Iterator[Row]:
     """The rate that a coordinate feels, its step over its gradient, along the valley at a rate of 0.01."""
     formula, start, felt, heights = formula_of(surfaces.get("valley")), surfaces.get("valley").start, {}, {}
@@ -224,9 +208,6 @@ def _widths() -> Row:
 
 def _damps() -> Iterator[Row]:
     valley = surfaces.get("valley")
-    ends = {p.name: float(p.values[-1]) for p in descend(valley, [get("sgd"), get("rmsprop")], valley.start, 150, {}).paths}
-    words = f"heights of the valley after 150 steps at tuned rates: RMSprop {ends['rmsprop']:.1e}, SGD {ends['sgd']:.1e}"
-    yield claim("003", "RMSprop can take larger steps and converges faster", words, ends["rmsprop"] < ends["sgd"])
     descent = descend(valley, [get("momentum"), get("rmsprop")], valley.start, 100, {"momentum": 0.02, "rmsprop": 0.05})
     turns = [int((np.diff(np.sign(path.points[:, 1])) != 0).sum()) for path in descent.paths]
     words = f"across the valley momentum changes sides {turns[0]} times in 100 steps, RMSprop {turns[1]}"

@@ -12,14 +12,13 @@ from matplotlib.figure import Figure
 
 from steepest import optim, problems, rules, schedules, surfaces
 from steepest.api import Study, compare
-from steepest.paths.descent import descend
 from steepest.problems.built_in.breast_cancer import tumours
 from steepest.problems.problem import seeded
 from steepest.studies.verdicts import ACCURACY_MARGIN
 from steepest.surfaces import optimality
 from steepest.training.single import train
 
-from . import NOT_HERE, Row, agreed, batches, claim, close_to, spread
+from . import NOT_HERE, Row, agreed, batches, claim, close_to, shares, spread
 from .power import Block, Setting
 from .training import document, drawn, images, measured, mlp
 
@@ -76,8 +75,6 @@ CONVNEXT = {
 RESNET18 = {"Adan": 70.90, "SGD": 70.23, "Nadam": 68.82, "Adam": 63.79, "Radam": 67.62, "Padam": 70.07, "LAMB": 68.46,
             "AdamW": 67.93, "AdaBelief": 70.08, "Adai": 69.68}  # fmt: skip
 SETTING = Setting(rules.get("gd"), 1e-3, {})
-FASTER = "momentum almost always converges faster than descent"
-BETTER = "Nesterov's momentum works slightly better than standard momentum"
 UNDECIDED = "undecided: it needs more seeds"
 FAR = "it needs days on several GPUs; cited, not trained"
 
@@ -221,19 +218,6 @@ def _descent() -> Iterator[Row]:
     yield claim(
         SOURCE, "outliers take stochastic descent to undesirable areas", words, hit[1]["worst"] > 10 * hit[569]["worst"]
     )
-    valley = surfaces.get("valley")
-    for names, printed in (
-        (("sgd", "momentum"), f"{FASTER} (in valleys)"),
-        (("momentum", "nesterov"), f"{BETTER} (in valleys)"),
-    ):
-        ends = []
-        for condition in (10.0, 50.0, 200.0):
-            surface = surfaces.get(f"valley(condition={condition})")
-            descent = descend(surface, [rules.get(name) for name in names], valley.start, 150, {})
-            ends.append([float(path.values[-1]) for path in descent.paths])
-        words = "; ".join(f"{a:.1e} against {b:.1e}" for a, b in ends)
-        sentence = f"valleys of condition 10, 50 and 200, tuned, 150 steps, heights {names[0]} against {names[1]}: {words}"
-        yield claim(SOURCE, printed, sentence, agreed(b < a for a, b in ends), "depends on the valley's condition")
 
 
 def _qualities() -> Iterator[Row]:
@@ -253,16 +237,16 @@ def _qualities() -> Iterator[Row]:
     slower = batch["ns an update"] > few["ns an update"] > single["ns an update"]
     yield claim(SOURCE, "an update is slow, medium, fast", values_of("ns an update", " ns"), slower)
     more = batch["bytes held"] > few["bytes held"] > single["bytes held"]
-    yield claim(SOURCE, "memory is high, medium, low", f"examples held at once: {values_of('bytes held', ' bytes')}", more)
+    words = f"examples held at once, by definition: {values_of('bytes held', ' bytes')}"
+    yield claim(SOURCE, "memory is high, medium, low", words, more, power="echo")
     gap, noise = single["excess"] - few["excess"], (single["se"] ** 2 + few["se"] ** 2) ** 0.5
     words = f"excess loss {few['excess']:.2g} +- {few['se']:.1g} with batches of 10, "
     words += f"{single['excess']:.2g} +- {single['se']:.1g} singly"
     closer = True if gap > 2 * noise else False if gap < -2 * noise else None
     yield claim(SOURCE, "mini-batches get a little closer to the minimum", words, closer, UNDECIDED)
-    words = ", ".join(f"{name} {'can' if row['online'] else 'cannot'}" for name, row in methods.items())
-    yield claim(
-        SOURCE, "mini-batches and single examples learn online", words, [r["online"] for r in methods.values()] == [0, 1, 1]
-    )
+    words = "by definition: " + ", ".join(f"{name} {'can' if row['online'] else 'cannot'}" for name, row in methods.items())
+    holds = [row["online"] for row in methods.values()] == [0, 1, 1]
+    yield claim(SOURCE, "mini-batches and single examples learn online", words, holds, power="echo")
 
 
 def _plateau(say: Callable[[str], None]) -> Iterator[Row]:
@@ -322,7 +306,7 @@ def _named(say: Callable[[str], None]) -> Iterator[Row]:
     holds = False if ratio <= 1 else True if ratio < 1.25 else None
     words = f"{ratio:.2f} times Adam's state"
     yield claim(SOURCE, "Adan has a slightly higher memory cost than Adam", words, holds, "higher, and not slightly")
-    for a, b, printed in (("momentum", "sgd", FASTER), ("nesterov", "momentum", BETTER)):
+    for a, b, printed in (("momentum", "sgd", shares.FASTER), ("nesterov", "momentum", shares.BETTER)):
         lead, words = against(study, a, b, 2)
         holds = None if lead is None else lead > 0
         yield claim(SOURCE, f"{printed} (a network on MNIST)", f"{a} is {words}", holds, UNDECIDED)

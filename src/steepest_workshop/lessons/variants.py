@@ -180,7 +180,7 @@ def _network(say: Callable[[str], None]) -> Iterator[Row]:
     words = f"test accuracy after 15 epochs: 95 % prediction interval of a run, over {SEEDS} seeds"
     yield between(SOURCE, words, ACCURACY, mean, mean - half, mean + half, "a seed in twenty lies outside")
     words = f"{seconds / 60:.2f} minutes a run, {SEEDS} runs at once on this machine"
-    yield Row(SOURCE, "training time in minutes", MINUTES, words, "not more than printed", seconds / 60 <= MINUTES)
+    yield Row(SOURCE, "training time in minutes", MINUTES, words, None, None, "another machine's seconds", "echo")
 
 
 def bars(noise: tuple[float, float] = (0.0, 0.0)) -> Figure:

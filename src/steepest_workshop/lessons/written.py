@@ -56,7 +56,8 @@ def counts(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
         totals[number] = {kind: holding[kind] for kind in KINDS if kind != "cited"}
         totals[number] |= {"missed": sum(row.holds is False for row in printed)}
         totals[number] |= {"cited": sum(row.holds is None and row.power == "cited" for row in printed)}
-        totals[number] |= {"not to be had": sum(row.holds is None and row.power != "cited" for row in printed)}
+        totals[number]["echo"] += sum(row.holds is None and row.power == "echo" for row in printed)
+        totals[number] |= {"not to be had": sum(row.holds is None and row.power not in ("cited", "echo") for row in printed)}
         totals[number] |= {"claims": sum(row.quantity == "claim" for row in own)}
         if not own:
             del totals[number]

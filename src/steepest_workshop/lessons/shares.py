@@ -1,0 +1,98 @@
+"""Comparisons on surfaces in many settings: a verdict that hangs on one rate, start or direction of the axes is none."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+from steepest import surfaces
+from steepest.paths.descent import descend
+from steepest.rules import RACE, get
+
+from . import Row, claim
+
+TURNS = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)  # degrees; plain descent does not feel them
+RATES = (0.01, 0.02, 0.05, 0.1)  # at the saddle, where nothing bounds a search for the best; each for all rules alike
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # how far beside the ridge a path starts
+CONDITIONS = (10.0, 50.0, 200.0)  # of valleys
+STARTS = ((-4.5, 1.2), (-4.5, 0.1), (-1.0, 1.8))  # far along, on the floor, on the wall
+PATIENCE = 400  # steps after which a path that has not left the saddle's frame is said to stay
+STEPS = 150  # in a valley
+# From this share of the settings on a sentence holds, and up to the rest of it does not: a reader who tries ten settings meets
+# one exception at most
+MOST = 0.9
+ADAPTIVE = ("adagrad", "rmsprop", "adam")
+FASTER = "momentum almost always converges faster than descent"
+BETTER = "Nesterov's momentum works slightly better than standard momentum"
+Found = tuple[dict[str, float], ...]
+
+
+@functools.cache
+def leaving() -> Found:
+    """The step at which each of the race leaves the saddle's frame, for every turn, distance from the ridge, and rate."""
+    found = []
+    for turn, ridge in itertools.product(TURNS, RIDGES):
+        surface = surfaces.get("saddle")
+        at = _turned_point((1.0, ridge), turn)
+        whole = surface.turned(turn) if turn else surface
+        for rate in (*RATES, None):
+            lrs = {name: rate or surface.rates.get(name, surface.rates[""]) for name in RACE}
+            paths = descend(whole, [get(name) for name in RACE], at, PATIENCE, lrs).paths
+            found.append({path.name: float(path.leaves(whole.domain) or PATIENCE + 1) for path in paths})
+    return tuple(found)
+
+
+@functools.cache
+def ending() -> Found:
+    """The height that each of the race ends at in a valley at its best rate, for every turn, condition and start."""
+    found = []
+    for condition, turn in itertools.product(CONDITIONS, TURNS):
+        surface = surfaces.get(f"valley(condition={condition})")
+        whole = surface.turned(turn) if turn else surface
+        for start in STARTS:
+            paths = descend(whole, [get(name) for name in RACE], _turned_point(start, turn), STEPS, {}).paths
+            found.append({path.name: float(path.values[-1]) for path in paths})
+    return tuple(found)
+
+
+def _turned_point(point: tuple[float, float], degrees: float) -> tuple[float, ...]:
+    """A point turned with the surface, round its domain's middle, which is 0 for both."""
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return c * point[0] - s * point[1], s * point[0] + c * point[1]
+
+
+def share(found: Iterable[Mapping[str, float]], holds: Callable[[Mapping[str, float]], bool]) -> float:
+    """In which share of the settings it holds."""
+    verdicts = [holds(one) for one in found]
+    return sum(verdicts) / len(verdicts)
+
+
+def verdict(shares: Iterable[float]) -> bool | None:
+    """True where each share is at least MOST, False where none is more than the rest, else None."""
+    parts = list(shares)
+    return True if min(parts) >= MOST else False if max(parts) <= 1 - MOST else None
+
+
+def against(name: str, others: Iterable[str], found: Found, where: str, sentence: str, source: str) -> Row:
+    """A sentence that `name` needs more, or ends higher, than each of the others: in which share of the settings it does."""
+    shares = {other: share(found, lambda one, other=other: one[name] > one[other]) for other in others}  # type: ignore[misc]
+    listing = ", ".join(f"{other} in {part:.0%}" for other, part in shares.items())
+    words = f"{where} ({len(found)} settings) {name} is behind {listing}"
+    return claim(source, sentence, words, verdict(shares.values()), "depends on the setting")
+
+
+SADDLE = "over seven turns, four distances from the ridge, and five rates"
+VALLEY = "over seven turns, three conditions and three starts, each at its best rate,"
+
+
+def rows() -> Iterable[Row]:
+    """The claims of the documents about races at a saddle and in valleys."""
+    for name in ("sgd", "momentum"):
+        yield against(name, ADAPTIVE, leaving(), SADDLE, f"{name} is stuck at the saddle point", "002")
+        yield against(name, ADAPTIVE, ending(), VALLEY, f"{name} converges slower", "002")
+    yield against("sgd", ["rmsprop"], leaving(), SADDLE, "at a saddle SGD gets stuck while RMSprop proceeds", "001")
+    yield against("sgd", ["momentum"], ending(), VALLEY, f"{FASTER} (in valleys)", "001")
+    yield against("momentum", ["nesterov"], ending(), VALLEY, f"{BETTER} (in valleys)", "001")
+    yield against("sgd", ["rmsprop"], ending(), VALLEY, "RMSprop can take larger steps and converges faster", "003")
