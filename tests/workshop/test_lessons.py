@@ -20,7 +20,12 @@ from steepest_workshop.lessons import (
     chosen,
     claim,
     close_to,
+    formulas,
+    ideas,
+    kept,
+    power,
     reproduce,
+    shares,
     slides,
     spread,
     training,
@@ -228,3 +233,57 @@ def test_a_notebook_runs_from_its_first_cell_to_its_last(path, mnist_folder):
 
 def test_there_is_a_notebook_for_each_document():
     assert [path.stem[:3] for path in NOTEBOOKS] == ["000", "001", "002", "003", "004"]
+
+
+def test_what_the_documents_explain_is_computed():
+    made = {row.printed: row for row in ideas.rows()}
+    assert len(made) == 12
+    assert [printed for printed, row in made.items() if not row.holds] == ["RMSprop is similar to descent with momentum"]
+
+
+def test_a_race_on_surfaces_is_judged_over_many_settings():
+    found = ({"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 2.0})
+    assert shares.share(found, lambda one: one["a"] > one["b"]) == 0.5
+    assert [shares.verdict([part]) for part in (1.0, 0.9, 0.89, 0.11, 0.1, 0.0)] == [True, True, None, None, False, False]
+    assert shares.verdict([1.0, 0.0]) is None
+    assert (len(shares.leaving()), len(shares.ending())) == (140, 63)
+    # plain descent does not feel a turn: equal steps and heights at every one
+    by_turn = np.array([one["sgd"] for one in shares.leaving()]).reshape(7, 20)
+    assert (by_turn == by_turn[0]).all()
+    heights = np.array([one["sgd"] for one in shares.ending()]).reshape(3, 7, 3)
+    np.testing.assert_allclose(heights, np.broadcast_to(heights[:, :1], heights.shape), rtol=1e-6)
+    adam = np.array([one["adam"] for one in shares.ending()]).reshape(3, 7, 3)
+    assert (adam.max(1) > 10 * adam.min(1)).any()
+
+
+def test_what_a_row_is_worth_is_what_wrong_rules_make_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "FOLDER", tmp_path)
+    for number, block in ((n, b) for n in ("001", "003") for b in formulas.blocks(n)):
+        assert all(row.power == "" for row in block.made())  # nothing is kept yet
+        wrong = {what: block.rows(setting) for what, setting in block.wrong()}
+        assert len(wrong) >= 4
+        assert not any(row.holds for rows in wrong.values() for row in rows)
+        if number == "003":
+            break
+    monkeypatch.setattr(power, "blocks", lambda number: list(formulas.blocks(number))[:2])
+    said = []
+    power.score("004", said.append)
+    assert len(said) == 2
+    power.score("004", said.append)
+    assert len(said) == 2  # what is kept is not made again
+    rows = list(formulas.rows("004"))
+    assert {row.power for row in rows} == {"reproduced"}
+    block = next(iter(formulas.blocks("004")))
+    kept.keep(power.FILE, {"004 formula: its program's SGD": (power.made_by(rows[0], block.setting), ["another"])})
+    assert block.made()[0].power == "weak"
+    kept.keep(power.FILE, {"004 formula: its program's SGD": ("of another rule", [])})
+    assert block.made()[0].power == ""
+
+
+def test_the_scores_that_are_kept_are_of_the_rules_as_they_are():
+    for number in ("000", "001", "002", "003", "004"):
+        assert {row.power for row in formulas.rows(number)} == {"reproduced"}
+    assert {row.power for row in reproduce("001", "quick") if row.quantity.startswith("least squares")} == {
+        "reproduced",
+        "echo",
+    }

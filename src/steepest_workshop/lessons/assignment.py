@@ -118,8 +118,8 @@ def _undivided(data: Images, say: Callable[[str], None]) -> Row:
     del RULES[made.name]
     right, found = (_trained("Adam", data, setting) for setting in (SETTINGS["Adam"], Setting(made, 0.001, {})))
     held, hold = (sum(bool(row.holds) for row in rows) for rows in (right, found))
-    words = f"of the {len(found)} figures that it prints of Adam {hold} come out by that formula, {held} with powers of beta, as in "
-    words += f"the paper and in torch; the last accuracy by the formula is {found[-2].ours:.2f} %"
+    words = f"of the {len(found)} figures that it prints of Adam {hold} come out by that formula, {held} with powers of beta, "
+    words += f"as in the paper and in torch; the last accuracy by the formula is {found[-2].ours:.2f} %"
     return claim(SOURCE, "Adam's averages are divided by 1 - beta1 and 1 - beta2", words, hold == len(found))
 
 

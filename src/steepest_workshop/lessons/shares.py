@@ -72,7 +72,7 @@ def share(found: Iterable[Mapping[str, float]], holds: Callable[[Mapping[str, fl
 def verdict(shares: Iterable[float]) -> bool | None:
     """True where each share is at least MOST, False where none is more than the rest, else None."""
     parts = list(shares)
-    return True if min(parts) >= MOST else False if max(parts) <= 1 - MOST else None
+    return True if min(parts) >= MOST else False if max(parts) <= 1 - MOST + 1e-9 else None
 
 
 def against(name: str, others: Iterable[str], found: Found, where: str, sentence: str, source: str) -> Row:

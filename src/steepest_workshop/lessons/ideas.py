@@ -1,0 +1,213 @@
+"""What the documents explain in words or formulas without a number of their own, each as a small computation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from steepest import schedules, surfaces
+from steepest.paths.descent import descend
+from steepest.paths.loop import Formula, formula_of, trajectory
+from steepest.rules import RULES, Rule, get
+from steepest.rules.definition import rule, zeros
+from steepest.rules.vocabulary import debias, ema, sqrt
+
+from . import Row, agreed, claim
+
+CONSTANT = Formula.of(lambda x: x, lambda x: (1.0,), 1, 0)  # a gradient of 1 everywhere
+
+
+def rows() -> Iterator[Row]:
+    """All of them."""
+    yield _stops()
+    yield _slow_decay()
+    yield _heavier()
+    yield from _begins_at_zero()
+    yield _eadam()
+    yield from _belief()
+    yield _restarts()
+    yield _projected()
+    yield _alike()
+    yield from _regularizers()
+
+
+def _stops() -> Row:
+    """Descent until the gradient is small: a stopping criterion."""
+    surface, near = surfaces.get("valley"), 1e-6
+    points, _ = trajectory(get("gd"), formula_of(surface), surface.start, 2000, lr=0.03)
+    sizes = np.linalg.norm(surface.gradient(points), axis=1)
+    at = int((sizes < near).argmax())
+    away = float(np.linalg.norm(points[at]))
+    words = f"the gradient of the valley is below {near:g} for the first time after {at} steps, {away:.1e} from the minimum; "
+    words += f"its least curvature is 1, so that no point with such a gradient is further away than {near:g}"
+    return claim("001", "once the gradient is zero, the minimum is reached", words, at > 0 and away <= near)
+
+
+def _slow_decay() -> Row:
+    """Decay that is too slow wastes steps: noisy descent bounces until the rate is small."""
+    formula, steps = formula_of(surfaces.get("bowl")), 400
+    ends = {}
+    for gamma in (1.0, 0.999, 0.99):
+        heights = []
+        for seed in range(50):
+            noise = np.random.default_rng(seed).standard_normal((steps, 2))
+            rates = 0.3 * np.array(schedules.exponential(gamma=gamma).values(steps))
+            heights.append(trajectory(get("gd"), formula, (-1.5, 1.0), steps, lr=rates, noise=noise)[1][-50:].mean())
+        ends[gamma] = float(np.mean(heights))
+    words = "mean height of the last 50 of 400 noisy steps on a bowl: "
+    words += "; ".join(f"{value:.2g} with the rate times {gamma:g} a step" for gamma, value in ends.items())
+    holds = ends[1.0] < 2 * ends[0.999] and ends[0.99] < ends[0.999] / 5
+    return claim("001", "decay slowly, and you bounce about with little improvement", words, holds)
+
+
+def _heavier() -> Row:
+    """Momentum 0.9 beside 0.99."""
+    surface, ends = surfaces.get("valley(condition=1000)"), {}
+    for steps in (100, 2000):
+        for momentum in (0.9, 0.99):
+            chosen = get(f"sgd(momentum={momentum})")
+            ends[steps, momentum] = float(descend(surface, [chosen], surface.start, steps, {}).paths[0].values[-1])
+    parts = [
+        f"{ends[steps, 0.9]:.1e} with 0.9, {ends[steps, 0.99]:.1e} with 0.99 after {steps:,} steps" for steps in (100, 2000)
+    ]
+    words = f"heights of a valley of condition 1,000 at tuned rates: {'; '.join(parts)}"
+    holds = agreed(ends[steps, 0.9] < ends[steps, 0.99] for steps in (100, 2000))
+    otherwise = "depends on the steps: 0.99 swings longer and ends lower"
+    return claim("000", "momentum is usually set to 0.9", words, holds, otherwise)
+
+
+def _begins_at_zero() -> Iterator[Row]:
+    """Averages that begin at zero lean towards it; dividing by 1 - beta ** t mends that, exactly for a constant gradient."""
+    insides: dict[str, Any] = {}
+    trajectory(get("adam"), CONSTANT, (0.0,), 50, lr=0.01, insides=insides)
+    m, m_hat, v_hat = (np.ravel(insides[name]) for name in ("m", "m_hat", "v_hat"))
+    apart = max(float(np.abs(m_hat - 1).max()), float(np.abs(v_hat - 1).max()))
+    words = f"of a gradient that is 1 always the average is {m[0]:.2g} at step 1 and {m[9]:.2g} at step 10; "
+    words += f"divided by 1 - beta ** t it is 1 within {apart:.0e} at each of 50 steps, and so is that of the squares"
+    yield claim("001", "then we use an unbiased estimation", words, apart < 1e-12 and m[0] < 0.11)
+    made = _own(_undebiased, "Adam without its correction")
+    points = {r.name: trajectory(r, CONSTANT, (0.0,), 3, lr=0.01)[0][:, 0] for r in (get("adam"), made)}
+    first = {name: abs(float(path[1] - path[0])) / 0.01 for name, path in points.items()}
+    words = f"its first step is {first['adam']:.3g} rates long with the correction, {first[made.name]:.3g} without"
+    yield claim("003", "create unbiased estimates: without them the first steps are other", words, first[made.name] > 3)
+
+
+def _undebiased(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):  # type: ignore[no-untyped-def]
+    m, v = ema(m, g, beta1), ema(v, g * g, beta2)
+    return p - lr * m / (sqrt(v) + eps), m, v
+
+
+def _eadam_step(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):  # type: ignore[no-untyped-def]
+    m, v = ema(m, g, beta1), ema(v, g * g, beta2) + eps
+    return p - lr * debias(m, beta1, t) / (sqrt(debias(v, beta2, t)) + eps), m, v
+
+
+def _own(function: Any, reference: str) -> Rule:
+    """A rule of a function here, in no registry."""
+    made = rule(reference, rate=0.001)(function)
+    del RULES[made.name]
+    return made
+
+
+def _eadam() -> Row:
+    """EAdam adds epsilon to v at every step, so that it gathers to epsilon / (1 - beta2) there."""
+    made, surface = _own(_eadam_step, "Yuan & Gao 2020, arXiv:2011.02150"), surfaces.get("plateau")
+    apart = {}
+    for eps in (1e-8, 1e-4):
+        ends = [trajectory(r, formula_of(surface), surface.start, 200, lr=0.01, eps=eps)[0][-1] for r in (get("adam"), made)]
+        apart[eps] = float(np.linalg.norm(ends[1] - ends[0]))
+    words = "far out on a plateau, where gradients are near 0.01, its path ends "
+    words += " and ".join(f"{value:.1e} from Adam's at epsilon {eps:g}" for eps, value in apart.items())
+    return claim("001", "how epsilon impacts Adam: EAdam adds it to v at every step", words, apart[1e-4] > 100 * apart[1e-8])
+
+
+def _belief() -> Iterator[Row]:
+    """AdaBelief takes large steps where the gradient is as foretold, small ones where it is not."""
+    steps, formula = 300, Formula.of(lambda x, c: c * x, lambda x, c: (c,), 1, 1)
+    table = np.array([[1.0], [-1.0], [0.2]])
+    lengths = {}
+    for kind, order in (("steady", [2] * steps), ("alternating", [0, 1] * (steps // 2))):
+        for name in ("adam", "adabelief"):
+            batches = np.array(order)[:, None]
+            points = trajectory(get(name), formula, (0.0,), steps, lr=0.001, data=table, batches=batches, eps=1e-8)[0]
+            lengths[name, kind] = float(np.abs(np.diff(points[-101:, 0])).mean()) / 0.001
+    words = (
+        "mean step of the last 100, in rates: a steady gradient of 0.2, Adam {:.2g} and AdaBelief {:.3g}; gradients of 1 and "
+    )
+    words += "-1 in turn, {:.2g} and {:.2g}"
+    told = (("adam", "steady"), ("adabelief", "steady"), ("adam", "alternating"), ("adabelief", "alternating"))
+    holds = lengths["adabelief", "steady"] > 3 * lengths["adam", "steady"]
+    sentence = "AdaBelief takes a large step where the gradient is as predicted, else a small one"
+    yield claim("001", sentence, words.format(*(lengths[key] for key in told)), holds)
+
+
+def _restarts() -> Row:
+    """Adan begins anew after moving too far: its averages are forgotten."""
+    surface, ends = surfaces.get("valley"), {}
+    for name in ("adan(paper_start=True)", "adan(paper_start=True,restart=2.0)"):
+        ends[name] = trajectory(get(name), formula_of(surface), surface.start, 300, lr=0.2)[1]
+    plain, anew = ends.values()
+    first = int((np.abs(plain - anew) > 1e-12).argmax())
+    words = (
+        f"in the valley at rate 0.2 the two paths part at step {first}; after 300 steps heights are {plain[-1]:.1e} without "
+    )
+    words += f"and {anew[-1]:.1e} with a restart after every 2 of squared movement"
+    return claim("001", "Adan may be restarted on a condition", words, first > 0)
+
+
+def _projected() -> Row:
+    """A step followed by a projection on the allowed set, in Adam's metric: coordinate by coordinate for a box."""
+    surface, low, high = surfaces.get("bowl"), np.array([0.5, -2.0]), np.array([2.0, 2.0])
+    p, inside = np.array([1.8, 1.5]), True
+    m = v = np.zeros(2)
+    for t in range(1, 2001):
+        g = surface.gradient(p)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        p = np.clip(p - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8), low, high)
+        inside &= bool((p >= low).all() and (p <= high).all())
+    words = f"Adam on a bowl with x from 0.5 ends at ({p[0]:.3f}, {p[1]:.1e}) and never leaves the box: the least point of it"
+    holds = inside and abs(p[0] - 0.5) < 1e-9 and abs(p[1]) < 1e-3
+    return claim("001", "the projection keeps the point in the allowed set", words, holds)
+
+
+def _alike() -> Row:
+    """How like momentum RMSprop's path is: the angle between their steps."""
+    surface = surfaces.get("valley")
+    paths = descend(surface, [get(name) for name in ("sgd", "momentum", "rmsprop")], surface.start, 60, {}).paths
+    steps = {path.name: np.diff(path.points, axis=0) for path in paths}
+
+    def cosine(a: str, b: str) -> float:
+        x, y = steps[a], steps[b]
+        return float(np.mean((x * y).sum(1) / (np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1) + 1e-300)))
+
+    near, far = cosine("rmsprop", "momentum"), cosine("rmsprop", "sgd")
+    words = f"mean cosine between its steps and momentum's in the valley, both tuned, {near:+.2f}; plain descent's {far:+.2f}"
+    return claim("003", "RMSprop is similar to descent with momentum", words, near > max(far, 0.5))
+
+
+def _regularizers() -> Iterator[Row]:
+    """What Dropout and BatchNorm do to numbers."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(20_000, 50, generator=generator)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = nn.Dropout(0.5)
+        kept = layer(x)
+        layer.eval()
+        still = layer(x)
+    share, mean = float((kept == 0).double().mean()), float(kept.mean() / x.mean())
+    words = (
+        f"of {x.numel():,} units {share:.2%} are set to 0 in training and the others doubled: the mean stays ({mean:.4f} of "
+    )
+    words += f"it); in use nothing is changed (difference {float((still - x).abs().max()):g})"
+    yield claim("002", "dropout leaves out units in training", words, abs(share - 0.5) < 0.005 and abs(mean - 1) < 0.01)
+    images = 3 + 2 * torch.randn(64, 4, 8, 8, generator=generator) * torch.arange(1, 5).view(1, 4, 1, 1)
+    out = nn.BatchNorm2d(4)(images).detach()
+    before, after = images.std((0, 2, 3)), out.std((0, 2, 3))
+    first, last = (", ".join(f"{s:.3g}" for s in deviations) for deviations in (before, after))
+    words = f"channels with deviations {first} come out with {last}"
+    yield claim("002", "batch normalization gives every channel one scale", words, bool((after - 1).abs().max() < 1e-3))
