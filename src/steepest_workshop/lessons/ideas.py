@@ -135,10 +135,8 @@ def _belief() -> Iterator[Row]:
             batches = np.array(order)[:, None]
             points = trajectory(get(name), formula, (0.0,), steps, lr=0.001, data=table, batches=batches, eps=1e-8)[0]
             lengths[name, kind] = float(np.abs(np.diff(points[-101:, 0])).mean()) / 0.001
-    words = (
-        "mean step of the last 100, in rates: a steady gradient of 0.2, Adam {:.2g} and AdaBelief {:.3g}; gradients of 1 and "
-    )
-    words += "-1 in turn, {:.2g} and {:.2g}"
+    words = "mean step of the last 100, in rates: a steady gradient of 0.2, Adam {:.2g} and AdaBelief {:.3g}; gradients of 1 "
+    words += "and -1 in turn, {:.2g} and {:.2g}"
     told = (("adam", "steady"), ("adabelief", "steady"), ("adam", "alternating"), ("adabelief", "alternating"))
     holds = lengths["adabelief", "steady"] > 3 * lengths["adam", "steady"]
     sentence = "AdaBelief takes a large step where the gradient is as predicted, else a small one"
