@@ -274,7 +274,7 @@ def test_what_a_row_is_worth_is_what_wrong_rules_make_of_it(tmp_path, monkeypatc
     rows = list(formulas.rows("004"))
     assert {row.power for row in rows} == {"reproduced"}
     block = next(iter(formulas.blocks("004")))
-    kept.keep(power.FILE, {"004 formula: its program's SGD": (power.made_by(rows[0], block.setting), ["another"])})
+    kept.keep(power.FILE, {"004 formula: its program's SGD": (block.made_by(rows[0]), ["another"])})
     assert block.made()[0].power == "weak"
     kept.keep(power.FILE, {"004 formula: its program's SGD": ("of another rule", [])})
     assert block.made()[0].power == ""

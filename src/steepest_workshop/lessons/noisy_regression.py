@@ -67,6 +67,7 @@ def experiment(
             for j, (rule, lr) in enumerate(zip(rules, lrs, strict=True)):
                 path = trajectory(rule, formula, data.start, steps, lr=lr, data=table, batches=batches, noise=shaken)
                 points[i, j, replicate] = path[0]
-    errors = np.abs(points[..., :-1:every, :] @ data.test_x.T - data.test_y)
     powers = np.reshape(exponents, (-1, 1, 1, 1, 1))
-    return Result((errors**powers).mean(-1), points[..., -1, :])
+    with np.errstate(all="ignore"):  # a path may diverge
+        errors = np.abs(points[..., :-1:every, :] @ data.test_x.T - data.test_y)
+        return Result((errors**powers).mean(-1), points[..., -1, :])

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from matplotlib.figure import Figure
 
-from steepest import optim, schedules, surfaces
+from steepest import optim, surfaces
 from steepest.paths.descent import descend
 from steepest.problems.problem import seeded
 from steepest.report.palette import COLOURS
 from steepest.report.surface import pictures
 from steepest.rules import RACE, get
 
-from . import Row, batches, slides, training, tutorial, variants
+from . import Row, batches, drawn, slides, training, tutorial, variants
 
 NAMED = ("step", "multi_step", "exponential", "inverse_time", "cosine", "one_cycle", "cyclic")
 
@@ -59,14 +59,6 @@ def _race(name: str, steps: int, tuned: bool = False) -> Figure:
     return pictures.contour(descend(surface, [get(rule) for rule in RACE], surface.start, steps, {} if tuned else None))
 
 
-def _rates() -> Figure:
-    return pictures.schedules([schedules.get(name) for name in NAMED], 300)
-
-
-def _lambda() -> Figure:
-    return pictures.schedules([schedules.exponential(gamma=0.65)], 10)
-
-
 def _prediction() -> Figure:
     """An image and what the network says of it after 500 steps."""
     data = training.images(mean=0.5, deviation=0.5)
@@ -91,13 +83,17 @@ _DRAWN: dict[str, tuple[tuple[str, _Draw], ...]] = {
     "001": (
         ("fit", lambda rows: tutorial.fit()),
         ("batches", lambda rows: batches.paths()),
-        ("schedules", lambda rows: _rates()),
+        ("shapes", lambda rows: drawn.shapes()),
+        ("rests", lambda rows: drawn.rests()),
+        ("ahead", lambda rows: drawn.ahead()),
+        ("begun", lambda rows: drawn.begun()),
+        ("schedules", lambda rows: drawn.multiples(NAMED)),
         ("contours", lambda rows: _race("beale", 300, tuned=True)),
     ),
     "002": (
         ("saddle", lambda rows: _race("saddle", 200)),
         ("valley", lambda rows: _race("valley", 60)),
-        ("lambda", lambda rows: _lambda()),
+        ("lambda", lambda rows: drawn.falling()),
     ),
     "003": (
         ("epochs", _lined(r"(?P<run>.+), epoch (?P<x>\d+): accuracy", 5, "epoch", "accuracy, %")),

@@ -44,8 +44,13 @@ class Block:
         return [self._worth(row) for row in self.rows(self.setting)]
 
     def _worth(self, row: Row) -> Row:
-        held = kept.value(FILE, _key(row), made_by(row, self.setting))
+        held = kept.value(FILE, _key(row), self.made_by(row))
         return row if row.power or held is None else replace(row, power="weak" if held else "reproduced")
+
+    def made_by(self, row: Row) -> str:
+        """The digest of a score: what is printed, the rule with its settings, and what it is held against."""
+        own, *others = ((s.rule.digest, s.lr, dict(s.hyper)) for s in (self.setting, *self.others.values()))
+        return kept.digest(row.quantity, row.printed, own, others, self.mutated)
 
     def wrong(self) -> Iterator[tuple[str, Setting]]:
         """Every setting that is not the block's own, and what it is."""
@@ -64,16 +69,11 @@ def blocks(number: str) -> Iterator[Block]:
         yield from module.blocks()
 
 
-def made_by(row: Row, setting: Setting) -> str:
-    """The digest of a score: what is printed, and the rule with its settings."""
-    return kept.digest(row.quantity, row.printed, setting.rule.digest, setting.lr, dict(setting.hyper))
-
-
 def score(number: str, say: Callable[[str], None] = print) -> None:
     """Keep, for each row of a document's blocks, the wrong settings for which it holds too; what is kept is not made again."""
     for block in blocks(number):
         right = block.rows(block.setting)
-        digests = {row.quantity: made_by(row, block.setting) for row in right}
+        digests = {row.quantity: block.made_by(row) for row in right}
         if all(kept.value(FILE, _key(row), digests[row.quantity]) is not None for row in right):
             continue
         held: dict[str, list[str]] = {row.quantity: [] for row in right}

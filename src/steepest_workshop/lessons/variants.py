@@ -95,7 +95,7 @@ def _ended(called: str, worlds: Sequence[Data], setting: Setting) -> list[Row]:
         low, high = _interval(drawn)
         for i, value in enumerate(map(float, printed)):
             words = f"theta {i} after 1,000 steps of {called} at exponent {float(power):g}: {COVER:.0%} interval"
-            rows.append(between(SOURCE, words, value, float(np.nanmean(drawn)), low, high, "one in a hundred lies outside"))
+            rows.append(between(SOURCE, words, value, float(drawn.mean()), low, high, "one in a hundred lies outside"))
     return rows
 
 
@@ -106,7 +106,8 @@ def blocks() -> Iterator[Block]:
 
 def _interval(drawn: Array) -> tuple[float, float]:
     """The central part of simulated values, all coordinates alike, those of diverged runs left out."""
-    low, high = np.nanquantile(drawn, [(1 - COVER) / 2, (1 + COVER) / 2])
+    ended = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(ended, [(1 - COVER) / 2, (1 + COVER) / 2]) if len(ended) else (np.nan, np.nan)
     return float(low), float(high)
 
 
@@ -207,9 +208,11 @@ def bars(noise: tuple[float, float] = (0.0, 0.0)) -> Figure:
 def digits(count: int = 60) -> Figure:
     """The first images in rows of ten."""
     data = images(flat=False)
-    figure = Figure(figsize=(6, 0.6 * -(-count // 10)), gid=f"The first {count} handwritten digits of MNIST.")
-    for axes, image in zip(figure.subplots(-(-count // 10), 10).flat, data.x, strict=False):
+    figure = Figure(figsize=(6, 0.75 * -(-count // 10)), layout="constrained")
+    figure.set_gid(f"The first {count} handwritten digits of MNIST.")
+    for axes, image, label in zip(figure.subplots(-(-count // 10), 10).flat, data.x, data.y, strict=False):
         axes.imshow(image[0].numpy(), cmap="gray_r")
+        axes.set_title(str(int(label)), fontsize=8, pad=2)
         axes.axis("off")
     return figure
 

@@ -1,0 +1,160 @@
+"""Pictures of what the documents explain: shapes of functions, points of rest, Nesterov's step, averages that begin at zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from steepest import schedules, surfaces
+from steepest.paths.loop import trajectory
+from steepest.report.palette import COLOURS
+from steepest.rules import get
+
+from .ideas import CONSTANT
+
+BLUE, RED, GREEN, PINK = COLOURS[:4]
+
+
+def shapes() -> Figure:
+    """Convex, concave, and one with a local and a global minimum."""
+    figure = Figure(figsize=(9.6, 3.2), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    x = np.linspace(-1.5, 1.5, 300)
+    for axes, f, title, side in (
+        (left, x**2, "convex: no chord lies below", 1),
+        (middle, -(x**2), "concave: none lies above", -1),
+    ):
+        axes.plot(x, f, color=BLUE, label="f")
+        a, b = -1.1, 0.8
+        axes.plot([a, b], [side * a**2, side * b**2], "o--", color=RED, label="chord")
+        axes.set_title(title, loc="left", fontsize="medium")
+        axes.legend(frameon=False, fontsize="small")
+    two = surfaces.get("x**4 - 3*x**2 + x")
+    x = np.linspace(-1.9, 1.75, 300)
+    right.plot(x, two.value(x[:, None]), color=BLUE)
+    low = [float(root.real) for root in np.roots([4, 0, -6, 1]) if abs(root.imag) < 1e-9]
+    kinds = {min(low): ("global minimum", "o", GREEN), max(low): ("local minimum", "s", PINK)}
+    for at, (name, marker, colour) in kinds.items():
+        height = float(two.value((at,)))
+        right.plot(at, height, marker, color=colour, markersize=9)
+        right.annotate(name, (at, height), (0, -16), textcoords="offset points", ha="center", fontsize="small")
+    right.set_ylim(-4.6, 3)
+    right.set_title("multimodal: where one starts decides", loc="left", fontsize="medium")
+    _bare(left, middle, right)
+    lows = ", ".join(f"{name} at {at:.3f}" for at, (name, _, _) in kinds.items())
+    figure.set_gid(f"A convex function, a concave one, and x^4 - 3 x^2 + x with its {lows}.")
+    return figure
+
+
+def rests() -> Figure:
+    """A minimum, a maximum and a saddle in space, with the eigenvalues of the Hessian that tell them apart."""
+    figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    x, y = np.meshgrid(np.linspace(-1, 1, 40), np.linspace(-1, 1, 40))
+    words = []
+    for k, (name, formula) in enumerate((("minimum", "x**2 + y**2"), ("maximum", "-x**2 - y**2"), ("saddle", "x**2 - y**2"))):
+        surface = surfaces.get(formula)
+        axes: Any = figure.add_subplot(1, 3, k + 1, projection="3d")
+        axes.plot_surface(x, y, surface.value(np.stack([x, y], -1)), cmap="Greys", alpha=0.75, linewidth=0)
+        axes.plot(0, 0, float(surface.value((0.0, 0.0))), "o", color=RED, markersize=8, zorder=9)
+        values = ", ".join(f"{value:g}" for value in np.linalg.eigvalsh(surface.hessian((0.0, 0.0)))[::-1])
+        axes.set_title(f"{name}: eigenvalues {values}", fontsize="medium")
+        axes.set_box_aspect((1, 1, 0.6))
+        for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+            axis.set_ticklabels([])
+        words.append(f"{name} of {formula}, eigenvalues {values}")
+    figure.set_gid(f"Points whose gradient is 0: {'; '.join(words)}.")
+    return figure
+
+
+def ahead() -> Figure:
+    """The vectors of a step of momentum and of Nesterov's, from the same point with the same velocity."""
+    surface, p, v, lr, momentum = surfaces.get("valley(condition=8)"), np.array([-3.2, 1.1]), np.array([1.0, -0.75]), 0.1, 0.9
+    figure = Figure(figsize=(9.6, 3.9), layout="constrained")
+    words = []
+    for axes, name, at in zip(figure.subplots(1, 2, sharey=True), ("momentum", "Nesterov"), (p, p + momentum * v), strict=True):
+        x, y = np.meshgrid(np.linspace(-4, -1, 80), np.linspace(-1, 1.6, 80))
+        axes.contour(x, y, surface.value(np.stack([x, y], -1)), levels=14, colors="#999999", linewidths=0.6)
+        push, slope = momentum * v, -lr * surface.gradient(at)
+        end = p + push + slope
+        for begin, arrow, colour, label in (
+            (p, push, BLUE, "0.9 of the last step"),
+            (
+                at if name == "Nesterov" else p + push,
+                slope,
+                GREEN,
+                f"gradient {'after' if name == 'Nesterov' else 'before'} it",
+            ),
+            (p, end - p, RED, "the step"),
+        ):
+            style = {"color": colour, "width": 0.012, "angles": "xy", "scale_units": "xy", "scale": 1, "label": label}
+            axes.quiver(*begin, *arrow, **style)
+        axes.plot(*p, "o", color="#000000")
+        axes.set_title(f"{name}: where the gradient is taken", loc="left", fontsize="medium")
+        axes.legend(frameon=False, fontsize="small", loc="lower right")
+        axes.set_aspect("equal")
+        words.append(f"{name} ends at ({end[0]:.2f}, {end[1]:.2f}), height {float(surface.value(end)):.2f}")
+    _bare(*figure.axes)
+    figure.set_gid(f"One step from (-3.2, 1.1) in a valley, with the same last step: {'; '.join(words)}.")
+    return figure
+
+
+def begun() -> Figure:
+    """Adam's averages of a gradient that is 1 always, as they are and corrected."""
+    insides: dict[str, Any] = {}
+    trajectory(get("adam"), CONSTANT, (0.0,), 60, lr=0.01, insides=insides)
+    figure = Figure(figsize=(7.6, 3.4), layout="constrained")
+    axes, t = figure.subplots(), np.arange(1, 61)
+    axes.plot(t, np.ravel(insides["m"]), color=BLUE, label="m, beta1 = 0.9")
+    axes.plot(t, np.ravel(insides["v"]), color=RED, linestyle="--", label="v, beta2 = 0.999")
+    axes.plot(t, np.ravel(insides["m_hat"]), color=GREEN, linestyle="dashdot", label="both divided by 1 - beta ** t")
+    axes.set_xlabel("step")
+    axes.set_title("Averages that begin at 0, of a gradient that is 1", loc="left")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    last = np.ravel(insides["v"])[-1]
+    figure.set_gid(
+        f"Averages of a constant gradient of 1: after 60 steps v is still {last:.3f}; corrected, both are 1 from the start."
+    )
+    return figure
+
+
+def multiples(names: tuple[str, ...], steps: int = 300) -> Figure:
+    """Schedules, a panel each."""
+    figure = Figure(figsize=(9.6, 4.4), layout="constrained")
+    panels = figure.subplots(2, -(-len(names) // 2), sharex=True)
+    words = []
+    for axes, name, colour in zip(panels.flat, names, (*COLOURS, *COLOURS), strict=False):
+        values = np.array(schedules.get(name).values(steps))
+        axes.plot(values, color=colour, linewidth=1.8)
+        axes.set_ylim(0, 1.08 * max(1.0, values.max()))
+        axes.set_title(name, loc="left", fontsize="medium")
+        axes.grid(alpha=0.25)
+        words.append(f"{name} from {values[0]:.3g} to {values[-1]:.3g}, at most {values.max():.3g}")
+    for axes in list(panels.flat)[len(names) :]:
+        axes.axis("off")
+    figure.supxlabel("step", fontsize="small")
+    figure.supylabel("multiplier of the rate", fontsize="small")
+    figure.set_gid(f"Schedules over {steps} steps: {'; '.join(words)}.")
+    return figure
+
+
+def falling() -> Figure:
+    """LambdaLR's rate, from 100, in ten epochs."""
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes, rates = figure.subplots(), 100 * np.array(schedules.exponential(gamma=0.65).values(10))
+    axes.plot(rates, "o-", color=BLUE)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("rate")
+    axes.set_title("LambdaLR: 100 times 0.65 to the power of the epoch", loc="left")
+    axes.grid(alpha=0.25)
+    figure.set_gid(f"LambdaLR's rate by epoch, from {rates[0]:g} to {rates[-1]:.3g}.")
+    return figure
+
+
+def _bare(*panels: Axes) -> None:
+    for axes in panels:
+        axes.set_xticks([])
+        axes.set_yticks([])
