@@ -109,7 +109,7 @@ def test_the_picture_of_the_three_descents_has_its_words():
     assert "stochastic: 1 example an update" in words
     assert "batch: 569 examples an update" in words
     found, lines = batches.data(), {line.get_label().split(":")[0]: line for line in figure.axes[0].lines}
-    for name, size, epochs, lr in (("stochastic", 1, 2, 0.03), ("mini-batch", 10, 2, 0.1), ("batch", 569, 40, 0.2)):
+    for name, size, epochs, lr in (("stochastic", 1, 2, 0.03), ("mini-batch", 10, 2, 0.1), ("batch", 569, 114, 0.2)):
         path = batches.descend(found, size, epochs, lr)
         np.testing.assert_array_equal(lines[name].get_xydata(), path)
         assert f"rate {lr:g}, {len(path) - 1:,} updates" in lines[name].get_label()
