@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -105,15 +106,32 @@ def main(folder: Path) -> Iterator[Path]:
 
 
 def few_colours(path: Path) -> None:
-    """Make a picture of lines and text small; the colours of optimizers stay as they are."""
+    """Make a picture of lines and text small; the colours of optimizers, and the words it carries, stay as they are."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    words = PngInfo()
+    with Image.open(path) as picture:
+        whole = picture.convert("RGB")
+        words.add_text("Description", picture.info.get("Description", ""))
+    in_few(whole).save(path, pnginfo=words, optimize=True)
+
+
+def in_few(whole: Any, count: int = 248) -> Any:
+    """A PIL image in so many colours, of which those of optimizers are some."""
     from PIL import Image, ImageColor
 
-    with Image.open(path) as picture:
-        whole, none = picture.convert("RGB"), Image.Dither.NONE
+    fixed = (*COLOURS, "#ffffff")
+    own = [part for colour in fixed for part in ImageColor.getrgb(colour)]
+    none, left = Image.Dither.NONE, count - len(fixed)
     table = Image.new("P", (1, 1))
-    own = [part for colour in (*COLOURS, "#ffffff") for part in ImageColor.getrgb(colour)]
-    table.putpalette(own + (whole.quantize(240, dither=none).getpalette() or [])[: 3 * 240])
-    whole.quantize(palette=table, dither=none).save(path, optimize=True)
+    table.putpalette(own + (whole.quantize(left, dither=none).getpalette() or [])[: 3 * left])
+    few = whole.quantize(palette=table, dither=none)
+    pixels, places = np.asarray(whole), np.array(few)
+    for k, colour in enumerate(fixed):  # PIL looks for the nearest colour only roughly
+        places[(pixels == ImageColor.getrgb(colour)).all(-1)] = k
+    few.putdata(places.ravel().tolist())
+    return few
 
 
 if __name__ == "__main__":

@@ -148,7 +148,8 @@ def surface3d(descent: Descent) -> Figure:
     def height(values: Array) -> Array:
         return np.log10(1 + np.maximum(values - floor, 0)) if steep else values
 
-    axes.plot_surface(x, y, height(z), cmap="Greys_r", alpha=0.45, linewidth=0, rcount=80, ccount=80, antialiased=True)
+    # every point of the grid: a coarser one cuts the floor of a narrow valley into teeth
+    axes.plot_surface(x, y, height(z), cmap="Greys_r", alpha=0.7, linewidth=0, rstride=1, cstride=1, antialiased=False)
     for path, look in zip(descent.paths, _styles(descent.paths), strict=True):
         left = path.leaves(surface.domain)
         points, values = path.points[:left], path.values[:left]
