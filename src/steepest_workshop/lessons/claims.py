@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -331,6 +332,8 @@ def on_mnist(say: Callable[[str], None]) -> Iterator[Row]:
     words = f"1,000 steps, per cent: {scores(study)}; Schedule-Free at a constant rate is {words}"
     yield as_good("001", "Schedule-Free AdamW needs no schedule", words, lead)
     yield _decay(say)
+    say("001: AdamW and Adam with L2, rate by decay")
+    yield _decoupled()
     yield _epsilon(say)
 
 
@@ -367,6 +370,44 @@ def _decay(say: Callable[[str], None]) -> Row:
     return claim("001", "MADGRAD needs less weight decay, often none", words, holds, f"depends: less than {', '.join(less)}")
 
 
+@functools.cache
+def rate_by_decay() -> dict[str, Array]:
+    """Test accuracy on few images (rates, decays, seeds): Adam with the decay in its gradient, and AdamW."""
+    whole = document()
+    (x,), y = whole.train.batch(slice(0, 1000))
+    few = dataclasses.replace(whole, name="mnist-few", train=(x, y))
+    found = {}
+    for name in ("adam", "adamw"):
+        runs = [
+            Run(get(name), lr, seed, 1000, test=True, hyper={"weight_decay": decay / (lr if name == "adamw" else 1)})
+            for lr, decay, seed in itertools.product(GRID_RATES, GRID_DECAYS[name], range(GRID_SEEDS))
+        ]
+        results = dict(ways.train_all(few, runs, ways.choose(few, runs)))
+        values = [np.nan if results[i].test is None else results[i].test for i in range(len(runs))]
+        found[name] = np.array(values, float).reshape(len(GRID_RATES), len(GRID_DECAYS[name]), GRID_SEEDS)
+    return found
+
+
+def _decoupled() -> Row:
+    """Whether AdamW's decay does more than L2 in Adam's gradient, and whether the best decay hangs on the rate."""
+    found, parts = rate_by_decay(), []
+    best = {}
+    for name, values in found.items():
+        means = np.nan_to_num(values.mean(2), nan=0.0)
+        i, j = np.unravel_index(int(means.argmax()), means.shape)
+        best[name] = values[i, j]
+        apart = len({int(row.argmax()) for row in means[means.max(1) > means.max() - 2]})
+        decay = GRID_DECAYS[name][j]
+        parts.append(
+            f"{name} {means[i, j]:.2f} % at rate {GRID_RATES[i]:g} and decay {decay:g}, {apart} best decays among good rates"
+        )
+    mean, half = spread(best["adamw"] - best["adam"])
+    words = f"1,000 images, 1,000 steps, {GRID_SEEDS} seeds; AdamW's decay is that of a step: {'; '.join(parts)}; "
+    words += f"AdamW gains {mean:+.2f} +- {half:.2f}"
+    holds = True if mean > half else None
+    return claim("001", "for weight decay use AdamW, which mends Adam", words, holds, "no difference on this task")
+
+
 def _epsilon(say: Callable[[str], None]) -> Row:
     say("001: Adam's epsilon")
     table = _swept(("adam",), {"adam": 0.001}, "eps", EPSILONS, document())[0]
@@ -380,5 +421,7 @@ def _epsilon(say: Callable[[str], None]) -> Row:
 
 
 SEEDS = 20
+GRID_RATES, GRID_SEEDS = (1e-3, 3e-3, 1e-2, 3e-2), 5
+GRID_DECAYS = {"adam": (0.0, 1e-4, 1e-3, 1e-2, 1e-1), "adamw": (0.0, 1e-5, 1e-4, 1e-3, 1e-2)}  # in the gradient; of a step
 EPSILONS = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3)
 DECAYS = (0.0, 1e-5, 1e-4, 1e-3)

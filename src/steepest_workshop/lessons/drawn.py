@@ -154,6 +154,29 @@ def falling() -> Figure:
     return figure
 
 
+def decays() -> Figure:
+    """Accuracy by rate and decay, for Adam with L2 and for AdamW."""
+    from .claims import GRID_DECAYS, GRID_RATES, rate_by_decay
+
+    found, figure = rate_by_decay(), Figure(figsize=(9.6, 4), layout="constrained")
+    words, high = [], max(float(np.nanmax(values.mean(2))) for values in found.values())
+    titles = {"adam": "Adam, decay in the gradient (L2)", "adamw": "AdamW, decay of a step"}
+    for axes, (name, values) in zip(figure.subplots(1, 2, sharey=True), found.items(), strict=True):
+        means = values.mean(2)
+        shown = axes.imshow(means, cmap="cividis", vmin=high - 6, vmax=high, aspect="auto")
+        for (i, j), value in np.ndenumerate(means):
+            axes.text(j, i, f"{value:.1f}", ha="center", va="center", color="#000000" if value > high - 3 else "#ffffff")
+        axes.set_xticks(range(len(GRID_DECAYS[name])), [f"{decay:g}" for decay in GRID_DECAYS[name]])
+        axes.set_yticks(range(len(GRID_RATES)), [f"{rate:g}" for rate in GRID_RATES])
+        axes.set_xlabel("decay")
+        axes.set_title(titles[name], loc="left", fontsize="medium")
+        words.append(f"{titles[name]}: at best {np.nanmax(means):.2f} %")
+    figure.axes[0].set_ylabel("rate")
+    figure.colorbar(shown, ax=figure.axes, label="test accuracy, %")
+    figure.set_gid(f"Accuracy on MNIST from 1,000 images by rate and weight decay. {'; '.join(words)}.")
+    return figure
+
+
 def _bare(*panels: Axes) -> None:
     for axes in panels:
         axes.set_xticks([])

@@ -87,6 +87,7 @@ _DRAWN: dict[str, tuple[tuple[str, _Draw], ...]] = {
         ("rests", lambda rows: drawn.rests()),
         ("ahead", lambda rows: drawn.ahead()),
         ("begun", lambda rows: drawn.begun()),
+        ("decays", lambda rows: drawn.decays()),
         ("schedules", lambda rows: drawn.multiples(NAMED)),
         ("contours", lambda rows: _race("beale", 300, tuned=True)),
     ),
