@@ -29,6 +29,7 @@ from steepest_workshop.lessons import (
     slides,
     spread,
     training,
+    tutorial,
     written,
 )
 from steepest_workshop.lessons.noisy_regression import EXPONENTS, experiment
@@ -287,3 +288,18 @@ def test_the_scores_that_are_kept_are_of_the_rules_as_they_are():
         "reproduced",
         "echo",
     }
+
+
+def test_a_users_own_file_of_the_tutorial_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("STEEPEST_DATA", str(tmp_path))
+    (tmp_path / "cancer").mkdir()
+    numbers = [int(line.split()[0]) for line in tutorial.SAMPLE.split("\n")[1:-1]]
+    ids = dict(zip(numbers, tutorial.IDS.split(), strict=True))
+    lines = [",".join(["id", "diagnosis", *(f"c{k}" for k in range(30)), ""])]
+    lines += [f"{ids.get(number, number)}," + "0," * 31 for number in range(569)]
+    (tmp_path / "cancer" / "cancer_dataset.csv").write_text("\n".join(lines) + "\n")
+    made = {row.quantity: row for row in tutorial._official(31)}
+    assert made["columns of the table"].holds
+    assert made["ids of ten patients"].holds
+    (tmp_path / "cancer" / "cancer_dataset.csv").write_text("id,diagnosis\n1,B\n")
+    assert [row.holds for row in tutorial._official(31)] == [False, False]

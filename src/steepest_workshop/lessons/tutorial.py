@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 from steepest import optim, problems, rules, schedules, surfaces
 from steepest.api import Study, compare
+from steepest.problems import download
 from steepest.problems.built_in.breast_cancer import tumours
 from steepest.problems.problem import seeded
 from steepest.studies.verdicts import ACCURACY_MARGIN
@@ -56,6 +58,7 @@ DEFAULTS: tuple[tuple[Any, ...], ...] = (
     ("adam", "eps", 1e-8),
     ("adamw", "weight_decay", 0.01),
 )
+IDS = "861648 854253 862722 864877 908445 91858 91805 855625 914580 897630"
 NAMED = "sgd,momentum,nesterov,adagrad,rmsprop,adam,adamw,adabelief,madgrad,adan,schedule_free_sgd,schedule_free_adamw"
 # ImageNet, top-1 per cent: ResNet-50 and ResNet-101 after 100, 200, 300 epochs; ConvNeXt after 150 and 300; ResNet-18
 RESNET = {
@@ -177,11 +180,24 @@ def _sample() -> Iterator[Row]:
         yield Row(SOURCE, f"tumour {number}: diagnosis", diagnosis, called, "equal", diagnosis == called, power="echo")
         for name, value, own in zip(names, values, row, strict=False):
             yield close_to(SOURCE, f"tumour {number}: {name}", float(value), float(own), 0, power="echo")
-    words = "scikit-learn's copy of the data has no ids of patients"
-    yield Row(SOURCE, "ids of ten patients", "861648 and nine more", NOT_HERE, None, None, words, "echo")
-    words = "its file also has an id and an empty column; scikit-learn's copy has a diagnosis and 30 features"
-    columns = 1 + features.shape[1]
-    yield Row(SOURCE, "columns of the table", 33, columns, 0, None, words, "echo")
+    yield from _official(1 + features.shape[1])
+
+
+def _official(columns: int) -> Iterator[Row]:
+    """What only the tutorial's own file can show: in $STEEPEST_DATA/cancer/cancer_dataset.csv, where a user has it."""
+    path = download.folder("cancer") / "cancer_dataset.csv"
+    if not path.is_file():
+        words = f"scikit-learn's copy of the data has no ids of patients, and the tutorial's file {path.name} is not here"
+        yield Row(SOURCE, "ids of ten patients", IDS, NOT_HERE, None, None, words, "echo")
+        words = "its file also has an id and an empty column; scikit-learn's copy has a diagnosis and 30 features"
+        yield Row(SOURCE, "columns of the table", 33, columns, 0, None, words, "echo")
+        return
+    with path.open(encoding="utf-8", newline="") as file:
+        heading, *table = csv.reader(file)
+    numbers = [int(line.split()[0]) for line in SAMPLE.split("\n")[1:-1]]
+    ids = " ".join(table[number][heading.index("id")] for number in numbers if number < len(table))
+    yield Row(SOURCE, "ids of ten patients", IDS, ids, "equal", ids == IDS, "another file", "echo")
+    yield close_to(SOURCE, "columns of the table", 33, len(heading), 0, "another file", "echo")
 
 
 def _optimality() -> Iterator[Row]:
