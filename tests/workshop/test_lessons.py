@@ -20,6 +20,7 @@ from steepest_workshop.lessons import (
     chosen,
     claim,
     close_to,
+    curves,
     formulas,
     ideas,
     kept,
@@ -303,3 +304,42 @@ def test_a_users_own_file_of_the_tutorial_is_read(tmp_path, monkeypatch):
     assert made["ids of ten patients"].holds
     (tmp_path / "cancer" / "cancer_dataset.csv").write_text("id,diagnosis\n1,B\n")
     assert [row.holds for row in tutorial._official(31)] == [False, False]
+
+
+def test_a_stopped_training_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
+    generator = training.torch.Generator().manual_seed(0)
+    x = training.torch.randn(300, 6, generator=generator)
+    data = curves.Sets(x[:200], (x[:200, 0] > 0).long(), x[200:], (x[200:, 0] > 0).long())
+
+    def network():
+        return training.mlp((6, 8, 2))
+
+    whole = curves.train("cosine", 0, data, tmp_path / "whole.pt", 3, network)
+    assert len(whole) == 3
+    assert whole[-1][0] < whole[0][0]
+    monkeypatch.setattr(curves, "measured", stopping(curves.measured, after=1))
+    with pytest.raises(KeyboardInterrupt):
+        curves.train("cosine", 0, data, tmp_path / "stopped.pt", 3, network)
+    monkeypatch.undo()
+    assert (tmp_path / "stopped.pt").is_file()
+    assert curves.train("cosine", 0, data, tmp_path / "stopped.pt", 3, network) == whole
+    monkeypatch.setattr(kept, "FOLDER", tmp_path)
+    assert [row.reason for row in curves.rows()] == ["not trained"]
+    for name, end in (("constant", 50.0), ("cosine", 60.0)):
+        runs = {f"{name}, start {k}": (curves.made_by(name, k), [[1.0, end + k]] * 12) for k in range(3)}
+        kept.keep(curves.FILE, runs)
+    (row,) = curves.rows()
+    assert "constant 51.0 %; cosine 61.0 %; cosine leads a constant rate by +10.0 +- 0.0" in row.ours
+
+
+def stopping(function, after):
+    """A function that is interrupted after so many calls."""
+    calls = []
+
+    def called(*args):
+        calls.append(args)
+        if len(calls) > after:
+            raise KeyboardInterrupt
+        return function(*args)
+
+    return called

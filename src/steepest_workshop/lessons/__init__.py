@@ -112,7 +112,7 @@ def reproduce(name: str = "all", tier: str = "default", say: Callable[[str], Non
         rows += [*formulas.rows(number), *made.rows(tier, say)]
         rows += [row for row in (*claims.on_surfaces(), *_module("ideas").rows()) if row.source == number]
         if number == "001" and tier != "quick":
-            rows += claims.on_mnist(say)
+            rows += [*claims.on_mnist(say), *_module("curves").rows()]
         if hours:
             rows += residual.rows(problem, say)
     return list(map(_module("power").unscored, rows))
