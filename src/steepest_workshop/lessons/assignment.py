@@ -145,6 +145,7 @@ def _seeds(say: Callable[[str], None]) -> Iterator[Row]:
         schedules="constant",
         lrs=rates,
         steps=3000,
+        seeds=10,
         store=":memory:",
     )
     last = {"sgd": 95.57, "momentum": 97.40, "adam": 97.21}

@@ -83,7 +83,7 @@ def _ends(say: Callable[[str], None]) -> Iterator[Row]:
     ahead, parts = {}, []
     for steps in (200, 6000):
         say(f"002: Adam and SGD after {steps:,} steps")
-        study = compare(document(), "adam,sgd,momentum", schedules="constant", steps=steps, store=":memory:")
+        study = compare(document(), "adam,sgd,momentum", schedules="constant", steps=steps, seeds=10, store=":memory:")
         accuracies = {e.candidate.rule.name: np.array(e.values, float) for e in study.result.entries}
         parts.append(f"after {steps:,} steps Adam {accuracies['adam'].mean():.2f} %")
         for name in ("sgd", "momentum"):
