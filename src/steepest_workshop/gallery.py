@@ -114,21 +114,29 @@ def few_colours(path: Path) -> None:
     with Image.open(path) as picture:
         whole = picture.convert("RGB")
         words.add_text("Description", picture.info.get("Description", ""))
-    in_few(whole).save(path, pnginfo=words, optimize=True)
+    in_few(whole, table_of(whole)).save(path, pnginfo=words, optimize=True)
 
 
-def in_few(whole: Any, count: int = 248) -> Any:
-    """A PIL image in so many colours, of which those of optimizers are some."""
+FIXED = (*COLOURS, "#ffffff")  # that no picture may lose
+
+
+def table_of(whole: Any, count: int = 248) -> Any:
+    """A PIL palette of so many colours for an image, of which those of optimizers are some."""
     from PIL import Image, ImageColor
 
-    fixed = (*COLOURS, "#ffffff")
-    own = [part for colour in fixed for part in ImageColor.getrgb(colour)]
-    none, left = Image.Dither.NONE, count - len(fixed)
-    table = Image.new("P", (1, 1))
-    table.putpalette(own + (whole.quantize(left, dither=none).getpalette() or [])[: 3 * left])
-    few = whole.quantize(palette=table, dither=none)
+    own = [part for colour in FIXED for part in ImageColor.getrgb(colour)]
+    table, left = Image.new("P", (1, 1)), count - len(FIXED)
+    table.putpalette(own + (whole.quantize(left, dither=Image.Dither.NONE).getpalette() or [])[: 3 * left])
+    return table
+
+
+def in_few(whole: Any, table: Any) -> Any:
+    """A PIL image in the colours of a palette."""
+    from PIL import Image, ImageColor
+
+    few = whole.quantize(palette=table, dither=Image.Dither.NONE)
     pixels, places = np.asarray(whole), np.array(few)
-    for k, colour in enumerate(fixed):  # PIL looks for the nearest colour only roughly
+    for k, colour in enumerate(FIXED):  # PIL looks for the nearest colour only roughly
         places[(pixels == ImageColor.getrgb(colour)).all(-1)] = k
     few.putdata(places.ravel().tolist())
     return few

@@ -60,12 +60,13 @@ function pathOf(entry, surface, { start, steps, schedule, noise, seed }, shaken 
   return { points, values, every, count, last, lostAt, leavesAt: leavesAt ?? lostAt };
 }
 
-// Normal noise for every gradient of a run, the same for all rules; null for none.
+// Normal noise for every gradient of a run, the same for all rules; null for none. The last one is kept: a drag asks for no other.
+let noiseKept = { asked: "", drawn: null };
 function noiseOf(noise, seed, steps) {
   if (!noise) return null;
-  const drawn = normals(seed, 2 * steps);
-  for (let k = 0; k < drawn.length; k++) drawn[k] *= noise;
-  return drawn;
+  const asked = `${noise} ${seed} ${steps}`;
+  if (noiseKept.asked !== asked) noiseKept = { asked, drawn: normals(seed, 2 * steps).map((x) => noise * x) };
+  return noiseKept.drawn;
 }
 
 // The best rate of a grid: the one that ends lowest, of those that stay in the frame if any does; or the surface's own.
@@ -100,31 +101,13 @@ function curvature({ f, domain }) {
 
 // One step's numbers: each line of the rule's own function, with what it gave; `k` counts steps from 1.
 function stepNumbers(entry, surface, run, k) {
-  const rule = RULES[entry.name], hyper = hyperOf(entry), { f } = surface;
-  const count = Math.max(Math.floor(run.steps / rule.evaluations), 1), rates = ratesOf(entry.lr, run.schedule, count);
-  const noise = noiseOf(run.noise, run.seed, run.steps), notes = { p: [0, 0], g: [0, 0] };
-  const p = Float64Array.from(run.start), g = new Float64Array(2), set = { ...hyper, lr: rates[0] }, step = choose(rule, set);
-  const shake = (into, now) => noise && into.forEach((_, i) => (into[i] += noise[2 * now + i]));
-  let state, before;
-  for (let now = 0; now < k; now++) {
-    f(p, g);
-    shake(g, now);
-    state ??= begin(rule, p, g, set);
-    set.lr = rates[now];
-    before = { p: Array.from(p), g: Array.from(g) };
-    const ask = (at) => {
-      const answer = new Float64Array(2);
-      f(at, answer);
-      shake(answer, now);
-      return answer;
-    };
-    const told = (name, i, value) => (i < 0 ? (notes[name] = value) : ((notes[name] ??= [0, 0])[i] = value));
-    step(p, g, now + 1, state, set, ask, now === k - 1 ? told : undefined);
-  }
-  notes.p = before.p;
-  notes.g = before.g;
+  const rule = RULES[entry.name], hyper = hyperOf(entry), notes = {};
+  const count = Math.max(Math.floor(run.steps / rule.evaluations), 1), rates = ratesOf(entry.lr, run.schedule, count).subarray(0, k);
+  const noise = noiseOf(run.noise, run.seed, run.steps);
+  const told = (name, i, value) => (i < 0 ? (notes[name] = value) : ((notes[name] ??= [0, 0])[i] = value));
+  const { points } = walk(rule, hyper, surface.f, run.start, rates, noise, told);
   const lines = [{ name: "g", formula: noise ? "the gradient, and noise" : "the gradient", value: notes.g }], seen = new Set(["g"]);
-  for (const [, name, formula] of String(step).matchAll(/^ +(?:const (\w+) = |p\[i\] = )(.+);$/gm)) {
+  for (const [, name, formula] of String(choose(rule, hyper)).matchAll(/^ +(?:const (\w+) = |p\[i\] = )(.+);$/gm)) {
     if (name === undefined || seen.has(name) || !(name in notes)) continue;
     seen.add(name);
     for (const [, root] of formula.matchAll(/Math\.sqrt\((\w+)\)/g)) {
@@ -134,7 +117,7 @@ function stepNumbers(entry, surface, run, k) {
     }
     lines.push({ name, formula, value: notes[name] });
   }
-  lines.push({ name: "Δ", formula: "p_t - p", value: Array.from(p, (x, i) => x - before.p[i]) });
+  lines.push({ name: "Δ", formula: "p_t - p", value: [0, 1].map((i) => points[2 * k + i] - points[2 * k - 2 + i]) });
   return { lines, rate: rates[k - 1], t: k };
 }
 

@@ -64,6 +64,7 @@ function draggable(element) {
     dragging = true;
     stop();
     stopWork();
+    lookedAt = ""; // what is stopped begins anew when the pointer rests
     drag(event);
   };
   element.onpointermove = (event) => dragging && drag(event);

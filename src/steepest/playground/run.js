@@ -57,8 +57,9 @@ function normals(seed, count) {
 }
 
 // A path: points and heights, the start first, flat in two arrays. `f(p, g)` gives the height and writes the gradient.
-// rates: one for each step. noise: dims numbers for each step, added to every gradient of it, or null.
-function walk(rule, hyper, f, start, rates, noise = null) {
+// rates: one for each step. noise: dims numbers for each step, added to every gradient of it, or null. `told`, if given, hears
+// the gradient and each value of the last step: told(name, i, value), i -1 for a number.
+function walk(rule, hyper, f, start, rates, noise = null, told = undefined) {
   const steps = rates.length, dims = start.length;
   const points = new Float64Array((steps + 1) * dims), values = new Float64Array(steps + 1);
   const p = Float64Array.from(start), g = new Float64Array(dims);
@@ -81,7 +82,9 @@ function walk(rule, hyper, f, start, rates, noise = null) {
     shake(g);
     state ??= begin(rule, p, g, set);
     set.lr = rates[now];
-    step(p, g, now + 1, state, set, ask);
+    const last = now === steps - 1 ? told : undefined;
+    if (last) g.forEach((x, i) => last("g", i, x));
+    step(p, g, now + 1, state, set, ask, last);
     points.set(p, (now + 1) * dims);
     values[now + 1] = f(p, g);
   }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -23,7 +24,14 @@ def digest(*parts: object) -> str:
 def load(name: str) -> dict[str, dict[str, Any]]:
     """Every result of a file by its key: {"digest": what made it, "value": it}; none where there is no file."""
     path = FOLDER / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return _read(path, path.stat().st_mtime_ns) if path.is_file() else {}
+
+
+@functools.lru_cache
+def _read(path: Path, changed: int) -> dict[str, dict[str, Any]]:
+    """A file as it was when it last changed: it is asked for row by row."""
+    found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def value(name: str, key: str, wanted: str) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,12 +37,11 @@ def leaving() -> Found:
     """The step at which each of the race has left the saddle, for every turn, distance from the ridge, and rate."""
     found = []
     for turn, ridge in itertools.product(TURNS, RIDGES):
-        surface = surfaces.get("saddle")
-        at = _turned_point((1.0, ridge), turn)
-        whole = surface.turned(turn) if turn else surface
+        surface = replace(surfaces.get("saddle"), start=(1.0, ridge))
+        whole = surface.turned(turn)
         for rate in (*RATES, None):
             lrs = {name: rate or surface.rates.get(name, surface.rates[""]) for name in RACE}
-            paths = descend(whole, [get(name) for name in RACE], at, PATIENCE, lrs).paths
+            paths = descend(whole, [get(name) for name in RACE], whole.start, PATIENCE, lrs).paths
             away = {path.name: np.linalg.norm(np.nan_to_num(path.points, nan=np.inf), axis=1) > LEFT for path in paths}
             found.append({name: float(far.argmax() if far.any() else PATIENCE + 1) for name, far in away.items()})
     return tuple(found)
@@ -54,17 +53,11 @@ def ending() -> Found:
     found = []
     for condition, turn in itertools.product(CONDITIONS, TURNS):
         surface = surfaces.get(f"valley(condition={condition})")
-        whole = surface.turned(turn) if turn else surface
         for start in STARTS:
-            paths = descend(whole, [get(name) for name in RACE], _turned_point(start, turn), STEPS, {}).paths
+            whole = replace(surface, start=start).turned(turn)
+            paths = descend(whole, [get(name) for name in RACE], whole.start, STEPS, {}).paths
             found.append({path.name: float(path.values[-1]) for path in paths})
     return tuple(found)
-
-
-def _turned_point(point: tuple[float, float], degrees: float) -> tuple[float, ...]:
-    """A point turned with the surface, round its domain's middle, which is 0 for both."""
-    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return c * point[0] - s * point[1], s * point[0] + c * point[1]
 
 
 def share(found: Iterable[Mapping[str, float]], holds: Callable[[Mapping[str, float]], bool]) -> float:

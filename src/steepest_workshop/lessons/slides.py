@@ -26,8 +26,8 @@ from torch import nn
 from steepest import optim
 from steepest.problems.problem import seeded
 from steepest.report.palette import COLOURS, DASHES
-from steepest.rules import RULES
 from steepest.training.ways import workers_on
+from steepest.update.optimizer import by_class_name
 
 from . import Row, agreed, between, claim, close_to, kept
 from .power import Block, Setting
@@ -64,7 +64,7 @@ COUNTED = 20  # starts from which RMSprop at 0.01 is looked at after one epoch
 ENOUGH = 5  # starts, for an interval that is not all of Student's tail
 FILE, FIRST = "slides", 100  # where ten starts of each block are kept, and the first of them
 DEAD = 1  # a start from which RMSprop at 0.01 collapses in its first steps
-SLOW, COLLAPSES, TWICE = PRINTED[0][0], PRINTED[2][0], PRINTED[3][0]
+COLLAPSES, TWICE = PRINTED[2][0], PRINTED[3][0]
 # settings that the blocks and the slide on Adadelta print beside the rate
 SETTINGS: dict[str, dict[str, Any]] = {
     "SGD": {"dampening": 0, "nesterov": False, "weight_decay": 0},
@@ -134,8 +134,8 @@ def all_of(jobs: Sequence[tuple[Config, int, int]], data: Images) -> Iterator[li
 
 def made_by(config: Config) -> str:
     """The digest of what an epoch of a configuration comes from."""
-    rule = next(rule for rule in RULES.values() if rule.class_name == config[0])
-    return kept.digest(inspect.getsource(network), inspect.getsource(epochs), BATCH, MEAN, DEVIATION, config, rule.digest)
+    sources = inspect.getsource(network), inspect.getsource(epochs)
+    return kept.digest(*sources, BATCH, MEAN, DEVIATION, config, setting_of(config).rule.digest)
 
 
 def seeds_of(config: Config, count: int = 10) -> list[list[tuple[float, float]]]:
@@ -199,8 +199,7 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
 def setting_of(config: Config) -> Setting:
     """A printed configuration as a rule with its rate and hyperparameters."""
     class_name, arguments = config
-    rule = next(rule for rule in RULES.values() if rule.class_name == class_name)
-    return Setting(rule, arguments["lr"], {k: v for k, v in arguments.items() if k != "lr"})
+    return Setting(by_class_name()[class_name], arguments["lr"], {k: v for k, v in arguments.items() if k != "lr"})
 
 
 def blocks() -> Iterator[Block]:
