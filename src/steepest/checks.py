@@ -26,6 +26,15 @@ def writable(what: str, path: str | Path, example: str) -> Path:
     return path
 
 
+def written(what: str, path: Path, text: str) -> Path:
+    """A text file at a path that is `writable`; SteepestError where it cannot be written after all."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SteepestError(f"The {what} cannot be written to {path}: {error.strerror}.") from error
+    return path
+
+
 def names_in(text: str) -> list[str]:
     """What is divided by the commas outside parentheses."""
     parts = re.split(r",(?![^()]*\))", text)

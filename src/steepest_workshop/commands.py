@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -116,11 +116,7 @@ def bench_path(json_file: JSON = None) -> None:
     """Nine optimizers on Rosenbrock's function: compiled loops beside a plain torch loop, and a million steps."""
     from .bench import path as benchmark
 
-    check_json(json_file)
-    result = benchmark.measure()
-    if str(json_file) != "-":
-        typer.echo(benchmark.text(result))
-    write_json(result, json_file)
+    _measured(benchmark, json_file)
 
 
 @bench.command("play")
@@ -129,6 +125,11 @@ def bench_play(json_file: JSON = None) -> None:
     """The playground in Chromium: what a drag costs, and the same drawn as SVG. It needs playwright."""
     from .bench import play as benchmark
 
+    _measured(benchmark, json_file)
+
+
+def _measured(benchmark: Any, json_file: Path | None) -> None:
+    """A benchmark that takes no arguments, shown."""
     check_json(json_file)
     result = benchmark.measure()
     if str(json_file) != "-":

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..checks import writable
+from ..checks import writable, written
 from ..errors import SteepestError
 from ..rules import RACE, RULES, Rule, get, switch
 from ..rules.definition import MATRIX
@@ -37,12 +37,7 @@ class Playground:
 
     def write(self, path: str | Path) -> Path:
         """Write the page; SteepestError where the folder does not exist."""
-        path = writable("page", path, "play.html")
-        try:
-            path.write_text(self.html, encoding="utf-8")
-        except OSError as error:
-            raise SteepestError(f"The page cannot be written to {path}: {error.strerror}.") from error
-        return path
+        return written("page", writable("page", path, "play.html"), self.html)
 
     def _repr_html_(self) -> str:
         inside = html.escape(self.html)

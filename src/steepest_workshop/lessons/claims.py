@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +27,7 @@ from .tutorial import UNDECIDED, against, as_good, scores
 
 Array = NDArray[np.float64]
 MANY = 200  # noisy paths
+SEEDS = 20  # of trainings
 
 
 @functools.cache
@@ -337,24 +337,24 @@ def on_mnist(say: Callable[[str], None]) -> Iterator[Row]:
     yield _epsilon(say)
 
 
-def _swept(rules: Sequence[str], lrs: Mapping[str, float], letter: str, values: Sequence[float], problem: Problem) -> Array:
+def _swept(
+    rules: Sequence[str], lrs: Mapping[str, float], letter: str, values: Sequence[float], problem: Problem, seeds: int = SEEDS
+) -> Array:
     """Test accuracies (rules, values of a hyperparameter, seeds) after 1,000 steps."""
     runs = [
         Run(get(name), lrs[name], seed, 1000, test=True, hyper={letter: value})
         for name in rules
         for value in values
-        for seed in range(SEEDS)
+        for seed in range(seeds)
     ]
     results = dict(ways.train_all(problem, runs, ways.choose(problem, runs)))
-    return np.array([results[i].test for i in range(len(runs))], float).reshape(len(rules), len(values), SEEDS)
+    return np.array([results[i].test for i in range(len(runs))], float).reshape(len(rules), len(values), seeds)
 
 
 def _decay(say: Callable[[str], None]) -> Row:
     """MADGRAD, momentum and Adam on few images, where weight decay matters."""
     say("001: MADGRAD and weight decay")
-    whole = document()
-    (x,), y = whole.train.batch(slice(0, 1000))
-    few = dataclasses.replace(whole, name="mnist-few", train=(x, y))
+    few = _few()
     names = ("madgrad", "momentum", "adam")
     tuned = compare(few, names, schedules="constant", store=":memory:", seeds=5).result.entries
     table = _swept(names, {e.candidate.rule.name: e.lr for e in tuned}, "weight_decay", DECAYS, few)
@@ -373,19 +373,21 @@ def _decay(say: Callable[[str], None]) -> Row:
 @functools.cache
 def rate_by_decay() -> dict[str, Array]:
     """Test accuracy on few images (rates, decays, seeds): Adam with the decay in its gradient, and AdamW."""
+    found, few = {}, _few()
+    for name, decays in GRID_DECAYS.items():
+        rows = []
+        for lr in GRID_RATES:
+            values = [decay / (lr if name == "adamw" else 1) for decay in decays]
+            rows.append(_swept((name,), {name: lr}, "weight_decay", values, few, GRID_SEEDS)[0])
+        found[name] = np.array(rows)
+    return found
+
+
+def _few() -> Problem:
+    """MNIST with 1,000 training images, where weight decay matters."""
     whole = document()
     (x,), y = whole.train.batch(slice(0, 1000))
-    few = dataclasses.replace(whole, name="mnist-few", train=(x, y))
-    found = {}
-    for name in ("adam", "adamw"):
-        runs = [
-            Run(get(name), lr, seed, 1000, test=True, hyper={"weight_decay": decay / (lr if name == "adamw" else 1)})
-            for lr, decay, seed in itertools.product(GRID_RATES, GRID_DECAYS[name], range(GRID_SEEDS))
-        ]
-        results = dict(ways.train_all(few, runs, ways.choose(few, runs)))
-        values = [np.nan if results[i].test is None else results[i].test for i in range(len(runs))]
-        found[name] = np.array(values, float).reshape(len(GRID_RATES), len(GRID_DECAYS[name]), GRID_SEEDS)
-    return found
+    return dataclasses.replace(whole, name="mnist-few", train=(x, y))
 
 
 def _decoupled() -> Row:
@@ -420,7 +422,6 @@ def _epsilon(say: Callable[[str], None]) -> Row:
     return claim("001", "the default epsilon 1e-8 may not be the best", words, holds, "not on this task")
 
 
-SEEDS = 20
 GRID_RATES, GRID_SEEDS = (1e-3, 3e-3, 1e-2, 3e-2), 5
 GRID_DECAYS = {"adam": (0.0, 1e-4, 1e-3, 1e-2, 1e-1), "adamw": (0.0, 1e-5, 1e-4, 1e-3, 1e-2)}  # in the gradient; of a step
 EPSILONS = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3)

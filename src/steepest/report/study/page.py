@@ -9,8 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ...checks import writable
-from ...errors import SteepestError
+from ...checks import writable, written
 from .. import figures
 from ..palette import Style
 from ..picture import Picture, Table
@@ -23,12 +22,7 @@ DASHES = {"solid": "", "dashed": "6 3", "dotted": "1.5 2.5", "dashdot": "6 2 1.5
 
 def write(studies: Sequence[Shown], path: str | Path) -> Path:
     """Write the report of these studies, as `shown` makes them; SteepestError where the folder does not exist."""
-    path = check(path)
-    try:
-        path.write_text(text(studies), encoding="utf-8")
-    except OSError as error:
-        raise SteepestError(f"The report cannot be written to {path}: {error.strerror}.") from error
-    return path
+    return written("report", check(path), text(studies))
 
 
 def check(path: str | Path) -> Path:

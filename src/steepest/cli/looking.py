@@ -1,0 +1,210 @@
+"""Commands that train nothing: what there is, and surfaces, paths, schedules, rules and the playground, to look at."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .. import problems as library
+from .. import rules
+from .. import schedules as multipliers
+from ..checks import names_in
+from ..errors import SteepestError
+from ..rules import RACE
+from ..shell import JSON, check_distinct, check_file, check_json, sentences, write_json
+
+app = typer.Typer()
+
+
+@app.command("list")
+@sentences
+def list_(
+    what: Annotated[str, typer.Argument(metavar="optimizers|schedules|problems|surfaces")],
+    json_file: JSON = None,
+) -> None:
+    """What there is to compare."""
+    from ..errors import unknown
+
+    if what == "surfaces":
+        from .. import surfaces
+
+    kinds: dict[str, list[dict[str, Any]]] = {
+        "optimizers": [
+            {
+                "name": r.name,
+                "class": r.class_name,
+                "reference": r.reference,
+                "reach": r.reach,
+                "state": list(r.state),
+                "hyper": {k: v for k, v in r.hyper.items() if k != "matrix"},
+                "deviations": list(r.deviations),
+            }
+            for r in rules.RULES.values()
+        ],
+        "schedules": [
+            {"name": k, "arguments": str(inspect.signature(f)).split(" ->")[0], "formula": _first_line(f)}
+            for k, f in multipliers.FORMULAS.items()
+        ],
+        "problems": [{"name": name} for name in library.BUILT_IN],
+        "surfaces": [{"name": k, "about": _first_line(f)} for k, f in surfaces.SURFACES.items()] if what == "surfaces" else [],
+    }
+    if what not in kinds:
+        raise unknown("list", what, kinds)
+    check_json(json_file)
+    if str(json_file) != "-":
+        for row in kinds[what]:
+            more = f"{row['class']:19}{row['reference']}" if "class" in row else row.get("formula") or row.get("about", "")
+            typer.echo(f"{row['name']:21}{more}".rstrip())
+    write_json(kinds[what], json_file)
+
+
+def _first_line(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").split("\n")[0]
+
+
+@app.command()
+@sentences
+def surface(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|FORMULA|PROBLEM", help='"himmelblau", "x**2 + 3*sin(y)**2", or a problem.')
+    ],
+    json_file: JSON = None,
+) -> None:
+    """A surface's stationary points and their kinds, convexity and minima; of a network's loss the slope and curvature."""
+    check_json(json_file)
+    if name in library.BUILT_IN or name.endswith(".py"):
+        from ..report.surface import text
+        from ..training.curvature import curvature
+
+        problem = library.get(name)
+        steepness = curvature(problem)
+        if str(json_file) != "-":
+            typer.echo(text.network(problem.name, steepness, rules.get("sgd").rate))
+        write_json({"name": problem.name, **steepness._asdict()}, json_file)
+        return
+    from .. import surfaces
+    from ..report.surface import text
+
+    chosen = surfaces.get(name)
+    if str(json_file) != "-":
+        typer.echo(text.text(chosen))
+    if json_file is not None:
+        write_json(text.card(chosen), json_file)
+
+
+VIEWS = ("map", "space", "panels", "heights", "insides")
+
+
+@app.command()
+@sentences
+def path(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|FORMULA", help='"saddle", "valley(condition=100)", "x**2 + 3*sin(y)**2".')
+    ],
+    optimizers: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join(RACE),
+    lrs: Annotated[
+        str | None, typer.Option(help="A rate for all, or by name (sgd=0.1,adam=0.01); auto: the best of a grid.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="Where all begin, such as --start=1,1e-3.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Gradients for each.")] = 200,
+    schedule: Annotated[str, typer.Option(help="The multiplier of the rates.")] = "constant",
+    noise: Annotated[float, typer.Option(help="Size of normal noise on every gradient.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    view: Annotated[str, typer.Option(help=f"What --out draws: {', '.join(VIEWS)} (of the last optimizer).")] = "map",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture: PNG, SVG or PDF.")] = None,
+    animate: Annotated[Path | None, typer.Option(metavar="FILE.gif", help="The paths as they grow.")] = None,
+    json_file: JSON = None,
+) -> None:
+    """Paths of optimizers down a surface, from one start, at equal work."""
+    from ..api import trajectory
+    from ..report.surface import pictures, text
+
+    check_json(json_file)
+    if view not in VIEWS:
+        raise SteepestError(f"--view is {view!r}; expected one of {', '.join(VIEWS)}.")
+    descent = trajectory(name, optimizers, start, steps, lrs=lrs, schedule=schedule, noise=noise, seed=seed)
+    if str(json_file) != "-":
+        typer.echo(text.ends(descent))
+    if out:
+        drawn = {"map": pictures.contour, "space": pictures.surface3d, "panels": pictures.panels, "heights": pictures.heights}
+        figure = drawn[view](descent) if view in drawn else pictures.insides(descent.paths[-1], descent.surface)
+        pictures.save(figure, out)
+    if animate:
+        poster = pictures.animate(descent, animate)
+        typer.echo(f"Animation: {animate}   Last frame: {poster}", err=str(json_file) == "-")
+    write_json(text.paths(descent), json_file)
+
+
+@app.command()
+@sentences
+def play(
+    surface: Annotated[
+        str, typer.Argument(metavar="[SURFACE|FORMULA]", help='"himmelblau", "valley(condition=100)", "x**2 + 3*sin(y)**2".')
+    ] = "valley",
+    optimizers: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join(RACE),
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page.")] = Path("steepest-play.html"),
+    opened: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    json_file: JSON = None,
+) -> None:
+    """A page to play with: drag the start, and every optimizer's path follows. It needs no network and no server."""
+    from ..playground import page
+
+    check_json(json_file)
+    check_file(out, "page", "play.html")
+    check_distinct(out=out, json=json_file)
+    made = page.play(surface, names_in(optimizers))
+    made.write(out)
+    size = out.stat().st_size
+    if str(json_file) != "-":
+        typer.echo(f"Page: {out} ({size / 1000:.0f} kB); open it in a browser.")
+    write_json({"out": str(out), "bytes": size, "surface": surface, "optimizers": names_in(optimizers)}, json_file)
+    if opened:
+        typer.launch(str(out.resolve()))
+
+
+@app.command()
+@sentences
+def schedule(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Such as cosine, 'step(size=30)', 'warmup(0.1) * cosine'.")
+    ],
+    steps: Annotated[int, typer.Option(min=1, help="Of the run.")] = 1000,
+    rate: Annotated[float, typer.Option(help="The rate that is multiplied, for the picture.")] = 1.0,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture: PNG, SVG or PDF.")] = None,
+    json_file: JSON = None,
+) -> None:
+    """Schedules as they run: the multiplier of the learning rate at every step."""
+    check_json(json_file)
+    chosen = [multipliers.get(name) for name in names]
+    rows = [{"name": s.name, "values": s.values(steps), "momentum": s.momenta(steps)} for s in chosen]
+    if str(json_file) != "-":
+        marks = sorted({round(i * (steps - 1) / 8) for i in range(9)})
+        width = max(10, *(len(s.name) for s in chosen)) + 2
+        typer.echo("step".ljust(width) + "".join(f"{k:>10}" for k in marks))
+        for s in chosen:
+            typer.echo(s.name.ljust(width) + "".join(f"{s(k, steps):>10.4g}" for k in marks))
+    if out:
+        from ..report.surface import pictures
+
+        pictures.save(pictures.schedules(chosen, steps, rate), out)
+    write_json({"schedules": rows}, json_file)
+
+
+@app.command()
+@sentences
+def show(
+    name: Annotated[str, typer.Argument(metavar="OPTIMIZER|FILE.py:NAME")],
+    language: Annotated[str | None, typer.Option(help="Only the step, as python, latex or javascript writes it.")] = None,
+    json_file: JSON = None,
+) -> None:
+    """A rule as it is written, its source, hyperparameters, state and deviations, and one step with real numbers."""
+    from ..report.rule import card
+
+    check_json(json_file)
+    rule = card.describe(name) if language is None else card.written(name, language)
+    if str(json_file) != "-":
+        typer.echo(card.text(rule) if language is None else rule["text"])
+    write_json(rule, json_file)
