@@ -1,17 +1,19 @@
-"""The updates that the documents print as formulas, each as a plain loop, beside the rule that is to be it."""
+"""The updates and schedules that the documents print as formulas, each in plain Python, beside what is to be it."""
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steepest import surfaces
+from steepest import schedules, surfaces
 from steepest.paths.loop import formula_of, trajectory
 from steepest.rules import get
+from steepest.schedules import Schedule
 
 from . import Row
 from .power import Block, Setting
@@ -48,6 +50,17 @@ def _ahead(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
     v = memory.get("v", np.zeros(2))
     memory["v"] = 0.9 * v + RATE * slope(p - 0.9 * v)
     return np.asarray(p - memory["v"])
+
+
+def _rolling(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
+    memory["z"] = 0.9 * memory.get("z", 0.0) - RATE * slope(p)
+    return np.asarray(p + memory["z"])
+
+
+def _foreseen(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
+    z = memory.get("z", np.zeros(2))
+    memory["z"] = 0.9 * z - RATE * slope(p + 0.9 * z)
+    return np.asarray(p + memory["z"])
 
 
 def _summed(inside: bool, eps: float) -> Callable[..., Array]:
@@ -122,6 +135,8 @@ PRINTED = (
     Printed("000", "theta - eta * gradient", "gd", {}, _plain),
     Printed("000", "v = gamma * v + eta * gradient; theta - v", "sgd", {"momentum": 0.9, "rate_inside": True}, _heavy),
     Printed("001", "w - alpha * g", "gd", {}, _plain),
+    Printed("001", "z = beta * z - alpha * g; w + z", "sgd", {"momentum": 0.9, "rate_inside": True}, _rolling),
+    Printed("001", "z = beta * z - alpha * g(w + beta * z); w + z", "nesterov_lookahead", {"momentum": 0.9}, _foreseen),
     Printed("001", "w - alpha / sqrt(G + eps) * g", "adagrad", {"eps": 1e-8, "eps_inside": True}, _summed(True, 1e-8)),
     Printed("001", "w - alpha / sqrt(E[g2]) * g", "rmsprop", {"alpha": 0.9, "eps": 0.0}, _averaged(0.9, 0.0)),
     Printed("001", "w - alpha / (sqrt(v_hat) + eps) * m_hat", "adam", {}, _moments(False)),
@@ -175,7 +190,79 @@ def _rows(printed: Printed, setting: Setting) -> list[Row]:
     return [Row(printed.source, name, "the formula", found, SAME, holds, "" if holds else "another update")]
 
 
+class Decay(NamedTuple):
+    """A printed schedule: its document, its words, ours, the rate in step t of n by its formula, and wrong formulas."""
+
+    source: str
+    words: str
+    ours: Schedule
+    formula: Callable[[int, int], float]
+    wrong: tuple[Callable[[int, int], float], ...]
+
+
+N, K = 120, 0.05  # steps of a run, and the k of its formulas
+DECAYS = (
+    Decay(
+        "001",
+        "alpha0 * exp(-k * t)",
+        schedules.exponential(k=K),
+        lambda t, n: math.exp(-K * t),
+        (lambda t, n: math.exp(-K * t / n), lambda t, n: math.exp(K * t), lambda t, n: (1 - K) ** t),
+    ),
+    Decay(
+        "001",
+        "alpha0 / (1 + k * t)",
+        schedules.inverse_time(K),
+        lambda t, n: 1 / (1 + K * t),
+        (lambda t, n: 1 / (1 + K * (t + 1)), lambda t, n: 1 / (1 + K) ** t, lambda t, n: 1 / (1 + K * t) ** 2),
+    ),
+    Decay(
+        "001",
+        "alpha_min + (alpha0 - alpha_min) / 2 * (1 + cos(t / t_max * pi))",
+        schedules.cosine(floor=0.1),
+        lambda t, n: 0.1 + (1 - 0.1) / 2 * (1 + math.cos(t / n * math.pi)),
+        (
+            lambda t, n: 0.1 + (1 + math.cos(t / n * math.pi)) / 2,
+            lambda t, n: (1 + math.cos(t / n * math.pi)) / 2,
+            lambda t, n: 0.1 + (1 - 0.1) / 2 * (1 + math.cos(t / (n - 1) * math.pi)),
+        ),
+    ),
+    Decay(
+        "001",
+        "half every 5 epochs, of 10 steps here",
+        schedules.step(50, 0.5),
+        lambda t, n: 0.5 ** (t // 50),
+        (lambda t, n: 0.5 ** (t / 50), lambda t, n: 0.5 ** (t // 51), lambda t, n: 0.5 ** ((t + 1) // 50)),
+    ),
+    Decay(
+        "002",
+        "lr_initial * lambda(epoch), 0.65 ** epoch",
+        schedules.exponential(gamma=0.65),
+        lambda t, n: float(0.65**t),
+        (lambda t, n: float(0.65 ** (t + 1)), lambda t, n: 0.65 * t, lambda t, n: math.exp(-0.65 * t)),
+    ),
+)
+
+
+def _decays(number: str) -> Iterator[Row]:
+    """Printed schedules over a run: the formula, its wrong versions and a document's other schedules, step by step."""
+    for decay in DECAYS:
+        if decay.source != number:
+            continue
+        values = np.array(decay.ours.values(N))
+
+        def apart(formula: Callable[[int, int], float], values: Array = values) -> float:
+            return float(np.abs(values - [formula(t, N) for t in range(N)]).max())
+
+        away, others = apart(decay.formula), [other.formula for other in DECAYS if other is not decay]
+        held = any(apart(wrong) <= SAME for wrong in (*decay.wrong, *others))
+        found, holds = f"within {away:.1e} over {N} steps", away <= SAME
+        worth = "weak" if held else "reproduced"
+        yield Row(number, f"schedule: {decay.words}", "the formula", found, SAME, holds, "" if holds else "another", worth)
+
+
 def rows(number: str) -> Iterator[Row]:
-    """Whether the rules are the printed updates, over a hundred steps on Beale's function."""
+    """Whether the rules are the printed updates, over a hundred steps on Beale's function, and the schedules the formulas."""
     for block in blocks(number):
         yield from block.made()
+    yield from _decays(number)

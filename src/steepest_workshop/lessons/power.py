@@ -50,7 +50,8 @@ class Block:
     def made_by(self, row: Row) -> str:
         """The digest of a score: what is printed, the rule with its settings, and what it is held against."""
         own, *others = ((s.rule.digest, s.lr, dict(s.hyper)) for s in (self.setting, *self.others.values()))
-        return kept.digest(row.quantity, row.printed, own, others, self.mutated)
+        exact = row.tolerance if isinstance(row.tolerance, float) else None  # an interval comes from the rule itself
+        return kept.digest(row.quantity, row.printed, exact, own, others, self.mutated)
 
     def wrong(self) -> Iterator[tuple[str, Setting]]:
         """Every setting that is not the block's own, and what it is."""

@@ -9,6 +9,7 @@ batches of 64 too fast). The start of RMSprop at 0.01 is one of those from which
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import itertools
@@ -27,8 +28,9 @@ from steepest import optim
 from steepest.problems.problem import seeded
 from steepest.report.palette import COLOURS, DASHES
 from steepest.training.ways import workers_on
-from steepest.update.optimizer import by_class_name
+from steepest.update.optimizer import build, by_class_name
 
+from .. import mutants
 from . import Row, agreed, between, claim, close_to, kept
 from .power import Block, Setting
 from .training import Images, drawn, images, measured
@@ -63,6 +65,7 @@ PRINTED: tuple[tuple[Config, str, str], ...] = (
 COUNTED = 20  # starts from which RMSprop at 0.01 is looked at after one epoch
 ENOUGH = 5  # starts, for an interval that is not all of Student's tail
 FILE, FIRST = "slides", 100  # where ten starts of each block are kept, and the first of them
+SLOW = (PRINTED[0][0], PRINTED[5][0], PRINTED[4][0])  # whose epochs tell optimizers apart
 DEAD = 1  # a start from which RMSprop at 0.01 collapses in its first steps
 COLLAPSES, TWICE = PRINTED[2][0], PRINTED[3][0]
 # settings that the blocks and the slide on Adadelta print beside the rate
@@ -97,13 +100,12 @@ def network() -> nn.Sequential:
     return nn.Sequential(*body, nn.Linear(1024, 128), nn.ReLU(), nn.Linear(128, 10)).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def epochs(config: Config, data: Images, count: int, seed: int = 0) -> list[tuple[float, float]]:
+def epochs(setting: Setting, data: Images, count: int, seed: int = 0) -> list[tuple[float, float]]:
     """Validation loss and accuracy after each epoch."""
-    class_name, arguments = config
     history = []
     with seeded(seed):
         model = network()
-        optimizer = getattr(optim, class_name)(model.parameters(), **arguments)
+        optimizer = build(setting.rule, model.parameters(), lr=setting.lr, **setting.hyper)
         for _ in range(count):
             for index in drawn(len(data.x), BATCH):
                 optimizer.zero_grad()
@@ -116,14 +118,14 @@ def epochs(config: Config, data: Images, count: int, seed: int = 0) -> list[tupl
 _shared: list[Any] = []  # what forked processes train on
 
 
-def _work(job: tuple[Config, int, int]) -> list[tuple[float, float]]:
+def _work(job: tuple[Config, str, int, int]) -> list[tuple[float, float]]:
     torch.set_num_threads(1)
-    config, count, seed = job
-    return epochs(config, _shared[0], count, seed)
+    config, error, count, seed = job
+    return epochs(wrong(config)[error] if error else setting_of(config), _shared[0], count, seed)
 
 
-def all_of(jobs: Sequence[tuple[Config, int, int]], data: Images) -> Iterator[list[tuple[float, float]]]:
-    """Train jobs (config, epochs, seed), as many at a time as there are cores."""
+def all_of(jobs: Sequence[tuple[Config, str, int, int]], data: Images) -> Iterator[list[tuple[float, float]]]:
+    """Train jobs (config, the error in its rule or "", epochs, seed), as many at a time as there are cores."""
     _shared[:] = [data]
     if "fork" not in multiprocessing.get_all_start_methods():
         yield from map(_work, jobs)
@@ -132,31 +134,38 @@ def all_of(jobs: Sequence[tuple[Config, int, int]], data: Images) -> Iterator[li
         yield from pool.map(_work, jobs)
 
 
-def made_by(config: Config) -> str:
+def wrong(config: Config) -> dict[str, Setting]:
+    """A printed configuration with one error in its rule, by what it is."""
+    own = setting_of(config)
+    return {error: dataclasses.replace(own, rule=made) for error, made in mutants.of(own.rule, own.hyper)}
+
+
+def made_by(config: Config, error: str = "") -> str:
     """The digest of what an epoch of a configuration comes from."""
-    sources = inspect.getsource(network), inspect.getsource(epochs)
-    return kept.digest(*sources, BATCH, MEAN, DEVIATION, config, setting_of(config).rule.digest)
+    own, sources = setting_of(config), (inspect.getsource(network), inspect.getsource(epochs))
+    return kept.digest(*sources, BATCH, MEAN, DEVIATION, own.lr, dict(own.hyper), own.rule.digest, error)
 
 
-def seeds_of(config: Config, count: int = 10) -> list[list[tuple[float, float]]]:
+def _key(config: Config, error: str, seed: int) -> str:
+    return f"{_named(config)}{f', {error}' if error else ''}, start {seed}"
+
+
+def seeds_of(config: Config, count: int = 10, error: str = "") -> list[list[tuple[float, float]]]:
     """What is kept of a configuration: validation loss and accuracy after each of ten epochs, from each of ten starts."""
-    found = (kept.value(FILE, f"{_named(config)}, start {seed}", made_by(config)) for seed in range(FIRST, FIRST + count))
+    found = (kept.value(FILE, _key(config, error, seed), made_by(config, error)) for seed in range(FIRST, FIRST + count))
     return [[tuple(epoch) for epoch in history] for history in found if history]
 
 
 def record(data: Images, starts: int = 10, say: Callable[[str], None] = print) -> None:
-    """Train every printed configuration from so many starts, those that are kept already left out; hours."""
+    """Train every printed configuration from so many starts, and the slow ones with errors; hours. What is kept is left out."""
     configs = [block[0] for k, block in enumerate(PRINTED) if not label_of(k).endswith(" again")]
-    jobs, keys = [], []
-    wanted = [(config, 10, FIRST + k) for k in range(starts) for config in configs if config != COLLAPSES]
-    for config, count, seed in [*((COLLAPSES, 1, FIRST + k) for k in range(COUNTED)), *wanted]:
-        key = f"{_named(config)}, start {seed}"
-        if kept.value(FILE, key, made_by(config)) is None:
-            jobs.append((config, count, seed))
-            keys.append(key)
-    for (config, _, _), key, history in zip(jobs, keys, all_of(jobs, data), strict=True):
-        kept.keep(FILE, {key: (made_by(config), history)})
-        say(f"{key}: {history[-1][1]:.2f} %")
+    wanted = [(COLLAPSES, "", 1, FIRST + k) for k in range(COUNTED)]
+    wanted += [(config, "", 10, FIRST + k) for k in range(starts) for config in configs if config != COLLAPSES]
+    wanted += [(config, error, 10, FIRST) for config in SLOW for error in wrong(config)]
+    jobs = [job for job in wanted if kept.value(FILE, _key(job[0], job[1], job[3]), made_by(*job[:2])) is None]
+    for (config, error, _, seed), history in zip(jobs, all_of(jobs, data), strict=True):
+        kept.keep(FILE, {_key(config, error, seed): (made_by(config, error), history)})
+        say(f"{_key(config, error, seed)}: {history[-1][1]:.2f} %")
 
 
 def _named(config: Config) -> str:
@@ -197,16 +206,17 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
 
 
 def setting_of(config: Config) -> Setting:
-    """A printed configuration as a rule with its rate and hyperparameters."""
+    """A configuration as a rule with its rate and hyperparameters."""
     class_name, arguments = config
-    return Setting(by_class_name()[class_name], arguments["lr"], {k: v for k, v in arguments.items() if k != "lr"})
+    rule, hyper = by_class_name()[class_name], dict(arguments)
+    lr = hyper.pop("lr", rule.rate)
+    if "betas" in hyper:
+        hyper["beta1"], hyper["beta2"] = hyper.pop("betas")
+    return Setting(rule, lr, hyper)
 
 
 def blocks() -> Iterator[Block]:
-    """The printed blocks of which enough starts are kept; each must not be another of them, at any printed rate.
-
-    Rules with an error are not tried: each would take ten epochs, minutes of training.
-    """
+    """The printed blocks of which enough starts are kept; each must not be another of them, at any printed rate."""
     kept_ones = {k: seeds_of(block[0]) for k, block in enumerate(PRINTED) if block[0] != COLLAPSES}
     enough = {k: found for k, found in kept_ones.items() if len(found) >= ENOUGH}
     histories = {made_key(setting_of(PRINTED[k][0])): found for k, found in enough.items()}
@@ -214,7 +224,7 @@ def blocks() -> Iterator[Block]:
         own = setting_of(PRINTED[k][0])
         names = {_named(block[0]): setting_of(block[0]) for block in PRINTED}
         others = {name: each for name, each in names.items() if made_key(each) in histories and made_key(each) != made_key(own)}
-        yield Block(label_of(k), own, functools.partial(_within, k, histories), others, mutated=False)
+        yield Block(label_of(k), own, functools.partial(_within, k, histories), others)
 
 
 def made_key(setting: Setting) -> tuple[str, float]:
@@ -229,15 +239,25 @@ def label_of(k: int) -> str:
 
 
 def _within(k: int, histories: Mapping[tuple[str, float], list[list[tuple[float, float]]]], setting: Setting) -> list[Row]:
-    """A printed block beside the prediction intervals of one more run that a setting's starts give, epoch by epoch."""
-    _, losses, correct = PRINTED[k]
-    drawn, rows = np.array(histories[made_key(setting)]), []  # (starts, epochs, loss and accuracy)
-    count = len(drawn)
-    half = stats.t.ppf(0.975, count - 1) * drawn.std(0, ddof=1) * np.sqrt(1 + 1 / count)
+    """A printed block beside the prediction intervals of one more run that a setting's starts give, epoch by epoch.
+
+    A rule with an error has one start, and the right rule's spread; one that is not trained is taken to hold.
+    """
+    config, losses, correct = PRINTED[k]
+    own = np.array(histories[made_key(setting_of(config))])  # (starts, epochs, loss and accuracy)
+    error = setting.rule.name.partition(", ")[2]
+    found = np.array(seeds_of(config, 1, error) if error else histories[made_key(setting)])
+    spread = own if error else found
+    count = len(spread)
+    half = stats.t.ppf(0.975, count - 1) * spread.std(0, ddof=1) * np.sqrt(1 + 1 / count)
+    rows = []
     for epoch, (loss, right) in enumerate(zip(losses.split(), correct.split(), strict=True)):
         for j, (what, printed) in enumerate((("validation loss", float(loss)), ("accuracy", int(right) / 100))):
-            mean, away = float(drawn[:, epoch, j].mean()), float(half[epoch, j])
             words = f"{label_of(k)}, epoch {epoch + 1}: {what}"
+            if not len(found):
+                rows.append(Row(SOURCE, words, printed, None, None, True, "not trained"))
+                continue
+            mean, away = float(found[:, epoch, j].mean()), float(half[epoch, j])
             reason = f"unseeded, and the network is inferred; 95 % of a run over {count} starts"
             rows.append(between(SOURCE, words, printed, mean, mean - away, mean + away, reason))
     return rows
@@ -274,7 +294,7 @@ def _singly(wanted: Sequence[int], tier: str, data: Images, say: Callable[[str],
     why = {("RMSprop", 0.00025): "99.11 % after one epoch: the printed run seems to go on from a trained network"}
     why["RMSprop", 0.01] = "only its last biases still learn, and the digit that they say of every image changes"
     say(f"003: {len(chosen)} printed trainings of {count} epochs")
-    jobs = [(PRINTED[k][0], count, DEAD if PRINTED[k][0] == COLLAPSES else k) for k in chosen]
+    jobs = [(PRINTED[k][0], "", count, DEAD if PRINTED[k][0] == COLLAPSES else k) for k in chosen]
     for k, history in zip(chosen, all_of(jobs, data), strict=True):
         config, losses, correct = PRINTED[k]
         power = "chosen" if config == COLLAPSES else ""
@@ -290,7 +310,7 @@ def _singly(wanted: Sequence[int], tier: str, data: Images, say: Callable[[str],
 def _drawn(count: int, data: Images, say: Callable[[str], None]) -> Iterator[Row]:
     """The runs without printed numbers; Adadelta's, whose accuracies are said to be 99 %, for all ten epochs."""
     say(f"003: {len(DRAWN)} drawn trainings")
-    jobs = [(config, 10 if config[0] == "Adadelta" else count, 0) for config in DRAWN]
+    jobs = [(config, "", 10 if config[0] == "Adadelta" else count, 0) for config in DRAWN]
     seen = dict(zip(map(_named, DRAWN), all_of(jobs, data), strict=True))
     for name, history in seen.items():
         label, accuracy = f"{name}, drawn: accuracy after {len(history)} epochs", history[-1][1]
