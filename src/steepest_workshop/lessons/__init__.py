@@ -23,6 +23,9 @@ DOCUMENTS = {
 }
 TIERS = ("quick", "default", "full")
 NOT_HERE = "not reproduced"
+# What a sentence's words of size mean here. "Much", "stuck", "freezes": a decade, which is seen on any logarithmic axis and
+# which a rate's second digit does not make. "Like", "about": less than a factor of two, which it does.
+MUCH, ALIKE = 10.0, 2.0
 
 
 @dataclass(frozen=True)

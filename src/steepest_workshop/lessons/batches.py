@@ -115,6 +115,13 @@ def best(regression: Data, size: int, epochs: int, momentum: float = 0.0, seeds:
     return rates[at], means[at], float(np.std(ended[at], ddof=1) / np.sqrt(seeds))
 
 
+def ends(size: int, epochs: int = 20, seeds: int = 100) -> Array:
+    """Excess losses (seeds,) after so many epochs at the best rate, from orders of the data that did not choose it."""
+    regression = data()
+    lr = best(regression, size, epochs)[0]
+    return np.array([_end(regression, size, epochs, lr, 0.0, seed) for seed in range(1000, 1000 + seeds)])
+
+
 def _end(regression: Data, size: int, epochs: int, lr: float, momentum: float, seed: int) -> float:
     with np.errstate(all="ignore"):
         last = float(excess(regression, descend(regression, size, epochs, lr, momentum, seed)[-1]))

@@ -16,7 +16,7 @@ from steepest.rules import RULES, Rule, get
 from steepest.rules.definition import rule, zeros
 from steepest.rules.vocabulary import debias, ema, sqrt
 
-from . import Row, agreed, claim
+from . import ALIKE, MUCH, Row, agreed, claim
 
 CONSTANT = Formula.of(lambda x: x, lambda x: (1.0,), 1, 0)  # a gradient of 1 everywhere
 
@@ -26,6 +26,7 @@ def rows() -> Iterator[Row]:
     yield _stops()
     yield _slow_decay()
     yield _heavier()
+    yield _damped()
     yield from _begins_at_zero()
     yield _eadam()
     yield from _belief()
@@ -60,7 +61,7 @@ def _slow_decay() -> Row:
         ends[gamma] = float(np.mean(heights))
     words = "mean height of the last 50 of 400 noisy steps on a bowl: "
     words += "; ".join(f"{value:.2g} with the rate times {gamma:g} a step" for gamma, value in ends.items())
-    holds = ends[1.0] < 2 * ends[0.999] and ends[0.99] < ends[0.999] / 5
+    holds = ends[1.0] < ALIKE * ends[0.999] and ends[0.99] < ends[0.999] / ALIKE
     return claim("001", "decay slowly, and you bounce about with little improvement", words, holds)
 
 
@@ -80,6 +81,19 @@ def _heavier() -> Row:
     return claim("000", "momentum is usually set to 0.9", words, holds, otherwise)
 
 
+def _damped() -> Row:
+    """A ball in a bowl with momentum below 1, and with 1: its kinetic energy is the squared velocity over two."""
+    surface, left = surfaces.get("bowl"), {}
+    for momentum in (1.0, 0.99, 0.9):
+        points = trajectory(get("sgd"), formula_of(surface), surface.start, 400, lr=0.01, momentum=momentum)[0]
+        energy = (np.diff(points, axis=0) ** 2).sum(1) / 2
+        left[momentum] = float(energy[-50:].max() / energy.max())
+    words = "of its largest kinetic energy in a bowl a ball has left in the last 50 of 400 steps: "
+    words += ", ".join(f"{value:.1e} with momentum {momentum:g}" for momentum, value in left.items())
+    holds = left[1.0] > 1 / ALIKE and left[0.9] < 1 / MUCH and left[0.99] < 1 / MUCH
+    return claim("001", "momentum below 1 damps the velocity, else the ball would never stop", words, holds)
+
+
 def _begins_at_zero() -> Iterator[Row]:
     """Averages that begin at zero lean towards it; dividing by 1 - beta ** t mends that, exactly for a constant gradient."""
     insides: dict[str, Any] = {}
@@ -88,12 +102,12 @@ def _begins_at_zero() -> Iterator[Row]:
     apart = max(float(np.abs(m_hat - 1).max()), float(np.abs(v_hat - 1).max()))
     words = f"of a gradient that is 1 always the average is {m[0]:.2g} at step 1 and {m[9]:.2g} at step 10; "
     words += f"divided by 1 - beta ** t it is 1 within {apart:.0e} at each of 50 steps, and so is that of the squares"
-    yield claim("001", "then we use an unbiased estimation", words, apart < 1e-12 and m[0] < 0.11)
+    yield claim("001", "then we use an unbiased estimation", words, apart < 1e-12 and m[0] < 1 / ALIKE)
     made = _own(_undebiased, "Adam without its correction")
     points = {r.name: trajectory(r, CONSTANT, (0.0,), 3, lr=0.01)[0][:, 0] for r in (get("adam"), made)}
     first = {name: abs(float(path[1] - path[0])) / 0.01 for name, path in points.items()}
     words = f"its first step is {first['adam']:.3g} rates long with the correction, {first[made.name]:.3g} without"
-    yield claim("003", "create unbiased estimates: without them the first steps are other", words, first[made.name] > 3)
+    yield claim("003", "create unbiased estimates: without them the first steps are other", words, first[made.name] > ALIKE)
 
 
 def _undebiased(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):  # type: ignore[no-untyped-def]
@@ -122,7 +136,7 @@ def _eadam() -> Row:
         apart[eps] = float(np.linalg.norm(ends[1] - ends[0]))
     words = "far out on a plateau, where gradients are near 0.01, its path ends "
     words += " and ".join(f"{value:.1e} from Adam's at epsilon {eps:g}" for eps, value in apart.items())
-    return claim("001", "how epsilon impacts Adam: EAdam adds it to v at every step", words, apart[1e-4] > 100 * apart[1e-8])
+    return claim("001", "how epsilon impacts Adam: EAdam adds it to v at every step", words, apart[1e-4] > MUCH * apart[1e-8])
 
 
 def _belief() -> Iterator[Row]:
@@ -138,7 +152,8 @@ def _belief() -> Iterator[Row]:
     words = "mean step of the last 100, in rates: a steady gradient of 0.2, Adam {:.2g} and AdaBelief {:.3g}; gradients of 1 "
     words += "and -1 in turn, {:.2g} and {:.2g}"
     told = (("adam", "steady"), ("adabelief", "steady"), ("adam", "alternating"), ("adabelief", "alternating"))
-    holds = lengths["adabelief", "steady"] > 3 * lengths["adam", "steady"]
+    steady, turning = lengths["adabelief", "steady"], lengths["adabelief", "alternating"]
+    holds = steady > MUCH * turning and steady > ALIKE * lengths["adam", "steady"]
     sentence = "AdaBelief takes a large step where the gradient is as predicted, else a small one"
     yield claim("001", sentence, words.format(*(lengths[key] for key in told)), holds)
 
@@ -197,12 +212,13 @@ def _regularizers() -> Iterator[Row]:
         kept = layer(x)
         layer.eval()
         still = layer(x)
+    near = 4 * 0.5 / x.numel() ** 0.5  # four standard errors of a share of one half
     share, mean = float((kept == 0).double().mean()), float(kept.mean() / x.mean())
     words = (
         f"of {x.numel():,} units {share:.2%} are set to 0 in training and the others doubled: the mean stays ({mean:.4f} of "
     )
     words += f"it); in use nothing is changed (difference {float((still - x).abs().max()):g})"
-    yield claim("002", "dropout leaves out units in training", words, abs(share - 0.5) < 0.005 and abs(mean - 1) < 0.01)
+    yield claim("002", "dropout leaves out units in training", words, abs(share - 0.5) < near and abs(mean - 1) < 2 * near)
     images = 3 + 2 * torch.randn(64, 4, 8, 8, generator=generator) * torch.arange(1, 5).view(1, 4, 1, 1)
     out = nn.BatchNorm2d(4)(images).detach()
     before, after = images.std((0, 2, 3)), out.std((0, 2, 3))

@@ -10,7 +10,7 @@ from steepest.api import compare
 from steepest.problems.problem import Problem
 
 from . import Row, claim
-from .tutorial import RESNET18, UNDECIDED, against, scores
+from .tutorial import RESNET18, UNDECIDED, accuracies, against, scores
 
 SCHEDULES = (
     *("constant", "exponential_steps", "inverse_time", "cosine"),
@@ -26,7 +26,8 @@ def rows(problem: Problem, say: Callable[[str], None], steps: int = 700, seeds: 
     where = f"{problem.about}, {steps} steps, {seeds} seeds, equal tuning"
     say("001: exponential step sizes on CIFAR-10")
     study = compare(problem, "momentum", schedules=SCHEDULES, store=":memory:", steps=steps, seeds=seeds, trials=trials)
-    comparisons = [against(study, f"momentum+{SCHEDULES[1]}", f"momentum+{name}", 3) for name in SCHEDULES[4:]]
+    values = accuracies(study)
+    comparisons = [against(values, f"momentum+{SCHEDULES[1]}", f"momentum+{name}", 3) for name in SCHEDULES[4:]]
     words = f"{where}; per cent: {scores(study)}; exponential steps are {', '.join(words for _, words in comparisons)}"
     leads = [lead for lead, _ in comparisons]
     holds = False if -1 in leads else None if None in leads else True

@@ -12,6 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from scipy import stats
 
+from steepest.api import compare
 from steepest.problems.built_in import noisy_regression
 from steepest.problems.built_in.breast_cancer import solve
 from steepest.problems.built_in.noisy_regression import Data
@@ -23,7 +24,8 @@ from steepest.training.stacked import Run, StackedRuns
 from . import NOT_HERE, Row, between, claim, close_to, spread
 from .noisy_regression import EXPONENTS, Array, experiment
 from .power import Block, Setting
-from .training import drawn, images, mlp
+from .training import document, drawn, images, mlp
+from .tutorial import accuracies, against, scores
 
 SOURCE = "004"
 EXACT = (0.99218671, 0.99592763, 0.9993016, 0.99963533, 1.00368735, 1.00186409, 1.00490434, 0.99861362, 0.99307294, 0.99822247)
@@ -72,6 +74,7 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     if tier != "quick":
         yield from _shapes()
         yield from _network(say)
+        yield _others(say)
 
 
 def _finals(worlds: Sequence[Data]) -> Iterator[Block]:
@@ -183,6 +186,19 @@ def _network(say: Callable[[str], None]) -> Iterator[Row]:
     yield between(SOURCE, words, ACCURACY, mean, mean - half, mean + half, "a seed in twenty lies outside")
     words = f"{seconds / 60:.2f} minutes a run, {SEEDS} runs at once on this machine"
     yield Row(SOURCE, "training time in minutes", MINUTES, words, None, None, "another machine's seconds", "echo")
+
+
+def _others(say: Callable[[str], None]) -> Row:
+    """Its network under the optimizers that the reader is told to feel free to try, at equal tuning."""
+    say("004: other optimizers on its network")
+    own = replace(document(), name="document-004", model=lambda: mlp(SIZES), batch_size=64, steps=2000)
+    study = compare(own, "adam,sgd,momentum,rmsprop,adagrad", schedules="constant", seeds=SEEDS, store=":memory:")
+    values = accuracies(study)
+    parts = [against(values, name, "adam", 4)[1] for name in ("sgd", "momentum", "rmsprop", "adagrad")]
+    rates = ", ".join(f"{entry.candidate.label} {entry.lr:.2g}" for entry in study.result.entries)
+    words = f"2,000 steps, {SEEDS} seeds, per cent: {scores(study)}; at rates {rates}; against Adam: "
+    words += ", ".join(f"{name} {part}" for name, part in zip(("SGD", "momentum", "RMSprop", "Adagrad"), parts, strict=True))
+    return Row(SOURCE, "other optimizers on its network, left to the reader", None, words, None, None, "nothing is printed")
 
 
 def bars(noise: tuple[float, float] = (0.0, 0.0)) -> Figure:
