@@ -113,6 +113,7 @@ def reproduce(name: str = "all", tier: str = "default", say: Callable[[str], Non
         hours = number == "001" and tier == "full"
         problem = cifar10_resnet20() if hours else None  # whose data may be missing: better now than in an hour
         rows += [*formulas.rows(number), *made.rows(tier, say)]
+        rows += _module("search").rows() if number == "003" else []
         rows += [row for row in (*claims.on_surfaces(), *_module("ideas").rows()) if row.source == number]
         if number == "001" and tier != "quick":
             rows += [*claims.on_mnist(say), *_module("curves").rows()]

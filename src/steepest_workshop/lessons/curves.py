@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from steepest import optim, schedules
 from steepest.problems.built_in import cifar10
 from steepest.problems.problem import Problem, seeded
+from steepest.report.palette import COLOURS, DASHES
 from steepest.rules import get
 
 from . import Row, claim, kept, spread
@@ -27,7 +29,7 @@ from .training import drawn, measured
 
 FILE = "curves"
 SCHEDULES = ("constant", "cosine", "exponential_steps", "multi_step(milestones=(0.5, 0.75))")
-STARTS, EPOCHS = 3, 12
+STARTS, EPOCHS, IMAGES = 3, 12, 10_000
 RATE, MOMENTUM, DECAY, BATCH = 0.1, 0.9, 1e-4, 128  # He et al. 2016, section 4.2
 History = list[tuple[float, float]]  # mean training loss and test accuracy of each epoch
 
@@ -130,8 +132,33 @@ def rows() -> Iterator[Row]:
     for name in list(ends)[1:]:
         mean, half = spread(ends[name] - ends["constant"], 0.05 / (len(ends) - 1))
         parts.append(f"{name} leads a constant rate by {mean:+.1f} +- {half:.1f}")
-    words = f"10,000 images, {EPOCHS} epochs, {STARTS} starts, accuracy on 1,000 (one image is 0.1 points): {'; '.join(parts)}"
+    words = (
+        f"{IMAGES:,} images, {EPOCHS} epochs, {STARTS} starts, accuracy on 1,000 (one image is 0.1 points): {'; '.join(parts)}"
+    )
     yield claim("001", sentence, words, None, "10,000 images and three starts tell only large differences")
+
+
+def picture() -> Figure:
+    """Training loss and test accuracy by epoch of each schedule: the mean of its starts, and the range of them."""
+    figure, words = Figure(figsize=(9.6, 4), layout="constrained"), list[str]()
+    left, right = figure.subplots(1, 2)
+    for i, (name, values) in enumerate(histories().items()):
+        epochs = range(1, 1 + values.shape[1])
+        for axes, column in ((left, values[..., 0]), (right, values[..., 1])):
+            axes.plot(epochs, column.mean(0), color=COLOURS[i], linestyle=DASHES[i], label=name)
+            axes.fill_between(epochs, column.min(0), column.max(0), color=COLOURS[i], alpha=0.15, linewidth=0)
+        words.append(f"{name} ends at a loss of {values[:, -1, 0].mean():.3g} and {values[:, -1, 1].mean():.1f} %")
+    left.set_yscale("log")
+    left.set_ylabel("training loss")
+    right.set_ylabel("test accuracy, %")
+    left.set_title(f"ResNet-20 on {IMAGES:,} images of CIFAR-10", loc="left", fontsize="medium")
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.25)
+    if words:
+        left.legend(frameon=False, fontsize="small")
+    figure.set_gid(f"Means of {STARTS} starts and their range. {'; '.join(words)}.")
+    return figure
 
 
 if __name__ == "__main__":

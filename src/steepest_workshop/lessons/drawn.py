@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import nn
 
-from steepest import schedules, surfaces
-from steepest.paths.loop import trajectory
-from steepest.report.palette import COLOURS
+from steepest import optim, schedules, surfaces
+from steepest.paths.loop import formula_of, trajectory
+from steepest.problems.problem import seeded
+from steepest.report.palette import COLOURS, DASHES
 from steepest.rules import get
 
+from . import training
 from .ideas import CONSTANT
 
 BLUE, RED, GREEN, PINK = COLOURS[:4]
@@ -175,6 +179,76 @@ def decays() -> Figure:
     figure.colorbar(shown, ax=figure.axes, label="test accuracy, %")
     figure.set_gid(f"Accuracy on MNIST from 1,000 images by rate and weight decay. {'; '.join(words)}.")
     return figure
+
+
+def rates() -> Figure:
+    """Descent on one parabola at a rate too small, a good one, one that swings, and one that leaves."""
+    surface = surfaces.get("x**2 / 2")  # curvature 1: rates above 2 leave
+    figure, x, words = Figure(figsize=(9.6, 3), layout="constrained"), np.linspace(-2.3, 2.3, 200), []
+    cases = (("too small", 0.05), ("good", 0.6), ("it swings", 1.8), ("it leaves", 2.15))
+    for axes, (name, lr), colour in zip(figure.subplots(1, 4, sharey=True), cases, COLOURS, strict=False):
+        points, heights = trajectory(get("gd"), formula_of(surface), (-1.5,), 10, lr=lr)
+        axes.plot(x, x**2 / 2, color="#999999", linewidth=1)
+        axes.plot(points[:, 0], heights, "o-", color=colour, markersize=4, linewidth=1)
+        axes.set_xlim(-2.4, 2.4)
+        axes.set_ylim(-0.1, 2.7)
+        axes.set_title(f"{lr:g}: {name}", loc="left", fontsize="medium")
+        words.append(f"at {lr:g}, {name}, height {heights[-1]:.2g}")
+    _bare(*figure.axes)
+    figure.suptitle("Ten steps of descent on a parabola of curvature 1, by the rate", x=0.01, ha="left")
+    figure.set_gid(f"Ten steps from a height of {1.5**2 / 2:g} on a parabola: {'; '.join(words)}.")
+    return figure
+
+
+def regularized() -> Figure:
+    """What dropout leaves of a layer, what BatchNorm makes of channels, and losses with and without."""
+    figure = Figure(figsize=(9.6, 3.4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.4))
+    with seeded(0):
+        mask = nn.Dropout(0.5)(torch.ones(12, 16)).numpy()
+        images = 3 + 2 * torch.randn(64, 4, 8, 8) * torch.arange(1, 5).view(1, 4, 1, 1)
+        out = nn.BatchNorm2d(4)(images).detach()
+    left.imshow(mask, cmap="Blues", vmin=0, vmax=2.6)
+    left.set_xlabel("unit")
+    left.set_ylabel("example")
+    left.set_title(f"dropout: {(mask == 0).mean():.0%} left out", loc="left", fontsize="medium")
+    for k, (values, colour, label) in enumerate(((images, "#999999", "before"), (out, BLUE, "after"))):
+        middle.bar(np.arange(4) + 0.4 * k - 0.2, values.std((0, 2, 3)).numpy(), 0.38, color=colour, label=label)
+    middle.set_xticks(range(4))
+    middle.set_xlabel("channel")
+    middle.set_ylabel("standard deviation")
+    middle.set_title("BatchNorm: one scale", loc="left", fontsize="medium")
+    middle.legend(frameon=False, fontsize="small")
+    words = []
+    layers = {"neither": nn.Identity(), "dropout": nn.Dropout(0.5), "BatchNorm": nn.BatchNorm1d(100)}
+    for i, (name, more) in enumerate(layers.items()):
+        losses = _course(more)
+        right.plot(range(300, 3001, 300), losses, color=COLOURS[i], linestyle=DASHES[i], label=name)
+        words.append(f"{name} {losses[-1]:.3f}")
+    right.set_xlabel("step of momentum on MNIST")
+    right.set_ylabel("test loss")
+    right.set_title("losses with and without", loc="left", fontsize="medium")
+    right.grid(alpha=0.25)
+    right.legend(frameon=False, fontsize="small")
+    figure.set_gid(
+        f"Dropout's mask of 12 examples and 16 units; channels before and after BatchNorm; losses: {', '.join(words)}."
+    )
+    return figure
+
+
+def _course(more: nn.Module) -> list[float]:
+    """Test losses of a network with this layer more, each 300 of 3,000 steps of momentum on MNIST."""
+    data, losses = training.images(), list[float]()
+    with seeded(0):
+        first, act, last = training.mlp((784, 100, 10))
+        model = nn.Sequential(first, more, act, last)
+        optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+        def note(step: int, loss: float) -> None:
+            losses.append(training.measured(model, data.test_x, data.test_y)[0])
+
+        training.train(model, optimizer, data, 100, 3000, 300, note)
+    return losses
 
 
 def _bare(*panels: Axes) -> None:

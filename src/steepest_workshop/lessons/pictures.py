@@ -15,7 +15,7 @@ from steepest.report.palette import COLOURS
 from steepest.report.surface import pictures
 from steepest.rules import RACE, get
 
-from . import Row, batches, drawn, slides, training, tutorial, variants
+from . import Row, batches, curves, drawn, slides, training, tutorial, variants
 
 NAMED = ("step", "multi_step", "exponential", "inverse_time", "cosine", "one_cycle", "cyclic")
 
@@ -89,15 +89,19 @@ _DRAWN: dict[str, tuple[tuple[str, _Draw], ...]] = {
         ("begun", lambda rows: drawn.begun()),
         ("decays", lambda rows: drawn.decays()),
         ("schedules", lambda rows: drawn.multiples(NAMED)),
+        ("rates", lambda rows: drawn.rates()),
+        ("curves", lambda rows: curves.picture()),
         ("contours", lambda rows: _race("beale", 300, tuned=True)),
     ),
     "002": (
         ("saddle", lambda rows: _race("saddle", 200)),
         ("valley", lambda rows: _race("valley", 60)),
         ("lambda", lambda rows: drawn.falling()),
+        ("regularized", lambda rows: drawn.regularized()),
     ),
     "003": (
         ("epochs", _lined(r"(?P<run>.+), epoch (?P<x>\d+): accuracy", 5, "epoch", "accuracy, %")),
+        ("courses", lambda rows: slides.drawn_courses()),
         ("collapse", lambda rows: slides.collapse()),
     ),
     "004": (

@@ -341,28 +341,26 @@ def _drawn(data: Images, say: Callable[[str], None]) -> Iterator[Row]:
     yield Row(SOURCE, "Nesterov against momentum, drawn", None, words, None, None, "no number is printed")
 
 
-def curves() -> Figure:
+def drawn_courses() -> Figure:
     """The validation losses of the runs that the slides draw, by epoch, in the groups of their slides."""
-    seen, figure = courses(), Figure(figsize=(9.6, 5.6), layout="constrained")
+    figure, words = Figure(figsize=(9.6, 6), layout="constrained"), list[str]()
     groups = {
-        "rate and momentum of SGD": [config for config in DRAWN if config[0] == "SGD"],
+        "SGD: rate and momentum": [config for config in DRAWN if config[0] == "SGD"],
         "Adam: a rate too large, and its betas": [config for config in DRAWN if config[0] == "Adam"],
-        "Adadelta": [config for config in DRAWN if config[0] == "Adadelta"],
-        "the printed blocks": [block[0] for block in PRINTED[:9] if block[0] != COLLAPSES],
+        "Adadelta: rho": [config for config in DRAWN if config[0] == "Adadelta"],
+        "the slow blocks": list(SLOW),
     }
-    words = []
     for axes, (title, configs) in zip(figure.subplots(2, 2, sharex=True).flat, groups.items(), strict=True):
-        for i, config in enumerate(dict((_named(one), one) for one in configs).items()):
-            name, found = config[0], seen.get(config[0]) or next(iter(seeds_of(config[1], 1)), None)
-            if found:
-                losses = [loss for loss, _ in found]
-                look = {"color": (*COLOURS, "#888888")[i % 8], "linestyle": DASHES[i % len(DASHES)]}
-                axes.plot(range(1, len(losses) + 1), losses, label=name, linewidth=1.5, **look)
-                words.append(f"{name} ends at a loss of {losses[-1]:.3g}")
+        for i, config in enumerate(configs):
+            for history in seeds_of(config, 1):
+                losses = [loss for loss, _ in history]
+                dash = DASHES[i % len(DASHES)]
+                axes.plot(range(1, 11), losses, label=_named(config), linewidth=1.5, color=COLOURS[i], linestyle=dash)
+                words.append(f"{_named(config)} ends at {losses[-1]:.3g}")
         axes.set_yscale("log")
         axes.set_title(title, loc="left", fontsize="medium")
         axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize="x-small")
+        axes.legend(frameon=False, fontsize="small")
     figure.supxlabel("epoch", fontsize="small")
     figure.supylabel("validation loss", fontsize="small")
     figure.set_gid(f"Validation losses by epoch, one start each. {'; '.join(words)}.")
