@@ -97,7 +97,7 @@ def ahead() -> Figure:
             axes.quiver(*begin, *arrow, **style)
         axes.plot(*p, "o", color="#000000")
         axes.set_title(f"{name}: where the gradient is taken", loc="left", fontsize="medium")
-        axes.legend(frameon=False, fontsize="small", loc="lower right")
+        axes.legend(facecolor="white", edgecolor="none", framealpha=1, fontsize="small", loc="lower right")
         axes.set_aspect("equal")
         words.append(f"{name} ends at ({end[0]:.2f}, {end[1]:.2f}), height {float(surface.value(end)):.2f}")
     _bare(*figure.axes)

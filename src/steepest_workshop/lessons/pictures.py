@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 
 from steepest import optim, surfaces
-from steepest.paths.descent import descend
+from steepest.paths.descent import Descent, descend
 from steepest.problems.problem import seeded
 from steepest.report.palette import COLOURS
 from steepest.report.surface import pictures
@@ -17,6 +19,7 @@ from steepest.rules import RACE, get
 
 from . import Row, batches, curves, drawn, slides, training, tutorial, variants
 
+SLACK = 0.01  # beside a line that does not move
 NAMED = ("step", "multi_step", "exponential", "inverse_time", "cosine", "one_cycle", "cyclic")
 
 
@@ -26,27 +29,31 @@ def of(number: str, rows: Sequence[Row]) -> Iterator[tuple[str, Figure]]:
         yield name, draw([row for row in rows if row.source == number])
 
 
-def beside(rows: Sequence[Row], pattern: str, across: int, axis: str, unit: str) -> Figure:
-    """What is printed as dots, ours as a line: a panel for each `run`, along each `x`, of quantities that match."""
-    runs: dict[str, list[tuple[int, float, float]]] = {}
+def beside(rows: Sequence[Row], pattern: str, across: int, axis: str, unit: str, title: str) -> Figure:
+    """What is printed as dots, ours as a line in its interval: a panel for each `run`, along each `x`, of rows that match."""
+    runs: dict[str, list[tuple[float, ...]]] = {}
     for row in rows:
         match = re.fullmatch(pattern, row.quantity)
         if match and isinstance(row.printed, float | int) and isinstance(row.ours, float | int):
-            runs.setdefault(match["run"], []).append((int(match["x"]), row.printed, row.ours))
+            low, _, high = str(row.tolerance).partition(" to ")
+            interval = (float(low), float(high)) if high else (row.ours, row.ours)
+            runs.setdefault(match["run"], []).append((int(match["x"]), row.printed, row.ours, *interval))
     down = -(-len(runs) // across)
-    figure = Figure(figsize=(3.2 * across, 2.3 * down + 0.5), layout="constrained")
+    figure = Figure(figsize=(max(3.2 * across, 6.4), 2.3 * down + 0.8), layout="constrained")
     words = []
     for axes, (run, points) in zip(figure.subplots(down, across, squeeze=False).flat, runs.items(), strict=False):
-        x, printed, ours = zip(*points, strict=True)
+        x, printed, ours, least, most = (np.array(values) for values in zip(*points, strict=True))
+        axes.fill_between(x, least, most, color=COLOURS[0], alpha=0.2, linewidth=0, label="95 % of a run")
         axes.plot(x, ours, color=COLOURS[0], label="ours")
         axes.plot(x, printed, "o", color="#000000", markersize=4, markerfacecolor="none", label="printed")
-        low, high = min(*printed, *ours), max(*printed, *ours)
-        axes.set_ylim(low - 0.08 * (high - low) - 0.05, high + 0.08 * (high - low) + 0.05)
+        bottom, top = min(*printed, *ours), max(*printed, *ours)
+        axes.set_ylim(bottom - 0.08 * (top - bottom) - SLACK, top + 0.08 * (top - bottom) + SLACK)
         axes.set_title(run, loc="left", fontsize="small")
         axes.grid(alpha=0.25)
         words.append(f"{run}: ends at {ours[-1]:.4g}, printed {printed[-1]:.4g}")
     for axes in figure.axes[len(runs) :]:
         axes.axis("off")
+    figure.suptitle(title, x=0.01, ha="left")
     figure.supxlabel(axis, fontsize="small")
     figure.supylabel(unit, fontsize="small")
     figure.axes[0].legend(frameon=False, fontsize="small")
@@ -55,8 +62,20 @@ def beside(rows: Sequence[Row], pattern: str, across: int, axis: str, unit: str)
 
 
 def _race(name: str, steps: int, tuned: bool = False) -> Figure:
+    """A map for each of the race's optimizers, where paths would hide one another on one; of where they go, if they stay."""
     surface = surfaces.get(name)
-    return pictures.contour(descend(surface, [get(rule) for rule in RACE], surface.start, steps, {} if tuned else None))
+    descent = descend(surface, [get(rule) for rule in RACE], surface.start, steps, {} if tuned else None)
+    if any(path.leaves(surface.domain) is not None for path in descent.paths):
+        return pictures.panels(descent)
+    return pictures.panels(replace(descent, surface=replace(surface, domain=_around(descent))))
+
+
+def _around(descent: Descent) -> tuple[tuple[float, float], ...]:
+    """The part of a surface that the paths and the least point lie in, with a margin."""
+    points = np.concatenate([path.points for path in descent.paths] + [np.array([m]) for m in descent.surface.minima])
+    low, high = points.min(0), points.max(0)
+    margin = 0.08 * (high - low)
+    return tuple(zip((low - margin).tolist(), (high + margin).tolist(), strict=True))
 
 
 def _prediction() -> Figure:
@@ -72,13 +91,16 @@ def _prediction() -> Figure:
 _Draw = Callable[[Sequence[Row]], Figure]
 
 
-def _lined(pattern: str, across: int, axis: str, unit: str) -> _Draw:
-    return lambda rows: beside(rows, pattern, across, axis, unit)
+def _lined(pattern: str, across: int, axis: str, unit: str, title: str) -> _Draw:
+    return lambda rows: beside(rows, pattern, across, axis, unit, title)
 
 
+ACCURACIES = r"(?P<run>.+), accuracy after (?P<x>\d+) iterations", 3, "iteration", "accuracy, %"
+EPOCHS = r"(?P<run>.+), epoch (?P<x>\d+): accuracy", 5, "epoch", "accuracy, %"
+LOSSES = r"(?P<run>mean training loss) of epoch (?P<x>\d+): .+", 1, "epoch", "loss"
 _DRAWN: dict[str, tuple[tuple[str, _Draw], ...]] = {
     "000": (
-        ("accuracies", _lined(r"(?P<run>.+), accuracy after (?P<x>\d+) iterations", 3, "iteration", "accuracy, %")),
+        ("accuracies", _lined(*ACCURACIES, "MNIST, 784-100-10: what is printed, and ours")),
     ),
     "001": (
         ("fit", lambda rows: tutorial.fit()),
@@ -100,13 +122,13 @@ _DRAWN: dict[str, tuple[tuple[str, _Draw], ...]] = {
         ("regularized", lambda rows: drawn.regularized()),
     ),
     "003": (
-        ("epochs", _lined(r"(?P<run>.+), epoch (?P<x>\d+): accuracy", 5, "epoch", "accuracy, %")),
+        ("epochs", _lined(*EPOCHS, "A small convolutional network: what is printed, and ours")),
         ("courses", lambda rows: slides.drawn_courses()),
         ("collapse", lambda rows: slides.collapse()),
     ),
     "004": (
         ("exponents", lambda rows: variants.bars()),
-        ("losses", _lined(r"(?P<run>mean training loss) of epoch (?P<x>\d+), .+", 1, "epoch", "loss")),
+        ("losses", _lined(*LOSSES, "MNIST, 784-128-64-10 under Adam")),
         ("digits", lambda rows: variants.digits()),
         ("prediction", lambda rows: _prediction()),
     ),

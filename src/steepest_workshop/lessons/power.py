@@ -82,6 +82,8 @@ def score(number: str, say: Callable[[str], None] = print) -> None:
             for row in block.rows(setting):
                 if row.holds and row.quantity in held:
                     held[row.quantity].append(what)
+            if all(held.values()):  # each is weak already
+                break
         kept.keep(FILE, {_key(row): (digests[row.quantity], held[row.quantity]) for row in right})
         alone = sum(not names for names in held.values())
         say(f"{number} {block.name}: {alone} of {len(held)} rows hold for the rule alone")
