@@ -182,7 +182,7 @@ def reproduce(
 ) -> None:
     """The five documents that teach the subject, made again: printed figure, ours, tolerance, and whether it holds."""
     from . import lessons
-    from .lessons import written
+    from .lessons import page, written
 
     check_json(json_file)
     check_file(report, "report")
@@ -195,7 +195,7 @@ def reproduce(
         typer.echo(written.text(rows))
     write_json(written.as_data(rows), json_file)
     if report:
-        written.write(rows, tier, report)
+        page.write(rows, tier, report)
 
 
 @app.command()

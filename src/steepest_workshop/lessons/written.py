@@ -1,21 +1,16 @@
-"""The table of what was reproduced, on the screen, as JSON and as Markdown."""
+"""What was reproduced, on the screen and as JSON."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from steepest.report.surface.pictures import save
-
-from . import DOCUMENTS, Row, pictures, reproduce
+from . import DOCUMENTS, Row, reproduce
 from .power import KINDS
 
 
@@ -97,60 +92,20 @@ def text(rows: Sequence[Row]) -> str:
     if missed_rows:
         lines += ["", "Missed:"]
         for row in missed_rows:
-            lines.append(f"  {row.source} {row.quantity}: printed {_shown(row.printed)}, ours {_shown(row.ours)}, "
-                         f"tolerance {_shown(row.tolerance)}; {row.reason}")  # fmt: skip
+            lines.append(f"  {row.source} {row.quantity}: printed {shown(row.printed)}, ours {shown(row.ours)}, "
+                         f"tolerance {shown(row.tolerance)}; {row.reason}")  # fmt: skip
     claim_rows = [row for row in rows if row.quantity == "claim"]
     if claim_rows:
         lines += ["", "Claims:"]
-        lines += [f"  {row.source} {row.printed}: {_verdict(row)}. {str(row.ours).rstrip('.')}." for row in claim_rows]
+        lines += [f"  {row.source} {row.printed}: {verdict(row)}. {str(row.ours).rstrip('.')}." for row in claim_rows]
     return "\n".join(lines)
 
 
-def _verdict(row: Row) -> str:
+def verdict(row: Row) -> str:
+    """Whether a claim holds, in words."""
     return row.reason or "holds"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A figure with six digits."""
     return f"{value:.6g}" if isinstance(value, float) else "-" if value is None else str(value)
-
-
-def write(rows: Sequence[Row], tier: str, path: Path) -> None:
-    """The whole table as Markdown, with the documents' pictures in a folder beside it unless the tier is "quick"."""
-    totals = counts(rows)
-    asked = "all" if len(totals) == len(DOCUMENTS) else " ".join(totals)
-    command = f"steepest reproduce {asked}{'' if tier == 'default' else f' --{tier}'} --report FILE.md"
-    lines = ["# Reproduction", "", f"Made by `{command}`.", ""]
-    kinds = list(next(iter(totals.values())))
-    lines += [summed(totals), "", f"| document | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
-    lines += [f"| {number} {DOCUMENTS[number][1]} | {' | '.join(map(str, one.values()))} |" for number, one in totals.items()]
-    for number in totals:
-        module_name, title = DOCUMENTS[number]
-        own = [row for row in rows if row.source == number]
-        claims = [row for row in own if row.quantity == "claim"]
-        about = (inspect.getdoc(importlib.import_module(f".{module_name}", __package__)) or "").partition(": ")[2]
-        lines += ["", f"## {number} {title}", "", about[:1].upper() + about[1:], ""]
-        if tier != "quick":
-            lines += _pictures(number, rows, path.parent / "pictures")
-        if claims:
-            lines += ["| claim | verdict | experiment |", "|---|---|---|"]
-            lines += [f"| {row.printed} | {_verdict(row)} | {row.ours} |" for row in claims] + [""]
-        lines += ["<details><summary>Every printed result</summary>", ""]
-        lines += ["| quantity | printed | ours | tolerance | holds | worth |", "|---|---|---|---|---|---|"]
-        for row in own:
-            if row.quantity != "claim":
-                holds = {True: "yes", False: f"no: {row.reason}", None: row.reason or "-"}[row.holds]
-                cells = (row.quantity, _shown(row.printed), _shown(row.ours), _shown(row.tolerance), holds, row.power)
-                lines.append(f"| {' | '.join(cells)} |")
-        lines += ["", "</details>"]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _pictures(number: str, rows: Sequence[Row], folder: Path) -> list[str]:
-    """A document's pictures, saved, as lines of Markdown."""
-    folder.mkdir(exist_ok=True)
-    lines = []
-    for name, figure in pictures.of(number, rows):
-        save(figure, folder / f"reproduce-{name}.png")
-        words = figure.get_gid() or ""
-        lines += [f"![{words.partition('. ')[0]}]({folder.name}/reproduce-{name}.png)", "", words, ""]
-    return lines
