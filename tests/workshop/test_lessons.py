@@ -326,7 +326,7 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(kept, "FOLDER", tmp_path)
     assert [row.reason for row in curves.rows()] == ["not trained"]
     for name, end in (("constant", 50.0), ("cosine", 60.0)):
-        runs = {f"{name}, start {k}": (curves.made_by(name, k), [[1.0, end + k]] * 12) for k in range(3)}
+        runs = {f"{name}, start {k}": (curves.made_by(name, k), [[1.0, end + k]] * curves.EPOCHS) for k in range(3)}
         kept.keep(curves.FILE, runs)
     (row,) = curves.rows()
     assert "constant 51.0 %; cosine 61.0 %; cosine leads a constant rate by +10.0 +- 0.0" in row.ours
