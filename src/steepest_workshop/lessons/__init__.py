@@ -23,6 +23,7 @@ DOCUMENTS = {
 }
 TIERS = ("quick", "default", "full")
 NOT_HERE = "not reproduced"
+ON_EDGE = "a best setting lies on its grid's edge"
 # What a sentence's words of size mean here. "Much", "stuck", "freezes": a decade, which is seen on any logarithmic axis and
 # which a rate's second digit does not make. "Like", "about": less than a factor of two, which it does.
 MUCH, ALIKE = 10.0, 2.0
@@ -72,6 +73,11 @@ def agreed(parts: Iterable[bool]) -> bool | None:
     """True where all parts of a claim hold, False where none does, else None."""
     verdicts = set(map(bool, parts))
     return None if len(verdicts) > 1 else verdicts.pop()
+
+
+def edge(at: int, count: int) -> bool:
+    """Whether the best of a grid of so many is its first or last: then a better one may lie beyond, and nothing is decided."""
+    return at in (0, count - 1)
 
 
 def spread(differences: ArrayLike, level: float = 0.05) -> tuple[float, float]:
