@@ -150,9 +150,9 @@ def _key(config: Config, error: str, seed: int) -> str:
     return f"{_named(config)}{f', {error}' if error else ''}, start {seed}"
 
 
-def seeds_of(config: Config, count: int = 10, error: str = "") -> list[list[tuple[float, float]]]:
+def seeds_of(config: Config, count: int = 10, error: str = "", first: int = FIRST) -> list[list[tuple[float, float]]]:
     """What is kept of a configuration: validation loss and accuracy after each of ten epochs, from each of ten starts."""
-    found = (kept.value(FILE, _key(config, error, seed), made_by(config, error)) for seed in range(FIRST, FIRST + count))
+    found = (kept.value(FILE, _key(config, error, seed), made_by(config, error)) for seed in range(first, first + count))
     return [[tuple(epoch) for epoch in history] for history in found if history]
 
 
@@ -163,10 +163,22 @@ def record(data: Images, starts: int = 10, say: Callable[[str], None] = print) -
     wanted += [(config, "", 10, FIRST + k) for k in range(starts) for config in configs if config != COLLAPSES]
     wanted += [(config, error, 10, FIRST) for config in SLOW for error in wrong(config)]
     wanted += [(config, "", 10, FIRST) for config in DRAWN]
-    jobs = [job for job in wanted if kept.value(FILE, _key(job[0], job[1], job[3]), made_by(*job[:2])) is None]
+    _keep(wanted, data, say)
+    dead = [FIRST + k for k in range(COUNTED) if collapsed(seeds_of(COLLAPSES, 1, first=FIRST + k)[0])]
+    _keep([*((COLLAPSES, "", 10, seed) for seed in dead), *((COLLAPSES, e, 10, FIRST) for e in wrong(COLLAPSES))], data, say)
+
+
+def _keep(wanted: Sequence[tuple[Config, str, int, int]], data: Images, say: Callable[[str], None]) -> None:
+    """Train and keep what is not kept for as many epochs."""
+    jobs = [job for job in wanted if len(kept.value(FILE, _key(job[0], job[1], job[3]), made_by(*job[:2])) or ()) < job[2]]
     for (config, error, _, seed), history in zip(jobs, all_of(jobs, data), strict=True):
         kept.keep(FILE, {_key(config, error, seed): (made_by(config, error), history)})
         say(f"{_key(config, error, seed)}: {history[-1][1]:.2f} %")
+
+
+def collapsed(history: Sequence[tuple[float, float]]) -> bool:
+    """Whether a run says one digit of every image after its first epoch; no digit is more than 11.35 % of them."""
+    return history[0][1] < 12
 
 
 def _named(config: Config) -> str:
@@ -218,7 +230,7 @@ def setting_of(config: Config) -> Setting:
 
 def blocks() -> Iterator[Block]:
     """The printed blocks of which enough starts are kept; each must not be another of them, at any printed rate."""
-    kept_ones = {k: seeds_of(block[0]) for k, block in enumerate(PRINTED) if block[0] != COLLAPSES}
+    kept_ones = {k: seeds_of(block[0]) if block[0] != COLLAPSES else _dead() for k, block in enumerate(PRINTED)}
     enough = {k: found for k, found in kept_ones.items() if len(found) >= ENOUGH}
     histories = {made_key(setting_of(PRINTED[k][0])): found for k, found in enough.items()}
     for k in enough:
@@ -226,6 +238,11 @@ def blocks() -> Iterator[Block]:
         names = {_named(block[0]): setting_of(block[0]) for block in PRINTED}
         others = {name: each for name, each in names.items() if made_key(each) in histories and made_key(each) != made_key(own)}
         yield Block(label_of(k), own, functools.partial(_within, k, histories), others)
+
+
+def _dead() -> list[list[tuple[float, float]]]:
+    """The ten epochs of the starts that collapse: a run that does is to be like them."""
+    return [history for history in seeds_of(COLLAPSES, COUNTED) if collapsed(history) and len(history) == 10]
 
 
 def made_key(setting: Setting) -> tuple[str, float]:
@@ -260,6 +277,7 @@ def _within(k: int, histories: Mapping[tuple[str, float], list[list[tuple[float,
                 continue
             mean, away = float(found[:, epoch, j].mean()), float(half[epoch, j])
             reason = f"unseeded, and the network is inferred; 95 % of a run over {count} starts"
+            reason += " that collapse" if config == COLLAPSES else ""
             rows.append(between(SOURCE, words, printed, mean, mean - away, mean + away, reason))
     return rows
 
@@ -269,7 +287,7 @@ def _starts() -> Iterator[Row]:
     after = [history[0][1] for history in seeds_of(COLLAPSES, COUNTED)]
     if not after:
         return
-    dead = [right < 12 for right in after]
+    dead = [collapsed(history) for history in seeds_of(COLLAPSES, COUNTED)]
     low, high = stats.binomtest(sum(dead), len(dead)).proportion_ci(method="wilson")
     words = f"of {len(dead)} starts {sum(dead)} stand below 12 % after an epoch (95 %: {low:.0%} to {high:.0%} of all), "
     words += f"the best at {max(after):.1f} %"
