@@ -1,7 +1,7 @@
 """Everything that the five documents hold, item by item, and where it is here: a row, a picture, or code.
 
 A line of ITEMS is a document, what kind of thing it is, its words, and where it is: `row` and how a row's quantity or claim
-begins, `picture` and its name, `code` and what to import, or `missing` and the reason.
+begins, `picture` and its name, `code` and what to import, or `missing` and the reason; `&` between two places.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ITEMS = """
 000 | claim | accelerated convergence | row momentum accelerates
 000 | claim | it dampens: lower variation of the loss | row momentum lowers the variation
 000 | formula | Adam's averages over 1 - beta | row Adam's averages are divided
-000 | claim | averages that begin at 0 lean to it | row then we use an unbiased; picture begun
+000 | claim | averages that begin at 0 lean to it | row then we use an unbiased & picture begun
 000 | system | Adam's recommended defaults | row adam: default beta1
 000 | claim | Adam's rate adapts by mean and variance | row the step of Adam does not feel
 000 | experiment | Adagrad, Adadelta, Adamax, RMSprop, named only | row adagrad, which it only names
@@ -69,11 +69,11 @@ ITEMS = """
 001 | claim | larger batches allow larger rates | row larger batches allow larger rates
 001 | system | choosing a rate and a schedule | code steepest.compare
 001 | claim | features of different scales | row descent needs features in one range
-001 | claim | too small and too high a rate | row too small a rate; picture rates
+001 | claim | too small and too high a rate | row too small a rate & picture rates
 001 | system | least squares on many features | row least squares, weight of radius after 570
 001 | formula | the closed form | code steepest.problems.built_in.breast_cancer.solve
 001 | claim | the closed form needs no scaling | row descent needs features in one range
-001 | system | the breast-cancer data: ten rows shown | row tumour 90: radius
+001 | system | the breast-cancer data: ten rows shown | row tumour 90: diagnosis
 001 | system | its 33 columns | row columns of the table
 001 | system | ids of patients | row ids of ten patients
 001 | picture | the plane in space | picture fit
@@ -121,10 +121,10 @@ ITEMS = """
 001 | system | its defaults | row rmsprop: default alpha
 001 | formula | Adam | row formula: w - alpha / (sqrt(v_hat) + eps)
 001 | claim | Adam prefers flat minima | row Adam prefers flat minima
-001 | claim | unbiased estimates | row then we use an unbiased; picture begun
+001 | claim | unbiased estimates | row then we use an unbiased & picture begun
 001 | claim | epsilon 1e-8 may not be the best | row the default epsilon
 001 | system | EAdam | row how epsilon impacts Adam
-001 | system | AdamW mends weight decay | row for weight decay use AdamW; picture decays
+001 | system | AdamW mends weight decay | row for weight decay use AdamW & picture decays
 001 | picture | contours and paths in time | picture contours
 001 | claim | momentum overshoots | row momentum-based methods overshoot
 001 | picture | a saddle | picture saddle
@@ -145,7 +145,7 @@ ITEMS = """
 001 | claim | slightly more memory | row Adan has a slightly higher memory
 001 | experiment | table: ResNet-50 and -101 on ImageNet | row ImageNet, ResNet-50, 100 epochs, SAM
 001 | experiment | table: ConvNeXt on ImageNet | row ImageNet, ConvNeXt
-001 | experiment | table: ResNet-18 on ImageNet | row ImageNet, ResNet-18, Adan; row the printed order of ResNet-18
+001 | experiment | table: ResNet-18 on ImageNet | row ImageNet, ResNet-18, Adan & row the printed order of ResNet-18
 001 | formula | Schedule-Free AdamW | row formula: Schedule-Free
 001 | claim | schedules that know the last step are better | row schedules that depend on the last step
 001 | claim | Schedule-Free needs none | row Schedule-Free AdamW needs no schedule
@@ -183,7 +183,7 @@ ITEMS = """
 003 | formula | momentum | row formula: v = gamma * v + alpha * gradient; theta
 003 | picture | SGD at 0.005 with and without momentum | picture courses
 003 | formula | Nesterov | row formula: v = gamma * v + alpha * gradient(
-003 | picture | momentum with and without Nesterov | row Nesterov against momentum, drawn; picture courses
+003 | picture | momentum with and without Nesterov | row Nesterov against momentum, drawn & picture courses
 003 | claim | Adam's step is bounded by its rate | row the step of Adam is bounded
 003 | claim | and does not feel the gradient's size | row the step of Adam does not feel
 003 | claim | Adam may not converge | row Adam may fail to converge
@@ -191,7 +191,7 @@ ITEMS = """
 003 | claim | unbiased estimates | row create unbiased estimates
 003 | claim | Adadelta goes on learning | row Adadelta goes on learning
 003 | system | Adadelta's defaults | row Adadelta: default rho
-003 | experiment | Adadelta with rho 0.01 and 0.9 | row Adadelta(rho=0.01), drawn; picture courses
+003 | experiment | Adadelta with rho 0.01 and 0.9 | row Adadelta(rho=0.01), drawn & picture courses
 003 | claim | it is robust to rho | row Adadelta is robust
 003 | claim | more loss at 0.01 | row Adadelta has more loss
 003 | formula | RMSprop, as a matrix | row formula: RMSprop: G
@@ -203,7 +203,7 @@ ITEMS = """
 003 | system | the network, which is not told | row network tried, 1
 003 | experiment | SGD 0.0005, ten epochs | row SGD(lr=0.0005, momentum=0.5), epoch 1:
 003 | experiment | Adam 0.0005 | row Adam(lr=0.0005), epoch 1:
-003 | experiment | RMSprop 0.01 at 11.35 % | row RMSprop at 0.01 stays; row RMSprop(lr=0.01), epoch 1:; picture collapse
+003 | experiment | RMSprop 0.01 at 11.35 % | row RMSprop at 0.01 stays & row RMSprop(lr=0.01), epoch 1: & picture collapse
 003 | experiment | RMSprop 0.001 | row RMSprop(lr=0.001), epoch 1:
 003 | experiment | RMSprop 0.00001 | row RMSprop(lr=1e-05), epoch 1:
 003 | experiment | SGD 0.001 | row SGD(lr=0.001, momentum=0.5), epoch 1:
@@ -213,7 +213,7 @@ ITEMS = """
 003 | experiment | RMSprop 0.00025 | row RMSprop(lr=0.00025), epoch 1:
 003 | system | 9,911 of 1,000 images, a misprint | row images tested in the block
 003 | picture | SGD 0.01, Adam 0.035 | picture courses
-003 | experiment | betas of Adam: four settings | row Adam(lr=0.001, betas=(0.01, 0.01)), drawn; picture courses
+003 | experiment | betas of Adam: four settings | row Adam(lr=0.001, betas=(0.01, 0.01)), drawn & picture courses
 003 | claim | beta1 above beta2 | row beta1 > beta2 is bad
 003 | picture | losses and accuracies of the blocks by epoch | picture epochs
 003 | system | the conclusions, a slide without words | missing: the slide has a picture only, which the text does not hold
@@ -231,7 +231,7 @@ ITEMS = """
 004 | picture | sixty digits | picture digits
 004 | system | the network 784-128-64-10 | row a layer of its network
 004 | system | other optimizers, left to the reader | row other optimizers on its network
-004 | experiment | mean losses of fifteen epochs | row mean training loss of epoch 0; picture losses
+004 | experiment | mean losses of fifteen epochs | row mean training loss of epoch 0 & picture losses
 004 | experiment | 3.22 minutes | row training time
 004 | experiment | 97.17 % of 10,000 | row test accuracy after 15 epochs
 004 | experiment | the digit it says of one image | row digit predicted
@@ -257,7 +257,7 @@ def items() -> list[Item]:
     """All of them, document by document."""
     parts = (line.split(" | ") for line in ITEMS.strip().splitlines())
     return [
-        Item(source, kind, words, (where,) if where.startswith("missing") else tuple(where.split("; ")))
+        Item(source, kind, words, (where,) if where.startswith("missing") else tuple(where.split(" & ")))
         for source, kind, words, where in parts
     ]
 
