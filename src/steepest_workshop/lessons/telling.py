@@ -1,0 +1,41 @@
+"""What a lesson shows in a notebook: an exercise with its hints folded, and a rule as a formula and as the library has it."""
+
+from __future__ import annotations
+
+import html
+
+from steepest.report.rule.card import written
+
+from .exercises import hint, solution, task
+
+
+class Shown:
+    """Markdown and HTML of the same content, whichever a notebook shows."""
+
+    def __init__(self, markdown: str, page: str = "") -> None:
+        self.markdown, self.page = markdown, page
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
+
+    def _repr_html_(self) -> str | None:
+        return self.page or None
+
+    def __repr__(self) -> str:
+        return self.markdown
+
+
+def ask(name: str) -> Shown:
+    """An exercise: what is asked, three hints and a solution, each folded."""
+    folds = [(f"Hint {k}", html.escape(hint(name, k))) for k in (1, 2, 3)]
+    folds.append(("A solution", f"<pre>{html.escape(solution(name).strip())}</pre>"))
+    parts = [f"<p><strong>Exercise <code>{name}</code>.</strong> {html.escape(task(name))}</p>"]
+    parts += [f"<details><summary>{title}</summary>{words}</details>" for title, words in folds]
+    return Shown(f"Exercise {name}. {task(name)}", "\n".join(parts))
+
+
+def rule(name: str) -> Shown:
+    """A rule: its formula, made from the rule, and the rule as it stands in the library."""
+    lines = written(name, "latex")["text"].splitlines()
+    formula = "$$\\begin{aligned}" + " \\\\ ".join(line.replace(" = ", " &= ", 1) for line in lines) + "\\end{aligned}$$"
+    return Shown(f"{formula}\n\n```python\n{written(name, 'python')['text']}\n```")
