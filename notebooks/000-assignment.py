@@ -17,6 +17,7 @@
 # MNIST must be here: `steepest data fetch mnist`.
 
 # %%
+# %matplotlib inline
 import matplotlib.pyplot as plt
 import numpy as np
 import torch

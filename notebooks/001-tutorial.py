@@ -15,6 +15,7 @@
 # The whole subject on one least-squares problem, a few hills, and digits at the end.
 
 # %%
+# %matplotlib inline
 import matplotlib.pyplot as plt
 import numpy as np
 import torch

@@ -15,6 +15,7 @@
 # than how.
 
 # %%
+# %matplotlib inline
 import numpy as np
 import torch
 from torch import nn

@@ -15,6 +15,7 @@
 # one training stays at 11.35 % for ever, which is the second.
 
 # %%
+# %matplotlib inline
 import matplotlib.pyplot as plt
 import numpy as np
 import torch

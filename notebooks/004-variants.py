@@ -15,6 +15,7 @@
 # the error shrinks; at 5 it all but vanishes. Which optimizer wins? It depends, and one can see why. Then digits again.
 
 # %%
+# %matplotlib inline
 import matplotlib.pyplot as plt
 import numpy as np
 import torch

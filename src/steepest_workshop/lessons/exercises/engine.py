@@ -132,7 +132,7 @@ def judge_steps(
 def judge_values(
     mine: Any, oracle: Callable[..., Any], cases: Sequence[tuple[Any, ...]], slips: Sequence[tuple[str, Callable[..., Any]]]
 ) -> Answer:
-    """A learner's function beside the oracle's on a few inputs; a slip is a wrong function that gives the same on all of them."""
+    """A learner's function beside the oracle's on a few inputs; a slip is a wrong function that gives the same on each."""
     right, given = [np.asarray(oracle(*case), float) for case in cases], list[Array]()
     for k, case in enumerate(cases):
         where = f"Input {k + 1} of {len(cases)}"
