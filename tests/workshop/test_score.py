@@ -10,6 +10,7 @@ from steepest.api import compare
 from steepest_workshop.lessons import (
     claim,
     close_to,
+    definitions,
     edge,
     formulas,
     inventory,
@@ -128,10 +129,23 @@ def test_the_page_leads_with_what_surprises_and_folds_its_tables(tmp_path):
     told, rest = text.split("## Every claim by its verdict")
     assert "**A formula is refuted by the figures printed beside it.** None of 12 comes out. (000)" in told
     assert "friction" not in told
-    assert "1 printed result" in told
+    assert "1 printed results are reproduced, 0 of them formulas" in told
     assert "- *momentum below 1 damps the velocity*: depends. A ball stops. (001)" in rest
     assert rest.count("<details") == rest.count("</details>")
     assert rest.index("<details><summary>Every printed result") < rest.index("| SGD, accuracy after 500 iterations | 91.5 |")
+
+
+def test_a_definition_is_told_from_its_usual_slips(monkeypatch):
+    for number, count in (("000", 3), ("001", 4), ("002", 1), ("003", 0), ("004", 2)):
+        assert [(row.holds, row.power) for row in definitions.rows(number)] == [(True, "reproduced")] * count
+    source, words, name, _ = definitions.DEFINITIONS[2]
+    monkeypatch.setattr(definitions, "DEFINITIONS", ((source, words, name, lambda scores, labels: 0.5),))
+    (row,) = definitions.rows("000")
+    assert row.holds is False
+    wrong = dict(definitions.EXERCISES[name].wrong)["is that the share of errors?"]
+    monkeypatch.setattr(definitions, "DEFINITIONS", ((source, words, name, wrong),))
+    (row,) = definitions.rows("000")
+    assert (row.holds, row.power) == (False, "weak")
 
 
 def test_the_best_of_a_grid_is_none_on_its_edge():
@@ -181,6 +195,7 @@ def test_what_a_row_is_worth_is_what_wrong_rules_make_of_it(tmp_path, monkeypatc
     assert len(said) == 2  # what is kept is not made again
     rows = list(formulas.rows("004"))
     assert {row.power for row in rows} == {"reproduced"}
+    assert len(rows) == 4
     block = next(iter(formulas.blocks("004")))
     kept.keep(power.FILE, {"004 formula: its program's SGD": (block.made_by(rows[0]), ["another"])})
     assert block.made()[0].power == "weak"

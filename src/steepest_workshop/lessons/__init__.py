@@ -23,6 +23,7 @@ DOCUMENTS = {
 }
 TIERS = ("quick", "default", "full")
 NOT_HERE = "not reproduced"
+FORMULA = "the formula"  # what is printed, of a row that is a formula
 ON_EDGE = "a best setting lies on its grid's edge"
 # What a sentence's words of size mean here. "Much", "stuck", "freezes": a decade, which is seen on any logarithmic axis and
 # which a rate's second digit does not make. "Like", "about": less than a factor of two, which it does.

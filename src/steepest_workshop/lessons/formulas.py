@@ -15,7 +15,7 @@ from steepest.paths.loop import formula_of, trajectory
 from steepest.rules import get
 from steepest.schedules import Schedule
 
-from . import Row
+from . import FORMULA, Row, definitions
 from .power import Block, Setting
 
 Array = NDArray[np.float64]
@@ -35,6 +35,7 @@ class Printed(NamedTuple):
     rule: str
     hyper: dict[str, Any]
     step: Callable[[Array, Slope, int, dict[str, Any]], Array]
+    rate: float = RATE  # the rule's, where it is not the formula's
 
 
 def _plain(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
@@ -44,6 +45,11 @@ def _plain(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
 def _heavy(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
     memory["v"] = 0.9 * memory.get("v", 0.0) + RATE * slope(p)
     return np.asarray(p - memory["v"])
+
+
+def _mean(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
+    memory["v"] = 0.9 * memory.get("v", 0.0) + 0.1 * slope(p)
+    return np.asarray(p - RATE * memory["v"])
 
 
 def _ahead(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
@@ -152,6 +158,7 @@ PRINTED = (
     Printed("003", "theta - alpha * gradient", "gd", {}, _plain),
     Printed("003", "v = gamma * v + alpha * gradient; theta - v", "sgd", {"momentum": 0.9, "rate_inside": True}, _heavy),
     Printed("003", "v = gamma * v + alpha * gradient(theta - gamma * v)", "nesterov_lookahead", {"momentum": 0.9}, _ahead),
+    Printed("003", "v = beta * v + (1 - beta) * dw; W - alpha * v", "sgd", {"momentum": 0.9}, _mean, 0.1 * RATE),
     Printed("003", "Adam, algorithm 1", "adam", {}, _moments(False)),
     Printed("003", "RMSprop: G to the power -1/2", "rmsprop", {"alpha": 0.9, "eps": 0.0}, _averaged(0.9, 0.0)),
     Printed("003", "RMSprop: dw / (sqrt(v) + eps)", "rmsprop", {"alpha": 0.9}, _averaged(0.9, 1e-8)),
@@ -172,7 +179,7 @@ def walked(step: Callable[..., Array]) -> Array:
 def blocks(number: str) -> Iterator[Block]:
     """The printed updates of a document; its other updates are what each must not be mistaken for."""
     own = [printed for printed in PRINTED if printed.source == number]
-    settings = {printed.words: Setting(get(printed.rule), RATE, printed.hyper) for printed in own}
+    settings = {printed.words: Setting(get(printed.rule), printed.rate, printed.hyper) for printed in own}
     for printed in own:
         others = {words: other for words, other in settings.items() if other.rule is not settings[printed.words].rule}
         yield Block(f"formula {printed.words}", settings[printed.words], functools.partial(_rows, printed), others)
@@ -187,7 +194,7 @@ def _rows(printed: Printed, setting: Setting) -> list[Row]:
         apart = float(np.abs(ours - right).max() / np.abs(right).max())
     holds = bool(apart <= SAME)
     name, found = f"formula: {printed.words}", f"{printed.rule} within {apart:.1e}"
-    return [Row(printed.source, name, "the formula", found, SAME, holds, "" if holds else "another update")]
+    return [Row(printed.source, name, FORMULA, found, SAME, holds, "" if holds else "another update")]
 
 
 class Decay(NamedTuple):
@@ -258,7 +265,7 @@ def _decays(number: str) -> Iterator[Row]:
         held = any(apart(wrong) <= SAME for wrong in (*decay.wrong, *others))
         found, holds = f"within {away:.1e} over {N} steps", away <= SAME
         worth = "weak" if held else "reproduced"
-        yield Row(number, f"schedule: {decay.words}", "the formula", found, SAME, holds, "" if holds else "another", worth)
+        yield Row(number, f"schedule: {decay.words}", FORMULA, found, SAME, holds, "" if holds else "another", worth)
 
 
 def rows(number: str) -> Iterator[Row]:
@@ -266,3 +273,4 @@ def rows(number: str) -> Iterator[Row]:
     for block in blocks(number):
         yield from block.made()
     yield from _decays(number)
+    yield from definitions.rows(number)

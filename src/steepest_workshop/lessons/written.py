@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from . import DOCUMENTS, Row, reproduce
+from . import DOCUMENTS, FORMULA, Row, reproduce
 from .power import KINDS
 
 
@@ -49,6 +49,7 @@ def counts(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
         printed = [row for row in own if row.quantity != "claim" and row.printed is not None]
         holding = Counter(row.power for row in printed if row.holds)
         totals[number] = {kind: holding[kind] for kind in KINDS if kind != "cited"}
+        totals[number] |= {"formulas": sum(row.printed == FORMULA and row.power == "reproduced" for row in printed)}
         totals[number] |= {"missed": sum(row.holds is False for row in printed)}
         totals[number] |= {"cited": sum(row.holds is None and row.power == "cited" for row in printed)}
         totals[number]["echo"] += sum(row.holds is None and row.power == "echo" for row in printed)
@@ -65,8 +66,10 @@ def summed(totals: Mapping[str, Mapping[str, int]]) -> str:
     for one in totals.values():
         whole.update(one)
     holds = ", ".join(f"{whole[kind]} {WORDS[kind]}" for kind in WORDS if whole[kind])
-    first = f"{whole['reproduced']} printed results are reproduced: they hold for the right rule, and for no wrong one"
-    return f"{first} that was tried. {holds}."
+    first = (
+        f"{whole['reproduced']} printed results are reproduced, {whole['formulas']} of them formulas: they hold for the right"
+    )
+    return f"{first} rule, and for no wrong one that was tried. {holds}."
 
 
 WORDS = {
