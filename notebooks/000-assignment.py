@@ -40,6 +40,7 @@ data.x.shape, data.test_x.shape
 # %%
 ask("forward")
 
+
 # %%
 def forward(x, W1, b1, W2, b2):
     return x @ W1.T + b1  # your turn
@@ -55,6 +56,7 @@ check("forward", forward)
 # %%
 ask("cross_entropy")
 
+
 # %%
 def cross_entropy(scores, labels):
     return 0.0  # your turn
@@ -66,6 +68,7 @@ check("cross_entropy", cross_entropy)
 # ## The loop
 #
 # This is all of training. Ten lines, and none of them is specific to a network or to an optimizer.
+
 
 # %%
 def train(optimizer, model, steps, size=100, every=100):
@@ -86,6 +89,7 @@ def train(optimizer, model, steps, size=100, every=100):
 def network(seed=0):
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
+
 
 # %% [markdown]
 # Before you run it: **how many updates are ten epochs** of 60,000 images in batches of 100?
@@ -109,7 +113,8 @@ for name, curve in curves.items():
     axes.plot(range(100, 1001, 100), curve, color=looks[name][0], linestyle=looks[name][1], label=f"{name}: {curve[-1]:.1f} %")
 axes.set(xlabel="update", ylabel="test accuracy, %", title="One start, one order of batches, three optimizers")
 axes.legend(frameon=False)
-axes.grid(alpha=0.25);
+axes.grid(alpha=0.25)
+plt.show()
 
 # %% [markdown]
 # One run each. Resist the conclusion: another start may reorder them, and so may another rate. At the end we let a race
@@ -125,6 +130,7 @@ rule("gd")
 
 # %%
 ask("sgd")
+
 
 # %%
 def sgd(w, g, t, state):
@@ -149,6 +155,7 @@ rule("momentum")
 # %%
 ask("momentum")
 
+
 # %%
 def momentum(w, g, t, state):
     v = 0.9 * state.get("v", 0.0) + 0.1 * g
@@ -163,6 +170,7 @@ check("momentum", momentum)
 # most of the gap. And it does *not* always calm the loss: with the rate cut it does, without it the spread under gradient
 # noise is nine times as wide.
 
+
 # %%
 def noisy(rate, momentum, steps=20_000):
     rng, w, v, heights = np.random.default_rng(0), 0.0, 0.0, []
@@ -173,7 +181,9 @@ def noisy(rate, momentum, steps=20_000):
     return np.mean(heights[2000:])
 
 
-print(f"plain at 0.01: {noisy(0.01, 0):.4f}; momentum at 0.001: {noisy(0.001, 0.9):.4f}; momentum at 0.01: {noisy(0.01, 0.9):.4f}")
+print(
+    f"plain at 0.01: {noisy(0.01, 0):.4f}; momentum at 0.001: {noisy(0.001, 0.9):.4f}; momentum at 0.01: {noisy(0.01, 0.9):.4f}"
+)
 
 # %% [markdown]
 # ## Adam
@@ -191,6 +201,7 @@ rule("adam")
 
 # %%
 ask("adam")
+
 
 # %%
 def adam(w, g, t, state):

@@ -40,6 +40,7 @@ drawn.rests()
 # %%
 ask("kind")
 
+
 # %%
 def kind(H):
     return 1 if (np.diag(H) > 0).all() else 0  # is the diagonal enough?
@@ -83,6 +84,7 @@ X.shape
 # %%
 ask("least_squares_gradient")
 
+
 # %%
 def least_squares_gradient(X, y, w):
     return X.T @ (X @ w - y)  # differentiate a square once more
@@ -92,6 +94,7 @@ check("least_squares_gradient", least_squares_gradient)
 
 # %%
 ask("closed_form")
+
 
 # %%
 def closed_form(X, y):
@@ -107,6 +110,7 @@ check("closed_form", closed_form)
 # ## All of the data, some of it, or one
 #
 # Stochastic descent looks at one example, steps, and looks at the next. Each step is rough and cheap.
+
 
 # %%
 def descend(size, rate, epochs, seed=0):
@@ -148,6 +152,7 @@ drawn.multiples(("step", "multi_step", "exponential", "inverse_time", "cosine", 
 # %%
 ask("inverse_time")
 
+
 # %%
 def inverse_time(t, k):
     return 1 / (k * t) if t else 1.0
@@ -158,6 +163,7 @@ check("inverse_time", inverse_time)
 # %%
 ask("cosine")
 
+
 # %%
 def cosine(t, n, least):
     return least + (1 + np.cos(np.pi * t / n)) / 2  # where does it begin?
@@ -167,6 +173,7 @@ check("cosine", cosine)
 
 # %%
 ask("plateau")
+
 
 # %%
 def plateau(accuracies):
@@ -186,7 +193,8 @@ mine = schedules.get("warmup(0.1) * cosine")  # yours
 plt.figure(figsize=(5, 2.2), layout="constrained")
 plt.plot(mine.values(100), color="#0072B2")
 plt.xlabel("step")
-plt.ylabel("multiplier");
+plt.ylabel("multiplier")
+plt.show()
 
 # %% [markdown]
 # ## A heavy ball
@@ -201,6 +209,7 @@ rule("nesterov_lookahead")
 
 # %%
 ask("nesterov")
+
 
 # %%
 def nesterov(w, slope, t, state):
@@ -226,6 +235,7 @@ rule("adagrad")
 # %%
 ask("adagrad")
 
+
 # %%
 def adagrad(w, g, t, state):
     state["G"] = state.get("G", 0.0) + (g**2).sum()  # one number for all coordinates?
@@ -246,6 +256,7 @@ rule("rmsprop")
 # %%
 ask("rmsprop")
 
+
 # %%
 def rmsprop(w, g, t, state):
     state["v"] = 0.1 * state.get("v", 0.0) + 0.9 * g**2
@@ -259,6 +270,7 @@ check("rmsprop", rmsprop)
 
 # %%
 ask("adabelief")
+
 
 # %%
 def adabelief(w, g, t, state):
@@ -291,7 +303,7 @@ def train(make, schedule, steps=400, size=100):
     model = nn.Sequential(nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
     optimizer = make(model.parameters())
     rate = optimizer.param_groups[0]["lr"]
-    for step, multiplier in enumerate(schedule.values(steps)):
+    for multiplier in schedule.values(steps):
         optimizer.param_groups[0]["lr"] = rate * multiplier
         index = torch.randint(len(data.x), (size,))
         loss = nn.functional.cross_entropy(model(data.x[index]), data.y[index])
@@ -303,7 +315,10 @@ def train(make, schedule, steps=400, size=100):
 
 
 for name, schedule in (("constant", schedules.constant()), ("yours", mine)):
-    for label, make in (("Nesterov", lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True)), ("Adam", lambda p: optim.Adam(p, lr=0.003))):
+    for label, make in (
+        ("Nesterov", lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True)),
+        ("Adam", lambda p: optim.Adam(p, lr=0.003)),
+    ):
         print(f"{label:9} {name:9} {train(make, schedule):.1f} %")
 
 # %% [markdown]

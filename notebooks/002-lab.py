@@ -37,6 +37,7 @@ rule("momentum")
 # %%
 ask("momentum")
 
+
 # %%
 def momentum(w, g, t, state):
     state["v"] = 0.9 * state.get("v", 0.0) + 0.1 * g
@@ -50,6 +51,7 @@ check("momentum", momentum)
 
 # %%
 ask("nesterov")
+
 
 # %%
 def nesterov(w, slope, t, state):
@@ -110,7 +112,9 @@ from steepest.rules import get
 
 for turn in (0, 45):
     turned = replace(surfaces.get("valley"), start=(-4.5, 1.2)).turned(turn)
-    paths = descend(turned, [get(name) for name in ("sgd", "momentum", "adagrad", "rmsprop", "adam")], turned.start, 60, {}).paths
+    paths = descend(
+        turned, [get(name) for name in ("sgd", "momentum", "adagrad", "rmsprop", "adam")], turned.start, 60, {}
+    ).paths
     print(f"turned by {turn:2}: " + ", ".join(f"{path.name} {path.values[-1]:.1e}" for path in paths))
 
 # %% [markdown]
@@ -125,6 +129,7 @@ rule("adagrad")
 # %%
 ask("adagrad")
 
+
 # %%
 def adagrad(w, g, t, state):
     return w - 0.1 * g / (np.abs(g) + 1e-8)  # all squares so far, not the last
@@ -134,6 +139,7 @@ check("adagrad", adagrad)
 
 # %%
 ask("adam")
+
 
 # %%
 def adam(w, g, t, state):
@@ -159,7 +165,7 @@ data = images()
 
 def train(make, model, steps=400, size=100):
     optimizer, losses = make(model.parameters()), []
-    for step in range(steps):
+    for _ in range(steps):
         index = torch.randint(len(data.x), (size,))
         loss = nn.functional.cross_entropy(model(data.x[index]), data.y[index])
         optimizer.zero_grad()
@@ -190,6 +196,7 @@ for name, make in {
 # %%
 ask("lambda_rate")
 
+
 # %%
 def lambda_rate(epoch):
     return 0.65**epoch  # of what first rate?
@@ -209,6 +216,7 @@ drawn.falling()
 # %%
 ask("dropout")
 
+
 # %%
 def dropout(x, kept, p):
     return x * kept  # what happens to the mean?
@@ -218,6 +226,7 @@ check("dropout", dropout)
 
 # %%
 ask("batch_norm")
+
 
 # %%
 def batch_norm(x):

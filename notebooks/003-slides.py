@@ -34,11 +34,11 @@ def network():
     return nn.Sequential(*body, nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, 10))
 
 
-def train(make, steps=150, seed=0, size=128):
+def train(make, steps=100, seed=0, size=128):
     torch.manual_seed(seed)
     model, losses = network(), []
     optimizer = make(model.parameters())
-    for step in range(steps):
+    for _ in range(steps):
         index = torch.randint(len(data.x), (size,))
         loss = nn.functional.cross_entropy(model(data.x[index]), data.y[index])
         optimizer.zero_grad()
@@ -51,7 +51,7 @@ def train(make, steps=150, seed=0, size=128):
 
 
 def draw(runs, title):
-    figure, axes = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
+    _, axes = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
     dashes = ("-", "--", "-.", ":")
     colours = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
     for k, (name, (losses, right)) in enumerate(runs.items()):
@@ -62,11 +62,13 @@ def draw(runs, title):
     axes.legend(frameon=False)
     axes.grid(alpha=0.25)
 
+
 # %% [markdown]
 # How the slides count: images right of 10,000.
 
 # %%
 ask("accuracy")
+
 
 # %%
 def accuracy(scores, labels):
@@ -94,6 +96,7 @@ draw(
 
 # %%
 ask("momentum")
+
 
 # %%
 def momentum(w, g, t, state):
@@ -139,6 +142,7 @@ draw(
 # %%
 ask("adam")
 
+
 # %%
 def adam(w, g, t, state):
     m = 0.9 * state.get("m", 0.0) + 0.1 * g
@@ -158,6 +162,7 @@ rule("adadelta")
 
 # %%
 ask("adadelta")
+
 
 # %%
 def adadelta(w, g, t, state):
@@ -184,6 +189,7 @@ draw(
 # %%
 ask("rmsprop")
 
+
 # %%
 def rmsprop(w, g, t, state):
     state["v"] = 0.9 * state.get("v", 0.0) + 0.1 * g**2
@@ -199,7 +205,7 @@ check("rmsprop", rmsprop)
 # last biases learn, the loss rests at ln 10, and one digit is said of every image.
 
 # %%
-slides.collapse(steps=60)
+slides.collapse(steps=40)
 
 # %% [markdown]
 # Not every start dies. Of twenty, six do. A verdict about RMSprop at 0.01 from one training is a verdict about one throw
@@ -209,7 +215,7 @@ slides.collapse(steps=60)
 
 # %%
 for rate in (0.001, 0.003, 0.01):
-    ends = [train(lambda p: optim.RMSprop(p, lr=rate), steps=60, seed=seed)[1] for seed in range(3)]
+    ends = [train(lambda p: optim.RMSprop(p, lr=rate), steps=40, seed=seed)[1] for seed in range(3)]
     print(rate, ", ".join(f"{end:.1f} %" for end in ends))
 
 # %% [markdown]

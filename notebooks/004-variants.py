@@ -37,6 +37,7 @@ y_test = A_test @ truth + 0.1 * rng.normal(size=50)
 # %%
 ask("closed_form")
 
+
 # %%
 def closed_form(X, y):
     return np.linalg.inv(X) @ y  # is X square?
@@ -52,6 +53,7 @@ np.round(np.linalg.solve(A.T @ A, A.T @ y), 3)
 
 # %%
 ask("power_gradient")
+
 
 # %%
 def power_gradient(w, x, y, power):
@@ -77,6 +79,7 @@ rule("adagrad")
 # %%
 ask("adagrad")
 
+
 # %%
 def adagrad(w, g, t, state):
     state["G"] = 0.9 * state.get("G", 0.0) + 0.1 * g**2  # a sum, or an average?
@@ -88,6 +91,7 @@ check("adagrad", adagrad)
 # %%
 ask("sgd")
 
+
 # %%
 def sgd(w, g, t, state):
     return w - g
@@ -97,6 +101,7 @@ check("sgd", sgd)
 
 # %%
 ask("adam")
+
 
 # %%
 def adam(w, g, t, state):
@@ -112,6 +117,7 @@ check("adam", adam)
 #
 # One example a step, a thousand steps, ten replicates. The loop, with the update as a function that you may replace by
 # yours (put your `adam` from above in):
+
 
 # %%
 def replicate(power, update, seed, steps=1000, rate=0.001):
@@ -137,6 +143,7 @@ def replicate(power, update, seed, steps=1000, rate=0.001):
 # %%
 ask("standard_error")
 
+
 # %%
 def standard_error(losses):
     return losses.std(0) / np.sqrt(len(losses))  # n, or n - 1?
@@ -155,7 +162,8 @@ for axes, power in zip(panels.flat, (0.4, 0.7, 1, 2, 3, 5)):
     axes.grid(alpha=0.25)
 panels[0, 0].legend(frameon=False)
 figure.supxlabel("update")
-figure.supylabel("test loss");
+figure.supylabel("test loss")
+plt.show()
 
 # %% [markdown]
 # **Predict, then look:** Adam's step is about the rate whatever the slope. At a rate of 0.001 and a thousand steps, how
@@ -180,12 +188,13 @@ ask("optimizer_adam")
 # %%
 check("optimizer_adam", lambda params: torch.optim.Adam(params, lr=0.003))
 
+
 # %%
 def train(make, steps=600, size=64):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
     optimizer = make(model.parameters())
-    for step in range(steps):
+    for _ in range(steps):
         index = torch.randint(len(data.x), (size,))
         loss = nn.functional.cross_entropy(model(data.x[index]), data.y[index])
         optimizer.zero_grad()
