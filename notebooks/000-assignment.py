@@ -27,7 +27,6 @@ from steepest import optim
 from steepest_workshop.lessons import ask, check, rule
 from steepest_workshop.lessons.training import images
 
-torch.set_num_threads(2)
 data = images()  # 60,000 and 10,000 images as rows of 784 numbers in [0, 1]
 data.x.shape, data.test_x.shape
 

@@ -294,7 +294,6 @@ pictures.panels(race)
 # ## And on digits, with your schedule
 
 # %%
-torch.set_num_threads(2)
 data = images()
 
 

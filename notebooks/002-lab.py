@@ -159,7 +159,6 @@ check("adam", adam)
 from steepest.rules import switch
 
 adam_then_sgd = switch(get("adam"), get("sgd"), at=200, then_ratio=100.0)
-torch.set_num_threads(2)
 data = images()
 
 

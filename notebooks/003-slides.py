@@ -25,7 +25,6 @@ from steepest import optim
 from steepest_workshop.lessons import ask, check, rule, slides
 from steepest_workshop.lessons.training import images
 
-torch.set_num_threads(2)
 data = images(flat=False, mean=0.1307, deviation=0.3081)
 
 

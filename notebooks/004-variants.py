@@ -178,7 +178,6 @@ plt.show()
 # A network of two hidden layers, and whatever optimizer you feel like: the program says so, and so do we.
 
 # %%
-torch.set_num_threads(2)
 data = images(mean=0.5, deviation=0.5)
 variants.digits(20)
 
