@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 
 from steepest.report.rule.card import written
 
@@ -27,15 +28,20 @@ class Shown:
 
 def ask(name: str) -> Shown:
     """An exercise: what is asked, three hints and a solution, each folded."""
-    folds = [(f"Hint {k}", html.escape(hint(name, k))) for k in (1, 2, 3)]
+    folds = [(f"Hint {k}", _told(hint(name, k))) for k in (1, 2, 3)]
     folds.append(("A solution", f"<pre>{html.escape(solution(name).strip())}</pre>"))
-    parts = [f"<p><strong>Exercise <code>{name}</code>.</strong> {html.escape(task(name))}</p>"]
+    parts = [f"<p><strong>Exercise <code>{name}</code>.</strong> {_told(task(name))}</p>"]
     parts += [f"<details><summary>{title}</summary>{words}</details>" for title, words in folds]
     return Shown(f"Exercise {name}. {task(name)}", "\n".join(parts))
+
+
+def _told(words: str) -> str:
+    """Words as HTML, with what is between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(words))
 
 
 def rule(name: str) -> Shown:
     """A rule: its formula, made from the rule, and the rule as it stands in the library."""
     lines = written(name, "latex")["text"].splitlines()
-    formula = "$$\\begin{aligned}" + " \\\\ ".join(line.replace(" = ", " &= ", 1) for line in lines) + "\\end{aligned}$$"
+    formula = "\n\n".join(f"$${line}$$" for line in lines)
     return Shown(f"{formula}\n\n```python\n{written(name, 'python')['text']}\n```")

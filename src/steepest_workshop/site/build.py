@@ -1,0 +1,112 @@
+"""Puts the pages together and has Sphinx make the site of them; what Sphinx warns of is an error."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from steepest.errors import SteepestError
+from steepest.playground.page import play
+
+from . import rules
+
+REFERENCE = {
+    "steepest": "Comparing, paths, stores",
+    "steepest.problems": "Problems",
+    "steepest.schedules": "Schedules",
+    "steepest.surfaces": "Surfaces",
+    "steepest.rules": "Rules and combinators",
+    "steepest.playground": "The playground",
+}
+CSS = """.formula { overflow-x: auto; padding: 0.3rem 0; text-align: left; }
+.formula math { font-size: 1.1rem; }
+"""
+
+
+def build(out: Path) -> None:
+    """The site in a folder; SteepestError where Sphinx is not installed, warns, or a link leads nowhere."""
+    try:
+        from sphinx.cmd.build import main
+    except ImportError:
+        raise SteepestError("The site needs Sphinx; install it with `pip install '.[docs]'`.") from None
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder)
+        _gather(source)
+        if main(["-q", "-W", "--keep-going", "-b", "html", str(source), str(out)]):
+            raise SteepestError("Sphinx has warnings, above; each is an error.")
+    lost = list(dead(out))
+    if lost:
+        raise SteepestError(f"{len(lost)} links lead nowhere, the first from {lost[0]}.")
+    print(out / "index.html")
+
+
+def _gather(source: Path) -> None:
+    """Everything that Sphinx reads: pages, pictures, lessons, the rules, the reference, the playground."""
+    root = Path.cwd()
+    if not (root / "docs" / "index.md").is_file():
+        raise SteepestError("There is no docs/index.md here; run it in the repository's root.")
+    shutil.copytree(root / "docs", source, dirs_exist_ok=True)
+    (source / "optimizers.md").unlink()  # the pages of the rules are it
+    shutil.copy(Path(__file__).parent / "conf.py", source)
+    shutil.copy(root / "CHANGELOG.md", source / "changelog.md")
+    (source / "lessons").mkdir()
+    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
+        text = notebook.read_text(encoding="utf-8").replace("](../docs/", "](../")
+        (source / "lessons" / notebook.name).write_text(text, encoding="utf-8")
+    rules.write(source / "rules")
+    (source / "reference").mkdir()
+    for module, title in REFERENCE.items():
+        options = "   :members:\n   :imported-members:\n" if module != "steepest.rules" else "   :members:\n"
+        lines = [f"# {title}", "", "```{eval-rst}", f".. automodule:: {module}", options + "```", ""]
+        (source / "reference" / f"{module}.md").write_text("\n".join(lines), encoding="utf-8")
+    static = source / "_static"
+    static.mkdir()
+    (static / "site.css").write_text(CSS, encoding="utf-8")
+    play().write(static / "playground.html")
+    for path in source.rglob("*.md"):
+        path.write_text(_linked(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _linked(text: str) -> str:
+    """Links among the pages as they are in the repository, as the site has them."""
+    text = re.sub(r"\]\((?:\.\./)?docs/([\w./-]+)", r"](\1", text)
+    return text.replace("](optimizers.md", "](rules/index.md").replace("](../notebooks/", "](lessons/").replace(".md#", ".md#")
+
+
+class _Links(HTMLParser):
+    """The addresses and names that a page has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.names: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("href", "src") and value:
+                self.found.append(value)
+            if name in ("id", "name") and value:
+                self.names.add(value)
+
+
+def dead(out: Path) -> Iterator[str]:
+    """Links of a site that lead to no file of it, or to no place of a page."""
+    pages: dict[Path, _Links] = {}
+    for path in out.rglob("*.html"):
+        pages[path.resolve()] = _Links()
+        pages[path.resolve()].feed(path.read_text(encoding="utf-8"))
+    for path, links in pages.items():
+        for address in links.found:
+            parts = urlsplit(address)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if not target.exists() or (
+                parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].names
+            ):
+                yield f"{path.relative_to(out.resolve())} to {address}"

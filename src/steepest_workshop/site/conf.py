@@ -1,0 +1,65 @@
+"""How Sphinx makes the site: furo, MyST with notebooks as they are stored, formulas as MathML, nothing fetched by a page."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import latex2mathml.converter
+from docutils import nodes
+
+project = "steepest"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+html_theme = "furo"
+html_title = "steepest"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_copyright = False
+templates_path: list[str] = []
+exclude_patterns: list[str] = []
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # the notebooks hold what they showed
+nb_merge_streams = True
+nb_render_markdown_format = "myst"  # formulas in what a cell shows
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+pygments_style, pygments_dark_style = "default", "monokai"
+smartquotes = False
+
+
+def _inline(self: Any, node: nodes.math) -> None:
+    self.body.append(latex2mathml.converter.convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def _block(self: Any, node: nodes.math_block) -> None:
+    formula = latex2mathml.converter.convert(node.astext(), display="block")
+    self.body.append(f'<div class="formula" tabindex="0">{formula}</div>')
+    raise nodes.SkipNode
+
+
+def _plain(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """A docstring as it is written here, plain words, in Sphinx's terms: what is indented goes on the line before."""
+    told: list[str] = []
+    example = False
+    for line in lines:
+        example = line.startswith(">>>") or (example and bool(line.strip()))
+        if example:
+            told += (
+                [""] if told and told[-1] and line.startswith(">>>") and not told[-1].startswith((">>>", "...")) else []
+            ) + [line]
+        elif line.startswith(" ") and told and told[-1]:
+            told[-1] += " " + line.strip()
+        else:
+            fresh = re.match(r"[\w, *`|]+: ", line) and told and told[-1]
+            told += ([""] if fresh else []) + [re.sub(r"(\w)_(?=\W|$)", r"\1\\_", line)]
+    lines[:] = told
+
+
+def setup(app: Any) -> None:
+    """Formulas become MathML: browsers draw it by themselves, and readers read it out."""
+    app.connect("autodoc-process-docstring", _plain)
+    app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_block, None))
+    app.config.html_math_renderer = "mathml"

@@ -1,0 +1,208 @@
+"""A page for each rule: idea, formula, source, state, its path beside SGD and Adam, how its accuracy hangs on the rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from steepest import surfaces
+from steepest.paths.descent import descend
+from steepest.paths.loop import formula_of, trajectory
+from steepest.report.palette import style
+from steepest.report.rule.card import describe
+from steepest.report.rule.latex import equations
+from steepest.report.surface.pictures import save
+from steepest.rules import RULES, Rule, get
+from steepest.rules.definition import MATRIX
+from steepest.studies.design import rate
+
+from ..catalogue import state_bytes
+from . import sensitivity
+from .words import WORDS
+
+BESIDE = ("sgd", "adam")
+NEAR = 1.0  # points: a rate within this of the best is as good for a first try
+STEPS, NOISE = 150, 1.0
+
+
+class Facts(NamedTuple):
+    """What is measured of a rule on a problem: the best rate and accuracy, and how many decades of rates are near the best."""
+
+    lr: float
+    accuracy: float
+    decades: float
+
+
+def facts(name: str, rule: Rule) -> Facts | None:
+    """From the curve that is kept."""
+    found = sensitivity.curve(name, rule)
+    if found is None:
+        return None
+    means = np.nan_to_num(found, nan=0.0).mean(1)
+    return Facts(
+        sensitivity.rates(rule)[int(means.argmax())], float(means.max()), float((means > means.max() - NEAR).sum() / 3)
+    )
+
+
+def _beside(rule: Rule) -> list[Rule]:
+    others = [get(name) for name in BESIDE if name != rule.name]
+    return [*others, rule]
+
+
+def paths(rule: Rule) -> Figure:
+    """On a valley, off a saddle, and in noise, beside SGD and Adam, each at its best rate."""
+    figure, words = Figure(figsize=(9.6, 3.2), layout="constrained"), []
+    left, middle, right = figure.subplots(1, 3)
+    for axes, name, steps in ((left, "valley", 60), (middle, "saddle", 120)):
+        surface = surfaces.get(name)
+        lrs: dict[str, float] = (
+            {} if name == "valley" else {each.name: surface.rates.get(each.name, surface.rates[""]) for each in _beside(rule)}
+        )
+        descent = descend(surface, _beside(rule), surface.start, steps, lrs)
+        (x0, x1), (y0, y1) = surface.domain
+        x, y = np.meshgrid(np.linspace(x0, x1, 120), np.linspace(y0, y1, 120))
+        axes.contour(x, y, surface.value(np.stack([x, y], -1)), levels=14, colors="#cccccc", linewidths=0.6)
+        for path in descent.paths:
+            look = style(path.name)
+            axes.plot(
+                *path.points.T,
+                color=look.colour,
+                linestyle=look.dash,
+                linewidth=2.2 if path.name == rule.name else 1.2,
+                label=path.name,
+            )
+        axes.set_xlim(x0, x1)
+        axes.set_ylim(y0, y1)
+        axes.set_title(name, loc="left", fontsize="medium")
+        ends = ", ".join(f"{path.name} {path.values[np.isfinite(path.values)][-1]:.1e}" for path in descent.paths)
+        words.append(f"heights at the end on {name}: {ends}")
+    surface = surfaces.get("bowl")
+    noise = NOISE * np.random.default_rng(0).standard_normal((STEPS, 2))
+    for each in _beside(rule):
+        best = min(
+            (trajectory(each, formula_of(surface), surface.start, STEPS, lr=rate(k), noise=noise)[1] for k in range(-9, 3)),
+            key=lambda values: float(np.nan_to_num(values, nan=np.inf)[STEPS // 2 :].mean()),
+        )
+        look = style(each.name)
+        right.plot(
+            best, color=look.colour, linestyle=look.dash, linewidth=2.2 if each.name == rule.name else 1.2, label=each.name
+        )
+    right.set_yscale("log")
+    right.set_title("noise on a bowl: height by step", loc="left", fontsize="medium")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.set_gid(f"{rule.name} beside SGD and Adam: {'; '.join(words)}.")
+    return figure
+
+
+def curves(rule: Rule) -> Figure:
+    """Validation accuracy by rate on digits and MNIST, beside SGD and Adam."""
+    figure, words = Figure(figsize=(9.6, 3.2), layout="constrained"), []
+    for axes, name in zip(figure.subplots(1, 2, sharey=True), sensitivity.STEPS, strict=True):
+        for each in _beside(rule):
+            found = sensitivity.curve(name, each)
+            if found is None:
+                continue
+            values, look, x = np.nan_to_num(found, nan=0.0), style(each.name), sensitivity.rates(each)
+            wide = 2.2 if each.name == rule.name else 1.2
+            axes.plot(x, values.mean(1), color=look.colour, linestyle=look.dash, linewidth=wide, label=each.name)
+            axes.fill_between(x, values.min(1), values.max(1), color=look.colour, alpha=0.15, linewidth=0)
+        axes.set_xscale("log")
+        axes.set_ylim(50, 100)
+        axes.set_xlabel("rate")
+        axes.set_title(f"{name}, {sensitivity.STEPS[name]:,} steps", loc="left", fontsize="medium")
+        axes.grid(alpha=0.25)
+        best = facts(name, rule)
+        words += [f"on {name} at best {best.accuracy:.1f} % at {best.lr:g}"] if best else []
+    figure.axes[0].set_ylabel("validation accuracy, %")
+    figure.axes[0].legend(frameon=False)
+    figure.set_gid(f"Validation accuracy by rate, {sensitivity.SEEDS} seeds: {rule.name} {', '.join(words)}.")
+    return figure
+
+
+def page(rule: Rule, folder: Path) -> str:
+    """The page of a rule as Markdown; its pictures go to the folder."""
+    card, said = describe(rule.name), WORDS[rule.name]
+    lines = [f"# {rule.class_name}", "", said.idea, "", f"`steepest.optim.{rule.class_name}`, by name `{rule.name}`."]
+    lines += [f"The same numbers as `{card['twin']}`."] if card["twin"] else []
+    lines += ["", "## Formula", "", *(f"$$\n{line}\n$$\n" for line in equations(rule))]
+    lines += ["## Source", "", "As it stands in the library, and as it runs:", "", "```python", card["source"], "```", ""]
+    for name, figure in (("paths", paths(rule)), ("rates", curves(rule))):
+        save(figure, folder / f"{rule.name}-{name}.png")
+        words = figure.get_gid() or ""
+        title = {"paths": "## Its path beside SGD and Adam", "rates": "## How it hangs on the rate"}[name]
+        lines += [title, "", f"![{words.partition('. ')[0].replace('[', '(').replace(']', ')')}]({rule.name}-{name}.png)", ""]
+    lines += [
+        "## When to use it, and when not",
+        "",
+        f"**Use it** where: {said.use}",
+        "",
+        f"**Rather not** where: {said.avoid}",
+        "",
+    ]
+    lines += [*_evidence(rule), "", *_hyper(card), "", *_state(rule, card)]
+    lines += ["", "## Where paper, author and torch part", "", *(f"- {d}" for d in rule.deviations or ("Nowhere.",))]
+    return "\n".join([*lines, "", "## Source of the rule", "", f"{card['reference']}.", ""])
+
+
+def _evidence(rule: Rule) -> Iterator[str]:
+    yield "What was measured:"
+    yield ""
+    for name in sensitivity.STEPS:
+        own, adam = facts(name, rule), facts(name, get("adam"))
+        if own and adam:
+            best = f"{own.accuracy:.1f} % at best, at {own.lr:g} (Adam {adam.accuracy:.1f} % at {adam.lr:g})"
+            wide = f"within {NEAR:g} point of it over {own.decades:.1f} decades of rates (Adam {adam.decades:.1f})"
+            yield f"- {name}: {best}; {wide}."
+
+
+def _hyper(card: dict[str, Any]) -> list[str]:
+    lines = ["## Settings", "", "| setting | default | domain |", "|---|---|---|"]
+    return lines + [f"| `{h['name']}` | {h['default']} | {h['domain']} |" for h in card["hyper"] if h["name"] != MATRIX]
+
+
+def _state(rule: Rule, card: dict[str, Any]) -> list[str]:
+    lines = ["## State and cost", "", f"{state_bytes(rule)} bytes for each float32 parameter at the defaults."]
+    lines += [f"- `{s['name']}` starts at {s['starts']}; in a checkpoint `{s['key']}`." for s in card["state"]]
+    return lines
+
+
+def table() -> str:
+    """All rules in one table."""
+    head = "| rule | state, bytes | digits, % | its rate | MNIST, % | its rate | decades of good rates on MNIST |"
+    lines = [
+        "# Optimizers",
+        "",
+        "A page for each rule: its idea, formula, source, path, and how it hangs on its rate.",
+        "",
+        head,
+        "|---" * 7 + "|",
+    ]
+    for rule in RULES.values():
+        cells = [f"[{rule.class_name}]({rule.name}.md)", str(state_bytes(rule))]
+        for name in sensitivity.STEPS:
+            own = facts(name, rule)
+            cells += [f"{own.accuracy:.1f}", f"{own.lr:g}"] if own else ["-", "-"]
+        own = facts("mnist-mlp", rule)
+        lines.append(f"| {' | '.join([*cells, f'{own.decades:.1f}' if own else '-'])} |")
+    lines += [
+        "",
+        f"Means of {sensitivity.SEEDS} seeds at the best rate of a grid, constant; half a point is noise.",
+        "",
+        "```{toctree}",
+        ":hidden:",
+        *(rule.name for rule in RULES.values()),
+        "```",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write(folder: Path) -> None:
+    """All pages and their pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "index.md").write_text(table(), encoding="utf-8")
+    for rule in RULES.values():
+        (folder / f"{rule.name}.md").write_text(page(rule, folder), encoding="utf-8")
