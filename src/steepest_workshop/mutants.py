@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import linecache
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from steepest.errors import SteepestError
 from steepest.paths.loop import formula_of, trajectory
 from steepest.rules import RULES, Rule
 
-SAME = 1e-6  # a rule that an error moves by less cannot be told from the right one by six printed digits
+SAME = 1e-12  # relative: an error that moves a path by no more than rounding does is none, such as eps moved where it is 0
 
 
 def source(rule: Rule) -> ast.FunctionDef:
@@ -29,8 +30,10 @@ def source(rule: Rule) -> ast.FunctionDef:
 
 def of(rule: Rule, hyper: Mapping[str, Any]) -> Iterator[tuple[str, Rule]]:
     """Each rule with one error, and what it is: those that run, and whose path is another."""
-    right = _path(rule, hyper)
+    right, seen = _path(rule, hyper), Counter[str]()
     for number, (what, changed) in enumerate(mutants(source(rule))):
+        seen[what] += 1
+        what = f"{what} ({seen[what]})" if seen[what] > 1 else what
         try:
             made = build(dataclasses.replace(rule), changed, number)
             made = dataclasses.replace(made, name=f"{rule.name}, {what}", hyper={**made.hyper, **rule.hyper}, traced=[])

@@ -76,6 +76,12 @@ def agreed(parts: Iterable[bool]) -> bool | None:
     return None if len(verdicts) > 1 else verdicts.pop()
 
 
+def decided(means: Iterable[tuple[float, float]]) -> bool | None:
+    """Of differences with the halves of their intervals: True where all are above 0, False where all are below, else None."""
+    signs = {1 if mean > half else -1 if mean < -half else 0 for mean, half in means}
+    return {frozenset({1}): True, frozenset({-1}): False}.get(frozenset(signs))
+
+
 def edge(at: int, count: int) -> bool:
     """Whether the best of a grid of so many is its first or last: then a better one may lie beyond, and nothing is decided."""
     return at in (0, count - 1)
@@ -85,6 +91,17 @@ def spread(differences: ArrayLike, level: float = 0.05) -> tuple[float, float]:
     """The mean of paired differences, and half the width of its interval at confidence 1 - level (Student's t)."""
     values = np.asarray(differences, float)
     return float(values.mean()), float(stats.t.ppf(1 - level / 2, values.size - 1) * stats.sem(values))
+
+
+def predicted(values: ArrayLike, varied: ArrayLike | None = None) -> Any:
+    """Mean, low and high of the 95 % prediction interval of one more run, over runs along the first axis (Student's t).
+
+    Where there are too few values to tell how runs vary, `varied` are others that do.
+    """
+    drawn = np.asarray(values, float)
+    spread = drawn if varied is None else np.asarray(varied, float)
+    half = stats.t.ppf(0.975, len(spread) - 1) * spread.std(0, ddof=1) * np.sqrt(1 + 1 / len(drawn))
+    return drawn.mean(0), drawn.mean(0) - half, drawn.mean(0) + half
 
 
 def chosen(names: Sequence[str]) -> list[str]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 
 from steepest import optim
 from steepest.api import compare
@@ -19,7 +18,7 @@ from steepest.rules import RULES, get, rule, zeros
 from steepest.rules.vocabulary import ema, sqrt
 from steepest.update.optimizer import build
 
-from . import ON_EDGE, Row, agreed, between, claim, close_to, edge
+from . import ON_EDGE, Row, agreed, between, claim, close_to, edge, kept, predicted
 from .power import Block, Setting
 from .training import Images, document, drawn, images, measured, mlp, train
 
@@ -101,9 +100,10 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
 def blocks(data: Images | None = None) -> Iterator[Block]:
     """The three trainings."""
     data = data or images()
+    made_of = kept.digest(run, _trained, train, mlp, ORDERS, ACCURACY, LOSS)
     for name, setting in SETTINGS.items():
         others = {other: each for other, each in SETTINGS.items() if other != name}
-        yield Block(name, setting, functools.partial(_trained, name, data), others)
+        yield Block(name, setting, functools.partial(_trained, name, data), others, made_of)
 
 
 def maker(setting: Setting) -> Callable[[Any], torch.optim.Optimizer]:
@@ -115,19 +115,18 @@ def _trained(name: str, data: Images, setting: Setting) -> list[Row]:
     """What is printed of an optimizer beside what a setting gives; momentum's beside what rounding makes of it."""
     rows, (losses, accuracies) = [], PRINTED[name]
     runs = np.array([run(maker(setting), data, order=k) for k in range(ORDERS if name == "momentum" else 1)])
-    half = stats.t.ppf(0.975, ORDERS - 1) * runs.std(0, ddof=1) * np.sqrt(1 + 1 / ORDERS) if len(runs) > 1 else runs[0]
+    intervals = predicted(runs) if len(runs) > 1 else None
     for k, (printed_loss, printed) in enumerate(zip(losses, accuracies, strict=True)):
         step, late = int(runs[0, k, 0]), k == len(losses) - 1
         for words, value, column, near in (
             (f"{name}, accuracy after {step} iterations", printed, 2, ACCURACY),
             (f"{name}, loss of batch {step}", printed_loss, 1, LOSS),
         ):
-            mean = float(runs[:, k, column].mean())
-            if len(runs) > 1:
-                away = float(half[k, column])
-                rows.append(between(SOURCE, words, value, mean, mean - away, mean + away, CHAOS))
+            if intervals:
+                own, low, high = (float(part[k, column]) for part in intervals)
+                rows.append(between(SOURCE, words, value, own, low, high, CHAOS))
             else:
-                rows.append(close_to(SOURCE, words, value, mean, near[name][late], CHAOS))
+                rows.append(close_to(SOURCE, words, value, float(runs[0, k, column]), near[name][late], CHAOS))
     return rows
 
 
@@ -181,9 +180,9 @@ def _seeds(say: Callable[[str], None]) -> Iterator[Row]:
         if mean is None or se is None:
             yield Row(SOURCE, f"{name}, ten seeds", None, None, None, None, "runs diverged")
         elif name in last:
-            half = 2.262 * se * (1 + n) ** 0.5  # t of 9 degrees of freedom; one more run varies by sqrt(1 + n) standard errors
+            own, low, high = predicted([value for value in entry.values if value is not None])
             words = f"{name}, accuracy after 3000 iterations: 95 % prediction interval of a run, over {n} seeds (55,000 images)"
-            yield between(SOURCE, words, last[name], mean, mean - half, mean + half, "a seed in twenty lies outside")
+            yield between(SOURCE, words, last[name], float(own), float(low), float(high), "a seed in twenty lies outside")
         else:
             words = f"{mean:.2f} +- {se:.2f} % over {n} seeds at its tuned rate {entry.lr:g}"
             yield Row(

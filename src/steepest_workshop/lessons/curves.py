@@ -102,7 +102,9 @@ def made_by(schedule: str, start: int) -> str:
 
 def _job(folder: Path, k: int, start: int) -> History:
     torch.set_num_threads(1)
-    return train(SCHEDULES[k], start, sets(cifar10.cifar10_resnet20()), folder / f"{k}-{start}.pt")
+    return train(
+        SCHEDULES[k], start, sets(cifar10.cifar10_resnet20()), folder / f"{k}-{start}-{made_by(SCHEDULES[k], start)}.pt"
+    )
 
 
 def record(folder: Path, say: Callable[[str], None] = print) -> None:

@@ -87,7 +87,7 @@ def rows(number: str) -> Iterator[Row]:
             away = _apart(ours, exercise.solution, cases)
             weak = any(_apart(ours, wrong, cases) <= SAME for _, wrong in exercise.wrong)
             found, holds = f"within {away:.1e} on {len(cases)} inputs", away <= SAME
-            worth = "weak" if weak else "reproduced"
+            worth = "" if not holds else "weak" if weak else "reproduced"
             yield Row(source, f"formula: {words}", FORMULA, found, SAME, holds, "" if holds else "another formula", worth)
 
 
@@ -95,5 +95,7 @@ def _apart(ours: Callable[..., Any], formula: Callable[..., Any], cases: list[tu
     """The largest difference over the inputs, relative to the formula's largest value."""
     with np.errstate(all="ignore"):
         pairs = [(np.asarray(ours(*case), float), np.asarray(formula(*case), float)) for case in cases]
-        away = max(float(np.abs(a - b).max() / max(1e-300, np.abs(b).max())) for a, b in pairs)
-    return away if np.isfinite(away) else np.inf
+        away = np.array(
+            [np.abs(a - b).max() / max(1e-300, np.abs(b).max()) if a.shape == b.shape else np.inf for a, b in pairs]
+        )
+    return float(away.max()) if np.isfinite(away).all() else np.inf

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 FOLDER = Path(__file__).parent.parent / "recorded"
 
 
 def digest(*parts: object) -> str:
-    """A short hash of what makes a result: sources, settings, digests of rules."""
+    """A short hash of what makes a result: functions and modules by their source, settings, digests of rules."""
+    parts = tuple(inspect.getsource(part) if isinstance(part, FunctionType | ModuleType) else part for part in parts)
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -42,8 +45,18 @@ def value(name: str, key: str, wanted: str) -> Any:
 
 def keep(name: str, results: Mapping[str, tuple[str, Any]]) -> None:
     """Add results (key: digest and value) to a file, which is whole at every moment."""
+    _write(name, load(name) | {key: {"digest": made, "value": found} for key, (made, found) in results.items()})
+
+
+def drop(name: str, stale: Callable[[str], bool]) -> None:
+    """Take results that belong to nothing any more out of a file."""
+    everything = load(name)
+    if any(map(stale, everything)):
+        _write(name, {key: one for key, one in everything.items() if not stale(key)})
+
+
+def _write(name: str, everything: Mapping[str, Any]) -> None:
     path = FOLDER / f"{name}.json"
-    everything = load(name) | {key: {"digest": made, "value": found} for key, (made, found) in results.items()}
     lines = [f"{json.dumps(key)}: {json.dumps(everything[key])}" for key in sorted(everything)]
     part = path.with_suffix(".part")
     part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

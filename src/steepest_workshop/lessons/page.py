@@ -26,7 +26,7 @@ STORIES = (
     Story("Adam's averages are divided", False, "A formula is refuted by the figures printed beside it."),
     Story("RMSprop at 0.01 stays", None, "Whether RMSprop learns at 0.01 is decided by the start."),
     Story("sgd is stuck at the saddle", None, "Who is stuck at a saddle depends on the rate and the start."),
-    Story("momentum converges slower", None, "In a valley no order of optimizers outlives a turn of the axes."),
+    Story("momentum converges slower", None, "Whether momentum is slower in a valley depends on how the valley lies."),
     Story("RMSprop is similar", False, "RMSprop walks more like plain descent than like momentum."),
     Story("Adam prefers flat minima", None, "Adam prefers flat minima at one rate, and not at others."),
     Story("momentum lowers the variation", None, "Momentum calms the loss only where its rate is cut by as much as it adds."),

@@ -31,13 +31,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows that one optimizer makes; `others` are what the document has beside it. `mutated`: rules with an error are tried."""
+    """Rows that one optimizer makes; `others`, what the document has beside it, are tried too, and rules with an error."""
 
     name: str
     setting: Setting
     rows: Callable[[Setting], Sequence[Row]]
     others: Mapping[str, Setting]
-    mutated: bool = True
+    made_of: str = ""  # a digest of what else the rows come from: their functions, their constants, what is kept
 
     def made(self) -> list[Row]:
         """The rows, with what is kept of each: "reproduced" where nothing wrong held, "weak" where something did."""
@@ -45,18 +45,18 @@ class Block:
 
     def _worth(self, row: Row) -> Row:
         held = kept.value(FILE, _key(row), self.made_by(row))
-        return row if row.power or held is None else replace(row, power="weak" if held else "reproduced")
+        return row if row.power or held is None or not row.holds else replace(row, power="weak" if held else "reproduced")
 
     def made_by(self, row: Row) -> str:
         """The digest of a score: what is printed, the rule with its settings, and what it is held against."""
         own, *others = ((s.rule.digest, s.lr, dict(s.hyper)) for s in (self.setting, *self.others.values()))
         exact = row.tolerance if isinstance(row.tolerance, float) else None  # an interval comes from the rule itself
-        return kept.digest(row.quantity, row.printed, exact, own, others, self.mutated)
+        return kept.digest(row.quantity, row.printed, exact, own, others, self.made_of, mutants)
 
     def wrong(self) -> Iterator[tuple[str, Setting]]:
         """Every setting that is not the block's own, and what it is."""
         yield from self.others.items()
-        for what, made in mutants.of(self.setting.rule, self.setting.hyper) if self.mutated else ():
+        for what, made in mutants.of(self.setting.rule, self.setting.hyper):
             yield what, replace(self.setting, rule=made)
 
 
@@ -72,8 +72,10 @@ def blocks(number: str) -> Iterator[Block]:
 
 def score(number: str, say: Callable[[str], None] = print) -> None:
     """Keep, for each row of a document's blocks, the wrong settings for which it holds too; what is kept is not made again."""
+    current = set()
     for block in blocks(number):
         right = block.rows(block.setting)
+        current |= {_key(row) for row in right}
         digests = {row.quantity: block.made_by(row) for row in right}
         if all(kept.value(FILE, _key(row), digests[row.quantity]) is not None for row in right):
             continue
@@ -85,8 +87,9 @@ def score(number: str, say: Callable[[str], None] = print) -> None:
             if all(held.values()):  # each is weak already
                 break
         kept.keep(FILE, {_key(row): (digests[row.quantity], held[row.quantity]) for row in right})
-        alone = sum(not names for names in held.values())
+        alone = sum(not held[row.quantity] and bool(row.holds) for row in right)
         say(f"{number} {block.name}: {alone} of {len(held)} rows hold for the rule alone")
+    kept.drop(FILE, lambda key: key.startswith(number) and key not in current)
 
 
 def _key(row: Row) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,9 @@ from steepest.rules import RACE, get
 
 from . import Row, claim
 
-TURNS = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)  # degrees; plain descent does not feel them
+TURNS = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0)  # degrees; by 90 only the coordinates' names change
+UNTURNED = ("sgd", "momentum", "nesterov")  # which do not feel a turn: for them each setting counts once
+HALF = TURNS[:4]  # of a saddle, which looks the same from all four sides
 RATES = (0.01, 0.02, 0.05, 0.1)  # at the saddle, where nothing bounds a search for the best; each for all rules alike
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # how far beside the ridge a path starts
 CONDITIONS = (10.0, 50.0, 200.0)  # of valleys
@@ -36,7 +38,7 @@ Found = tuple[dict[str, float], ...]
 def leaving() -> Found:
     """The step at which each of the race has left the saddle, for every turn, distance from the ridge, and rate."""
     found = []
-    for turn, ridge in itertools.product(TURNS, RIDGES):
+    for turn, ridge in itertools.product(HALF, RIDGES):
         surface = replace(surfaces.get("saddle"), start=(1.0, ridge))
         whole = surface.turned(turn)
         for rate in (*RATES, None):
@@ -51,7 +53,7 @@ def leaving() -> Found:
 def ending() -> Found:
     """The height that each of the race ends at in a valley at its best rate, for every turn, condition and start."""
     found = []
-    for condition, turn in itertools.product(CONDITIONS, TURNS):
+    for turn, condition in itertools.product(TURNS, CONDITIONS):
         surface = surfaces.get(f"valley(condition={condition})")
         for start in STARTS:
             whole = replace(surface, start=start).turned(turn)
@@ -72,16 +74,18 @@ def verdict(shares: Iterable[float]) -> bool | None:
     return True if min(parts) >= MOST else False if max(parts) <= 1 - MOST + 1e-9 else None
 
 
-def against(name: str, others: Iterable[str], found: Found, where: str, sentence: str, source: str) -> Row:
+def against(name: str, others: Collection[str], found: Found, where: str, sentence: str, source: str) -> Row:
     """A sentence that `name` needs more, or ends higher, than each of the others: in which share of the settings it does."""
+    if {name, *others} <= set(UNTURNED):
+        found = found[: len(found) // (len(HALF) if where == SADDLE else len(TURNS))]
     shares = {other: share(found, lambda one, other=other: one[name] > one[other]) for other in others}  # type: ignore[misc]
     listing = ", ".join(f"{other} in {part:.0%}" for other, part in shares.items())
     words = f"{where} ({len(found)} settings) {name} is behind {listing}"
     return claim(source, sentence, words, verdict(shares.values()), "depends on the setting")
 
 
-SADDLE = "over seven turns, four distances from the ridge, and five rates"
-VALLEY = "over seven turns, three conditions and three starts, each at its best rate,"
+SADDLE = "over four turns, four distances from the ridge, and five rates"
+VALLEY = "over six turns, three conditions and three starts, each at its best rate,"
 
 
 def rows() -> Iterable[Row]:

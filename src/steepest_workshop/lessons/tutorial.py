@@ -22,7 +22,7 @@ from steepest.training import ways
 from steepest.training.single import train
 from steepest.training.stacked import Run
 
-from . import MUCH, NOT_HERE, Row, agreed, batches, claim, close_to, shares, spread
+from . import MUCH, NOT_HERE, Row, agreed, batches, claim, close_to, kept, shares, spread
 from .power import Block, Setting
 from .training import document, drawn, images, measured, mlp
 
@@ -112,7 +112,7 @@ def _traced(setting: Setting) -> list[Row]:
 def blocks() -> Iterator[Block]:
     """The tutorial's one training that can be had to the digit; the optimizers it tells of are what it must not be."""
     others = {name: Setting(rules.get(name), SETTING.lr, {}) for name in ("momentum", "nesterov", "adagrad", "rmsprop", "adam")}
-    yield Block("least squares", SETTING, _traced, others)
+    yield Block("least squares", SETTING, _traced, others, kept.digest(trace, _traced, TRACE))
 
 
 def fit() -> Figure:

@@ -21,7 +21,7 @@ from steepest.report.palette import style
 from steepest.rules import get
 from steepest.training.stacked import Run, StackedRuns
 
-from . import NOT_HERE, Row, between, claim, close_to, spread
+from . import NOT_HERE, Row, between, claim, close_to, kept, predicted, spread
 from .noisy_regression import EXPONENTS, Array, experiment
 from .power import Block, Setting
 from .training import document, drawn, images, mlp
@@ -57,7 +57,7 @@ SEEDS, WORLDS = 10, 400
 def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     """Prediction intervals over simulated data for what an unseeded program printed; who wins for which exponent."""
     say("004: noisy regression")
-    count = 100 if tier == "quick" else WORLDS
+    count = WORLDS
     worlds = [noisy_regression.data(seed) for seed in range(count)]
     solutions = np.array([solve(world.x, world.y) for world in worlds])
     low, high = _interval(solutions)
@@ -84,7 +84,8 @@ def _finals(worlds: Sequence[Data]) -> Iterator[Block]:
     adagrad = {"Adagrad": Setting(get("adagrad"), 0.001, {})}
     for name, setting in settings.items():
         others = {other: each for other, each in settings.items() if other != name} | adagrad
-        yield Block(f"theta of {name}", setting, functools.partial(_ended, name, worlds), others)
+        made_of = kept.digest(_ended, _interval, experiment, len(worlds), COVER)
+        yield Block(f"theta of {name}", setting, functools.partial(_ended, name, worlds), others, made_of)
 
 
 def _ended(called: str, worlds: Sequence[Data], setting: Setting) -> list[Row]:
@@ -145,11 +146,11 @@ def _winners() -> Iterator[Row]:
         for j, other in ((1, "Adam"), (2, "Adagrad"), (3, "Adagrad at rate 0.01")):
             winners, parts = set(), []
             for i, exponent in enumerate(EXPONENTS):
-                mean, half = spread(last[i, 0] - last[i, j])
+                mean, half = spread(last[i, 0] - last[i, j], 0.05 / len(EXPONENTS))
                 winner = other if mean > half else "SGD" if mean < -half else "neither"
                 winners.add(winner)
                 parts.append(f"{exponent:g}: {winner} ({mean:+.3g} +- {half:.2g})")
-            words = f"test loss of SGD minus {other}, {label}, ten replicates: {'; '.join(parts)}"
+            words = f"test loss of SGD minus {other}, {label}, ten replicates on one set of data: {'; '.join(parts)}"
             if j == 1:
                 printed = (
                     f"which of SGD and Adam wins depends on the exponent ({'with' if any(noise) else 'without'} gradient noise)"
@@ -161,7 +162,9 @@ def _winners() -> Iterator[Row]:
 
 def _network() -> Block:
     """Its network under Adam, fifteen epochs from ten starts at once."""
-    return Block("784-128-64-10", Setting(get("adam"), 0.001, {}), _epochs, {})
+    others = {"SGD": Setting(get("gd"), 0.001, {}), "Adagrad": Setting(get("adagrad"), 0.001, {})}
+    made_of = kept.digest(_epochs, SEEDS)
+    return Block("784-128-64-10", Setting(get("adam"), 0.001, {}), _epochs, others, made_of)
 
 
 def _epochs(setting: Setting) -> list[Row]:
@@ -189,10 +192,9 @@ def _epochs(setting: Setting) -> list[Row]:
 
 def _next(what: str, printed: float, found: Array) -> Row:
     """A printed figure beside the interval of one more run."""
-    half = float(stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) * np.sqrt(1 + 1 / len(found)))
-    mean = float(found.mean())
     words = f"{what}: 95 % prediction interval of a run, over {len(found)} seeds"
-    return between(SOURCE, words, printed, mean, mean - half, mean + half, "unseeded; one in twenty lies outside")
+    own, low, high = map(float, predicted(found))
+    return between(SOURCE, words, printed, own, low, high, "unseeded; one in twenty lies outside")
 
 
 def _others(say: Callable[[str], None]) -> Row:

@@ -49,7 +49,9 @@ def counts(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
         printed = [row for row in own if row.quantity != "claim" and row.printed is not None]
         holding = Counter(row.power for row in printed if row.holds)
         totals[number] = {kind: holding[kind] for kind in KINDS if kind != "cited"}
-        totals[number] |= {"formulas": sum(row.printed == FORMULA and row.power == "reproduced" for row in printed)}
+        totals[number] |= {
+            "formulas": sum(row.printed == FORMULA and row.power == "reproduced" and bool(row.holds) for row in printed)
+        }
         totals[number] |= {"missed": sum(row.holds is False for row in printed)}
         totals[number] |= {"cited": sum(row.holds is None and row.power == "cited" for row in printed)}
         totals[number]["echo"] += sum(row.holds is None and row.power == "echo" for row in printed)

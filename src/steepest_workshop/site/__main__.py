@@ -1,4 +1,4 @@
-"""`python -m steepest_workshop.site [FOLDER]` builds the site from the repository's root; build/site unless another is named."""
+"""`python -m steepest_workshop.site [FOLDER]` builds the site, from the repository's root, in build/site or another folder."""
 
 import sys
 from pathlib import Path
