@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -49,9 +50,17 @@ def hint(name: str, step: int = 1) -> str:
 
 
 def solution(name: str) -> str:
-    """An answer that is right, as Python."""
+    """An answer that is right, as Python to paste."""
     found: Callable[..., Any] | str = _found(name).solution
-    return found if isinstance(found, str) else inspect.getsource(found)
+    if isinstance(found, str):
+        return found
+    tree = ast.parse(inspect.getsource(found))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+            for argument in node.args.args:
+                argument.annotation = None
+    return ast.unparse(tree)
 
 
 def _found(name: str) -> Exercise:

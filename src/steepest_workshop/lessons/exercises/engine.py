@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,12 +52,20 @@ def called(mine: Any, where: str, *args: Any) -> Any:
         with np.errstate(all="ignore"):
             result = mine(*args)
     except Exception as error:
-        lines = [frame.lineno for frame in inspect.getinnerframes(error.__traceback__) if frame.filename != __file__]  # type: ignore[arg-type]
-        at = f", in line {lines[-1]} of its file" if lines else ""
+        code = getattr(mine, "__code__", None)
+        lines = [frame.tb_lineno for frame in _frames(error) if frame.tb_frame.f_code is code]
+        at = f", in line {lines[-1]} of your cell" if lines else ""
         raise RefusedError(f"{where}: your function stopped with {type(error).__name__}: {error}{at}.") from error
     if result is None:
         raise RefusedError(f"{where}: your function returned None; end it with `return` and the result.")
     return result
+
+
+def _frames(error: BaseException) -> Iterator[Any]:
+    at = error.__traceback__
+    while at:
+        yield at
+        at = at.tb_next
 
 
 def numbers(result: Any, like: Array, where: str) -> Array:
@@ -116,17 +123,16 @@ def judge_steps(
     """A learner's step function beside the oracle's, step by step; `slips` are paths with a usual mistake, and its words."""
     gradients, start = world()
     right = np.array(list(follow(oracle, gradients, start, sloped)))
-    seen: list[Array] = []
     try:
-        for t, w in enumerate(follow(mine, gradients, start, sloped, own=True)):
-            seen.append(w)
-            if not agree(w, right[t]):
-                slip = next((words for words, path in slips() if agree(path[: t + 1], np.array(seen))), "")
-                told = f"Step {t + 1}: {apart(w, right[t], right[t - 1] if t else start)}"
-                return Answer(False, f"{told}; {slip}" if slip else f"{told}.")
+        seen = np.array(list(follow(mine, gradients, start, sloped, own=True)))
     except RefusedError as refused:
         return Answer(False, str(refused))
-    return Answer(True, f"Right: {STEPS} steps of {name} agree with the oracle's.")
+    off = [t for t in range(STEPS) if not agree(seen[t], right[t])]
+    if not off:
+        return Answer(True, f"Right: {STEPS} steps of {name} agree with the oracle's.")
+    slip, t = next((words for words, path in slips() if agree(path, seen)), ""), off[0]
+    told = f"Step {t + 1}: {apart(seen[t], right[t], right[t - 1] if t else start)}"
+    return Answer(False, f"{told}; {slip}" if slip else f"{told}.")
 
 
 def judge_values(

@@ -13,6 +13,7 @@ from steepest.paths.descent import descend
 from steepest.paths.loop import trajectory
 from steepest.rules import RACE, get
 
+from .. import batches
 from ..ideas import CONSTANT
 from .engine import Answer, Exercise, RefusedError, called
 
@@ -23,13 +24,13 @@ def _asked(name: str, task: str, choices: Sequence[str], hints: tuple[str, str, 
     """A question with a few answers; the run decides."""
 
     def check(mine: Any) -> Answer:
-        given = str(mine).strip().lower()
+        given = str(mine).strip().lower().replace(",", "").removesuffix(".0")
         if given not in choices:
             return Answer(False, f"Given {mine!r}; expected one of {', '.join(choices)}.")
         right, words = run()
         return Answer(given == right, f"{'Right' if given == right else f'Not {given}: {right}'}. {words}")
 
-    return Exercise(name, f"{task} Answer with one of {', '.join(choices)}.", hints, f"# see the run: {task}", check)
+    return Exercise(name, f"{task} Answer with one of {', '.join(choices)}.", hints, f"# {hints[-1]}", check)
 
 
 def _paths(surface: str, steps: int, lrs: dict[str, float] | None = None, names: Sequence[str] = RACE) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def _too_large() -> Outcome:
         lr: float(descend(surface, [get("gd")], (1.0,), 50, {"gd": lr}).paths[0].values[-1]) for lr in (0.5, 0.99, 1.0, 1.01)
     }
     words = "Heights after 50 steps from 1: " + ", ".join(f"{value:.3g} at {lr:g}" for lr, value in ends.items()) + "."
-    return "1", f"{words} The bound is 2 over the curvature, 2."
+    return "1", f"{words} The bound is 2 / curvature = 2 / 2 = 1."
 
 
 def _first_step() -> Outcome:
@@ -76,6 +77,12 @@ def _first_step() -> Outcome:
 
 def _updates() -> Outcome:
     return "6000", "60,000 / 100 is 600 updates an epoch, and there are ten epochs."
+
+
+def _nearest() -> Outcome:
+    left = {size: float(batches.ends(size, seeds=20).mean()) for size in batches.SIZES}
+    words = ", ".join(f"{value:.1e} with {size}" for size, value in left.items())
+    return str(min(left, key=lambda size: left[size])), f"Above the least loss: {words}."
 
 
 def _steps_of_adagrad() -> Outcome:
@@ -109,10 +116,11 @@ def _optimizer(
             away = float((models[0].weight - models[1].weight).detach().abs().max())
             if away > 1e-7:  # torch keeps some of its state in float32
                 ours, theirs = (optimizer.param_groups[0] for optimizer in pair)
-                named = ("lr", "momentum", "nesterov", "betas")
+                named = ("lr", "momentum", "dampening", "nesterov", "betas", "eps", "weight_decay")
                 differ = [f"{k} is {ours[k]!r}" for k in named if k in ours and ours[k] != theirs.get(k, ours[k])]
                 told = f"Step {step + 1}: its weights are {away:.2g} from the right ones"
-                return Answer(False, f"{'; '.join([told, *differ])}.")
+                kinds = [f"it is {type(given).__name__}"] if type(given).__name__ != type(pair[1]).__name__ else []
+                return Answer(False, f"{'; '.join([told, *kinds, *differ])}.")
         return Answer(True, f"Right: {type(given).__name__} steps as it must.")
 
     return Exercise(name, task, hints, solution, check)
@@ -149,18 +157,19 @@ QUESTIONS = (
     ),
     _asked(
         "saddle",
-        "From just beside the ridge of a saddle, who leaves first, at the rates of the picture?",
+        "From just beside the ridge of a saddle, who leaves first, at 0.02 for SGD, momentum, Nesterov and RMSprop, 0.05 for "
+        "Adagrad and Adam?",
         RACE,
         (
             "The gradient along the way out is tiny at first.",
             "Who divides by the gradient's size does not feel that.",
-            "It is the one that forgets large gradients of before.",
+            "It is the one that soon forgets earlier large gradients.",
         ),
         _saddle,
     ),
     _asked(
         "valley",
-        "In the valley at tuned rates, who goes the longest way in 60 steps?",
+        "In the valley at tuned rates, whose path is longest in 60 steps?",
         RACE,
         (
             "Whoever keeps speed overshoots.",
@@ -189,6 +198,17 @@ QUESTIONS = (
         ("10", "600", "6000", "600000"),
         ("An epoch sees each image once.", "60,000 / 100 batches an epoch.", "times ten"),
         _updates,
+    ),
+    _asked(
+        "batch_size",
+        "Least squares on 569 tumours, twenty passes, each at its best rate: which ends nearest, batches of how many?",
+        ("569", "57", "10", "1"),
+        (
+            "All of the data make one step a pass.",
+            "Small batches make many rough steps.",
+            "The rougher the step, the smaller its best rate; but there are so many.",
+        ),
+        _nearest,
     ),
     _asked(
         "adagrad_later",

@@ -26,6 +26,7 @@ SLIPS = {
     "sign": "does a sign point the wrong way?",
 }
 FORGETFUL = "is your state lost between steps? Put it back into `state`"
+UNDER = "is epsilon under the root, as some documents print it? Here it stands outside"
 LATE = "does your t begin at 0? It counts from 1"
 
 
@@ -156,7 +157,7 @@ STEPS = (
         ),
         "sgd",
         {"momentum": 0.9, "rate_inside": True},
-        (("is the gradient weighted by 1 - 0.9 too? Here it is not", lambda w, g, t, state: _ema_momentum(w, g, state)),),
+        (("is there one 0.1 too many: 1 - 0.9, or the rate twice?", lambda w, g, t, state: _ema_momentum(w, g, state)),),
     ),
     _exercise(
         nesterov,
@@ -189,6 +190,7 @@ STEPS = (
                 lambda w, g, t, state: w - 0.1 * g / (np.abs(g) + 1e-8),
             ),
             ("is that an average? Adagrad sums", lambda w, g, t, state: rmsprop(w, g, t, state)),
+            (UNDER, lambda w, g, t, state: _adagrad_under(w, g, state)),
             ("does the sum go on over the coordinates? Each has its own", lambda w, g, t, state: _pooled(w, g, state)),
         ),
     ),
@@ -202,7 +204,11 @@ STEPS = (
         ),
         "rmsprop",
         {"alpha": 0.9},
-        (("are the squares summed? RMSprop averages", lambda w, g, t, state: adagrad(w, g, t, state)),),
+        more=(
+            ("are the squares summed? RMSprop averages", lambda w, g, t, state: adagrad(w, g, t, state)),
+            (UNDER, lambda w, g, t, state: _rmsprop_under(w, g, state)),
+            ("is beta 0.99? Here it is 0.9", lambda w, g, t, state: _rmsprop_under(w, g, state, 0.99, 0.0, 1e-8)),
+        ),
     ),
     _exercise(
         adam,
@@ -217,6 +223,9 @@ STEPS = (
                 "are the averages divided by 1 - beta at every step? It is 1 - beta ** t",
                 lambda w, g, t, state: adam(w, g, 1, state),
             ),
+            (UNDER, lambda w, g, t, state: _adam_under(w, g, t, state)),
+            ("is the step returned, not the new w?", lambda w, g, t, state: adam(w, g, t, state) - w),
+            ("are beta1 and beta2 swapped?", lambda w, g, t, state: _adam_under(w, g, t, state, 0.999, 0.9, 0.0, 1e-8)),
             ("did you leave out both bias corrections?", lambda w, g, t, state: _uncorrected(w, g, state)),
         ),
     ),
@@ -280,3 +289,30 @@ def _with_eps(w: Array, g: Array, t: int, state: dict[str, Any]) -> Array:
     m = state["m"] = 0.9 * state.get("m", 0.0) + 0.1 * g
     s = state["s"] = 0.999 * state.get("s", 0.0) + 0.001 * g**2 + 1e-8
     return np.asarray(w - 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(s / (1 - 0.999**t)) + 1e-8))
+
+
+def _adam_under(
+    w: Array,
+    g: Array,
+    t: int,
+    state: dict[str, Any],
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    inside: float = 1e-8,
+    outside: float = 0.0,
+) -> Array:
+    m = state["m"] = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+    v = state["v"] = beta2 * state.get("v", 0.0) + (1 - beta2) * g**2
+    return np.asarray(w - 0.1 * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t) + inside) + outside))
+
+
+def _rmsprop_under(
+    w: Array, g: Array, state: dict[str, Any], beta: float = 0.9, inside: float = 1e-8, outside: float = 0.0
+) -> Array:
+    v = state["v"] = beta * state.get("v", 0.0) + (1 - beta) * g**2
+    return np.asarray(w - 0.1 * g / (np.sqrt(v + inside) + outside))
+
+
+def _adagrad_under(w: Array, g: Array, state: dict[str, Any]) -> Array:
+    state["G"] = state.get("G", 0.0) + g**2
+    return np.asarray(w - 0.1 * g / np.sqrt(state["G"] + 1e-8))

@@ -25,6 +25,10 @@ def cross_entropy(scores: Array, labels: Array) -> float:
     return float(-logs[np.arange(len(labels)), labels].mean())
 
 
+def _each(scores: Array, labels: Array) -> Array:
+    return np.array([cross_entropy(scores[k : k + 1], labels[k : k + 1]) for k in range(len(labels))])
+
+
 def accuracy(scores: Array, labels: Array) -> float:
     return float((scores.argmax(1) == labels).mean())
 
@@ -132,14 +136,17 @@ VALUES = (
     ),
     _exercise(
         cross_entropy,
-        "`mine(scores, labels)`: the mean of minus the logarithm of the softmax at the right class.",
+        "`mine(scores, labels)`: the mean of minus the logarithm of the softmax at the right class. Scores may be in the "
+        "hundreds: take each row's largest off first, which changes nothing.",
         (
             "Softmax, then the logarithm.",
             "log softmax = scores - log(sum(exp(scores))).",
-            "-(scores - np.log(np.exp(scores).sum(1, keepdims=True)))[range(n), labels].mean()",
+            "s = scores - scores.max(1, keepdims=True); "
+            "-(s - np.log(np.exp(s).sum(1, keepdims=True)))[range(len(labels)), labels].mean()",
         ),
         [*_scores, (_scores[0][0] * 300, _scores[0][1])],
         ("is it the sum, not the mean?", lambda s, y: cross_entropy(s, y) * len(y)),
+        ("is the logarithm missing?", lambda s, y: -np.exp(-_each(s, y)).mean()),
         ("is the sign the other way?", lambda s, y: -cross_entropy(s, y)),
         ("is the logarithm to base 10 or 2?", lambda s, y: cross_entropy(s, y) / np.log(10)),
         (
@@ -181,7 +188,11 @@ VALUES = (
             "The slope of |e| is the sign of e.",
             "power * abs(e) ** (power - 1) * np.sign(e) * x",
         ),
-        [(_rng.normal(size=3), _rng.normal(size=3), float(_rng.normal()), power) for power in (2.0, 3.0, 0.7, 1.0)],
+        [(_rng.normal(size=3), _rng.normal(size=3), y, p) for p, y in ((2.0, 9.0), (3.0, 9.0), (0.7, 9.0), (1.0, -9.0))],
+        (
+            "is the absolute value missing? A power of a negative error loses its sign, or is not a number",
+            lambda w, x, y, p: p * (x @ w - y) ** (p - 1) * x,
+        ),
         ("is the sign of the error missing?", lambda w, x, y, p: p * abs(x @ w - y) ** (p - 1) * x),
         ("is the power not lowered by 1?", lambda w, x, y, p: p * abs(x @ w - y) ** p * np.sign(x @ w - y) * x),
         ("is the factor `power` missing?", lambda w, x, y, p: abs(x @ w - y) ** (p - 1) * np.sign(x @ w - y) * x),
