@@ -29,10 +29,9 @@ from steepest_workshop.lessons.training import images
 # %% [markdown]
 # ## The actual step
 #
-# Momentum: 0.9 of the previous step, plus a gradient step. That is the whole idea, and the whole code.
-
-# %%
-rule("momentum")
+# Momentum: 0.9 of the previous step, plus a gradient step.
+#
+# $$v_t = 0.9\,v_{t-1} + \eta\,g_t, \qquad w_t = w_{t-1} - v_t$$
 
 # %%
 ask("momentum")
@@ -70,6 +69,9 @@ check("nesterov", nesterov)
 # **Predict:** who leaves first, at the rates of the picture?
 
 # %%
+ask("saddle")
+
+# %%
 check("saddle", "momentum")  # your guess
 
 # %%
@@ -77,9 +79,9 @@ race = steepest.trajectory("saddle", "sgd,momentum,nesterov,adagrad,rmsprop,adam
 pictures.panels(race)
 
 # %% [markdown]
-# The slides say that SGD and momentum are stuck there. Over 140 settings (how the saddle is turned, how near the ridge one
-# starts, which rates) SGD leaves after RMSprop in all, after Adam in four of five, and after Adagrad in one of eight. So:
-# slower than those that divide by the gradient's size, mostly; stuck, no. Exactly on the ridge nobody leaves:
+# The lab says that SGD and momentum are stuck there. Over 80 settings (how the saddle is turned, how near the ridge one
+# starts, which rates) SGD leaves after RMSprop in all and after Adam mostly, but before Adagrad in most: the picture shows an
+# exception. Momentum leaves before Adagrad in all. Exactly on the ridge nobody leaves:
 
 # %%
 ridge = steepest.trajectory("saddle", "sgd,rmsprop,adam", (1, 0), 200)
@@ -90,7 +92,10 @@ ridge = steepest.trajectory("saddle", "sgd,rmsprop,adam", (1, 0), 200)
 #
 # Steep across, flat along.
 #
-# **Predict:** at tuned rates, who goes the longest way to the end?
+# **Predict:** at tuned rates, whose path is longest in 60 steps?
+
+# %%
+ask("valley")
 
 # %%
 check("valley", "sgd")  # your guess
@@ -100,8 +105,9 @@ valley = steepest.trajectory("valley", "sgd,momentum,nesterov,adagrad,rmsprop,ad
 pictures.panels(valley)
 
 # %% [markdown]
-# Now turn the valley by 45 degrees. Adagrad, RMSprop and Adam scale the coordinates; a valley along the diagonal has none
-# to scale. Plain descent and momentum do not feel the turn at all.
+# Now turn the valley by 45 degrees. Adagrad and RMSprop scale the coordinates, and along a diagonal that helps no more: they
+# fall from next to nothing to a few tenths. Adam, which leans on its momentum, hardly changes; plain descent and momentum do
+# not feel the turn at all.
 
 # %%
 from dataclasses import replace
@@ -120,8 +126,9 @@ for turn in (0, 45):
 # %% [markdown]
 # ## Adagrad to Adam, three formulas
 #
-# Adagrad sums squares and dies of it. RMSprop forgets them. Adam adds momentum. This document puts Adam's epsilon under the
-# root; the paper and torch put it outside. At 1e-8 nobody can tell.
+# Adagrad sums squares, so its steps shrink to nothing. RMSprop forgets them. Adam adds momentum. This document puts Adam's
+# epsilon under the root; the paper and torch put it outside. Under the root 1e-8 counts like 1e-4 outside, and shortens every
+# step whose gradient is smaller than that.
 
 # %%
 rule("adagrad")
@@ -187,7 +194,8 @@ for name, make in {
     print(f"{name}: {train(make, model)[0]:.2f} %")
 
 # %% [markdown]
-# Over ten seeds and 3,000 steps the gain depends on when one switches; see the reproduction. "SGD ends better" holds for
+# Here, switched half way, it loses: a hundred times Adam's rate is not yet a good rate for SGD. Over ten seeds and 3,000
+# steps the gain depends on when one switches; see the reproduction. "SGD ends better" holds for
 # SGD with momentum after 6,000 steps, not for plain SGD.
 #
 # ## A rate by a function of the epoch
@@ -209,8 +217,8 @@ drawn.falling()
 # %% [markdown]
 # ## Dropout and BatchNorm
 #
-# Dropout leaves out units at random and scales the rest, so that the mean stays. BatchNorm gives every channel one mean and
-# one scale, over the examples and the places of an image.
+# Dropout leaves out units at random and scales the rest, so that the mean stays. BatchNorm brings
+# each channel to mean 0 and deviation 1, both taken over the examples and the places of the image.
 
 # %%
 ask("dropout")

@@ -254,8 +254,11 @@ def prediction(model: torch.nn.Module, index: int = 0) -> Figure:
     left.axis("off")
     right.barh(range(10), chances, color="#0072B2")
     right.set_yticks(range(10))
+    right.invert_yaxis()
     right.set_xlim(0, 1.05)
     right.set_xlabel("probability")
     label, guess = int(data.test_y[index]), int(chances.argmax())
+    left.set_title(f"a {label}", loc="left")
+    right.set_title(f"the network says {guess}: {chances[guess]:.3f}", loc="left")
     figure.set_gid(f"A handwritten {label}; the model says {guess} with probability {chances[guess]:.3f}.")
     return figure
