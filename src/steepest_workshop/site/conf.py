@@ -9,7 +9,7 @@ import latex2mathml.converter
 from docutils import nodes
 
 project = "steepest"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc"]
 html_theme = "furo"
 html_title = "steepest"
 html_static_path = ["_static"]

@@ -126,7 +126,7 @@ def curves(rule: Rule) -> Figure:
 def page(rule: Rule, folder: Path) -> str:
     """The page of a rule as Markdown; its pictures go to the folder."""
     card, said = describe(rule.name), WORDS[rule.name]
-    lines = [f"# {rule.class_name}", "", said.idea, "", f"`steepest.optim.{rule.class_name}`, by name `{rule.name}`."]
+    lines = [f"# {_title(rule)}", "", said.idea, "", f"`steepest.optim.{rule.class_name}`, by name `{rule.name}`."]
     lines += [f"The same numbers as `{card['twin']}`."] if card["twin"] else []
     lines += ["", "## Formula", "", *(f"$$\n{line}\n$$\n" for line in equations(rule))]
     lines += ["## Source", "", "As it stands in the library, and as it runs:", "", "```python", card["source"], "```", ""]
@@ -148,14 +148,25 @@ def page(rule: Rule, folder: Path) -> str:
     return "\n".join([*lines, "", "## Source of the rule", "", f"{card['reference']}.", ""])
 
 
+def _title(rule: Rule) -> str:
+    """The name of its class, or of what it is with settings of that class."""
+    shared = sum(each.class_name == rule.class_name for each in RULES.values()) > 1
+    return f"{rule.class_name}: {rule.name}" if shared and rule.name != rule.class_name.lower() else rule.class_name
+
+
 def _evidence(rule: Rule) -> Iterator[str]:
     yield "What was measured:"
     yield ""
     for name in sensitivity.STEPS:
         own, adam = facts(name, rule), facts(name, get("adam"))
         if own and adam:
-            best = f"{own.accuracy:.1f} % at best, at {own.lr:g} (Adam {adam.accuracy:.1f} % at {adam.lr:g})"
-            wide = f"within {NEAR:g} point of it over {own.decades:.1f} decades of rates (Adam {adam.decades:.1f})"
+            other = (
+                (f" (Adam {adam.accuracy:.1f} % at {adam.lr:g})", f" (Adam {adam.decades:.1f})")
+                if rule.name != "adam"
+                else ("", "")
+            )
+            best = f"{own.accuracy:.1f} % at best, at {own.lr:g}{other[0]}"
+            wide = f"within {NEAR:g} point of it over {own.decades:.1f} decades of rates{other[1]}"
             yield f"- {name}: {best}; {wide}."
 
 
@@ -182,7 +193,7 @@ def table() -> str:
         "|---" * 7 + "|",
     ]
     for rule in RULES.values():
-        cells = [f"[{rule.class_name}]({rule.name}.md)", str(state_bytes(rule))]
+        cells = [f"[{_title(rule)}]({rule.name}.md)", str(state_bytes(rule))]
         for name in sensitivity.STEPS:
             own = facts(name, rule)
             cells += [f"{own.accuracy:.1f}", f"{own.lr:g}"] if own else ["-", "-"]

@@ -1,0 +1,77 @@
+"""The site: it builds without a warning, and every page stands by itself, in wide and in narrow windows, for every reader."""
+
+from pathlib import Path
+
+import pytest
+
+from steepest.errors import SteepestError
+from steepest.rules import RULES
+from steepest_workshop.site import build, rules, sensitivity
+from steepest_workshop.site.words import WORDS
+
+from ..browsing import opened
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The whole site, built once."""
+    pytest.importorskip("sphinx", reason="sphinx is not installed")
+    folder = tmp_path_factory.mktemp("site")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        build.build(folder)
+    return folder
+
+
+def test_there_is_a_page_for_everything(site):
+    for name in RULES:
+        text = (site / "rules" / f"{name}.html").read_text()
+        assert "<math" in text
+        assert text.count(f"{name}-paths.png") >= 1
+        assert text.count(f"{name}-rates.png") >= 1
+    assert len(list((site / "lessons").glob("*.html"))) == 5
+    for page in ("tutorial", "glossary", "reading", "changelog", "protocol", "reproduction", "how-to-model"):
+        assert (site / f"{page}.html").is_file()
+    assert "steepest.compare" in (site / "reference" / "steepest.html").read_text()
+    assert not list(build.dead(site))
+
+
+@pytest.mark.parametrize("width", [1300, 390])
+def test_no_page_asks_for_anything_or_is_closed_to_anyone(site, chromium, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    found = {}
+    for path in sorted(site.rglob("*.html")):
+        if path.name in ("genindex.html", "py-modindex.html", "search.html", "playground.html") and path.parent.name != "rules":
+            continue
+        with opened(chromium, path, width) as tab:
+            serious = [v for v in axe.run(tab).response["violations"] if v["impact"] in ("serious", "critical")]
+            found |= {f"{path.name} {v['id']}": v["nodes"][0]["html"][:200] for v in serious}
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth + 1"), path.name
+    assert found == {}
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path):
+    (tmp_path / "a.html").write_text('<a href="b.html#here">b</a><a href="c.html">c</a><a id="top" href="#top">a</a>')
+    (tmp_path / "b.html").write_text('<p id="there"></p><a href="https://example.org/none">x</a>')
+    assert sorted(build.dead(tmp_path)) == ["a.html to b.html#here", "a.html to c.html"]
+
+
+def test_the_site_is_built_where_its_pages_are(tmp_path, monkeypatch):
+    pytest.importorskip("sphinx", reason="sphinx is not installed")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SteepestError, match="run it in the repository's root"):
+        build.build(tmp_path / "out")
+
+
+def test_every_rule_has_its_words_and_its_curves():
+    assert set(WORDS) == set(RULES)
+    for name in sensitivity.STEPS:
+        for rule in RULES.values():
+            curve = sensitivity.curve(name, rule)
+            assert curve is not None, (name, rule.name)
+            assert curve.shape == (sensitivity.RATES, sensitivity.SEEDS)
+            found = rules.facts(name, rule)
+            assert found.lr in sensitivity.rates(rule)
+            assert 0 < found.decades <= sensitivity.RATES / 3
