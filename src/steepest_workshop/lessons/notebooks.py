@@ -20,6 +20,7 @@ def make(path: Path) -> Any:
     import jupytext
     from nbclient import NotebookClient
 
+    os.environ["OMP_NUM_THREADS"] = "1"  # the networks are small: threads would wait for one another
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm asks for widgets, which nothing here shows
     notebook = jupytext.read(path)
     NotebookClient(notebook, timeout=LIMIT, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
