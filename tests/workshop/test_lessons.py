@@ -161,12 +161,13 @@ def test_the_exact_figures_of_the_tutorial_and_the_lab_hold():
     assert [printed for printed, holds in claims.items() if holds is False] == []
     assert len(claims) == 11
     doubtful = {"adagrad: default eps", "rmsprop: default alpha", "columns of the table"}
+    doubtful |= {"formula: Adam: alpha * m / sqrt(v + eps)"}  # the rule has epsilon outside the root
     assert {row.quantity for row in numbers if row.ours != NOT_HERE and not row.holds} == doubtful
 
 
 def test_what_an_unseeded_program_printed_lies_in_our_intervals():
     rows = [row for row in reproduce("004", "quick") if row.quantity != "claim" and row.printed is not None]
-    assert len(rows) == 142
+    assert len(rows) == 144
     assert sum(row.holds for row in rows) >= 128  # nineteen in twenty, less two standard deviations
 
 

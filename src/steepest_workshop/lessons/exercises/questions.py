@@ -11,6 +11,7 @@ import torch
 from steepest import optim, surfaces
 from steepest.paths.descent import descend
 from steepest.paths.loop import trajectory
+from steepest.problems.problem import seeded
 from steepest.rules import RACE, get
 
 from .. import batches
@@ -97,7 +98,8 @@ def _optimizer(
     """`optimizer =`: a function of parameters; what it gives must step as the right one does."""
 
     def check(mine: Any) -> Answer:
-        models = [torch.nn.Linear(4, 3).double() for _ in range(2)]
+        with seeded(0):
+            models = [torch.nn.Linear(4, 3).double() for _ in range(2)]
         models[1].load_state_dict(models[0].state_dict())
         try:
             given = called(mine, "Your optimizer", models[0].parameters())
