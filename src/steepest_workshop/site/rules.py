@@ -85,7 +85,7 @@ def paths(rule: Rule) -> Figure:
     for each in _beside(rule):
         best = min(
             (trajectory(each, formula_of(surface), surface.start, STEPS, lr=rate(k), noise=noise)[1] for k in range(-9, 3)),
-            key=lambda values: float(np.nan_to_num(values, nan=np.inf)[STEPS // 2 :].mean()),
+            key=lambda values: float(np.median(np.nan_to_num(values, nan=np.inf)[STEPS // 2 :])),
         )
         look = style(each.name)
         right.plot(
