@@ -28,6 +28,11 @@ CSS = """.formula { overflow-x: auto; padding: 0.3rem 0; text-align: left; }
 """
 
 
+ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">
+<path d="M1 2 C5 2 6 13 9 13 S12 9 15 9" fill="none" stroke="#0072B2" stroke-width="2.4" stroke-linecap="round"/></svg>
+"""
+
+
 def build(out: Path) -> None:
     """The site in a folder; SteepestError where Sphinx is not installed, warns, or a link leads nowhere."""
     try:
@@ -42,6 +47,7 @@ def build(out: Path) -> None:
     for path in out.rglob("*.html"):  # what wide blocks and captions lack for those who have no mouse or no eyes
         text = path.read_text(encoding="utf-8")
         text = text.replace('role="heading">', 'role="heading" aria-level="2">').replace("<pre>", '<pre tabindex="0">')
+        text = text.replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
         path.write_text(text, encoding="utf-8")
     lost = list(dead(out))
     if lost:
@@ -71,6 +77,7 @@ def _gather(source: Path) -> None:
     static = source / "_static"
     static.mkdir()
     (static / "site.css").write_text(CSS, encoding="utf-8")
+    (static / "icon.svg").write_text(ICON, encoding="utf-8")
     play().write(static / "playground.html")
     for path in source.rglob("*.md"):
         path.write_text(_linked(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -14,6 +14,7 @@ html_theme = "furo"
 html_title = "steepest"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/icon.svg"
 html_copy_source = False
 html_show_copyright = False
 templates_path: list[str] = []
