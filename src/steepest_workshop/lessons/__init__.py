@@ -140,7 +140,7 @@ def reproduce(name: str = "all", tier: str = "default", say: Callable[[str], Non
         rows += _module("search").rows() if number == "003" else []
         rows += [row for row in (*claims.on_surfaces(), *_module("ideas").rows()) if row.source == number]
         if number == "001" and tier != "quick":
-            rows += [*claims.on_mnist(say), *_module("curves").rows()]
+            rows += [*_module("networks").on_mnist(say), *_module("curves").rows()]
         if hours:
             rows += residual.rows(problem, say)
     return list(map(_module("power").unscored, rows))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,18 +11,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from steepest import schedules, surfaces
-from steepest.api import compare
 from steepest.paths.descent import descend
 from steepest.paths.loop import Formula, formula_of, trajectory
-from steepest.problems.problem import Problem
 from steepest.rules import RACE, RULES, Rule, get
 from steepest.rules.definition import rule, zeros
-from steepest.training import ways
-from steepest.training.stacked import Run
 
-from . import ALIKE, MUCH, ON_EDGE, Row, agreed, batches, claim, decided, edge, shares, spread
-from .training import document
-from .tutorial import LOOKS, UNDECIDED, against, as_good, scores, settled
+from . import ALIKE, MUCH, ON_EDGE, Row, agreed, batches, claim, edge, shares, spread
+from .tutorial import UNDECIDED
 
 Array = NDArray[np.float64]
 SEEN = 0.01  # of the way: the width of a drawn line
@@ -296,7 +289,7 @@ def _sparse() -> Row:
         2,
         3,
     )
-    left, decided = {}, True
+    left, inner = {}, True
     for name in ("sgd", "adagrad"):
         ends = []
         for lr in 10.0 ** np.arange(-3, 0.6, 0.25):
@@ -307,175 +300,9 @@ def _sparse() -> Row:
                 errors.append(np.abs(points[-1] - 1).max())
             ends.append(float(np.nan_to_num(np.mean(errors), nan=np.inf)))
         left[name] = min(ends)
-        decided &= not edge(ends.index(left[name]), len(ends))
+        inner &= not edge(ends.index(left[name]), len(ends))
     words = (
         f"largest error of a weight after 1,000 examples at the best rate: SGD {left['sgd']:.2g}, Adagrad {left['adagrad']:.2g}"
     )
-    holds = left["adagrad"] < left["sgd"] if decided else None
+    holds = left["adagrad"] < left["sgd"] if inner else None
     return claim("001", "Adagrad works well with sparse features", words, holds, ON_EDGE)
-
-
-def on_mnist(say: Callable[[str], None]) -> Iterator[Row]:
-    """The claims that need a network: how to decay, what needs no schedule, how much weight decay, which epsilon."""
-    say("001: schedules on MNIST at equal tuning")
-    free = ("exponential(k=0.003)", "inverse_time(k=0.005)", "constant")
-    chosen = ("step(gamma=0.3)", "cosine", *free)
-    problem = document()
-    study = compare(problem, "momentum", schedules=chosen, seeds=SEEDS, store=":memory:")
-    study_rate = next(entry.lr for entry in study.result.entries if entry.candidate.label == "momentum+cosine")
-    words = f"momentum on MNIST, 1,000 steps, {SEEDS} seeds, per cent: {scores(study)}"
-    pairs = [(f"momentum+{name}", f"momentum+{other}") for name in chosen[:2] for other in free]
-    values, asked = settled(problem, study, pairs, len(pairs)), len(pairs) * LOOKS
-    leads = [against(values, *pair, asked)[0] for pair in pairs[:2]]
-    holds = True if set(leads) == {1.0} else False if set(leads) <= {0.0, -1.0} else None
-    reason = f"its reason is that its numbers are easier to read; {words}"
-    yield claim("001", "step decay is slightly preferable to exponential and 1/t decay", reason, holds, UNDECIDED)
-    leads = [against(values, *pair, asked)[0] for pair in pairs]
-    printed = "schedules that depend on the last step (cosine, step) outperform those that do not"
-    holds = True if set(leads) == {1.0} else False if set(leads) <= {0.0, -1.0} else None
-    yield claim("001", printed, words, holds, "depends on which, or undecided")
-    say("001: Schedule-Free AdamW, and AdamW with a cosine")
-    study = compare(problem, "adamw,schedule_free_adamw", schedules="constant,cosine", seeds=SEEDS, store=":memory:")
-    pair = ("schedule_free_adamw+constant", "adamw+cosine")
-    lead, words = against(settled(problem, study, [pair], 1), *pair, LOOKS)
-    words = f"1,000 steps, per cent: {scores(study)}; Schedule-Free at a constant rate is {words}"
-    yield as_good("001", "Schedule-Free AdamW needs no schedule", words, lead)
-    yield _decay(say)
-    say("001: AdamW and Adam with L2, rate by decay")
-    yield _decoupled()
-    yield _epsilon(say)
-    yield _longer(problem, study_rate, say)
-    yield _stable(problem, say)
-
-
-def _swept(
-    rules: Sequence[str], lrs: Mapping[str, float], letter: str, values: Sequence[float], problem: Problem, seeds: int = SEEDS
-) -> Array:
-    """Test accuracies (rules, values of a hyperparameter, seeds) after 1,000 steps."""
-    runs = [
-        Run(get(name), lrs[name], seed, 1000, test=True, hyper={letter: value})
-        for name in rules
-        for value in values
-        for seed in range(seeds)
-    ]
-    return _trained(problem, runs, len(rules), len(values), seeds)
-
-
-def _decay(say: Callable[[str], None]) -> Row:
-    """MADGRAD, momentum and Adam on few images, where weight decay matters."""
-    say("001: MADGRAD and weight decay")
-    few = _few()
-    names = ("madgrad", "momentum", "adam")
-    tuned = compare(few, names, schedules="constant", store=":memory:", seeds=5).result.entries
-    table = _swept(names, {e.candidate.rule.name: e.lr for e in tuned}, "weight_decay", DECAYS, few)
-    parts, gains, inner = [], {}, True
-    for name, values in zip(names, np.nan_to_num(table), strict=True):
-        top = int(values.mean(1).argmax())
-        gains[name], inner = values[top] - values[0], inner and top + 1 < len(DECAYS)
-        mean, half = spread(gains[name], 0.05 / len(DECAYS)) if top else (0.0, 0.0)
-        parts.append(f"{name} {values[0].mean():.2f} % without, best at {DECAYS[top]:g} (gain {mean:+.2f} +- {half:.2f})")
-    more = [spread(gains[name] - gains["madgrad"], 0.05 / 2) for name in names[1:]]
-    words = f"1,000 images, 1,000 steps, {SEEDS} seeds: {'; '.join(parts)}; decay gains more than with MADGRAD by "
-    words += ", ".join(f"{name} {mean:+.2f} +- {half:.2f}" for name, (mean, half) in zip(names[1:], more, strict=True))
-    holds = decided(more) if inner else None
-    return claim("001", "MADGRAD needs less weight decay, often none", words, holds, UNDECIDED if inner else ON_EDGE)
-
-
-@functools.cache
-def rate_by_decay() -> dict[str, Array]:
-    """Test accuracy on few images (rates, decays, seeds): Adam with the decay in its gradient, and AdamW."""
-    found, few = {}, _few()
-    for name, decays in GRID_DECAYS.items():
-        rows = []
-        for lr in GRID_RATES:
-            values = [decay / (lr if name == "adamw" else 1) for decay in decays]
-            rows.append(_swept((name,), {name: lr}, "weight_decay", values, few, GRID_SEEDS)[0])
-        found[name] = np.array(rows)
-    return found
-
-
-def _few() -> Problem:
-    """MNIST with 1,000 training images, where weight decay matters."""
-    whole = document()
-    (x,), y = whole.train.batch(slice(0, 1000))
-    return dataclasses.replace(whole, name="mnist-few", train=(x, y))
-
-
-def _decoupled() -> Row:
-    """Whether AdamW's decay does more than L2 in Adam's gradient, and whether the best decay hangs on the rate."""
-    found, parts = rate_by_decay(), []
-    best, decided = {}, True
-    for name, values in found.items():
-        means = np.nan_to_num(values.mean(2), nan=0.0)
-        i, j = np.unravel_index(int(means.argmax()), means.shape)
-        best[name] = values[i, j]
-        decided &= not edge(int(i), len(GRID_RATES)) and int(j) + 1 < len(GRID_DECAYS[name])  # no decay is no edge
-        apart = len({int(row.argmax()) for row in means[means.max(1) > means.max() - 2]})
-        decay = GRID_DECAYS[name][j]
-        parts.append(
-            f"{name} {means[i, j]:.2f} % at rate {GRID_RATES[i]:g} and decay {decay:g}, {apart} best decays among good rates"
-        )
-    mean, half = spread(best["adamw"] - best["adam"])
-    words = f"1,000 images, 1,000 steps, {GRID_SEEDS} seeds; AdamW's decay is that of a step: {'; '.join(parts)}; "
-    words += f"AdamW gains {mean:+.2f} +- {half:.2f}"
-    holds = True if mean > half and decided else None
-    otherwise = "no difference on this task" if decided else ON_EDGE
-    return claim("001", "for weight decay use AdamW, which mends Adam", words, holds, otherwise)
-
-
-def _epsilon(say: Callable[[str], None]) -> Row:
-    say("001: Adam's epsilon")
-    table = _swept(("adam",), {"adam": 0.001}, "eps", EPSILONS, document())[0]
-    parts = [f"{eps:g}: {row.mean():.2f} +- {stats.sem(row):.2f}" for eps, row in zip(EPSILONS, table, strict=True)]
-    top, usual = int(table.mean(1).argmax()), EPSILONS.index(1e-8)
-    mean, half = spread(table[top] - table[usual], 0.05 / len(EPSILONS)) if top != usual else (0.0, 0.0)
-    words = f"accuracy after 1,000 steps at rate 0.001 over {SEEDS} seeds, by epsilon: {', '.join(parts)}"
-    words += f"; the best, {EPSILONS[top]:g}, gains {mean:+.2f} +- {half:.2f} over 1e-8"
-    holds = True if mean > half else None
-    return claim("001", "the default epsilon 1e-8 may not be the best", words, holds, "not on this task")
-
-
-def _trained(problem: Problem, runs: Sequence[Run], *shape: int) -> Array:
-    """Test accuracies of runs, in this shape; nan where one diverged."""
-    results = dict(ways.train_all(problem, runs, ways.choose(problem, runs)))
-    return np.array([results[i].test for i in range(len(runs))], float).reshape(shape)
-
-
-def _longer(problem: Problem, lr: float, say: Callable[[str], None]) -> Row:
-    """The same decay stretched over longer runs."""
-    say("001: slower and longer")
-    tested = {}
-    for steps in LENGTHS:
-        runs = [Run(get("momentum"), lr, k, steps, schedule=schedules.cosine(), test=True) for k in range(SEEDS)]
-        tested[steps] = _trained(problem, runs, SEEDS)
-    gains = [spread(tested[b] - tested[a], 0.05 / (len(LENGTHS) - 1)) for a, b in itertools.pairwise(LENGTHS)]
-    words = f"momentum with a cosine at {lr:.2g}, {SEEDS} seeds: "
-    words += ", ".join(f"{values.mean():.2f} % after {steps:,} steps" for steps, values in tested.items())
-    words += f"; each doubling gains {', '.join(f'{mean:+.2f} +- {half:.2f}' for mean, half in gains)}"
-    holds = decided(gains)
-    return claim("001", "a slower decay and longer training do better", words, holds, "depends on the length")
-
-
-def _stable(problem: Problem, say: Callable[[str], None]) -> Row:
-    """Over how many decades of rates an optimizer trains to within a point of its best, and how much starts differ there."""
-    say("001: how stable AdaBelief trains")
-    widths, parts = {}, []
-    for name in ("adabelief", "adam", "momentum"):
-        runs = [Run(get(name), lr, k, 1000, test=True) for lr in STABLE_RATES for k in range(GRID_SEEDS)]
-        table = np.nan_to_num(_trained(problem, runs, len(STABLE_RATES), GRID_SEEDS))
-        means = table.mean(1)
-        widths[name] = 0.5 * int((means > means.max() - 1).sum())
-        top = int(means.argmax())
-        parts.append(f"{name} {widths[name]:g} decades (its starts vary by {table[top].std(ddof=1):.2f} points at its best)")
-    words = f"rates within a point of the best after 1,000 steps on MNIST: {', '.join(parts)}"
-    holds = True if widths["adabelief"] > max(widths["adam"], widths["momentum"]) else None
-    otherwise = "no more than others, in rates; its paper's GANs are not here"
-    return claim("001", "AdaBelief trains stably", words, holds, otherwise)
-
-
-LENGTHS = (500, 1000, 2000, 4000)
-STABLE_RATES = tuple(10.0 ** np.arange(-5, 1.1, 0.5))
-GRID_RATES, GRID_SEEDS = (1e-3, 3e-3, 1e-2, 3e-2), 5
-GRID_DECAYS = {"adam": (0.0, 1e-4, 1e-3, 1e-2, 1e-1), "adamw": (0.0, 1e-5, 1e-4, 1e-3, 1e-2)}  # in the gradient; of a step
-EPSILONS = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3)
-DECAYS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2)

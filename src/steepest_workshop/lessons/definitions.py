@@ -26,7 +26,7 @@ from .noisy_regression import powered
 from .training import measured, mlp
 
 Array = NDArray[np.float64]
-SAME = 1e-9
+SAME = 1e-9  # relative: what rounding in another order may do
 
 
 def _forward(x: Array, W1: Array, b1: Array, W2: Array, b2: Array) -> Any:

@@ -160,7 +160,7 @@ def falling() -> Figure:
 
 def decays() -> Figure:
     """Accuracy by rate and decay, for Adam with L2 and for AdamW."""
-    from .claims import GRID_DECAYS, GRID_RATES, rate_by_decay
+    from .networks import GRID_DECAYS, GRID_RATES, rate_by_decay
 
     found, figure = rate_by_decay(), Figure(figsize=(9.6, 4), layout="constrained")
     words, high = [], max(float(np.nanmax(values.mean(2))) for values in found.values())

@@ -17,13 +17,13 @@ from steepest.rules import get
 from steepest.schedules import Schedule
 
 from . import FORMULA, Row, definitions, kept
+from .definitions import SAME
 from .power import Block, Setting
 
 Array = NDArray[np.float64]
 Slope = Callable[[Array], Array]
 STEPS, RATE = 100, 0.002
 EPS = 0.01  # so that where it stands is felt; at the usual 1e-8 nobody can tell
-SAME = 1e-9  # of a hundred steps, relative: what rounding in another order may do
 
 
 class Printed(NamedTuple):

@@ -14,11 +14,11 @@ from steepest import rules, schedules, surfaces
 from steepest.api import compare
 from steepest.paths.descent import descend
 from steepest.rules.combinators import switch
-from steepest.training import ways
 from steepest.training.stacked import Run
 
 from . import Row, agreed, claim, close_to, spread
 from .training import document, mlp
+from .tutorial import trained
 
 SOURCE = "002"
 
@@ -65,10 +65,7 @@ def _then(say: Callable[[str], None]) -> Iterator[Row]:
     made |= {f"at {k}": switch(rules.get("adam"), rules.get("sgd"), at=k, then_ratio=ratio) for k in (500, 1000, 2000, 2700)}
     rates = {name: 0.1 if name == "sgd" else 0.001 for name in made}
     runs = [Run(rule, rates[name], seed, steps, test=True) for name, rule in made.items() for seed in range(seeds)]
-    plan = ways.choose(problem, runs)
-    results = dict(ways.train_all(problem, runs, plan))
-    tested = np.array([np.nan if results[i].test is None else results[i].test for i in range(len(runs))])
-    values = dict(zip(made, tested.reshape(len(made), seeds), strict=True))
+    values = dict(zip(made, trained(problem, runs, len(made), seeds), strict=True))
     parts, gains = [], []
     for name in list(made)[2:]:
         mean, half = spread(values[name] - values["adam"], 0.05 / 4)
@@ -113,8 +110,7 @@ def _regularized(say: Callable[[str], None]) -> Iterator[Row]:
     for name, drop, norm in variants:
         own = dataclasses.replace(problem, name=f"mnist-{name}", model=functools.partial(network, drop, norm))
         runs = [Run(rules.get("momentum"), 0.1, seed, 2000, test=True) for seed in range(10)]
-        results = dict(ways.train_all(own, runs, ways.choose(own, runs)))
-        tested[name] = np.array([results[i].test for i in range(len(runs))], float)
+        tested[name] = trained(own, runs, len(runs))
         gains[name] = spread(tested[name] - tested["neither"], 0.05 / 2)
         parts.append(f"{name} {tested[name].mean():.2f} % (gain {gains[name][0]:+.2f} +- {gains[name][1]:.2f})")
     better = {name: gains[name][0] > gains[name][1] for name in ("dropout", "BatchNorm")}

@@ -355,6 +355,12 @@ def accuracies(study: Study) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]
     return {entry.candidate.label: np.array(entry.values, float) for entry in study.result.entries}
 
 
+def trained(problem: Problem, runs: Sequence[Run], *shape: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Test accuracies of runs, in this shape; nan where one diverged."""
+    results = dict(ways.train_all(problem, runs, ways.choose(problem, runs)))
+    return np.array([results[i].test for i in range(len(runs))], float).reshape(shape)
+
+
 def settled(problem: Problem, study: Study, pairs: Sequence[tuple[str, str]], asked: int) -> Values:
     """The accuracies of a study; candidates of pairs that are undecided have twice as many seeds, up to LOOKS times.
 
@@ -372,8 +378,7 @@ def settled(problem: Problem, study: Study, pairs: Sequence[tuple[str, str]], as
             runs += [Run(candidate.rule, lr, k, steps, schedule=schedule, test=True) for k in more]
         if not runs:
             break
-        results = dict(ways.train_all(problem, runs, ways.choose(problem, runs)))
-        tested = np.array([results[i].test for i in range(len(runs))], float).reshape(len(undecided), -1)
+        tested = trained(problem, runs, len(undecided), -1)
         values |= {label: np.append(values[label], row) for label, row in zip(sorted(undecided), tested, strict=True)}
     return values
 

@@ -57,18 +57,17 @@ SEEDS, WORLDS = 10, 400
 def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     """Prediction intervals over simulated data for what an unseeded program printed; who wins for which exponent."""
     say("004: noisy regression")
-    count = WORLDS
-    worlds = [noisy_regression.data(seed) for seed in range(count)]
+    worlds = [noisy_regression.data(seed) for seed in range(WORLDS)]
     solutions = np.array([solve(world.x, world.y) for world in worlds])
     low, high = _interval(solutions)
     for i, value in enumerate(EXACT):
-        words = f"exact solution, coordinate {i}: {COVER:.0%} prediction interval over {count} simulated sets of data"
+        words = f"exact solution, coordinate {i}: {COVER:.0%} prediction interval over {WORLDS} simulated sets of data"
         row = between(SOURCE, words, value, 1.0, low, high, "one in twenty lies outside")
         yield replace(row, power="weak")  # any way to the least squares lies there
     for block in _finals(worlds):
         yield from block.made()
     for i, (mean, error) in enumerate(zip(solutions.mean(0), stats.sem(solutions), strict=True)):
-        words = f"true theta {i}: mean of {count} exact solutions"
+        words = f"true theta {i}: mean of {WORLDS} exact solutions"
         yield close_to(SOURCE, words, 1.0, float(mean), 4 * float(error), power="echo")
     yield from _winners()
     if tier != "quick":

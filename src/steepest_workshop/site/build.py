@@ -86,7 +86,7 @@ def _gather(source: Path) -> None:
 def _linked(text: str) -> str:
     """Links among the pages as they are in the repository, as the site has them."""
     text = re.sub(r"\]\((?:\.\./)?docs/([\w./-]+)", r"](\1", text)
-    return text.replace("](optimizers.md", "](rules/index.md").replace("](../notebooks/", "](lessons/").replace(".md#", ".md#")
+    return text.replace("](optimizers.md", "](rules/index.md").replace("](../notebooks/", "](lessons/")
 
 
 class _Links(HTMLParser):

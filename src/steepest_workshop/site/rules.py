@@ -138,9 +138,9 @@ def page(rule: Rule, folder: Path) -> str:
     lines += [
         "## When to use it, and when not",
         "",
-        f"**Use it** where: {said.use}",
+        f"**Yes:** {said.use}",
         "",
-        f"**Rather not** where: {said.avoid}",
+        f"**No:** {said.avoid}",
         "",
     ]
     lines += [*_evidence(rule), "", *_hyper(card), "", *_state(rule, card)]

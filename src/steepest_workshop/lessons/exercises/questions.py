@@ -192,7 +192,7 @@ QUESTIONS = (
         "On 1000 x ** 2 + y ** 2 from (1, 1), how far does Adam's first step move x beside y?",
         ("further", "as far", "less far"),
         ("m_hat is g at step 1, v_hat is g squared.", "Divide one by the other's root.", "Only the sign is left."),
-        lambda: _first_step(),
+        _first_step,
     ),
     _asked(
         "updates",
