@@ -114,7 +114,7 @@ def _cube(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
 
 
 def _nesterov_moments(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
-    """Adan in the paper's letters, where beta is the share of what is new; m and n begin as g and g * g."""
+    """Adan in the paper's letters, where beta is the share of what is new, with a decay of 0.1; m and n begin as g and g * g."""
     b1, b2, b3 = 0.02, 0.08, 0.01
     g = slope(p)
     if t == 1:
@@ -125,16 +125,19 @@ def _nesterov_moments(p: Array, slope: Slope, t: int, memory: dict[str, Any]) ->
         memory["v"] = d if t == 2 else (1 - b2) * memory["v"] + b2 * d
         memory["n"] = (1 - b3) * memory["n"] + b3 * (g + (1 - b2) * d) ** 2
     memory["g"] = g
-    return np.asarray(p - RATE * (memory["m"] + (1 - b2) * memory["v"]) / (np.sqrt(memory["n"]) + EPS))
+    step = RATE * (memory["m"] + (1 - b2) * memory["v"]) / (np.sqrt(memory["n"]) + EPS)
+    return np.asarray((p - step) / (1 + 0.1 * RATE))
 
 
 def _schedule_free(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
-    """Schedule-Free AdamW without warm-up and decay; p is y, where gradients are taken."""
+    """Schedule-Free AdamW with ten steps of warm-up and a decay of 0.1; p is y, where gradients are taken."""
     x, z = memory.get("x", p), memory.get("z", p)
-    g = slope(p)
+    g, rate = slope(p), RATE * min(1, t / 10)
     v = memory["v"] = 0.999 * memory.get("v", 0.0) + 0.001 * g**2
-    z = z - RATE * g / (np.sqrt(v / (1 - 0.999**t)) + EPS)
-    x = (1 - 1 / t) * x + z / t
+    z = z - rate * g / (np.sqrt(v / (1 - 0.999**t)) + EPS) - rate * 0.1 * p
+    squares = memory["squares"] = memory.get("squares", 0.0) + rate**2
+    c = rate**2 / squares
+    x = (1 - c) * x + c * z
     memory |= {"x": x, "z": z}
     return np.asarray(0.1 * z + 0.9 * x)
 
@@ -151,9 +154,19 @@ PRINTED = (
     Printed("001", "AdaBelief: s of (g - m) squared, + eps each step", "adabelief", {"eps": EPS}, _moments(False, belief=True)),
     Printed("001", "MADGRAD: x0 - s / (cbrt(nu) + eps)", "madgrad", {"eps": EPS}, _cube),
     Printed(
-        "001", "Adan: m, v and n of the gradient and its change", "adan", {"paper_start": True, "eps": EPS}, _nesterov_moments
+        "001",
+        "Adan: m, v and n of the gradient and its change, with decay",
+        "adan",
+        {"paper_start": True, "eps": EPS, "weight_decay": 0.1},
+        _nesterov_moments,
     ),
-    Printed("001", "Schedule-Free AdamW: y, z and x", "schedule_free_adamw", {"eps": EPS}, _schedule_free),
+    Printed(
+        "001",
+        "Schedule-Free AdamW: warm-up, y, z and x",
+        "schedule_free_adamw",
+        {"eps": EPS, "warmup_steps": 10.0, "weight_decay": 0.1},
+        _schedule_free,
+    ),
     Printed("002", "momentum x previous step + gradient step", "sgd", {"momentum": 0.9}, _heavy),
     Printed("002", "momentum x previous step, then a gradient step there", "nesterov_lookahead", {"momentum": 0.9}, _ahead),
     Printed("002", "AdaGrad: eta / (eps + sqrt(V))", "adagrad", {"eps": EPS}, _summed(False, EPS)),
