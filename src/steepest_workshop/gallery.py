@@ -85,7 +85,7 @@ def browser() -> str:
 
 
 def main(folder: Path) -> Iterator[Path]:
-    """Each report, and a picture of it on a screen and on a phone."""
+    """Each report as a picture on a screen and on a phone, and the first picture that a race's report has."""
     from playwright.sync_api import sync_playwright
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,8 +99,13 @@ def main(folder: Path) -> Iterator[Path]:
                 picture = folder / f"report-{name}{suffix}.png"
                 tab.screenshot(path=picture, full_page=True)
                 few_colours(picture)
-                tab.close()
                 yield picture
+                if (name, suffix) == ("race", ""):
+                    picture = folder / "report-bounds.png"
+                    tab.locator("#regret").screenshot(path=picture)
+                    few_colours(picture)
+                    yield picture
+                tab.close()
             report.unlink()
         chromium.close()
 

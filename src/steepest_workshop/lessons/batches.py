@@ -184,8 +184,10 @@ def paths(epochs: int = 6) -> Figure:
     axes.contour(a, b, height, levels=np.quantile(height, np.linspace(0, 1, 22)[1:-1] ** 2), colors="#999999", linewidths=0.6)
     words = []
     for i, (name, size, lr) in enumerate((("stochastic", 1, 0.03), ("mini-batch", 10, 0.1), ("batch", 569, 0.2))):
-        path = descend(regression, size, epochs if size < 569 else 57 * epochs, lr)  # as many updates as of mini-batches
-        label = f"{name}: {size} example{'s' * (size > 1)} an update, rate {lr:g}, {len(path) - 1:,} updates"
+        passes = epochs if size < 569 else 57 * epochs  # as many updates as of mini-batches
+        path = descend(regression, size, passes, lr)
+        size_words = f"{size} example{'s' * (size > 1)} an update"
+        label = f"{name}: {size_words}, rate {lr:g}, {len(path) - 1:,} updates in {passes} passes"
         axes.plot(
             *path.T, color=COLOURS[i], linestyle=DASHES[0], linewidth=(0.5, 0.9, 2.0)[i], label=label, alpha=(0.6, 0.9, 1)[i]
         )

@@ -61,7 +61,8 @@ def rests() -> Figure:
     for k, (name, formula) in enumerate((("minimum", "x**2 + y**2"), ("maximum", "-x**2 - y**2"), ("saddle", "x**2 - y**2"))):
         surface = surfaces.get(formula)
         axes: Any = figure.add_subplot(1, 3, k + 1, projection="3d")
-        axes.plot_surface(x, y, surface.value(np.stack([x, y], -1)), cmap="Greys", alpha=0.75, linewidth=0)
+        heights = surface.value(np.stack([x, y], -1))
+        axes.plot_surface(x, y, heights, cmap="viridis", alpha=0.8, linewidth=0, antialiased=False)
         axes.plot(0, 0, float(surface.value((0.0, 0.0))), "o", color=RED, markersize=8, zorder=9)
         values = ", ".join(f"{value:g}" for value in np.linalg.eigvalsh(surface.hessian((0.0, 0.0)))[::-1])
         axes.set_title(f"{name}: eigenvalues {values}", fontsize="medium")
