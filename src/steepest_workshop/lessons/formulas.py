@@ -114,7 +114,7 @@ def _cube(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
 
 
 def _nesterov_moments(p: Array, slope: Slope, t: int, memory: dict[str, Any]) -> Array:
-    """Adan in the paper's letters, where beta is the share of what is new, with a decay of 0.1; m and n begin as g and g * g."""
+    """Adan in the paper's letters, where beta is the share of what is new; m and n begin as g and g * g; a decay of 0.1."""
     b1, b2, b3 = 0.02, 0.08, 0.01
     g = slope(p)
     if t == 1:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from ..lessons import kept
 
 FILE = "sensitivity"
 STEPS = {"digits": 500, "mnist-mlp": 1000}
+NEAR = 1.0  # points: a rate within this of the best is as good for a first try
 SEEDS, RATES = 3, 13  # rates of a log grid, three a decade, around the rule's own
 
 
@@ -53,6 +54,23 @@ def curve(name: str, rule: Rule) -> NDArray[Any] | None:
     """Validation accuracies (rates, seeds), nan where a run diverged; None where nothing is kept."""
     found = kept.value(FILE, f"{name}, {rule.name}", made_by(name, rule))
     return None if found is None else np.array(found, float)
+
+
+class Facts(NamedTuple):
+    """What is measured of a rule on a problem: the best rate and accuracy, and how many decades of rates are near the best."""
+
+    lr: float
+    accuracy: float
+    decades: float
+
+
+def facts(name: str, rule: Rule) -> Facts | None:
+    """From the curve that is kept."""
+    found = curve(name, rule)
+    if found is None:
+        return None
+    means = np.nan_to_num(found, nan=0.0).mean(1)
+    return Facts(rates(rule)[int(means.argmax())], float(means.max()), float((means > means.max() - NEAR).sum() / 3))
 
 
 if __name__ == "__main__":
