@@ -196,6 +196,8 @@ check("momentum", momentum)
 # would. At equal rates momentum looks fast partly because it simply goes further; plain SGD at ten times the rate closes
 # most of the gap. And it does *not* calm the loss by itself: with the rate cut to a tenth the mean height under
 # noise stays as it was, and at the same rate it is ten times as high.
+#
+# *In the playground:* [momentum's overshoot](../docs/playground.md#lesson-5).
 
 
 # %%
@@ -257,6 +259,8 @@ check("first_step", "further")  # your guess
 #   on another machine and years later. Momentum's do not, not even with the right rule: at this rate a difference of one
 #   rounding grows with each step. A figure that no rerun can match proves nothing about the optimizer.
 # - Too large a rate and too small a one can end alike, near 2.30. Look at the largest loss on the way:
+#
+# *In the playground:* [too large a rate](../docs/playground.md#lesson-3).
 
 
 # %%

@@ -33,6 +33,8 @@ from steepest_workshop.lessons.training import images
 #
 # Where the gradient is 0 a ball would rest, in a bowl, on a summit, or on a pass. The Hessian's eigenvalues, the
 # curvatures along its own directions, tell which.
+#
+# *In the playground:* [the saddle](../docs/playground.md#lesson-1).
 
 # %%
 drawn.rests()
@@ -61,6 +63,8 @@ for point in optimality.stationary(surfaces.get("himmelblau")):
 #
 # On a parabola of curvature 1 a step multiplies the distance by 1 minus the rate. Between 0 and 2 it shrinks. Everything
 # about rates is in these four pictures.
+#
+# *In the playground:* [too large a rate](../docs/playground.md#lesson-3).
 
 # %%
 drawn.rates()
@@ -113,6 +117,8 @@ check("closed_form", closed_form)
 # ## All of the data, some of it, or one
 #
 # Stochastic descent looks at one example, steps, and looks at the next. Each step is rough and cheap.
+#
+# *In the playground:* [noise and averaging](../docs/playground.md#lesson-4).
 #
 # **Predict:** twenty passes over the data, each at its best rate. Which ends nearest?
 
@@ -278,6 +284,8 @@ check("nesterov", nesterov)
 # The claim that it is slightly better than plain momentum: in valleys it ends lower in every setting that we tried. Its
 # theorem is stronger: steps go with the root of the condition number instead of the condition number, not only on quadratics,
 # where a well tuned heavy ball manages too, but on every smooth, strongly convex function.
+#
+# *In the playground:* [momentum's overshoot](../docs/playground.md#lesson-5).
 #
 # ## A learning rate for each coordinate
 #

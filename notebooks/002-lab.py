@@ -82,6 +82,8 @@ pictures.panels(race)
 # The lab says that SGD and momentum are stuck there. Over 80 settings (how the saddle is turned, how near the ridge one
 # starts, which rates) SGD leaves after RMSprop in all and after Adam mostly, but before Adagrad in most: the picture shows an
 # exception. Momentum leaves before Adagrad in all. Exactly on the ridge nobody leaves:
+#
+# *In the playground:* [the saddle](../docs/playground.md#lesson-1).
 
 # %%
 ridge = steepest.trajectory("saddle", "sgd,rmsprop,adam", (1, 0), 200)
@@ -108,6 +110,8 @@ pictures.panels(valley)
 # Now turn the valley by 45 degrees. Adagrad and RMSprop scale the coordinates, and along a diagonal that helps no more: they
 # fall from next to nothing to a few tenths. Adam, which leans on its momentum, hardly changes; plain descent and momentum do
 # not feel the turn at all.
+#
+# *In the playground:* [the long valley](../docs/playground.md#lesson-2), [the turned valley](../docs/playground.md#lesson-7).
 
 # %%
 from dataclasses import replace
@@ -129,6 +133,8 @@ for turn in (0, 45):
 # Adagrad sums squares, so its steps shrink to nothing. RMSprop forgets them. Adam adds momentum. This document puts Adam's
 # epsilon under the root; the paper and torch put it outside. Under the root 1e-8 counts like 1e-4 outside, and shortens every
 # step whose gradient is smaller than that.
+#
+# *In the playground:* [the ε of Adam](../docs/playground.md#lesson-8).
 
 # %%
 rule("adagrad")
@@ -161,6 +167,8 @@ check("adam", adam)
 # ## Adam first, then SGD
 #
 # Two rules and a step at which to switch make a third, an optimizer like any other.
+#
+# *In the playground:* [Adam, then SGD](../docs/playground.md#lesson-6).
 
 # %%
 from steepest.rules import switch
@@ -253,5 +261,3 @@ for name, layer in layers.items():
 # %% [markdown]
 # What surprises: on this network dropout costs accuracy. It is a cure for a network that knows its examples by heart, and
 # after so few steps this one does not. When a cure does nothing, ask whether there was a disease.
-#
-# More of this with your mouse: `steepest play saddle`, and turn the surface.

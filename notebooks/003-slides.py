@@ -133,6 +133,8 @@ check("first_step", "further")  # your guess
 # Two numbers decide how long Adam remembers. It averages gradients over about
 # 1 / (1 - β₁) steps, their squares over about 1 / (1 - β₂).
 # Forget squares sooner than gradients, and a burst of large gradients outlives the division that should tame it.
+#
+# *In the playground:* [the ε of Adam](../docs/playground.md#lesson-8).
 
 # %%
 draw(

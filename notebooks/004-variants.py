@@ -179,6 +179,8 @@ plt.show()
 # hundred. Whether "Adam wins" is a question of *this rate*: at 0.001 Adagrad hardly leaves the start, at 0.01 it beats SGD at
 # powers up to 1. With gradient noise see `steepest reproduce 004`.
 #
+# *In the playground:* [noise and averaging](../docs/playground.md#lesson-4).
+#
 # ## Digits, once more
 #
 # A network of two hidden layers, and any optimizer you like, as the document suggests.

@@ -38,6 +38,8 @@ def test_there_is_a_page_for_everything(site):
         assert (site / f"{page}.html").is_file()
     assert "steepest.compare" in (site / "reference" / "steepest.html").read_text()
     assert not list(build.dead(site))
+    assert "#surface=valley&amp;rules=sgd,adam,lion'" in (site / "rules" / "lion.html").read_text().replace('"', "'")
+    assert f"{build.PLAYGROUND}#lesson=1" in (site / "lessons" / "002-lab.html").read_text()
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def test_no_page_asks_for_anything_or_is_closed_to_anyone(site, served, chromium
     context, found = chromium.new_context(viewport={"width": width, "height": 800}), {}
     for path in sorted(site.rglob("*.html")):
         name = path.relative_to(site).as_posix()
-        if name in ("genindex.html", "py-modindex.html", "search.html", "_static/playground.html"):
+        if name in ("genindex.html", "py-modindex.html", "search.html", build.PLAYGROUND):
             continue
         tab, faults = context.new_page(), []
         tab.on(

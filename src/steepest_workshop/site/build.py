@@ -14,6 +14,7 @@ from steepest.errors import SteepestError
 from steepest.playground.page import play
 
 from . import rules
+from .rules import PLAYGROUND
 
 REFERENCE = {
     "steepest": "Comparing, paths, stores",
@@ -26,8 +27,7 @@ REFERENCE = {
 CSS = """.formula { overflow-x: auto; padding: 0.3rem 0; text-align: left; }
 .formula math { font-size: 1.1rem; }
 """
-
-
+LESSON = re.compile(r"\[([^\]]+)\]\(\.\./docs/playground\.md#lesson-(\d)\)")  # on the site it opens there
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">
 <path d="M1 2 C5 2 6 13 9 13 S12 9 15 9" fill="none" stroke="#0072B2" stroke-width="2.4" stroke-linecap="round"/></svg>
 """
@@ -66,8 +66,8 @@ def _gather(source: Path) -> None:
     shutil.copy(root / "CHANGELOG.md", source / "changelog.md")
     (source / "lessons").mkdir()
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):
-        text = notebook.read_text(encoding="utf-8").replace("](../docs/", "](../")
-        (source / "lessons" / notebook.name).write_text(text, encoding="utf-8")
+        text = LESSON.sub(rf"<a href='../{PLAYGROUND}#lesson=\2'>\1</a>", notebook.read_text(encoding="utf-8"))
+        (source / "lessons" / notebook.name).write_text(text.replace("](../docs/", "](../"), encoding="utf-8")
     rules.write(source / "rules")
     (source / "reference").mkdir()
     for module, title in REFERENCE.items():
@@ -78,7 +78,10 @@ def _gather(source: Path) -> None:
     static.mkdir()
     (static / "site.css").write_text(CSS, encoding="utf-8")
     (static / "icon.svg").write_text(ICON, encoding="utf-8")
-    play().write(static / "playground.html")
+    play().write(source / PLAYGROUND)
+    page = source / "playground.md"
+    opened = f'# The playground\n\n<a href="{PLAYGROUND}"><b>Open it here.</b></a>\n'
+    page.write_text(page.read_text(encoding="utf-8").replace("# The playground\n", opened, 1), encoding="utf-8")
     for path in source.rglob("*.md"):
         path.write_text(_linked(path.read_text(encoding="utf-8")), encoding="utf-8")
 
@@ -117,7 +120,8 @@ def dead(out: Path) -> Iterator[str]:
             if parts.scheme or parts.netloc:
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            if not target.exists() or (
-                parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].names
-            ):
+            named = (
+                parts.fragment and target in pages and target != out.resolve() / PLAYGROUND
+            )  # whose address says how it is set
+            if not target.exists() or (named and unquote(parts.fragment) not in pages[target].names):
                 yield f"{path.relative_to(out.resolve())} to {address}"

@@ -157,7 +157,10 @@ STEPS = (
         ),
         "sgd",
         {"momentum": 0.9, "rate_inside": True},
-        (("is there one 0.1 too many: 1 - 0.9, or the rate twice?", lambda w, g, t, state: _ema_momentum(w, g, state)),),
+        (
+            ("is there one 0.1 too many: 1 - 0.9, or the rate twice?", lambda w, g, t, state: _ema_momentum(w, g, state)),
+            ("is it the v of before that moves w? Renew v first", lambda w, g, t, state: _late_momentum(w, g, state)),
+        ),
     ),
     _exercise(
         nesterov,
@@ -171,6 +174,7 @@ STEPS = (
             ("is the gradient taken at w? It belongs to w - 0.9 v", lambda w, slope, t, state: momentum(w, slope(w), t, state)),
             ("does the lookahead go backwards? It is w - 0.9 v", lambda w, slope, t, state: _behind(w, slope, state)),
             ("does the lookahead leave out 0.9?", lambda w, slope, t, state: _full(w, slope, state)),
+            ("does the step go uphill? It is w - v", lambda w, slope, t, state: 2 * w - nesterov(w, slope, t, state)),
         ),
         sloped=True,
     ),
@@ -239,7 +243,10 @@ STEPS = (
         ),
         "adabelief",
         {"eps": 1e-8},
-        (("is that Adam's g ** 2? The square is of g - m", lambda w, g, t, state: _with_eps(w, g, t, state)),),
+        (
+            ("is that Adam's g ** 2? The square is of g - m", lambda w, g, t, state: _with_eps(w, g, t, state)),
+            ("is that g less the m of before? Take the new m", lambda w, g, t, state: _old_belief(w, g, t, state)),
+        ),
     ),
     _exercise(
         adadelta,
@@ -252,7 +259,10 @@ STEPS = (
         ),
         "adadelta",
         {"lr": 1.0},
-        (("is the rate of 0.1 in it? Adadelta needs none", lambda w, g, t, state: w + 0.1 * (adadelta(w, g, t, state) - w)),),
+        (
+            ("is the rate of 0.1 in it? Adadelta needs none", lambda w, g, t, state: w + 0.1 * (adadelta(w, g, t, state) - w)),
+            ("is the average one of gradients, not of moves?", lambda w, g, t, state: _of_gradients(w, g, state)),
+        ),
     ),
 )
 
@@ -260,6 +270,25 @@ STEPS = (
 def _ema_momentum(w: Array, g: Array, state: dict[str, Any]) -> Array:
     state["v"] = 0.9 * state.get("v", 0.0) + 0.1 * 0.1 * g
     return np.asarray(w - state["v"])
+
+
+def _late_momentum(w: Array, g: Array, state: dict[str, Any]) -> Array:
+    v = state.get("v", np.zeros_like(w))
+    state["v"] = 0.9 * v + 0.1 * g
+    return np.asarray(w - v)
+
+
+def _old_belief(w: Array, g: Array, t: int, state: dict[str, Any]) -> Array:
+    before = state.get("m", 0.0)
+    m = state["m"] = 0.9 * before + 0.1 * g
+    s = state["s"] = 0.999 * state.get("s", 0.0) + 0.001 * (g - before) ** 2 + 1e-8
+    return np.asarray(w - 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(s / (1 - 0.999**t)) + 1e-8))
+
+
+def _of_gradients(w: Array, g: Array, state: dict[str, Any]) -> Array:
+    before = state.get("v", 0.0)
+    v = state["v"] = 0.9 * before + 0.1 * g**2
+    return np.asarray(w - np.sqrt(before + 1e-6) / np.sqrt(v + 1e-6) * g)
 
 
 def _behind(w: Array, slope: Callable[[Array], Array], state: dict[str, Any]) -> Array:

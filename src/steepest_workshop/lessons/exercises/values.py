@@ -233,6 +233,7 @@ VALUES = (
         ),
         [(0, 10, 0.0), (3, 10, 0.0), (10, 10, 0.1), (7, 20, 0.2)],
         ("is `least` only added? Then it begins above 1", lambda t, n, a: a + (1 + np.cos(np.pi * t / n)) / 2),
+        ("is `least` missing? It does not fall to 0", lambda t, n, a: (1 + np.cos(np.pi * t / n)) / 2),
         ("is the half missing?", lambda t, n, a: a + (1 - a) * (1 + np.cos(np.pi * t / n))),
         ("is pi missing?", lambda t, n, a: a + (1 - a) / 2 * (1 + np.cos(t / n))),
         ("is that a whole wave?", lambda t, n, a: a + (1 - a) / 2 * (1 + np.cos(2 * np.pi * t / n))),
@@ -297,6 +298,10 @@ VALUES = (
         (
             "is that LayerNorm, over C, H and W?",
             lambda x: (x - x.mean((1, 2, 3), keepdims=True)) / np.sqrt(x.var((1, 2, 3), keepdims=True) + 1e-5),
+        ),
+        (
+            "is that InstanceNorm, over H and W alone?",
+            lambda x: (x - x.mean((2, 3), keepdims=True)) / np.sqrt(x.var((2, 3), keepdims=True) + 1e-5),
         ),
         (
             "is the variance divided by n - 1?",
