@@ -110,14 +110,15 @@ def test_the_list_of_what_the_documents_hold_leads_somewhere():
     assert {item.kind for item in items} == {"system", "experiment", "formula", "claim", "picture"}
     assert len(items) >= 157
     assert len({(item.source, item.kind, item.words, item.where) for item in items}) == len(items)
-    names = [name for drawn in pictures._DRAWN.values() for name, _ in drawn]
     told = (Path(__file__).parents[2] / "docs" / "reproduction.md").read_text()
-    rows = [close_to("", line.split(" | ")[0].removeprefix("| "), 0, 0, 0) for line in told.splitlines()]
-    rows += [claim("", line.split("*")[1], "", True) for line in told.splitlines() if line.startswith("- *")]
-    assert [lost for lost in inventory.unmet(rows, names) if ": row " not in lost] == []
+    rows = [claim(line.rstrip()[-4:-1], line.split("*")[1], "", True) for line in told.splitlines() if line.startswith("- *")]
+    for part in told.split("\n## ")[1:]:
+        rows += [close_to(part[:3], line.split(" | ")[0][2:], 0, 0, 0) for line in part.splitlines() if line.startswith("| ")]
+    assert [where for _, where in inventory.unmet(rows, pictures.names()) if not where.startswith("row ")] == []
     undrawn = inventory.unmet(rows, [])
-    assert len(undrawn) >= 20
-    assert any(": picture " in lost for lost in undrawn)
+    assert sum(where.startswith("picture ") for _, where in undrawn) >= 20
+    without = inventory.unmet([row for row in rows if row.source != "001"], pictures.names())
+    assert sum(item.source == "001" for item, _ in without) >= 30
 
 
 def test_the_page_leads_with_what_surprises_and_folds_its_tables(tmp_path):
@@ -138,20 +139,20 @@ def test_the_page_leads_with_what_surprises_and_folds_its_tables(tmp_path):
 
 
 def test_a_definition_is_told_from_its_usual_slips(monkeypatch):
-    for number, count in (("000", 3), ("001", 4), ("002", 1), ("003", 0), ("004", 2)):
+    for number, count in (("000", 3), ("001", 11), ("002", 2), ("003", 0), ("004", 5)):
         assert [(row.holds, row.power) for row in definitions.rows(number)] == [(True, "reproduced")] * count
-    source, words, name, _ = definitions.DEFINITIONS[2]
-    monkeypatch.setattr(definitions, "DEFINITIONS", ((source, words, name, lambda scores, labels: 0.5),))
-    (row,) = definitions.rows("000")
-    assert row.holds is False
-    wrong = dict(definitions.EXERCISES[name].wrong)["is that the share of errors?"]
-    monkeypatch.setattr(definitions, "DEFINITIONS", ((source, words, name, wrong),))
-    (row,) = definitions.rows("000")
-    assert (row.holds, row.power) == (False, "")
+    for one in definitions.DEFINITIONS:
+        assert len(one.wrong) >= 2
+        for wrong in one.wrong:  # ours as it would be with that slip
+            monkeypatch.setattr(definitions, "DEFINITIONS", (one._replace(ours=wrong),))
+            assert [(row.holds, row.power) for row in definitions.rows(one.source)] == [(False, "")]
     nan = [0.5, np.nan]
-    monkeypatch.setattr(definitions, "DEFINITIONS", ((source, words, name, lambda scores, labels: nan[len(scores) == 3]),))
-    (row,) = definitions.rows("000")
+    late = one._replace(ours=lambda scores, labels: nan[len(scores) == 3])
+    monkeypatch.setattr(definitions, "DEFINITIONS", (late,))
+    (row,) = definitions.rows(one.source)
     assert row.holds is False  # also where it is not a number on a later input
+    monkeypatch.setattr(definitions, "DEFINITIONS", (one._replace(wrong=[one.formula]),))
+    assert [row.power for row in definitions.rows(one.source)] == ["weak"]
 
 
 def test_intervals_and_verdicts_are_the_textbooks():
@@ -225,7 +226,7 @@ def test_what_a_row_is_worth_is_what_wrong_rules_make_of_it(tmp_path, monkeypatc
     assert len(said) == 2  # what is kept is not made again
     rows = list(formulas.rows("004"))
     assert {row.power for row in rows} == {"reproduced"}
-    assert len(rows) == 4
+    assert len(rows) == 7
     block = next(iter(formulas.blocks("004")))
     kept.keep(power.FILE, {"004 formula: its program's SGD": (block.made_by(rows[0]), ["another"])})
     assert block.made()[0].power == "weak"

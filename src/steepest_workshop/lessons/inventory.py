@@ -262,21 +262,19 @@ def items() -> list[Item]:
     ]
 
 
-def unmet(rows: Sequence[Row], pictures: Iterable[str]) -> list[str]:
-    """The places that are not there, of items that are said to be here."""
-    told = {str(row.printed if row.quantity == "claim" else row.quantity) for row in rows}
-    drawn = set(pictures)
-    lost = []
+def unmet(rows: Sequence[Row], pictures: Iterable[tuple[str, str]]) -> list[tuple[Item, str]]:
+    """The places that are not there, of items that are said to be here; `pictures` are (document, name)."""
+    told = {(row.source, str(row.printed if row.quantity == "claim" else row.quantity)) for row in rows}
+    drawn, lost = set(pictures), []
     for item in items():
         for where in () if item.reason else item.where:
             kind, _, name = where.partition(" ")
-            found = {
-                "row": lambda name: any(words.startswith(name) for words in told),
-                "picture": lambda name: name in drawn,
-                "code": _importable,
-            }[kind](name)
-            if not found:
-                lost.append(f"{item.source} {item.words}: {where}")
+            if kind == "row":
+                there = any(source == item.source and words.startswith(name) for source, words in told)
+            else:
+                there = (item.source, name) in drawn if kind == "picture" else _importable(name)
+            if not there:
+                lost.append((item, where))
     return lost
 
 

@@ -49,7 +49,7 @@ def write(rows: Sequence[Row], tier: str, path: Path) -> None:
     lines += [*_told(rows), *_verdicts(rows), *_counted(totals)]
     for number in totals:
         lines += _document(number, rows, None if tier == "quick" else path.parent / "pictures")
-    lines += _listed(set(totals))
+    lines += _listed(set(totals), rows)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -110,15 +110,16 @@ def _document(number: str, rows: Sequence[Row], folder: Path | None) -> Iterator
     yield from ("", "</details>")
 
 
-def _listed(numbers: set[str]) -> Iterator[str]:
+def _listed(numbers: set[str], rows: Sequence[Row]) -> Iterator[str]:
     """Everything that the documents hold, and where it is here."""
     own = [item for item in inventory.items() if item.source in numbers]
-    missing = sum(bool(item.reason) for item in own)
-    yield from ("", "## Everything in them", "", f"{len(own)} things, of which {len(own) - missing} are here.", "")
+    lost = {item for item, _ in inventory.unmet(rows, pictures.names())}
+    here = sum(not item.reason and item not in lost for item in own)
+    yield from ("", "## Everything in them", "", f"{len(own)} things, of which {here} are here.", "")
     yield from ("<details><summary>The list</summary>", "", "| document | kind | what | where |", "|---|---|---|---|")
     for item in own:
         where = item.where[0] if item.reason else "; ".join(f"{kind}: {name}" for kind, _, name in map(_parted, item.where))
-        yield f"| {item.source} | {item.kind} | {item.words} | {where} |"
+        yield f"| {item.source} | {item.kind} | {item.words} | {'not made by this command' if item in lost else where} |"
     yield from ("", "</details>")
 
 

@@ -29,6 +29,12 @@ def of(number: str, rows: Sequence[Row]) -> Iterator[tuple[str, Figure]]:
         yield name, draw([row for row in rows if row.source == number])
 
 
+def names() -> Iterator[tuple[str, str]]:
+    """Every picture, as its document and its name."""
+    for number, drawn_ones in _DRAWN.items():
+        yield from ((number, name) for name, _ in drawn_ones)
+
+
 def beside(rows: Sequence[Row], pattern: str, across: int, axis: str, unit: str, title: str) -> Figure:
     """What is printed as dots, ours as a line in its interval: a panel for each `run`, along each `x`, of rows that match."""
     runs: dict[str, list[tuple[float, ...]]] = {}
