@@ -1,7 +1,8 @@
 """Everything that the five documents hold, item by item, and where it is here: a row, a picture, or code.
 
 A line of ITEMS is a document, what kind of thing it is, its words, and where it is: `row` and how a row's quantity or claim
-begins, `picture` and its name, `code` and what to import, or `missing` and the reason; `&` between two places.
+begins, `picture` and its name, `code` and what to import, or `missing` and the reason; `&` between two places. What another
+document has begins with it: `picture 001/begun`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ ITEMS = """
 000 | claim | accelerated convergence | row momentum accelerates
 000 | claim | it dampens: lower variation of the loss | row momentum lowers the variation
 000 | formula | Adam's averages over 1 - beta | row Adam's averages are divided
-000 | claim | averages that begin at 0 lean to it | row then we use an unbiased & picture begun
+000 | claim | averages that begin at 0 lean to it | row then we use an unbiased & picture 001/begun
 000 | system | Adam's recommended defaults | row adam: default beta1
 000 | claim | Adam's rate adapts by mean and variance | row the step of Adam does not feel
 000 | experiment | Adagrad, Adadelta, Adamax, RMSprop, named only | row adagrad, which it only names
@@ -127,7 +128,7 @@ ITEMS = """
 001 | system | AdamW mends weight decay | row for weight decay use AdamW & picture decays
 001 | picture | contours and paths in time | picture contours
 001 | claim | momentum overshoots | row momentum-based methods overshoot
-001 | picture | a saddle | picture saddle
+001 | picture | a saddle | picture 002/saddle
 001 | claim | SGD is stuck at it, RMSprop proceeds | row at a saddle SGD gets stuck
 001 | claim | Adam, the king of optimizers | row adam: 1,000 steps on MNIST
 001 | formula | AdaBelief, algorithm 2 | row formula: AdaBelief
@@ -151,7 +152,7 @@ ITEMS = """
 001 | claim | Schedule-Free needs none | row Schedule-Free AdamW needs no schedule
 001 | experiment | Schedule-Free SGD, named | row schedule_free_sgd: 1,000 steps
 001 | system | links to videos and credits | missing: links to other people's pages; there is nothing to compute
-002 | picture | batch, mini-batch, stochastic descent | picture batches
+002 | picture | batch, mini-batch, stochastic descent | picture 001/batches
 002 | system | torch's SGD is all three, by the batch | row batch descent is slow
 002 | formula | momentum | row formula: momentum x previous step + gradient
 002 | picture | SGD with and without momentum | picture valley
@@ -173,7 +174,7 @@ ITEMS = """
 002 | experiment | LambdaLR, 100 times 0.65 to the epoch | row LambdaLR, rate in epoch 9
 002 | formula | a rate times a function of the epoch | row schedule: lr_initial
 002 | picture | its rates by epoch | picture lambda
-002 | picture | other schedulers, by link | picture schedules
+002 | picture | other schedulers, by link | picture 001/schedules
 002 | picture | a network before and after dropout | picture regularized
 002 | claim | dropout leaves out units | row dropout leaves out
 002 | claim | BatchNorm over N, H and W | row BatchNorm normalises
@@ -269,10 +270,11 @@ def unmet(rows: Sequence[Row], pictures: Iterable[tuple[str, str]]) -> list[tupl
     for item in items():
         for where in () if item.reason else item.where:
             kind, _, name = where.partition(" ")
+            source, name = (name[:3], name[4:]) if name[3:4] == "/" else (item.source, name)
             if kind == "row":
-                there = any(source == item.source and words.startswith(name) for source, words in told)
+                there = any(number == source and words.startswith(name) for number, words in told)
             else:
-                there = (item.source, name) in drawn if kind == "picture" else _importable(name)
+                there = (source, name) in drawn if kind == "picture" else _importable(name)
             if not there:
                 lost.append((item, where))
     return lost
