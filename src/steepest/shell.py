@@ -27,7 +27,7 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
             typer.echo(f"steepest: {error}", err=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            typer.echo("steepest: stopped; every run that had ended is kept.", err=True)
+            typer.echo("steepest: stopped; what was trained is kept, and the same command goes on.", err=True)
             raise typer.Exit(130) from None
         except BaseException as error:
             if isinstance(error, Exception):  # typer's own, or a mistake of ours

@@ -30,6 +30,8 @@ class Examples:
     `names` are those of the inputs where they came as a dict: the model takes them by keyword.
     """
 
+    reads_ahead = False  # whether workers of the data's own read batches before they are wanted
+
     def __init__(self, tensors: tuple[Tensor, ...], names: tuple[str, ...] = ()) -> None:
         self.tensors, self.names = tensors, names
 
@@ -74,6 +76,7 @@ class Streamed(Examples):
 
     def __init__(self, dataset: Any, dtype: torch.dtype, loader: DataLoader[Any] | None = None, device: str = "cpu") -> None:
         self.dataset, self.dtype, self.loader, self.device = dataset, dtype, loader, device
+        self.reads_ahead = loader is not None and loader.num_workers > 0
         self.names = self._flat(self._collated([dataset[0]]))[1]
 
     def __len__(self) -> int:
@@ -95,7 +98,7 @@ class Streamed(Examples):
         return self._batch(self._collated([self.dataset[i] for i in chosen]))
 
     def batches(self, orders: Iterator[Tensor], seed: int) -> Iterator[Batch]:
-        if self.loader is None or self.loader.num_workers == 0:
+        if self.loader is None or not self.reads_ahead:
             yield from super().batches(orders, seed)
             return
         ahead = DataLoader(

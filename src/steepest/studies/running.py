@@ -16,7 +16,7 @@ import torch
 
 from ..errors import SteepestError
 from ..problems.fingerprint import fingerprint
-from ..training import ways
+from ..training import checkpoints, ways
 from ..training.processes import OutOfTimeError
 from ..training.recorder import Outcome, marks
 from ..training.stacked import Run
@@ -272,7 +272,10 @@ class Laboratory:
                 self.plan = self._plan(runs)
             self.progress.say(f"{len(wanted) - len(outcomes)} runs, {self.plan.name}")
             began, stored = time.perf_counter(), frozenset(outcomes)
-            ended = ways.train_all(design.problem, runs, self.plan, device=design.device, on_step=self._tick, known=stored)
+            slots = checkpoints.beside(self.store.path, [key_of(spec) for spec in specs], self.plan.name)
+            ended = ways.train_all(
+                design.problem, runs, self.plan, device=design.device, on_step=self._tick, known=stored, slots=slots
+            )
             try:
                 for i, outcome in ended:
                     if i not in stored:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -15,9 +16,11 @@ from typing import Any, TypeVar
 import torch
 
 from ..errors import SteepestError
+from .checkpoints import end_worker
 
 J = TypeVar("J")  # a job
 T = TypeVar("T")  # what is made of it
+GRACE = 5.0  # seconds that a process has to put down what it trains
 LOOKED = 0.2  # seconds after which the processes are looked at
 Steps = Callable[[int], None]  # hears of steps of training that were made
 _inherited: list[Any] = []  # what a forked process does, and where it counts the steps of each job, for its parent to see
@@ -74,11 +77,15 @@ def _work(k: int) -> Any:
 
 
 def _watch(parent: int) -> None:
-    """In a worker: end with the process that wanted its work, which cannot end it if it was killed."""
+    """In a worker: end when told to, and with the process that wanted its work, which cannot end it if it was killed."""
+    signal.signal(signal.SIGTERM, end_worker)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal; the parent ends its workers
 
     def look() -> None:
         while os.getppid() == parent:
             time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
         os._exit(1)
 
     threading.Thread(target=look, daemon=True).start()
@@ -87,6 +94,16 @@ def _watch(parent: int) -> None:
 def _pool(workers: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("fork")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_watch, initargs=(os.getpid(),))
+
+
+def _end(processes: Sequence[Any]) -> None:
+    """End processes, at the end of their step where that keeps what they trained, by force where it takes long."""
+    for process in processes:
+        process.terminate()
+    until = time.monotonic() + GRACE
+    for process in processes:
+        process.join(max(until - time.monotonic(), 0))
+        process.kill()
 
 
 def _until_one_dies(left: deque[int], workers: int, lost: list[int], look: Callable[[], None]) -> Iterator[tuple[int, Any]]:
@@ -110,8 +127,7 @@ def _until_one_dies(left: deque[int], workers: int, lost: list[int], look: Calla
                 else:
                     lost.append(k)
         except BaseException:  # out of time, Ctrl-C, a caller that asks for no more: what they train would take longer
-            for process in [*getattr(pool, "_processes", {}).values()]:
-                process.terminate()
+            _end([*getattr(pool, "_processes", {}).values()])
             raise
         finally:
             for future in waiting:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 POINTS = 20  # of a learning curve, besides its start
+KEPT = ("alive", "diverged_at", "_limits", "_valid", "_metric")  # a recorder's arrays that change before the last step
 DIVERGED = 1000.0  # times the loss at the start: beyond it a run counts as diverged
 
 
@@ -112,6 +115,20 @@ class Recorder:
             ended = None if alive else int(self.diverged_at[r])
             made.append(Outcome(curve, metric, test, loss, ended, seconds, self.examples[r] if alive else None))
         return made
+
+    def state(self) -> dict[str, Any]:
+        """All that is recorded before the last step, as lists and numbers."""
+        arrays = {name: getattr(self, name).tolist() for name in KEPT}
+        curves = [asdict(curve) for curve in self.curves]
+        return {**arrays, "curves": curves, "histories": self.histories, "losses": [one.tolist() for one in self._losses]}
+
+    def put_back(self, state: Mapping[str, Any]) -> None:
+        """As it was when `state` was called."""
+        for name in KEPT:
+            setattr(self, name, np.array(state[name], getattr(self, name).dtype))
+        self.curves = [Curve(**curve) for curve in state["curves"]]
+        self.histories = [[*history] for history in state["histories"]]
+        self._losses = [np.array(one, float) for one in state["losses"]]
 
     def _look(self, k: int, valid: ArrayLike, metric: ArrayLike) -> None:
         self._valid, self._metric = np.array(valid, float, ndmin=1), np.array(metric, float, ndmin=1)

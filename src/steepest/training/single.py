@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -18,16 +20,27 @@ from ..rules import Rule
 from ..rules.definition import Hyper
 from ..schedules import Schedule, constant
 from ..update.optimizer import RuleOptimizer, build
+from . import checkpoints
+from .checkpoints import NOWHERE, Slot
 from .forward import drops, keyed
+from .processes import OutOfTimeError
 from .recorder import Outcome, Recorder
 
 CONSTANT = constant()
 REFRESH = 16  # batches that give BatchNorm its statistics where a rule evaluates elsewhere than it trains
 
 
-def batches(problem: Problem, seed: int) -> Iterator[Batch]:
-    """Batches without end, the same for every optimizer at this seed: each epoch in a new order, its last batch smaller."""
-    stream = problem.train.batches(orders(problem, seed), seed)
+def batches(problem: Problem, seed: int, after: int = 0) -> Iterator[Batch]:
+    """Batches without end, the same for every optimizer at this seed: each epoch in a new order, its last batch smaller.
+
+    `after` so many, which are left out.
+    """
+    chosen, ahead = orders(problem, seed), problem.train.reads_ahead
+    if not ahead:  # what reads ahead has random numbers of its own, which go on with what it reads
+        deque(itertools.islice(chosen, after), 0)
+    stream = problem.train.batches(chosen, seed)
+    if ahead:
+        deque(itertools.islice(stream, after), 0)
     while True:
         with problem.theirs("data"):
             batch = next(stream)
@@ -63,25 +76,39 @@ def train(
     hyper: Hyper | None = None,
     on_step: Callable[[int, nn.Module], None] | None = None,
     until: int = 0,
+    slot: Slot = NOWHERE,
 ) -> Outcome:
     """Train once. `channels_last` lays images and the weights of convolutions out so, which is faster on most CPUs;
     `compiled` trains through torch.compile.
 
     `test` reads the test data at the end, `examples` keeps the metric of each validation example; `on_step(k, model)` is
-    called after update k, counted from 1. `until`, a mark of the recorder's, ends the run early.
+    called at the end of step k, counted from 1. `until`, a mark of the recorder's, ends the run early. A run goes on from what
+    its `slot` holds, and is kept there every minute and at a stop.
 
     A run has diverged, and ends, when a loss or metric is not finite, a loss exceeds `DIVERGED` times its start, or the
     user's code raises where it does not with the initial weights.
     """
     began = time.perf_counter()
     problem, recorder = problem.fresh(device), Recorder(steps, problem.direction)
-    with seeded(seed):
+    with seeded(seed), slot.watching():
         model = problem.start(seed, device)
         forward = laid(model, channels_last, compiled)
         optimizer = build(rule, model.parameters(), lr=lr, seed=seed, **(hyper or {}))
-        stream = batches(problem, seed)
-        recorder.begin(*problem.evaluate(model, problem.valid))
-        for k in range(1, (until or steps) + 1) if recorder.alive.any() else ():
+        kept = slot.read()
+        done = kept[1]["step"] if kept else 0
+        stream = batches(problem, seed, done)
+        if kept:
+            recorder.put_back(kept[1]["recorder"])
+            checkpoints.put_back(model, optimizer, kept)
+            began -= kept[1]["seconds"]
+        else:
+            recorder.begin(*problem.evaluate(model, problem.valid))
+
+        def state(k: int) -> checkpoints.State:
+            tensors, facts = checkpoints.of_run(model, optimizer)
+            return tensors, facts | {"step": k, "seconds": time.perf_counter() - began, "recorder": recorder.state()}
+
+        for k in range(done + 1, (until or steps) + 1) if recorder.alive.any() else ():
             batch = next(stream)
             set_rate(optimizer, lr, schedule, k - 1, steps, recorder.histories[0])
             try:
@@ -89,8 +116,6 @@ def train(
                 recorder.step(k, loss.item())
                 if not recorder.alive.any():
                     break
-                if on_step:
-                    on_step(k, model)
                 if k in recorder.marks:
                     optimizer.view()
                     with refreshed(problem, model, rule):
@@ -108,6 +133,13 @@ def train(
                 recorder.stop(k)
             if not recorder.alive.any():
                 break
+            try:
+                if on_step:
+                    on_step(k, model)
+            except OutOfTimeError:
+                slot.leave(functools.partial(state, k))
+                raise
+            slot.tick(functools.partial(state, k))
     return recorder.outcomes(time.perf_counter() - began)[0]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +18,9 @@ from ..rules import Rule
 from ..rules.definition import Hyper
 from ..schedules import Schedule
 from ..update.runs import ManyRuns
+from .checkpoints import NOWHERE, Slot, State
 from .forward import Forward, NotStackableError, losses
+from .processes import OutOfTimeError
 from .recorder import Outcome, Recorder
 from .single import CONSTANT, batches, normalizes, orders
 
@@ -141,11 +145,7 @@ class StackedRuns:
         self.step_number += 1
         losses_before, gs = self._gradients(batch, shared)
         if not self.many:
-            self.trained = [k for k in self.trained if k in gs]
-            for a, b in self.spans:
-                hypers = [{**run.hyper, "lr": run.lr} for run in self.runs[a:b]]
-                keys = [run.seed for run in self.runs[a:b]]
-                self.many.append(ManyRuns(self.runs[a].rule, [self.params[k][a:b] for k in self.trained], hypers, keys))
+            self._begin([k for k in self.trained if k in gs])
         if list(gs) != self.trained:
             raise NotStackableError("which parameters have gradients changes from step to step")
         for (a, b), many in zip(self.spans, self.many, strict=True):
@@ -156,6 +156,38 @@ class StackedRuns:
                 momenta.append(run.schedule.momentum(*at) if run.schedule.momentum else None)
             many.step([g[a:b] for g in gs.values()], rates, lambda: self._again(batch, shared), momenta)
         return losses_before
+
+    def _begin(self, trained: list[str]) -> None:
+        """The updates of the parameters that have gradients."""
+        self.trained = trained
+        for a, b in self.spans:
+            hypers = [{**run.hyper, "lr": run.lr} for run in self.runs[a:b]]
+            keys = [run.seed for run in self.runs[a:b]]
+            self.many.append(ManyRuns(self.runs[a].rule, [self.params[k][a:b] for k in trained], hypers, keys))
+
+    def state(self, seconds: float) -> State:
+        """What `put_back` goes on from, after this many seconds of training."""
+        tensors = {f"model.{k}": t for k, t in (*self.params.items(), *self.buffers.items())}
+        for i, many in enumerate(self.many):
+            tensors |= {f"state.{i}.{k}": t for k, t in many.state().items()}
+        facts = {"trained": self.trained, "step": self.step_number, "recorder": self.recorder.state()}
+        return tensors, facts | {"seconds": seconds}
+
+    @torch.no_grad()
+    def put_back(self, state: State) -> None:
+        """All runs as they were when `state` was called."""
+        tensors, facts = state
+        for k, t in (*self.params.items(), *self.buffers.items()):
+            t.copy_(tensors[f"model.{k}"])
+        self._begin(facts["trained"])
+        for i, many in enumerate(self.many):
+            own = f"state.{i}."
+            many.put_back({k.removeprefix(own): t for k, t in tensors.items() if k.startswith(own)})
+        self.step_number = done = facts["step"]
+        for order in self.orders:
+            deque(itertools.islice(order, done), 0)
+        self.streams = [batches(self.problem, seed, done) for seed in self.seeds]
+        self.recorder.put_back(facts["recorder"])
 
     def _again(self, batch: Batch, shared: bool) -> list[Tensor]:
         """The gradients where the parameters now stand; only a chunk of one rule asks."""
@@ -222,20 +254,34 @@ class StackedRuns:
             self._keep(each)
         return [loss for loss, _ in pairs], [metric for _, metric in pairs]
 
-    def train(self, on_step: Callable[[int], None] | None = None) -> list[Outcome]:
+    def train(self, on_step: Callable[[int], None] | None = None, slot: Slot = NOWHERE) -> list[Outcome]:
         """All runs to their end, or to where they diverged; as `single.train` would train each."""
-        began, steps, recorder = time.perf_counter(), self.runs[0].steps, self.recorder
-        recorder.begin(*self.evaluate("valid"))
-        for k in range(1, self.runs[0].length + 1):
-            with torch.enable_grad():
-                losses = self.step()
-            recorder.step(k, losses.double().cpu().numpy())
-            if on_step:
-                on_step(k)
-            if k in recorder.marks:
-                recorder.evaluate(k, *self.evaluate("valid", self.runs[0].examples and k == steps))
-            if not recorder.alive.any():
-                break
-        if self.runs[0].test and self.problem.test is not None and recorder.alive.any():
-            recorder.test(self.evaluate("test")[1])
+        began, steps, recorder, kept = time.perf_counter(), self.runs[0].steps, self.recorder, slot.read()
+        if kept:
+            self.put_back(kept)
+            began -= kept[1]["seconds"]
+        else:
+            recorder.begin(*self.evaluate("valid"))
+
+        def state() -> State:
+            return self.state(time.perf_counter() - began)
+
+        with slot.watching():
+            for k in range(self.step_number + 1, self.runs[0].length + 1):
+                with torch.enable_grad():
+                    losses = self.step()
+                recorder.step(k, losses.double().cpu().numpy())
+                if k in recorder.marks:
+                    recorder.evaluate(k, *self.evaluate("valid", self.runs[0].examples and k == steps))
+                if not recorder.alive.any():
+                    break
+                try:
+                    if on_step:
+                        on_step(k)
+                except OutOfTimeError:
+                    slot.leave(state)
+                    raise
+                slot.tick(state)
+            if self.runs[0].test and self.problem.test is not None and recorder.alive.any():
+                recorder.test(self.evaluate("test")[1])
         return recorder.outcomes((time.perf_counter() - began) / len(self.runs))

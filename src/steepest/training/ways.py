@@ -19,6 +19,7 @@ from torch import nn
 from ..errors import SteepestError
 from ..problems.data import Streamed
 from ..problems.problem import Problem
+from .checkpoints import NOWHERE, Slot, Slots, finish, nowhere
 from .forward import NotStackableError, drops
 from .processes import in_processes
 from .recorder import Outcome
@@ -243,11 +244,13 @@ def train_all(
     device: str = "cpu",
     on_step: Callable[[int], None] | None = None,
     known: Collection[int] = (),
+    slots: Slots = nowhere,
 ) -> Iterator[tuple[int, Outcome]]:
     """Train the runs by the plan; each with its index, as it ends. `on_step(n)` hears of n more gradients taken, and may raise
     OutOfTimeError to stop.
 
-    A chunk of which all runs are `known` is left out; any other is trained whole, so that its numbers stay the same.
+    A chunk of which all runs are `known` is left out; any other is trained whole, so that its numbers stay the same. A chunk
+    goes on from what its slot holds, which is emptied when the caller has taken what came of it.
     Where memory runs out, a chunk is halved and trained again. Several workers are processes: two threads of Python that
     take turns were 1.2 to 2.8 times slower on small models (2 cores), and a process can be stopped at once.
     """
@@ -258,9 +261,9 @@ def train_all(
         try:
             with told(on_steps, sum(runs[i].length * runs[i].rule.evaluations for i in chunk)) as tick:
                 if len(chunk) == 1:
-                    return [(chunk[0], _alone(problem, runs[chunk[0]], plan, device, tick))]
+                    return [(chunk[0], _alone(problem, runs[chunk[0]], plan, device, tick, slots(chunk)))]
                 with one_thread():
-                    return _together(problem, runs, chunk, device, tick)
+                    return _together(problem, runs, chunk, device, tick, slots)
         except NOT_TOGETHER:
             if len(chunk) == 1:
                 raise
@@ -275,23 +278,24 @@ def train_all(
             ended = ((chunk, work(chunk, heard)) for chunk in jobs)
         for chunk, outcomes in ended:
             yield from outcomes
+            finish(slots, chunk)
             if not outcomes:
                 left += [[i] for i in chunk]
 
 
 def _together(
-    problem: Problem, runs: Sequence[Run], chunk: list[int], device: str, tick: Callable[[int], None]
+    problem: Problem, runs: Sequence[Run], chunk: list[int], device: str, tick: Callable[[int], None], slots: Slots
 ) -> list[tuple[int, Outcome]]:
     """A chunk trained as one; where memory runs out, its halves one after the other."""
     try:
         team = StackedRuns(problem.fresh(device), [runs[i] for i in chunk], device)
-        outcomes = team.train(lambda k: tick(len(chunk) * runs[chunk[0]].rule.evaluations))
+        outcomes = team.train(lambda k: tick(len(chunk) * runs[chunk[0]].rule.evaluations), slots(chunk))
     except (MemoryError, RuntimeError) as error:
         if len(chunk) == 1 or not _is_memory(error):
             raise
         half = len(chunk) // 2
         halves = chunk[:half], chunk[half:]
-        return [pair for part in halves for pair in _together(problem, runs, part, device, tick)]
+        return [pair for part in halves for pair in _together(problem, runs, part, device, tick, slots)]
     return list(zip(chunk, outcomes, strict=True))
 
 
@@ -313,7 +317,9 @@ def ignore(steps: int) -> None:
     """What hears of steps where nobody does."""
 
 
-def _alone(problem: Problem, run: Run, plan: Plan, device: str, on_steps: Callable[[int], None]) -> Outcome:
+def _alone(
+    problem: Problem, run: Run, plan: Plan, device: str, on_steps: Callable[[int], None], slot: Slot = NOWHERE
+) -> Outcome:
     def tick(k: int, _: nn.Module) -> None:
         if k % OFTEN == 0 or k == run.length:
             on_steps((k % OFTEN or OFTEN) * run.rule.evaluations)
@@ -333,6 +339,7 @@ def _alone(problem: Problem, run: Run, plan: Plan, device: str, on_steps: Callab
         hyper=run.hyper,
         on_step=tick,
         until=run.until,
+        slot=slot,
     )
 
 

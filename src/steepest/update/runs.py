@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,28 @@ class ManyRuns:
         """Bytes of state held for all runs."""
         columns = [c for group in self.groups for k, c in group.work.tensors.items() if k in self.rule.state]
         return sum(t.numel() * t.element_size() for c in columns for t in c.tensors)
+
+    def state(self) -> dict[str, Tensor]:
+        """The state of all runs by name, and the number of steps: what `put_back` takes."""
+        found = {"t": torch.tensor(self.t)}
+        for i, group in enumerate(self.groups):
+            found |= {f"{i}.{k}": torch.as_tensor(x, dtype=torch.float64) for k, x in group.work.numbers.items()}
+            for k, column in group.work.tensors.items():
+                if k in self.rule.state:
+                    found |= {f"{i}.{k}.{j}": t for j, t in enumerate(column.tensors)}
+        return found
+
+    @torch.no_grad()
+    def put_back(self, state: Mapping[str, Tensor]) -> None:
+        """The state as it was when `state` was called; the parameters are the caller's to put back."""
+        self._begin([torch.zeros_like(p) for p in self.params], np.array([h["lr"] for h in self.hypers], float))
+        self.t = int(state["t"])
+        for i, group in enumerate(self.groups):
+            for k in group.work.numbers:
+                group.work.numbers[k] = state[f"{i}.{k}"].numpy()
+            for k, column in group.work.tensors.items():
+                for j, t in enumerate(column.tensors if k in self.rule.state else ()):
+                    t.copy_(state[f"{i}.{k}.{j}"])
 
     @torch.no_grad()
     def step(

@@ -1,0 +1,174 @@
+"""Training that was stopped goes on from what was written, to the same bits; damaged files count for nothing."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import steepest
+from steepest import schedules
+from steepest.rules import RULES, get
+from steepest.training import checkpoints, ways
+from steepest.training.checkpoints import Slot
+from steepest.training.processes import OutOfTimeError
+from steepest.training.single import train
+from steepest.training.stacked import Run, StackedRuns
+from tests.cases import COMPOSED
+
+STEPS, STOPPED = 40, 23  # a mark lies on each side
+ALL = {name: rule for name, rule in RULES.items() if rule.is_ours} | {name: rule for name, (rule, *_) in COMPOSED.items()}
+
+
+class Restless(nn.Module):
+    """A network with BatchNorm and dropout, and noise from the generators of torch, NumPy and Python."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(6), nn.Dropout(0.2), nn.ReLU(), nn.Linear(6, 2))
+
+    def forward(self, x):
+        y = self.layers(x)
+        return y + 0.01 * (torch.randn(()) + np.random.normal() + random.random()) if self.training else y
+
+
+@pytest.fixture
+def restless():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(48, 3, generator=generator)
+    y = (x[:, 0] > 0).long()
+    about = {"name": "restless", "loss": nn.CrossEntropyLoss(), "batch_size": 7, "dtype": torch.float32}
+    return steepest.Problem(model=Restless, train=(x, y), valid=(x, y), test=(x, y), metric="accuracy", **about)
+
+
+@pytest.fixture(autouse=True)
+def worth_a_file(monkeypatch):
+    monkeypatch.setattr(checkpoints, "SHORT", 0.0)
+
+
+def at(step):
+    """Hears of steps, and has no time after this one."""
+
+    def heard(k, *_):
+        if k == step:
+            raise OutOfTimeError
+
+    return heard
+
+
+def same(a, b):
+    assert a.curve == b.curve
+    assert (a.valid, a.test, a.loss, a.diverged_at) == (b.valid, b.test, b.loss, b.diverged_at)
+    np.testing.assert_array_equal(a.examples, b.examples)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(name, restless, tmp_path):
+    rule = ALL[name]
+    how = {"lr": 0.3 * rule.rate, "steps": STEPS, "seed": 3, "schedule": schedules.one_cycle(), "test": True, "examples": True}
+    whole = train(restless, rule, **how)
+    slot = Slot(tmp_path / "run.safetensors")
+    with pytest.raises(OutOfTimeError):
+        train(restless, rule, **how, slot=slot, on_step=at(STOPPED))
+    heard = []
+    same(train(restless, rule, **how, slot=slot, on_step=lambda k, _: heard.append(k)), whole)
+    assert heard == list(range(STOPPED + 1, STEPS + 1))  # nothing is trained twice
+    slot.path.write_bytes(slot.path.read_bytes()[:100])
+    heard.clear()
+    same(train(restless, rule, **how, slot=slot, on_step=lambda k, _: heard.append(k)), whole)
+    assert heard == list(range(1, STEPS + 1))  # a damaged file is no file
+
+
+@pytest.mark.parametrize("name", [name for name, rule in ALL.items() if not rule.oracle])
+def test_runs_together_that_were_stopped_end_as_those_that_were_not(name, line, tmp_path):
+    rule = ALL[name]
+    runs = [Run(rule, lr * rule.rate, seed, STEPS, schedules.one_cycle()) for lr in (0.1, 0.3) for seed in (1, 2)]
+    whole = StackedRuns(line, runs).train()
+    slot = Slot(tmp_path / "runs.safetensors")
+    with pytest.raises(OutOfTimeError):
+        StackedRuns(line, runs).train(at(STOPPED), slot)
+    heard = []
+    for a, b in zip(StackedRuns(line, runs).train(heard.append, slot), whole, strict=True):
+        same(a, b)
+    assert heard == list(range(STOPPED + 1, STEPS + 1))
+
+
+def test_it_is_written_every_minute_and_gone_when_all_is_kept(restless, tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: clock[0])
+    folder, written = tmp_path / "s.db-unfinished", []
+    monkeypatch.setattr(
+        Slot, "write", lambda self, state, write=Slot.write: (written.append(state[1]["step"]), write(self, state))
+    )
+
+    def tick(steps):
+        clock[0] += 25.0 / ways.OFTEN * steps  # seconds
+
+    runs = [Run(get("adam"), 0.01, 0, 200)]
+    slots = checkpoints.beside(str(tmp_path / "s.db"), ["key"], "one")
+    for _ in ways.train_all(restless, runs, ways.Plan(), on_step=tick, slots=slots):
+        assert len(list(folder.iterdir())) == 1  # until the outcome is taken
+    assert written == [75, 150]  # told every 25 steps of 25 seconds: after more than a minute
+    assert not folder.exists()
+    assert checkpoints.beside(":memory:", ["key"], "one")([0]).path is None
+    assert slots([0]).path != checkpoints.beside(str(tmp_path / "s.db"), ["other"], "one")([0]).path
+    assert slots([0]).path != checkpoints.beside(str(tmp_path / "s.db"), ["key"], "one:compiled")([0]).path
+
+
+SLOW = """
+import time, torch, steepest
+from torch import nn
+
+class Slow(nn.Linear):
+    def forward(self, x):
+        if self.training and x.dim() > 0:
+            with open("steps.txt", "a") as file:
+                file.write("x")
+            time.sleep(0.02)
+        return super().forward(x)
+
+x = torch.linspace(-1, 1, 32)[:, None]
+problem = steepest.Problem(model=lambda: Slow(1, 1), loss=nn.MSELoss(), train=(x, 2 * x), valid=(x, 2 * x), batch_size=8)
+"""
+ASK = ["compare", "slow.py", "--optimizers", "sgd,adam", "--lrs", "0.01", "--schedules", "constant", "--seeds", "2"]
+
+
+@pytest.mark.parametrize("plan", ["one", "processes"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_command_that_is_ended_goes_on_where_it_was(plan, how, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    ask = [*ASK, "--steps", "80", "--plan", plan]
+    quick = "import sys; from steepest.training import checkpoints; checkpoints.SHORT = checkpoints.EVERY = 0.2; "
+    call = [sys.executable, "-c", f"{quick}from steepest.cli import main; sys.argv[0] = 'steepest'; main()", *ask]
+    steps = tmp_path / "steps.txt"
+    first = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    until = time.monotonic() + 120
+    while not list(tmp_path.glob("*-unfinished/*.safetensors")) or steps.stat().st_size < 90:
+        assert time.monotonic() < until
+        assert first.poll() is None
+        time.sleep(0.05)
+    os.killpg(first.pid, how) if how == signal.SIGINT else first.kill()
+    assert first.wait(30) == (130 if how == signal.SIGINT else -9)
+    time.sleep(2.5 if how == signal.SIGKILL and plan == "processes" else 0)  # workers see that their parent has gone
+    made = steps.stat().st_size
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert made >= 90
+    assert steps.stat().st_size - made < 320 - made + 100  # 4 runs of 80 steps, what timing takes, and little twice
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "slow.py").write_text(SLOW)
+    subprocess.run(call, cwd=tmp_path / "again", check=True, capture_output=True, timeout=120)
+    ends = []
+    for folder in (tmp_path, tmp_path / "again"):
+        with sqlite3.connect(folder / "steepest.db") as db:
+            ends.append(db.execute("SELECT key, valid, loss, curve FROM runs ORDER BY key").fetchall())
+    assert len(ends[0]) == 4
+    assert ends[0] == ends[1]
+    assert not list(tmp_path.glob("*-unfinished"))
