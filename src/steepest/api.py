@@ -83,6 +83,7 @@ class Study:
 
     def __init__(self, result: Result, command: str) -> None:
         self.result, self.shown = result, shown(result, command)
+        self.store = ""  # the file that keeps its runs
 
     def answer(self) -> Answer:
         """What to pick, and how far behind the best it could be; `str(answer)` are sentences.
@@ -259,6 +260,7 @@ def compare(
             bar.say("watching the first two from inside")
             study.record()
         opened.keep_study(study.shown)
+        study.store = opened.path
     return study
 
 

@@ -17,7 +17,7 @@ from steepest import rules
 from steepest.errors import SteepestError
 from steepest.studies import design as designs
 from steepest.studies.design import TUNING_SEEDS
-from steepest.studies.store import Store
+from steepest.studies.store import VERSION, Store
 from steepest.training.single import train
 
 QUICK = {"optimizers": "sgd,momentum,adam", "lrs": {"sgd": 0.1, "momentum": 0.02, "adam": 0.05}, "seeds": 6, "steps": 15}
@@ -208,26 +208,28 @@ INSERT INTO plans SELECT key, value, created FROM facts WHERE what = 'steps';
 INSERT INTO ways SELECT key, value ->> '$', created FROM facts WHERE what = 'way';
 INSERT INTO timings SELECT key, value ->> '$[0]', value ->> '$[1]', created FROM facts WHERE what = 'timing';
 DROP TABLE facts;
+DROP TABLE state;
 ALTER TABLE runs DROP COLUMN examples;
 """
 
 
-@pytest.mark.parametrize("schema", [1, 2])
+@pytest.mark.parametrize("schema", [1, 2, 3])
 def test_a_store_of_an_earlier_schema_is_carried_over(schema, line, store):
-    """As they were: schema 2 had a table for each kind of fact, schema 1 none for the ways."""
+    """As they were: schema 3 did not know whether it was open, schema 2 had a table for each kind of fact, 1 none for ways."""
     whole = steepest.compare(line, **QUICK, plan="auto", store=store)
     with sqlite3.connect(store) as db:
         facts = db.execute("SELECT what, key, value FROM facts ORDER BY what, key").fetchall()
-        db.executescript(SECOND + ("DROP TABLE ways;" if schema == 1 else "") + f"PRAGMA user_version = {schema}")
+        before = {1: SECOND + "DROP TABLE ways;", 2: SECOND, 3: "DROP TABLE state;"}[schema]
+        db.executescript(f"{before} PRAGMA user_version = {schema}")
     again = steepest.compare(line, **QUICK, plan="auto", store=store)
     assert again.result.trained == 0
     assert [e.values for e in again.result.entries] == [e.values for e in whole.result.entries]
     with sqlite3.connect(store) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+        assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
         kept = db.execute("SELECT what, key, value FROM facts ORDER BY what, key").fetchall()
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             db.execute("UPDATE facts SET value = 'one'")
-    before = {(what, key): json.loads(value) for what, key, value in facts if schema == 2 or what != "way"}
+    before = {(what, key): json.loads(value) for what, key, value in facts if schema > 1 or what != "way"}
     after = {(what, key): json.loads(value) for what, key, value in kept}
     assert all(after[k] == (pytest.approx(v, rel=1e-14) if k[0] == "timing" else v) for k, v in before.items())
     more = steepest.compare(line, **{**QUICK, "seeds": 8}, plan="auto", store=store)

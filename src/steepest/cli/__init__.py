@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -21,10 +21,8 @@ from ..errors import SteepestError
 from ..shell import JSON, check_distinct, check_file, check_json, sentences, write_json
 from ..studies import defaults
 from ..studies.rates import rates_of
+from . import stores
 from .looking import app as looking
-
-if TYPE_CHECKING:
-    from ..studies.store import Store
 
 app = typer.Typer(
     help="Which optimizer, learning rate and schedule does my model need, and how sure are we?",
@@ -34,18 +32,11 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Data sets that do not install with steepest.", no_args_is_help=True)
 app.add_typer(data, name="data")
-
-
-stores = typer.Typer(help="What a store keeps.", no_args_is_help=True)
-app.add_typer(stores, name="store")
+app.add_typer(stores.app, name="store")
 
 
 @data.callback()
 def _data() -> None: ...
-
-
-@stores.callback()
-def _stores() -> None: ...
 
 
 @app.command()
@@ -128,7 +119,7 @@ def compare(
         from ..report.study import page  # after the answer is shown: its library takes a while to load
 
         page.write([study.shown for study in studies], report)
-        console.print(f"\nReport: {report}   Runs: {store}", soft_wrap=True)
+        console.print(f"\nReport: {report}   Runs: {studies[-1].store}", soft_wrap=True)
     results = [study.to_dict() for study in studies]
     write_json(results[0] if len(results) == 1 else results, json_file)
 
@@ -145,7 +136,7 @@ def report(
 
     check_json(json_file)
     page.check(out)
-    with _opened(store) as opened:
+    with stores.opened(store) as opened:
         studies = opened.studies()
     if not studies:
         raise SteepestError(f"The store {store} has runs, but no study that ended; run `steepest compare` with it once more.")
@@ -155,34 +146,6 @@ def report(
             typer.echo(f"{data['problem']}: {data['answer']['sentence']}")
         typer.echo(f"\nReport: {out}")
     write_json(studies, json_file)
-
-
-@stores.command()
-@sentences
-def export(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="A store that `compare` made.")],
-    out: Annotated[str, typer.Option(metavar="FILE|FOLDER", help="A .csv or .parquet file, or a folder for the others.")],
-    to: Annotated[str | None, typer.Option(help="csv, parquet, tensorboard or mlflow. Default: by the file's name.")] = None,
-    json_file: JSON = None,
-) -> None:
-    """Every run of a store for another program: a table, TensorBoard's curves, MLflow's runs."""
-    from ..studies.exports import export as write
-
-    check_json(json_file)
-    with _opened(store) as opened:
-        count = write(opened, out, to)
-    if str(json_file) != "-":
-        typer.echo(f"Wrote {count} runs to {out}.")
-    write_json({"runs": count, "out": out}, json_file)
-
-
-def _opened(path: str) -> Store:
-    """An existing store; SteepestError where there is none."""
-    from ..studies.store import Store
-
-    if not Path(path).is_file():
-        raise SteepestError(f"There is no store {path}; give the file that `steepest compare --store` wrote.")
-    return Store(path)
 
 
 def _check_words(

@@ -32,7 +32,7 @@ def export(store: Store, out: str | Path, to: str | None = None) -> int:
         )
     if to in FOLDERS and path.exists() and (path.is_file() or any(path.iterdir())):
         raise SteepestError(f"The folder {out} has something in it, or is a file; give a new one, so that nothing is mixed up.")
-    rows = store.rows()
+    rows = [*store.rows()]
     WAYS[to](rows, path if to in FOLDERS else writable("export", path, f"runs.{to}"))
     return len(rows)
 

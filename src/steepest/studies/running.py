@@ -388,7 +388,8 @@ class Laboratory:
 
     def _notes(self, entries: list[Entry]) -> list[str]:
         """What a reader must know besides the numbers."""
-        design, notes = self.design, []
+        self.store.guard()
+        design, notes = self.design, [*self.store.notes]
         if design.problem.same_start:
             notes.append("A module was given, not a function: every seed starts from the same weights.")
         named = {"problem": design.problem.name, "device": design.device}

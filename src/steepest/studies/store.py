@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
+import os
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +22,7 @@ from ..errors import SteepestError
 from ..rules.digest import MARK
 from ..training.recorder import Curve, Outcome
 
-VERSION = 3
+VERSION = 4
 COLUMNS = (
     "problem",
     "optimizer",
@@ -34,17 +37,13 @@ COLUMNS = (
     "diverged_at",
     "seconds",
 )
+SHOWN = 12  # letters of a key that name a run to people
 MOST_KEPT = 1024  # results of single examples that are no bits
 APPLICATION = 0x73746565  # "stee", in SQLite's header: tells our file from another program's
 
 FACTS = """CREATE TABLE facts (
     what TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, created TEXT NOT NULL, PRIMARY KEY (what, key))"""
-# What schemas 1 and 2 kept in tables of their own. Schema 1 named ways by numbers among the plans, which no study asks for.
-OLDER = {
-    "plans": "SELECT 'steps', key, steps, created FROM plans",
-    "ways": "SELECT 'way', key, json_quote(name), created FROM ways",
-    "timings": "SELECT 'timing', key, printf('[%!.17g, %d]', seconds_per_step, state_bytes), created FROM timings",
-}
+STATE = "CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER NOT NULL)"  # what may change: whether it is open
 TABLES = f"""
 CREATE TABLE runs (
     key TEXT PRIMARY KEY, spec TEXT NOT NULL, problem TEXT NOT NULL, optimizer TEXT NOT NULL, schedule TEXT NOT NULL,
@@ -54,12 +53,27 @@ CREATE TABLE looks (
     study TEXT NOT NULL, look INTEGER NOT NULL, seeds INTEGER NOT NULL, alpha REAL NOT NULL, created TEXT NOT NULL,
     PRIMARY KEY (study, look), UNIQUE (study, seeds));
 {FACTS};
+{STATE};
 """
 KEEP = """
 CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, 'the store is append-only'); END
 """
 KEPT = [(table, verb) for table in ("runs", "looks", "facts") for verb in ("UPDATE", "DELETE")]
+# What brings a store of a schema to the next one. Schema 1 named ways by numbers among its plans, which no study asks for.
+MIGRATIONS = {
+    1: ["CREATE TABLE ways (key TEXT PRIMARY KEY, name TEXT NOT NULL, created TEXT NOT NULL)"],
+    2: [
+        FACTS,
+        *(KEEP.format(table=t, verb=v) for t, v in KEPT if t == "facts"),
+        "ALTER TABLE runs ADD COLUMN examples BLOB",
+        "INSERT INTO facts (what, key, value, created) SELECT 'steps', key, steps, created FROM plans",
+        "INSERT INTO facts (what, key, value, created) SELECT 'way', key, json_quote(name), created FROM ways",
+        """INSERT INTO facts (what, key, value, created)
+           SELECT 'timing', key, printf('[%!.17g, %d]', seconds_per_step, state_bytes), created FROM timings""",
+    ],
+    3: [STATE],
+}
 
 
 def key_of(spec: dict[str, Any]) -> str:
@@ -78,33 +92,40 @@ def packed(examples: NDArray[np.float32] | None) -> bytes | None:
 
 
 def unpacked(blob: bytes | None) -> NDArray[np.float32] | None:
-    """The results of examples that `packed` made."""
+    """The results of examples that `packed` made; ValueError for other bytes."""
     if blob is None:
         return None
     if blob[:1] == b"b":
-        bits = np.unpackbits(np.frombuffer(blob[5:], np.uint8), count=int.from_bytes(blob[1:5], "big"))
-        return 100 * bits.astype(np.float32)
+        count = int.from_bytes(blob[1:5], "big")
+        if len(blob) != 5 + -(-count // 8):
+            raise ValueError(f"{len(blob) - 5} bytes cannot be {count} bits")
+        return 100 * np.unpackbits(np.frombuffer(blob[5:], np.uint8), count=count).astype(np.float32)
+    if blob[:1] != b"f":
+        raise ValueError(f"results of examples begin with b or f, not {blob[:1]!r}")
     return np.frombuffer(blob[1:], np.float16).astype(np.float32)
 
 
 class Store:
-    """An open store. `path` is a file, made where there is none, or ":memory:".
+    """An open store. `path` is a file, made where there is none, or ":memory:"; `notes` say what befell it.
 
     SteepestError where the file is not a store of ours, cannot be written, or was made by a newer version.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = str(path)
+        self.path, self.notes = str(path), list[str]()
         self._check_file()
+        had_log = os.path.exists(f"{self.path}-wal")
         try:
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         try:
             self._open()
+            self._mark(had_log)
         except SteepestError:
-            self.close()
+            self._db.close()
             raise
+        self._places = self._where()
 
     def _unusable(self, error: sqlite3.Error) -> SteepestError:
         return SteepestError(
@@ -112,9 +133,16 @@ class Store:
         )
 
     def _execute(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
-        """The first row that a statement gives, or None; what SQLite refuses becomes one sentence."""
+        """The first row that a statement gives, or None."""
         try:
-            return self._db.execute(statement, values).fetchone()
+            return self._run(statement, values).fetchone()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def _run(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """A statement; what SQLite refuses becomes one sentence."""
+        try:
+            return self._db.execute(statement, values)
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 
@@ -133,13 +161,10 @@ class Store:
                 for statement in (*TABLES.split(";\n"), *(KEEP.format(table=t, verb=v) for t, v in KEPT)):
                     self._execute(statement)
                 self._execute(f"PRAGMA application_id = {APPLICATION}")
-            elif self._execute("PRAGMA user_version")[0] < VERSION:
-                for statement in (FACTS, *(KEEP.format(table=t, verb=v) for t, v in KEPT if t == "facts")):
-                    self._execute(statement)
-                self._execute("ALTER TABLE runs ADD COLUMN examples BLOB")
-                for table, rows in OLDER.items():
-                    if self._execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)):
-                        self._execute(f"INSERT INTO facts (what, key, value, created) {rows}")
+            else:
+                for version in range(self._execute("PRAGMA user_version")[0], VERSION):
+                    for statement in MIGRATIONS[version]:
+                        self._execute(statement)
             self._execute(f"PRAGMA user_version = {VERSION}")
         except SteepestError:
             self._execute("ROLLBACK")
@@ -149,6 +174,59 @@ class Store:
             with contextlib.suppress(SteepestError):  # another process that has the file open may set it instead
                 self._execute("PRAGMA journal_mode = WAL")
         self._execute("PRAGMA synchronous = NORMAL")
+
+    def _mark(self, had_log: bool) -> None:
+        """Note in the file itself that it is open; a note that stood there already tells of runs that were lost with its log.
+
+        SQLite keeps the newest runs in a file beside the store until the last process closes it. A process that is killed
+        leaves both: a store that is marked and has no such file was copied without it, or the file was deleted.
+        """
+        if self._execute("PRAGMA journal_mode")[0] != "wal":
+            return
+        if self._execute("SELECT 1 FROM state WHERE name = 'open' AND value = 1") and not had_log:
+            self.notes.append(
+                f"The store {self.path} was in use when it was last seen, and {self.path}-wal, which held its newest runs, is "
+                "gone (deleted, or left behind when the store was copied). Runs that are missing are trained again."
+            )
+        self._execute("INSERT OR REPLACE INTO state VALUES ('open', 1)")
+        self._execute("PRAGMA wal_checkpoint(PASSIVE)")  # into the file itself
+
+    def _where(self) -> tuple[Any, ...]:
+        """What tells the store's files from others that may come to their places; None for a file that is not there."""
+        found: list[tuple[int, int] | None] = []
+        for path in () if self.path == ":memory:" else (self.path, f"{self.path}-wal"):
+            try:
+                about = os.stat(path)
+                found.append((about.st_dev, about.st_ino))
+            except OSError:
+                found.append(None)
+        return tuple(found)
+
+    def _is_gone(self) -> bool:
+        """Whether one of its files is not what it was. (A log that was not there may come: another process makes it.)"""
+        now, before = self._where(), self._places
+        self._places = tuple(was or there for was, there in zip(before, now, strict=True))
+        return self._places != now
+
+    def _rescue(self) -> None:
+        """The file was deleted or replaced under us: all that it held goes to another beside it, the store from now on."""
+        taken = (f"{self.path}-rescued{k or ''}" for k in itertools.count())
+        path = next(path for path in taken if not os.path.exists(path))
+        try:
+            rescued = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._db.backup(rescued)
+        except sqlite3.Error as error:
+            raise SteepestError(
+                f"The store {self.path} was deleted or replaced while it was in use, and what it held cannot be saved to "
+                f"{path}: {error}."
+            ) from error
+        self._db.close()
+        self.notes.append(
+            f"The store {self.path} was deleted or replaced while it was in use; all that it held, and what came after, is in "
+            f"{path}."
+        )
+        self._db, self.path = rescued, path
+        self._places = self._where()
 
     def _check_contents(self) -> bool:
         """Whether the file is new; SteepestError where it is not a store that this version can use."""
@@ -167,6 +245,10 @@ class Store:
         return bool(tables == 0)
 
     def close(self) -> None:
+        """Close it; where no other process has it open, its log goes into the file."""
+        if self.path != ":memory:" and not self._is_gone():
+            with contextlib.suppress(SteepestError):
+                self._execute("INSERT OR REPLACE INTO state VALUES ('open', 0)")
         self._db.close()
 
     def __enter__(self) -> Store:
@@ -182,7 +264,23 @@ class Store:
         if row is None:
             return None
         curve, valid, test, loss, diverged_at, seconds, examples = row
-        return Outcome(Curve(**json.loads(curve)), valid, test, loss, diverged_at, seconds, unpacked(examples))
+        try:
+            return Outcome(Curve(**json.loads(curve)), valid, test, loss, diverged_at, seconds, unpacked(examples))
+        except (TypeError, ValueError) as error:
+            raise self._damaged(f"Run {key_of(spec)[:SHOWN]}") from error
+
+    def _damaged(self, what: str) -> SteepestError:
+        return SteepestError(
+            f"{what} in the store {self.path} is damaged; `steepest store check` names all that is, and `steepest store merge "
+            "NEW.db OLD.db` takes over what is sound."
+        )
+
+    def _value(self, text: Any, what: str, key: str) -> Any:
+        """What a fact says."""
+        try:
+            return json.loads(text)
+        except (TypeError, ValueError) as error:
+            raise self._damaged(f"The fact '{what}' {key[:SHOWN]}") from error
 
     def unmatched(self, problem: str) -> int:
         """How many runs of this problem an earlier version kept by the text of their rules: no run is known by them."""
@@ -219,16 +317,26 @@ class Store:
     def recall(self, what: str, spec: dict[str, Any]) -> Any:
         """What was remembered under this name of this spec, or None."""
         row = self._execute("SELECT value FROM facts WHERE what = ? AND key = ?", (what, key_of(spec)))
-        return row and json.loads(row[0])
+        return row and self._value(row[0], what, key_of(spec))
 
     def remember(self, what: str, spec: dict[str, Any], value: Any) -> None:
         """Keep a fact: "steps" for a budget, the "way" a study is trained, the "timing" of a step. The first stays."""
         self._insert("facts", {"what": what, "key": key_of(spec), "value": json.dumps(value)})
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Every run in the order in which they ended: its names, what it came to, and its curve."""
-        rows = self._db.execute(f"SELECT {', '.join((*COLUMNS, 'curve'))} FROM runs ORDER BY rowid").fetchall()
-        return [dict(zip(COLUMNS, row, strict=False)) | {"curve": json.loads(row[-1])} for row in rows]
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every run in the order in which they ended: its names, what it came to, and its curve; one at a time."""
+        for key, *row, curve in self.all(f"SELECT key, {', '.join(COLUMNS)}, curve FROM runs ORDER BY rowid"):
+            try:
+                yield dict(zip(COLUMNS, row, strict=True)) | {"curve": json.loads(curve)}
+            except (TypeError, ValueError) as error:
+                raise self._damaged(f"Run {key[:SHOWN]}") from error
+
+    def all(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query, one at a time; what SQLite refuses becomes one sentence."""
+        try:
+            yield from self._db.execute(query, values)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
 
     def keep_study(self, shown: dict[str, Any]) -> None:
         """Keep what a report shows of a study, as it is after so many runs."""
@@ -238,8 +346,7 @@ class Store:
 
     def studies(self) -> list[dict[str, Any]]:
         """What reports show of the studies: each question once, as it was last, in the order in which they were first asked."""
-        rows = self._db.execute("SELECT value FROM facts WHERE what = 'study' ORDER BY rowid").fetchall()
-        kept = [json.loads(row[0]) for row in rows]
+        kept = self._facts("study")
         last: dict[tuple[Any, ...], dict[str, Any]] = {}
         for study in kept:
             asked, shown = tuple(study["asked"]), study["shown"]
@@ -265,10 +372,35 @@ class Store:
     def _asked(self, what: str, family: str, item: Any) -> list[Any]:
         """What was asked of a family, this item too, in the order in which each was first asked."""
         self.remember(what, {"family": family, "item": item}, [family, item])
-        rows = self._db.execute("SELECT value FROM facts WHERE what = ? ORDER BY rowid", (what,)).fetchall()
-        return [item for name, item in (json.loads(row[0]) for row in rows) if name == family]
+        return [item for name, item in self._facts(what) if name == family]
+
+    def _facts(self, what: str) -> Iterator[Any]:
+        """All that is remembered under a name, in the order in which it came."""
+        query = "SELECT key, value FROM facts WHERE what = ? ORDER BY rowid"
+        return (self._value(value, what, key) for key, value in self.all(query, (what,)))
 
     def _insert(self, table: str, values: dict[str, Any]) -> None:
-        values = {**values, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+        self.put(table, {**values, "created": datetime.now(UTC).isoformat(timespec="seconds")})
+
+    def put(self, table: str, values: dict[str, Any]) -> bool:
+        """Add a row as it stands, and say whether it is new."""
+        self.guard()
         names, marks = ", ".join(values), ", ".join("?" * len(values))
-        self._execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))
+        done = self._run(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))
+        return bool(done.rowcount)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Inside, all that is added is added at once, or nothing is."""
+        self._execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._execute("ROLLBACK")
+            raise
+        self._execute("COMMIT")
+
+    def guard(self) -> None:
+        """See whether the file is still there; where it is not, go on in another (see `notes`)."""
+        if self._is_gone():
+            self._rescue()

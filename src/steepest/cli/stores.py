@@ -1,0 +1,121 @@
+"""Commands on a store: what it holds, run by run, several in one, checked, and for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import SteepestError
+from ..shell import JSON, check_json, sentences, write_json
+
+if TYPE_CHECKING:
+    from ..studies.store import Store
+
+app = typer.Typer(help="What a store keeps.", no_args_is_help=True)
+STORE = Annotated[str, typer.Argument(metavar="STORE", help="A store that `compare` made.")]
+
+
+def opened(path: str) -> Store:
+    """An existing store; SteepestError where there is none."""
+    from ..studies.store import Store
+
+    if not Path(path).is_file():
+        raise SteepestError(f"There is no store {path}; give the file that `steepest compare --store` wrote.")
+    return Store(path)
+
+
+@app.command()
+@sentences
+def ls(store: STORE, json_file: JSON = None) -> None:
+    """What it holds: runs by problem, studies that ended, and what was under way when it was stopped."""
+    from ..studies import inspection
+
+    check_json(json_file)
+    with opened(store) as found:
+        held = inspection.listed(found)
+    if str(json_file) != "-":
+        typer.echo("\n".join(inspection.words(held)))
+    write_json(held, json_file)
+
+
+@app.command()
+@sentences
+def show(
+    store: STORE,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="The beginning of its key. Default: the newest runs.")
+    ] = None,
+    json_file: JSON = None,
+) -> None:
+    """The newest runs, or one: what made it itself, what it came to, and its curve."""
+    from ..studies import inspection
+
+    check_json(json_file)
+    with opened(store) as found:
+        shown: Any = inspection.newest(found) if run is None else inspection.one(found, run)
+    if str(json_file) != "-":
+        typer.echo("\n".join(inspection.rows(shown) if run is None else inspection.card(shown)))
+    write_json(shown, json_file)
+
+
+@app.command()
+@sentences
+def merge(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The store that takes all; made where there is none.")],
+    others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="Stores that are taken over; they stay as they are.")],
+    json_file: JSON = None,
+) -> None:
+    """Several stores in one: every run, look and fact once. What is damaged is left out, and counted."""
+    from ..studies import inspection
+    from ..studies.store import Store
+
+    check_json(json_file)
+    for other in others:
+        opened(other).close()
+    with Store(store) as found:
+        taken = {other: inspection.merge(found, other) for other in others}
+    if str(json_file) != "-":
+        for other, kinds in taken.items():
+            typer.echo(f"{other}: {', '.join(f'{count:,} {kind}' for kind, count in kinds.items() if count) or 'nothing new'}")
+    write_json(taken, json_file)
+
+
+@app.command()
+@sentences
+def check(store: STORE, json_file: JSON = None) -> None:
+    """Whether all that it keeps can be read and is what it says it is; every row that is not."""
+    from ..studies import inspection
+
+    check_json(json_file)
+    with opened(store) as found:
+        wrong = [*found.notes, *inspection.faults(found)]
+        runs = sum(row["runs"] for row in inspection.listed(found)["problems"]) if not wrong else 0
+    write_json({"store": store, "sound": not wrong, "faults": wrong}, json_file)
+    if wrong:
+        typer.echo("\n".join(wrong), err=str(json_file) == "-")
+        raise SteepestError(
+            f"The store {store} has {len(wrong)} faults; `steepest store merge NEW.db {store}` takes over what is sound."
+        )
+    if str(json_file) != "-":
+        typer.echo(f"{store} is sound: {runs:,} runs.")
+
+
+@app.command()
+@sentences
+def export(
+    store: STORE,
+    out: Annotated[str, typer.Option(metavar="FILE|FOLDER", help="A .csv or .parquet file, or a folder for the others.")],
+    to: Annotated[str | None, typer.Option(help="csv, parquet, tensorboard or mlflow. Default: by the file's name.")] = None,
+    json_file: JSON = None,
+) -> None:
+    """Every run of a store for another program: a table, TensorBoard's curves, MLflow's runs."""
+    from ..studies.exports import export as write
+
+    check_json(json_file)
+    with opened(store) as found:
+        count = write(found, out, to)
+    if str(json_file) != "-":
+        typer.echo(f"Wrote {count} runs to {out}.")
+    write_json({"runs": count, "out": out}, json_file)

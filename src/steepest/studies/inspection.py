@@ -1,0 +1,188 @@
+"""What a store holds, as a list, run by run, checked; and several stores in one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import SteepestError
+from ..training.checkpoints import folder_of
+from ..training.recorder import Curve
+from . import statistics as st
+from .store import COLUMNS, SHOWN, Store, key_of, unpacked
+
+NEWEST = 20  # runs that are listed where none is asked for
+RUN = ("key", "spec", *COLUMNS, "curve", "created", "examples")
+
+
+def listed(store: Store) -> dict[str, Any]:
+    """What a store holds: its runs by problem, the studies that ended, and the files of runs that have not."""
+    columns = ("problem", "runs", "optimizers", "diverged", "seconds", "last")
+    query = """SELECT problem, count(*), count(DISTINCT optimizer), sum(status = 'diverged'), sum(seconds), max(created)
+               FROM runs GROUP BY problem ORDER BY min(rowid)"""
+    unfinished = [path.stat().st_size for path in folder_of(store.path).glob("*.safetensors")]
+    return {
+        "store": store.path,
+        "problems": [dict(zip(columns, row, strict=True)) for row in store.all(query)],
+        "studies": [{"problem": s["problem"], "answer": s["answer"]["sentence"], "ran": s["ran"]} for s in store.studies()],
+        "unfinished": {"files": len(unfinished), "bytes": sum(unfinished)},
+        "notes": store.notes,
+    }
+
+
+def newest(store: Store, count: int = NEWEST) -> list[dict[str, Any]]:
+    """The last runs that ended, the last one first, each with its key and names."""
+    columns = ("key", *COLUMNS)
+    query = f"SELECT {', '.join(columns)} FROM runs ORDER BY rowid DESC LIMIT ?"
+    return [dict(zip(columns, row, strict=True)) for row in store.all(query, (count,))]
+
+
+def one(store: Store, key: str) -> dict[str, Any]:
+    """A run by the beginning of its key: what made it itself, what it came to, and its curve."""
+    found = [*store.all(f"SELECT {', '.join(RUN[:-1])} FROM runs WHERE substr(key, 1, ?) = ? LIMIT 2", (len(key), key))]
+    if len(found) != 1 or not key:
+        many = "more than one run" if found else "no run"
+        raise SteepestError(
+            f"The store {store.path} has {many} whose key begins with '{key[:80]}'; `steepest store show` lists keys."
+        )
+    run = dict(zip(RUN, found[0], strict=False))
+    fault = _fault(run)
+    if fault:
+        raise SteepestError(f"Run {key[:SHOWN]} in the store {store.path} is damaged: {fault}.")
+    return run | {"spec": json.loads(run["spec"]), "curve": json.loads(run["curve"])}
+
+
+def faults(store: Store) -> Iterator[str]:
+    """What is wrong with a store, a sentence each: SQLite's own check first, then every run, look and fact."""
+    for (said,) in store.all("PRAGMA integrity_check"):
+        if said != "ok":
+            yield f"SQLite: {' '.join(str(said).split())}"
+    for run in _runs(store):
+        fault = _fault(run)
+        if fault:
+            yield f"Run {str(run['key'])[:SHOWN]} ({run['problem']}, {run['optimizer']}): {fault}"
+    for study, look, alpha in store.all("SELECT study, look, alpha FROM looks"):
+        if not (isinstance(alpha, float) and 0 < alpha < 1):
+            yield f"Look {look} at the study {str(study)[:SHOWN]}: its alpha is {alpha!r}"
+    for what, key, value in store.all("SELECT what, key, value FROM facts"):
+        if not _is_json(value):
+            yield f"The fact '{what}' {str(key)[:SHOWN]}: it is not JSON"
+
+
+def merge(store: Store, path: str) -> dict[str, int]:
+    """Take over what another store holds and this one does not; how much of each kind, and how many rows were damaged."""
+    if Path(path).resolve() == Path(store.path).resolve():
+        raise SteepestError(f"{path} would be merged into itself; give the other stores after the one that takes all.")
+    taken = {"runs": 0, "looks": 0, "facts": 0, "damaged": 0, "unfinished": 0}
+    with Store(path) as other, store.transaction():
+        for take in (_take_runs, _take_looks, _take_facts):
+            try:
+                for kind, count in take(store, other):
+                    taken[kind] += count
+            except SteepestError:  # SQLite cannot read on
+                taken["damaged"] += 1
+    for file in folder_of(path).glob("*.safetensors"):
+        place = folder_of(store.path) / file.name
+        if not place.exists():
+            with contextlib.suppress(OSError):
+                place.parent.mkdir(exist_ok=True)
+                shutil.copy2(file, place)
+                taken["unfinished"] += 1
+    return taken
+
+
+def _take_runs(store: Store, other: Store) -> Iterator[tuple[str, int]]:
+    for run in _runs(other):
+        yield ("damaged", 1) if _fault(run) else ("runs", store.put("runs", run))
+
+
+def _take_looks(store: Store, other: Store) -> Iterator[tuple[str, int]]:
+    """A look at a study that was looked at here too is the next one here, with its alpha: together they spend no more."""
+    for study, seeds in other.all("SELECT study, seeds FROM looks ORDER BY study, look"):
+        known = [*store.all("SELECT 1 FROM looks WHERE study = ? AND seeds = ?", (study, seeds))]
+        store.look(study, seeds, st.alpha_at_look)
+        yield "looks", not known
+
+
+def _take_facts(store: Store, other: Store) -> Iterator[tuple[str, int]]:
+    for what, key, value, created in other.all("SELECT what, key, value, created FROM facts ORDER BY rowid"):
+        fact = {"what": what, "key": key, "value": value, "created": created}
+        yield ("facts", store.put("facts", fact)) if _is_json(value) else ("damaged", 1)
+
+
+def _runs(store: Store) -> Iterator[dict[str, Any]]:
+    """Every run as it stands in the file."""
+    for row in store.all(f"SELECT {', '.join(RUN)} FROM runs ORDER BY rowid"):
+        yield dict(zip(RUN, row, strict=True))
+
+
+def _fault(run: dict[str, Any]) -> str:
+    """What is wrong with a run as it stands in the file; empty where nothing is."""
+    try:
+        if key_of(json.loads(run["spec"])) != run["key"]:
+            return "its key is not that of what made it"
+    except (TypeError, ValueError):
+        return "what made it is not JSON"
+    try:
+        curve = Curve(**json.loads(run["curve"]))
+        if len({len(curve.steps), len(curve.train), len(curve.valid), len(curve.metric)}) > 1:
+            return "its curve has columns of several lengths"
+    except (TypeError, ValueError):
+        return "its curve is not a curve in JSON"
+    try:
+        unpacked(run.get("examples"))
+    except (TypeError, ValueError):
+        return "the results of its examples cannot be read"
+    numbers = ("valid", "test", "loss")
+    if any(not isinstance(run[name], float | int | None) for name in numbers):
+        return "one of its results is not a number"
+    return ""
+
+
+def _is_json(text: Any) -> bool:
+    try:
+        json.loads(text)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def words(found: dict[str, Any]) -> Iterator[str]:
+    """A list of a store for the screen."""
+    for row in found["problems"]:
+        diverged = f", {row['diverged']:,} diverged" if row["diverged"] else ""
+        seconds = f"{row['seconds']:,.0f} s of training"
+        yield f"{row['problem']}: {row['runs']:,} runs of {row['optimizers']} optimizers{diverged}, {seconds}"
+    if not found["problems"]:
+        yield "No run is kept."
+    for study in found["studies"]:
+        yield f"Study of {study['problem']}: {study['answer']}"
+    waiting = found["unfinished"]
+    if waiting["files"]:
+        size = f"{waiting['bytes'] / 2**20:.3g} MiB"
+        yield f"Stopped on the way: {waiting['files']} ({size}); the command that began them goes on with them."
+    yield from found["notes"]
+
+
+def rows(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Runs for the screen, a line each."""
+    yield f"{'run':{SHOWN + 2}}{'problem':20}{'optimizer':22}{'schedule':18}{'rate':>10}{'seed':>9}{'steps':>8}  result"
+    for run in runs:
+        result = f"{run['valid']:.5g}" if run["valid"] is not None else f"diverged at {run['diverged_at']}"
+        names = f"{run['key'][:SHOWN]}  {run['problem']:20}{run['optimizer']:22}{run['schedule']:18}"
+        yield f"{names}{run['lr']:>10.4g}{run['seed']:>9}{run['steps']:>8}  {result}"
+
+
+def card(run: dict[str, Any]) -> Iterator[str]:
+    """A run for the screen."""
+    for name in ("key", *COLUMNS, "created"):
+        if run[name] is not None:
+            yield f"{name:12}{run[name]}"
+    yield "made by     " + ", ".join(f"{k} {v}" for k, v in run["spec"].items() if not isinstance(v, dict | list))
+    yield f"{'step':>12}{'training loss':>16}{'loss':>12}{'metric':>12}"
+    for point in zip(*(run["curve"][k] for k in ("steps", "train", "valid", "metric")), strict=True):
+        yield "{:>12}{:>16.6g}{:>12.6g}{:>12.6g}".format(*point)
