@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from .errors import SteepestError
+from .errors import SteepestError, place
 
 
 def whole(name: str, value: object, least: int = 1) -> int:
@@ -18,7 +18,7 @@ def whole(name: str, value: object, least: int = 1) -> int:
 
 def writable(what: str, path: str | Path, example: str) -> Path:
     """The path of a file that can be written there; SteepestError where it is a folder, or its folder does not exist."""
-    path = Path(path)
+    path = place(what, path)
     if path.is_dir():
         raise SteepestError(f"The {what} {path} is a folder; give the path of a file, such as {path / example}.")
     if not path.resolve().parent.is_dir():

@@ -11,14 +11,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+LONGEST = 300  # characters of a sentence; where it has more, long words in it lose their middle, then the whole does
+WORD = 60
+LISTED = 120  # characters of a list of names that are known
+
 
 class SteepestError(ValueError):
-    """A mistake in what was asked. The command line prints its sentence and ends with exit code 2.
+    """A mistake in what was asked: one line. The command line prints it and ends with exit code 2.
 
     >>> steepest.schedules.get("cosin")
     Traceback (most recent call last):
     steepest.errors.SteepestError: Unknown schedule 'cosin'; did you mean 'cosine'? ...
     """
+
+    def __init__(self, sentence: str) -> None:
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(sentence.split()))
+        if len(line) > LONGEST:
+            line = " ".join(_middle_out(word, WORD) for word in line.split(" "))
+        super().__init__(_middle_out(line, LONGEST))
+
+
+def _middle_out(text: str, most: int) -> str:
+    """A text of at most so many characters, its middle left out where it has more."""
+    half = (most - 5) // 2
+    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
 
 
 def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> SteepestError:
@@ -26,7 +42,21 @@ def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> Steep
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     guess = f"; did you mean '{near[0]}'?" if near else "."
-    return SteepestError(f"Unknown {what} '{name}'{guess} Known: {', '.join(names)}.{' ' + hint if hint else ''}")
+    fitting = [n for k, n in enumerate(names) if len(", ".join(names[: k + 1])) <= LISTED]
+    more = f" and {len(names) - len(fitting)} more" if len(fitting) < len(names) else ""
+    return SteepestError(f"Unknown {what} '{name}'{guess} Known: {', '.join(fitting)}{more}.{' ' + hint if hint else ''}")
+
+
+def place(what: str, path: str | Path) -> Path:
+    """A path that the file system takes; SteepestError for one with a NUL, too long a name or a loop of links."""
+    try:
+        given = Path(path)
+        given.resolve().is_dir()
+        given.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or message_of(error).partition(": ")[2]
+        raise SteepestError(f"The {what} {str(path)!r} cannot be a path: {reason}. Give another.") from None
+    return given
 
 
 def message_of(error: BaseException) -> str:
@@ -39,7 +69,7 @@ def message_of(error: BaseException) -> str:
 
 def run_file(path: Path, what: str) -> dict[str, Any]:
     """What a Python file of the user's defines. SteepestError where it is absent, does not parse or raises."""
-    if not path.is_file():
+    if not place(f"{what} file", path).is_file():
         hint = "give a built-in problem's name or the path of a Python file" if what == "problem" else "give FILE.py:NAME"
         raise SteepestError(f"There is no {what} file {path}; {hint}.")
     beside = str(path.resolve().parent)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from .checks import writable
-from .errors import SteepestError, message_of
+from .errors import SteepestError, message_of, place
 
 JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output.")]
 
@@ -59,7 +59,7 @@ def check_distinct(**files: Path | str | None) -> None:
     places: dict[Path, str] = {}
     for what, file in files.items():
         if file is not None and str(file) != "-":
-            other = places.setdefault(Path(file).resolve(), what)
+            other = places.setdefault(place(what, file).resolve(), what)
             if other != what:
                 raise SteepestError(f"{file} was given both as --{other} and as --{what}; give them different paths.")
 

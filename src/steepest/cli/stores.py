@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import SteepestError
+from ..errors import SteepestError, place
 from ..shell import JSON, check_json, sentences, write_json
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ def opened(path: str) -> Store:
     """An existing store; SteepestError where there is none."""
     from ..studies.store import Store
 
-    if not Path(path).is_file():
+    if not place("store", path).is_file():
         raise SteepestError(f"There is no store {path}; give the file that `steepest compare --store` wrote.")
     return Store(path)
 

@@ -9,6 +9,8 @@ from typing import Any
 from ..errors import SteepestError, unknown
 from .schedule import Schedule, check_length
 
+LONGEST = 500  # characters of a schedule as it is typed
+
 
 def parse(text: str, known: dict[str, Callable[..., Schedule]]) -> Schedule:
     """A schedule as written: a name, a name with arguments, products, and `a.then(b, at=...)`."""
@@ -39,6 +41,8 @@ def parse(text: str, known: dict[str, Callable[..., Schedule]]) -> Schedule:
             raise unknown("schedule", name, known)
         try:
             return known[name](*map(literal, args), **{str(k): literal(v) for k, v in named.items()})
+        except OverflowError:
+            raise SteepestError(f"Schedule '{text}': a number in it is too large.") from None
         except TypeError as error:
             said = str(error).split(") ", 1)[-1].replace("() ", " ")
             raise SteepestError(f"Schedule '{text}': {said}; `steepest list schedules` tells what each takes.") from None
@@ -49,8 +53,10 @@ def parse(text: str, known: dict[str, Callable[..., Schedule]]) -> Schedule:
         except ValueError:
             raise refuse(node) from None
 
+    if len(text) > LONGEST:
+        raise SteepestError(f"Schedule '{text}' has {len(text):,} characters, and {LONGEST} are the most.")
     try:
         tree = ast.parse(text.strip(), mode="eval")
-    except SyntaxError:
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise SteepestError(f"Schedule '{text}' cannot be read; write a name such as cosine, or step(size=30).") from None
     return build(tree.body)

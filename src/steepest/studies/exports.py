@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import writable
-from ..errors import SteepestError
+from ..errors import SteepestError, place
 from .store import COLUMNS, Store
 
 Row = dict[str, Any]
@@ -23,7 +23,7 @@ def export(store: Store, out: str | Path, to: str | None = None) -> int:
     `to` is csv, parquet, tensorboard or mlflow; None goes by the name of the file. SteepestError where a package is missing,
     or a folder that is not empty would be written to.
     """
-    path = Path(out)
+    path = place("export", out)
     to = to or path.suffix.lower().removeprefix(".")
     if to not in WAYS:
         raise SteepestError(

@@ -17,6 +17,9 @@ FUNCTIONS: dict[str, Any] = {
 } | {"abs": sympy.Abs}
 CONSTANTS = {"pi": sympy.pi, "e": sympy.E}
 LONGEST = 500  # characters of a formula
+MOST_PARTS = 200_000  # of its second derivatives, written out: sympy takes six seconds for them on one core
+MOST_DIMS = 100  # of a surface that is asked for by name
+DEEPEST = 40  # parentheses inside one another: sympy's own recursion ends at some 60
 
 
 def get(text: str, **arguments: Any) -> Surface:
@@ -29,6 +32,8 @@ def get(text: str, **arguments: Any) -> Surface:
     if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id in SURFACES and not tree.args:
         named, tree = {k.arg: _literal(text, k.value) for k in tree.keywords}, tree.func
     if isinstance(tree, ast.Name) and tree.id in SURFACES:
+        if isinstance(named.get("dims"), int) and named["dims"] > MOST_DIMS:
+            raise SteepestError(f"dims is {named['dims']}; expected at most {MOST_DIMS}.")
         try:
             return SURFACES[tree.id](**{str(k): v for k, v in named.items()}, **arguments)
         except TypeError as error:
@@ -50,8 +55,7 @@ def _refused(text: str, why: str) -> SteepestError:
     shown = text if len(text) <= 60 else text[:57] + "..."
     words = ", ".join([*FUNCTIONS, *CONSTANTS])
     return SteepestError(
-        f"The formula '{shown}' is refused: {why}. Write numbers, coordinates x, y, z or x1, x2, ..., + - * / **, "
-        f"parentheses, and {words}."
+        f"The formula '{shown}' is refused: {why}. Write numbers, x, y, z or x1, x2, ..., + - * / **, parentheses, and {words}."
     )
 
 
@@ -63,7 +67,7 @@ def parse(text: str) -> Surface:
         expression = _read(text, ast.parse(text.strip(), mode="eval").body)
     except SteepestError:
         raise
-    except (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError, ZeroDivisionError):
+    except (SyntaxError, TypeError, ValueError, MemoryError, RecursionError, OverflowError, ZeroDivisionError):
         raise _refused(text, "it cannot be read") from None
     symbols = sorted(expression.free_symbols, key=lambda s: (len(s.name), s.name))
     if not symbols:
@@ -79,9 +83,36 @@ def parse(text: str) -> Surface:
     elif symbols[-1].name in ("y", "z"):
         symbols = [sympy.Symbol(name, real=True) for name in "xyz"[: 2 if symbols[-1].name == "y" else 3]]
     dims = len(symbols)
+    parts, depth = _size(expression, {})[2:]
+    if parts > MOST_PARTS:
+        raise _refused(text, f"its second derivatives would have {parts:,} parts, and {MOST_PARTS:,} are the most")
+    if depth > DEEPEST:
+        raise _refused(text, f"it is {depth} parts deep, and {DEEPEST} are the most")
     if expression.has(sympy.zoo, sympy.nan, sympy.oo, sympy.I):
         raise _refused(text, "it is not a real number anywhere")
     return Surface(text.strip(), expression, tuple(symbols), box(dims, -3, 3), (-2.0, 1.5, *[1.5] * dims)[:dims], about="yours")
+
+
+def _size(e: sympy.Basic, known: dict[sympy.Basic, tuple[int, int, int, int]]) -> tuple[int, int, int, int]:
+    """About how many parts an expression, its derivative and its second derivative have, and how deep it is."""
+    if e in known:
+        return known[e]
+    inner = [_size(part, known) for part in e.args]
+    size, depth = 1 + sum(part[0] for part in inner), 1 + max((part[3] for part in inner), default=0)
+    moving = [part for part in inner if part[1]]
+    if not e.args:
+        first, second = int(e.is_Symbol), 0
+    elif e.is_Add:
+        first, second = sum(part[1] for part in moving), sum(part[2] for part in moving)
+    elif e.is_Mul:  # every factor differentiated among the others, and every two of them
+        first = sum(part[1] + size for part in moving)
+        pairs = 2 * (len(moving) - 1) * sum(part[1] for part in moving) + len(moving) * (len(moving) - 1) * size
+        second = sum(part[2] + size for part in moving) + pairs
+    else:
+        first = sum(part[1] + size for part in moving)
+        second = sum(part[2] + 2 * part[1] + 2 * size for part in moving)
+    known[e] = size, first, second, depth
+    return known[e]
 
 
 _OPERATIONS: dict[type, Callable[[Any, Any], Any]] = {

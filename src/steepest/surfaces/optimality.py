@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import sympy
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from . import Point, Surface
 
 Array = NDArray[np.float64]
-STARTS = 4096  # points from which Newton's method looks for stationary points
+STARTS = 4096  # points of four coordinates or less from which Newton's method looks for stationary points
+LEAST_STARTS = 16
 FLAT = 1e-6  # an eigenvalue below it, beside the largest or 1, counts as zero
-TRIES = 20_000  # points at which convexity is looked at
+TRIES = 20_000  # points of four coordinates or less at which convexity is looked at
+LEAST_TRIES = 64
 MOST_FLAT = 10  # degenerate points that are told one by one
 
 
@@ -31,6 +32,11 @@ class Stationary:
     eigenvalues: tuple[float, ...] | None
 
 
+def _affordable(most: int, least: int, dims: int) -> int:
+    """So many points that their eigenvalues, which take the cube of the dimensions, take no longer than those of four do."""
+    return max(least, min(most, int(most * (4 / dims) ** 3)))
+
+
 def _starts(surface: Surface, count: int) -> Array:
     low, high = np.array(surface.domain, float).T
     return np.asarray(low + (high - low) * qmc.Sobol(surface.dims, seed=0).random(count))
@@ -39,7 +45,8 @@ def _starts(surface: Surface, count: int) -> Array:
 def stationary(surface: Surface) -> list[Stationary]:
     """The stationary points that Newton's method finds in the domain from many starts, lowest first."""
     low, high = np.array(surface.domain, float).T
-    at, most = _starts(surface, STARTS), 0.1 * np.linalg.norm(high - low)
+    count = _affordable(STARTS, LEAST_STARTS, surface.dims)
+    at, most = _starts(surface, count), 0.1 * np.linalg.norm(high - low)
     with np.errstate(all="ignore"):
         for _ in range(80):
             g, h = surface.gradient(at), surface.hessian(at)
@@ -99,13 +106,12 @@ def _at_kink(surface: Surface, kink: Point) -> Stationary:
 
 def convexity(surface: Surface) -> tuple[bool | None, str]:
     """Whether the surface is convex, and why: a proof for quadratics, a counter-example, or None: none in so many tries."""
-    polynomial = surface.expression.as_poly(*surface.variables)
-    quadratic = polynomial is not None and polynomial.total_degree() <= 2
-    if quadratic:
-        w = sorted(float(sympy.re(x)) for x in np.linalg.eigvalsh(surface.hessian(np.zeros(surface.dims))))
+    if all(h.is_number for row in surface.hessian_expressions for h in row):  # a quadratic
+        w = sorted(np.linalg.eigvalsh(surface.hessian(np.zeros(surface.dims))).tolist())
         if w[0] >= 0:
             return True, f"a quadratic whose Hessian has eigenvalues {', '.join(f'{x:.6g}' for x in w)}, none below 0: proved"
-    at = _starts(surface, 1 << (TRIES - 1).bit_length())[:TRIES]
+    tries = _affordable(TRIES, LEAST_TRIES, surface.dims)
+    at = _starts(surface, 1 << (tries - 1).bit_length())[:tries]
     with np.errstate(all="ignore"):
         h = surface.hessian(at)
         fine = np.isfinite(h).all((-1, -2))
