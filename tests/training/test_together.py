@@ -1,12 +1,14 @@
 """Many runs at once against the same runs trained one by one: fourteen kinds of model, isolation, bits, plans."""
 
 import dataclasses
+import gc
 import multiprocessing
 import shutil
 import sqlite3
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from steepest.training import ways
 from steepest.training.forward import NotStackableError
 from steepest.training.processes import OutOfTimeError
 from steepest.training.single import train
-from steepest.training.stacked import Run, StackedRuns
+from steepest.training.stacked import Run, StackedRuns, activation_bytes
 from steepest.training.ways import Plan, choose, chunks, train_all
 
 
@@ -392,3 +394,46 @@ def test_a_chunk_that_falls_apart_counts_its_gradients_once(monkeypatch):
         counted = []
         assert len(dict(train_all(problem, runs, Plan(4, workers), on_step=counted.append))) == 4
         assert sum(counted) == sum(run.steps for run in runs)
+
+
+def test_what_a_step_holds_on_to_is_measured_and_let_go(line):
+    made = []
+
+    class Told(nn.Sequential):
+        def forward(self, x):
+            y = super().forward(x)
+            made.append(weakref.ref(y))
+            return y
+
+    model = Told(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1), nn.Sigmoid())
+    # what Tanh and Sigmoid give for 8 examples, at least
+    assert activation_bytes(line, model) >= 8 * 17 * 4
+    gc.collect()
+    assert made[0]() is None
+
+
+BOUNDED = """
+import resource, sys, torch, steepest
+from torch import nn
+x = torch.randn(256, 64, generator=torch.Generator().manual_seed(0))
+problem = steepest.Problem(
+    model=lambda: nn.Sequential(nn.Linear(64, 3000), nn.ReLU(), nn.Linear(3000, 10)), loss=nn.CrossEntropyLoss(),
+    train=(x, torch.arange(256) % 10), valid=(x, torch.arange(256) % 10), batch_size=32,
+)
+asked = {"optimizers": "sgd,momentum,adam", "lrs": 0.01, "seeds": 40, "steps": 2, "schedules": "constant", "plan": "many:128"}
+steepest.compare(problem, **{**asked, "seeds": 2, "plan": "many:2"}, store=":memory:")  # what is loaded only once
+here, held = (int(pages) * resource.getpagesize() for pages in open("/proc/self/statm").read().split()[:2])
+resource.setrlimit(resource.RLIMIT_AS, (here + (300 + 200) * 2**20,) * 2)
+study = steepest.compare(problem, **asked, memory=sys.argv[1], store=":memory:")
+print(study.result.trained, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024 - held // 2**20)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the address space is bounded and measured by Linux")
+def test_the_memory_that_is_promised_is_enough_where_the_system_gives_no_more(tmp_path):
+    """300 MiB, and 200 for threads and their allocators. Two processes take 150 each at most; 128 runs in each take 265."""
+    done = subprocess.run([sys.executable, "-c", BOUNDED, "300MiB"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    trained, taken = map(int, done.stdout.split())
+    assert trained == 120
+    assert taken <= 150

@@ -127,6 +127,16 @@ def test_a_user_without_a_home_steps_without_a_cache(monkeypatch):
         assert step(monkeypatch)
 
 
+def test_a_cache_that_is_not_an_absolute_path_counts_for_nothing(monkeypatch, tmp_path):
+    monkeypatch.delenv("STEEPEST_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for relative in ("cache", "./cache", "../cache", ""):
+        monkeypatch.setenv("XDG_CACHE_HOME", relative)
+        assert compiler.cache_folder() == tmp_path / ".cache" / "steepest" / "kernels"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
+    assert compiler.cache_folder() == tmp_path / "mine" / "steepest" / "kernels"
+
+
 def test_a_folder_that_may_not_be_searched_only_costs_time(cache, monkeypatch):
     """As another user's home: whatever looks there is refused. (The superuser is not, so the refusal is made here.)"""
 

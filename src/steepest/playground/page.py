@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..checks import writable, written
 from ..errors import SteepestError
+from ..report import POLICY
 from ..rules import RACE, RULES, Rule, get, switch
 from ..rules.definition import MATRIX
 from ..surfaces import SURFACES, Surface
@@ -23,10 +24,6 @@ PARTS = (
 SWITCH = switch(get("adam"), get("sgd"), at=60.0)
 OFFERED = ("at", "then_ratio")  # of the switch; the rules themselves have the rest
 MOST = 12  # rules at once
-POLICY = "; ".join(  # it asks for nothing
-    [f"{kind}-src 'none'" for kind in ("connect", "font", "media", "object", "frame")]
-    + ["img-src data: blob:", "base-uri 'none'"]
-)
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,9 +64,8 @@ def activation_bytes(problem: Problem, model: nn.Module) -> int:
     """About how many bytes one run's training step holds on to for its backward pass, of one batch."""
     kept: dict[int, int] = {}
 
-    def note(x: Tensor) -> Tensor:
+    def note(x: Tensor) -> None:  # a tensor that is kept here would keep its own graph, and neither could ever go
         kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
-        return x
 
     with seeded(0), torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
         loss = problem.batch_loss(model, problem.train.batch(slice(0, problem.batch_size)))

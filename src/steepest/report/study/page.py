@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...checks import writable, written
-from .. import figures
+from .. import POLICY, figures
 from ..palette import Style
 from ..picture import Picture, Table
 from .pictures import curves, pictures
@@ -37,6 +37,7 @@ def text(studies: Sequence[Shown]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in studies[0]["versions"].items())
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{title}</title><style>{_file("page.css")}</style></head><body><main>
 {sections}
 </main><footer>Made by <code>{html.escape(studies[0]["command"])}</code><br>

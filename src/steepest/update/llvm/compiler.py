@@ -19,8 +19,9 @@ def cache_folder() -> Path | None:
     folder = os.environ.get("STEEPEST_CACHE")
     if folder:
         return Path(folder)
+    theirs = Path(os.environ.get("XDG_CACHE_HOME", ""))  # one that is not absolute counts for nothing: so says its standard
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "steepest" / "kernels"
+        return (theirs if theirs.is_absolute() else Path.home() / ".cache") / "steepest" / "kernels"
     except RuntimeError:  # neither HOME nor an entry in the list of users
         return None
 
