@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import SteepestError, message_of, run_file
-from .problem import Problem
+from .problem import LONGEST_NAME, Problem
 
 
 def from_file(path: Path) -> Problem:
@@ -27,4 +27,5 @@ def from_file(path: Path) -> Problem:
         raise SteepestError(
             f"{path} {defines}; it needs a line: problem = steepest.Problem(model=..., loss=..., train=..., valid=...)"
         )
-    return replace(problem, name=path.stem) if problem.name == "problem" else problem
+    stem = "".join(c if c.isprintable() else "?" for c in path.stem[:LONGEST_NAME])
+    return replace(problem, name=stem) if problem.name == "problem" else problem

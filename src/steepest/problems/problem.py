@@ -20,6 +20,8 @@ from .data import Batch, Examples, read
 CHUNK = 2048  # examples evaluated in one forward pass
 MOST_HELD = 2**26  # numbers of output held at once
 
+LONGEST_NAME, LONGEST_ABOUT = 100, 300  # characters
+
 
 def accuracy(output: Tensor, target: Tensor) -> Tensor:
     """Per cent of examples whose largest output, (batch, classes, ...), stands at the target, (batch, ...) of integers."""
@@ -76,6 +78,10 @@ class Problem:
             if not holds:
                 raise SteepestError(f"Problem '{self.name}': {problem}; expected {expected}.")
 
+        for what, least, most in (("name", 1, LONGEST_NAME), ("about", 0, LONGEST_ABOUT)):
+            said = getattr(self, what)
+            fits = isinstance(said, str) and said.isprintable() and least <= len(said) <= most
+            expect(fits, f"{what} is {said!r}", f"{least} to {most} characters in one line")
         expect(callable(self.model), f"model is {self.model!r}", "a function that returns an nn.Module, or a module")
         expect(callable(self.loss), f"loss is {self.loss!r}", "a function loss(output, target)")
         expect(self.direction in ("min", "max"), f"direction is {self.direction!r}", "'min' or 'max'")
