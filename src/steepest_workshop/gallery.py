@@ -102,7 +102,7 @@ def main(folder: Path) -> Iterator[Path]:
                 yield picture
                 if (name, suffix) == ("race", ""):
                     picture = folder / "report-bounds.png"
-                    tab.locator("#regret").screenshot(path=picture)
+                    tab.locator("#s0-regret figure").first.screenshot(path=picture)
                     few_colours(picture)
                     yield picture
                 tab.close()

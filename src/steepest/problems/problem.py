@@ -19,7 +19,6 @@ from .data import Batch, Examples, read
 
 CHUNK = 2048  # examples evaluated in one forward pass
 MOST_HELD = 2**26  # numbers of output held at once
-
 LONGEST_NAME, LONGEST_ABOUT = 100, 300  # characters
 
 
