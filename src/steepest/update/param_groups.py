@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple, overload
 
 from torch import nn
 
@@ -13,13 +14,46 @@ from .state import Group
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
+class Split(NamedTuple):
+    """The groups of the matrices of hidden layers, for Muon, and those of all else, for another optimizer."""
+
+    muon: list[Group]
+    rest: list[Group]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{what}: {_told(part)}" for what, part in (("Muon", self.muon), ("the rest", self.rest)))
+
+
+@overload
 def groups(
     model: nn.Module,
     *,
     lr: float | Mapping[str, float] | None = None,
     weight_decay: float | None = None,
     no_decay: Iterable[str] = ("bias", "norm"),
-) -> list[Group]:
+    muon: Literal[False] = False,
+) -> list[Group]: ...
+
+
+@overload
+def groups(
+    model: nn.Module,
+    *,
+    lr: float | Mapping[str, float] | None = None,
+    weight_decay: float | None = None,
+    no_decay: Iterable[str] = ("bias", "norm"),
+    muon: Literal[True] | Iterable[str],
+) -> Split: ...
+
+
+def groups(
+    model: nn.Module,
+    *,
+    lr: float | Mapping[str, float] | None = None,
+    weight_decay: float | None = None,
+    no_decay: Iterable[str] = ("bias", "norm"),
+    muon: bool | Iterable[str] = False,
+) -> list[Group] | Split:
     """The model's trainable parameters as groups for an optimizer: `Adam(steepest.optim.groups(model, ...), lr=1e-3)`.
 
     `weight_decay` is for all but what `no_decay` names: "bias" (every parameter so called), "norm" (everything in a
@@ -28,13 +62,18 @@ def groups(
     for all. A shared parameter is taken once, under its first name. Names are kept, so that a `state_dict` of another
     model is refused. Raises SteepestError for a name that fits no parameter.
 
+    With `muon` there are two lists, and the split is printed: the matrices of hidden layers, for Muon (ours or torch's), and
+    all else, for a second optimizer. Hidden are all matrices but those of embeddings, of the first layer, and of the last
+    (where it is not tied to an embedding); or those whose names fit one of the patterns that `muon` gives.
+
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))
     >>> [(len(g["params"]), g["weight_decay"]) for g in groups(model, weight_decay=0.1)]
     [(1, 0.1), (3, 0.0)]
     """
     rates = dict(lr) if isinstance(lr, Mapping) else {}
-    kept, used = list(no_decay), set()
-    members: dict[tuple[float | None, bool], tuple[list[nn.Parameter], list[str]]] = {}
+    kept, used = list(no_decay), set[str]()
+    hidden = _hidden(model, muon)
+    members: dict[tuple[bool, float | None, bool], tuple[list[nn.Parameter], list[str]]] = {}
     normal = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters(recurse=False)}
     for name, p in model.named_parameters():
         if not p.requires_grad:
@@ -44,22 +83,63 @@ def groups(
         rate = rates[max(fits, key=len)] if fits else None if isinstance(lr, Mapping) else lr
         words = [word for word in kept if _spares(word, name, id(p) in normal)]
         used.update(words)
-        params, names = members.setdefault((rate, bool(words) and weight_decay is not None), ([], []))
+        spared = bool(words) and weight_decay is not None
+        params, names = members.setdefault((name in hidden, rate, spared), ([], []))
         params.append(p)
         names.append(name)
     for word in (*rates, *(word for word in kept if word not in ("bias", "norm"))):
         if word not in used:
-            there = ", ".join(sorted({name.split(".")[0] for name, _ in model.named_parameters()})) or "none"
-            raise SteepestError(f"groups: {word!r} fits no trainable parameter; the model's parts are {there}.")
-    made = []
-    for (rate, spared), (params, names) in members.items():
+            raise _unfit(model, word)
+    made: dict[bool, list[Group]] = {True: [], False: []}
+    for (is_hidden, rate, spared), (params, names) in members.items():
         group: Group = {"params": list(zip(names, params, strict=True))}
         if rate is not None:
             group["lr"] = rate
         if weight_decay is not None:
             group["weight_decay"] = 0.0 if spared else weight_decay
-        made.append(group)
-    return made
+        made[is_hidden].append(group)
+    if muon is False:
+        return made[False]
+    split = Split(made[True], made[False])
+    print(split)
+    return split
+
+
+def _hidden(model: nn.Module, muon: bool | Iterable[str]) -> set[str]:
+    """The names of the matrices that are Muon's; SteepestError where there are none, or a pattern fits none."""
+    if muon is False:
+        return set()
+    embedded = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
+    tied = any(id(getattr(m, "weight", None)) in embedded for m in model.modules() if isinstance(m, nn.Linear))
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    matrices = [name for name, p in named if p.ndim == 2]
+    if muon is True:
+        weights = [name for name, p in named if p.ndim > 1]
+        ends = {weights[0], *weights[-1 if not tied else len(weights) :]} if weights else set()
+        hidden = {name for name, p in named if p.ndim == 2 and id(p) not in embedded and name not in ends}
+    else:
+        patterns = [muon] if isinstance(muon, str) else list(muon)
+        for pattern in patterns:
+            if not fnmatch.filter(matrices, pattern):
+                raise _unfit(model, pattern)
+        hidden = {name for name in matrices if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
+    if not hidden:
+        raise SteepestError(
+            "groups: the model has no matrix between its first layer and its last; name some, such as muon=['*.weight']."
+        )
+    return hidden
+
+
+def _unfit(model: nn.Module, word: str) -> SteepestError:
+    there = ", ".join(sorted({name.split(".")[0] for name, _ in model.named_parameters()})) or "none"
+    return SteepestError(f"groups: {word!r} fits no trainable parameter; the model's parts are {there}.")
+
+
+def _told(part: list[Group]) -> str:
+    """Groups in words: how many tensors and numbers, and the names of the first."""
+    named = [pair for group in part for pair in group["params"]]
+    names = ", ".join(name for name, _ in named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "")
+    return f"{len(named)} tensors, {sum(p.numel() for _, p in named):,} numbers ({names})"
 
 
 def _spares(word: str, name: str, normal: bool) -> bool:

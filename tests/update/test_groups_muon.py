@@ -1,0 +1,67 @@
+"""Hidden matrices to Muon, the rest to another rule."""
+
+import pytest
+import torch
+from torch import nn
+
+from steepest import optim
+from steepest.errors import SteepestError
+
+
+class Tied(nn.Module):
+    """A small language model whose head is its embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(50, 16)
+        self.block = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.head = nn.Linear(16, 50, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, x):
+        return self.head(self.block(self.embedding(x)))
+
+
+MODELS = {
+    "a perceptron": (nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 6), nn.LayerNorm(6), nn.Linear(6, 4)), ["1.weight"]),
+    "after convolutions": (nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 6), nn.Linear(6, 2)), ["2.weight"]),
+    "a tied head": (
+        Tied(),
+        ["block.self_attn.in_proj_weight", "block.self_attn.out_proj.weight", "block.linear1.weight", "block.linear2.weight"],
+    ),
+}
+
+
+def names(groups):
+    return [name for group in groups for name, _ in group["params"]]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_hidden_matrices_are_muons_and_every_parameter_is_somewhere_once(kind, capsys):
+    model, hidden = MODELS[kind]
+    split = optim.groups(model, muon=True, weight_decay=0.1)
+    assert names(split.muon) == hidden
+    assert sorted(names(split.muon) + names(split.rest)) == sorted(name for name, _ in model.named_parameters())
+    assert capsys.readouterr().out == f"{split}\n"
+    assert f"Muon: {len(hidden)} tensors" in str(split)
+    for muon in (optim.Muon, torch.optim.Muon):
+        both = muon(split.muon, lr=0.02), optim.AdamW(split.rest, lr=1e-3)
+        before = [p.detach().clone() for p in model.parameters()]
+        for p in model.parameters():
+            p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(0))
+        for optimizer in both:
+            optimizer.step()
+        assert all(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_the_split_can_be_named_and_mistakes_are_said():
+    model, _ = MODELS["a perceptron"]
+    split = optim.groups(model, muon=["0.*", "1.*"], lr={"3": 1e-5})
+    assert names(split.muon) == ["0.weight", "1.weight"]
+    assert [group["lr"] for group in split.rest if "lr" in group] == [1e-5]
+    assert names(optim.groups(model, muon="1.weight").muon) == ["1.weight"]
+    with pytest.raises(SteepestError, match="'head' fits no trainable parameter"):
+        optim.groups(model, muon=["head"])
+    with pytest.raises(SteepestError, match="no matrix between its first layer and its last"):
+        optim.groups(nn.Linear(3, 2), muon=True)
+    assert isinstance(optim.groups(model), list)
