@@ -12,6 +12,7 @@ from typing import Any
 from .rules import Rule
 from .update.optimizer import RuleOptimizer, by_class_name, class_arguments, optimizer_class
 from .update.param_groups import groups as groups
+from .update.still import still as still
 
 
 def from_rule(rule: Rule) -> type[RuleOptimizer]:
@@ -44,4 +45,4 @@ def __getattr__(name: str) -> Any:  # a class of RuleOptimizer whose arguments a
 
 
 def __dir__() -> list[str]:
-    return sorted([*by_class_name(), "from_rule", "groups"])
+    return sorted([*by_class_name(), "from_rule", "groups", "still"])

@@ -1,0 +1,110 @@
+"""Rules that ask for a second gradient, in loops that cannot give a closure."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from steepest import optim, rules
+from steepest.errors import SteepestError
+
+RULES = {
+    "sam": rules.get("sam"),
+    "sam(adam)": rules.sam(rules.get("adam")),
+    "nesterov_lookahead": rules.get("nesterov_lookahead"),
+}
+
+
+def network(norm=False):
+    torch.manual_seed(0)
+    middle = nn.BatchNorm1d(6) if norm else nn.Identity()
+    return nn.Sequential(nn.Linear(3, 6), middle, nn.Tanh(), nn.Linear(6, 1)).double()
+
+
+def batch(k):
+    generator = torch.Generator().manual_seed(k)
+    x = torch.randn(8, 3, generator=generator, dtype=torch.float64)
+    return x, x.sum(1, keepdim=True)
+
+
+def loss_of(model, k, parts=1):
+    """The gradients of a batch, in so many parts."""
+    x, y = batch(k)
+    for a, b in zip(x.chunk(parts), y.chunk(parts), strict=True):
+        (nn.functional.mse_loss(model(a), b) / parts).backward()
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+@pytest.mark.parametrize("name", RULES)
+def test_two_calls_are_a_step_with_a_closure(name, parts):
+    model, other = network(), network()
+    make = optim.from_rule(RULES[name])
+    closed, called = make(model.parameters(), lr=0.05), make(other.parameters(), lr=0.05)
+    for k in range(12):
+
+        def closure(k=k):
+            closed.zero_grad()
+            loss_of(model, k, parts)
+
+        closed.step(closure)
+        called.zero_grad(set_to_none=bool(k % 2))
+        loss_of(other, k, parts)
+        called.first_step()
+        called.zero_grad(set_to_none=bool(k % 3))
+        loss_of(other, k, parts)
+        called.second_step()
+        for a, b in zip(model.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+        if k == 5:  # a checkpoint between
+            saved = copy.deepcopy(called.state_dict())
+            called = make(other.parameters(), lr=0.05)
+            called.load_state_dict(saved)
+
+
+def test_sam_is_a_loop_written_by_hand_and_its_statistics_are_those_of_the_first_pass():
+    model, other = network(norm=True), network(norm=True)
+    optimizer = optim.SAM(model.parameters(), lr=0.05, momentum=0.9, rho=0.1)
+    velocity = [torch.zeros_like(p) for p in other.parameters()]
+    for k in range(10):
+        optimizer.zero_grad()
+        loss_of(model, k)
+        optimizer.first_step()
+        with optim.still(model):
+            loss_of(model, k)
+        optimizer.second_step()
+
+        other.zero_grad()
+        loss_of(other, k)
+        with torch.no_grad():
+            size = torch.sqrt(sum((p.grad**2).sum() for p in other.parameters()))
+            before = [p.clone() for p in other.parameters()]
+            kept = copy.deepcopy(dict(other[1].named_buffers()))
+            for p in other.parameters():
+                p += 0.1 * p.grad / (size + 1e-12)
+        other.zero_grad()
+        loss_of(other, k)
+        with torch.no_grad():
+            for p, at, v in zip(other.parameters(), before, velocity, strict=True):
+                v.mul_(0.9).add_(p.grad)
+                p.copy_(at - 0.05 * v)
+            for name, value in kept.items():
+                getattr(other[1], name).copy_(value)
+        for a, b in zip([*model.parameters(), *model.buffers()], [*other.parameters(), *other.buffers()], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+    assert int(model[1].num_batches_tracked) == 10
+
+
+def test_what_is_called_out_of_turn_is_one_sentence():
+    model = network()
+    sam, adam = optim.SAM(model.parameters(), lr=0.1), optim.Adam(model.parameters())
+    loss_of(model, 0)
+    with pytest.raises(SteepestError, match="Adam asks for one gradient; call step"):
+        adam.first_step()
+    with pytest.raises(SteepestError, match="comes after first_step"):
+        sam.second_step()
+    with pytest.raises(SteepestError, match="call step\\(closure\\), or first_step and second_step"):
+        sam.step()
+    sam.first_step()
+    with pytest.raises(SteepestError, match="first_step\\(\\) was called twice"):
+        sam.first_step()
