@@ -22,6 +22,9 @@ def fingerprint(problem: Problem, device: str = "cpu") -> str:
     problem = problem.fresh(device)
     settings = (problem.batch_size, problem.direction, problem.metric_name, problem.shuffle, problem.drop_last)
     h = hashlib.sha256(repr(settings).encode())
+    usual = {"accumulate": 1, "clip": None, "autocast": None}
+    changed = [(k, getattr(problem, k)) for k, value in usual.items() if getattr(problem, k) != value]
+    h.update(repr(changed).encode() if changed else b"")
     for split in (problem.train, problem.valid, problem.test):
         if split is not None:
             h.update(split.digest().encode())

@@ -47,6 +47,10 @@ class Problem:
     drop_last: leave out the last batch of an epoch where it is smaller (BatchNorm cannot train on one example).
     steps: updates in a run unless `compare` is told otherwise (default: ten epochs, at least 100 and at most 2,000).
     optimum: the least value the validation loss can take, where known, and how it was found.
+    accumulate: parts into which a batch is cut, whose gradients are added up before the step: less memory, the same step. The
+        loss is taken to be a mean over examples, unless it has reduction="sum".
+    autocast: torch.bfloat16 to run the forward pass in it where torch.autocast does; the loss is computed in `dtype`.
+    clip: the largest norm that all gradients together may have; larger ones are scaled down.
     image: the shape in which a report shows an input as an image, such as (28, 28), where its own is not one.
 
     >>> x = torch.linspace(-1, 1, 40)[:, None]
@@ -71,6 +75,9 @@ class Problem:
     steps: int | None = None
     optimum: tuple[float, str] | None = None
     image: tuple[int, ...] | None = None
+    accumulate: int = 1
+    autocast: torch.dtype | None = None
+    clip: float | None = None
 
     def __post_init__(self) -> None:
         def expect(holds: bool, problem: Any, expected: str) -> None:
@@ -84,7 +91,10 @@ class Problem:
         expect(callable(self.model), f"model is {self.model!r}", "a function that returns an nn.Module, or a module")
         expect(callable(self.loss), f"loss is {self.loss!r}", "a function loss(output, target)")
         expect(self.direction in ("min", "max"), f"direction is {self.direction!r}", "'min' or 'max'")
-        for name in ("batch_size", "steps"):
+        expect(self.autocast in (None, torch.bfloat16), f"autocast is {self.autocast!r}", "None or torch.bfloat16")
+        real = isinstance(self.clip, int | float) and not isinstance(self.clip, bool) and 0 < self.clip < math.inf
+        expect(self.clip is None or real, f"clip is {self.clip!r}", "None, or a finite number above 0")
+        for name in ("batch_size", "steps", "accumulate"):
             value = getattr(self, name)
             fits = isinstance(value, int) and not isinstance(value, bool) and value > 0
             expect(fits or (value is None and name == "steps"), f"{name} is {value!r}", "a whole number, 1 or more")
@@ -149,7 +159,12 @@ class Problem:
     def output(self, model: nn.Module, inputs: Sequence[Tensor]) -> Any:
         """What a model makes of inputs, which it takes by name where the data name them."""
         names = self.train.names
-        return model(**dict(zip(names, inputs, strict=True))) if names else model(*inputs)
+        named = dict(zip(names, inputs, strict=True)) if names else {}
+        if self.autocast is None:
+            return model(**named) if names else model(*inputs)
+        with torch.autocast(inputs[0].device.type, self.autocast):
+            made = model(**named) if names else model(*inputs)
+        return made.to(self.dtype) if isinstance(made, Tensor) and made.is_floating_point() else made
 
     def batch_loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The loss of one batch, a scalar tensor with its graph."""
@@ -160,6 +175,14 @@ class Problem:
             shape = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise SteepestError(f"Problem '{self.name}': the loss is {shape}; expected one number per batch, such as its mean.")
         return loss
+
+    def parts(self, batch: Batch) -> Iterator[tuple[Batch, float]]:
+        """The parts into which a batch is cut, and the weight of each one's loss in the batch's."""
+        inputs, target = batch
+        count, sums = min(self.accumulate, len(target)), getattr(self.loss, "reduction", "mean") == "sum"
+        pieces = zip(*(x.tensor_split(count) for x in inputs), strict=True)
+        for piece, wanted in zip(pieces, target.tensor_split(count), strict=True):
+            yield (piece, wanted), 1.0 if sums else len(wanted) / len(target)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, data: Examples) -> tuple[float, float]:

@@ -166,9 +166,23 @@ def laid(model: nn.Module, channels_last: bool, compiled: bool) -> nn.Module:
 def batch_loss(problem: Problem, model: nn.Module, optimizer: RuleOptimizer, batch: Batch, seed: int, k: int) -> Tensor:
     """The loss of a batch, its gradients left in the parameters."""
     optimizer.zero_grad()
-    with keyed(model, seed, k):
+    if problem.accumulate == 1:
+        loss = _backward(problem, model, batch, 1.0, seed, k)
+    else:
+        cut = enumerate(problem.parts(batch))
+        losses = [_backward(problem, model, part, w, seed, k * problem.accumulate + i).detach() for i, (part, w) in cut]
+        loss = torch.stack(losses).sum()
+    if problem.clip is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), problem.clip)
+    return loss
+
+
+def _backward(problem: Problem, model: nn.Module, batch: Batch, weight: float, seed: int, key: int) -> Tensor:
+    """The loss of a batch or of a part of one, times its weight; its gradients are added to what is there."""
+    with keyed(model, seed, key):
         loss = problem.batch_loss(model, batch)
     with problem.theirs("model or loss"):
+        loss = loss if weight == 1.0 else weight * loss
         loss.backward()  # type: ignore[no-untyped-call]
     return loss
 

@@ -82,6 +82,8 @@ class StackedRuns:
 
     def __init__(self, problem: Problem, runs: Sequence[Run], device: str = "cpu") -> None:
         self.problem, self.runs, self.device = problem, list(runs), device
+        if problem.accumulate > 1 or problem.autocast is not None:
+            raise NotStackableError("gradients are accumulated, or autocast is on: such runs train one by one")
         self.seeds = sorted({run.seed for run in runs})
         models = {}
         for seed in self.seeds:
@@ -135,8 +137,18 @@ class StackedRuns:
         losses_before = losses(self.problem.loss, output, target, shared)
         if losses_before.shape != (len(self.runs),):
             raise NotStackableError("its loss is not one number for each run")
-        gs = torch.autograd.grad(losses_before.sum(), list(leaves.values()), allow_unused=True)
-        return losses_before.detach(), {k: g for k, g in zip(leaves, gs, strict=True) if g is not None}
+        found = torch.autograd.grad(losses_before.sum(), list(leaves.values()), allow_unused=True)
+        gs = {k: g for k, g in zip(leaves, found, strict=True) if g is not None}
+        if self.problem.clip is not None:
+            self._clip(gs, self.problem.clip)
+        return losses_before.detach(), gs
+
+    def _clip(self, gs: dict[str, Tensor], most: float) -> None:
+        """Scale down each run's gradients, in place, where their norm is larger; as torch's clip_grad_norm_ does."""
+        norms = torch.stack([g.flatten(1).norm(dim=1) for g in gs.values()]).norm(dim=0)
+        shares = (most / (norms + 1e-6)).clamp(max=1.0)
+        for g in gs.values():
+            g.mul_(shares.view(-1, *[1] * (g.ndim - 1)))
 
     def step(self) -> Tensor:
         """One update of every run; the losses before it, (runs,)."""
