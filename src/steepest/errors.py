@@ -7,7 +7,7 @@ import runpy
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,13 @@ def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> Steep
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     guess = f"; did you mean '{near[0]}'?" if near else "."
-    fitting = [n for k, n in enumerate(names) if len(", ".join(names[: k + 1])) <= LISTED]
-    more = f" and {len(names) - len(fitting)} more" if len(fitting) < len(names) else ""
-    return SteepestError(f"Unknown {what} '{name}'{guess} Known: {', '.join(fitting)}{more}.{' ' + hint if hint else ''}")
+    return SteepestError(f"Unknown {what} '{name}'{guess} Known: {listed(names)}.{' ' + hint if hint else ''}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names with commas, as many as fit into a sentence, and how many more there are."""
+    fitting = [name for k, name in enumerate(names) if len(", ".join(names[: k + 1])) <= LISTED]
+    return ", ".join(fitting) + (f" and {len(names) - len(fitting)} more" if len(fitting) < len(names) else "")
 
 
 def place(what: str, path: str | Path) -> Path:

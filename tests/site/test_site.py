@@ -11,7 +11,7 @@ import pytest
 
 from steepest.errors import SteepestError
 from steepest.rules import RULES
-from steepest_workshop.site import build, rules, sensitivity
+from steepest_workshop.site import build, cost, sensitivity
 from steepest_workshop.site.words import WORDS
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +112,7 @@ def test_every_rule_has_its_words_and_its_curves():
             curve = sensitivity.curve(name, rule)
             assert curve is not None, (name, rule.name)
             assert curve.shape == (sensitivity.RATES, sensitivity.SEEDS)
-            found = rules.facts(name, rule)
+            found = sensitivity.facts(name, rule)
             assert found.lr in sensitivity.rates(rule)
             assert 0 < found.decades <= sensitivity.RATES / 3
+    assert all(0.8 < cost.of(rule)["over_sgd"] < 500 for rule in RULES.values())  # plain SGD's is the shortest there is

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from ..errors import SteepestError
+from ..errors import SteepestError, listed
 from . import vocabulary
 from .symbols import NOISES, RefusedError, Static, Symbol
 from .words import WORDS
@@ -314,9 +314,9 @@ class _explained:  # noqa: N801
         if isinstance(error, RefusedError):
             what = str(error)
         elif isinstance(error, NameError):
-            what = f"{error}; the vocabulary has {', '.join(words())}"
+            what = f"{error}; the vocabulary has {listed(words())}"
         else:
-            what = f"raises {type(error).__name__}: {error}; a rule uses + - * / ** and the vocabulary: {', '.join(words())}"
+            what = f"raises {type(error).__name__}: {error}; a rule uses + - * / ** and the vocabulary: {listed(words())}"
         refused = SteepestError(f"Rule {self.name}, line {line} ({source}): {what}.")
         refused.graph = self.graph  # type: ignore[attr-defined]  # what was asked until then
         raise refused from error

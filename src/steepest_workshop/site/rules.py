@@ -117,7 +117,7 @@ def page(rule: Rule, row: dict[str, Any], folder: Path) -> str:
         title = {"paths": "## Its path beside SGD and Adam", "rates": "## How it hangs on the rate"}[name]
         lines += [title, "", f"![{words.partition('. ')[0].replace('[', '(').replace(']', ')')}]({rule.name}-{name}.png)", ""]
         if name == "paths" and MATRIX not in rule.hyper:
-            address = f"surface=valley&rules={','.join(each.name for each in _beside(rule))}"
+            address = f"surface=valley&amp;rules={','.join(each.name for each in _beside(rule))}"
             lines += [f"<a href='../{PLAYGROUND}#{address}'>Race them yourself</a> in the playground.", ""]
     lines += [
         "## When to use it, and when not",
