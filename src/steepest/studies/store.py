@@ -114,14 +114,14 @@ class Store:
     def __init__(self, path: str | Path) -> None:
         self.path, self.notes = str(path), list[str]()
         self._check_file()
-        had_log = os.path.exists(f"{self.path}-wal")
+        lost = self._lost_its_log()
         try:
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         try:
             self._open()
-            self._mark(had_log)
+            self._mark(lost)
         except SteepestError:
             self._db.close()
             raise
@@ -175,15 +175,28 @@ class Store:
                 self._execute("PRAGMA journal_mode = WAL")
         self._execute("PRAGMA synchronous = NORMAL")
 
-    def _mark(self, had_log: bool) -> None:
-        """Note in the file itself that it is open; a note that stood there already tells of runs that were lost with its log.
+    def _lost_its_log(self) -> bool:
+        """Whether the file itself says that it is open, and has no log: it was copied without it, or the log was deleted.
 
-        SQLite keeps the newest runs in a file beside the store until the last process closes it. A process that is killed
-        leaves both: a store that is marked and has no such file was copied without it, or the file was deleted.
+        SQLite keeps the newest runs in a file beside the store, until the last process that has it open closes it; one that is
+        killed leaves both. The log is looked for before and after, as another process may open the store in between.
         """
+        log = f"{self.path}-wal"
+        if os.path.exists(log) or not os.path.exists(self.path):
+            return False
+        address = f"{Path(self.path).resolve().as_uri()}?immutable=1"  # the file as it lies there, whatever a log says
+        try:
+            with contextlib.closing(sqlite3.connect(address, uri=True)) as as_it_lies:
+                is_open = as_it_lies.execute("SELECT 1 FROM state WHERE name = 'open' AND value = 1").fetchone()
+        except sqlite3.Error:
+            return False
+        return bool(is_open) and not os.path.exists(log)
+
+    def _mark(self, lost: bool) -> None:
+        """Note in the file itself that it is open, and say what was lost."""
         if self._execute("PRAGMA journal_mode")[0] != "wal":
             return
-        if self._execute("SELECT 1 FROM state WHERE name = 'open' AND value = 1") and not had_log:
+        if lost:
             self.notes.append(
                 f"The store {self.path} was in use when it was last seen, and {self.path}-wal, which held its newest runs, is "
                 "gone (deleted, or left behind when the store was copied). Runs that are missing are trained again."
