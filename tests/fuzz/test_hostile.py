@@ -1,6 +1,6 @@
 """Whatever is typed, the command line ends with code 2 and one sentence, or it works: no traceback, no hang, nothing unescaped.
 
-A third of the words or less runs always, other words for each command; `pytest -m slow tests/fuzz` runs all and draws thousands more.
+A third of the words or less runs always, other words for each command; `pytest -m slow tests/fuzz` draws thousands more.
 """
 
 import subprocess
