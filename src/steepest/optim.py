@@ -12,7 +12,7 @@ from typing import Any
 from .rules import Rule
 from .update.optimizer import RuleOptimizer, by_class_name, class_arguments, optimizer_class
 from .update.param_groups import groups as groups
-from .update.still import still as still
+from .update.two_calls import still as still
 
 
 def from_rule(rule: Rule) -> type[RuleOptimizer]:

@@ -17,7 +17,7 @@ import torch
 from .rules import Rule
 from .update.optimizer import RuleOptimizer
 from .update.param_groups import groups as groups
-from .update.still import still as still
+from .update.two_calls import still as still
 
 def from_rule(rule: Rule) -> type[RuleOptimizer]: ...
 """

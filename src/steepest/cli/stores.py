@@ -63,7 +63,9 @@ def show(
 @sentences
 def merge(
     store: Annotated[str, typer.Argument(metavar="STORE", help="The store that takes all; made where there is none.")],
-    others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="Stores that are taken over; they stay as they are.")],
+    others: Annotated[
+        list[str], typer.Argument(metavar="OTHER...", help="Stores that are taken over; they keep what they hold.")
+    ],
     json_file: JSON = None,
 ) -> None:
     """Several stores in one: every run, look and fact once. What is damaged is left out, and counted."""
@@ -90,7 +92,7 @@ def check(store: STORE, json_file: JSON = None) -> None:
     check_json(json_file)
     with opened(store) as found:
         wrong = [*found.notes, *inspection.faults(found)]
-        runs = sum(row["runs"] for row in inspection.listed(found)["problems"]) if not wrong else 0
+        ((runs,),) = found.all("SELECT count(*) FROM runs")
     write_json({"store": store, "sound": not wrong, "faults": wrong}, json_file)
     if wrong:
         typer.echo("\n".join(wrong), err=str(json_file) == "-")

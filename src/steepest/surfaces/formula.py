@@ -18,7 +18,6 @@ FUNCTIONS: dict[str, Any] = {
 CONSTANTS = {"pi": sympy.pi, "e": sympy.E}
 LONGEST = 500  # characters of a formula
 MOST_PARTS = 200_000  # of its second derivatives, written out: sympy takes six seconds for them on one core
-MOST_DIMS = 100  # of a surface that is asked for by name
 DEEPEST = 40  # parentheses inside one another: sympy's own recursion ends at some 60
 
 
@@ -32,8 +31,6 @@ def get(text: str, **arguments: Any) -> Surface:
     if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id in SURFACES and not tree.args:
         named, tree = {k.arg: _literal(text, k.value) for k in tree.keywords}, tree.func
     if isinstance(tree, ast.Name) and tree.id in SURFACES:
-        if isinstance(named.get("dims"), int) and named["dims"] > MOST_DIMS:
-            raise SteepestError(f"dims is {named['dims']}; expected at most {MOST_DIMS}.")
         try:
             return SURFACES[tree.id](**{str(k): v for k, v in named.items()}, **arguments)
         except TypeError as error:

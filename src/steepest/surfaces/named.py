@@ -21,8 +21,12 @@ def _surface(write: Callable[..., Surface]) -> Callable[..., Surface]:
     return write
 
 
+MOST_DIMS = 100  # sympy differentiates a surface of so many twice in a second
+
+
 def _variables(dims: int, least: int = 1) -> tuple[Symbol, ...]:
-    whole("dims", dims, least)
+    if whole("dims", dims, least) > MOST_DIMS:
+        raise SteepestError(f"dims is {dims}; expected at most {MOST_DIMS}.")
     names = "x y z" if dims <= 3 else " ".join(f"x{i + 1}" for i in range(dims))
     return tuple(sympy.symbols(names, real=True))[:dims] if dims > 1 else (sympy.Symbol("x", real=True),)
 

@@ -82,17 +82,22 @@ class Slot:
             os.replace(part, self.path)
         self.last = time.perf_counter()
 
-    def tick(self, state: Callable[[], State]) -> None:
-        """A step has ended: write where it is time to, and end where this process was told to stop."""
+    def tick(self, state: Callable[[], State], tell: Callable[[], None] = lambda: None) -> None:
+        """A step has ended: tell so, write where it is time to, and end where `tell` raises or this process is to stop."""
+        try:
+            tell()
+        except BaseException:
+            self._leave(state)
+            raise
         if _Stop.asked:
-            self.leave(state)
+            self._leave(state)
             if is_worker():
                 os._exit(1)
             raise KeyboardInterrupt
         if self.path and time.perf_counter() - self.last > EVERY:
             self.write(state())
 
-    def leave(self, state: Callable[[], State]) -> None:
+    def _leave(self, state: Callable[[], State]) -> None:
         """The training stops after this step."""
         if self.path and time.perf_counter() - self.last > SHORT:
             self.write(state())
@@ -101,6 +106,7 @@ class Slot:
         """All that the unit has made is kept; it needs no file any more."""
         if self.path is not None and self.path.parent.is_dir():
             self.path.unlink(missing_ok=True)
+            self.path.with_suffix(".part").unlink(missing_ok=True)  # of a process that was killed as it wrote
             with contextlib.suppress(OSError):  # other units are kept there
                 self.path.parent.rmdir()
 

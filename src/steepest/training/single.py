@@ -23,7 +23,6 @@ from ..update.optimizer import RuleOptimizer, build
 from . import checkpoints
 from .checkpoints import NOWHERE, Slot
 from .forward import drops, keyed
-from .processes import OutOfTimeError
 from .recorder import Outcome, Recorder
 
 CONSTANT = constant()
@@ -133,14 +132,12 @@ def train(
                 recorder.stop(k)
             if not recorder.alive.any():
                 break
-            try:
-                if on_step:
-                    on_step(k, model)
-            except OutOfTimeError:
-                slot.leave(functools.partial(state, k))
-                raise
-            slot.tick(functools.partial(state, k))
+            slot.tick(functools.partial(state, k), functools.partial(on_step or ignore, k, model))
     return recorder.outcomes(time.perf_counter() - began)[0]
+
+
+def ignore(*_: Any) -> None:
+    """What hears of steps where nobody does."""
 
 
 def set_rate(optimizer: RuleOptimizer, lr: float, schedule: Schedule, k: int, steps: int, history: list[float]) -> None:

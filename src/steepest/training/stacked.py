@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import time
 from collections import deque
@@ -20,9 +21,8 @@ from ..schedules import Schedule
 from ..update.runs import ManyRuns
 from .checkpoints import NOWHERE, Slot, State
 from .forward import Forward, NotStackableError, losses
-from .processes import OutOfTimeError
 from .recorder import Outcome, Recorder
-from .single import CONSTANT, batches, normalizes, orders
+from .single import CONSTANT, batches, ignore, normalizes, orders
 
 EVALUATED = 2**26  # bytes, about, that an evaluation of all runs takes at once
 
@@ -286,13 +286,7 @@ class StackedRuns:
                     recorder.evaluate(k, *self.evaluate("valid", self.runs[0].examples and k == steps))
                 if not recorder.alive.any():
                     break
-                try:
-                    if on_step:
-                        on_step(k)
-                except OutOfTimeError:
-                    slot.leave(state)
-                    raise
-                slot.tick(state)
+                slot.tick(state, functools.partial(on_step or ignore, k))
             if self.runs[0].test and self.problem.test is not None and recorder.alive.any():
                 recorder.test(self.evaluate("test")[1])
         return recorder.outcomes((time.perf_counter() - began) / len(self.runs))

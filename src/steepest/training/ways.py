@@ -23,7 +23,7 @@ from .checkpoints import NOWHERE, Slot, Slots, finish, nowhere
 from .forward import NotStackableError, drops
 from .processes import in_processes
 from .recorder import Outcome
-from .single import train
+from .single import ignore, train
 from .stacked import EVALUATED, Run, StackedRuns, activation_bytes
 from .timing import time_steps
 
@@ -311,10 +311,6 @@ def told(on_steps: Callable[[int], None], gradients: int) -> Iterator[Callable[[
 
     yield tick
     on_steps(max(left, 0))
-
-
-def ignore(steps: int) -> None:
-    """What hears of steps where nobody does."""
 
 
 def _alone(

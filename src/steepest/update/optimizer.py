@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 from typing import Any, ClassVar
@@ -18,6 +17,7 @@ from ..rules.definition import MATRIX, Hyper, Setting
 from .layout import Layout
 from .passes import Work
 from .state import Closure, Group, Loss, Store, initial_state
+from .two_calls import Began, begin, go_back
 
 # Arguments of torch's classes that hold several hyperparameters.
 TUPLES = {
@@ -47,10 +47,6 @@ _after_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_p
 TRAINED = "trained"  # where a parameter's state keeps what is trained, while the rule's view stands in its place
 
 
-class _Halfway(Exception):  # noqa: N818 - it is no error
-    """A step has come to where it asks for a second gradient."""
-
-
 class RuleOptimizer(torch.optim.Optimizer):
     """An optimizer whose update is a `Rule`. Its subclasses are made by `optimizer_class`.
 
@@ -73,7 +69,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         self._tensor_keys = {self._key(letter) for letter, state in self.rule.state.items() if not state.is_scalar}
         self._at_view = any(TRAINED in store for _, store in self._stores())
         self._layout: Layout | None = None
-        self._halfway: list[tuple[Tensor, Tensor, Tensor | None]] | None = None  # between `first_step` and `second_step`
+        self._halfway: Began | None = None  # between `first_step` and `second_step`
         self._seen: dict[int, tuple[list[Any], dict[str, Any]]] = {}
 
     def _stores(self) -> list[tuple[Tensor, Store]]:
@@ -197,7 +193,6 @@ class RuleOptimizer(torch.optim.Optimizer):
                 self._layout = Layout(self.rule, self.param_groups, hypers, self.state)
         return self._layout
 
-    @torch.no_grad()
     def first_step(self) -> None:
         """Half a step of a rule that asks for a second gradient, for loops that cannot give a closure: go to where it asks.
 
@@ -211,38 +206,15 @@ class RuleOptimizer(torch.optim.Optimizer):
             raise SteepestError("first_step() was called twice; call second_step() after the second backward().")
         if self._at_view:
             self.train()
-        layout = self._laid()
-        ages = [None if part.steps is None else part.steps.copy() for part in layout.parts]
-        began = [(p, p.detach().clone(), p.grad) for group in self.param_groups for p in group["params"]]
+        self._halfway = begin(self._laid(), self.param_groups)
 
-        def leave(_: Work) -> list[Tensor]:
-            raise _Halfway
-
-        with contextlib.suppress(_Halfway):
-            layout.run(leave)
-        for part, steps in zip(layout.parts, ages, strict=True):
-            if part.steps is not None:
-                part.steps[...] = steps  # the memory of the state
-        self._halfway = began
-        for p, _, _ in began:
-            p.grad = None
-
-    @torch.no_grad()
     def second_step(self) -> None:
         """The other half: the step that `first_step` began, with the gradients that are there now."""
         if self._halfway is None:
             raise SteepestError("second_step() comes after first_step() and a second backward().")
         began, self._halfway = self._halfway, None
-        second = {p: p.grad for p, _, _ in began}
-        for p, value, gradient in began:
-            p.copy_(value)
-            p.grad = gradient
-
-        def given(work: Work) -> list[Tensor]:
-            params = work.tensors["p"].tensors
-            return [torch.zeros_like(p) if second[p] is None else second[p] for p in params]  # type: ignore[misc]
-
-        self._laid().run(given)
+        answer = go_back(began)
+        self._laid().run(answer)
 
     @property
     def engine(self) -> str:

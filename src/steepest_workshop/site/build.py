@@ -120,8 +120,7 @@ def dead(out: Path) -> Iterator[str]:
             if parts.scheme or parts.netloc:
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            named = (
-                parts.fragment and target in pages and target != out.resolve() / PLAYGROUND
-            )  # whose address says how it is set
+            plays = target == out.resolve() / PLAYGROUND  # its fragment says how it is set
+            named = parts.fragment and target in pages and not plays
             if not target.exists() or (named and unquote(parts.fragment) not in pages[target].names):
                 yield f"{path.relative_to(out.resolve())} to {address}"
