@@ -217,7 +217,7 @@ def adai(ps, grad, lrs, hypers):
             gs[i] = g + h["weight_decay"] * p
             v[i] = h["beta2"] * v[i] + (1 - h["beta2"]) * gs[i] ** 2
             hats.append(v[i] / (1 - h["beta2"] ** (k + 1)))
-        mean = np.concatenate([hat.ravel() for hat in hats]).mean()
+        mean = np.concatenate([hat.ravel() for hat in hats]).mean() or 1.0
         for i in range(len(ps)):
             h = {"beta0": 0.1, "eps": 1e-3} | hypers[i]
             beta1 = np.clip(1 - h["beta0"] * hats[i] / mean, 0, 1 - h["eps"])

@@ -33,7 +33,7 @@ PINNED = {
     "rprop": "61b44bde66733643",
     "lion": "129e12a4a44aca94",
     "lamb": "a4412293c7bc76e1",
-    "adai": "108a907b99c12fe1",
+    "adai": "23649f9d2ca5f462",
     "lars": "78a37b50862c15cb",
     "adafactor": "7c81a49a15eb1594",
     "muon": "7d9d65c15ed42e19",

@@ -325,3 +325,18 @@ def test_plain_serves_what_a_kernel_cannot():
     optimizer = build("adam", [p])
     optimizer.step()
     assert optimizer.engine == "plain"
+
+
+@pytest.mark.parametrize("name", [name for name, rule in rules.RULES.items() if rule.is_ours])
+def test_a_step_without_gradient_at_rate_zero_moves_nothing(name):
+    """It is how torch.distributed.checkpoint makes an optimizer's state before it loads one."""
+    params = [p.detach().double().requires_grad_() for p in parameters()]
+    before = [p.detach().clone() for p in params]
+    optimizer = build_optimizer(rules.get(name), params, lr=0.02)
+    optimizer.param_groups[0]["lr"] = 0.0
+    for p in params:
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    for p, was in zip(params, before, strict=True):
+        torch.testing.assert_close(p.detach(), was, rtol=1e-15, atol=1e-15)  # one rounding, of averages that stay what they are
+        assert all(torch.isfinite(torch.as_tensor(x)).all() for x in optimizer.state[p].values())

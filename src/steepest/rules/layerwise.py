@@ -37,11 +37,18 @@ def lamb(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6
 
 
 @coupled
-@rule("Xie et al. 2022, arXiv:2006.15815, Algorithm 2", origin="the authors' code", rate=0.1, domains={"eps": UNIT})
+@rule(
+    "Xie et al. 2022, arXiv:2006.15815, Algorithm 2",
+    origin="the authors' code",
+    rate=0.1,
+    domains={"eps": UNIT},
+    deviations=("As long as every gradient is zero nothing moves; the authors' code divides zero by zero.",),
+)
 def adai(p, g, t, m=zeros, v=zeros, c=filled(1.0), *, lr=0.1, beta0=0.1, beta2=0.99, eps=1e-3):
     v = ema(v, g * g, beta2)
     v_hat = debias(v, beta2, t)
-    beta1 = clip(1 - beta0 * v_hat / mean(v_hat, over="model"), 0.0, 1 - eps)
+    whole = mean(v_hat, over="model")
+    beta1 = clip(1 - beta0 * v_hat / where(whole > 0, whole, 1.0), 0.0, 1 - eps)
     m = ema(m, g, beta1)
     c = c * beta1
     return p - lr * m / (1 - c), m, v, c

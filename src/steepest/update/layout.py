@@ -6,7 +6,7 @@ gradient, a loaded checkpoint, another layout, a hyperparameter that keeps other
 
 from __future__ import annotations
 
-from collections.abc import Hashable, MutableMapping
+from collections.abc import Callable, Hashable, MutableMapping, Sequence
 from operator import attrgetter, is_
 from typing import Any
 
@@ -19,10 +19,12 @@ from ..rules.definition import Hyper
 from ..rules.trace import Graph
 from .engine import Engine
 from .engines import PLAIN, choose
-from .passes import Ask, Column, Number, Work, advance, is_memory
+from .passes import Column, Number, Work, advance, is_memory
+from .shards import here, is_split, laid_as
 from .state import Group, Store
 
 TENSORS = {Tensor}
+AskAt = Callable[[Sequence[Tensor]], Sequence[Tensor]]  # gives the gradients of these parameters where they now stand
 States = MutableMapping[Tensor, Store]  # of an optimizer
 _bytes = attrgetter("nbytes")
 SPENT = Column([])  # stands in place of the gradients between steps
@@ -36,11 +38,10 @@ class Part:
     ) -> None:
         self.rule, self.engine, self.groups = rule, engine, groups
         self.params = [p for _, p in members]
+        self.split = graph.elementwise and any(map(is_split, self.params))  # what lies here is what is updated
         stores = self.stores = [state[p] for p in self.params]
         self.of_group = [i for i, _ in members]  # the group of each tensor
         self.firsts = {i: nth for nth, (i, _) in reversed([*enumerate(members)])}  # the first tensor of each group
-        self.contiguous = all(p.is_contiguous() for p in self.params)
-        self.strides = [p.stride() for p in self.params]
         self.steps = self._joined("step").numpy() if graph.counts else None
         self.scalars = {}  # numbers kept for each parameter: one tensor for all, of which the state has views
         self.shared = []  # numbers kept in the group
@@ -50,11 +51,13 @@ class Part:
                 self.shared.append(letter)
             else:
                 self.scalars[letter] = self._joined(self.keys[letter])
-        columns = {"p": Column(self.params), "g": Column([p.grad for p in self.params])}  # type: ignore[misc]
-        for letter in graph.tensors:
-            if letter != "p":
-                columns[letter] = Column([store[self.keys[letter]] for store in self.stores])
-        self.work = Work(graph, columns)
+        kept = {k: [store[self.keys[k]] for store in stores] for k in graph.tensors if k != "p"}
+        self.entire = [*self.params, *(t for tensors in kept.values() for t in tensors)]
+        columns = {k: Column(self._own(tensors)) for k, tensors in {"p": self.params, **kept}.items()}
+        columns["g"] = Column(self._gradients([p.grad for p in self.params]))
+        self.work = Work(graph, columns, shards=self.params if self.split else ())
+        self.contiguous = all(p.is_contiguous() for p in columns["p"].tensors)
+        self.strides = [p.stride() for p in columns["p"].tensors]
         names = [self.keys[letter] for letter in graph.outputs if letter != "p" and letter not in self.shared]
         names += ["step"] if graph.counts else []
         self.holders, self.names = [*stores] * len(names), [name for name in names for _ in stores]
@@ -79,6 +82,14 @@ class Part:
             store[key] = joined[i]
         return joined
 
+    def _own(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Tensors as they are updated: of those that are split, what lies here."""
+        return [here(t) for t in tensors] if self.split else tensors
+
+    def _gradients(self, grads: list[Any]) -> Sequence[Tensor]:
+        """Gradients, laid as their parameters are, as the update reads them."""
+        return [here(laid_as(g, p)) for g, p in zip(grads, self.params, strict=True)] if self.split else grads
+
     def holds(self) -> bool:
         """Whether everything but the gradients is what it was; takes up this step's gradients.
 
@@ -87,6 +98,10 @@ class Part:
         grads: list[Any] = [p.grad for p in self.params]
         if not all(map(is_, map(dict.get, self.holders, self.names), self.objects)):
             return False
+        if self.split:
+            if any(g is None for g in grads) or not all(map(is_, map(here, self.entire), self.tensors)):
+                return False
+            grads = self._gradients(grads)  # type: ignore[assignment]
         column = Column(grads)
         if self.engine.reads_memory:
             try:
@@ -118,7 +133,7 @@ class Part:
             return False not in map(Tensor.is_contiguous, grads) and not any(grads[i].is_neg() for i in self.single)
         return [g.stride() for g in grads] == self.strides and True not in map(Tensor.is_neg, grads)
 
-    def run(self, hypers: list[Hyper], ask: Ask) -> None:
+    def run(self, hypers: list[Hyper], ask: AskAt) -> None:
         """Take one step with each group's hyperparameters."""
         work = self.work
         if work.graph.noises:
@@ -135,7 +150,7 @@ class Part:
                 work.numbers[letter] = self.groups[self.of_group[0]][self.keys[letter]]
         else:
             self.number(hypers, ages)
-        advance(work, self.engine, ask)
+        advance(work, self.engine, lambda: self._gradients([*ask(self.params)]))
         self.remember()
         work.tensors["g"] = SPENT  # so that a gradient set to None is freed
         torch.autograd.graph.increment_version(self.params)
@@ -179,7 +194,8 @@ class Layout:
                 if p.grad is not None:
                     graph = graphs[p.ndim >= 2]
                     keys = [rule.keys.get(letter, letter) for letter in graph.tensors if letter != "p"]
-                    engine, shared = choose(graph, [p, p.grad, *(state[p][key] for key in keys)])
+                    tensors = [p, laid_as(p.grad, p), *(state[p][key] for key in keys)]
+                    engine, shared = choose(graph, [here(t) for t in tensors] if graph.elementwise else tensors)
                     members_of.setdefault((graph, engine, shared), []).append((i, p))
         if len(members_of) > 1 and any(graph.reach == "model" for graph, _, _ in members_of):
             members_of = {
@@ -216,7 +232,7 @@ class Layout:
                 return False
         return True
 
-    def run(self, ask: Ask) -> None:
+    def run(self, ask: AskAt) -> None:
         """Take one step."""
         for part in self.parts:
             part.run(self.hypers, ask)

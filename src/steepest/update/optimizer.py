@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +16,7 @@ from ..errors import SteepestError
 from ..rules import RULES, Rule
 from ..rules.definition import MATRIX, Hyper, Setting
 from .layout import Layout
-from .passes import Work
+from .shards import here, laid_as
 from .state import Closure, Group, Loss, Store, initial_state
 from .two_calls import Began, begin, go_back
 
@@ -177,9 +178,12 @@ class RuleOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         elif self.rule.oracle:
+            if not any(group["lr"] for group in self.param_groups):  # a step that moves nothing, by which torch makes the state
+                self._laid()
+                return loss
             name = type(self).__name__
             raise SteepestError(f"{name} asks for gradients at two points; call step(closure), or first_step and second_step.")
-        self._laid().run(lambda work: self._ask(closure, work))
+        self._laid().run(lambda params: self._ask(closure, params))
         return loss
 
     def _laid(self) -> Layout:
@@ -235,16 +239,19 @@ class RuleOptimizer(torch.optim.Optimizer):
             if p.grad.is_sparse or p.grad.is_complex():
                 what = "sparse" if p.grad.is_sparse else "complex"
                 raise SteepestError(f"{name} got a {what} gradient; it takes dense real ones.")
-            if graph.reach != "element" and _is_sharded(p):
+            if graph.reach != "element" and (hasattr(p, "_is_flat_param") or hasattr(p, "_fsdp_flattened")):
                 raise SteepestError(
-                    f"{name} looks over a whole {graph.reach}, and a parameter of shape {tuple(p.shape)} is sharded: what it "
-                    "sums is not yet summed over the mesh. Take a rule that works element by element, such as AdamW."
+                    f"{name} looks over a whole {graph.reach}, and the first FSDP cuts parameters where it likes; shard the "
+                    "model by torch.distributed.fsdp.fully_shard, or take a rule that works element by element, such as AdamW."
                 )
             live = self.rule.live_state(own)
             kept = [self._key(letter) for letter, state in live.items() if not state.per_group] + ["step"] * graph.counts
             shared = [self._key(letter) for letter, state in live.items() if state.per_group]
             if kept and not (all(map(self.state[p].__contains__, kept)) and all(map(group.__contains__, shared))):
                 self._begin(group, p, own)  # new, or a hyperparameter that was zero and keeps state now
+            for letter, state in live.items():
+                if not state.is_scalar and not state.shape:
+                    self.state[p][self._key(letter)] = laid_as(self.state[p][self._key(letter)], p)
 
     def _begin(self, group: Group, p: Tensor, hyper: Hyper) -> None:
         """Make the state that a parameter does not have yet, where checkpoints have it: numbers as 0-dim tensors."""
@@ -263,10 +270,9 @@ class RuleOptimizer(torch.optim.Optimizer):
     def _key(self, letter: str) -> str:
         return self.rule.keys.get(letter, letter)
 
-    def _ask(self, closure: Closure | None, work: Work) -> list[Tensor]:
+    def _ask(self, closure: Closure | None, params: Sequence[Tensor]) -> list[Tensor]:
         """The gradients where the parameters now stand; the gradients there were stay in `p.grad`."""
         assert closure is not None
-        params = work.tensors["p"].tensors
         before = [p.grad for p in params]
         for p in params:
             p.grad = None
@@ -328,7 +334,10 @@ class RuleOptimizer(torch.optim.Optimizer):
     def state_bytes(self) -> int:
         """Bytes of state held for the parameters stepped so far, counters left out."""
         return sum(
-            value.numel() * value.element_size() for _, store in self._stores() for key, value in store.items() if key != "step"
+            here(value).numel() * value.element_size()
+            for _, store in self._stores()
+            for key, value in store.items()
+            if key != "step"
         )
 
 
@@ -343,12 +352,6 @@ def _prefixes(a: str, b: str) -> tuple[str, str] | None:
         theirs.pop()
     same = a.rpartition(".")[2] == b.rpartition(".")[2]
     return (".".join(ours), ".".join(theirs)) if same else None
-
-
-def _is_sharded(p: Tensor) -> bool:
-    """Whether a parameter holds a part of a larger one: a DTensor that is not whole everywhere, or one of the first FSDP's."""
-    split = any(not placement.is_replicate() for placement in getattr(p, "placements", ()))
-    return split or hasattr(p, "_is_flat_param") or hasattr(p, "_fsdp_flattened")
 
 
 def by_class_name() -> dict[str, Rule]:

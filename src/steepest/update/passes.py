@@ -15,6 +15,7 @@ from torch import Tensor
 from ..rules.symbols import NOISES, Reduction, Symbol
 from ..rules.trace import Graph
 from ..rules.words import WORDS
+from .shards import here, is_split, laid_as, summed
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -23,7 +24,7 @@ Numbers = NDArray[np.float64]
 Index = NDArray[np.int64]
 Number = float | Numbers  # of a step: one for all tensors of a work, or (tensors,), one for each
 Value = Tensor | float  # of a symbol, or of a piece of state
-Ask = Callable[["Work"], Sequence[Tensor]]  # gives the gradients where the parameters of a work now stand
+Ask = Callable[[], Sequence[Tensor]]  # gives the gradients where the parameters of a work now stand
 
 ORDINARY = frozenset({torch.Tensor, torch.nn.Parameter})  # subclasses of these may stand for memory that lies elsewhere
 
@@ -86,7 +87,8 @@ class Work:
 
     `tensors` has a column for each letter that is a tensor. `numbers` has t (steps from 1), the hyperparameters and the
     state that is numbers; `apart` says that some differ from tensor to tensor. `runs` is the run of each tensor, where there
-    are several. For noise, `keys` has the key of each tensor's run and `places` the tensor's number in its model.
+    are several; `shards` the parameters whose parts the tensors are, where they are split over processes. For noise, `keys`
+    has the key of each tensor's run and `places` the tensor's number in its model.
     """
 
     graph: Graph
@@ -94,6 +96,7 @@ class Work:
     numbers: dict[str, Number] = field(default_factory=dict)
     apart: bool = False
     runs: Index | None = None
+    shards: Sequence[Tensor] = ()
     keys: Sequence[int] | None = None
     places: Sequence[int] | None = None
     scratch: dict[Hashable, Any] = field(default_factory=dict)  # an engine's tables, kept from step to step
@@ -108,6 +111,11 @@ class Work:
         if isinstance(p, Stack):
             return np.repeat([t[0].numel() for t in p.tensors], len(p.rows))
         return np.array([t.numel() for t in p.tensors], np.int64)
+
+    @functools.cached_property
+    def counts(self) -> Numbers:
+        """The number of elements of each tensor, of a shard those of the whole."""
+        return np.array([p.numel() for p in self.shards], float) if self.shards else self.sizes.astype(float)
 
     @functools.cached_property
     def _leaves(self) -> list[tuple[str, Symbol]]:
@@ -139,7 +147,7 @@ class Work:
 
     def combine(self, reduction: Reduction, sums: Numbers) -> Number:
         """From sums over each tensor to a reduction's value: over the tensor itself, or over the tensors of its run."""
-        counts = self.sizes.astype(float)
+        counts = self.counts
         if reduction.over == "model":
             if self.runs is None:
                 return float(reduction.of(sums.sum(), max(counts.sum(), 1.0)))
@@ -156,8 +164,11 @@ class Work:
             for i in range(len(self)):
                 age = t[i] if isinstance(t, np.ndarray) else t
                 key, place = self.keys[i] if self.keys else 0, self.places[i] if self.places else i
-                values = noise(op, key, place, int(age), tuple(ps[i].shape))
-                drawn.append(_laid_like(torch.from_numpy(values), ps[i].detach()))
+                p = ps[i].detach()
+                entire = self.shards[i] if self.shards else p
+                values = torch.from_numpy(noise(op, key, place, int(age), tuple(entire.shape))).to(p.dtype)
+                own = here(laid_as(values, entire)) if self.shards else values
+                drawn.append(own if is_split(p) else torch.empty_like(p).copy_(own))
             self.tensors[letter] = Column(drawn)
 
 
@@ -171,16 +182,6 @@ class Known:
     def of(self, i: int) -> dict[Symbol, Value]:
         """The numbers of tensor i."""
         return {x: float(v[i]) if isinstance(v, np.ndarray) else v for x, v in self.values.items()}
-
-
-def _laid_like(values: Tensor, like: Tensor) -> Tensor:
-    """The values with the dtype and layout of a tensor; of a sharded one, this process's shard of them."""
-    if hasattr(like, "placements"):
-        from torch.distributed.tensor import DTensor, distribute_tensor
-
-        assert isinstance(like, DTensor)
-        return distribute_tensor(values.to(like.dtype), like.device_mesh, like.placements, src_data_rank=None)
-    return torch.empty_like(like).copy_(values)
 
 
 def numeric(targets: Sequence[Symbol | float]) -> Callable[[Known], list[Number]]:
@@ -234,7 +235,7 @@ def noise(op: str, key: int, place: int, step: int, shape: tuple[int, ...]) -> N
 def advance(work: Work, engine: Engine, ask: Ask | None = None) -> None:
     """One update of all tensors, in place, in as many passes over memory as the rule needs.
 
-    Every pass computes what it needs from p, g and the old state; only the last one writes. `ask(work)` gives the
+    Every pass computes what it needs from p, g and the old state; only the last one writes. `ask()` gives the
     gradients where the parameters now stand, for rules that ask for them elsewhere.
     """
     graph, known = work.graph, work.known()
@@ -245,6 +246,7 @@ def advance(work: Work, engine: Engine, ask: Ask | None = None) -> None:
         ready = [x for x in graph.reductions if x.args[0].stage == stage]
         if ready:
             sums = engine.reduce(work, ready, known)
+            sums = summed(sums, work.shards) if work.shards else sums
             for i, x in enumerate(ready):
                 assert x.reduction
                 known.values[x] = work.combine(x.reduction, sums[:, i])
@@ -268,7 +270,7 @@ def _elsewhere(work: Work, engine: Engine, point: Symbol, known: Known, ask: Ask
     for kept, p in zip(work.scratch["kept"], ps, strict=True):
         kept.copy_(p)
     engine.write(work, {"p": point}, known)
-    gradients = [_like(g, p) for g, p in zip(ask(work), ps, strict=True)]
+    gradients = [_like(g, p) for g, p in zip(ask(), ps, strict=True)]
     for kept, p in zip(work.scratch["kept"], ps, strict=True):
         p.copy_(kept)
     column = work.tensors["p"]

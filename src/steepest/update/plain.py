@@ -17,6 +17,7 @@ from ..rules.symbols import Expr, Symbol
 from ..rules.trace import Graph
 from ..rules.words import WORDS
 from .passes import Column, Known, Numbers, Value, Work, advance
+from .shards import here, laid_as, whole
 
 
 def evaluate(x: Expr, known: dict[Symbol, Value], leaf: Callable[[Symbol], Tensor] | None = None) -> Value:
@@ -60,13 +61,13 @@ class Plain:
         """Write each target, by letter, to p or state."""
         for i in range(len(work)):
             places = [work.tensors[letter][i] for letter in targets]
-            written = {place.data_ptr() for place in places}
+            written = {here(place).data_ptr() for place in places}
             values = [
                 value.clone() if isinstance(value, Tensor) and value.data_ptr() in written else value
                 for value in _evaluate(work, i, list(targets.values()), known)
             ]  # a rule may return what it was given, under another letter
             for place, value in zip(places, values, strict=True):
-                place.copy_(value) if isinstance(value, Tensor) else place.fill_(value)
+                here(place).copy_(here(laid_as(value, place))) if isinstance(value, Tensor) else here(place).fill_(value)
         work.scratch.pop("values", None)
 
 
@@ -74,7 +75,7 @@ def _evaluate(work: Work, i: int, targets: list[Expr], known: Known) -> list[Val
     """The values of targets for tensor i; 16-bit tensors count in float32."""
 
     def leaf(x: Symbol) -> Tensor:
-        tensor = work.tensors[x.name][i].detach()
+        tensor = whole(work.tensors[x.name][i].detach())
         return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
     own = known.of(i)

@@ -112,7 +112,7 @@ class ManyRuns:
         if not self.groups:
             self._begin(gradients, lrs)
 
-        def answer(work: Work) -> list[Tensor]:
+        def answer() -> list[Tensor]:
             assert ask is not None
             return [
                 g.resolve_neg().contiguous() for g in ask()

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .layout import Layout
-from .passes import Ask, Work
+from .layout import AskAt, Layout
 from .state import Group
 
 Began = list[tuple[Tensor, Tensor, Tensor | None]]  # each parameter, its value and its first gradient
@@ -26,7 +25,7 @@ def begin(layout: Layout, groups: Sequence[Group]) -> Began:
     began = [(p, p.detach().clone(), p.grad) for group in groups for p in group["params"]]
     ages = [None if part.steps is None else part.steps.copy() for part in layout.parts]
 
-    def leave(_: Work) -> list[Tensor]:
+    def leave(_: Sequence[Tensor]) -> list[Tensor]:
         raise _Asked
 
     with contextlib.suppress(_Asked):
@@ -40,15 +39,15 @@ def begin(layout: Layout, groups: Sequence[Group]) -> Began:
 
 
 @torch.no_grad()
-def go_back(began: Began) -> Ask:
+def go_back(began: Began) -> AskAt:
     """Put parameters and first gradients back; what answers with the second ones, which were there."""
     second = {p: p.grad for p, _, _ in began}
     for p, value, gradient in began:
         p.copy_(value)
         p.grad = gradient
 
-    def answer(work: Work) -> list[Tensor]:
-        there = [(p, second[p]) for p in work.tensors["p"].tensors]
+    def answer(params: Sequence[Tensor]) -> list[Tensor]:
+        there = [(p, second[p]) for p in params]
         return [torch.zeros_like(p) if g is None else g for p, g in there]
 
     return answer
