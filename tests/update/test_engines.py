@@ -74,7 +74,7 @@ def run(name, engine, dtype, seed=0, gradients_at=None):
             advance(
                 work,
                 engine,
-                lambda work, k=k: [torch.tensor(g, dtype=dtype) for g in grad(k, [p.double().numpy() for p in ps])],
+                lambda k=k: [torch.tensor(g, dtype=dtype) for g in grad(k, [p.double().numpy() for p in ps])],
             )
         path.append([p.double().numpy().copy() for p in ps])
     return path

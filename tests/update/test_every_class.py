@@ -182,15 +182,6 @@ def test_tied_parameters_are_updated_once(name):
     assert model[1].weight is model[0].weight
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("kind", ["sparse", "complex"])
-def test_sparse_and_complex_gradients_are_refused(name, kind):
-    p = torch.nn.Parameter(torch.ones(3, 2, dtype=torch.complex64 if kind == "complex" else torch.float32))
-    p.grad = torch.ones_like(p).to_sparse() if kind == "sparse" else torch.ones_like(p)
-    with pytest.raises(SteepestError, match=f"got a {kind} gradient; it takes dense real ones"):
-        build(name, [p]).step(lambda: None)
-
-
 FLOATS = [(name, k) for name, rule in ALL.items() for k, v in rule.hyper.items() if type(v) is float]
 
 

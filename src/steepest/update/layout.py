@@ -20,25 +20,25 @@ from ..rules.trace import Graph
 from .engine import Engine
 from .engines import PLAIN, choose
 from .passes import Column, Number, Work, advance, is_memory
-from .shards import here, is_split, laid_as
 from .state import Group, Store
+from .views import gradient, here, is_split, is_viewed
 
 TENSORS = {Tensor}
 AskAt = Callable[[Sequence[Tensor]], Sequence[Tensor]]  # gives the gradients of these parameters where they now stand
 States = MutableMapping[Tensor, Store]  # of an optimizer
 _bytes = attrgetter("nbytes")
+Members = list[tuple[int, Tensor]]  # parameters, each with the number of its group
 SPENT = Column([])  # stands in place of the gradients between steps
 
 
 class Part:
     """Tensors of one graph that the same engine updates, from one group or several."""
 
-    def __init__(
-        self, rule: Rule, graph: Graph, engine: Engine, members: list[tuple[int, Tensor]], groups: list[Group], state: States
-    ) -> None:
+    def __init__(self, rule: Rule, graph: Graph, engine: Engine, members: Members, groups: list[Group], state: States) -> None:
         self.rule, self.engine, self.groups = rule, engine, groups
         self.params = [p for _, p in members]
-        self.split = graph.elementwise and any(map(is_split, self.params))  # what lies here is what is updated
+        self.viewed = graph.elementwise and any(map(is_viewed, self.params))
+        split = graph.elementwise and any(map(is_split, self.params))
         stores = self.stores = [state[p] for p in self.params]
         self.of_group = [i for i, _ in members]  # the group of each tensor
         self.firsts = {i: nth for nth, (i, _) in reversed([*enumerate(members)])}  # the first tensor of each group
@@ -55,7 +55,7 @@ class Part:
         self.entire = [*self.params, *(t for tensors in kept.values() for t in tensors)]
         columns = {k: Column(self._own(tensors)) for k, tensors in {"p": self.params, **kept}.items()}
         columns["g"] = Column(self._gradients([p.grad for p in self.params]))
-        self.work = Work(graph, columns, shards=self.params if self.split else ())
+        self.work = Work(graph, columns, shards=self.params if split else ())
         self.contiguous = all(p.is_contiguous() for p in columns["p"].tensors)
         self.strides = [p.stride() for p in columns["p"].tensors]
         names = [self.keys[letter] for letter in graph.outputs if letter != "p" and letter not in self.shared]
@@ -63,8 +63,9 @@ class Part:
         self.holders, self.names = [*stores] * len(names), [name for name in names for _ in stores]
         self.objects = [store[name] for store, name in zip(self.holders, self.names, strict=True)]
         self.tensors = [t for letter, column in columns.items() if letter != "g" for t in column.tensors]
-        if engine.reads_memory:
+        if engine.reads_memory or self.viewed:
             self.places = [*map(Tensor.data_ptr, self.tensors)]
+        if engine.reads_memory:
             grads = columns["g"].tensors
             self.bytes = [g.nbytes for g in grads]
             self.empty = self.bytes.count(0)
@@ -83,12 +84,12 @@ class Part:
         return joined
 
     def _own(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Tensors as they are updated: of those that are split, what lies here."""
-        return [here(t) for t in tensors] if self.split else tensors
+        """Parameters or state as they are updated, in place."""
+        return [here(t) for t in tensors] if self.viewed else tensors
 
     def _gradients(self, grads: list[Any]) -> Sequence[Tensor]:
-        """Gradients, laid as their parameters are, as the update reads them."""
-        return [here(laid_as(g, p)) for g, p in zip(grads, self.params, strict=True)] if self.split else grads
+        """Gradients as the update reads them."""
+        return [*map(gradient, self.params, grads)] if self.viewed else grads
 
     def holds(self) -> bool:
         """Whether everything but the gradients is what it was; takes up this step's gradients.
@@ -98,8 +99,8 @@ class Part:
         grads: list[Any] = [p.grad for p in self.params]
         if not all(map(is_, map(dict.get, self.holders, self.names), self.objects)):
             return False
-        if self.split:
-            if any(g is None for g in grads) or not all(map(is_, map(here, self.entire), self.tensors)):
+        if self.viewed:
+            if any(g is None for g in grads) or [here(t).data_ptr() for t in self.entire] != self.places:
                 return False
             grads = self._gradients(grads)  # type: ignore[assignment]
         column = Column(grads)
@@ -179,6 +180,34 @@ class Part:
             joined.copy_(torch.from_numpy(new)) if isinstance(new, np.ndarray) else joined.fill_(new)
 
 
+class Rows(Part):
+    """The rows of one parameter that its sparse gradient names, where a step without gradient would leave the others.
+
+    Other rows come with the next gradient: it serves for one step.
+    """
+
+    def __init__(self, rule: Rule, graph: Graph, engine: Engine, members: Members, groups: list[Group], state: States) -> None:
+        (_, p), *_ = members
+        assert p.grad is not None
+        self.sparse = p.grad.coalesce()
+        self.named = tuple(self.sparse.indices())
+        super().__init__(rule, graph, engine, members, groups, state)
+
+    def _own(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [here(t).detach()[self.named] for t in tensors]
+
+    def _gradients(self, grads: list[Any]) -> Sequence[Tensor]:
+        return [here(self.sparse.values().resolve_conj())]
+
+    def holds(self) -> bool:
+        return False
+
+    def remember(self) -> None:
+        super().remember()
+        for t, rows in zip(self.entire, self.tensors, strict=True):
+            here(t.detach())[self.named] = rows
+
+
 class Layout:
     """The parts of a step: tensors that share a graph and an engine. All that a rule looks over in the model is one part."""
 
@@ -187,21 +216,26 @@ class Layout:
         self.groups, self.state = groups, state
         self.lists = [(group["params"], [*group["params"]]) for group in groups]
         self.idle = [p for group in groups for p in group["params"] if p.grad is None]
-        members_of: dict[tuple[Graph, Engine, Hashable], list[tuple[int, Tensor]]] = {}
+        members_of: dict[tuple[Graph, Engine, Hashable], Members] = {}
+        rows: list[Part] = []
         places = {p: place for place, p in enumerate(p for group in groups for p in group["params"])}
         for i, (group, graphs) in enumerate(zip(groups, self.graphs, strict=True)):
             for p in group["params"]:
                 if p.grad is not None:
                     graph = graphs[p.ndim >= 2]
                     keys = [rule.keys.get(letter, letter) for letter in graph.tensors if letter != "p"]
-                    tensors = [p, laid_as(p.grad, p), *(state[p][key] for key in keys)]
-                    engine, shared = choose(graph, [here(t) for t in tensors] if graph.elementwise else tensors)
+                    kept = [state[p][key] for key in keys]
+                    if p.grad.is_sparse and not (hypers[i].get("momentum") or hypers[i].get("weight_decay")):
+                        rows.append(Rows(rule, graph, PLAIN, [(i, p)], groups, state))
+                        continue
+                    views = [here(p), gradient(p), *map(here, kept)]
+                    engine, shared = choose(graph, views if graph.elementwise else [p, p.grad, *kept])
                     members_of.setdefault((graph, engine, shared), []).append((i, p))
         if len(members_of) > 1 and any(graph.reach == "model" for graph, _, _ in members_of):
             members_of = {
                 (next(iter(members_of))[0], PLAIN, None): [member for members in members_of.values() for member in members]
             }
-        self.parts = []
+        self.parts = rows
         for (graph, engine, _), members in members_of.items():
             for wave in _waves(members, engine.wave) if graph.reach == "tensor" else [members]:
                 part = Part(rule, graph, engine, wave, groups, state)

@@ -15,10 +15,11 @@ from torch.optim.optimizer import ParamsT, StateDict
 from ..errors import SteepestError
 from ..rules import RULES, Rule
 from ..rules.definition import MATRIX, Hyper, Setting
+from . import differentiable
 from .layout import Layout
-from .shards import here, laid_as
 from .state import Closure, Group, Loss, Store, initial_state
 from .two_calls import Began, begin, go_back
+from .views import here, laid_as
 
 # Arguments of torch's classes that hold several hyperparameters.
 TUPLES = {
@@ -28,13 +29,9 @@ TUPLES = {
     "ns_coefficients": ("ns_a", "ns_b", "ns_c"),
     "step_sizes": ("step_min", "step_max"),
 }
-# Arguments of torch's classes that choose an implementation, not a number: `foreach` and `fused` are taken and left to
-# the engine; the other two ask for what no engine here does.
+# Arguments of torch's classes that choose an implementation, not a number, and are left to the engine.
 IMPLEMENTATION = ("foreach", "fused")
-NOT_OFFERED = {
-    "capturable": "capture of the step in a CUDA graph",
-    "differentiable": "a gradient through the step",
-}
+TAKES_SPARSE = ("SGD", "Adagrad")  # gradients, as torch's
 
 
 _PRE_HOOKS, _POST_HOOKS = optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks
@@ -57,9 +54,9 @@ class RuleOptimizer(torch.optim.Optimizer):
     rule: ClassVar[Rule]
 
     def __init__(self, params: ParamsT, defaults: Hyper) -> None:
-        for name, what in NOT_OFFERED.items():
-            if defaults.get(name):
-                raise SteepestError(f"{type(self).__name__}({name}=True) asks for {what}, which is not offered; leave it out.")
+        if defaults.get("capturable"):
+            what = "capture of the step in a CUDA graph, which is not offered; leave it out."
+            raise SteepestError(f"{type(self).__name__}(capturable=True) asks for {what}")
         self._forget()
         super().__init__(params, defaults)
 
@@ -183,6 +180,9 @@ class RuleOptimizer(torch.optim.Optimizer):
                 return loss
             name = type(self).__name__
             raise SteepestError(f"{name} asks for gradients at two points; call step(closure), or first_step and second_step.")
+        if self.defaults.get("differentiable"):
+            self._differentiable_step()
+            return loss
         self._laid().run(lambda params: self._ask(closure, params))
         return loss
 
@@ -196,6 +196,20 @@ class RuleOptimizer(torch.optim.Optimizer):
                     self._prepare(group, hyper)
                 self._layout = Layout(self.rule, self.param_groups, hypers, self.state)
         return self._layout
+
+    def _differentiable_step(self) -> None:
+        """A step of which torch can take the gradient: by operations that it records, one parameter after the other."""
+        self._layout = None
+        for i, group in enumerate(self.param_groups):
+            hyper = self._hyper(i, group)
+            with torch.no_grad():
+                self._prepare(group, hyper)
+            settings = _spread(self.rule, group)
+            tensors = {name: settings[name] for name in hyper if isinstance(settings.get(name), Tensor)}
+            with torch.enable_grad():
+                for p in group["params"]:
+                    if p.grad is not None:
+                        differentiable.step(self.rule, p, group, self.state[p], self.rule.of(hyper, p.ndim), tensors)
 
     def first_step(self) -> None:
         """Half a step of a rule that asks for a second gradient, for loops that cannot give a closure: go to where it asks.
@@ -236,9 +250,12 @@ class RuleOptimizer(torch.optim.Optimizer):
                 raise SteepestError(f"{name}: fused=True, and a parameter has {what}; leave fused out.")
             own = self.rule.of(hyper, p.ndim)
             graph = self.rule.graph(own, group["maximize"])
-            if p.grad.is_sparse or p.grad.is_complex():
-                what = "sparse" if p.grad.is_sparse else "complex"
-                raise SteepestError(f"{name} got a {what} gradient; it takes dense real ones.")
+            if p.grad.is_sparse and self.rule.twin not in TAKES_SPARSE:
+                raise SteepestError(
+                    f"{name} got a sparse gradient; it takes dense ones, and {' and '.join(TAKES_SPARSE)} both."
+                )
+            if p.grad.is_complex() and not graph.elementwise:
+                raise SteepestError(f"{name} got a complex gradient; it looks at rows and columns of real ones.")
             if graph.reach != "element" and (hasattr(p, "_is_flat_param") or hasattr(p, "_fsdp_flattened")):
                 raise SteepestError(
                     f"{name} looks over a whole {graph.reach}, and the first FSDP cuts parameters where it likes; shard the "
@@ -257,7 +274,9 @@ class RuleOptimizer(torch.optim.Optimizer):
         """Make the state that a parameter does not have yet, where checkpoints have it: numbers as 0-dim tensors."""
         store, g = self.state[p], p.grad
         assert g is not None
-        store.setdefault("step", torch.tensor(0.0))
+        g = g.to_dense() if g.is_sparse else g
+        began = any(self._key(letter) in store for letter in self.rule.state)  # torch's SGD counts no steps
+        store.setdefault("step", torch.tensor(1.0 if began else 0.0))
         begun = initial_state(self.rule, p, -g if group["maximize"] else g, hyper, group["state_dtype"])
         for letter, value in begun.items():
             if self.rule.state[letter].per_group:
@@ -319,10 +338,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def _checked(self, group: Group) -> Hyper:
         """The rule's hyperparameters out of a parameter group, checked."""
-        settings = dict(group)
-        for name, parts in TUPLES.items():
-            own = [part for part in parts if part in self.rule.hyper]
-            settings.update(zip(own, group[name], strict=False) if own and name in group else ())
+        settings = _spread(self.rule, group)
         hyper = {name: settings.get(name, default) for name, default in self.rule.hyper.items()}
         for name, value in hyper.items():
             if isinstance(value, Tensor):
@@ -342,6 +358,15 @@ class RuleOptimizer(torch.optim.Optimizer):
 
 
 _hooked = torch.optim.Optimizer.profile_hook_step(RuleOptimizer._step)
+
+
+def _spread(rule: Rule, group: Group) -> Group:
+    """A parameter group with its tuples taken apart: betas as beta1 and beta2."""
+    settings = dict(group)
+    for name, parts in TUPLES.items():
+        own = [part for part in parts if part in rule.hyper]
+        settings.update(zip(own, group[name], strict=False) if own and name in group else ())
+    return settings
 
 
 def _prefixes(a: str, b: str) -> tuple[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from torch import Tensor
 from ..rules.symbols import NOISES, Reduction, Symbol
 from ..rules.trace import Graph
 from ..rules.words import WORDS
-from .shards import here, is_split, laid_as, summed
+from .views import here, is_split, laid_as, shape_of, summed
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -115,7 +116,7 @@ class Work:
     @functools.cached_property
     def counts(self) -> Numbers:
         """The number of elements of each tensor, of a shard those of the whole."""
-        return np.array([p.numel() for p in self.shards], float) if self.shards else self.sizes.astype(float)
+        return np.array([math.prod(shape_of(p)) for p in self.shards], float) if self.shards else self.sizes.astype(float)
 
     @functools.cached_property
     def _leaves(self) -> list[tuple[str, Symbol]]:
@@ -166,8 +167,8 @@ class Work:
                 key, place = self.keys[i] if self.keys else 0, self.places[i] if self.places else i
                 p = ps[i].detach()
                 entire = self.shards[i] if self.shards else p
-                values = torch.from_numpy(noise(op, key, place, int(age), tuple(entire.shape))).to(p.dtype)
-                own = here(laid_as(values, entire)) if self.shards else values
+                values = torch.from_numpy(noise(op, key, place, int(age), shape_of(entire))).to(p.dtype)
+                own = here(laid_as(values, entire))
                 drawn.append(own if is_split(p) else torch.empty_like(p).copy_(own))
             self.tensors[letter] = Column(drawn)
 

@@ -17,7 +17,7 @@ from ..rules.symbols import Expr, Symbol
 from ..rules.trace import Graph
 from ..rules.words import WORDS
 from .passes import Column, Known, Numbers, Value, Work, advance
-from .shards import here, laid_as, whole
+from .views import here, laid_as, whole
 
 
 def evaluate(x: Expr, known: dict[Symbol, Value], leaf: Callable[[Symbol], Tensor] | None = None) -> Value:

@@ -29,6 +29,8 @@ def _begin(state: State, p: Tensor, g: Tensor, hyper: Hyper, dtype: torch.dtype 
     start = float(state.number(hyper))
     if state.is_scalar:
         return start
+    if p.is_complex():
+        return torch.full_like(p, complex(start, start), dtype=dtype and dtype.to_complex())
     if state.shape:
         line = p.detach().narrow(-1 if state.shape == "row" else -2, 0, 1)
         return torch.full_like(line, start, dtype=dtype, memory_format=torch.contiguous_format)

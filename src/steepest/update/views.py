@@ -1,7 +1,9 @@
-"""Parameters that are split over processes: DTensors, as FSDP2 and tensor parallelism lay them out.
+"""What an update runs on where a parameter is not one dense real tensor of this process.
 
-What works element by element runs on what lies here, and its sums go over the mesh; what looks at rows and columns runs on
-the whole tensor, gathered for one update, on every process alike. torch.distributed is loaded only by who uses it.
+Of a DTensor, as FSDP2 and tensor parallelism lay it out, a rule that works element by element updates what lies here, and its
+sums go over the mesh; one that looks at rows and columns updates the whole, gathered for one update on every process alike.
+Complex numbers are updated as their real and imaginary parts, as torch does it. Of a sparse gradient's parameter, the rows that
+it names. torch.distributed is loaded only by who uses it.
 """
 
 from __future__ import annotations
@@ -23,12 +25,24 @@ def is_split(t: Tensor) -> TypeGuard[DTensor]:
     return hasattr(t, "device_mesh") and hasattr(t, "placements")
 
 
+def is_viewed(p: Tensor) -> bool:
+    """Whether something else stands for a parameter, or for its gradient, in an update."""
+    return is_split(p) or p.is_complex() or (p.grad is not None and p.grad.is_sparse)
+
+
 def here(t: Tensor) -> Tensor:
-    """What this process holds of a tensor; one that is no DTensor as it is."""
-    if not is_split(t):
-        return t
-    own: Any = t._local_tensor  # to_local() makes a new view of a parameter every time
-    return own.wait() if hasattr(own, "wait") else own  # type: ignore[no-any-return]
+    """What this process holds of a tensor, as real numbers (*shape, 2) if it is complex."""
+    if is_split(t):
+        own: Any = t._local_tensor  # to_local() makes a new view of a parameter every time
+        t = own.wait() if hasattr(own, "wait") else own
+    return torch.view_as_real(t.detach()) if t.is_complex() else t
+
+
+def gradient(p: Tensor, g: Tensor | None = None) -> Tensor:
+    """A gradient as the update of its parameter reads it: dense, laid as the parameter is, real."""
+    g = p.grad if g is None else g
+    assert g is not None
+    return here(laid_as(g.to_dense() if g.is_sparse else g, p).resolve_conj())
 
 
 def laid_as(t: Tensor, like: Tensor) -> Tensor:
@@ -45,6 +59,11 @@ def laid_as(t: Tensor, like: Tensor) -> Tensor:
 def whole(t: Tensor) -> Tensor:
     """All of a tensor, on every process that holds a part of it."""
     return t.full_tensor() if is_split(t) else t
+
+
+def shape_of(t: Tensor) -> tuple[int, ...]:
+    """The shape of what is updated of all of a tensor."""
+    return (*t.shape, 2) if t.is_complex() else tuple(t.shape)
 
 
 def summed(sums: Numbers, params: Sequence[Tensor]) -> Numbers:

@@ -1,0 +1,44 @@
+"""A step that torch can differentiate: by parameters, gradients, state and hyperparameters that require it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..rules import Rule
+from ..rules.definition import Hyper
+from ..rules.symbols import Symbol
+from .passes import Value
+from .plain import evaluate
+from .state import Group, Store
+
+
+def step(rule: Rule, p: Tensor, group: Group, store: Store, hyper: Hyper, tensors: Hyper) -> None:
+    """One update of one parameter, written in place as torch records it.
+
+    `tensors` has the hyperparameters that are tensors, which the update takes in place of their numbers. Only rules that work
+    element by element, as those torch differentiates.
+    """
+    graph = rule.graph(hyper, group["maximize"])
+    with torch.no_grad():
+        store["step"] += 1
+    keys = {letter: rule.keys.get(letter, letter) for letter in graph.outputs if letter != "p"}
+    values: dict[str, Any] = {"p": _apart(p), "g": _apart(p.grad), "t": float(store["step"]), **hyper, **tensors}
+    for letter, key in keys.items():
+        number = rule.state[letter].is_scalar and not store[key].requires_grad
+        values[letter] = store[key].item() if number else _apart(store[key])
+    known: dict[Symbol, Value] = {x: values[name] for name, x in graph.inputs.items() if name in values}
+    new = {letter: evaluate(x, known) for letter, x in graph.outputs.items()}
+    for letter, value in new.items():
+        place = p if letter == "p" else store[keys[letter]]
+        if place.is_complex():
+            assert isinstance(value, Tensor)
+            value = torch.view_as_complex(value)
+        place.copy_(value) if isinstance(value, Tensor) else place.fill_(value)
+
+
+def _apart(t: Any) -> Any:
+    """A tensor's real numbers, apart from those that will be written to."""
+    return torch.view_as_real(t.clone()) if t.is_complex() else t.clone()
