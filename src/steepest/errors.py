@@ -16,8 +16,10 @@ WORD = 60
 LISTED = 120  # characters of a list of names that are known
 
 
-class SteepestError(ValueError):
+class SteepestError(ValueError, RuntimeError):
     """A mistake in what was asked: one line. The command line prints it and ends with exit code 2.
+
+    It is both, as torch's optimizers raise the one or the other for the same mistakes.
 
     >>> steepest.schedules.get("cosin")
     Traceback (most recent call last):

@@ -18,7 +18,7 @@ FLOORS = (  # from the ground up, as pyproject.toml holds them
     ("studies",),
     ("report",),
     ("playground",),
-    ("api", "optim"),
+    ("api", "optim", "trainers"),
     ("cli",),
 )
 WORDS = {
@@ -38,6 +38,7 @@ WORDS = {
     "playground": "a page that runs rules\nin the browser",
     "api": "compare, trajectory",
     "optim": "the classes",
+    "trainers": "callbacks",
     "cli": "parse, call, print",
 }
 

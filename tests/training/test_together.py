@@ -178,7 +178,7 @@ def test_batch_norm_is_refreshed_where_schedule_free_evaluates_and_training_keep
         torch.manual_seed(0)
         model = problem.start(0)
     optimizer = steepest.optim.ScheduleFreeSGD(model.parameters(), lr=0.5)
-    from steepest.training.single import batches, refreshed
+    from steepest.training.single import batches, evaluated
 
     for _, batch in zip(range(20), batches(problem, 0), strict=False):
         optimizer.zero_grad()
@@ -186,7 +186,7 @@ def test_batch_norm_is_refreshed_where_schedule_free_evaluates_and_training_keep
         optimizer.step()
     optimizer.eval()
     stale = problem.evaluate(model, problem.valid)[0]
-    with refreshed(problem, model, rule):
+    with evaluated(problem, model, rule):
         fresh = problem.evaluate(model, problem.valid)[0]
         images = problem.train.batch(slice(0, 64))[0][0]
         seen = torch.nn.functional.conv2d(images, model[0].weight).mean((0, 2, 3))

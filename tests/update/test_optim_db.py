@@ -150,7 +150,9 @@ def test_fused_on_what_has_no_floats_in_memory_is_refused(name):
         p.grad = torch.ones_like(p)
         with pytest.raises(RuntimeError, match="fused"):
             getattr(torch.optim, name)([p], lr=0.1, fused=True).step()
-        with pytest.raises(SteepestError, match=f"{name}: fused=True, and a parameter has no"):
+        with pytest.raises(
+            SteepestError, match=f"{name}: `fused=True` requires all the params to be floating point Tensors, and one has no"
+        ):
             getattr(steepest.optim, name)([p], lr=0.1, fused=True).step()
     with pytest.raises(SteepestError, match="fused and foreach are both True"):
         getattr(steepest.optim, name)([torch.ones(3)], lr=0.1, fused=True, foreach=True)

@@ -23,10 +23,10 @@ from ..update.optimizer import RuleOptimizer, build
 from . import checkpoints
 from .checkpoints import NOWHERE, Slot
 from .forward import drops, keyed
+from .norms import REFRESH, normalizes, refreshed
 from .recorder import Outcome, Recorder
 
 CONSTANT = constant()
-REFRESH = 16  # batches that give BatchNorm its statistics where a rule evaluates elsewhere than it trains
 
 
 def batches(problem: Problem, seed: int, after: int = 0) -> Iterator[Batch]:
@@ -117,7 +117,7 @@ def train(
                     break
                 if k in recorder.marks:
                     optimizer.view()
-                    with refreshed(problem, model, rule):
+                    with evaluated(problem, model, rule):
                         recorder.evaluate(k, *problem.evaluate(model, problem.valid))
                         if test and k == steps and problem.test is not None and recorder.alive.any():
                             recorder.test(problem.evaluate(model, problem.test)[1])
@@ -184,36 +184,16 @@ def _backward(problem: Problem, model: nn.Module, batch: Batch, weight: float, s
     return loss
 
 
-def normalizes(model: nn.Module) -> list[nn.Module]:
-    """The layers that keep running statistics of what they see in training."""
-    return [m for m in model.modules() if getattr(m, "running_mean", None) is not None]
-
-
 @contextlib.contextmanager
-def refreshed(problem: Problem, model: nn.Module, rule: Rule) -> Iterator[None]:
-    """Inside, a rule that evaluates elsewhere than it trains has BatchNorm statistics of there: means over some batches.
+def evaluated(problem: Problem, model: nn.Module, rule: Rule) -> Iterator[None]:
+    """Inside, a rule that evaluates elsewhere than it trains has BatchNorm statistics of there: means over some batches."""
 
-    The statistics of training are put back afterwards.
-    """
-    norms: list[Any] = normalizes(model) if rule.view else []
-    if not norms:
-        yield
-        return
-    kept = [(m.momentum, {k: v.clone() for k, v in m.named_buffers(recurse=False)}) for m in norms]
-    for m in norms:
-        m.reset_running_stats()
-        m.momentum = None  # the mean of all batches
-    model.train()
-    with torch.no_grad():
+    def run() -> None:
         for begin in range(0, min(REFRESH * problem.batch_size, len(problem.train) - 1), problem.batch_size):
             problem.batch_loss(model, problem.train.batch(slice(begin, begin + problem.batch_size)))
-    try:
+
+    with refreshed(model, run) if rule.view and normalizes(model) else contextlib.nullcontext():
         yield
-    finally:
-        for m, (momentum, buffers) in zip(norms, kept, strict=True):
-            m.momentum = momentum
-            for k, v in buffers.items():
-                getattr(m, k).copy_(v)
 
 
 def _works_at_the_start(problem: Problem, seed: int, device: str, batch: Batch) -> bool:

@@ -21,8 +21,9 @@ from ..schedules import Schedule
 from ..update.runs import ManyRuns
 from .checkpoints import NOWHERE, Slot, State
 from .forward import Forward, NotStackableError, losses
+from .norms import normalizes
 from .recorder import Outcome, Recorder
-from .single import CONSTANT, batches, ignore, normalizes, orders
+from .single import CONSTANT, batches, ignore, orders
 
 EVALUATED = 2**26  # bytes, about, that an evaluation of all runs takes at once
 

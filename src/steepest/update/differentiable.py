@@ -22,10 +22,11 @@ def step(rule: Rule, p: Tensor, group: Group, store: Store, hyper: Hyper, tensor
     element by element, as those torch differentiates.
     """
     graph = rule.graph(hyper, group["maximize"])
-    with torch.no_grad():
-        store["step"] += 1
+    if graph.counts:
+        with torch.no_grad():
+            store["step"] += 1
     keys = {letter: rule.keys.get(letter, letter) for letter in graph.outputs if letter != "p"}
-    values: dict[str, Any] = {"p": _apart(p), "g": _apart(p.grad), "t": float(store["step"]), **hyper, **tensors}
+    values: dict[str, Any] = {"p": _apart(p), "g": _apart(p.grad), "t": float(store.get("step", 0.0)), **hyper, **tensors}
     for letter, key in keys.items():
         number = rule.state[letter].is_scalar and not store[key].requires_grad
         values[letter] = store[key].item() if number else _apart(store[key])

@@ -39,7 +39,7 @@ class Part:
         self.params = [p for _, p in members]
         self.viewed = graph.elementwise and any(map(is_viewed, self.params))
         split = graph.elementwise and any(map(is_split, self.params))
-        stores = self.stores = [state[p] for p in self.params]
+        stores = self.stores = [state.get(p, {}) for p in self.params]  # none is made for rules that keep no state
         self.of_group = [i for i, _ in members]  # the group of each tensor
         self.firsts = {i: nth for nth, (i, _) in reversed([*enumerate(members)])}  # the first tensor of each group
         self.steps = self._joined("step").numpy() if graph.counts else None

@@ -57,6 +57,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         if defaults.get("capturable"):
             what = "capture of the step in a CUDA graph, which is not offered; leave it out."
             raise SteepestError(f"{type(self).__name__}(capturable=True) asks for {what}")
+        self._checked(defaults)  # before the parameters, as torch does
         self._forget()
         super().__init__(params, defaults)
 
@@ -174,7 +175,10 @@ class RuleOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        elif self.rule.oracle:
+        if self._halfway is not None:
+            self.second_step()
+            return loss
+        if self.rule.oracle and closure is None:
             if not any(group["lr"] for group in self.param_groups):  # a step that moves nothing, by which torch makes the state
                 self._laid()
                 return loss
@@ -247,7 +251,9 @@ class RuleOptimizer(torch.optim.Optimizer):
                 continue
             if group.get("fused") and (p.is_meta or not p.is_floating_point()):
                 what = "no memory (device meta)" if p.is_meta else f"no floating-point numbers ({p.dtype})"
-                raise SteepestError(f"{name}: fused=True, and a parameter has {what}; leave fused out.")
+                raise SteepestError(
+                    f"{name}: `fused=True` requires all the params to be floating point Tensors, and one has {what}."
+                )
             own = self.rule.of(hyper, p.ndim)
             graph = self.rule.graph(own, group["maximize"])
             if p.grad.is_sparse and self.rule.twin not in TAKES_SPARSE:

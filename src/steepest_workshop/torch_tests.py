@@ -1,0 +1,87 @@
+"""PyTorch's own tests of its optimizers and schedulers, run with the classes of steepest in place of torch's.
+
+`python -m steepest_workshop.torch_tests FOLDER` takes the folder `test` of a checkout of PyTorch, runs `test_optim.py` and
+`optim/test_lrscheduler.py` there as they are and with ours, and tells what fails only with ours. Exit code 1 where such a
+failure has no reason in `REASONS`, or where there are more than `MOST`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import torch
+from rich import print
+
+from steepest.errors import SteepestError
+
+FILES = ("test_optim.py", "optim/test_lrscheduler.py")
+MOST = 15
+PATCH = "STEEPEST_IN_TORCHS_TESTS"  # set in the process that takes our classes
+# What only fails with ours, by a pattern of the test's name, and why.
+REASONS = {
+    r"\.test_errors_": "refused as torch refuses it, in words of ours, which name the domain",
+    r"\.test_cycle_lr_with_adam$": "the test cycles beta1 to 22, which is refused",
+}
+
+if os.environ.get(PATCH):  # this module is then loaded by pytest, before torch's tables of optimizers are
+    from steepest import optim
+    from steepest.update.optimizer import by_class_name
+
+    for name, rule in by_class_name().items():
+        if rule.twin:
+            setattr(torch.optim, name, getattr(optim, name))
+
+
+def outcomes(folder: Path, patched: bool) -> dict[str, str]:
+    """What failed, by the test's name, and the first line of what was said; and how many ran under the name ""."""
+    found = {}
+    with tempfile.TemporaryDirectory() as place:
+        report = Path(place) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", f"--junitxml={report}"]
+        command += ["-p", "steepest_workshop.torch_tests", *FILES]
+        ran = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, env={**os.environ, PATCH: "1" if patched else ""}
+        )
+        if not report.is_file():
+            raise SteepestError(f"pytest made no report of {folder}: {(ran.stderr or ran.stdout).strip()[-300:]}")
+        cases = list(ElementTree.parse(report).iter("testcase"))
+    found[""] = str(len(cases))
+    for case in cases:
+        for failed in [*case.iter("failure"), *case.iter("error")]:
+            found[f"{case.get('classname', '').rpartition('.')[2]}.{case.get('name')}"] = failed.get("message", "").split("\n")[
+                0
+            ]
+    return found
+
+
+def main(folder: Path) -> int:
+    """Run both, and print what fails only with ours."""
+    for file in FILES:
+        if not (folder / file).is_file():
+            print(f"There is no {file} in {folder}; give the folder `test` of a checkout of PyTorch.", file=sys.stderr)
+            return 2
+    theirs, ours = outcomes(folder, False), outcomes(folder, True)
+    only = {name: said for name, said in ours.items() if name not in theirs}
+    print(
+        f"{ours['']} tests; {len(theirs) - 1} fail with torch's classes, {len(ours) - 1} with ours, {len(only)} only with ours"
+    )
+    without = 0
+    for name, said in sorted(only.items()):
+        reason = next((reason for pattern, reason in REASONS.items() if re.search(pattern, name)), "")
+        without += not reason
+        print(f"{name}: {reason or 'NO REASON'}\n    {said[:200]}")
+    return int(without > 0 or len(only) > MOST)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(Path(sys.argv[1] if len(sys.argv) == 2 else "test")))
+    except SteepestError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
