@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,9 +25,10 @@ from .studies import defaults
 from .studies import design as designs
 from .studies.answers import Answer
 from .studies.design import Design
+from .studies.inspection import merge
 from .studies.race import Race
 from .studies.rates import Rates, rates_of
-from .studies.running import Entry, Result
+from .studies.running import Entry, Result, ShareDoneError
 from .studies.store import Store
 from .studies.verdicts import Verdict
 from .training import ways
@@ -182,6 +186,15 @@ class Study:
         return capture.get()
 
 
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """A share that is trained: the store that keeps it, its runs, and those that are left for other shares."""
+
+    store: str
+    trained: int
+    left: int
+
+
 def compare(
     problem: Problem | str = defaults.PROBLEM,
     optimizers: Sequence[str | Rule] | str = defaults.OPTIMIZERS,
@@ -197,6 +210,8 @@ def compare(
     device: str = "cpu",
     plan: str = "auto",
     memory: str | int | None = None,
+    engine: str = "local",
+    address: str | None = None,
     go_on: bool = False,
     record: bool = False,
     command: str | None = None,
@@ -209,11 +224,14 @@ def compare(
         have arguments: "step(size=30)", "warmup(0.1) * cosine".
     lrs: None or "auto" to search a log grid; rates for all, or {name: rate or rates}. One rate is taken as given.
     trials: rates in each grid at first. steps: of each run (default: the problem's own).
-    budget: time for the study, such as "60s", the default, or "5min", or seconds. seeds: in place of a race, this many
-        confirming runs of each, all pairs compared; a budget then sets the steps. go_on: race on where a race had ended.
+    budget: time for the study, such as "60s", the default, or "5min", or seconds; float("inf") for none. seeds: in place of a
+        race, this many confirming runs of each, all pairs compared; a budget then sets the steps. go_on: race on where a race
+        had ended.
     margin: the difference that matters, in units of the metric (default 0.5 points of accuracy, 1 % of a loss).
     plan: how runs are trained: "auto" takes the fastest way here that agrees with runs trained one by one; "one", or "many:N"
         for N at once. memory: what those at once may take, such as "4GiB".
+    engine: "local", or "ray" to train on the Ray cluster at `address` ("auto" for the one this machine is part of; None begins
+        one here).
     store: the SQLite file that keeps every run; ":memory:" keeps nothing. record: `Study.record` at the end, for the report.
 
     The protocol is in docs/protocol.md. SteepestError for what cannot be done.
@@ -226,6 +244,37 @@ def compare(
     (4, 8)
     """
     began = time.perf_counter() if began is None else began
+    design, seconds, given = _designed(
+        problem, optimizers, schedules, lrs, trials, seeds, steps, budget, margin, device, plan, memory, engine, address
+    )
+    with Store(store) as opened, terminal.Bar(Console(stderr=True)) as bar:
+        result = Race(design, opened, bar, seconds, began, go_on).run()
+        study = Study(result, command or f"steepest.compare({design.problem.name!r}{given})")
+        if record:
+            bar.say("watching the first two from inside")
+            study.record()
+        opened.keep_study(study.shown)
+        study.store = opened.path
+    return study
+
+
+def _designed(
+    problem: Problem | str,
+    optimizers: Sequence[str | Rule] | str,
+    schedules: Sequence[str | Schedule] | str,
+    lrs: Rates,
+    trials: int,
+    seeds: int | None,
+    steps: int | None,
+    budget: str | float | None,
+    margin: float | None,
+    device: str,
+    plan: str,
+    memory: str | int | None,
+    engine: str,
+    address: str | None,
+) -> tuple[Design, float | None, str]:
+    """The design of what `compare` was asked, its seconds, and what of it is not by default, as arguments in Python."""
     if steps is not None and budget is not None and seeds is not None:
         raise SteepestError(
             "Seeds, steps and a budget were given; at equal seeds a budget sets the steps: give one of the two."
@@ -233,7 +282,7 @@ def compare(
     if margin is not None and not 0 <= margin < float("inf"):
         raise SteepestError(f"The margin is {margin!r}; expected a finite number, 0 or more, in units of the metric.")
     budget = defaults.BUDGET if budget is None and seeds is None else budget
-    seconds = None if budget is None else seconds_of(budget)
+    seconds = None if budget in (None, math.inf) else seconds_of(budget)
     if seeds is not None:
         whole("seeds", seeds)
     whole("trials", trials)
@@ -252,13 +301,57 @@ def compare(
     if plan not in ("auto", "show"):
         ways.named(plan)
     memory_bound = None if memory is None else bytes_of(memory)
-    design = Design(problem, candidates, seeds or 0, steps or problem.steps, trials, margin, device, plan, memory_bound, typed)
-    with Store(store) as opened, terminal.Bar(Console(stderr=True)) as bar:
-        result = Race(design, opened, bar, seconds, began, go_on).run()
-        study = Study(result, command or f"steepest.compare({problem.name!r}{asked})")
-        if record:
-            bar.say("watching the first two from inside")
-            study.record()
+    if engine not in ("local", "ray"):
+        raise SteepestError(f"The engine is {engine!r}; expected local or ray.")
+    if address is not None and engine != "ray":
+        raise SteepestError(f"The address {address!r} is a Ray cluster's; give --engine ray with it.")
+    more = (device, plan, memory_bound, typed, engine, address)
+    design = Design(problem, candidates, seeds or 0, steps or problem.steps, trials, margin, *more)
+    return design, seconds, asked
+
+
+def work(
+    problem: Problem | str,
+    optimizers: Sequence[str | Rule] | str = defaults.OPTIMIZERS,
+    *,
+    store: str | Path,
+    share: tuple[int, int] = (1, 1),
+    schedules: Sequence[str | Schedule] | str = defaults.SCHEDULES,
+    lrs: Rates = None,
+    trials: int = defaults.TRIALS,
+    seeds: int | None = None,
+    steps: int | None = None,
+    margin: float | None = None,
+    device: str = "cpu",
+    plan: str = "auto",
+    memory: str | int | None = None,
+    command: str | None = None,
+) -> Study | Share:
+    """One share (i, n) of the runs that a study needs next, for machines that share a folder and no more.
+
+    What is asked is as in `compare`, without a budget: a race goes on to its margin. A share goes to a store of its own beside
+    the study's, `STORE-slice-i-of-n`; `steepest store merge` brings all together, and what the study needs after that depends
+    on them. A `Share` says how many runs are left for the others; a `Study` is returned where nothing is left, and kept.
+    """
+    which, of = share
+    if not 1 <= which <= of:
+        raise SteepestError(f"The slice is {which}/{of}; expected i/n with i from 1 to n.")
+    budget = math.inf if seeds is None else None
+    design, _, given = _designed(
+        problem, optimizers, schedules, lrs, trials, seeds, steps, budget, margin, device, plan, memory, "local", None
+    )
+    place = Path(f"{store}-slice-{which}-of-{of}") if of > 1 else Path(store)
+    at_rest = Path(store).is_file() and not Path(f"{store}-wal").exists()
+    if of > 1 and at_rest and not place.exists():
+        shutil.copyfile(store, place)
+    with Store(place) as opened, terminal.Bar(Console(stderr=True)) as bar:
+        if of > 1 and Path(store).is_file():
+            merge(opened, str(store))
+        try:
+            result = Race(dataclasses.replace(design, share=share), opened, bar, None, None, False).run()
+        except ShareDoneError as done:
+            return Share(str(place), done.trained, done.left)
+        study = Study(result, command or f"steepest.compare({design.problem.name!r}{given})")
         opened.keep_study(study.shown)
         study.store = opened.path
     return study

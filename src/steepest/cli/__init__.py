@@ -21,7 +21,7 @@ from ..errors import SteepestError
 from ..shell import JSON, check_distinct, check_file, check_json, sentences, write_json
 from ..studies import defaults
 from ..studies.rates import rates_of
-from . import stores
+from . import stores, working
 from .looking import app as looking
 
 app = typer.Typer(
@@ -73,6 +73,10 @@ def compare(
     ] = False,
     pairs: Annotated[bool, typer.Option("--pairs", help="Print the verdict on every pair.")] = False,
     memory: Annotated[str | None, typer.Option(help="Memory for runs trained at once, such as 4GiB.")] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray: train on a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster; auto for the one this machine is part of. Default: begun here.")
+    ] = None,
     json_file: JSON = None,
 ) -> None:
     """Which optimizer, schedule and rate to pick for a problem, and how far behind the best it could be.
@@ -92,7 +96,10 @@ def compare(
         from ..report.study import terminal
 
         console, studies = terminal.console(out), list[Study]()
-        for problem in [library.get(name) for name in problems or [defaults.PROBLEM]]:
+        named = [(name, library.get(name)) for name in problems or [defaults.PROBLEM]]
+        asked = {"optimizers": optimizers, "schedules": schedules, "lrs": lrs, "trials": trials, "seeds": seeds, "steps": steps}
+        asked |= {"margin": margin, "device": device, "plan": plan, "memory": memory}
+        for name, problem in named:
             study = run(
                 problem,
                 optimizers,
@@ -107,6 +114,8 @@ def compare(
                 device=device,
                 plan=plan,
                 memory=memory,
+                engine=engine,
+                address=address,
                 go_on=go_on,
                 record=record,
                 command=command,
@@ -116,6 +125,7 @@ def compare(
             if plan == "show":
                 console.print(f"Trained {study.result.plan}.", soft_wrap=True)
             studies.append(study)
+            working.remember(study.store, asked | {"problem": name})
         from ..report.study import page  # after the answer is shown: its library takes a while to load
 
         page.write([study.shown for study in studies], report)
@@ -197,6 +207,7 @@ def fetch(
     typer.echo(f"{called} is in {folder}: {new}, {sets[name].verified(fetched)}.")
 
 
+app.add_typer(working.app)
 app.add_typer(looking)
 app.add_typer(workshop)
 

@@ -42,7 +42,9 @@ class Design:
     """What a study will do. `seeds` are those of the equal protocol, 0 for a race; `margin` is None for the default.
 
     `plan` is how runs are trained (`training.ways`), `memory` the bytes that those trained at once may take.
-    `typed_optimizers` says that the optimizers were named by the user, and not taken by default.
+    `typed_optimizers` says that the optimizers were named by the user, and not taken by default. `engine` is "local", or
+    "ray" to train on the cluster at `address` (None: one that is begun here). `share` (i, n) trains only the i-th of n parts of
+    what is missing, and then ends.
     """
 
     problem: Problem
@@ -55,6 +57,9 @@ class Design:
     plan: str = "auto"
     memory: int | None = None
     typed_optimizers: bool = True
+    engine: str = "local"
+    address: str | None = None
+    share: tuple[int, int] = (1, 1)
 
     @property
     def split(self) -> str:

@@ -192,7 +192,7 @@ class Race(Judged):
         """About how many seconds a run takes, trained in the way that is chosen here."""
         design = self.design
         self.progress.say("timing a step")
-        workers = ways.workers_on(design.device)
+        workers = self._workers()
         before = torch.get_num_threads()
         torch.set_num_threads(1)  # as in each of several processes; threads wait for each other where other programs run
         try:
@@ -212,6 +212,7 @@ class Race(Judged):
         if self.plan is None:
             self.plan = self._plan(runs)
         together = self.plan.ms / 1e3 * design.steps + evaluation / self.plan.workers
+        together *= ways.workers_on(design.device) / workers
         return min(alone, together) if self.plan.ms else alone
 
     def _screened(self) -> list[Contender]:
@@ -313,7 +314,8 @@ class Race(Judged):
             pick = self.now.pick
             self.progress.say(f"{self.contenders[pick]}, at most {self.now.bound[pick]:.3g} behind")
             chunked = self.plan is not None and self.plan.chunk > 1
-            after = bounds.following(self.now, self.margin(), TOGETHER if chunked else 1)
+            spare = self._workers() if self._workers() > ways.workers_on(self.design.device) else 1
+            after = bounds.following(self.now, self.margin(), max(TOGETHER if chunked else 1, spare))
             if after is None:
                 return "margin"
             wanted, target = after
@@ -348,7 +350,7 @@ class Race(Judged):
             self.seconds,
             self._race_notes() + self._notes(entries),
             versions(),
-            str(self.plan) if self.plan else "nothing to train",
+            self._how(),
             answer,
         )
 

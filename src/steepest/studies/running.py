@@ -26,6 +26,7 @@ from . import design as designs
 from . import statistics as st
 from .answers import Answer
 from .design import TUNING_SEEDS, Candidate, Design
+from .ray import Cluster
 from .store import Store, key_of, packed, unpacked
 from .verdicts import Side, Verdict, judge_all
 
@@ -135,6 +136,14 @@ def versions() -> dict[str, str]:
     }
 
 
+class ShareDoneError(Exception):
+    """This share of the missing runs is trained, and so many are left to others, on which what comes next depends."""
+
+    def __init__(self, trained: int, left: int) -> None:
+        super().__init__(trained, left)
+        self.trained, self.left = trained, left
+
+
 class Laboratory:
     """One study under way: knows the design and the store, trains what is missing."""
 
@@ -149,6 +158,8 @@ class Laboratory:
         self.timings: dict[str, tuple[float, int]] = {}
         self.plan: Plan | None = None
         self.deadline, self.reads_only = math.inf, False
+        self.cluster = Cluster(self.design.address) if design.engine == "ray" else None
+        self.train_all = self.cluster.train_all if self.cluster else ways.train_all
         self.sign = 1.0 if design.problem.direction == "max" else -1.0
 
     def run(self) -> Result:
@@ -201,7 +212,7 @@ class Laboratory:
             self.seconds,
             self._notes(entries),
             versions(),
-            str(self.plan) if self.plan else "nothing to train",
+            self._how(),
         )
 
     def _tune(self) -> list[tuple[Candidate, list[Trial], bool]]:
@@ -270,20 +281,35 @@ class Laboratory:
                 raise OutOfTimeError
             if self.plan is None:
                 self.plan = self._plan(runs)
-            self.progress.say(f"{len(wanted) - len(outcomes)} runs, {self.plan.name}")
             began, stored = time.perf_counter(), frozenset(outcomes)
-            slots = checkpoints.beside(self.store.path, [key_of(spec) for spec in specs], self.plan.name)
-            ended = ways.train_all(
-                design.problem, runs, self.plan, device=design.device, on_step=self._tick, known=stored, slots=slots
+            own = self._own([i for i in range(len(wanted)) if i not in stored], len(wanted))
+            self.progress.say(f"{len([i for i in own if i not in stored])} runs, {self.plan.name}")
+            slots = checkpoints.beside(self.store.path, [key_of(specs[i]) for i in own], self.plan.name)
+            ended = self.train_all(
+                design.problem,
+                [runs[i] for i in own],
+                self.plan,
+                device=design.device,
+                on_step=self._tick,
+                known=[k for k, i in enumerate(own) if i in stored],
+                slots=slots,
             )
             try:
-                for i, outcome in ended:
+                for k, outcome in ended:
+                    i = own[k]
                     if i not in stored:
                         self._keep(wanted[i][0], specs[i], outcome)
                         outcomes[i] = dataclasses.replace(outcome, examples=unpacked(packed(outcome.examples)))  # as read again
             finally:
                 self.seconds += time.perf_counter() - began
+            if len(outcomes) < len(wanted):
+                raise ShareDoneError(self.trained, len(wanted) - len(outcomes))
         return [outcomes[i] for i in range(len(wanted))]
+
+    def _own(self, missing: list[int], count: int) -> list[int]:
+        """The runs to lay out here: all, or this share of those that are missing."""
+        which, of = self.design.share
+        return missing[which - 1 :: of] if of > 1 else [*range(count)]
 
     def known(self, wanted: list[Wanted], **how: Any) -> list[Outcome | None]:
         """These runs as they are in the store, None where they are not."""
@@ -386,6 +412,15 @@ class Laboratory:
         self.store.remember("steps", spec, steps)
         return steps
 
+    def _how(self) -> str:
+        """How runs were trained, in words."""
+        cluster = f", on {self.cluster.cores()} cores of a Ray cluster" if self.cluster else ""
+        return f"{self.plan}{cluster}" if self.plan else "nothing to train"
+
+    def _workers(self) -> int:
+        """How many runs, or chunks of them, train at once, here and in other shares."""
+        return self.design.share[1] * (self.cluster.cores() if self.cluster else ways.workers_on(self.design.device))
+
     def _notes(self, entries: list[Entry]) -> list[str]:
         """What a reader must know besides the numbers."""
         self.store.guard()
@@ -413,6 +448,11 @@ class Laboratory:
             if rule.evaluations > 1:
                 steps = design.steps // rule.evaluations
                 notes.append(f"{rule.name} takes {rule.evaluations} gradients a step, so it makes {steps} steps: equal work.")
+        failed = [f"{e.candidate.label} at {t.lr:g}" for e in entries for t in e.trials if any(o.failed for o in t.outcomes)]
+        failed += [f"{e.candidate.label} at {e.lr:g}" for e in entries if any(o.failed for o in e.outcomes)]
+        if failed:
+            runs = ", ".join(dict.fromkeys(failed))
+            notes.append(f"Runs that ended their process three times, or its node, count as diverged: {runs}.")
         for e in entries:
             if e.at_edge:
                 notes.append(

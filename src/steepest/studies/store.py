@@ -272,13 +272,15 @@ class Store:
 
     def run(self, spec: dict[str, Any]) -> Outcome | None:
         """The stored run of this spec, or None."""
-        columns = "curve, valid, test, loss, diverged_at, seconds, examples"
+        columns = "curve, valid, test, loss, diverged_at, seconds, examples, status"
         row = self._execute(f"SELECT {columns} FROM runs WHERE key = ?", (key_of(spec),))
         if row is None:
             return None
-        curve, valid, test, loss, diverged_at, seconds, examples = row
+        curve, valid, test, loss, diverged_at, seconds, examples, status = row
         try:
-            return Outcome(Curve(**json.loads(curve)), valid, test, loss, diverged_at, seconds, unpacked(examples))
+            return Outcome(
+                Curve(**json.loads(curve)), valid, test, loss, diverged_at, seconds, unpacked(examples), status == "failed"
+            )
         except (TypeError, ValueError) as error:
             raise self._damaged(f"Run {key_of(spec)[:SHOWN]}") from error
 
@@ -306,7 +308,7 @@ class Store:
             "key": key_of(spec),
             "spec": json.dumps(spec, sort_keys=True),
             **names,
-            "status": "finished" if outcome.diverged_at is None else "diverged",
+            "status": "failed" if outcome.failed else "finished" if outcome.diverged_at is None else "diverged",
             "valid": outcome.valid,
             "test": outcome.test,
             "loss": outcome.loss,
@@ -335,6 +337,11 @@ class Store:
     def remember(self, what: str, spec: dict[str, Any], value: Any) -> None:
         """Keep a fact: "steps" for a budget, the "way" a study is trained, the "timing" of a step. The first stays."""
         self._insert("facts", {"what": what, "key": key_of(spec), "value": json.dumps(value)})
+
+    def facts(self, what: str) -> Iterator[Any]:
+        """All that was remembered under this name, the first one first."""
+        for key, value in self.all("SELECT key, value FROM facts WHERE what = ? ORDER BY rowid", (what,)):
+            yield self._value(value, what, key)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Every run in the order in which they ended: its names, what it came to, and its curve; one at a time."""

@@ -37,6 +37,7 @@ class Outcome:
     """What a run came to: metric on validation and test data at its last step (None where it diverged, or has no test).
 
     `examples` has the metric of each validation example, where it was asked for and the metric is a mean over examples.
+    `failed` says that it ended the process that trained it, again and again, before anything was known of it.
     """
 
     curve: Curve
@@ -46,6 +47,7 @@ class Outcome:
     diverged_at: int | None
     seconds: float
     examples: NDArray[np.float32] | None = field(default=None, compare=False)
+    failed: bool = False
 
 
 def marks(steps: int) -> set[int]:

@@ -257,17 +257,7 @@ def train_all(
     heard = on_step or ignore
 
     def work(chunk: list[int], on_steps: Callable[[int], None]) -> list[tuple[int, Outcome]]:
-        """Each of a chunk with its outcome; nothing where they cannot train together."""
-        try:
-            with told(on_steps, sum(runs[i].length * runs[i].rule.evaluations for i in chunk)) as tick:
-                if len(chunk) == 1:
-                    return [(chunk[0], _alone(problem, runs[chunk[0]], plan, device, tick, slots(chunk)))]
-                with one_thread():
-                    return _together(problem, runs, chunk, device, tick, slots)
-        except NOT_TOGETHER:
-            if len(chunk) == 1:
-                raise
-            return []
+        return train_chunk(problem, runs, chunk, plan, device, on_steps, slots)
 
     left = [chunk for chunk in chunks(runs, plan.chunk, plan.workers) if not all(i in known for i in chunk)]
     while left:
@@ -281,6 +271,28 @@ def train_all(
             finish(slots, chunk)
             if not outcomes:
                 left += [[i] for i in chunk]
+
+
+def train_chunk(
+    problem: Problem,
+    runs: Sequence[Run],
+    chunk: list[int],
+    plan: Plan,
+    device: str,
+    on_steps: Callable[[int], None],
+    slots: Slots,
+) -> list[tuple[int, Outcome]]:
+    """Each of a chunk with its outcome; nothing where they cannot train together."""
+    try:
+        with told(on_steps, sum(runs[i].length * runs[i].rule.evaluations for i in chunk)) as tick:
+            if len(chunk) == 1:
+                return [(chunk[0], _alone(problem, runs[chunk[0]], plan, device, tick, slots(chunk)))]
+            with one_thread():
+                return _together(problem, runs, chunk, device, tick, slots)
+    except NOT_TOGETHER:
+        if len(chunk) == 1:
+            raise
+        return []
 
 
 def _together(
