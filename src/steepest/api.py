@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -341,12 +342,9 @@ def work(
         problem, optimizers, schedules, lrs, trials, seeds, steps, budget, margin, device, plan, memory, "local", None
     )
     place = Path(f"{store}-slice-{which}-of-{of}") if of > 1 else Path(store)
-    at_rest = Path(store).is_file() and not Path(f"{store}-wal").exists()
-    if of > 1 and at_rest and not place.exists():
-        shutil.copyfile(store, place)
     with Store(place) as opened, terminal.Bar(Console(stderr=True)) as bar:
         if of > 1 and Path(store).is_file():
-            merge(opened, str(store))
+            _take_over(opened, Path(store))
         try:
             result = Race(dataclasses.replace(design, share=share), opened, bar, None, None, False).run()
         except ShareDoneError as done:
@@ -355,6 +353,15 @@ def work(
         opened.keep_study(study.shown)
         study.store = opened.path
     return study
+
+
+def _take_over(own: Store, store: Path) -> None:
+    """Take what a store holds, from a copy where it is at rest: many slices begin at once, and none is to write to it."""
+    if Path(f"{store}-wal").exists():
+        merge(own, str(store))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        merge(own, shutil.copy(store, folder))
 
 
 def trajectory(

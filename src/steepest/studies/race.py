@@ -314,11 +314,22 @@ class Race(Judged):
             pick = self.now.pick
             self.progress.say(f"{self.contenders[pick]}, at most {self.now.bound[pick]:.3g} behind")
             chunked = self.plan is not None and self.plan.chunk > 1
-            spare = self._workers() if self._workers() > ways.workers_on(self.design.device) else 1
-            after = bounds.following(self.now, self.margin(), max(TOGETHER if chunked else 1, spare))
+            after = bounds.following(self.now, self.margin(), max(TOGETHER if chunked else 1, self._at_once()))
             if after is None:
                 return "margin"
             wanted, target = after
+
+    def _at_once(self) -> int:
+        """Runs, at least, from one look to the next: one here, as many as there are cores elsewhere; kept, so that a race that
+        goes on on other machines is the same race.
+        """
+        spec = {"race": self._study()}
+        kept = self.store.recall("at once", spec)
+        if kept is None:
+            workers = self._workers()
+            kept = workers if workers > ways.workers_on(self.design.device) else 1
+            self.store.remember("at once", spec, kept)
+        return int(kept)
 
     def _total_runs(self) -> int:
         return self.trained + self.stored

@@ -1,0 +1,102 @@
+"""`steepest work`: slices of a study, merged, are the study."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import steepest
+from steepest.cli import app
+from steepest.errors import SteepestError
+from steepest.studies.store import Store
+
+ASKED = ["digits", "--optimizers", "sgd,adam", "--lrs", "0.1,0.01", "--steps", "20", "--plan", "one"]
+
+
+def run(*words):
+    with pytest.raises(SystemExit) as ended:
+        app(list(words))
+    return ended.value.code
+
+
+def keys(path):
+    with Store(path) as store:
+        return {key for (key,) in store.all("SELECT key FROM runs")}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_slices_share_what_is_missing_and_together_are_the_study(capsys):
+    """Three rounds of three slices, of the equal protocol: tuning, confirming, the answer."""
+    asked = [*ASKED, "--seeds", "5"]
+    for round_ in range(3):
+        before = keys("s.db") if round_ else set()
+        for i in (1, 2, 3):
+            again = [] if round_ else asked  # the store remembers what was asked
+            assert run("work", *again, "--store", "s.db", "--slice", f"{i}/3") == 0
+        new = [keys(f"s.db-slice-{i}-of-3") - before for i in (1, 2, 3)]
+        if round_ < 2:
+            assert min(map(len, new)) > 0
+            assert sum(map(len, new)) == len(set.union(*new)), "a run was trained twice"
+            assert max(map(len, new)) - min(map(len, new)) <= 1
+        else:
+            assert not any(new)
+        assert run("store", "merge", "s.db", *(f"s.db-slice-{i}-of-3" for i in (1, 2, 3))) == 0
+    capsys.readouterr()
+    assert run("work", "--store", "s.db", "--json", "-") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["left"], told["store"]) == (0, "s.db")
+    straight = steepest.compare("digits", "sgd,adam", lrs="0.1,0.01", steps=20, plan="one", seeds=5, store=":memory:")
+    names = ("name", "schedule", "lr", "values", "sweep")
+    assert [{k: o[k] for k in names} for o in told["study"]["optimizers"]] == [
+        {k: o[k] for k in names} for o in straight.to_dict()["optimizers"]
+    ]
+    with Store("s.db") as store:
+        assert len([*store.studies()]) == 1
+
+
+def test_a_race_in_slices_ends_at_its_margin():
+    asked = {"optimizers": "sgd,adam", "lrs": "0.1,0.01", "steps": 20, "margin": 8.0, "plan": "one", "store": "s.db"}
+    for _ in range(10):
+        done = []
+        for i in (1, 2):
+            done.append(steepest.api.work("digits", share=(i, 2), **asked))
+            run("store", "merge", "s.db", f"s.db-slice-{i}-of-2")
+        if all(isinstance(one, steepest.Study) for one in done):
+            break
+    assert [one.answer().limit for one in done] == ["margin"] * 2
+    whole = steepest.api.work("digits", **asked)
+    assert whole.result.trained == 0
+    assert whole.answer().sentence == done[0].answer().sentence == done[1].answer().sentence
+
+
+def test_a_slice_writes_nothing_to_the_studys_store():
+    assert run("work", *ASKED, "--seeds", "5", "--store", "s.db") == 0
+    before = Path("s.db").read_bytes()
+    assert run("work", *ASKED, "--seeds", "7", "--store", "s.db", "--slice", "1/2") == 0
+    assert Path("s.db").read_bytes() == before
+    assert keys("s.db-slice-1-of-2") > keys("s.db")
+
+
+@pytest.mark.parametrize("slice_", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2", "1/2/3", "９/９"])
+def test_a_slice_that_is_none_is_refused(slice_, capsys):
+    assert run("work", *ASKED, "--store", "s.db", f"--slice={slice_}") == 2
+    assert f"The slice is '{slice_}'; expected i/n" in " ".join(capsys.readouterr().err.split())
+
+
+def test_without_a_study_the_problem_must_be_named(capsys):
+    assert run("work", "--store", "s.db", "--slice", "1/2") == 2
+    assert "The store s.db remembers no study; name the problem" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_compare_was_asked_is_what_work_goes_on_with():
+    assert run("compare", *ASKED, "--seeds", "2", "--store", "s.db") == 0
+    assert run("work", "--store", "s.db", "--json", "told.json") == 0
+    with open("told.json", encoding="utf-8") as file:
+        told = json.load(file)["study"]
+    assert [o["seeds"] for o in told["optimizers"]] == [[0, 1]] * 4
+    with pytest.raises(SteepestError, match="The slice is 3/2"):
+        steepest.api.work("digits", store="s.db", share=(3, 2))
