@@ -137,6 +137,15 @@ def _measured(benchmark: Any, json_file: Path | None) -> None:
     write_json(result, json_file)
 
 
+@bench.command("cluster")
+@sentences
+def bench_cluster(json_file: JSON = None) -> None:
+    """How a race's cost and its time to the answer grow from 1 to 64 workers: replayed, with times measured here."""
+    from .bench import cluster as benchmark
+
+    _measured(benchmark, json_file)
+
+
 @bench.command("answer")
 @sentences
 def bench_answer(
