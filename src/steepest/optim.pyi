@@ -122,7 +122,8 @@ class Adagrad(RuleOptimizer):
 class Adai(RuleOptimizer):
     """Xie et al. 2022, arXiv:2006.15815, Algorithm 2.
 
-    Hyperparameters outside their domain raise SteepestError."""
+    Hyperparameters outside their domain raise SteepestError.
+    - As long as every gradient is zero nothing moves; the authors' code divides zero by zero."""
 
     def __init__(
         self,
