@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,7 +24,7 @@ from .studies import defaults
 from .studies import design as designs
 from .studies.answers import Answer
 from .studies.design import Design
-from .studies.inspection import merge
+from .studies.inspection import copied, merge
 from .studies.race import Race
 from .studies.rates import Rates, rates_of
 from .studies.running import Entry, Result, ShareDoneError
@@ -344,24 +342,18 @@ def work(
     place = Path(f"{store}-slice-{which}-of-{of}") if of > 1 else Path(store)
     with Store(place) as opened, terminal.Bar(Console(stderr=True)) as bar:
         if of > 1 and Path(store).is_file():
-            _take_over(opened, Path(store))
+            with copied(store) as copy:
+                merge(opened, copy)
+        race = Race(dataclasses.replace(design, share=share), opened, bar, None, None, True)
+        race.check_fingerprint()
         try:
-            result = Race(dataclasses.replace(design, share=share), opened, bar, None, None, False).run()
+            result = race.run()
         except ShareDoneError as done:
             return Share(str(place), done.trained, done.left)
         study = Study(result, command or f"steepest.compare({design.problem.name!r}{given})")
         opened.keep_study(study.shown)
         study.store = opened.path
     return study
-
-
-def _take_over(own: Store, store: Path) -> None:
-    """Take what a store holds, from a copy where it is at rest: many slices begin at once, and none is to write to it."""
-    if Path(f"{store}-wal").exists():
-        merge(own, str(store))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        merge(own, shutil.copy(store, folder))
 
 
 def trajectory(

@@ -76,9 +76,75 @@ def test_a_race_in_slices_ends_at_its_margin():
 def test_a_slice_writes_nothing_to_the_studys_store():
     assert run("work", *ASKED, "--seeds", "5", "--store", "s.db") == 0
     before = Path("s.db").read_bytes()
+    assert run("work", "--store", "s.db", "--slice", "2/2") == 0
     assert run("work", *ASKED, "--seeds", "7", "--store", "s.db", "--slice", "1/2") == 0
     assert Path("s.db").read_bytes() == before
     assert keys("s.db-slice-1-of-2") > keys("s.db")
+
+
+def test_a_slice_that_is_asked_again_trains_no_run_of_another():
+    for _ in range(2):
+        assert run("work", *ASKED, "--seeds", "5", "--store", "s.db", "--slice", "1/2") == 0
+    first = keys("s.db-slice-1-of-2")
+    assert run("work", *ASKED, "--seeds", "5", "--store", "s.db", "--slice", "2/2") == 0
+    assert first
+    assert not first & keys("s.db-slice-2-of-2")
+
+
+RACE = {"lrs": "0.1,0.01", "steps": 20, "margin": 8.0, "plan": "one", "store": "s.db"}
+
+
+def test_a_slice_that_is_interrupted_ends_no_study(monkeypatch):
+    from steepest.training import ways
+
+    full = ways.train_all
+
+    def stopped(*given, **named):
+        yield next(iter(full(*given, **named)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ways, "train_all", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        steepest.api.work("digits", "sgd,adam", share=(1, 2), **RACE)
+    monkeypatch.undo()
+    monkeypatch.chdir(Path.cwd())
+    assert steepest.api.work("digits", "sgd,adam", share=(1, 2), **RACE).trained > 0
+
+
+def test_a_race_that_was_ended_goes_on(monkeypatch):
+    """`work` goes on to the margin where `compare` would only read."""
+    from steepest.studies.race import Race
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Race, "_raced", lambda self: "time")  # as where there was no time
+        ended = steepest.compare("digits", "sgd,adam", budget=float("inf"), **RACE)
+    assert ended.answer().limit == "time"
+    study = steepest.api.work("digits", "sgd,adam", **RACE)
+    assert study.answer().limit == "margin"
+    assert study.result.trained > 0
+
+
+def test_runs_that_all_collapse_end_a_race_without_a_budget():
+    asked = {**RACE, "lrs": {"sgd": 1e6, "adam": 1e6}, "store": ":memory:"}
+    study = steepest.compare("digits", "sgd,adam", schedules="constant", budget=float("inf"), **asked)
+    assert study.answer().limit == "time"
+
+
+def test_another_problem_of_the_same_name_is_not_shared():
+    """As on a processor that computes other digits."""
+    assert run("work", *ASKED, "--seeds", "5", "--store", "s.db", "--slice", "1/2") == 0
+    with Store("s.db-slice-2-of-2") as store:
+        store.remember("fingerprint", {"problem": "digits", "device": "cpu"}, "another")
+    with pytest.raises(SteepestError, match="digits is not the problem that the store knows by this name"):
+        steepest.api.work("digits", "sgd,adam", lrs="0.1,0.01", steps=20, seeds=5, plan="one", store="s.db", share=(2, 2))
+
+
+def test_the_last_that_was_asked_is_what_work_goes_on_with():
+    from steepest.cli import working
+
+    for seeds in (2, 3, 2):
+        working.remember("s.db", {"problem": "digits", "seeds": seeds})
+    assert working.last_asked("s.db")["seeds"] == 2
 
 
 @pytest.mark.parametrize("slice_", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2", "1/2/3", "９/９"])

@@ -63,8 +63,10 @@ def work(
             console.print(f"{found.trained:,} runs trained, kept in {found.store}. {others}{merging}", soft_wrap=True)
         else:
             terminal.show(found.result, console)
-    left = found.left if isinstance(found, Share) else 0
-    told = {"store": found.store, "left": left, "study": None if isinstance(found, Share) else found.to_dict()}
+    if isinstance(found, Share):
+        told = {"store": found.store, "trained": found.trained, "left": found.left, "study": None}
+    else:
+        told = {"store": found.store, "trained": found.result.trained, "left": 0, "study": found.to_dict()}
     write_json(told, json_file)
 
 
@@ -74,15 +76,18 @@ def remember(store: str, asked: dict[str, Any]) -> None:
 
     if store != ":memory:":
         with Store(store) as kept:
-            kept.remember(ASKED, asked, asked)
+            before = [*kept.facts(ASKED)]
+            if not before or before[-1] != asked:
+                kept.remember(ASKED, {"number": len(before), **asked}, asked)
 
 
 def last_asked(store: str) -> dict[str, Any]:
     """What a store's last study was asked; SteepestError where it remembers none."""
+    from ..studies.inspection import copied
     from ..studies.store import Store
 
     if Path(store).is_file():
-        with Store(store) as kept:
+        with copied(store) as copy, Store(copy) as kept:
             facts = [*kept.facts(ASKED)]
         if facts:
             return dict(facts[-1])

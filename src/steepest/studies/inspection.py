@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ RUN = ("key", "spec", *COLUMNS, "curve", "created", "examples")
 
 def listed(store: Store) -> dict[str, Any]:
     """What a store holds: its runs by problem, the studies that ended, and the files of runs that have not."""
-    columns = ("problem", "runs", "optimizers", "diverged", "seconds", "last")
-    query = """SELECT problem, count(*), count(DISTINCT optimizer), sum(status = 'diverged'), sum(seconds), max(created)
+    columns = ("problem", "runs", "optimizers", "diverged", "failed", "seconds", "last")
+    query = """SELECT problem, count(*), count(DISTINCT optimizer), sum(status = 'diverged'), sum(status = 'failed'),
+                      sum(seconds), max(created)
                FROM runs GROUP BY problem ORDER BY min(rowid)"""
     unfinished = [path.stat().st_size for path in folder_of(store.path).glob("*.safetensors")]
     return {
@@ -73,6 +75,16 @@ def faults(store: Store) -> Iterator[str]:
             yield f"The fact '{what}' {str(key)[:SHOWN]}: it is not JSON"
 
 
+@contextlib.contextmanager
+def copied(path: str | Path) -> Iterator[str]:
+    """A copy of a store and its log: to read where many begin at once, and none is to write."""
+    with tempfile.TemporaryDirectory() as folder:
+        for file in (Path(path), Path(f"{path}-wal")):
+            if file.exists():
+                shutil.copy(file, folder)
+        yield str(Path(folder) / Path(path).name)
+
+
 def merge(store: Store, path: str) -> dict[str, int]:
     """Take over what another store holds and this one does not; how much of each kind, and how many rows were damaged."""
     if Path(path).resolve() == Path(store.path).resolve():
@@ -96,8 +108,11 @@ def merge(store: Store, path: str) -> dict[str, int]:
 
 
 def _take_runs(store: Store, other: Store) -> Iterator[tuple[str, int]]:
+    """Runs that failed are not taken: where they were lost by no fault of theirs, a new store tries them again."""
+    known = {key for (key,) in store.all("SELECT key FROM runs")}
     for run in _runs(other):
-        yield ("damaged", 1) if _fault(run) else ("runs", store.put("runs", run))
+        if run["key"] not in known and run["status"] != "failed":
+            yield ("damaged", 1) if _fault(run) else ("runs", store.put("runs", run))
 
 
 def _take_looks(store: Store, other: Store) -> Iterator[tuple[str, int]]:
@@ -154,7 +169,7 @@ def _is_json(text: Any) -> bool:
 def words(found: dict[str, Any]) -> Iterator[str]:
     """A list of a store for the screen."""
     for row in found["problems"]:
-        diverged = f", {row['diverged']:,} diverged" if row["diverged"] else ""
+        diverged = "".join(f", {row[kind]:,} {kind}" for kind in ("diverged", "failed") if row[kind])
         seconds = f"{row['seconds']:,.0f} s of training"
         yield f"{row['problem']}: {row['runs']:,} runs of {row['optimizers']} optimizers{diverged}, {seconds}"
     if not found["problems"]:
@@ -173,6 +188,7 @@ def rows(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield f"{'run':{SHOWN + 2}}{'problem':20}{'optimizer':22}{'schedule':18}{'rate':>10}{'seed':>9}{'steps':>8}  result"
     for run in runs:
         result = f"{run['valid']:.5g}" if run["valid"] is not None else f"diverged at {run['diverged_at']}"
+        result = "failed" if run["status"] == "failed" else result
         names = f"{run['key'][:SHOWN]}  {run['problem']:20}{run['optimizer']:22}{run['schedule']:18}"
         yield f"{names}{run['lr']:>10.4g}{run['seed']:>9}{run['steps']:>8}  {result}"
 

@@ -36,6 +36,8 @@ FEW = 60  # runs that fit, below which the ways to train are not tried out
 SLACK = 1.25  # times what a run takes in a short timing: long runs heat and share the machine
 RESERVE, AFTER = 0.03, 2.0  # of the budget, and seconds, kept for what comes after the race
 TOGETHER = 16  # runs, at least, that a race trains at once where they train in chunks
+MOST_SEEDS = 2_000  # of a contender: a race without a budget that nothing ends
+HOPELESS = 20  # seeds, after which no bound will come: contenders whose runs all but all collapse
 SHORT = ("adamw", "momentum", "rmsprop")  # raced where there is no time for all
 
 
@@ -85,7 +87,7 @@ class Race(Judged):
             self.reads_only = False
             stopped = self._stopped()
         self.deadline = self.end
-        if not self.reads_only:
+        if not self.reads_only and self.design.share == (1, 1):
             self.store.remember("finished", spec, self._total_runs())
         return self._result(stopped)
 
@@ -104,6 +106,8 @@ class Race(Judged):
         except OutOfTimeError:
             pass
         except KeyboardInterrupt:
+            if self.design.share != (1, 1):
+                raise
             self.interrupted = True
         self._gather()
         return "time"
@@ -314,20 +318,23 @@ class Race(Judged):
             pick = self.now.pick
             self.progress.say(f"{self.contenders[pick]}, at most {self.now.bound[pick]:.3g} behind")
             chunked = self.plan is not None and self.plan.chunk > 1
-            after = bounds.following(self.now, self.margin(), max(TOGETHER if chunked else 1, self._at_once()))
+            after = bounds.following(self.now, self.margin(), self._at_once(TOGETHER if chunked else 1))
             if after is None:
                 return "margin"
+            if target >= (MOST_SEEDS if math.isfinite(self.now.bound[pick]) else HOPELESS):
+                return "time"
             wanted, target = after
 
-    def _at_once(self) -> int:
-        """Runs, at least, from one look to the next: one here, as many as there are cores elsewhere; kept, so that a race that
-        goes on on other machines is the same race.
+    def _at_once(self, least: int) -> int:
+        """Runs, at least, from this look to the next: as many as train at once on other machines. Kept for each look, so that a
+        race that is asked again, or goes on elsewhere, is the same race.
         """
-        spec = {"race": self._study()}
+        assert self.now
+        spec = {"race": self._study(), "seeds": self.now.seeds.tolist()}
         kept = self.store.recall("at once", spec)
         if kept is None:
             workers = self._workers()
-            kept = workers if workers > ways.workers_on(self.design.device) else 1
+            kept = max(least, workers if workers > ways.workers_on(self.design.device) else 1)
             self.store.remember("at once", spec, kept)
         return int(kept)
 

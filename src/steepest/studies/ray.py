@@ -7,17 +7,21 @@ trained, and in which blocks, is decided here as it is without a cluster, so a r
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import socket
 import sys
 import sysconfig
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..errors import SteepestError
+from ..problems.data import Streamed
 from ..problems.problem import Problem
 from ..training import ways
 from ..training.checkpoints import NOWHERE, Slot, Slots, finish, nowhere
@@ -26,40 +30,70 @@ from ..training.single import ignore
 from ..training.stacked import Run
 from ..training.ways import Plan
 
-TRIES = 3  # times that a run is begun whose process or node is lost; a block of several is cut in two after the first
+TRIES = 3  # times that a run is begun that ends its process; a block of several is cut in two after the second
+MOVES = 20  # times that a block is begun anew because its node went or ran out of memory: no fault of its own, as a rule
 LOOKED = 0.2  # seconds after which the clock is looked at
-AHEAD = 2  # blocks that wait for each core, so that none is idle
-Block = list[int]
+ANSWER = 5.0  # seconds that a cluster has to answer
+AHEAD = 2  # blocks under way or waiting for each core, so that none is idle
+FAILED = Outcome(Curve(), None, None, None, 0, 0.0, failed=True)
+INSTALLED = ("site-packages", "dist-packages")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Runs that are one task, by number; how often they ended their process, and how often they lost their node."""
+
+    runs: list[int]
+    tries: int = 0
+    moves: int = 0
+
+    def again(self) -> list[Block]:
+        """How it is begun again after its process ended: as it is, then in halves; a run alone until it has failed."""
+        tried = replace(self, tries=self.tries + 1)
+        if len(self.runs) == 1:
+            return [tried] if tried.tries < TRIES else []
+        half = len(self.runs) // 2
+        return [tried] if tried.tries == 1 else [Block(self.runs[:half]), Block(self.runs[half:])]
 
 
 def connect(address: str | None) -> Any:
-    """Ray, connected to the cluster at an address ("auto" for the one that this machine is part of), or begun here.
+    """Ray, connected to the cluster at an address ("auto" for the one that this machine is part of), or to one begun here.
 
-    SteepestError where Ray is not installed, or no cluster answers.
+    What the process is connected to already stays. SteepestError where Ray is not installed, or no cluster answers.
     """
     try:
         import ray
     except ImportError:
         raise SteepestError("--engine ray needs Ray; install it by `pip install 'steepest[ray]'`.") from None
     if not ray.is_initialized():
+        dashboard = False if address is None else None
         try:
-            ray.init(address, log_to_driver=False, include_dashboard=None if address else False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise SteepestError(f"No Ray cluster answers at {address!r}: {str(error).splitlines()[0]}") from error
+            _reach(address or "")
+            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
+        except Exception as error:
+            where = "No Ray cluster can be begun here" if address is None else f"No Ray cluster can be used at {address!r}"
+            raise SteepestError(f"{where}: {_last_line(error)}") from error
     return ray
 
 
+def _reach(address: str) -> None:
+    """OSError where nothing listens at an address with a port: Ray itself would wait for it for minutes."""
+    host, _, port = address.rpartition("://")[2].partition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), ANSWER).close()
+
+
 class Cluster:
-    """A Ray cluster that trains runs of one problem. Usable in place of `training.ways.train_all`."""
+    """A Ray cluster that trains runs of one problem; its `train_all` stands in place of that of `training.ways`."""
 
     def __init__(self, address: str | None = None) -> None:
         self.ray = connect(address)
         self._sent: Any = None
         self._remote = self.ray.remote(_train)
 
-    def cores(self) -> int:
-        """The cores of all nodes."""
-        return int(self.ray.cluster_resources().get("CPU", 1))
+    def at_once(self, device: str) -> int:
+        """How many runs train at once: a core or a GPU for each."""
+        return max(int(self.ray.cluster_resources().get("CPU" if device == "cpu" else "GPU", 1)), 1)
 
     def train_all(
         self,
@@ -74,124 +108,150 @@ class Cluster:
     ) -> Iterator[tuple[int, Outcome]]:
         """Train the runs by the plan, in blocks of its chunks; each with its index, as it ends. As `ways.train_all`, but:
 
-        A block whose process or node is lost is begun once more elsewhere; where it is lost again its halves are, and a run
-        that is lost three times has failed, and counts as diverged.
-        Unfinished runs are kept beside the store where the nodes see its folder.
+        A block that ends its process is begun once more; where it does so again its halves are, and a run that does so three
+        times has failed, and counts as diverged. A block whose node is lost is begun on another.
+        Unfinished runs are kept beside the store where the nodes see it.
         """
         heard = on_step or ignore
-        workers = self.cores() if plan.workers > 1 or plan.chunk > 1 else 1
-        blocks = [b for b in ways.chunks(runs, plan.chunk, max(workers, plan.workers)) if not all(i in known for i in b)]
-        waiting = deque((block, 1) for block in blocks)
-        under_way: dict[Any, tuple[Block, int]] = {}
-        needs = self._needs(problem, plan, device)
+        together = plan.workers > 1 or plan.chunk > 1
+        workers = max(self.at_once(device) if together else 1, plan.workers)
+        chunks = ways.chunks(runs, plan.chunk, workers)
+        waiting = deque(Block(chunk) for chunk in chunks if not all(i in known for i in chunk))
+        under_way: dict[Any, Block] = {}
+        if not waiting:
+            return
+        needs = self._needs(problem, 1 if together else torch.get_num_threads(), device)
         self._sent = self._sent if self._sent is not None else self._send(problem)
         try:
             while waiting or under_way:
-                while waiting and len(under_way) < AHEAD * max(self.cores(), 1):
-                    block, tries = waiting.popleft()
-                    asked = needs(len(block))
-                    task = self._remote.options(max_retries=0, **asked)
-                    reference = task.remote(
-                        self._sent, [runs[i] for i in block], plan, device, slots(block).path, asked["num_cpus"]
-                    )
-                    under_way[reference] = block, tries
-                ended, _ = self.ray.wait([*under_way], timeout=LOOKED)
-                heard(0)  # raises where there is no time for more
+                most = AHEAD * self.at_once(device)
+                while waiting and len(under_way) < most:
+                    block = waiting.popleft()
+                    under_way[self._begin(block, runs, plan, device, slots, needs(len(block.runs)))] = block
+                ended, rest = self.ray.wait([*under_way], timeout=LOOKED)
+                ended += self.ray.wait(rest, num_returns=len(rest), timeout=0)[0] if rest else []
                 for reference in ended:
-                    block, tries = under_way.pop(reference)
-                    outcomes = self._got(reference)
-                    if outcomes is None:
-                        waiting.extend(self._again(block, tries))
-                        if len(block) == 1 and tries >= TRIES:
-                            yield block[0], FAILED
-                        continue
-                    heard(sum(runs[i].length * runs[i].rule.evaluations for i in block) if outcomes else 0)
-                    yield from zip(block, outcomes, strict=False)
-                    finish(slots, block)
-                    if not outcomes:  # they cannot train together
-                        waiting.extend(([i], 1) for i in block)
+                    block = under_way.pop(reference)
+                    outcomes, again = self._got(reference, block, runs)
+                    waiting.extend(again)
+                    if outcomes or not again:
+                        heard(sum(runs[i].length * runs[i].rule.evaluations for i in block.runs))
+                        yield from zip(block.runs, outcomes or [FAILED], strict=True)
+                    if outcomes or len(again) != 1:
+                        finish(slots, block.runs)
+                heard(0)  # raises where there is no time for more
         finally:
             for reference in under_way:
                 with contextlib.suppress(Exception):
                     self.ray.cancel(reference, force=True)
 
-    def _got(self, reference: Any) -> list[Outcome] | None:
-        """What a task made; None where its process or node was lost. What the user's code raised is raised here."""
+    def _begin(self, block: Block, runs: Sequence[Run], plan: Plan, device: str, slots: Slots, asked: dict[str, Any]) -> Any:
+        from .running import versions
+
+        path = slots(block.runs).path
+        how = plan, device, path and path.absolute(), asked["num_cpus"], versions()
+        return self._remote.options(max_retries=0, **asked).remote([self._sent], [runs[i] for i in block.runs], *how)
+
+    def _got(self, reference: Any, block: Block, runs: Sequence[Run]) -> tuple[list[Outcome], list[Block]]:
+        """What a block made, or how it is begun again; neither for a run that has failed. What was raised there is raised."""
         lost = self.ray.exceptions
         try:
-            return list(self.ray.get(reference))
+            outcomes = list(self.ray.get(reference))
         except lost.RayTaskError as error:
             cause = getattr(error, "cause", None)
-            raise (
-                cause if isinstance(cause, SteepestError) else SteepestError(f"A task of Ray failed: {cause or error}")
-            ) from error
-        except (lost.WorkerCrashedError, lost.NodeDiedError, lost.OutOfMemoryError, lost.ObjectLostError, lost.RaySystemError):
-            return None
+            raise (cause if isinstance(cause, SteepestError) else SteepestError(_last_line(cause or error))) from error
+        except lost.WorkerCrashedError:
+            return [], block.again()
+        except (lost.NodeDiedError, lost.OutOfMemoryError, lost.ObjectLostError) as error:
+            if block.moves < MOVES:
+                return [], [replace(block, moves=block.moves + 1)]
+            raise SteepestError(f"{runs[block.runs[0]]} was lost on {MOVES + 1} nodes: {_last_line(error)}") from error
+        except lost.RayError as error:
+            raise SteepestError(f"Ray cannot go on: {_last_line(error)}") from error
+        return outcomes, [] if outcomes else [Block([i]) for i in block.runs]  # they cannot train together
 
-    @staticmethod
-    def _again(block: Block, tries: int) -> list[tuple[Block, int]]:
-        """How a block that was lost is begun again: as it is, or in halves."""
-        if tries == 1 or (len(block) == 1 and tries < TRIES):
-            return [(block, tries + 1)]
-        half = len(block) // 2
-        return [(part, 1) for part in (block[:half], block[half:])] if len(block) > 1 else []
-
-    def _needs(self, problem: Problem, plan: Plan, device: str) -> Callable[[int], dict[str, Any]]:
+    def _needs(self, problem: Problem, cores: int, device: str) -> Callable[[int], dict[str, Any]]:
         """What a task of so many runs asks of a node; SteepestError where none has it."""
-        cores = 1 if plan.workers > 1 or plan.chunk > 1 else torch.get_num_threads()
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        most = max((node.get("CPU", 0) for node in nodes), default=0)
-        memory = max((node.get("memory", 0) for node in nodes), default=0)
-        if most < 1 or (device != "cpu" and not any(node.get("GPU") for node in nodes)):
+        fit = [node for node in nodes if node.get("CPU", 0) >= 1 and (device == "cpu" or node.get("GPU", 0) >= 1)]
+        if not fit:
             raise SteepestError(f"No node of the Ray cluster has a {'core' if device == 'cpu' else 'GPU'} for a run.")
+        most, held = max(node.get("memory", 0) for node in fit), _data_bytes(problem)
 
+        @functools.cache
         def of(runs: int) -> dict[str, Any]:
-            bytes_ = ways.bytes_of(problem, runs)
-            if bytes_ > memory:
+            bytes_ = ways.bytes_of(problem, runs) + held
+            if bytes_ > most:
                 raise SteepestError(
                     f"{runs} runs at once take {bytes_ / 2**20:.4g} MiB, and no node of the Ray cluster offers more than "
-                    f"{memory / 2**20:.4g}; give a --plan with fewer at once."
+                    f"{most / 2**20:.4g}; give a --plan with fewer at once."
                 )
-            return {"num_cpus": min(cores, int(most)), "memory": bytes_, **({} if device == "cpu" else {"num_gpus": 1})}
+            wide = max(node["CPU"] for node in fit if node.get("memory", 0) >= bytes_)
+            return {"num_cpus": min(cores, int(wide)), "memory": bytes_, **({} if device == "cpu" else {"num_gpus": 1})}
 
         return of
 
     def _send(self, problem: Problem) -> Any:
-        """Put the problem where all nodes get it, its code by value."""
+        """Put the problem where all nodes get it; from here on what is the user's own code travels by value."""
         from ray import cloudpickle
 
-        own = [module for module in [*sys.modules.values()] if _is_users(module)]
-        for module in own:
-            cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call, unused-ignore]
+        for name, module in [*sys.modules.items()]:
+            if _is_users(name, module):
+                cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call, unused-ignore]
         try:
             return self.ray.put(problem)
-        except TypeError as error:
+        except Exception as error:
+            reason = _last_line(error.__cause__ or error)
             raise SteepestError(
-                f"Problem '{problem.name}' cannot be sent to a cluster: {str(error).splitlines()[0]}. Open files, locks and "
-                "generators stay where they are; make them inside the model's or the data's functions."
+                f"Problem '{problem.name}' cannot be sent to a cluster: {reason}. Open files, locks and generators stay where "
+                "they are; make them inside the model's or the data's functions."
             ) from error
-        finally:
-            for module in own:
-                cloudpickle.unregister_pickle_by_value(module)  # type: ignore[no-untyped-call, unused-ignore]
 
 
-FAILED = Outcome(Curve(), None, None, None, 0, 0.0, failed=True)
+def _last_line(error: BaseException) -> str:
+    return ([line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__])[-1]
 
 
-def _is_users(module: Any) -> bool:
+def _data_bytes(problem: Problem) -> int:
+    """The memory that a node's own copy of the data takes."""
+    splits = (problem.train, problem.valid, problem.test)
+    held = [data for data in splits if data is not None and not isinstance(data, Streamed)]
+    return sum(t.numel() * t.element_size() for data in held for t in data.tensors)
+
+
+def _is_users(name: str, module: Any) -> bool:
     """Whether a module is neither installed nor steepest's: other nodes do not have it."""
-    path, name = getattr(module, "__file__", None), getattr(module, "__name__", "")
-    if not path or name == "__main__" or name.partition(".")[0] in ("steepest", "steepest_workshop"):
+    path = getattr(module, "__file__", None)
+    if not path or getattr(module, "__name__", "") != name or name == "__main__":
         return False
-    installed = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return not any(Path(path).is_relative_to(place) for place in installed)
+    if name.partition(".")[0] in ("steepest", "steepest_workshop") or {*INSTALLED} & {*Path(path).parts}:
+        return False
+    libraries = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return Path(path).is_absolute() and not any(Path(path).is_relative_to(place) for place in libraries)
 
 
-def _train(problem: Problem, runs: list[Run], plan: Plan, device: str, place: Path | None, threads: int) -> list[Outcome]:
-    """A task: train a block, on so many threads; what has not ended is kept where this node sees the store's folder."""
+_held: dict[Any, Problem] = {}  # in a worker: the problem it trains
+
+
+def _train(
+    sent: list[Any], runs: list[Run], plan: Plan, device: str, place: Path | None, threads: int, versions: dict[str, str]
+) -> list[Outcome]:
+    """A task: train a block on so many threads; what has not ended is kept where this node sees the store."""
+    import ray
+
+    from .running import versions as own
+
+    other = [f"{name} {own()[name]} there, {version} here" for name, version in versions.items() if own()[name] != version]
+    if other:
+        raise SteepestError(f"A node of the Ray cluster has other versions ({', '.join(other)}); install the same on all.")
+    if sent[0] not in _held:
+        _held.clear()
+        _held[sent[0]] = ray.get(sent[0])
     torch.set_num_threads(threads)
-    whole = Slot(place) if place is not None and place.parent.parent.is_dir() else NOWHERE
+    seen = place is not None and Path(str(place.parent).removesuffix("-unfinished")).is_file()
+    whole = Slot(place) if seen else NOWHERE
+    numbers = [*range(len(runs))]
     made = ways.train_chunk(
-        problem, runs, [*range(len(runs))], plan, device, ignore, lambda chunk: whole if len(chunk) == len(runs) else NOWHERE
+        _held[sent[0]], runs, numbers, plan, device, ignore, lambda chunk: whole if chunk == numbers else NOWHERE
     )
     return [outcome for _, outcome in sorted(made, key=lambda pair: pair[0])]

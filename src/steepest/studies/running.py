@@ -282,7 +282,7 @@ class Laboratory:
             if self.plan is None:
                 self.plan = self._plan(runs)
             began, stored = time.perf_counter(), frozenset(outcomes)
-            own = self._own([i for i in range(len(wanted)) if i not in stored], len(wanted))
+            own = self._own(len(wanted))
             self.progress.say(f"{len([i for i in own if i not in stored])} runs, {self.plan.name}")
             slots = checkpoints.beside(self.store.path, [key_of(specs[i]) for i in own], self.plan.name)
             ended = self.train_all(
@@ -306,10 +306,10 @@ class Laboratory:
                 raise ShareDoneError(self.trained, len(wanted) - len(outcomes))
         return [outcomes[i] for i in range(len(wanted))]
 
-    def _own(self, missing: list[int], count: int) -> list[int]:
-        """The runs to lay out here: all, or this share of those that are missing."""
+    def _own(self, count: int) -> list[int]:
+        """The runs to lay out here, of so many: all, or this share, which is the same however many are in the store."""
         which, of = self.design.share
-        return missing[which - 1 :: of] if of > 1 else [*range(count)]
+        return [*range(count)][which - 1 :: of]
 
     def known(self, wanted: list[Wanted], **how: Any) -> list[Outcome | None]:
         """These runs as they are in the store, None where they are not."""
@@ -404,7 +404,8 @@ class Laboratory:
             rates = design.trials + designs.GROWTH if c.rates is None else len(c.rates) if len(c.rates) > 1 else 0
             own = rates * len(TUNING_SEEDS) + design.seeds
             runs, work = runs + own, work + own * self.timings[c.label][0]
-        steps = int((0.9 * seconds - runs * time_evaluations(design.problem, design.device)) / work)
+        side_by_side = self._workers() / ways.workers_on(design.device)  # as a cluster trains
+        steps = int((0.9 * seconds * side_by_side - runs * time_evaluations(design.problem, design.device)) / work)
         if steps < 20:
             raise SteepestError(
                 f"A budget of {seconds:g} s gives each of {runs} runs under 20 steps; give more time or ask for less."
@@ -414,12 +415,24 @@ class Laboratory:
 
     def _how(self) -> str:
         """How runs were trained, in words."""
-        cluster = f", on {self.cluster.cores()} cores of a Ray cluster" if self.cluster else ""
+        cluster = f", {self.cluster.at_once(self.design.device)} at once on a Ray cluster" if self.cluster else ""
         return f"{self.plan}{cluster}" if self.plan else "nothing to train"
 
     def _workers(self) -> int:
         """How many runs, or chunks of them, train at once, here and in other shares."""
-        return self.design.share[1] * (self.cluster.cores() if self.cluster else ways.workers_on(self.design.device))
+        device = self.design.device
+        here = self.cluster.at_once(device) if self.cluster else ways.workers_on(device)
+        return self.design.share[1] * here
+
+    def check_fingerprint(self) -> None:
+        """Refuse to share the runs of another problem: SteepestError where the store knows this one otherwise."""
+        named = {"problem": self.design.problem.name, "device": self.design.device}
+        self.store.remember("fingerprint", named, self.fingerprint)
+        if self.store.recall("fingerprint", named) != self.fingerprint:
+            raise SteepestError(
+                f"{self.design.problem.name} is not the problem that the store knows by this name: its file was edited, or "
+                "this processor computes it to other last digits. Run slices on processors of one kind, or give a new --store."
+            )
 
     def _notes(self, entries: list[Entry]) -> list[str]:
         """What a reader must know besides the numbers."""

@@ -338,11 +338,6 @@ class Store:
         """Keep a fact: "steps" for a budget, the "way" a study is trained, the "timing" of a step. The first stays."""
         self._insert("facts", {"what": what, "key": key_of(spec), "value": json.dumps(value)})
 
-    def facts(self, what: str) -> Iterator[Any]:
-        """All that was remembered under this name, the first one first."""
-        for key, value in self.all("SELECT key, value FROM facts WHERE what = ? ORDER BY rowid", (what,)):
-            yield self._value(value, what, key)
-
     def rows(self) -> Iterator[dict[str, Any]]:
         """Every run in the order in which they ended: its names, what it came to, and its curve; one at a time."""
         for key, *row, curve in self.all(f"SELECT key, {', '.join(COLUMNS)}, curve FROM runs ORDER BY rowid"):
@@ -366,7 +361,7 @@ class Store:
 
     def studies(self) -> list[dict[str, Any]]:
         """What reports show of the studies: each question once, as it was last, in the order in which they were first asked."""
-        kept = self._facts("study")
+        kept = self.facts("study")
         last: dict[tuple[Any, ...], dict[str, Any]] = {}
         for study in kept:
             asked, shown = tuple(study["asked"]), study["shown"]
@@ -392,9 +387,9 @@ class Store:
     def _asked(self, what: str, family: str, item: Any) -> list[Any]:
         """What was asked of a family, this item too, in the order in which each was first asked."""
         self.remember(what, {"family": family, "item": item}, [family, item])
-        return [item for name, item in self._facts(what) if name == family]
+        return [item for name, item in self.facts(what) if name == family]
 
-    def _facts(self, what: str) -> Iterator[Any]:
+    def facts(self, what: str) -> Iterator[Any]:
         """All that is remembered under a name, in the order in which it came."""
         query = "SELECT key, value FROM facts WHERE what = ? ORDER BY rowid"
         return (self._value(value, what, key) for key, value in self.all(query, (what,)))

@@ -70,7 +70,8 @@ class Plan:
 
 def workers_on(device: str) -> int:
     """How many processes train side by side: one where a process cannot be forked, or a GPU cannot go with it."""
-    return min(os.cpu_count() or 1, 8) if device == "cpu" and has_forks() else 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 8) if device == "cpu" and has_forks() else 1
 
 
 def named(name: str, why: str = "as asked") -> Plan:
