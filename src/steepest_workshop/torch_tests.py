@@ -21,7 +21,7 @@ from rich import print
 from steepest.errors import SteepestError
 
 FILES = ("test_optim.py", "optim/test_lrscheduler.py")
-MOST = 15
+MOST, LEAST = 15, 500  # failures; tests
 PATCH = "STEEPEST_IN_TORCHS_TESTS"  # set in the process that takes our classes
 # What only fails with ours, by a pattern of the test's name, and why.
 REASONS = {
@@ -67,6 +67,9 @@ def main(folder: Path) -> int:
             print(f"There is no {file} in {folder}; give the folder `test` of a checkout of PyTorch.", file=sys.stderr)
             return 2
     theirs, ours = outcomes(folder, False), outcomes(folder, True)
+    if theirs[""] != ours[""] or int(ours[""]) < LEAST:
+        counts = f"{theirs['']} tests ran with torch's classes and {ours['']} with ours"
+        raise SteepestError(f"{counts}; expected as many, and {LEAST} or more.")
     only = {name: said for name, said in ours.items() if name not in theirs}
     print(
         f"{ours['']} tests; {len(theirs) - 1} fail with torch's classes, {len(ours) - 1} with ours, {len(only)} only with ours"

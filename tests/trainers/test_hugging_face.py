@@ -135,6 +135,7 @@ def test_the_view_is_evaluated_saved_and_left_with_its_own_statistics_and_traini
     found = straight.model.state_dict()
     for k, v in left.items():
         torch.testing.assert_close(found[k], v, rtol=1e-10, atol=1e-10)
+    assert straight.model.body[1].momentum == 0.1
     other = trainer(tmp_path / "b", make, num_train_epochs=4)
     other.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-12"))
     for p, q in zip(other.model.parameters(), straight.model.parameters(), strict=True):
@@ -160,3 +161,12 @@ def test_the_lengths_of_updates_are_logged_for_any_optimizer(tmp_path, library):
             assert logged[k]["steepest/effective_rate"] == pytest.approx(0.1, rel=1e-6)
             assert logged[k]["steepest/update_to_weight"] == pytest.approx(ratio, rel=1e-6)
     assert sorted(logged) == [2, 4, 6, 8, 10, 12]
+    assert len([row for row in made.state.log_history if "loss" in row]) == 6
+
+
+def test_the_length_of_an_update_of_sam_is_from_where_it_began(tmp_path):
+    made = trainer(tmp_path, lambda model: steepest.optim.SAM(model.parameters(), lr=1e-9, rho=0.5))
+    made.train()
+    lengths = [row["steepest/update_to_weight"] for row in made.state.log_history if "steepest/update_to_weight" in row]
+    assert len(lengths) == 12
+    assert max(lengths) < 1e-7

@@ -1,5 +1,6 @@
 """The callback for Lightning, against loops written by hand."""
 
+import gc
 import logging
 import warnings
 
@@ -106,7 +107,23 @@ def test_sam_takes_its_second_gradient_from_all_parts_of_the_step_and_keeps_the_
     assert module.passes == 2 * BATCHES * EPOCHS
 
 
-def test_the_view_is_evaluated_saved_and_left_with_its_own_statistics_and_training_resumes_as_if_never_stopped(tmp_path):
+@pytest.mark.parametrize("parts", [1, 3])
+def test_training_resumes_as_if_never_stopped(tmp_path, parts):
+    def make(model):
+        return steepest.optim.ScheduleFreeAdamW(model.parameters(), lr=0.05)
+
+    straight, half, other = Module(make), Module(make), Module(make)
+    fit(straight, tmp_path, max_epochs=4, accumulate_grad_batches=parts)
+    checkpoint = pl.callbacks.ModelCheckpoint(tmp_path, filename="kept")
+    fit(
+        half, tmp_path, [SteepestCallback(), checkpoint], max_epochs=2, enable_checkpointing=True, accumulate_grad_batches=parts
+    )
+    fit(other, tmp_path, max_epochs=4, ckpt_path=tmp_path / "kept.ckpt", accumulate_grad_batches=parts)
+    for p, q in zip(other.parameters(), straight.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-10, atol=1e-10)
+
+
+def test_the_view_is_evaluated_saved_and_left_with_its_own_statistics(tmp_path):
     def make(model):
         return steepest.optim.ScheduleFreeAdamW(model.parameters(), lr=0.05)
 
@@ -143,10 +160,34 @@ def test_the_view_is_evaluated_saved_and_left_with_its_own_statistics_and_traini
     fit(half, tmp_path, [SteepestCallback(), checkpoint], max_epochs=2, enable_checkpointing=True)
     saved = torch.load(tmp_path / "kept.ckpt", weights_only=False)["state_dict"]
     torch.testing.assert_close(saved["model.0.weight"], half.model[0].weight.detach())  # what is evaluated
-    other = Module(make)
-    fit(other, tmp_path, max_epochs=4, ckpt_path=tmp_path / "kept.ckpt")
-    for p, q in zip(other.parameters(), straight.parameters(), strict=True):
-        torch.testing.assert_close(p, q, rtol=1e-10, atol=1e-10)
+    assert half.model[1].momentum == 0.1
+    kept = {k: v.clone() for k, v in half.model.state_dict().items()}
+    gc.collect()  # of the trainer
+    assert_same(half.model, type("Kept", (), {"state_dict": lambda self: kept})())
+
+
+def test_frozen_statistics_stay_frozen(tmp_path):
+    class Frozen(Module):
+        def on_train_epoch_start(self):
+            self.model[1].eval()
+
+    module = Frozen(lambda model: steepest.optim.ScheduleFreeSGD(model.parameters(), lr=0.05))
+    fit(module, tmp_path)
+    assert torch.equal(module.model[1].running_mean, torch.zeros(6, dtype=torch.float64))
+
+
+def test_a_second_pass_that_raises_leaves_the_model_where_it_was(tmp_path):
+    class Broken(Module):
+        def training_step(self, batch):  # without the number of the batch
+            if self.passes == BATCHES + 1:
+                raise ValueError("mine")
+            return super().training_step(batch, 0)["loss"]
+
+    module = Broken(lambda model: steepest.optim.SAM(model.parameters(), lr=0.0, rho=0.5))
+    with pytest.raises(ValueError, match="mine"):
+        fit(module, tmp_path)
+    for p, q in zip(module.model.parameters(), network().parameters(), strict=True):
+        torch.testing.assert_close(p, q)
 
 
 @pytest.mark.parametrize("library", [steepest.optim, torch.optim])

@@ -190,3 +190,12 @@ def test_the_gradient_by_the_rate_is_a_difference_quotient():
     (slope,) = torch.autograd.grad(end(lr), lr)
     h = 1e-6
     torch.testing.assert_close(slope.item(), ((end(0.1 + h) - end(0.1 - h)) / (2 * h)).item(), rtol=1e-6, atol=0)
+
+
+def test_complex_state_counts_its_bytes_once_and_keeps_the_precision_that_was_asked():
+    p = torch.nn.Parameter(torch.ones(4, dtype=torch.complex64))
+    optimizer = build(rules.get("schedule_free_adamw"), [p], state_dtype=torch.float64)
+    p.grad = torch.full_like(p, 1 + 2j)
+    optimizer.step()
+    assert optimizer.state[p]["z"].dtype is torch.complex128
+    assert optimizer.state_bytes() == sum(x.nbytes for k, x in optimizer.state[p].items() if k != "step")

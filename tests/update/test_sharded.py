@@ -1,6 +1,7 @@
 """Parameters that stand for memory elsewhere: shards of FSDP2 and tensor parallelism, and other wrappers."""
 
 import copy
+import itertools
 import os
 import socket
 
@@ -182,6 +183,43 @@ def test_a_checkpoint_of_shards_is_loaded_whole_and_the_other_way_round(tmp_path
 @pytest.mark.slow
 def test_a_checkpoint_of_shards_is_loaded_whole_and_the_other_way_round_with_every_rule(tmp_path):
     in_two_processes(compare_checkpoints, ALL, str(tmp_path))
+
+
+def compare_odd_gradients():
+    """Sums that are not yet summed, gradients that lie otherwise in memory, and a mesh of two dimensions."""
+    from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor, init_device_mesh
+
+    mesh = init_device_mesh("cpu", (2,))
+    for name in ("lamb", "adamw", "muon", "clipped"):
+        whole, _ = trained(name, as_it_is)
+
+        def partial(x, i):
+            return distribute_tensor(x, mesh, [Replicate()])
+
+        model = Model(partial)
+        optimizer = build_for(name, model)
+        for k in range(8):
+            for i, (p, x) in enumerate(zip(model.parameters(), values(100 + k), strict=True)):
+                own = (partial(x, i) + 0.3 * p.detach()).to_local()
+                p.grad = DTensor.from_local(own * (0.25 if torch.distributed.get_rank() else 0.75), mesh, [Partial()])
+            optimizer.step()
+        assert_same(model, whole)
+    layouts = ([Shard(0), Replicate()], [Replicate(), Shard(0)])
+    for shape, placements in itertools.product(((2, 1), (1, 2)), layouts):
+        flat = init_device_mesh("cpu", shape)
+        for name in ("lamb", "clipped", "noisy", "adafactor"):
+            model, _ = trained(name, lambda x, i, flat=flat, placements=placements: distribute_tensor(x, flat, placements))
+            assert_same(model, trained(name, as_it_is)[0])
+    p = torch.nn.Parameter(distribute_tensor(torch.ones(3, 4, dtype=torch.float64), mesh, [Shard(0)]))
+    rows = 2 - torch.distributed.get_rank()
+    optimizer = build(rules.get("lamb"), [p])
+    p.grad = DTensor.from_local(torch.ones(4, rows, dtype=torch.float64).T, mesh, [Shard(0)], shape=(3, 4), stride=(4, 1))
+    optimizer.step()
+    assert optimizer.engine == "kernel"
+
+
+def test_sums_to_be_made_odd_memory_and_meshes_of_two_dimensions():
+    in_two_processes(compare_odd_gradients)
 
 
 def compare_models():

@@ -8,6 +8,8 @@ from torch import nn
 
 from steepest import optim, rules
 from steepest.errors import SteepestError
+from steepest.update.optimizer import build
+from steepest.update.runs import ManyRuns
 
 RULES = {
     "sam": rules.get("sam"),
@@ -108,3 +110,76 @@ def test_what_is_called_out_of_turn_is_one_sentence():
     sam.first_step()
     with pytest.raises(SteepestError, match="first_step\\(\\) was called twice"):
         sam.first_step()
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+@pytest.mark.parametrize("make", [lambda p: optim.SAM(p, lr=0.1, rho=0.5, momentum=0.0)])
+def test_a_rule_without_state_takes_its_last_pass_too(make, calls):
+    """Its point and its end are both written to p: two loops, not one."""
+    p = torch.nn.Parameter(torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64))
+    by_hand, optimizer = p.detach().clone(), make([p])
+
+    def gradient(x):
+        return torch.stack([torch.sin(x[0]), x[1] * x[2], x[0] + x[2]])
+
+    for _ in range(3):
+
+        def closure():
+            p.grad = gradient(p.detach())
+
+        g = gradient(by_hand)
+        by_hand = by_hand - 0.1 * gradient(by_hand + 0.5 * g / g.norm())
+        closure()
+        if calls == 1:
+            optimizer.step(closure)
+        else:
+            optimizer.first_step()
+            closure()
+            optimizer.second_step()
+    assert optimizer.engine == "kernel"
+    torch.testing.assert_close(p.detach(), by_hand, rtol=1e-12, atol=1e-12)
+
+
+def test_a_closure_that_raises_at_the_second_point_leaves_all_as_it_was():
+    p = torch.nn.Parameter(torch.ones(3))
+    optimizer = optim.SAM([p], lr=0.1)
+    p.grad = g = torch.tensor([1.0, 2.0, 3.0])
+    optimizer.step(lambda: None)  # makes the state
+    before, steps, p.grad = p.detach().clone(), optimizer.state[p]["step"].item(), g
+
+    def closure():
+        if p.grad is None:
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        optimizer.step(closure)
+    assert torch.equal(p.detach(), before)
+    assert p.grad is g
+    assert optimizer.state[p]["step"].item() == steps
+
+
+def test_a_first_step_can_be_cancelled():
+    p = torch.nn.Parameter(torch.ones(3))
+    optimizer = optim.SAM([p], lr=0.1)
+    p.grad = g = torch.tensor([1.0, 2.0, 3.0])
+    optimizer.first_step()
+    assert not torch.equal(p.detach(), torch.ones(3))
+    optimizer.cancel_first_step()
+    assert torch.equal(p.detach(), torch.ones(3))
+    assert p.grad is g
+    optimizer.first_step()
+
+
+@pytest.mark.parametrize("inner", ["muon", "adafactor"])
+@pytest.mark.parametrize("shapes", [((3, 2), (4,)), ((4,), (3, 2))])
+def test_norms_over_a_model_of_two_rules_are_refused(inner, shapes):
+    """Clipping around Muon looks over matrices and vectors at once, which take different steps."""
+    rule = rules.clip_by_norm(rules.get(inner), 1.0)
+    params = [torch.nn.Parameter(torch.ones(shape)) for shape in shapes]
+    for p in params:
+        p.grad = torch.ones_like(p)
+    with pytest.raises(SteepestError, match="looks over the whole model, and takes other steps for matrices"):
+        build(rule, params, lr=0.1).step()
+    with pytest.raises(SteepestError, match="looks over the whole model, and takes other steps for matrices"):
+        ManyRuns(rule, [p.detach()[None] for p in params], [{"lr": 0.1}]).step([p.grad[None] for p in params])
+    build(rule, [p for p in params if p.ndim == 2], lr=0.1).step()

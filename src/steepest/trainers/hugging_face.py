@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SteepestError
-from .common import Batch, Company
+from .common import Attendant, Batch
 
 try:
     from transformers import TrainerCallback
@@ -30,14 +30,15 @@ class SteepestCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
 
     def __init__(self, trainer: Any, log: bool = True) -> None:
         self.trainer, self.log = trainer, log
-        self.company: Company | None = None
+        self.attendant: Attendant
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Join the trainer's optimizer, and hear of its batches."""
+        """Attend to the trainer's optimizer, and hear of its batches."""
         trainer = self.trainer
+        trainer.__dict__.pop("training_step", None)  # of a training that raised
         step = type(trainer).training_step
 
-        def again(batch: Batch) -> Tensor:
+        def loss_of(batch: Batch) -> Tensor:
             if torch.is_grad_enabled():
                 return step(trainer, *batch)  # type: ignore[no-any-return]  # calls backward itself
             model, inputs, *_ = batch
@@ -46,46 +47,43 @@ class SteepestCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
 
         @functools.wraps(step)
         def training_step(model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-            assert self.company is not None
-            self.company.take((model, dict(inputs), num_items_in_batch))
+            self.attendant.take((model, dict(inputs), num_items_in_batch))
             return step(trainer, model, inputs, num_items_in_batch)  # type: ignore[no-any-return]
 
-        optimizer = trainer.optimizer
-        self.company = Company(getattr(optimizer, "optimizer", optimizer), trainer.model, again, lambda loss: None)
+        optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
+        self.attendant = Attendant(optimizer, trainer.model, loss_of, lambda loss: None)
+        if self.attendant.asks and getattr(trainer.accelerator, "scaler", None) is not None:
+            raise SteepestError("A rule with a second gradient goes with no loss scaler; train in bf16 or float32.")
         trainer.training_step = training_step
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Whether the step that begins will be told of."""
-        assert self.company is not None
         every = state.logging_steps
-        self.company.wanted = self.log and (every <= 1 or (state.global_step + 1) % every == 0)
+        self.attendant.wanted = self.log and (every <= 1 or (state.global_step + 1) % every == 0)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The gradients are there, clipped: those where the rule asks for them take their place."""
-        assert self.company is not None
-        if self.company.asks:
-            self.company.ask()
+        if self.attendant.asks:
+            self.attendant.ask()
             if args.max_grad_norm:
                 self.trainer.accelerator.clip_grad_norm_(self.trainer.model.parameters(), args.max_grad_norm)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Log what was measured, and evaluate and save where the rule says."""
-        assert self.company is not None
-        if control.should_log and self.company.measured:
-            self.trainer.log(self.company.measured)
-        self.company.measured = {}
+        if control.should_log and self.attendant.measured:
+            self.trainer.log(self.attendant.measured)
+            control.should_log = True  # which the trainer has taken back: its own numbers come after
+        self.attendant.measured = {}
         if control.should_evaluate or control.should_save:
-            self.company.show()
+            self.attendant.show()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Evaluate and save where the rule says."""
-        assert self.company is not None
         if control.should_evaluate or control.should_save:
-            self.company.show()
+            self.attendant.show()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leave the model as it is to be used, and the trainer as it was."""
-        assert self.company is not None
-        self.company.show()
-        self.company.close()
+        self.attendant.show()
+        self.attendant.close()
         del self.trainer.training_step

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from ..errors import SteepestError
-from .common import Batch, Company
+from .common import Attendant, Batch
 
 try:
     from lightning.pytorch.callbacks import Callback
@@ -23,8 +24,9 @@ except ImportError:
 class SteepestCallback(Callback):  # type: ignore[misc, unused-ignore]
     """Does what an optimizer of steepest asks of its trainer, and logs how far its steps go.
 
-    - Validation, tests and checkpoints see the rule's view, such as Schedule-Free's x or an average, and BatchNorm's statistics
-      of there, made of the last 16 batches; training goes on from what is trained, also after a resume.
+    - Validation, and checkpoints written there or at the end of an epoch, see the rule's view, such as Schedule-Free's x or an
+      average, and BatchNorm's statistics of there, made of the last 16 batches; training goes on from what is trained, also
+      after a resume. Metrics that the training step itself updates count these passes, and SAM's second ones, too.
     - SAM, and any rule that asks for a second gradient, gets it from all batches of an accumulated step, with BatchNorm's
       statistics left as the first pass had them.
     - Every `log_every_n_steps` of the trainer, `steepest/update_to_weight` is the length of an update by that of the weights,
@@ -36,47 +38,60 @@ class SteepestCallback(Callback):  # type: ignore[misc, unused-ignore]
     def __init__(self, log: bool = True) -> None:
         super().__init__()
         self.log = log
-        self.companies: list[Company] = []
+        self.attendants: list[Attendant] = []
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Join each optimizer of the trainer."""
+        """Attend to each optimizer of the trainer."""
+        numbered = len(inspect.signature(pl_module.training_step).parameters) > 1
 
-        def again(batch: Batch) -> Tensor:
+        def loss_of(batch: Batch) -> Tensor | None:
             with _mute(pl_module):
-                output = trainer.strategy.training_step(*batch)
-            loss: Tensor = (output["loss"] if isinstance(output, Mapping) else output) / trainer.accumulate_grad_batches
-            return loss
+                output = trainer.strategy.training_step(*(batch if numbered else batch[:1]))
+            loss: Tensor | None = output["loss"] if isinstance(output, Mapping) else output
+            return None if loss is None else loss / trainer.accumulate_grad_batches
 
-        self.companies = [
-            Company(o, pl_module, again, lambda loss: trainer.strategy.backward(loss, None)) for o in trainer.optimizers
-        ]
-        if any(c.asks for c in self.companies) and not pl_module.automatic_optimization:
-            raise SteepestError("The module steps by hand; call first_step and second_step there, and leave this callback out.")
+        def backward(loss: Tensor) -> None:
+            trainer.strategy.backward(loss, None)
+
+        self.attendants = []
+        for optimizer in trainer.optimizers:
+            refreshes = pl_module.automatic_optimization and not any(a.has_view for a in self.attendants)
+            self.attendants.append(Attendant(optimizer, pl_module, loss_of, backward, refreshes))
+        if any(a.asks for a in self.attendants):
+            if not pl_module.automatic_optimization:
+                raise SteepestError("The module steps by hand; call first_step and second_step there, without this callback.")
+            if getattr(trainer.precision_plugin, "scaler", None) is not None:
+                raise SteepestError("A rule with a second gradient goes with no loss scaler; train in bf16 or float32.")
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Begin an accumulated step anew, as the trainer does."""
+        for attendant in self.attendants:
+            attendant.of_step.clear()
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Train where the rule trains."""
-        due = self.log and (trainer.global_step + 1) % trainer.log_every_n_steps == 0
-        for company in self.companies:
-            company.wanted = due
-            company.take((batch, batch_idx))
+        step = trainer.global_step // len(self.attendants) + 1
+        for attendant in self.attendants:
+            attendant.wanted = self.log and step % trainer.log_every_n_steps == 0
+            attendant.take((batch, batch_idx))
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """The gradients are there, not yet clipped: those where the rule asks for them take their place."""
-        for company in self.companies:
-            if company.optimizer is getattr(optimizer, "optimizer", optimizer):
-                company.ask()
+        for attendant in self.attendants:
+            if attendant.optimizer is getattr(optimizer, "optimizer", optimizer):
+                attendant.ask()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
         """Log what was measured."""
-        for k, company in enumerate(self.companies):
-            suffix = f"_{k}" if len(self.companies) > 1 else ""
-            pl_module.log_dict({name + suffix: x for name, x in company.measured.items()}, on_step=True, on_epoch=False)
-            company.measured = {}
+        for k, attendant in enumerate(self.attendants):
+            suffix = f"_{k}" if len(self.attendants) > 1 else ""
+            pl_module.log_dict({name + suffix: x for name, x in attendant.measured.items()}, on_step=True, on_epoch=False)
+            attendant.measured = {}
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Evaluate where the rule says."""
-        for company in self.companies:
-            company.show()
+        for attendant in self.attendants:
+            attendant.show()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Save what is evaluated."""
@@ -84,9 +99,14 @@ class SteepestCallback(Callback):  # type: ignore[misc, unused-ignore]
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Leave the model as it is to be used."""
-        for company in self.companies:
-            company.show()
-            company.close()
+        for attendant in self.attendants:
+            attendant.show()
+            attendant.close()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Leave nothing half done."""
+        for attendant in self.attendants:
+            attendant.give_up()
 
 
 @contextlib.contextmanager

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,24 +16,25 @@ def normalizes(model: nn.Module) -> list[nn.Module]:
     return [m for m in model.modules() if getattr(m, "running_mean", None) is not None]
 
 
-@contextlib.contextmanager
-def refreshed(model: nn.Module, run: Callable[[], None]) -> Iterator[None]:
-    """Inside, the statistics are means over what `run` passes through the model; those of training are put back afterwards.
+def refresh(norms: Sequence[Any], run: Callable[[], None]) -> Callable[[], None]:
+    """Make these layers' statistics the means over what `run` passes through them; returns what puts the old ones back."""
+    kept = [(m, m.momentum, {k: v.clone() for k, v in m.named_buffers(recurse=False)}) for m in norms]
 
-    The model is left in training mode, and with it the modes of its parts.
-    """
-    norms: list[Any] = normalizes(model)
-    kept = [(m.momentum, {k: v.clone() for k, v in m.named_buffers(recurse=False)}) for m in norms]
+    def put_back() -> None:
+        for m, _, buffers in kept:
+            for k, v in buffers.items():
+                getattr(m, k).copy_(v)
+
     for m in norms:
         m.reset_running_stats()
         m.momentum = None  # the mean of all batches
-    model.train()
-    with torch.no_grad():
-        run()
     try:
-        yield
+        with torch.no_grad():
+            run()
+    except BaseException:
+        put_back()
+        raise
     finally:
-        for m, (momentum, buffers) in zip(norms, kept, strict=True):
+        for m, momentum, _ in kept:
             m.momentum = momentum
-            for k, v in buffers.items():
-                getattr(m, k).copy_(v)
+    return put_back

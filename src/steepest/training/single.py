@@ -23,7 +23,7 @@ from ..update.optimizer import RuleOptimizer, build
 from . import checkpoints
 from .checkpoints import NOWHERE, Slot
 from .forward import drops, keyed
-from .norms import REFRESH, normalizes, refreshed
+from .norms import REFRESH, normalizes, refresh
 from .recorder import Outcome, Recorder
 
 CONSTANT = constant()
@@ -192,8 +192,13 @@ def evaluated(problem: Problem, model: nn.Module, rule: Rule) -> Iterator[None]:
         for begin in range(0, min(REFRESH * problem.batch_size, len(problem.train) - 1), problem.batch_size):
             problem.batch_loss(model, problem.train.batch(slice(begin, begin + problem.batch_size)))
 
-    with refreshed(model, run) if rule.view and normalizes(model) else contextlib.nullcontext():
+    norms = normalizes(model) if rule.view else []
+    model.train()
+    put_back = refresh(norms, run) if norms else ignore
+    try:
         yield
+    finally:
+        put_back()
 
 
 def _works_at_the_start(problem: Problem, seed: int, device: str, batch: Batch) -> bool:

@@ -217,7 +217,7 @@ class Kernel:
         return work.scratch["early"]  # type: ignore[no-any-return]
 
     def _run(self, work: Work, targets: Mapping[str, Expr], sums: Sequence[Symbol], known: Known, first: bool) -> Table:
-        key = *targets, *sums, known.rows
+        key = *targets.items(), *sums, known.rows  # a letter may be written twice: to a point, then to the end
         table: Table | None = work.scratch.get(key)
         if table is None or table.threads != torch.get_num_threads():
             written = {} if first else {x: letter for letter, x in self._early(work).items()}

@@ -1,4 +1,4 @@
-"""The layout of an optimizer's step: what lies where, members_of once and kept as long as it holds.
+"""The layout of an optimizer's step: what lies where, found once and kept as long as it holds.
 
 A step then reads the gradients, checks that nothing else has moved, and runs. Whatever changed (a parameter without a
 gradient, a loaded checkpoint, another layout, a hyperparameter that keeps other state) makes a new layout.
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import SteepestError
 from ..rules import Rule
 from ..rules.definition import Hyper
 from ..rules.trace import Graph
@@ -52,6 +53,7 @@ class Part:
             else:
                 self.scalars[letter] = self._joined(self.keys[letter])
         kept = {k: [store[self.keys[k]] for store in stores] for k in graph.tensors if k != "p"}
+        # as the user has them: what is updated is `tensors`
         self.entire = [*self.params, *(t for tensors in kept.values() for t in tensors)]
         columns = {k: Column(self._own(tensors)) for k, tensors in {"p": self.params, **kept}.items()}
         columns["g"] = Column(self._gradients([p.grad for p in self.params]))
@@ -151,7 +153,12 @@ class Part:
                 work.numbers[letter] = self.groups[self.of_group[0]][self.keys[letter]]
         else:
             self.number(hypers, ages)
-        advance(work, self.engine, lambda: self._gradients([*ask(self.params)]))
+        try:
+            advance(work, self.engine, lambda: self._gradients([*ask(self.params)]))
+        except BaseException:  # of the closure that gives a second gradient
+            if self.steps is not None:
+                self.steps -= 1
+            raise
         self.remember()
         work.tensors["g"] = SPENT  # so that a gradient set to None is freed
         torch.autograd.graph.increment_version(self.params)
@@ -183,14 +190,15 @@ class Part:
 class Rows(Part):
     """The rows of one parameter that its sparse gradient names, where a step without gradient would leave the others.
 
-    Other rows come with the next gradient: it serves for one step.
+    Other rows come with the next gradient: it serves for one step, and is made anew.
     """
 
     def __init__(self, rule: Rule, graph: Graph, engine: Engine, members: Members, groups: list[Group], state: States) -> None:
         (_, p), *_ = members
         assert p.grad is not None
         self.sparse = p.grad.coalesce()
-        self.named = tuple(self.sparse.indices())
+        self.named = tuple(self.sparse.indices())  # the index of the rows, or of single elements
+        self.made_of = rule, graph, engine, members, groups, state
         super().__init__(rule, graph, engine, members, groups, state)
 
     def _own(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -232,6 +240,8 @@ class Layout:
                     engine, shared = choose(graph, views if graph.elementwise else [p, p.grad, *kept])
                     members_of.setdefault((graph, engine, shared), []).append((i, p))
         if len(members_of) > 1 and any(graph.reach == "model" for graph, _, _ in members_of):
+            if len({graph for graph, _, _ in members_of}) > 1:
+                raise differs(rule)
             members_of = {
                 (next(iter(members_of))[0], PLAIN, None): [member for members in members_of.values() for member in members]
             }
@@ -261,15 +271,26 @@ class Layout:
             self.hypers = hypers
         if self.idle and any(p.grad is not None for p in self.idle):
             return False
-        for part in self.parts:  # noqa: SIM110 - a generator costs as much as a small part's check
+        for k, part in enumerate(self.parts):
             if not part.holds():
-                return False
+                (p, *_) = part.params
+                if not isinstance(part, Rows) or p.grad is None or not p.grad.is_sparse:
+                    return False
+                self.parts[k] = Rows(*part.made_of)
         return True
 
     def run(self, ask: AskAt) -> None:
         """Take one step."""
         for part in self.parts:
             part.run(self.hypers, ask)
+
+
+def differs(rule: Rule) -> SteepestError:
+    """What is said where a rule that looks over the model has another graph for matrices than for vectors."""
+    return SteepestError(
+        f"{rule.name} looks over the whole model, and takes other steps for matrices than for vectors; give the two an "
+        "optimizer each, and clip by torch.nn.utils.clip_grad_norm_."
+    )
 
 
 def _may_differ(p: Tensor) -> bool:

@@ -238,6 +238,12 @@ class RuleOptimizer(torch.optim.Optimizer):
         answer = go_back(began)
         self._laid().run(answer)
 
+    def cancel_first_step(self) -> None:
+        """Undo `first_step`, where there will be no second one: parameters and gradients are what they were."""
+        if self._halfway is not None:
+            began, self._halfway = self._halfway, None
+            go_back(began)
+
     @property
     def engine(self) -> str:
         """What ran the last step: "kernel", or "plain" where a dtype, device or layout is not the kernels'."""
@@ -301,11 +307,13 @@ class RuleOptimizer(torch.optim.Optimizer):
         before = [p.grad for p in params]
         for p in params:
             p.grad = None
-        with torch.enable_grad():
-            closure()
-        gradients = [p.grad for p in params]
-        for p, g in zip(params, before, strict=True):
-            p.grad = g
+        try:
+            with torch.enable_grad():
+                closure()
+            gradients = [p.grad for p in params]
+        finally:
+            for p, g in zip(params, before, strict=True):
+                p.grad = g
         return [torch.zeros_like(p) if g is None else g for p, g in zip(params, gradients, strict=True)]
 
     def view(self) -> None:
@@ -355,12 +363,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def state_bytes(self) -> int:
         """Bytes of state held for the parameters stepped so far, counters left out."""
-        return sum(
-            here(value).numel() * value.element_size()
-            for _, store in self._stores()
-            for key, value in store.items()
-            if key != "step"
-        )
+        return sum(here(value).nbytes for _, store in self._stores() for key, value in store.items() if key != "step")
 
 
 _hooked = torch.optim.Optimizer.profile_hook_step(RuleOptimizer._step)

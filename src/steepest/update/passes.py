@@ -233,6 +233,10 @@ def noise(op: str, key: int, place: int, step: int, shape: tuple[int, ...]) -> N
     return np.asarray(drawn, float)
 
 
+class Leave(BaseException):
+    """Raised by what is asked for gradients at a point, to leave the parameters there."""
+
+
 def advance(work: Work, engine: Engine, ask: Ask | None = None) -> None:
     """One update of all tensors, in place, in as many passes over memory as the rule needs.
 
@@ -270,10 +274,20 @@ def _elsewhere(work: Work, engine: Engine, point: Symbol, known: Known, ask: Ask
         work.scratch["kept"] = [torch.empty_like(p) for p in ps]
     for kept, p in zip(work.scratch["kept"], ps, strict=True):
         kept.copy_(p)
+
+    def put_back() -> None:
+        for kept, p in zip(work.scratch["kept"], ps, strict=True):
+            p.copy_(kept)
+
     engine.write(work, {"p": point}, known)
-    gradients = [_like(g, p) for g, p in zip(ask(), ps, strict=True)]
-    for kept, p in zip(work.scratch["kept"], ps, strict=True):
-        p.copy_(kept)
+    try:
+        gradients = [_like(g, p) for g, p in zip(ask(), ps, strict=True)]
+    except Leave:
+        raise
+    except BaseException:
+        put_back()
+        raise
+    put_back()
     column = work.tensors["p"]
     return Stack(gradients, column.rows) if isinstance(column, Stack) else Column(gradients)
 

@@ -15,6 +15,7 @@ from ..rules.definition import Hyper
 from ..rules.trace import Graph
 from .engine import Engine
 from .engines import PLAIN, choose
+from .layout import differs
 from .passes import Column, Index, Number, Numbers, Stack, Work, advance
 from .state import initial_state
 
@@ -141,6 +142,9 @@ class ManyRuns:
                     runs_of.append(r)
                 if i not in params_of:
                     params_of.append(i)
+        looks = [graph for graph in alike if graph.reach == "model"]
+        if any(len(places) < len(self.params) for graph, (_, places) in alike.items() if graph in looks):
+            raise differs(self.rule)
         for graph, (members, places) in alike.items():
             runs, ps = np.array(members), [self.params[i] for i in places]
             gs = [gradients[i] for i in places]

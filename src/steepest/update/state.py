@@ -24,13 +24,14 @@ def initial_state(rule: Rule, p: Tensor, g: Tensor, hyper: Hyper, dtype: torch.d
 
 
 def _begin(state: State, p: Tensor, g: Tensor, hyper: Hyper, dtype: torch.dtype | None) -> Value:
+    dtype = dtype.to_complex() if dtype is not None and p.is_complex() else dtype
     if state.copies:
         return torch.empty_like(p, dtype=dtype).copy_((p if state.copies == "p" else g).detach())
     start = float(state.number(hyper))
     if state.is_scalar:
         return start
     if p.is_complex():
-        return torch.full_like(p, complex(start, start), dtype=dtype and dtype.to_complex())
+        return torch.full_like(p, complex(start, start), dtype=dtype)
     if state.shape:
         line = p.detach().narrow(-1 if state.shape == "row" else -2, 0, 1)
         return torch.full_like(line, start, dtype=dtype, memory_format=torch.contiguous_format)

@@ -10,13 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from .layout import AskAt, Layout
+from .passes import Leave
 from .state import Group
 
 Began = list[tuple[Tensor, Tensor, Tensor | None]]  # each parameter, its value and its first gradient
-
-
-class _Asked(Exception):  # noqa: N818 - it is no error
-    """A step has come to where it asks for a second gradient."""
 
 
 @torch.no_grad()
@@ -26,9 +23,9 @@ def begin(layout: Layout, groups: Sequence[Group]) -> Began:
     ages = [None if part.steps is None else part.steps.copy() for part in layout.parts]
 
     def leave(_: Sequence[Tensor]) -> list[Tensor]:
-        raise _Asked
+        raise Leave
 
-    with contextlib.suppress(_Asked):
+    with contextlib.suppress(Leave):
         layout.run(leave)
     for part, steps in zip(layout.parts, ages, strict=True):
         if part.steps is not None:

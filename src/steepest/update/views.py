@@ -42,7 +42,10 @@ def gradient(p: Tensor, g: Tensor | None = None) -> Tensor:
     """A gradient as the update of its parameter reads it: dense, laid as the parameter is, real."""
     g = p.grad if g is None else g
     assert g is not None
-    return here(laid_as(g.to_dense() if g.is_sparse else g, p).resolve_conj())
+    own = here(laid_as(g.to_dense() if g.is_sparse else g, p).resolve_conj())
+    if is_split(p) and own.stride() != here(p).stride():  # every process must take the same engine
+        own = torch.empty_like(here(p).detach()).copy_(own)
+    return own
 
 
 def laid_as(t: Tensor, like: Tensor) -> Tensor:
