@@ -14,7 +14,7 @@ from rich.console import Console
 from . import problems
 from . import schedules as multipliers
 from .checks import bytes_of, names_in, seconds_of, whole
-from .errors import SteepestError
+from .errors import SteepestError, place
 from .problems.problem import Problem
 from .report.study import summary, terminal
 from .report.study.shown import shown
@@ -339,17 +339,18 @@ def work(
     design, _, given = _designed(
         problem, optimizers, schedules, lrs, trials, seeds, steps, budget, margin, device, plan, memory, "local", None
     )
-    place = Path(f"{store}-slice-{which}-of-{of}") if of > 1 else Path(store)
-    with Store(place) as opened, terminal.Bar(Console(stderr=True)) as bar:
-        if of > 1 and Path(store).is_file():
-            with copied(store) as copy:
+    whole = place("store", store)
+    own = place("store", f"{store}-slice-{which}-of-{of}") if of > 1 else whole
+    with Store(own) as opened, terminal.Bar(Console(stderr=True)) as bar:
+        if of > 1 and whole.is_file():
+            with copied(whole) as copy:
                 merge(opened, copy)
         race = Race(dataclasses.replace(design, share=share), opened, bar, None, None, True)
         race.check_fingerprint()
         try:
             result = race.run()
         except ShareDoneError as done:
-            return Share(str(place), done.trained, done.left)
+            return Share(str(own), done.trained, done.left)
         study = Study(result, command or f"steepest.compare({design.problem.name!r}{given})")
         opened.keep_study(study.shown)
         study.store = opened.path

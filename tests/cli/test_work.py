@@ -103,11 +103,11 @@ def test_a_slice_that_is_interrupted_ends_no_study(monkeypatch):
         yield next(iter(full(*given, **named)))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ways, "train_all", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        steepest.api.work("digits", "sgd,adam", share=(1, 2), **RACE)
-    monkeypatch.undo()
-    monkeypatch.chdir(Path.cwd())
+    with monkeypatch.context() as patch:
+        patch.setattr(ways, "train_all", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            steepest.api.work("digits", "sgd,adam", share=(1, 2), **RACE)
+    assert len(keys("s.db-slice-1-of-2")) == 1
     assert steepest.api.work("digits", "sgd,adam", share=(1, 2), **RACE).trained > 0
 
 

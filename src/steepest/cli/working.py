@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..errors import SteepestError
+from ..errors import SteepestError, place
 from ..shell import JSON, check_json, sentences, write_json
 from ..studies import defaults
 
@@ -86,7 +85,7 @@ def last_asked(store: str) -> dict[str, Any]:
     from ..studies.inspection import copied
     from ..studies.store import Store
 
-    if Path(store).is_file():
+    if place("store", store).is_file():
         with copied(store) as copy, Store(copy) as kept:
             facts = [*kept.facts(ASKED)]
         if facts:
