@@ -79,9 +79,12 @@ def faults(store: Store) -> Iterator[str]:
 def copied(path: str | Path) -> Iterator[str]:
     """A copy of a store and its log: to read where many begin at once, and none is to write."""
     with tempfile.TemporaryDirectory() as folder:
-        for file in (Path(path), Path(f"{path}-wal")):
-            if file.exists():
-                shutil.copy(file, folder)
+        try:
+            for file in (Path(path), Path(f"{path}-wal")):
+                if file.exists():
+                    shutil.copy(file, folder)
+        except OSError as error:
+            raise SteepestError(f"The store {path} cannot be read: {error.strerror or error}.") from error
         yield str(Path(folder) / Path(path).name)
 
 
