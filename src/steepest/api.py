@@ -27,7 +27,8 @@ from .studies.design import Design
 from .studies.inspection import copied, merge
 from .studies.race import Race
 from .studies.rates import Rates, rates_of
-from .studies.running import Entry, Result, ShareDoneError
+from .studies.results import Entry, Result
+from .studies.running import ShareDoneError
 from .studies.store import Store
 from .studies.verdicts import Verdict
 from .training import ways
@@ -339,11 +340,11 @@ def work(
     design, _, given = _designed(
         problem, optimizers, schedules, lrs, trials, seeds, steps, budget, margin, device, plan, memory, "local", None
     )
-    whole = place("store", store)
-    own = place("store", f"{store}-slice-{which}-of-{of}") if of > 1 else whole
+    study_store = place("store", store)
+    own = place("store", f"{store}-slice-{which}-of-{of}") if of > 1 else study_store
     with Store(own) as opened, terminal.Bar(Console(stderr=True)) as bar:
-        if of > 1 and whole.is_file():
-            with copied(whole) as copy:
+        if of > 1 and study_store.is_file():
+            with copied(study_store) as copy:
                 merge(opened, copy)
         race = Race(dataclasses.replace(design, share=share), opened, bar, None, None, True)
         race.check_fingerprint()

@@ -53,10 +53,9 @@ def outcomes(folder: Path, patched: bool) -> dict[str, str]:
         cases = list(ElementTree.parse(report).iter("testcase"))
     found[""] = str(len(cases))
     for case in cases:
+        name = f"{case.get('classname', '').rpartition('.')[2]}.{case.get('name')}"
         for failed in [*case.iter("failure"), *case.iter("error")]:
-            found[f"{case.get('classname', '').rpartition('.')[2]}.{case.get('name')}"] = failed.get("message", "").split("\n")[
-                0
-            ]
+            found[name] = failed.get("message", "").partition("\n")[0]
     return found
 
 

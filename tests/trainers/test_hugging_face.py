@@ -11,6 +11,8 @@ transformers = pytest.importorskip("transformers", reason="transformers is in th
 pytest.importorskip("accelerate", reason="accelerate is in the test extra")
 from steepest.trainers.hugging_face import SteepestCallback  # noqa: E402
 
+from . import by_hand  # noqa: E402
+
 PARTS, SIZE, COUNT, EPOCHS, RHO = 3, 8, 48, 2, 0.2
 
 
@@ -66,33 +68,14 @@ def test_sam_takes_its_second_gradient_from_all_parts_of_the_step_and_keeps_the_
     )
     made.train()
     model = Network()
-    params, velocity = list(model.parameters()), [torch.zeros_like(p) for p in model.parameters()]
-    for _ in range(EPOCHS):
-        parts = list(batches())
-        for begin in range(0, len(parts), PARTS):
-
-            def gradient(step=parts[begin : begin + PARTS]):
-                model.zero_grad()
-                for batch in step:
-                    (model(**batch)["loss"] / PARTS).backward()
-                gradients = [p.grad.clone() for p in params]
-                length = torch.stack([g.norm() for g in gradients]).norm().item()
-                share = min(1.0, clip / (length + 1e-6)) if clip else 1.0
-                return [g * share for g in gradients]
-
-            first = gradient()
-            statistics = {k: v.clone() for k, v in model.named_buffers()}
-            length = torch.stack([g.norm() for g in first]).norm()
-            for p, g in zip(params, first, strict=True):
-                p.data += RHO * g / length
-            second = gradient()
-            for p, g in zip(params, first, strict=True):
-                p.data -= RHO * g / length
-            for k, v in model.named_buffers():
-                v.copy_(statistics[k])
-            for p, v, g in zip(params, velocity, second, strict=True):
-                v.copy_(0.9 * v + g)
-                p.data -= 0.1 * v
+    by_hand.sam(
+        model,
+        EPOCHS * by_hand.cut(batches(), PARTS),
+        lambda model, batch: model(**batch)["loss"],
+        rho=RHO,
+        clip_first=clip,
+        clip_second=clip,
+    )
     for (name, a), b in zip(made.model.state_dict().items(), model.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10, msg=lambda m, name=name: f"{name}: {m}")
     assert made.training_step.__func__ is InOrder.training_step  # the trainer is as it was

@@ -13,6 +13,8 @@ import steepest
 pl = pytest.importorskip("pytorch_lightning", reason="Lightning is in the test extra")
 from steepest.trainers.lightning import SteepestCallback  # noqa: E402
 
+from . import by_hand  # noqa: E402
+
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 PARTS, BATCHES, EPOCHS = 3, 6, 2
 
@@ -74,35 +76,8 @@ def assert_same(model, other, tolerance=1e-12):
 def test_sam_takes_its_second_gradient_from_all_parts_of_the_step_and_keeps_the_statistics_of_the_first_pass(tmp_path, clip):
     module = Module(lambda model: steepest.optim.SAM(model.parameters(), lr=0.1, momentum=0.9, rho=0.2))
     fit(module, tmp_path, accumulate_grad_batches=PARTS, gradient_clip_val=clip)
-    model, rho = network(), 0.2
-    params, velocity = list(model.parameters()), [torch.zeros_like(p) for p in model.parameters()]
-    for _ in range(EPOCHS):
-        parts = list(batches())
-        for begin in range(0, BATCHES, PARTS):
-            step = parts[begin : begin + PARTS]
-
-            def gradient(step=step):
-                model.zero_grad()
-                for batch in step:
-                    (loss_of(model, batch) / PARTS).backward()
-                return [p.grad.clone() for p in params]
-
-            first = gradient()
-            statistics = {k: v.clone() for k, v in model.named_buffers()}
-            length = torch.stack([g.norm() for g in first]).norm()
-            for p, g in zip(params, first, strict=True):
-                p.data += rho * g / length
-            second = gradient()
-            for p, g in zip(params, first, strict=True):
-                p.data -= rho * g / length
-            for k, v in model.named_buffers():
-                v.copy_(statistics[k])
-            if clip:
-                length = torch.stack([g.norm() for g in second]).norm()
-                second = [g * min(1.0, clip / (length.item() + 1e-6)) for g in second]
-            for p, v, g in zip(params, velocity, second, strict=True):
-                v.copy_(0.9 * v + g)
-                p.data -= 0.1 * v
+    model = network()
+    by_hand.sam(model, EPOCHS * by_hand.cut(batches(), PARTS), loss_of, rho=0.2, clip_second=clip or 0.0)
     assert_same(module.model, model, 1e-10)
     assert module.passes == 2 * BATCHES * EPOCHS
 
@@ -223,3 +198,10 @@ def test_a_module_that_steps_by_hand_is_told_so(tmp_path):
     module.automatic_optimization = False
     with pytest.raises(steepest.SteepestError, match="steps by hand; call first_step and second_step"):
         fit(module, tmp_path)
+
+
+def test_a_module_without_optimizers_is_left_alone(tmp_path):
+    module = Module(lambda model: None)
+    fit(module, tmp_path)
+    for p, q in zip(module.model.parameters(), network().parameters(), strict=True):
+        assert torch.equal(p, q)

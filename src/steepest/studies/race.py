@@ -28,7 +28,8 @@ from . import statistics as st
 from .answers import Answer, Contender
 from .design import TUNING_SEEDS, Candidate
 from .judging import Judged
-from .running import EARLY, Entry, Result, Trial, versions
+from .results import Entry, Result, Trial, versions
+from .running import EARLY
 from .store import key_of
 from .verdicts import Side, judge_all
 

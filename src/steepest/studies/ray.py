@@ -29,6 +29,7 @@ from ..training.recorder import Curve, Outcome
 from ..training.single import ignore
 from ..training.stacked import Run
 from ..training.ways import Plan
+from .results import versions
 
 TRIES = 3  # times that a run is begun that ends its process; a block of several is cut in two after the second
 MOVES = 20  # times that a block is begun anew because its node went or ran out of memory: no fault of its own, as a rule
@@ -146,8 +147,6 @@ class Cluster:
                     self.ray.cancel(reference, force=True)
 
     def _begin(self, block: Block, runs: Sequence[Run], plan: Plan, device: str, slots: Slots, asked: dict[str, Any]) -> Any:
-        from .running import versions
-
         path = slots(block.runs).path
         how = plan, device, path and path.absolute(), asked["num_cpus"], versions()
         return self._remote.options(max_retries=0, **asked).remote([self._sent], [runs[i] for i in block.runs], *how)
@@ -234,14 +233,13 @@ _held: dict[Any, Problem] = {}  # in a worker: the problem it trains
 
 
 def _train(
-    sent: list[Any], runs: list[Run], plan: Plan, device: str, place: Path | None, threads: int, versions: dict[str, str]
+    sent: list[Any], runs: list[Run], plan: Plan, device: str, place: Path | None, threads: int, wanted: dict[str, str]
 ) -> list[Outcome]:
     """A task: train a block on so many threads; what has not ended is kept where this node sees the store."""
     import ray
 
-    from .running import versions as own
-
-    other = [f"{name} {own()[name]} there, {version} here" for name, version in versions.items() if own()[name] != version]
+    own = versions()
+    other = [f"{name} {own[name]} there, {version} here" for name, version in wanted.items() if own[name] != version]
     if other:
         raise SteepestError(f"A node of the Ray cluster has other versions ({', '.join(other)}); install the same on all.")
     if sent[0] not in _held:

@@ -15,7 +15,7 @@ from ..problems.problem import Problem
 from ..training.curvature import curvature
 from ..training.probe import plane, probe
 from ..training.stacked import Run
-from .running import Entry, Result
+from .results import Entry, Result
 
 WATCHED = 6  # validation examples, whose classes are followed
 MOST_ERRORS = 12  # that are shown

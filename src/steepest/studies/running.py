@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-import platform
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 from ..errors import SteepestError
@@ -24,11 +20,11 @@ from ..training.timing import operations, threads, time_evaluations, time_steps
 from ..training.ways import Plan
 from . import design as designs
 from . import statistics as st
-from .answers import Answer
 from .design import TUNING_SEEDS, Candidate, Design
 from .ray import Cluster
+from .results import Entry, Result, Trial, versions
 from .store import Store, key_of, packed, unpacked
-from .verdicts import Side, Verdict, judge_all
+from .verdicts import Side, judge_all
 
 EARLY = 0.25  # of its steps, after which a run of a slow model ends that only tells rates apart
 Wanted = tuple[Candidate, float, int]  # a candidate, its rate, a seed
@@ -44,96 +40,6 @@ class Progress(Protocol):
     def done(self, steps: int) -> None: ...
 
     def say(self, what: str) -> None: ...
-
-
-@dataclasses.dataclass
-class Trial:
-    """One rate, tried on the tuning seeds (or, where no rate was searched, on the confirmation seeds)."""
-
-    lr: float
-    outcomes: list[Outcome]
-
-    @property
-    def values(self) -> list[float | None]:
-        """The metric on validation data, None where a run diverged."""
-        return [o.valid for o in self.outcomes]
-
-    @property
-    def diverged(self) -> int:
-        """How many runs diverged."""
-        return sum(v is None for v in self.values)
-
-    def rank(self, direction: str) -> tuple[int, float, float, float]:
-        """Sorts best first: fewest diverged, best mean metric, least mean loss, smallest rate."""
-        kept = [(o.valid, o.loss) for o in self.outcomes if o.valid is not None and o.loss is not None]
-        if not kept:
-            return self.diverged, 0.0, 0.0, self.lr
-        metric, loss = np.mean(kept, axis=0).tolist()
-        return self.diverged, metric if direction == "min" else -metric, loss, self.lr
-
-
-@dataclasses.dataclass
-class Entry:
-    """One candidate's part of a study: its sweep, the rate chosen, and the confirming runs in the order of the seeds."""
-
-    candidate: Candidate
-    trials: list[Trial]
-    lr: float
-    at_edge: bool
-    outcomes: list[Outcome]
-    split: str
-    seconds_per_step: float
-    state_bytes: int
-
-    @property
-    def values(self) -> list[float | None]:
-        """The metric that confirms, None where a run diverged."""
-        return [o.test if self.split == "test" else o.valid for o in self.outcomes]
-
-    def summary(self) -> tuple[float | None, float | None, int]:
-        """Mean, standard error and count of the values of runs that did not diverge; None where there is none."""
-        mean, se, n = st.mean_se([math.nan if v is None else v for v in self.values])
-        return *(x.item() if math.isfinite(x) else None for x in (mean, se)), int(n)  # type: ignore[return-value]
-
-
-@dataclasses.dataclass
-class Result:
-    """A study that ended: entries best first, verdicts on all pairs, and how it came about."""
-
-    design: Design
-    entries: list[Entry]
-    verdicts: list[Verdict]
-    look: int
-    alpha: float
-    trained: int
-    stored: int
-    seconds: float
-    notes: list[str]
-    versions: dict[str, str]
-    plan: str = ""
-    answer: Answer | None = None
-
-    @property
-    def chosen(self) -> Entry:
-        """The entry of the answer's pick; the first where nothing was picked."""
-        picked = (entry for entry in self.entries if self.answer and self.answer.is_pick(entry))
-        return next(picked, self.entries[0])
-
-    @property
-    def split(self) -> str:
-        """The data that its values are of: "test" or "validation"."""
-        return self.entries[0].split
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """The versions a result depends on."""
-    return {
-        "steepest": version("steepest"),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
 
 
 class ShareDoneError(Exception):

@@ -70,7 +70,7 @@ class SteepestCallback(Callback):  # type: ignore[misc, unused-ignore]
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Train where the rule trains."""
-        step = trainer.global_step // len(self.attendants) + 1
+        step = trainer.global_step // max(len(self.attendants), 1) + 1
         for attendant in self.attendants:
             attendant.wanted = self.log and step % trainer.log_every_n_steps == 0
             attendant.take((batch, batch_idx))

@@ -236,8 +236,8 @@ class Layout:
                     if p.grad.is_sparse and not (hypers[i].get("momentum") or hypers[i].get("weight_decay")):
                         rows.append(Rows(rule, graph, PLAIN, [(i, p)], groups, state))
                         continue
-                    views = [here(p), gradient(p), *map(here, kept)]
-                    engine, shared = choose(graph, views if graph.elementwise else [p, p.grad, *kept])
+                    tensors = [here(p), gradient(p), *map(here, kept)] if graph.elementwise else [p, p.grad, *kept]
+                    engine, shared = choose(graph, tensors)
                     members_of.setdefault((graph, engine, shared), []).append((i, p))
         if len(members_of) > 1 and any(graph.reach == "model" for graph, _, _ in members_of):
             if len({graph for graph, _, _ in members_of}) > 1:

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from steepest import problems, rules
+from steepest.errors import SteepestError
+from steepest.studies.ray import connect
 from steepest.studies.statistics import LEAST_PAIRS
 from steepest.studies.store import Store
 from steepest.training.single import train
@@ -55,9 +57,6 @@ def store_seconds(outcome: Any) -> float:
 
 def task_seconds() -> float | None:
     """Seconds that Ray takes for a task beside its work, for the machine that begins it; None where there is no Ray."""
-    from steepest.errors import SteepestError
-    from steepest.studies.ray import connect
-
     try:
         ray = connect(None)
     except SteepestError:
@@ -79,7 +78,7 @@ def rounds(values: Any, group: Any, example: float, workers: int, rng: np.random
     chosen = screened(first, group, MARGIN)
     sizes = [len(values), chosen.runs - len(values)]
     seen = np.zeros(len(chosen.racing), int)
-    for now in race(later[chosen.racing], MARGIN, example, max(workers, 1)):
+    for now in race(later[chosen.racing], MARGIN, example, workers):
         sizes.append(int((now.seeds - seen).sum()))
         seen = np.array(now.seeds)
     return [size for size in sizes if size]

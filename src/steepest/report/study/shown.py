@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...studies.answers import Place
-from ...studies.running import Entry, Result, Trial
+from ...studies.results import Entry, Result, Trial
 from ...training.recorder import Curve
 from . import summary
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...rules.definition import FILES
 from ...studies.design import TUNING_SEEDS
-from ...studies.running import Entry, Result
+from ...studies.results import Entry, Result
 from ...studies.verdicts import Verdict
 from ...update.optimizer import class_arguments
 

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ...studies.running import Result
+from ...studies.results import Result
 from . import summary
 
 ALL_SENTENCES = 10  # pairs; beyond, only the first optimizer's verdicts are told one by one
