@@ -244,9 +244,10 @@ def compare(
     (4, 8)
     """
     began = time.perf_counter() if began is None else began
-    design, seconds, given = _designed(
-        problem, optimizers, schedules, lrs, trials, seeds, steps, budget, margin, device, plan, memory, engine, address
-    )
+    more: dict[str, Any] = {"device": device, "plan": plan, "memory": memory, "engine": engine, "address": address}
+    sizes = {"trials": trials, "seeds": seeds, "steps": steps}
+    asked = {"schedules": schedules, "lrs": lrs, "budget": budget, "margin": margin, **sizes, **more}
+    design, seconds, given = _designed(problem, optimizers, **asked)
     with Store(store) as opened, terminal.Bar(Console(stderr=True)) as bar:
         result = Race(design, opened, bar, seconds, began, go_on).run()
         study = Study(result, command or f"steepest.compare({design.problem.name!r}{given})")
@@ -261,18 +262,19 @@ def compare(
 def _designed(
     problem: Problem | str,
     optimizers: Sequence[str | Rule] | str,
-    schedules: Sequence[str | Schedule] | str,
-    lrs: Rates,
-    trials: int,
-    seeds: int | None,
-    steps: int | None,
-    budget: str | float | None,
-    margin: float | None,
-    device: str,
-    plan: str,
-    memory: str | int | None,
-    engine: str,
-    address: str | None,
+    *,
+    schedules: Sequence[str | Schedule] | str = defaults.SCHEDULES,
+    lrs: Rates = None,
+    trials: int = defaults.TRIALS,
+    seeds: int | None = None,
+    steps: int | None = None,
+    budget: str | float | None = None,
+    margin: float | None = None,
+    device: str = "cpu",
+    plan: str = "auto",
+    memory: str | int | None = None,
+    engine: str = "local",
+    address: str | None = None,
 ) -> tuple[Design, float | None, str]:
     """The design of what `compare` was asked, its seconds, and what of it is not by default, as arguments in Python."""
     if steps is not None and budget is not None and seeds is not None:
@@ -316,30 +318,20 @@ def work(
     *,
     store: str | Path,
     share: tuple[int, int] = (1, 1),
-    schedules: Sequence[str | Schedule] | str = defaults.SCHEDULES,
-    lrs: Rates = None,
-    trials: int = defaults.TRIALS,
-    seeds: int | None = None,
-    steps: int | None = None,
-    margin: float | None = None,
-    device: str = "cpu",
-    plan: str = "auto",
-    memory: str | int | None = None,
     command: str | None = None,
+    **asked: Any,
 ) -> Study | Share:
     """One share (i, n) of the runs that a study needs next, for machines that share a folder and no more.
 
-    What is asked is as in `compare`, without a budget: a race goes on to its margin. A share goes to a store of its own beside
-    the study's, `STORE-slice-i-of-n`; `steepest store merge` brings all together, and what the study needs after that depends
-    on them. A `Share` says how many runs are left for the others; a `Study` is returned where nothing is left, and kept.
+    What else is asked is as in `compare`, without a budget: a race goes on to its margin. A share goes to a store of its own
+    beside the study's, `STORE-slice-i-of-n`; `steepest store merge` brings all together, and what the study needs after that
+    depends on them. A `Share` says how many runs are left for the others; a `Study` is returned, and kept, where none is left.
     """
     which, of = share
     if not 1 <= which <= of:
         raise SteepestError(f"The slice is {which}/{of}; expected i/n with i from 1 to n.")
-    budget = math.inf if seeds is None else None
-    design, _, given = _designed(
-        problem, optimizers, schedules, lrs, trials, seeds, steps, budget, margin, device, plan, memory, "local", None
-    )
+    budget = math.inf if asked.get("seeds") is None else None
+    design, _, given = _designed(problem, optimizers, **asked, budget=budget)
     study_store = place("store", store)
     own = place("store", f"{store}-slice-{which}-of-{of}") if of > 1 else study_store
     with Store(own) as opened, terminal.Bar(Console(stderr=True)) as bar:

@@ -97,23 +97,14 @@ def compare(
 
         console, studies = terminal.console(out), list[Study]()
         named = [(name, library.get(name)) for name in problems or [defaults.PROBLEM]]
-        asked = {"optimizers": optimizers, "schedules": schedules, "lrs": lrs, "trials": trials, "seeds": seeds, "steps": steps}
-        asked |= {"margin": margin, "device": device, "plan": plan, "memory": memory}
+        asked: dict[str, Any] = {"optimizers": optimizers, "schedules": schedules, "lrs": lrs, "trials": trials}
+        asked |= {"seeds": seeds, "steps": steps, "margin": margin, "device": device, "plan": plan, "memory": memory}
         for name, problem in named:
             study = run(
                 problem,
-                optimizers,
-                schedules=schedules,
-                lrs=lrs,
-                trials=trials,
-                seeds=seeds,
-                steps=steps,
+                **asked,
                 budget=budget,
-                margin=margin,
                 store=store,
-                device=device,
-                plan=plan,
-                memory=memory,
                 engine=engine,
                 address=address,
                 go_on=go_on,
