@@ -136,3 +136,18 @@ def test_a_sum_is_shown_as_a_sum(softsign):
     assert (shown["s"], shown["n"]) == (pytest.approx(-0.5), pytest.approx(math.sqrt(5.25)))
     assert shown["m"] == pytest.approx(-0.5 / 3)
     assert r"\sum_{\text{tensor}}" in " ".join(equations(summed))
+
+
+def test_equations_read_as_a_person_would_write_them():
+    """No name for a comparison, no 1 - (1 - mu), powers of ten and squares as such."""
+    nesterov, muon, sam, belief = (" ".join(equations(rules.get(name))) for name in ("nesterov", "muon", "sam", "adabelief"))
+    assert "first" not in nesterov
+    assert r"0 & t = 1 \\ \mu & \text{else}" in nesterov
+    assert r"\left(1 - \mu\right) \, g_t + \mu \, b_t" in muon
+    assert "10^{-12}" in sam
+    assert r"\left(g_t - m_t\right)^2" in belief
+
+
+def test_a_rule_made_by_a_combinator_shows_both():
+    assert describe("sam")["source"].startswith("def sam(inner")
+    assert "def sgd(p, g, t" in describe("sam")["source"]

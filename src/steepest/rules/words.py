@@ -110,7 +110,7 @@ def _binary(sign: str, own: int) -> Form:
 
 
 def _product(show: Form, a: Any, b: Any) -> tuple[str, int]:
-    return (f"{show(a, 4)}^2", 3) if a is b else (rf"{show(a, 2)} \, {show(b, 2)}", 2)
+    return (f"{show(a, 4)}^2", 3) if show(a, 4) == show(b, 4) else (rf"{show(a, 2)} \, {show(b, 2)}", 2)
 
 
 def _cases(show: Form, c: Any, x: Any, y: Any) -> tuple[str, int]:

@@ -172,8 +172,9 @@ def _cost(rule: Rule) -> Iterator[str]:
     if found:
         yield f"A step on ResNet-50's 25.6 million numbers takes {found['over_sgd']:.1f} times as long as plain SGD's, at "
         yield f"{100 * found['of_memory']:.0f} % of the speed of memory ({found['threads']} threads, float32)."
-        others = [(found["over_default"], "the other library's own step"), (found["over_fused"], "torch's fused one")]
-        yield from (f"{words.capitalize()} takes {times:.1f} times as long." for times, words in others if times)
+        own = "Torch's own step" if rule.twin else "Another package's step"
+        others = [(found["over_default"], own), (found["over_fused"], "Torch's fused one")]
+        yield from (f"{words} takes {times:.1f} times as long as this." for times, words in others if times)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from ... import rules
 from ...errors import SteepestError
-from ...rules import Rule
+from ...rules import Rule, combinators
 from ...rules.definition import MATRIX, State
 from ...rules.symbols import Symbol
 from ...rules.trace import is_static
@@ -50,7 +50,10 @@ def describe_rule(rule: Rule) -> dict[str, Any]:
 
 
 def _source(rule: Rule) -> str:
-    return textwrap.dedent("".join(inspect.getsourcelines(rule.code)[0])).rstrip()
+    """What is written of a rule; of one that a combinator makes, such as SAM, that comes first."""
+    own = textwrap.dedent("".join(inspect.getsourcelines(rule.code)[0])).rstrip()
+    maker = getattr(combinators, rule.name, None)
+    return f"{inspect.getsource(maker)}\n\n{own}" if maker else own
 
 
 LANGUAGES: dict[str, Callable[[Rule], str]] = {

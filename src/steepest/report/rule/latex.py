@@ -53,6 +53,7 @@ class _Printer:
         lines, written = [], set()
         outputs = {k: x for k, x in self.graph.outputs.items() if isinstance(x, Symbol)}
         inner = [(k, x) for k, x in self.graph.names.items() if x.args and not any(x is y for y in outputs.values())]
+        inner = [(k, x) for k, x in inner if self._compound(x)[1]]  # a comparison stands where it decides
         named = [(k, x, letter(k)) for k, x in inner if k not in outputs]
         named += [(k, x, letter(k) + "_t") for k, x in outputs.items() if k != "p" and x.args]
         for k, x, left in sorted(named, key=lambda item: _depth(item[1])):
@@ -65,7 +66,7 @@ class _Printer:
     def show(self, x: Any, strength: int = 0) -> str:
         """An expression, in brackets where it binds less than `strength`: 1 sum, 2 product, 3 power."""
         if not isinstance(x, Symbol):
-            return f"{x:g}"
+            return _number(x)
         if x in self.known:
             return self.known[x]
         text, own = self._compound(x)
@@ -76,10 +77,24 @@ class _Printer:
             sign = r"\operatorname{mean}" if x.reduction.kind == "mean" else r"\sum"
             power = "^2" if x.reduction.kind == "squares" else ""
             return rf"{sign}_{{\text{{{x.reduction.over}}}}} {self.show(x.args[0], 4)}{power}", 3
+        left = _from_one(x)
+        if isinstance(left, Symbol) and left not in self.known and _from_one(left) is not None:
+            return self.show(_from_one(left), 4), 4  # 1 - (1 - beta)
         if x.op not in WORDS:  # noise
             return rf"\operatorname{{{x.op}}}\left(\right)", 4
         text, strength = WORDS[x.op].latex(self.show, *x.args)
         return text, strength
+
+
+def _from_one(x: Symbol) -> Any:
+    """What is taken from one, where a value is that."""
+    return x.args[1] if x.op == "sub" and not isinstance(x.args[0], Symbol) and x.args[0] == 1 else None
+
+
+def _number(x: float) -> str:
+    mantissa, _, exponent = f"{x:g}".partition("e")
+    power = f"10^{{{int(exponent or 0)}}}"
+    return mantissa if not exponent else power if mantissa == "1" else rf"{mantissa} \cdot {power}"
 
 
 def _depth(x: Symbol) -> int:
