@@ -26,6 +26,7 @@ REFERENCE = {
 }
 CSS = """.formula { overflow-x: auto; padding: 0.3rem 0; text-align: left; }
 .formula math { font-size: 1.1rem; }
+.cell_output pre { white-space: pre-wrap; }
 """
 LESSON = re.compile(r"\[([^\[\]]+)\]\(\.\./docs/playground\.md#lesson-(\d)\)")  # on the site it opens there
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">

@@ -153,8 +153,9 @@ WORDS = {
         "The run's length is known and a cosine can be tuned; and do not forget `optimizer.eval()`.",
     ),
     "schedule_free_sgd": Words(
-        "The same with plain descent: averaging in place of a falling rate.",
-        "As momentum, where the run's length is open.",
-        "A schedule is tuned already.",
+        "Plain descent that steps from one point, averages into another, and takes gradients between. The average does what a "
+        "falling rate would.",
+        "Where momentum would do, and the length of the run is open.",
+        "A schedule is tuned already; and do not forget `optimizer.eval()`.",
     ),
 }  # fmt: skip
