@@ -6,6 +6,8 @@ are its usual slips.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from steepest import schedules, surfaces
+from steepest import optim, schedules, surfaces
 from steepest.paths.loop import trajectory
 from steepest.problems.built_in.breast_cancer import breast_cancer, measures, solve
 from steepest.rules import get
+from steepest.rules.vocabulary import debias
 from steepest.surfaces import optimality
 
 from . import FORMULA, Row
@@ -62,10 +65,15 @@ def _right(scores: Array, labels: Any) -> float:
     return measured(nn.Identity(), torch.from_numpy(scores), torch.from_numpy(labels))[1] / 100
 
 
-def _stepped(w: Array, x: Array, y: Array, power: float) -> tuple[Array, float]:
-    """The gradient of the mean of |x w - y| ** power, by a step of descent at a rate of 1, and that mean."""
-    rows, batches = np.column_stack([x, y]), np.arange(len(x))[None]
-    path, heights = trajectory(get("gd"), powered(power, len(w)), w, 1, lr=1.0, data=rows, batches=batches)
+def _stepped(
+    w: Array, x: Array, y: Array, power: float, part: slice = slice(None), noise: Array | None = None
+) -> tuple[Array, float]:
+    """The gradient of the mean of |x w - y| ** power over a part of the examples, and that mean, by a step of descent at a rate
+    of 1; with noise added to the gradient.
+    """
+    rows, batches = np.column_stack([x, y]), np.arange(len(x))[None, part]
+    shaken = None if noise is None else noise[None]
+    path, heights = trajectory(get("gd"), powered(power, len(w)), w, 1, lr=1.0, data=rows, batches=batches, noise=shaken)
     return np.asarray(path[0] - path[1]), float(heights[0])
 
 
@@ -81,6 +89,48 @@ def _falling(accuracies: Sequence[float]) -> float:
     """Ours reads a metric that is to fall."""
     history = [-accuracy for accuracy in accuracies]
     return schedules.plateau(factor=0.1, patience=0, threshold=0.0)(len(history), 100, history)
+
+
+def _halving(errors: Sequence[float]) -> float:
+    return schedules.plateau(factor=0.5, patience=0, threshold=0.0)(len(errors), 100, errors)
+
+
+def _state(key: str, grads: Array) -> Array:
+    """What Adam keeps after these gradients, (steps, parameters)."""
+    p = torch.zeros(grads.shape[1], dtype=torch.float64, requires_grad=True)
+    optimizer = optim.Adam([p])
+    for g in grads:
+        p.grad = torch.from_numpy(g)
+        optimizer.step()
+    return np.asarray(optimizer.state[p][key].numpy())
+
+
+def _corrected(key: str, beta: float, grads: Array) -> Any:
+    return debias(_state(key, grads), beta, len(grads))
+
+
+def _faded(values: Array, beta: float) -> Any:
+    """An average that starts at zero and forgets: a plain loop."""
+    average = np.zeros(values.shape[1])
+    for value in values:
+        average = beta * average + (1 - beta) * value
+    return average
+
+
+def _weighted(values: Array, beta: float) -> Any:
+    """The mean of values with weights that fall by beta for each step back."""
+    return np.average(values, axis=0, weights=beta ** np.arange(len(values))[::-1])
+
+
+def _rest(a: float, b: float, c: float, d: float, e: float) -> Any:
+    """Where descent rests on a parabola of two variables."""
+    (point,) = optimality.stationary(surfaces.get(f"{a}*x**2 + {b}*x*y + {c}*y**2 + {d}*x + {e}*y"))
+    return point.point
+
+
+def _level(a: float, b: float, c: float, d: float, e: float) -> Any:
+    """Where both its derivatives are zero: two linear equations."""
+    return np.linalg.solve([[2 * a, b], [b, 2 * c]], [-d, -e])
 
 
 def _kind(H: Array) -> int:
@@ -141,6 +191,7 @@ def _scaled(k: int, ddof: int = 0) -> Array:
 
 _rng = np.random.default_rng(4)
 _batches = [(_rng.normal(size=3), _rng.normal(size=(n, 3)), _rng.normal(size=n)) for n in (1, 4, 7)]
+_gradients = [(_rng.normal(size=(steps, 4)),) for steps in (1, 2, 30)]
 _powers = [(*batch, power) for batch in _batches for power in (0.7, 1.0, 3.0)]
 
 
@@ -148,8 +199,77 @@ def _mean(w: Array, x: Array, y: Array) -> Any:
     return np.mean([power_gradient(w, one, of, 2.0) for one, of in zip(x, y, strict=True)], 0)
 
 
+_examples = (_rng.normal(size=3), _rng.normal(size=(9, 3)), _rng.normal(size=9))
+_noisy = [(*batch, _rng.normal(size=3) + _rng.choice((-1.0, 1.0), 3)) for batch in _batches]
+
+
+def _part(w: Array, x: Array, y: Array, i: int, n: int) -> Array:
+    return _stepped(w, x, y, 2.0, slice(i, i + n))[0]
+
+
+def _over(w: Array, x: Array, y: Array, part: slice) -> Any:
+    return _mean(w, x[part], y[part])
+
+
+def _expanded(w: Array, x: Array, y: Array, cross: float = 2.0) -> float:
+    """The sum of squared errors, multiplied out."""
+    return float(w @ x.T @ x @ w - cross * w @ x.T @ y + y @ y)
+
+
+def _drop(errors: Sequence[float], factor: float = 0.5, patience: int = 0) -> float:
+    """What is left of a rate that falls whenever the error has not become lower than ever for longer than the patience."""
+    rate, best, bad = 1.0, np.inf, 0
+    for error in errors:
+        bad = 0 if error < best else bad + 1
+        best = min(best, error)
+        if bad > patience:
+            rate, bad = rate * factor, 0
+    return rate
+
+
 DEFINITIONS = (
     _exercise("000", "a layer, ReLU, a layer", "forward", _forward),
+    Definition(
+        "000",
+        "the gradient at one sample, x^i",
+        lambda w, x, y, i: _part(w, x, y, i, 1),
+        lambda w, x, y, i: power_gradient(w, x[i], y[i], 2.0),
+        [(*_examples, i) for i in (0, 3, 8)],
+        [
+            lambda w, x, y, i: _mean(w, x, y),
+            lambda w, x, y, i: power_gradient(w, x[i - 1], y[i - 1], 2.0),
+            lambda w, x, y, i: power_gradient(w, x[i], y[i], 2.0) / len(y),
+        ],
+    ),
+    Definition(
+        "000",
+        "the gradient at n samples, x^(i:i+n)",
+        _part,
+        lambda w, x, y, i, n: _over(w, x, y, slice(i, i + n)),
+        [(*_examples, i, n) for i, n in ((0, 4), (3, 2), (5, 4))],
+        [
+            lambda w, x, y, i, n: n * _over(w, x, y, slice(i, i + n)),
+            lambda w, x, y, i, n: _over(w, x, y, slice(i, i + n + 1)),
+            lambda w, x, y, i, n: _over(w, x, y, slice(i, n)) if i < n else _mean(w, x, y),
+            lambda w, x, y, i, n: _mean(w, x, y),
+        ],
+    ),
+    Definition(
+        "000",
+        "m = beta1 * m + (1 - beta1) * g",
+        lambda grads: _state("exp_avg", grads),
+        lambda grads: _faded(grads, 0.9),
+        _gradients,
+        [lambda g: _faded(g, 0.1), lambda g: _faded(g, 0.999), lambda g: 10 * _faded(g, 0.9), lambda g: g.mean(0)],
+    ),
+    Definition(
+        "000",
+        "v = beta2 * v + (1 - beta2) * g ** 2",
+        lambda grads: _state("exp_avg_sq", grads),
+        lambda grads: _faded(grads**2, 0.999),
+        _gradients,
+        [lambda g: _faded(g**2, 0.001), lambda g: _faded(g**2, 0.9), lambda g: _faded(g, 0.999) ** 2, lambda g: (g**2).sum(0)],
+    ),
     _exercise("000", "cross-entropy", "cross_entropy", _loss),
     _exercise("000", "100 * correct / total", "accuracy", _right),
     Definition(
@@ -195,6 +315,30 @@ DEFINITIONS = (
             lambda w, x, y: float(np.sum(x @ w - y) ** 2),
         ],
     ),
+    Definition(
+        "001",
+        "w'X'X w - 2 w'X'Y + Y'Y",
+        lambda w, x, y: _stepped(w, x, y, 2.0)[1] * len(y),
+        _expanded,
+        _batches,
+        [
+            lambda w, x, y: _expanded(w, x, y, 1.0),
+            lambda w, x, y: _expanded(w, x, y, -2.0),
+            lambda w, x, y: _expanded(w, x, y) - y @ y,
+        ],
+    ),
+    Definition(
+        "001",
+        "at an optimum the gradient is 0",
+        _rest,
+        _level,
+        [(1.0, 1.0, 2.0, -3.0, 1.0), (2.0, -1.0, 1.0, 0.5, 0.5), (-1.0, 0.5, -1.0, 1.0, 0.0)],
+        [
+            lambda a, b, c, d, e: _level(a, 0.0, c, d, e),
+            lambda a, b, c, d, e: -_level(a, b, c, d, e),
+            lambda a, b, c, d, e: _level(a / 2, b / 2, c / 2, d, e),
+        ],
+    ),
     _exercise("001", "2 X'X w - 2 X'y", "least_squares_gradient", lambda X, y, w: _slope(w, X, y) * len(y)),
     _exercise("001", "(X'X)^-1 X'y", "closed_form", solve),
     Definition(
@@ -207,6 +351,19 @@ DEFINITIONS = (
     ),
     _exercise("001", "100 * correct / total", "accuracy", _right),
     _exercise("001", "ReduceLROnPlateau, mode max, factor 0.1, patience 0", "plateau", _falling),
+    Definition(
+        "001",
+        "half whenever the validation error stops improving",
+        _halving,
+        _drop,
+        [([3.0, 2.0, 1.0],), ([3.0, 3.5, 2.5, 2.6],), ([1.0, 1.0],), ([1.0, 2.0, 1.5, 1.2],)],
+        [
+            lambda errors: _drop(errors, factor=0.1),
+            lambda errors: _drop(errors, patience=1),
+            lambda errors: _drop([-error for error in errors]),
+            lambda errors: 0.5 ** sum(b >= a for a, b in itertools.pairwise(errors)),
+        ],
+    ),
     _exercise(
         "001",
         "MultiStep at 50, 80 and 100 by 0.1",
@@ -215,6 +372,21 @@ DEFINITIONS = (
     ),
     _exercise("002", "100 * 0.65 ** epoch", "lambda_rate", lambda epoch: 100 * schedules.exponential(gamma=0.65)(epoch, 10)),
     _exercise("002", "BatchNorm over N, H and W, not C", "batch_norm", _normalised),
+    *(
+        Definition(
+            "002",
+            f"{average} / (1 - {beta} ** t)",
+            functools.partial(_corrected, key, share),
+            lambda grads, share=share, power=power: _weighted(grads**power, share),
+            _gradients[1:],
+            [
+                lambda grads, share=share, power=power: _faded(grads**power, share),
+                lambda grads, share=share, power=power: _faded(grads**power, share) / (1 - share),
+                lambda grads, share=share, power=power: _weighted(np.abs(grads) ** (3 - power), share),
+            ],
+        )
+        for average, beta, key, power, share in (("m", "beta1", "exp_avg", 1, 0.9), ("v", "beta2", "exp_avg_sq", 2, 0.999))
+    ),
     _exercise("004", "inv(A'A) (A'y)", "closed_form", solve),
     Definition(
         "004",
@@ -234,6 +406,19 @@ DEFINITIONS = (
         "deg * |err| ** (deg - 1) * sign(err) * x",
         "power_gradient",
         lambda w, x, y, p: _slope(w, x[None], np.array([y]), p),
+    ),
+    Definition(
+        "004",
+        "gradient + normal noise + random signs",
+        lambda w, x, y, noise: _stepped(w, x, y, 2.0, noise=noise)[0],
+        lambda w, x, y, noise: _mean(w, x, y) + noise,
+        _noisy,
+        [
+            lambda w, x, y, noise: _mean(w, x, y) - noise,
+            lambda w, x, y, noise: _mean(w, x, y),
+            lambda w, x, y, noise: _mean(w, x, y) * (1 + noise),
+            lambda w, x, y, noise: _mean(w, x, y) + noise[0],
+        ],
     ),
     _exercise("004", "LogSoftmax, then NLLLoss", "cross_entropy", _loss),
     _exercise("004", "correct_count / all_count", "accuracy", _right),

@@ -176,6 +176,7 @@ PRINTED = (
     Printed("003", "v = gamma * v + alpha * gradient; theta - v", "sgd", {"momentum": 0.9, "rate_inside": True}, _heavy),
     Printed("003", "v = gamma * v + alpha * gradient(theta - gamma * v)", "nesterov_lookahead", {"momentum": 0.9}, _ahead),
     Printed("003", "v = beta * v + (1 - beta) * dw; W - alpha * v", "sgd", {"momentum": 0.9}, _mean, 0.1 * RATE),
+    Printed("003", "Adam: theta - eta / (sqrt(v_hat) + eps) * m_hat", "adam", {"eps": EPS}, _moments(False)),
     Printed("003", "Adam, algorithm 1", "adam", {"eps": EPS}, _moments(False)),
     Printed("003", "RMSprop: G to the power -1/2", "rmsprop", {"alpha": 0.9, "eps": 0.0}, _averaged(0.9, 0.0)),
     Printed("003", "RMSprop: dw / (sqrt(v) + eps)", "rmsprop", {"alpha": 0.9, "eps": EPS}, _averaged(0.9, EPS)),
@@ -261,6 +262,13 @@ DECAYS = (
         schedules.step(50, 0.5),
         lambda t, n: 0.5 ** (t // 50),
         (lambda t, n: 0.5 ** (t / 50), lambda t, n: 0.5 ** (t // 51), lambda t, n: 0.5 ** ((t + 1) // 50)),
+    ),
+    Decay(
+        "001",
+        "a tenth every 20 epochs, of 2 steps here",
+        schedules.step(40, 0.1),
+        lambda t, n: 0.1 ** (t // 40),
+        (lambda t, n: 0.1 ** (t / 40), lambda t, n: 0.1 ** (t // 41), lambda t, n: 0.9 ** (t // 40)),
     ),
     Decay(
         "002",
