@@ -201,6 +201,13 @@ def _mean(w: Array, x: Array, y: Array) -> Any:
 
 _examples = (_rng.normal(size=3), _rng.normal(size=(9, 3)), _rng.normal(size=9))
 _noisy = [(*batch, _rng.normal(size=3) + _rng.choice((-1.0, 1.0), 3)) for batch in _batches]
+_not_m = [lambda g: _faded(g, 0.1), lambda g: _faded(g, 0.999), lambda g: 10 * _faded(g, 0.9), lambda g: g.mean(0)]
+_not_v = [
+    lambda g: _faded(g**2, 0.001),
+    lambda g: _faded(g**2, 0.9),
+    lambda g: _faded(g, 0.999) ** 2,
+    lambda g: (g**2).sum(0),
+]
 
 
 def _part(w: Array, x: Array, y: Array, i: int, n: int) -> Array:
@@ -260,7 +267,7 @@ DEFINITIONS = (
         lambda grads: _state("exp_avg", grads),
         lambda grads: _faded(grads, 0.9),
         _gradients,
-        [lambda g: _faded(g, 0.1), lambda g: _faded(g, 0.999), lambda g: 10 * _faded(g, 0.9), lambda g: g.mean(0)],
+        _not_m,
     ),
     Definition(
         "000",
@@ -268,7 +275,7 @@ DEFINITIONS = (
         lambda grads: _state("exp_avg_sq", grads),
         lambda grads: _faded(grads**2, 0.999),
         _gradients,
-        [lambda g: _faded(g**2, 0.001), lambda g: _faded(g**2, 0.9), lambda g: _faded(g, 0.999) ** 2, lambda g: (g**2).sum(0)],
+        _not_v,
     ),
     _exercise("000", "cross-entropy", "cross_entropy", _loss),
     _exercise("000", "100 * correct / total", "accuracy", _right),
@@ -349,6 +356,8 @@ DEFINITIONS = (
         [(0,), (1,), (2,)],
         [lambda k: _scaled(k, ddof=1), lambda k: measures()[:, k], lambda k: _scaled(k) + measures()[:, k].mean()],
     ),
+    _exercise("001", "a layer, ReLU, a layer", "forward", _forward),
+    _exercise("001", "softmax, then cross-entropy", "cross_entropy", _loss),
     _exercise("001", "100 * correct / total", "accuracy", _right),
     _exercise("001", "ReduceLROnPlateau, mode max, factor 0.1, patience 0", "plateau", _falling),
     Definition(
@@ -372,6 +381,22 @@ DEFINITIONS = (
     ),
     _exercise("002", "100 * 0.65 ** epoch", "lambda_rate", lambda epoch: 100 * schedules.exponential(gamma=0.65)(epoch, 10)),
     _exercise("002", "BatchNorm over N, H and W, not C", "batch_norm", _normalised),
+    Definition(
+        "002",
+        "m = beta1 * m + (1 - beta1) * g",
+        lambda grads: _state("exp_avg", grads),
+        lambda grads: _faded(grads, 0.9),
+        _gradients,
+        _not_m,
+    ),
+    Definition(
+        "002",
+        "V = beta2 * V + (1 - beta2) * g ** 2",
+        lambda grads: _state("exp_avg_sq", grads),
+        lambda grads: _faded(grads**2, 0.999),
+        _gradients,
+        _not_v,
+    ),
     *(
         Definition(
             "002",
@@ -387,6 +412,7 @@ DEFINITIONS = (
         )
         for average, beta, key, power, share in (("m", "beta1", "exp_avg", 1, 0.9), ("v", "beta2", "exp_avg_sq", 2, 0.999))
     ),
+    _exercise("003", "correct / total", "accuracy", _right),
     _exercise("004", "inv(A'A) (A'y)", "closed_form", solve),
     Definition(
         "004",
