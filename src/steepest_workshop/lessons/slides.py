@@ -89,7 +89,7 @@ DRAWN: tuple[Config, ...] = (
     ("Adam", {"lr": 0.001, "betas": (0.01, 0.01)}),
 )
 
-CLAIMED, STARTS = (*DRAWN[7:9], *DRAWN[10:12]), 3  # those that claims are made of, and their starts
+CLAIMED, STARTS = (*DRAWN[7:9], *DRAWN[10:12]), 2  # those that claims are made of, and their starts
 
 
 def network() -> nn.Sequential:
