@@ -203,8 +203,8 @@ for name, make in {
 
 # %% [markdown]
 # Here, switched half way, it loses: a hundred times Adam's rate is not yet a good rate for SGD. Over ten seeds and 3,000
-# steps the gain depends on when one switches; see the reproduction. "SGD ends better" holds for
-# SGD with momentum after 6,000 steps, not for plain SGD.
+# steps an early switch costs a point, and a late one gains nothing; see the reproduction. "SGD ends better" holds after
+# 6,000 steps, by two tenths of a point.
 #
 # ## A rate by a function of the epoch
 

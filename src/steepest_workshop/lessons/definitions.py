@@ -95,10 +95,10 @@ def _halving(errors: Sequence[float]) -> float:
     return schedules.plateau(factor=0.5, patience=0, threshold=0.0)(len(errors), 100, errors)
 
 
-def _state(key: str, grads: Array) -> Array:
-    """What Adam keeps after these gradients, (steps, parameters)."""
+def _state(key: str, grads: Array, kind: type[torch.optim.Optimizer] = optim.Adam) -> Array:
+    """What an optimizer keeps after these gradients, (steps, parameters)."""
     p = torch.zeros(grads.shape[1], dtype=torch.float64, requires_grad=True)
-    optimizer = optim.Adam([p])
+    optimizer = kind([p])  # type: ignore[call-arg]
     for g in grads:
         p.grad = torch.from_numpy(g)
         optimizer.step()
@@ -202,6 +202,7 @@ def _mean(w: Array, x: Array, y: Array) -> Any:
 _examples = (_rng.normal(size=3), _rng.normal(size=(9, 3)), _rng.normal(size=9))
 _noisy = [(*batch, _rng.normal(size=3) + _rng.choice((-1.0, 1.0), 3)) for batch in _batches]
 _not_m = [lambda g: _faded(g, 0.1), lambda g: _faded(g, 0.999), lambda g: 10 * _faded(g, 0.9), lambda g: g.mean(0)]
+_not_sum = [lambda g: g.sum(0) ** 2, lambda g: (g**2).mean(0), lambda g: np.abs(g).sum(0), lambda g: np.full(4, (g**2).sum())]
 _not_v = [
     lambda g: _faded(g**2, 0.001),
     lambda g: _faded(g**2, 0.9),
@@ -346,6 +347,27 @@ DEFINITIONS = (
             lambda a, b, c, d, e: _level(a / 2, b / 2, c / 2, d, e),
         ],
     ),
+    Definition(
+        "001",
+        "G_ii, the sum of the squared gradients by w_i",
+        lambda grads: _state("sum", grads, optim.Adagrad),
+        lambda grads: (grads**2).sum(0),
+        _gradients[1:],
+        _not_sum,
+    ),
+    Definition(
+        "001",
+        "E[g2] = beta * E[g2] + (1 - beta) * g ** 2",
+        lambda grads: _state("square_avg", grads, optim.RMSprop),
+        lambda grads: _faded(grads**2, 0.99),
+        _gradients,
+        [
+            lambda g: _faded(g**2, 0.01),
+            lambda g: _faded(g, 0.99) ** 2,
+            lambda g: (g**2).sum(0),
+            lambda g: 100 * _faded(g**2, 0.99),
+        ],
+    ),
     _exercise("001", "2 X'X w - 2 X'y", "least_squares_gradient", lambda X, y, w: _slope(w, X, y) * len(y)),
     _exercise("001", "(X'X)^-1 X'y", "closed_form", solve),
     Definition(
@@ -381,6 +403,14 @@ DEFINITIONS = (
     ),
     _exercise("002", "100 * 0.65 ** epoch", "lambda_rate", lambda epoch: 100 * schedules.exponential(gamma=0.65)(epoch, 10)),
     _exercise("002", "BatchNorm over N, H and W, not C", "batch_norm", _normalised),
+    Definition(
+        "002",
+        "AdaGrad: V, the sum of g ** 2",
+        lambda grads: _state("sum", grads, optim.Adagrad),
+        lambda grads: (grads**2).sum(0),
+        _gradients[1:],
+        _not_sum,
+    ),
     Definition(
         "002",
         "m = beta1 * m + (1 - beta1) * g",

@@ -33,9 +33,9 @@ ITEMS = """
 000 | claim | accelerated convergence | row momentum accelerates
 000 | claim | it dampens: lower variation of the loss | row momentum lowers the variation
 000 | formula | Adam's averages over 1 - beta | row Adam's averages are divided
-000 | claim | averages that begin at 0 lean to it | row then we use an unbiased & picture 001/begun
-000 | system | Adam's recommended defaults | row adam: default beta1
-000 | claim | Adam's rate adapts by mean and variance | row the step of Adam does not feel
+000 | claim | averages that begin at 0 lean to it | row 001/then we use an unbiased & picture 001/begun
+000 | system | Adam's recommended defaults | row 001/adam: default beta1
+000 | claim | Adam's rate adapts by mean and variance | row 003/the step of Adam does not feel
 000 | experiment | Adagrad, Adadelta, Adamax, RMSprop, named only | row adagrad, which it only names
 000 | picture | accuracies by iteration | picture accuracies
 001 | picture | unimodal and multimodal functions | picture shapes
@@ -102,8 +102,8 @@ ITEMS = """
 001 | claim | a ball on a hill: damped, or it never stops | row momentum below 1 damps
 001 | formula | momentum | row formula: z = beta * z - alpha * g; w + z
 001 | claim | beta = 0 recovers descent | row with momentum 0
-001 | claim | beta = 0.99 is a boost | row momentum is usually set to 0.9
-001 | claim | velocity builds up in a consistent direction | row SGD with momentum speeds up
+001 | claim | beta = 0.99 is a boost | row 000/momentum is usually set to 0.9
+001 | claim | velocity builds up in a consistent direction | row 002/SGD with momentum speeds up
 001 | claim | momentum works in larger batches | row momentum works in larger batches
 001 | formula | Nesterov's momentum | row formula: z = beta * z - alpha * g(w
 001 | picture | the vectors of the lookahead | picture ahead
@@ -117,7 +117,7 @@ ITEMS = """
 001 | claim | without the root it is much worse | row Adagrad without the square root
 001 | claim | Adagrad alleviates tuning | row Adagrad alleviates
 001 | system | its defaults | row adagrad: default lr
-001 | claim | its rate shrinks | row Adagrad's rate shrinks
+001 | claim | its rate shrinks | row 002/Adagrad's rate shrinks
 001 | formula | RMSprop | row formula: w - alpha / sqrt(E[g2])
 001 | system | its defaults | row rmsprop: default alpha
 001 | formula | Adam | row formula: w - alpha / (sqrt(v_hat) + eps)
@@ -153,12 +153,12 @@ ITEMS = """
 001 | experiment | Schedule-Free SGD, named | row schedule_free_sgd: 1,000 steps
 001 | system | links to videos and credits | missing: links to other people's pages; there is nothing to compute
 002 | picture | batch, mini-batch, stochastic descent | picture 001/batches
-002 | system | torch's SGD is all three, by the batch | row batch descent is slow
+002 | system | torch's SGD is all three, by the batch | row 000/batch descent is slow
 002 | formula | momentum | row formula: momentum x previous step + gradient
 002 | picture | SGD with and without momentum | picture valley
 002 | formula | Nesterov | row formula: momentum x previous step, then
 002 | formula | AdaGrad | row formula: AdaGrad
-002 | claim | frequently updated parameters have small rates | row Adagrad works well with sparse
+002 | claim | frequently updated parameters have small rates | row 001/Adagrad works well with sparse
 002 | claim | its rate may get close to 0 too soon | row Adagrad's rate shrinks
 002 | formula | RMSprop | row formula: RMSprop: eta
 002 | claim | RMSprop's rate does not go to 0 | row RMSprop's rate does not shrink

@@ -98,9 +98,11 @@ def _ended(called: str, worlds: Sequence[Data], setting: Setting) -> list[Row]:
             continue
         drawn = ends[:, EXPONENTS.index(float(power))]
         low, high = _interval(drawn)
+        ended = drawn[np.isfinite(drawn)]
+        middle = float(ended.mean()) if len(ended) else np.nan
         for i, value in enumerate(map(float, printed)):
             words = f"theta {i} after 1,000 steps of {called} at exponent {float(power):g}: {COVER:.0%} interval"
-            rows.append(between(SOURCE, words, value, float(drawn.mean()), low, high, "one in twenty lies outside"))
+            rows.append(between(SOURCE, words, value, middle, low, high, "one in twenty lies outside"))
     return rows
 
 
