@@ -202,6 +202,12 @@ def _mean(w: Array, x: Array, y: Array) -> Any:
 _examples = (_rng.normal(size=3), _rng.normal(size=(9, 3)), _rng.normal(size=9))
 _noisy = [(*batch, _rng.normal(size=3) + _rng.choice((-1.0, 1.0), 3)) for batch in _batches]
 _not_m = [lambda g: _faded(g, 0.1), lambda g: _faded(g, 0.999), lambda g: 10 * _faded(g, 0.9), lambda g: g.mean(0)]
+
+
+def _summed(grads: Array) -> Any:
+    return (grads**2).sum(0)
+
+
 _not_sum = [lambda g: g.sum(0) ** 2, lambda g: (g**2).mean(0), lambda g: np.abs(g).sum(0), lambda g: np.full(4, (g**2).sum())]
 _not_v = [
     lambda g: _faded(g**2, 0.001),
@@ -347,13 +353,12 @@ DEFINITIONS = (
             lambda a, b, c, d, e: _level(a / 2, b / 2, c / 2, d, e),
         ],
     ),
-    Definition(
-        "001",
-        "G_ii, the sum of the squared gradients by w_i",
-        lambda grads: _state("sum", grads, optim.Adagrad),
-        lambda grads: (grads**2).sum(0),
-        _gradients[1:],
-        _not_sum,
+    *(
+        Definition(source, words, functools.partial(_state, "sum", kind=optim.Adagrad), _summed, _gradients[1:], _not_sum)
+        for source, words in (
+            ("001", "G_ii, the sum of the squared gradients by w_i"),
+            ("002", "AdaGrad: V, the sum of g ** 2"),
+        )
     ),
     Definition(
         "001",
@@ -403,14 +408,6 @@ DEFINITIONS = (
     ),
     _exercise("002", "100 * 0.65 ** epoch", "lambda_rate", lambda epoch: 100 * schedules.exponential(gamma=0.65)(epoch, 10)),
     _exercise("002", "BatchNorm over N, H and W, not C", "batch_norm", _normalised),
-    Definition(
-        "002",
-        "AdaGrad: V, the sum of g ** 2",
-        lambda grads: _state("sum", grads, optim.Adagrad),
-        lambda grads: (grads**2).sum(0),
-        _gradients[1:],
-        _not_sum,
-    ),
     Definition(
         "002",
         "m = beta1 * m + (1 - beta1) * g",

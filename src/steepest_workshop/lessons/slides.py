@@ -349,7 +349,7 @@ def _told(ends: Sequence[tuple[float, float]]) -> str:
 
 def drawn_courses() -> Figure:
     """The validation losses of the runs that the slides draw, by epoch, in the groups of their slides."""
-    figure, words = Figure(figsize=(9.6, 6), layout="constrained"), list[str]()
+    figure, words = Figure(figsize=(13, 6), layout="constrained"), list[str]()
     groups = {
         "SGD: rate and momentum": [config for config in DRAWN if config[0] == "SGD"],
         "Adam: a rate too large, and its betas": [config for config in DRAWN if config[0] == "Adam"],
@@ -365,8 +365,9 @@ def drawn_courses() -> Figure:
                 words.append(f"{_named(config)} ends at {losses[-1]:.3g}")
         axes.set_yscale("log")
         axes.set_title(title, loc="left", fontsize="medium")
+        axes.set_ylim(top=min(axes.get_ylim()[1], 10))  # what diverges leaves the picture
         axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize="small")
+        axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     figure.supxlabel("epoch", fontsize="small")
     figure.supylabel("validation loss", fontsize="small")
     figure.set_gid(f"Validation losses by epoch, one start each. {'; '.join(words)}.")
