@@ -226,7 +226,7 @@ def test_what_a_row_is_worth_is_what_wrong_rules_make_of_it(tmp_path, monkeypatc
     assert len(said) == 2  # what is kept is not made again
     rows = list(formulas.rows("004"))
     assert {row.power for row in rows} == {"reproduced"}
-    assert len(rows) == 7
+    assert len(rows) == 8
     block = next(iter(formulas.blocks("004")))
     kept.keep(power.FILE, {"004 formula: its program's SGD": (block.made_by(rows[0]), ["another"])})
     assert block.made()[0].power == "weak"
