@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from steepest.report.surface.pictures import save
 
+from ..gallery import few_colours
 from . import DOCUMENTS, Row, inventory, pictures
 from .written import counts, shown, summed
 
@@ -141,5 +142,6 @@ def _pictures(number: str, rows: Sequence[Row], folder: Path) -> Iterator[str]:
     folder.mkdir(exist_ok=True)
     for name, figure in pictures.of(number, rows):
         save(figure, folder / f"reproduce-{name}.png")
+        few_colours(folder / f"reproduce-{name}.png")
         words = figure.get_gid() or ""
         yield from (f"![{words.partition('. ')[0]}]({folder.name}/reproduce-{name}.png)", "", words, "")
