@@ -58,7 +58,8 @@ def dragged(chromium: Browser, tab: Page) -> dict[str, Any]:
     tab.mouse.down()
     for k in range(MOVES):
         tab.mouse.move(x + 3 * k, y + 60 * math.sin(k / 8))
-    events = json.loads(chromium.stop_tracing())["traceEvents"]
+    trace = json.loads(chromium.stop_tracing())["traceEvents"]
+    events = [e for e in trace if e["ph"] == "X"]  # complete ones: a task still running as the trace stops has no duration
     tab.mouse.up()
     moves = [e for e in events if e["name"] == "EventDispatch" and e["args"]["data"]["type"] == "pointermove"]
     handlers = [e["dur"] / 1000 for e in moves if e["dur"] / 1000 > DREW]
