@@ -12,6 +12,13 @@ COMMANDS = (("store", "check"), ("store", "ls"), ("store", "show"), ("report",),
 CHANGES = st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=64)), min_size=1, max_size=6)
 
 
+class Whole(bytes):
+    """A store's bytes, shown in a few words: a draw that fails is printed."""
+
+    def __repr__(self):
+        return f"Whole of {len(self):,} bytes"
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The bytes of a store with a study in it."""
@@ -24,7 +31,7 @@ def whole(tmp_path_factory):
         name="line", model=lambda: nn.Linear(1, 1), loss=nn.MSELoss(), train=(x, 2 * x), valid=(x, 2 * x), batch_size=8
     )
     steepest.compare(problem, "sgd,adam", lrs=0.05, seeds=3, steps=5, schedules="constant", plan="one", store=path)
-    return path.read_bytes()
+    return Whole(path.read_bytes())
 
 
 def damaged(whole, changes, kept, folder):

@@ -1,5 +1,6 @@
 """A store that is listed, shown, merged, checked; one that is damaged, deleted or replaced while it is used."""
 
+import gc
 import json
 import os
 import shutil
@@ -225,3 +226,15 @@ def test_many_short_runs_are_listed_in_seconds(tmp_path):
         assert len(inspection.newest(store)) == inspection.NEWEST
         assert list(inspection.faults(store)) == []
     assert time.perf_counter() - began < 20  # 0.5 s on two cores that do nothing else
+
+
+def test_rows_left_unread_are_dropped_in_silence_after_the_store_was_closed(tmp_path):
+    """As when a command stops at a damaged row: what is raised as memory is freed is printed as a traceback."""
+    store = Store(tmp_path / "runs.db")
+    store.remember("steps", {"a": 1}, 3)
+    store.remember("steps", {"a": 2}, 3)
+    rows = store.all("SELECT * FROM facts")
+    next(rows)
+    store.close()
+    del rows
+    gc.collect()

@@ -15,7 +15,7 @@ from steepest.errors import SteepestError
 from steepest.update import kernel
 from steepest.update.optimizer import build
 
-FEW = ["momentum", "adafactor", "lamb", "sam", "schedule_free_adamw", "noisy"]
+FEW = ["momentum", "adafactor", "lamb", "sam", "schedule_free_adamw", "noisy", "noisy muon"]
 COMPOSED = {
     "noisy": lambda: rules.noisy(rules.get("momentum"), noise=0.3, sign_noise=0.1),
     "noisy muon": lambda: rules.noisy(rules.get("muon"), noise=0.3),

@@ -54,12 +54,19 @@ def test_equations_are_the_papers():
     assert p == r"\theta_t = \theta_{t-1} - \frac{\eta \, \hat{m}_t}{\sqrt{\hat{v}_t} + \varepsilon}"
 
 
-@pytest.mark.slow
-def test_no_mutant_survives():
+EACH_KIND = ["adagrad", "lamb", "nesterov_lookahead"]  # by element, over a tensor, with a second gradient
+
+
+@pytest.mark.parametrize("names", [EACH_KIND, pytest.param([], marks=pytest.mark.slow, id="every rule")])
+def test_no_mutant_survives(names):
+    import re
     import subprocess
     import sys
     from pathlib import Path
 
     script = Path(__file__).parents[2] / "scripts" / "mutate"
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, str(script), *names], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    found = re.search(r"^(\d+) mutants found", done.stdout, re.MULTILINE)
+    assert found, done.stdout
+    assert int(found[1]) >= 5 * len(names or RULES)  # terms a rule has, at the least

@@ -349,7 +349,8 @@ class Store:
     def all(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of a query, one at a time; what SQLite refuses becomes one sentence."""
         try:
-            yield from self._db.execute(query, values)
+            # the cursor's own iterator would be closed with this one, which SQLite refuses after the store was
+            yield from iter(self._db.execute(query, values).fetchone, None)
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 

@@ -167,9 +167,9 @@ class Work:
                 key, place = self.keys[i] if self.keys else 0, self.places[i] if self.places else i
                 p = ps[i].detach()
                 entire = self.shards[i] if self.shards else p
-                values = torch.from_numpy(noise(op, key, place, int(age), shape_of(entire))).to(p.dtype)
-                own = here(laid_as(values, entire))
-                drawn.append(own if is_split(p) else torch.empty_like(p).copy_(own))
+                values = torch.from_numpy(noise(op, key, place, int(age), shape_of(entire))).to(p.device, p.dtype)
+                # one that is split here is gathered to be updated
+                drawn.append(values if is_split(p) else torch.empty_like(p).copy_(here(laid_as(values, entire))))
             self.tensors[letter] = Column(drawn)
 
 
