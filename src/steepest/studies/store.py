@@ -37,6 +37,7 @@ COLUMNS = (
     "diverged_at",
     "seconds",
 )
+REFUSALS = (sqlite3.Error, UnicodeDecodeError)  # the latter where SQLite's words quote bytes of a damaged file
 SHOWN = 12  # letters of a key that name a run to people
 MOST_KEPT = 1024  # results of single examples that are no bits
 APPLICATION = 0x73746565  # "stee", in SQLite's header: tells our file from another program's
@@ -117,7 +118,7 @@ class Store:
         lost = self._lost_its_log()
         try:
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-        except sqlite3.Error as error:
+        except REFUSALS as error:
             raise self._unusable(error) from error
         try:
             self._open()
@@ -127,23 +128,21 @@ class Store:
             raise
         self._places = self._where()
 
-    def _unusable(self, error: sqlite3.Error) -> SteepestError:
+    def _unusable(self, error: Exception) -> SteepestError:
+        why = error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else error
         return SteepestError(
-            f"The store {self.path} cannot be used: {error}. Give --store a new path, or a store made by steepest."
+            f"The store {self.path} cannot be used: {why}. Give --store a new path, or a store made by steepest."
         )
 
     def _execute(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
         """The first row that a statement gives, or None."""
-        try:
-            return self._run(statement, values).fetchone()
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
+        return next(self.all(statement, values), None)
 
     def _run(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         """A statement; what SQLite refuses becomes one sentence."""
         try:
             return self._db.execute(statement, values)
-        except sqlite3.Error as error:
+        except REFUSALS as error:
             raise self._unusable(error) from error
 
     def _check_file(self) -> None:
@@ -188,7 +187,7 @@ class Store:
         try:
             with contextlib.closing(sqlite3.connect(address, uri=True)) as as_it_lies:
                 is_open = as_it_lies.execute("SELECT 1 FROM state WHERE name = 'open' AND value = 1").fetchone()
-        except sqlite3.Error:
+        except REFUSALS:
             return False
         return bool(is_open) and not os.path.exists(log)
 
@@ -228,7 +227,7 @@ class Store:
         try:
             rescued = sqlite3.connect(path, timeout=60, isolation_level=None)
             self._db.backup(rescued)
-        except sqlite3.Error as error:
+        except REFUSALS as error:
             raise SteepestError(
                 f"The store {self.path} was deleted or replaced while it was in use, and what it held cannot be saved to "
                 f"{path}: {error}."
@@ -351,7 +350,7 @@ class Store:
         try:
             # the cursor's own iterator would be closed with this one, which SQLite refuses after the store was
             yield from iter(self._db.execute(query, values).fetchone, None)
-        except sqlite3.Error as error:
+        except REFUSALS as error:
             raise self._unusable(error) from error
 
     def keep_study(self, shown: dict[str, Any]) -> None:
