@@ -142,6 +142,7 @@ MISTAKES = {
     "unknown optimizer": (["compare", "--optimizers", "adm"], "did you mean 'adam'?"),
     "unknown optimizer in the rates": (["compare", "--lrs", "adma=0.1"], "did you mean 'adam'?"),
     "unknown schedule": (["compare", "--schedules", "cosin"], "did you mean 'cosine'?"),
+    "schedule beyond floats": (["schedule", "constant(1e300) * constant(1e300)"], "grows beyond what a float holds"),
     "rate of zero": (["compare", "--lrs", "0"], "expected a finite number above 0"),
     "negative rate": (["compare", "--lrs", "sgd=-0.1"], "expected a finite number above 0"),
     "rate not a number": (["compare", "--lrs", "nan"], "expected a finite number above 0"),
@@ -270,6 +271,7 @@ def test_list_names_what_there_is(what, name, keys, strict):
     assert name in steepest("list", what).stdout
     rows = strict(steepest("list", what, "--json", "-").stdout)
     assert all(keys == set(row) for row in rows)
+    assert not any("matrix" in row.get("hyper", ()) for row in rows)  # which the engine gives, and nobody chooses
     assert name in {row["name"] for row in rows}
 
 
@@ -279,8 +281,10 @@ def test_selftest_prints_the_simulation_and_fails_where_a_claim_does_not_hold(mo
     assert result.stdout.count(": holds)") >= 9
     assert "DOES NOT HOLD" not in result.stdout
     from steepest.studies import statistics
+    from steepest_workshop import calibration
 
     monkeypatch.setattr(statistics, "holm", lambda p, alpha: (p, 0 * p + alpha))
+    monkeypatch.setattr(calibration, "everything", calibration.simulate)  # which is all that Holm's method has a part in
     result = steepest("selftest", "statistics", "--studies", "300")
     assert result.exit_code == 1
     assert "DOES NOT HOLD" in result.stdout

@@ -1,6 +1,7 @@
 """MNIST: fetched from a server on loopback, checked, resumed; and the real data where they are."""
 
 import http.server
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -60,6 +61,8 @@ def test_fetch_downloads_four_files_once(server, empty):
     assert "4 files fetched, all checksums hold" in first.stdout
     assert sorted(p.name for p in (empty / "mnist").iterdir()) == sorted(f"{n}.gz" for n in mnist.CONTENT)
     assert "nothing to fetch" in CliRunner().invoke(app, command).stdout
+    again = json.loads(CliRunner().invoke(app, [*command, "--json", "-"]).stdout)
+    assert again == {"name": "mnist", "folder": str(empty / "mnist"), "fetched": []}
     assert len(server.asked) == 4
 
 

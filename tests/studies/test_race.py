@@ -1,8 +1,10 @@
 """The race: what it asks for, when it stops, what it says, and that a stopped one goes on where it was."""
 
+import dataclasses
 import json
 import math
 import time
+import types
 
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ from torch import nn
 import steepest
 import steepest.training.single
 from steepest.errors import SteepestError
+from steepest.report.study.summary import as_dict
 from steepest.studies import judging
 from steepest.studies.bounds import standing
 from steepest.studies.design import TUNING_SEEDS
 from steepest.studies.race import Race
+from steepest.studies.running import Laboratory
 from steepest.training.processes import OutOfTimeError
 
 QUICK = {"optimizers": "sgd,momentum,adam", "schedules": "constant", "trials": 3, "steps": 20, "budget": "60s", "plan": "one"}
@@ -67,6 +71,17 @@ def test_rates_are_screened_on_seeds_of_their_own_and_each_optimizer_races_at_it
     best = min(min(m for m in (np.mean(t.values) for t in e.trials if not t.diverged)) for e in study.result.entries)
     assert math.isfinite(best)
     assert study.answer().not_followed > 0
+
+
+def test_what_was_never_raced_comes_last_and_says_so(line, store):
+    """A loss is the better the smaller it is: one that is not known is not 0."""
+    result = steepest.compare(line, **QUICK, store=store).result
+    unknown = dataclasses.replace(result.entries[0], outcomes=[])
+    laboratory = types.SimpleNamespace(design=result.design)
+    ordered = sorted([unknown, *result.entries], key=lambda entry: Laboratory._order(laboratory, entry))
+    assert ordered[-1] is unknown
+    row = as_dict(dataclasses.replace(result, entries=[unknown]))["optimizers"][0]
+    assert (row["values"], row["mean"], row["status"]) == ([], None, "not raced")
 
 
 def test_the_same_race_again_trains_nothing_and_says_the_same(line, store):

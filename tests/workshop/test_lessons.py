@@ -24,6 +24,7 @@ from steepest_workshop.lessons import (
     ideas,
     kept,
     notebooks,
+    power,
     reproduce,
     shares,
     slides,
@@ -195,6 +196,8 @@ def test_the_table_is_written_with_every_miss_and_reason(tmp_path, strict):
     assert "printed 100, ours 99" in told
     assert "broken" in told
     assert json.loads(json.dumps(written.as_data([missed])))[0]["holds"] is False
+    worths = {row["power"] for row in [*found, *written.as_data([missed, power.unscored(missed)])]}
+    assert worths <= {"reproduced", "weak", "echo", "chosen", "cited"}
 
 
 def test_an_unknown_document_or_tier_is_refused():

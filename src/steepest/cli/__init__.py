@@ -172,6 +172,7 @@ def _check_words(
 def fetch(
     name: Annotated[str, typer.Argument(metavar="mnist|cifar10")],
     mirror: Annotated[list[str] | None, typer.Option(help="A mirror's address; may be given several times.")] = None,
+    json_file: JSON = None,
 ) -> None:
     """Download a data set with checksum and progress bar; goes on where a broken download stopped."""
     from rich.console import Console
@@ -180,6 +181,7 @@ def fetch(
     from ..errors import unknown
     from ..problems.built_in import cifar10, mnist
 
+    check_json(json_file)
     sets: dict[str, Any] = {"mnist": mnist, "cifar10": cifar10}
     if name not in sets:
         raise unknown("data set", name, sets)
@@ -195,7 +197,9 @@ def fetch(
         folder, fetched = sets[name].fetch(tuple(mirror or sets[name].MIRRORS), progress)
     new = f"{len(fetched)} files fetched" if fetched else "nothing to fetch"
     called = {"mnist": "MNIST", "cifar10": "CIFAR-10"}[name]
-    typer.echo(f"{called} is in {folder}: {new}, {sets[name].verified(fetched)}.")
+    if str(json_file) != "-":
+        typer.echo(f"{called} is in {folder}: {new}, {sets[name].verified(fetched)}.")
+    write_json({"name": name, "folder": str(folder), "fetched": [*fetched]}, json_file)
 
 
 app.add_typer(working.app)

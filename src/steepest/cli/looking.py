@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +40,7 @@ def list_(
                 "reference": r.reference,
                 "reach": r.reach,
                 "state": list(r.state),
-                "hyper": {k: v for k, v in r.hyper.items() if k != "matrix"},
+                "hyper": r.choices,
                 "deviations": list(r.deviations),
             }
             for r in rules.RULES.values()
@@ -179,6 +180,9 @@ def schedule(
     """Schedules as they run: the multiplier of the learning rate at every step."""
     check_json(json_file)
     chosen = [multipliers.get(name) for name in names]
+    for s in chosen:
+        if not all(map(math.isfinite, s.values(steps))):
+            raise SteepestError(f"The schedule {s.name} grows beyond what a float holds; expected finite multipliers.")
     rows = [{"name": s.name, "values": s.values(steps), "momentum": s.momenta(steps)} for s in chosen]
     if str(json_file) != "-":
         marks = sorted({round(i * (steps - 1) / 8) for i in range(9)})

@@ -63,7 +63,7 @@ def _rule(rule: Rule, offered: Sequence[str] | None) -> str:
         "evaluations": rule.evaluations,
         "reach": rule.reach,
         "style": asdict(style(rule.name)),
-        "hyper": {k: v for k, v in rule.hyper.items() if k != MATRIX},
+        "hyper": rule.choices,
         "domains": {k: _domain(rule.domain(k) or FINITE) for k, v in rule.hyper.items() if not isinstance(v, bool | str)},
         "offered": list(open_),
         "refused": list(_refused(rule)),

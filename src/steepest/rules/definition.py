@@ -181,6 +181,11 @@ class Rule(Shown):
         """The state that exists at these hyperparameters, by letter."""
         return {k: s for k, s in self.state.items() if s.condition is None or bool(hyper[s.condition]) == s.exists}
 
+    @property
+    def choices(self) -> Hyper:
+        """The hyperparameters that are a user's to choose, by name, at their defaults."""
+        return {k: v for k, v in self.hyper.items() if k != MATRIX}
+
     def of(self, hyper: Hyper, dims: int) -> Hyper:
         """The hyperparameters for a tensor with this number of dimensions: `matrix` is known to rules that ask for it."""
         return {**hyper, MATRIX: dims >= 2} if MATRIX in self.hyper else hyper

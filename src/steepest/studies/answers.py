@@ -125,26 +125,26 @@ class Answer:
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as JSON has it."""
-        pick, seen, of = self.pick, *self.collapse
-        figure = self.figure
-        shown = None if figure is None else {"mean": figure.mean, "se": figure.se, "n": figure.n}
+        pick, figure, (seen, of) = self.pick, self.figure, self.collapse
+        most = bounds.most_collapses(seen, of) if of else None
+        shown = figure and _explained({"mean": figure.mean, "se": figure.se, "n": figure.n}, "one run has no standard error")
         data: dict[str, Any] = {
             "optimizer": pick and pick.candidate.rule.name,
             "schedule": pick and pick.candidate.schedule,
             "lr": pick and pick.lr,
-            "hyper": {k: v for k, v in pick.candidate.rule.hyper.items() if k != "lr"} if pick else {},
+            "hyper": {k: v for k, v in pick.candidate.rule.choices.items() if k != "lr"} if pick else {},
             "bound": self.bound,
             "bound_new_data": self.bound_new_data,
             "confidence": self.confidence,
             "compared": self.compared,
-            "possible": [{**one.named(), "ahead_at_most": finite(ahead)} for one, ahead in self.possible],
+            "possible": [_explained({**one.named(), "ahead_at_most": finite(x)}, "too few seeds") for one, x in self.possible],
             "ruled_out": [one.named() for one in self.ruled_out],
             "rejected": [{**one.named(), "collapsed": k, "of": n} for one, k, n in self.rejected],
             "not_followed": self.not_followed,
             "limit": self.limit,
             "margin": self.margin,
             "seconds_to_margin": self.seconds_to_margin,
-            "collapse": {"seen": seen, "of": of, "at_most": bounds.most_collapses(seen, of) if of else None},
+            "collapse": _explained({"seen": seen, "of": of, "at_most": most}, "no run"),
             "beside": [{"measure": m.what, **m.best.named(), "value": m.value, "pick": m.own} for m in self.beside],
             "test": shown if figure and figure.split == "test" else None,
             "fresh": shown if figure and figure.split != "test" else None,
@@ -154,7 +154,7 @@ class Answer:
         if self.bound is None:
             data["status"] = "under five shared seeds, or nothing to compare with: no bound"
         elif self.bound_new_data is None:
-            data["status"] = "the metric is no mean over examples: no bound on new ones"
+            data["status"] = "no bound on new examples: that wants a race, by a metric that is a mean over examples"
         return data
 
     def __str__(self) -> str:
@@ -257,6 +257,11 @@ def figure_of(values: list[float], split: str) -> Figure | None:
     """Mean and standard error of values; None where there are none."""
     mean, se, n = mean_se(values)
     return Figure(mean.item(), se.item() if n > 1 else None, int(n), split) if n else None
+
+
+def _explained(data: dict[str, Any], why: str) -> dict[str, Any]:
+    """The data as they are, with a status where something in them is not known."""
+    return data | {"status": why} if None in data.values() else data
 
 
 def finite(x: float) -> float | None:

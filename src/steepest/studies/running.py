@@ -149,14 +149,11 @@ class Laboratory:
     def _best(self, trials: list[Trial]) -> Trial:
         return min(trials, key=lambda trial: trial.rank(self.design.problem.direction))
 
-    def _order(self, entry: Entry) -> tuple[int, float, str]:
-        """Best first: fewest diverged, then the mean."""
-        mean = entry.summary()[0] or 0.0
-        return (
-            sum(v is None for v in entry.values),
-            -mean if self.design.problem.direction == "max" else mean,
-            entry.candidate.label,
-        )
+    def _order(self, entry: Entry) -> tuple[bool, int, float, str]:
+        """Best first: fewest diverged, then the mean; last those of which nothing is known."""
+        mean, sign = entry.summary()[0], -1 if self.design.problem.direction == "max" else 1
+        worth = math.inf if mean is None else sign * mean
+        return (mean is None, sum(v is None for v in entry.values), worth, entry.candidate.label)
 
     def _try(self, pairs: list[tuple[Candidate, float]]) -> None:
         """Try rates on the tuning seeds; those tried before are known."""

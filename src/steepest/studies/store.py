@@ -138,13 +138,6 @@ class Store:
         """The first row that a statement gives, or None."""
         return next(self.all(statement, values), None)
 
-    def _run(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        """A statement; what SQLite refuses becomes one sentence."""
-        try:
-            return self._db.execute(statement, values)
-        except REFUSALS as error:
-            raise self._unusable(error) from error
-
     def _check_file(self) -> None:
         if self.path == ":memory:":
             return
@@ -401,8 +394,8 @@ class Store:
         """Add a row as it stands, and say whether it is new."""
         self.guard()
         names, marks = ", ".join(values), ", ".join("?" * len(values))
-        done = self._run(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))
-        return bool(done.rowcount)
+        self._execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))
+        return bool(self._execute("SELECT changes()")[0])
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

@@ -63,8 +63,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def _forget(self) -> None:
         """Begin without a layout."""
-        own = {k: v for k, v in self.rule.hyper.items() if k != MATRIX}
-        self._arguments = [*class_arguments(own), "maximize", "state_dtype"]
+        self._arguments = [*class_arguments(self.rule.choices), "maximize", "state_dtype"]
         self._tensor_keys = {self._key(letter) for letter, state in self.rule.state.items() if not state.is_scalar}
         self._at_view = any(TRAINED in store for _, store in self._stores())
         self._layout: Layout | None = None
@@ -152,7 +151,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             for name, value in self.defaults.items():
                 if name in arguments or name in self._arguments:
                     group.setdefault(name, value)
-            group.update({k: self.rule.hyper[k] for k in self.rule.fixed if k != MATRIX})
+            group.update({k: self.rule.hyper[k] for k in self.rule.fixed - {MATRIX}})
             for p in group["params"]:
                 if self.state.get(p):
                     self.state[p]["step"] = torch.as_tensor(self.state[p].get("step", 1.0))
@@ -403,10 +402,8 @@ def optimizer_class(rule: Rule) -> type[RuleOptimizer]:
     def init(self: RuleOptimizer, *args: object, **kwargs: object) -> None:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
-        arguments = dict(bound.arguments)
-        arguments.pop("self")
-        params = arguments.pop("params")
-        RuleOptimizer.__init__(self, params, arguments | {k: rule.hyper[k] for k in rule.fixed if k != MATRIX})
+        arguments = {k: v for k, v in bound.arguments.items() if k != "self"}
+        RuleOptimizer.__init__(self, arguments.pop("params"), arguments | {k: rule.hyper[k] for k in rule.fixed - {MATRIX}})
 
     init.__signature__ = signature  # type: ignore[attr-defined]
     names = {"rule": rule, "__init__": init, "__doc__": _docstring(rule), "__module__": "steepest.optim"}

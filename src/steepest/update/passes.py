@@ -119,10 +119,6 @@ class Work:
         return np.array([math.prod(shape_of(p)) for p in self.shards], float) if self.shards else self.sizes.astype(float)
 
     @functools.cached_property
-    def _leaves(self) -> list[tuple[str, Symbol]]:
-        return [*self.graph.numbers.items()]
-
-    @functools.cached_property
     def _shared(self) -> Known:
         """The numbers of a step that all tensors share; made once, since a small step takes as long as this."""
         return Known({}, 1)
@@ -138,10 +134,11 @@ class Work:
         graph, numbers = self.graph, self.numbers
         if not (self.apart or graph.reductions):
             known = self._shared
-            for name, x in self._leaves:
+            for name, x in graph.numbers.items():
                 known.values[x] = numbers[name]
             return known
-        known = Known({x: numbers[name] for name, x in self._leaves}, len(self) if self.apart or self._reduced_apart else 1)
+        rows = len(self) if self.apart or self._reduced_apart else 1
+        known = Known({x: numbers[name] for name, x in graph.numbers.items()}, rows)
         if known.rows == 1:
             known.values = {x: float(v[0]) if isinstance(v, np.ndarray) else v for x, v in known.values.items()}
         return known

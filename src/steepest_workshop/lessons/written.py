@@ -36,7 +36,8 @@ def as_data(rows: Sequence[Row]) -> list[dict[str, Any]]:
     for row in rows:
         ours = row.ours if not isinstance(row.ours, float) or math.isfinite(row.ours) else None
         one: dict[str, Any] = {"source": row.source, "quantity": row.quantity, "printed": row.printed, "ours": ours}
-        one |= {"tolerance": row.tolerance, "holds": row.holds, "power": row.power}
+        one |= {"tolerance": row.tolerance, "holds": row.holds}
+        one |= {"power": {"unscored": "weak", "": "weak"}.get(row.power, row.power)}  # no wrong rule is shown to miss it
         records.append(one | ({"status": row.reason or "no number"} if None in one.values() or not row.holds else {}))
     return records
 

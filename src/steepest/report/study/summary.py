@@ -36,11 +36,13 @@ def _optimizer(entry: Entry) -> dict[str, Any]:
     whys = [_divergence(entry.values)] if diverged else []
     if se is None and n == 1:
         whys.append("one value has no standard error")
+    if not entry.values:
+        whys.append("not raced")
     return {
         "name": entry.candidate.rule.name,
         "schedule": entry.candidate.schedule,
         "lr": entry.lr,
-        "hyper": {k: v for k, v in entry.candidate.rule.hyper.items() if k != "lr"},
+        "hyper": {k: v for k, v in entry.candidate.rule.choices.items() if k != "lr"},
         "lr_at_edge": entry.at_edge,
         "seeds": list(range(len(entry.values))),
         "values": entry.values,
