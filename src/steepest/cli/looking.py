@@ -180,10 +180,10 @@ def schedule(
     """Schedules as they run: the multiplier of the learning rate at every step."""
     check_json(json_file)
     chosen = [multipliers.get(name) for name in names]
-    for s in chosen:
-        if not all(map(math.isfinite, s.values(steps))):
-            raise SteepestError(f"The schedule {s.name} grows beyond what a float holds; expected finite multipliers.")
-    rows = [{"name": s.name, "values": s.values(steps), "momentum": s.momenta(steps)} for s in chosen]
+    rows: list[dict[str, Any]] = [{"name": s.name, "values": s.values(steps), "momentum": s.momenta(steps)} for s in chosen]
+    for row in rows:
+        if not all(map(math.isfinite, row["values"])):
+            raise SteepestError(f"The schedule {row['name']} grows beyond what a float holds; expected finite multipliers.")
     if str(json_file) != "-":
         marks = sorted({round(i * (steps - 1) / 8) for i in range(9)})
         width = max(10, *(len(s.name) for s in chosen)) + 2

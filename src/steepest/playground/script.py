@@ -55,7 +55,7 @@ def _constant(name: str, entries: Iterator[str]) -> str:
 
 
 def _rule(rule: Rule, offered: Sequence[str] | None) -> str:
-    open_ = [k for k in rule.hyper if k not in ("lr", MATRIX)] if offered is None else offered
+    open_ = [k for k in rule.choices if k != "lr"] if offered is None else offered
     data = {
         "name": rule.name,
         "reference": rule.reference,

@@ -152,8 +152,7 @@ class Laboratory:
     def _order(self, entry: Entry) -> tuple[bool, int, float, str]:
         """Best first: fewest diverged, then the mean; last those of which nothing is known."""
         mean, sign = entry.summary()[0], -1 if self.design.problem.direction == "max" else 1
-        worth = math.inf if mean is None else sign * mean
-        return (mean is None, sum(v is None for v in entry.values), worth, entry.candidate.label)
+        return (mean is None, sum(v is None for v in entry.values), sign * (mean or 0.0), entry.candidate.label)
 
     def _try(self, pairs: list[tuple[Candidate, float]]) -> None:
         """Try rates on the tuning seeds; those tried before are known."""

@@ -39,9 +39,7 @@ def describe_rule(rule: Rule) -> dict[str, Any]:
         "reach": rule.reach,
         "source": _source(rule),
         "hyper": [
-            {"name": k, "default": v, "domain": _domain(rule, k), "static": is_static(v)}
-            for k, v in rule.hyper.items()
-            if k != MATRIX
+            {"name": k, "default": v, "domain": _domain(rule, k), "static": is_static(v)} for k, v in rule.choices.items()
         ],
         "state": [{"name": k, "starts": _start(s), "key": rule.keys.get(k, k)} for k, s in rule.state.items()],
         "deviations": list(rule.deviations),
