@@ -28,9 +28,9 @@ settings.load_profile("steepest")
 MNIST_FILE = "mnist/train-images-idx3-ubyte.gz"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def line():
-    """A noisy line to fit: one input, one output, batches of 8."""
+    """A noisy line to fit: one input, one output, batches of 8; nothing changes it."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(64, 1, generator=generator)
     y = 2 * x + 0.1 * torch.randn(64, 1, generator=generator)
