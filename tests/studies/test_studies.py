@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,12 +22,25 @@ from steepest.studies.store import VERSION, Store
 from steepest.training.single import train
 
 QUICK = {"optimizers": "sgd,momentum,adam", "lrs": {"sgd": 0.1, "momentum": 0.02, "adam": 0.05}, "seeds": 6, "steps": 15}
-QUICK |= {"schedules": "constant"}
+QUICK |= {"schedules": "constant", "plan": "one"}
 
 
 @pytest.fixture
 def store(tmp_path):
     return tmp_path / "runs.db"
+
+
+@pytest.fixture(scope="module")
+def trained(line, tmp_path_factory):
+    """The study QUICK, to be read only, and its store."""
+    path = tmp_path_factory.mktemp("trained") / "runs.db"
+    return steepest.compare(line, **QUICK, store=path), path
+
+
+@pytest.fixture
+def full_store(trained, store):
+    """A store of its own that holds the runs of QUICK."""
+    return shutil.copy(trained[1], store)
 
 
 def test_the_log_grid_has_three_rates_a_decade():
@@ -129,27 +143,25 @@ def test_numbers_agree_with_scipy_from_the_values(line, store):
     assert [v["p"] for v in found["verdicts"]] == pytest.approx([adjusted[p] for p in raw])
 
 
-def test_the_same_study_again_trains_nothing_and_says_the_same(line, store):
-    first = steepest.compare(line, **QUICK, store=store)
-    second = steepest.compare(line, **QUICK, store=store)
+def test_the_same_study_again_trains_nothing_and_says_the_same(line, trained, full_store):
+    first, second = trained[0], steepest.compare(line, **QUICK, store=full_store)
     assert (first.result.trained, second.result.trained) == (18, 0)
     assert first.to_dict() == second.to_dict()
     assert "Nothing to train" in str(second)
 
 
-def test_more_seeds_train_only_what_is_missing_as_a_declared_look(line, store):
-    steepest.compare(line, **QUICK, store=store)
-    more = steepest.compare(line, **{**QUICK, "seeds": 9}, store=store)
+def test_more_seeds_train_only_what_is_missing_as_a_declared_look(line, full_store):
+    more = steepest.compare(line, **{**QUICK, "seeds": 9}, store=full_store)
     assert more.result.trained == 3 * 3
     assert (more.result.look, more.result.alpha) == (2, pytest.approx(0.005))
     assert "Look 2 at this study" in str(more)
-    again = steepest.compare(line, **QUICK, store=store)
+    again = steepest.compare(line, **QUICK, store=full_store)
     assert (again.result.look, again.result.alpha) == (1, 0.04)
 
 
 @pytest.mark.parametrize("plan", ["one", "many:4"])
 def test_an_interrupted_study_goes_on_where_it_stopped_bit_for_bit(line, store, tmp_path, monkeypatch, plan):
-    whole = steepest.compare(line, **QUICK, plan=plan, store=tmp_path / "whole.db")
+    whole = steepest.compare(line, **{**QUICK, "plan": plan}, store=tmp_path / "whole.db")
     from steepest.studies.store import Store
 
     keep, kept = Store.add_run, []
@@ -162,9 +174,9 @@ def test_an_interrupted_study_goes_on_where_it_stopped_bit_for_bit(line, store, 
 
     monkeypatch.setattr(Store, "add_run", keep_then_stop)
     with pytest.raises(KeyboardInterrupt):
-        steepest.compare(line, **QUICK, plan=plan, store=store)
+        steepest.compare(line, **{**QUICK, "plan": plan}, store=store)
     monkeypatch.undo()
-    resumed = steepest.compare(line, **QUICK, plan=plan, store=store)
+    resumed = steepest.compare(line, **{**QUICK, "plan": plan}, store=store)
     assert resumed.result.trained == 18 - 7
     assert [e.values for e in resumed.result.entries] == [e.values for e in whole.result.entries]
 
@@ -172,9 +184,8 @@ def test_an_interrupted_study_goes_on_where_it_stopped_bit_for_bit(line, store, 
 @pytest.mark.parametrize(
     "change", [{"steps": 16}, {"lrs": {"sgd": 0.11, "momentum": 0.02, "adam": 0.05}}, {"schedules": "cosine"}]
 )
-def test_another_setting_is_another_run(line, store, change):
-    steepest.compare(line, **QUICK, store=store)
-    assert steepest.compare(line, **{**QUICK, **change}, store=store).result.trained > 0
+def test_another_setting_is_another_run(line, full_store, change):
+    assert steepest.compare(line, **{**QUICK, **change}, store=full_store).result.trained > 0
 
 
 def test_an_edited_rule_is_another_run(line, store, monkeypatch):
@@ -185,17 +196,16 @@ def test_an_edited_rule_is_another_run(line, store, monkeypatch):
     assert steepest.compare(line, "sgd", lrs=0.1, seeds=2, schedules="constant", store=store).result.trained == 2
 
 
-def test_a_store_whose_runs_were_keyed_by_the_text_of_rules_is_opened_kept_and_told(line, store):
-    steepest.compare(line, **QUICK, store=store)
-    with sqlite3.connect(store) as db:  # as the first version left it: digests without a mark, and so other keys
+def test_a_store_whose_runs_were_keyed_by_the_text_of_rules_is_opened_kept_and_told(line, full_store):
+    with sqlite3.connect(full_store) as db:  # as the first version left it: digests without a mark, and so other keys
         db.execute("DROP TRIGGER runs_no_UPDATE")
         db.execute("UPDATE runs SET spec = json_set(spec, '$.rule', 'ab12'), key = 'old' || key")
-    study = steepest.compare(line, **QUICK, store=store)
+    study = steepest.compare(line, **QUICK, store=full_store)
     assert study.result.trained == 18
     (note,) = [n for n in study.result.notes if "earlier version" in n]
     assert note.startswith("18 runs of line in the store are of an earlier version")
     assert note in str(study)
-    with sqlite3.connect(store) as db:
+    with sqlite3.connect(full_store) as db:
         assert db.execute("SELECT count(*) FROM runs").fetchone() == (36,)
 
 
@@ -216,12 +226,12 @@ ALTER TABLE runs DROP COLUMN examples;
 @pytest.mark.parametrize("schema", [1, 2, 3])
 def test_a_store_of_an_earlier_schema_is_carried_over(schema, line, store):
     """As they were: schema 3 did not know whether it was open, schema 2 had a table for each kind of fact, 1 none for ways."""
-    whole = steepest.compare(line, **QUICK, plan="auto", store=store)
+    whole = steepest.compare(line, **{**QUICK, "plan": "auto"}, store=store)
     with sqlite3.connect(store) as db:
         facts = db.execute("SELECT what, key, value FROM facts ORDER BY what, key").fetchall()
         before = {1: SECOND + "DROP TABLE ways;", 2: SECOND, 3: "DROP TABLE state;"}[schema]
         db.executescript(f"{before} PRAGMA user_version = {schema}")
-    again = steepest.compare(line, **QUICK, plan="auto", store=store)
+    again = steepest.compare(line, **{**QUICK, "plan": "auto"}, store=store)
     assert again.result.trained == 0
     assert [e.values for e in again.result.entries] == [e.values for e in whole.result.entries]
     with sqlite3.connect(store) as db:
@@ -232,7 +242,7 @@ def test_a_store_of_an_earlier_schema_is_carried_over(schema, line, store):
     before = {(what, key): json.loads(value) for what, key, value in facts if schema > 1 or what != "way"}
     after = {(what, key): json.loads(value) for what, key, value in kept}
     assert all(after[k] == (pytest.approx(v, rel=1e-14) if k[0] == "timing" else v) for k, v in before.items())
-    more = steepest.compare(line, **{**QUICK, "seeds": 8}, plan="auto", store=store)
+    more = steepest.compare(line, **{**QUICK, "seeds": 8, "plan": "auto"}, store=store)
     assert more.result.trained == 6
 
 
@@ -306,8 +316,8 @@ def test_a_budget_sets_the_steps_once(line, store):
         steepest.compare(line, **{**arguments, "budget": 1e-4})
 
 
-def test_the_table_json_and_text_agree(line, store):
-    study = steepest.compare(line, **QUICK, store=store)
+def test_the_table_json_and_text_agree(trained):
+    study, _ = trained
     found, table, text = study.to_dict(), study.table(), str(study)
     assert table.index.tolist() == [o["name"] for o in found["optimizers"]]
     for o in found["optimizers"]:
@@ -331,9 +341,8 @@ def test_the_best_choice_is_an_optimizer_and_its_code_makes_the_same_one(line, s
     assert groups[0]["lr"] == study.best().lr
 
 
-def test_the_store_keeps_every_run_and_changes_none(line, store):
-    steepest.compare(line, **QUICK, store=store)
-    db = sqlite3.connect(store)
+def test_the_store_keeps_every_run_and_changes_none(full_store):
+    db = sqlite3.connect(full_store)
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     for statement in ("DELETE FROM runs", "UPDATE runs SET valid = 0", "DELETE FROM looks"):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
@@ -353,8 +362,8 @@ def test_two_processes_may_make_the_same_store_at_once(store):
     b.close()
 
 
-def test_solo_timing_and_state_bytes_stand_beside_the_values(line, store):
-    found = steepest.compare(line, **QUICK, store=store).to_dict()
+def test_solo_timing_and_state_bytes_stand_beside_the_values(trained):
+    found = trained[0].to_dict()
     by_name = {o["name"]: o for o in found["optimizers"]}
     assert {name: o["state_bytes"] for name, o in by_name.items()} == {"sgd": 0, "momentum": 8, "adam": 16}
     assert all(0 < o["seconds_per_step"] < 1 for o in by_name.values())
@@ -446,9 +455,8 @@ def test_a_metric_that_is_nan_makes_a_run_diverged_and_never_the_best(line, stor
     strict(json.dumps(study.to_dict(), allow_nan=False))
 
 
-def test_trials_do_not_count_as_another_study_where_every_rate_is_given(line, store):
-    steepest.compare(line, **QUICK, store=store)
-    assert steepest.compare(line, **{**QUICK, "seeds": 7}, trials=9, store=store).result.look == 2
+def test_trials_do_not_count_as_another_study_where_every_rate_is_given(line, full_store):
+    assert steepest.compare(line, **{**QUICK, "seeds": 7}, trials=9, store=full_store).result.look == 2
 
 
 def test_under_five_seeds_nothing_is_spent(line, store):
