@@ -25,11 +25,17 @@ def told(*arguments):
     return CliRunner().invoke(app, ["store", *map(str, arguments)])
 
 
-@pytest.fixture
-def store(line, tmp_path):
-    path = tmp_path / "runs.db"
+@pytest.fixture(scope="module")
+def trained(line, tmp_path_factory):
+    """A store of ten runs, to be copied."""
+    path = tmp_path_factory.mktemp("trained") / "runs.db"
     steepest.compare(line, **ASKED, store=path)
     return path
+
+
+@pytest.fixture
+def store(trained, tmp_path):
+    return shutil.copy(trained, tmp_path / "runs.db")
 
 
 def edited(path, statement):
