@@ -36,6 +36,7 @@ def test_no_name_of_one_rule_is_ruled_out():
     assert broken(calibration.copies("digits", 30)) == []
 
 
+@pytest.mark.slow
 def test_no_name_of_one_rule_is_ruled_out_in_studies_trained_here(monkeypatch):
     (row,) = calibration.real_copies(2, steps=100)
     assert row["holds"]
