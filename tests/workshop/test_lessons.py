@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jupytext
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -148,8 +149,8 @@ def test_the_first_500_iterations_of_the_assignment_are_printed_ones(mnist_folde
         assert accuracy == pytest.approx(accuracies[0], abs=0.011 if name != "momentum" else 0.5)
 
 
-def test_the_exact_figures_of_the_tutorial_and_the_lab_hold():
-    rows = reproduce("001", "quick") + reproduce("lab", "quick")
+def test_the_exact_figures_of_the_tutorial_and_the_lab_hold(reproduced):
+    rows = reproduced("001") + reproduced("lab")
     numbers = [row for row in rows if row.quantity != "claim"]
     trace = [row for row in numbers if row.quantity.startswith("least squares")]
     assert len(trace) == 42
@@ -167,8 +168,8 @@ def test_the_exact_figures_of_the_tutorial_and_the_lab_hold():
     assert {row.quantity for row in numbers if row.ours != NOT_HERE and not row.holds} == doubtful
 
 
-def test_what_an_unseeded_program_printed_lies_in_our_intervals():
-    rows = [row for row in reproduce("004", "quick") if row.quantity != "claim" and row.printed is not None]
+def test_what_an_unseeded_program_printed_lies_in_our_intervals(reproduced):
+    rows = [row for row in reproduced("004") if row.quantity != "claim" and row.printed is not None]
     assert len(rows) == 148
     assert sum(row.holds for row in rows) >= 128  # nineteen in twenty, less two standard deviations
 
@@ -226,21 +227,31 @@ def test_what_would_fail_after_an_hour_is_told_at_once(tmp_path, monkeypatch):
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
+LONG = [path for path in NOTEBOOKS if path.stem != "002-lab"]  # 15 to 80 s each
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_lesson_runs_from_its_first_cell_to_its_last(path, mnist_folder):
-    made = notebooks.make(path.with_suffix(".py"))  # a cell that fails raises
+def test_a_lesson_is_shown_as_it_is_written_with_its_pictures_and_no_error(path):
     kept_one = json.loads(path.read_text())
     sources = ["".join(cell["source"]) for cell in kept_one["cells"]]
-    assert [cell["source"] for cell in made.cells] == sources  # the two files of a pair say the same
+    assert [cell["source"] for cell in jupytext.read(path.with_suffix(".py")).cells] == sources
     code = [cell for cell in kept_one["cells"] if cell["cell_type"] == "code"]
     assert sum(bool(cell["outputs"]) for cell in code) > len(code) / 2
     assert not [out for cell in code for out in cell["outputs"] if out["output_type"] == "error"]
     drawn = [out for cell in code for out in cell["outputs"] if "image/png" in out.get("data", {})]
     assert drawn  # its pictures are seen where nothing runs
+    assert "".join(sources).count("ask(") + "".join(sources).count("check(") >= 12  # six exercises at least
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=pytest.mark.slow if path in LONG else (), id=path.stem) for path in NOTEBOOKS]
+)
+def test_a_lesson_runs_from_its_first_cell_to_its_last(path, mnist_folder):
+    made = notebooks.make(path.with_suffix(".py"))  # a cell that fails raises
+    kept_one = json.loads(path.read_text())
     for cell, again in zip(kept_one["cells"], made.cells, strict=True):
         if "check(" in "".join(cell["source"]) and cell["cell_type"] == "code":
             assert said(cell) == said(again)
-    assert "".join(sources).count("ask(") + "".join(sources).count("check(") >= 12  # six exercises at least
 
 
 def said(cell):
