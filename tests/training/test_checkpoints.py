@@ -1,6 +1,7 @@
 """Training that was stopped goes on from what was written, to the same bits; damaged files count for nothing."""
 
 import contextlib
+import functools
 import os
 import random
 import signal
@@ -133,23 +134,27 @@ class Slow(nn.Linear):
         if self.training and x.dim() > 0:
             with open("steps.txt", "a") as file:
                 file.write("x")
-            time.sleep(0.02)
+            time.sleep(0.004)
         return super().forward(x)
 
 x = torch.linspace(-1, 1, 32)[:, None]
 problem = steepest.Problem(model=lambda: Slow(1, 1), loss=nn.MSELoss(), train=(x, 2 * x), valid=(x, 2 * x), batch_size=8)
 """
 ASK = ["compare", "slow.py", "--optimizers", "sgd,adam", "--lrs", "0.01", "--schedules", "constant", "--seeds", "2"]
-QUICKLY = "from steepest.training import checkpoints; checkpoints.SHORT = checkpoints.EVERY = 0.2"
-STARTED = f"import sys; {QUICKLY}; from steepest.cli import main; sys.argv[0] = 'steepest'; main()"
+STARTED = """
+import functools, sys
+from steepest.cli import main
+from steepest.studies import running
+from steepest.training import checkpoints
+checkpoints.SHORT = checkpoints.EVERY = 0.04
+running.time_steps = functools.partial(running.time_steps, slice_seconds=0.01)
+sys.argv[0] = "steepest"
+main()
+"""
+CALL = [sys.executable, "-c", STARTED, *ASK, "--steps", "80", "--plan"]
 # by which plan, what is killed or interrupted, and after how many gradients; what a plan is timed with counts too
-ENDED = (
-    ("one", "Ctrl-C", 120),
-    ("one", "killed", 120),
-    ("processes", "Ctrl-C", 120),
-    ("processes", "killed", 150),
-    ("many:2", "a worker killed", 100),
-)
+ENDED = (("one", "Ctrl-C", 120), ("processes", "killed", 150), ("many:2", "a worker killed", 100))
+CROSSED = (("one", "killed", 120), ("processes", "Ctrl-C", 120))
 _random = random.Random(0)
 DRAWN = [
     (
@@ -161,16 +166,39 @@ DRAWN = [
 ]
 
 
+def outcomes(folder):
+    """The four runs of a command as its store has them."""
+    with sqlite3.connect(folder / "steepest.db") as db:
+        runs = db.execute("SELECT key, valid, loss, curve FROM runs ORDER BY key").fetchall()
+    db.close()
+    assert len(runs) == 4
+    return runs
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The runs of the command by a plan, where nothing ends it: `undisturbed("one")`, made once."""
+
+    def made(plan):
+        folder = tmp_path_factory.mktemp("undisturbed")
+        (folder / "slow.py").write_text(SLOW)
+        subprocess.run([*CALL, plan], cwd=folder, check=True, capture_output=True, timeout=120)
+        return outcomes(folder)
+
+    return functools.cache(made)
+
+
 @pytest.mark.parametrize(
     ("plan", "how", "after"),
-    [*ENDED, *(pytest.param(*case, marks=pytest.mark.slow, id=f"drawn-{k}") for k, case in enumerate(DRAWN))],
+    [
+        *ENDED,
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in CROSSED),
+        *(pytest.param(*case, marks=pytest.mark.slow, id=f"drawn-{k}") for k, case in enumerate(DRAWN)),
+    ],
 )
-def test_a_command_that_is_ended_goes_on_where_it_was(plan, how, after, tmp_path):
-    call = [sys.executable, "-c", STARTED, *ASK, "--steps", "80", "--plan", plan]
-    steps = tmp_path / "steps.txt"
-    for folder in (tmp_path, tmp_path / "again"):
-        folder.mkdir(exist_ok=True)
-        (folder / "slow.py").write_text(SLOW)
+def test_a_command_that_is_ended_goes_on_where_it_was(plan, how, after, undisturbed, tmp_path):
+    call, steps = [*CALL, plan], tmp_path / "steps.txt"
+    (tmp_path / "slow.py").write_text(SLOW)
     first = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     until = time.monotonic() + 120
     while first.poll() is None and (not steps.exists() or steps.stat().st_size < after):
@@ -192,12 +220,5 @@ def test_a_command_that_is_ended_goes_on_where_it_was(plan, how, after, tmp_path
     assert done.returncode == 0, done.stderr
     most = 320 + 60  # 4 runs of 80 steps, and what it takes to time and to choose
     assert steps.stat().st_size < most + 100, made  # and little twice
-    subprocess.run(call, cwd=tmp_path / "again", check=True, capture_output=True, timeout=120)
-    ends = []
-    for folder in (tmp_path, tmp_path / "again"):
-        with sqlite3.connect(folder / "steepest.db") as db:
-            ends.append(db.execute("SELECT key, valid, loss, curve FROM runs ORDER BY key").fetchall())
-        db.close()
-    assert len(ends[0]) == 4
-    assert ends[0] == ends[1]
+    assert outcomes(tmp_path) == undisturbed(plan)
     assert not list(tmp_path.glob("*-unfinished"))

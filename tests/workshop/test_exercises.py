@@ -65,7 +65,13 @@ def test_what_is_no_answer_is_a_sentence(name, kind):
     assert len(repr(answer)) < 300
 
 
-@pytest.mark.parametrize("name", [e.name for e in STEPS if e.name != "nesterov"])
+SLOW = ["adabelief"]  # whose rule has many places to go wrong
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(e.name, marks=pytest.mark.slow if e.name in SLOW else ()) for e in STEPS if e.name != "nesterov"],
+)
 def test_an_error_of_the_rule_is_found_and_named(name):
     """Each mutant of the rule, as a learner's function that repeats its path."""
     rule, hyper = {
