@@ -130,8 +130,8 @@ def problem_of(name, dtype=torch.float32):
     )
 
 
-def thirty_two(steps=50):
-    """32 runs at stable rates: four rules, four rates, two seeds."""
+def thirty_two(steps=20):
+    """32 runs at stable rates: four rules, four rates, two seeds; by default for four epochs."""
     names = ("momentum", "adam", "lamb", "schedule_free_adamw")
     return [Run(rules.get(n), 1e-3 * 2**k, seed, steps) for n in names for k in range(4) for seed in (0, 1)]
 
@@ -240,19 +240,31 @@ def test_the_planner_says_why_a_model_goes_one_by_one(line):
             ways.named(name)
 
 
-COMPILED = [Plan(compiled=True)] if shutil.which("c++") else []
+@pytest.fixture(scope="module")
+def one_by_one():
+    """A problem, six runs of it, and what they give one by one."""
+    problem, runs = problem_of("batch norm"), thirty_two()[:6]
+    return problem, runs, dict(train_all(problem, runs, Plan()))
 
 
+def agrees(plan, problem, runs, expected):
+    assert ways.named(plan.name).name == plan.name
+    found = dict(train_all(problem, runs, plan))
+    for i in range(len(runs)):
+        np.testing.assert_allclose(found[i].curve.valid, expected[i].curve.valid, rtol=1e-4)
+
+
+@pytest.mark.parametrize("plan", [Plan(1, 2), Plan(1, 2, True), Plan(1, 1, True)], ids=lambda plan: plan.name)
+def test_processes_and_channels_last_give_what_one_by_one_gives(plan, one_by_one):
+    agrees(plan, *one_by_one)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("c++"), reason="there is no C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
-def test_processes_channels_last_and_a_compiler_give_what_one_by_one_gives():
-    problem, runs = problem_of("batch norm"), thirty_two(20)[:6]
-    expected = dict(train_all(problem, runs, Plan()))
-    for plan in (Plan(1, 2), Plan(1, 2, True), Plan(1, 1, True), *COMPILED):
-        assert ways.named(plan.name).name == plan.name
-        few = 1 if plan.compiled else 6  # a compiler takes seconds for each
-        found = dict(train_all(problem, runs[:few], plan))
-        for i in range(few):
-            np.testing.assert_allclose(found[i].curve.valid, expected[i].curve.valid, rtol=1e-4)
+def test_a_compiler_gives_what_one_by_one_gives(one_by_one):
+    problem, runs, expected = one_by_one
+    agrees(Plan(compiled=True), problem, runs[:1], expected)
 
 
 def test_a_study_asked_to_compile_compiles_every_run(line, monkeypatch):
