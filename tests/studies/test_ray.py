@@ -94,7 +94,7 @@ def values(study):
     return {e.candidate.label: (e.lr, e.values, [(t.lr, t.values) for t in e.trials]) for e in study.result.entries}
 
 
-@pytest.mark.parametrize("plan", ["processes", "many:4"])
+@pytest.mark.parametrize("plan", ["processes", pytest.param("many:4", marks=pytest.mark.slow)])
 def test_runs_on_two_nodes_are_those_of_this_machine_and_the_users_file_travels(cluster, tmp_path, plan):
     mine = problem(tmp_path, HARMLESS)
     over, here = (steepest.compare(mine, "sgd,adam", plan=plan, engine=name, **ASKED) for name in ("ray", "local"))
@@ -102,6 +102,7 @@ def test_runs_on_two_nodes_are_those_of_this_machine_and_the_users_file_travels(
     assert "2 at once on a Ray cluster" in over.result.plan
 
 
+@pytest.mark.slow
 def test_a_race_over_the_cluster_ends_as_it_does_here(cluster):
     asked = {"lrs": [0.1, 0.01], "steps": 40, "margin": 3.0, "budget": float("inf"), "store": ":memory:", "plan": "processes"}
     over, here = (steepest.compare("digits", "sgd,adam", engine=name, **asked) for name in ("ray", "local"))
@@ -119,6 +120,7 @@ def test_a_worker_that_is_killed_is_tried_again(cluster, tmp_path):
     assert not any("ended their process" in note for note in over.result.notes)
 
 
+@pytest.mark.slow
 def test_a_poisoned_block_is_split_until_the_culprit_is_marked_failed(cluster, tmp_path, monkeypatch):
     log = tmp_path / "blocks"
 
@@ -152,6 +154,7 @@ def test_a_poisoned_block_is_split_until_the_culprit_is_marked_failed(cluster, t
     assert values(again) == values(over)
 
 
+@pytest.mark.slow
 def test_a_node_that_is_lost_loses_no_run(cluster, tmp_path, monkeypatch):
     lost, full = [], engine.Cluster._got
 
@@ -191,6 +194,7 @@ def test_what_the_users_code_raises_is_said_as_it_is_here(cluster, tmp_path):
     assert said[0] == said[1]
 
 
+@pytest.mark.slow
 def test_a_budget_ends_the_tasks(cluster, tmp_path):
     mine = problem(tmp_path, SLOW)
     began = time.perf_counter()
