@@ -4,6 +4,7 @@ import copy
 import itertools
 import os
 import socket
+from pathlib import Path
 
 import pytest
 import torch
@@ -99,6 +100,29 @@ def in_two_processes(work, *arguments):
     torch.multiprocessing.spawn(process, (work, port, *arguments), nprocs=2)
 
 
+def in_turn(folder):
+    """The works of the default tier; a process writes which of them ended well."""
+    for work in (compare_shards, compare_checkpoints, compare_odd_gradients, compare_models):
+        work(FEW, folder)
+        (Path(folder) / f"{work.__name__}-{torch.distributed.get_rank()}").touch()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Two processes that do all works, since their start takes longer than these; `pair(work)` raises what stopped them."""
+    folder, stopped = tmp_path_factory.mktemp("pair"), []
+    try:
+        in_two_processes(in_turn, str(folder))
+    except Exception as error:
+        stopped.append(error)
+
+    def ended(work):
+        if not all((folder / f"{work.__name__}-{rank}").exists() for rank in (0, 1)):
+            raise stopped[0]
+
+    return ended
+
+
 def sharding():
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
 
@@ -111,7 +135,7 @@ def sharding():
     return shard
 
 
-def compare_shards(names):
+def compare_shards(names, folder):
     """In the kernels where the rule looks at no rows, to 1e-10 after eight steps and, in float32, to its rounding after one."""
     shard = sharding()
     for name in names:
@@ -124,13 +148,13 @@ def compare_shards(names):
         assert_same(*ends, tolerance=1e-6)  # a few roundings of float32
 
 
-def test_shards_take_the_numbers_of_the_whole():
-    in_two_processes(compare_shards, FEW)
+def test_shards_take_the_numbers_of_the_whole(pair):
+    pair(compare_shards)
 
 
 @pytest.mark.slow
-def test_shards_take_the_numbers_of_the_whole_with_every_rule():
-    in_two_processes(compare_shards, ALL)
+def test_shards_take_the_numbers_of_the_whole_with_every_rule(tmp_path):
+    in_two_processes(compare_shards, ALL, str(tmp_path))
 
 
 def compare_checkpoints(names, folder):
@@ -176,8 +200,8 @@ def compare_checkpoints(names, folder):
             assert_same(model, straight)
 
 
-def test_a_checkpoint_of_shards_is_loaded_whole_and_the_other_way_round(tmp_path):
-    in_two_processes(compare_checkpoints, FEW, str(tmp_path))
+def test_a_checkpoint_of_shards_is_loaded_whole_and_the_other_way_round(pair):
+    pair(compare_checkpoints)
 
 
 @pytest.mark.slow
@@ -185,7 +209,7 @@ def test_a_checkpoint_of_shards_is_loaded_whole_and_the_other_way_round_with_eve
     in_two_processes(compare_checkpoints, ALL, str(tmp_path))
 
 
-def compare_odd_gradients():
+def compare_odd_gradients(names, folder):
     """Sums that are not yet summed, gradients that lie otherwise in memory, and a mesh of two dimensions."""
     from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor, init_device_mesh
 
@@ -218,11 +242,11 @@ def compare_odd_gradients():
     assert optimizer.engine == "kernel"
 
 
-def test_sums_to_be_made_odd_memory_and_meshes_of_two_dimensions():
-    in_two_processes(compare_odd_gradients)
+def test_sums_to_be_made_odd_memory_and_meshes_of_two_dimensions(pair):
+    pair(compare_odd_gradients)
 
 
-def compare_models():
+def compare_models(names, folder):
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor import init_device_mesh
     from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
@@ -252,8 +276,8 @@ def compare_models():
             torch.testing.assert_close(p, q, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-def test_fsdp2_and_tensor_parallelism_train_as_one_process_does():
-    in_two_processes(compare_models)
+def test_fsdp2_and_tensor_parallelism_train_as_one_process_does(pair):
+    pair(compare_models)
 
 
 def test_another_wrapper_runs_plain_and_gets_each_partys_numbers():
