@@ -1,5 +1,6 @@
 """The command line as a person types it."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -34,14 +35,28 @@ def steepest(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
-def test_compare_prints_table_verdict_and_code_and_writes_report_and_json(strict):
-    result = steepest("compare", *QUICK, "--pairs", "--json", "out.json")
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """A command that trained ten runs, and the folder with what it wrote; to be read only."""
+    folder = tmp_path_factory.mktemp("compared")
+    with contextlib.chdir(folder):
+        return steepest("compare", *QUICK, "--pairs", "--json", "out.json"), folder
+
+
+@pytest.fixture
+def full_store(compared):
+    """The store of that command, in the folder of this test."""
+    shutil.copy(compared[1] / "steepest.db", "steepest.db")
+
+
+def test_compare_prints_table_verdict_and_code_and_writes_report_and_json(compared, strict):
+    result, folder = compared
     assert result.exit_code == 0, result.output
     assert "optimizer  learning rate  test accuracy ± SE" in result.stdout
     assert re.search(r"(adam|sgd) (is better than|and \w+ are tied|against \w+ is undecided)", result.stdout)
     assert "optimizer = steepest.optim." in result.stdout
-    found = strict(Path("out.json").read_text())
-    page = Path("steepest-report.html").read_text()
+    found = strict((folder / "out.json").read_text())
+    page = (folder / "steepest-report.html").read_text()
     for o in found["optimizers"]:
         printed = next(words for words in result.stdout.splitlines() if words.startswith(o["name"] + " ")).split()
         cells = re.search(rf"<tr><td>{o['name']}</td><td>{printed[1]}</td>(.*?)</tr>", page.partition("All that raced")[2])[1]
@@ -55,6 +70,7 @@ def test_compare_prints_table_verdict_and_code_and_writes_report_and_json(strict
     assert (found["problem"], found["metric"], found["direction"], found["steps"]) == ("digits", "accuracy", "max", 20)
 
 
+@pytest.mark.usefixtures("full_store")
 def test_json_on_standard_output_is_all_there_is_on_it(strict):
     result = CliRunner().invoke(app, ["compare", *QUICK, "--json", "-"])
     assert strict(result.stdout)["problem"] == "digits"
@@ -70,8 +86,9 @@ def test_several_problems_give_a_list_and_one_report(strict):
     assert "<h1>breast-cancer</h1>" in page
 
 
-def test_the_same_command_again_trains_nothing_and_says_so():
-    first, second = (steepest("compare", *QUICK).stdout for _ in range(2))
+@pytest.mark.usefixtures("full_store")
+def test_the_same_command_again_trains_nothing_and_says_so(compared):
+    first, second = compared[0].stdout, steepest("compare", *QUICK, "--pairs", "--json", "out.json").stdout
     assert "Trained 10 runs" in first
     assert "Nothing to train: all 10 runs are in the store." in second
     assert first.splitlines()[2:] == second.splitlines()[2:]
@@ -88,6 +105,7 @@ class Links(HTMLParser):
         self.found += [v for k, v in attributes if k in ("src", "href") and v and not v.startswith(("data:", "#"))]
 
 
+@pytest.mark.usefixtures("full_store")
 def test_the_report_holds_all_it_needs():
     steepest("compare", *QUICK, "--report", "r.html")
     page = Path("r.html").read_text()

@@ -158,7 +158,13 @@ def test_on_paper_no_picture_is_cut(chromium, raced, tmp_path):
     assert 3 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) < 40
 
 
-@pytest.mark.parametrize("name", [name for name in gallery.STUDIES if name != "race"])
+SLOW = ("twenty", "saturated")  # to train, and to draw
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in gallery.STUDIES if name != "race"],
+)
 def test_studies_that_are_hard_to_show_give_readable_pages(chromium, name, tmp_path):
     study = gallery.STUDIES[name]()
     path = study.report(tmp_path / "report.html")

@@ -109,7 +109,7 @@ def test_curves_have_a_band_from_three_seeds_on_and_end_where_a_seed_ended(study
 def raced(tmp_path_factory):
     """A race on digits."""
     store = tmp_path_factory.mktemp("raced") / "runs.db"
-    return steepest.compare("digits", "sgd,momentum,adam", steps=100, trials=5, store=store, budget="60s")
+    return steepest.compare("digits", "sgd,momentum,adam", steps=100, trials=5, store=store, budget="60s", margin=2.0)
 
 
 def test_regret_shows_the_bounds_of_the_standing_with_the_pick_on_top(raced):
