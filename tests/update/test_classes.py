@@ -125,7 +125,7 @@ def equals_the_twin(name, steps, **tolerance):
 
 @pytest.mark.parametrize("name", TWINS)
 def test_equals_the_twin_to_1e_12_in_float64_at_every_flag(name, float64):
-    equals_the_twin(name, 100, rtol=1e-12, atol=1e-12)
+    equals_the_twin(name, 40, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", TWINS)

@@ -1,7 +1,5 @@
 """The kernels against torch's operations: dtypes, sizes, odd numbers; and what a step must not do."""
 
-import os
-import socket
 
 import hypothesis.strategies as st
 import numpy as np
@@ -119,18 +117,18 @@ def test_parameters_given_new_memory_or_another_size_are_found_again():
 
 
 def test_a_real_training_agrees_with_plain(mnist_folder, monkeypatch):
-    """600 steps of the MNIST network: losses agree to rounding while the path is stable."""
+    """150 steps of the MNIST network: losses agree to rounding while the path is stable."""
     from steepest import problems
     from steepest.training.single import train
 
     monkeypatch.setenv("STEEPEST_DATA", str(mnist_folder))
     problem = problems.get("mnist-mlp")
     for name, lr in (("momentum", 0.01), ("adam", 1e-4)):
-        fast = train(problem, rules.get(name), lr=lr, steps=600, seed=0)
+        fast = train(problem, rules.get(name), lr=lr, steps=150, seed=0)
         with monkeypatch.context() as patch:
             patch.setattr(kernel, "shared_dtypes", lambda tensors: None)
-            slow = train(problem, rules.get(name), lr=lr, steps=600, seed=0)
-        np.testing.assert_allclose(fast.curve.train, slow.curve.train, rtol=2e-3)
+            slow = train(problem, rules.get(name), lr=lr, steps=150, seed=0)
+        np.testing.assert_allclose(fast.curve.train, slow.curve.train, rtol=1e-4)
 
 
 def test_groups_spare_biases_and_norms_and_set_rates_by_layer():
@@ -160,45 +158,3 @@ def test_groups_spare_biases_and_norms_and_set_rates_by_layer():
     with pytest.raises(SteepestError, match=told):
         steepest.optim.groups(model, lr={"decoder": 1.0})
     torch.optim.AdamW(steepest.optim.groups(model, weight_decay=0.1))  # torch's classes take them too
-
-
-def _train_in_parallel(rank, port, results):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    torch.manual_seed(0)
-    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(3, 1))
-    optimizer = steepest.optim.AdamW(model.parameters(), lr=0.1)
-    for k in range(5):
-        optimizer.zero_grad()
-        x = torch.arange(6.0).view(2, 3)[rank : rank + 1] + k
-        (model(x) ** 2).mean().backward()
-        optimizer.step()
-    results[rank] = [p.tolist() for p in model.parameters()]
-    assert optimizer.engine == "kernel"
-    torch.distributed.destroy_process_group()
-
-
-def test_it_trains_in_parallel_processes_as_one_process_would():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = torch.multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        results = manager.dict()
-        workers = [context.Process(target=_train_in_parallel, args=(rank, port, results)) for rank in range(2)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join(120)
-            assert worker.exitcode == 0
-        assert results[0] == results[1]
-        torch.manual_seed(0)
-        model = torch.nn.Linear(3, 1)
-        optimizer = steepest.optim.AdamW(model.parameters(), lr=0.1)
-        for k in range(5):
-            optimizer.zero_grad()
-            (model(torch.arange(6.0).view(2, 3) + k) ** 2).mean().backward()
-            optimizer.step()
-        for mine, theirs in zip(model.parameters(), results[0], strict=True):
-            torch.testing.assert_close(mine, torch.tensor(theirs))

@@ -1,4 +1,4 @@
-"""Parameters that stand for memory elsewhere: shards of FSDP2 and tensor parallelism, and other wrappers."""
+"""Several processes: replicas, shards of FSDP2 and tensor parallelism; and other parameters that stand for memory elsewhere."""
 
 import copy
 import itertools
@@ -102,7 +102,7 @@ def in_two_processes(work, *arguments):
 
 def in_turn(folder):
     """The works of the default tier; a process writes which of them ended well."""
-    for work in (compare_shards, compare_checkpoints, compare_odd_gradients, compare_models):
+    for work in (compare_shards, compare_checkpoints, compare_odd_gradients, compare_models, compare_replicas):
         work(FEW, folder)
         (Path(folder) / f"{work.__name__}-{torch.distributed.get_rank()}").touch()
 
@@ -278,6 +278,34 @@ def compare_models(names, folder):
 
 def test_fsdp2_and_tensor_parallelism_train_as_one_process_does(pair):
     pair(compare_models)
+
+
+def compare_replicas(names, folder):
+    """DistributedDataParallel on a row in each process, against one process on both rows."""
+    rank = torch.distributed.get_rank()
+    ends = {}
+    for name, lay, rows in (
+        ("replicas", torch.nn.parallel.DistributedDataParallel, slice(rank, rank + 1)),
+        ("whole", lambda model: model, slice(None)),
+    ):
+        torch.manual_seed(0)
+        model = lay(torch.nn.Linear(3, 1))
+        optimizer = steepest.optim.AdamW(model.parameters(), lr=0.1)
+        for k in range(5):
+            optimizer.zero_grad()
+            (model(torch.arange(6.0).view(2, 3)[rows] + k) ** 2).mean().backward()
+            optimizer.step()
+        assert optimizer.engine == "kernel"
+        ends[name] = [p.tolist() for p in model.parameters()]
+    found = [None, None]
+    torch.distributed.all_gather_object(found, ends["replicas"])
+    assert found[0] == found[1]
+    for mine, theirs in zip(ends["replicas"], ends["whole"], strict=True):
+        torch.testing.assert_close(torch.tensor(mine), torch.tensor(theirs))
+
+
+def test_it_trains_in_parallel_processes_as_one_process_would(pair):
+    pair(compare_replicas)
 
 
 def test_another_wrapper_runs_plain_and_gets_each_partys_numbers():
