@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from steepest import optim, problems, rules, schedules, surfaces
 from steepest.api import Study, compare
 from steepest.problems import download
-from steepest.problems.built_in.breast_cancer import tumours
+from steepest.problems.built_in import tables
 from steepest.problems.problem import Problem, seeded
 from steepest.studies.verdicts import ACCURACY_MARGIN
 from steepest.surfaces import optimality
@@ -175,12 +175,12 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
 
 def _sample() -> Iterator[Row]:
     """The rows of data that it shows, in scikit-learn's copy."""
-    features, diagnoses, names = tumours()
+    features, diagnoses = tables.tumours()
     for line in SAMPLE.split("\n")[1:-1]:
         number, diagnosis, *values = line.split()
         row, called = features[int(number)], "MB"[int(diagnoses[int(number)])]
         yield Row(SOURCE, f"tumour {number}: diagnosis", diagnosis, called, "equal", diagnosis == called, power="echo")
-        for name, value, own in zip(names, values, row, strict=False):
+        for name, value, own in zip(tables.FEATURES, values, row, strict=False):
             yield close_to(SOURCE, f"tumour {number}: {name}", float(value), float(own), 0, power="echo")
     yield from _official(1 + features.shape[1])
 

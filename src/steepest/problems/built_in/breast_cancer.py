@@ -5,24 +5,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.datasets import load_breast_cancer
 from torch import nn
 
 from ..problem import Problem
+from . import tables
 
 Array = NDArray[np.float64]
 
 
-def tumours() -> tuple[Array, Array, list[str]]:
-    """Breast tumours as scikit-learn has them: features (569, 30), diagnoses (569,), 1 benign, and the features' names."""
-    data = load_breast_cancer()
-    return data.data, data.target, data.feature_names.tolist()
-
-
 def measures() -> Array:
     """Mean radius, area and perimeter of each tumour, (569, 3)."""
-    features, _, names = tumours()
-    return features[:, [names.index(f"mean {name}") for name in ("radius", "area", "perimeter")]]
+    features, _ = tables.tumours()
+    return features[:, [tables.FEATURES.index(f"mean {name}") for name in ("radius", "area", "perimeter")]]
 
 
 def solve(x: Array, y: Array) -> Array:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 from ..problem import Problem
+from . import tables
 
 
 def digits() -> Problem:
     """64-32-10 with ReLU, cross-entropy, batch 32. 1,797 images, pixels in [0, 1]: 1,077 train, 360 valid, 360 test."""
-    x, y = load_digits(return_X_y=True)
+    x, y = tables.digits()
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     images, labels = torch.from_numpy(x / 16)[order], torch.from_numpy(y)[order]
     return Problem(
