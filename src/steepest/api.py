@@ -16,7 +16,7 @@ from . import schedules as multipliers
 from .checks import bytes_of, names_in, seconds_of, whole
 from .errors import SteepestError, place
 from .problems.problem import Problem
-from .report.study import summary, terminal
+from .report.study import file, summary, terminal
 from .report.study.shown import shown
 from .rules import Rule
 from .schedules import Schedule
@@ -127,15 +127,13 @@ class Study:
         return Choice(self.result.chosen, self.result.design.steps)
 
     def report(self, path: str | Path) -> Path:
-        """Write the HTML report; SteepestError where the folder does not exist.
+        """Write the HTML report, or leave alone a file that is it already; SteepestError where the folder does not exist.
 
         >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
         >>> study.report("report.html").exists()
         True
         """
-        from .report.study import page  # with matplotlib, which takes a while to import
-
-        return page.write([self.shown], path)
+        return file.write([self.shown], path)
 
     @property
     def figures(self) -> Figures:
@@ -175,7 +173,7 @@ class Study:
 
     def _repr_html_(self) -> str:
         """The answer, the code and how far behind each could be, as a notebook shows them; it needs no script."""
-        from .report.study import page
+        from .report.study import page  # with matplotlib, which takes a while to import
 
         return page.section(self.shown)
 

@@ -93,7 +93,7 @@ def compare(
     with contextlib.redirect_stdout(sys.stderr):  # what a model or a problem file prints is not part of the answer
         from ..api import Study
         from ..api import compare as run
-        from ..report.study import terminal
+        from ..report.study import file, terminal
 
         console, studies = terminal.console(out), list[Study]()
         named = [(name, library.get(name)) for name in problems or [defaults.PROBLEM]]
@@ -117,9 +117,7 @@ def compare(
                 console.print(f"Trained {study.result.plan}.", soft_wrap=True)
             studies.append(study)
             working.remember(study.store, asked | {"problem": name})
-        from ..report.study import page  # after the answer is shown: its library takes a while to load
-
-        page.write([study.shown for study in studies], report)
+        file.write([study.shown for study in studies], report)
         console.print(f"\nReport: {report}   Runs: {studies[-1].store}", soft_wrap=True)
     results = [study.to_dict() for study in studies]
     write_json(results[0] if len(results) == 1 else results, json_file)
@@ -133,15 +131,15 @@ def report(
     json_file: JSON = None,
 ) -> None:
     """The report of every study in a store, as it was when last asked; nothing is trained, and no problem is needed."""
-    from ..report.study import page
+    from ..report.study import file
 
     check_json(json_file)
-    page.check(out)
+    file.check(out)
     with stores.opened(store) as opened:
         studies = opened.studies()
     if not studies:
         raise SteepestError(f"The store {store} has runs, but no study that ended; run `steepest compare` with it once more.")
-    page.write(studies, out)
+    file.write(studies, out)
     if str(json_file) != "-":
         for data in studies:
             typer.echo(f"{data['problem']}: {data['answer']['sentence']}")

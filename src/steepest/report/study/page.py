@@ -6,10 +6,8 @@ import html
 import itertools
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
-from ...checks import writable, written
 from .. import POLICY, figures
 from ..palette import Style
 from ..picture import Picture, Table
@@ -20,18 +18,8 @@ FIRST_SHOWN = 3  # optimizers in the learning curves, until a reader asks for mo
 DASHES = {"solid": "", "dashed": "6 3", "dotted": "1.5 2.5", "dashdot": "6 2 1.5 2"}
 
 
-def write(studies: Sequence[Shown], path: str | Path) -> Path:
-    """Write the report of these studies, as `shown` makes them; SteepestError where the folder does not exist."""
-    return written("report", check(path), text(studies))
-
-
-def check(path: str | Path) -> Path:
-    """The path of a report that can be written there; SteepestError for another."""
-    return writable("report", path, "report.html")
-
-
 def text(studies: Sequence[Shown]) -> str:
-    """The whole page."""
+    """The whole page of these studies, as `shown` makes them; `file` writes it."""
     title = html.escape("steepest: " + ", ".join(data["problem"] for data in studies))
     sections = "".join(_study(data, k) for k, data in enumerate(studies))
     versions = ", ".join(f"{name} {number}" for name, number in studies[0]["versions"].items())
