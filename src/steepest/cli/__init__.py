@@ -18,7 +18,7 @@ from .. import rules
 from .. import schedules as multipliers
 from ..checks import bytes_of, names_in, seconds_of
 from ..errors import SteepestError
-from ..shell import JSON, check_distinct, check_file, check_json, sentences, write_json
+from ..shell import JSON, check_distinct, check_file, check_json, loading, sentences, write_json
 from ..studies import defaults
 from ..studies.rates import rates_of
 from . import stores, working
@@ -91,9 +91,10 @@ def compare(
     command = shlex.join(["steepest", *sys.argv[1:]])
     out = sys.stderr if str(json_file) == "-" else sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # what a model or a problem file prints is not part of the answer
-        from ..api import Study
-        from ..api import compare as run
-        from ..report.study import file, terminal
+        with loading():
+            from ..api import Study
+            from ..api import compare as run
+            from ..report.study import file, terminal
 
         console, studies = terminal.console(out), list[Study]()
         named = [(name, library.get(name)) for name in problems or [defaults.PROBLEM]]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import SteepestError, place
-from ..shell import JSON, check_json, sentences, write_json
+from ..shell import JSON, check_json, loading, sentences, write_json
 from ..studies import defaults
 
 app = typer.Typer()
@@ -48,9 +48,10 @@ def work(
     share = _share(slice_)
     out = sys.stderr if str(json_file) == "-" else sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # what a model or a problem file prints is not part of the answer
-        from ..api import Share
-        from ..api import work as run
-        from ..report.study import terminal
+        with loading():
+            from ..api import Share
+            from ..api import work as run
+            from ..report.study import terminal
 
         chosen = asked if problem is not None else last_asked(store)
         found = run(**chosen, store=store, share=share)
