@@ -195,9 +195,9 @@ class Share:
 
 def compare(
     problem: Problem | str = defaults.PROBLEM,
-    optimizers: Sequence[str | Rule] | str = defaults.OPTIMIZERS,
+    optimizers: Sequence[str | Rule] | Rule | str = defaults.OPTIMIZERS,
     *,
-    schedules: Sequence[str | Schedule] | str = defaults.SCHEDULES,
+    schedules: Sequence[str | Schedule] | Schedule | str = defaults.SCHEDULES,
     lrs: Rates = None,
     trials: int = defaults.TRIALS,
     seeds: int | None = None,
@@ -259,9 +259,9 @@ def compare(
 
 def _designed(
     problem: Problem | str,
-    optimizers: Sequence[str | Rule] | str,
+    optimizers: Sequence[str | Rule] | Rule | str,
     *,
-    schedules: Sequence[str | Schedule] | str = defaults.SCHEDULES,
+    schedules: Sequence[str | Schedule] | Schedule | str = defaults.SCHEDULES,
     lrs: Rates = None,
     trials: int = defaults.TRIALS,
     seeds: int | None = None,
@@ -288,8 +288,9 @@ def _designed(
     whole("trials", trials)
     if steps is not None:
         whole("steps", steps)
-    typed = _names(optimizers) != list(defaults.OPTIMIZERS)
-    candidates = designs.candidates(_names(optimizers), _names(schedules), lrs)
+    names = _names(optimizers)
+    typed = names != list(defaults.OPTIMIZERS)
+    candidates = designs.candidates(names, _names(schedules), lrs)
     _check_device(device)
     if isinstance(problem, str):
         problem = problems.get(problem)
@@ -312,7 +313,7 @@ def _designed(
 
 def work(
     problem: Problem | str,
-    optimizers: Sequence[str | Rule] | str = defaults.OPTIMIZERS,
+    optimizers: Sequence[str | Rule] | Rule | str = defaults.OPTIMIZERS,
     *,
     store: str | Path,
     share: tuple[int, int] = (1, 1),
@@ -350,7 +351,7 @@ def work(
 
 def trajectory(
     surface: Surface | str,
-    optimizers: Sequence[str | Rule] | str,
+    optimizers: Sequence[str | Rule] | Rule | str,
     start: Sequence[float] | str | None = None,
     steps: int = 200,
     *,
@@ -383,8 +384,11 @@ def trajectory(
     return descend(chosen, rules, at, whole("steps", steps), rates, multipliers.get(schedule), noise, seed)
 
 
-def _names(names: Sequence[Any] | str) -> list[Any]:
-    return names_in(names) if isinstance(names, str) else list(names)
+def _names(names: Any) -> list[Any]:
+    """What was chosen, one by one; what is no list is the only one."""
+    if isinstance(names, str):
+        return names_in(names)
+    return list(names) if isinstance(names, Iterable) else [names]
 
 
 def _check_device(device: str) -> None:

@@ -47,6 +47,20 @@ def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> Steep
     return SteepestError(f"Unknown {what} '{name}'{guess} Known: {listed(names)}.{' ' + hint if hint else ''}")
 
 
+def described(given: object) -> str:
+    """What was given in place of what was expected, in a few words: a class or a function by its name, a plain value as is."""
+    if given is None or isinstance(given, bool | int | float):
+        return repr(given)
+    kind = given if isinstance(given, type) else type(given)
+    if not isinstance(given, type) and callable(given) and hasattr(given, "__qualname__"):
+        return f"the function {_from_module(given)}"
+    return f"the class {_from_module(kind)}" if kind is given else f"an object of the class {_from_module(kind)}"
+
+
+def _from_module(named: Any) -> str:
+    return f"{named.__module__}.{named.__qualname__}".removeprefix("builtins.").removeprefix("None.")
+
+
 def listed(names: Sequence[str]) -> str:
     """Names with commas, as many as fit into a sentence, and how many more there are."""
     fitting = [name for k, name in enumerate(names) if len(", ".join(names[: k + 1])) <= LISTED]

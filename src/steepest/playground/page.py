@@ -51,7 +51,7 @@ def play(surface: str = "valley", optimizers: Sequence[str | Rule] = RACE) -> Pl
     if chosen.dims != 2:
         coordinates = "coordinate" if chosen.dims == 1 else "coordinates"
         raise SteepestError(f"{surface} has {chosen.dims} {coordinates}; the page shows surfaces of 2, such as valley.")
-    rules = [rule if isinstance(rule, Rule) else get(rule) for rule in optimizers]
+    rules = [get(rule) for rule in optimizers]
     names = [rule.name for rule in rules]
     if not 1 <= len(rules) <= MOST or len(set(names)) < len(names):
         raise SteepestError(

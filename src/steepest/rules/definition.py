@@ -12,7 +12,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
 
-from ..errors import SteepestError, run_file, unknown
+from ..errors import SteepestError, described, run_file, unknown
 from ..notebook import Shown
 from .digest import digest
 from .trace import Graph, check_function, is_static, trace, with_notes
@@ -261,11 +261,15 @@ def register(rule: Rule) -> Rule:
     return rule
 
 
-def get(name: str) -> Rule:
-    """The rule of this name, with other defaults ("sgd(momentum=0.99)"), or of a file, FILE.py:NAME.
+def get(name: str | Rule) -> Rule:
+    """The rule of this name, with other defaults ("sgd(momentum=0.99)"), or of a file, FILE.py:NAME; a rule as it is.
 
-    SteepestError with the nearest name where there is none.
+    SteepestError with the nearest name where there is none, and for another object, such as torch's class of an optimizer.
     """
+    if isinstance(name, Rule):
+        return name
+    if not isinstance(name, str):
+        raise SteepestError(f"The optimizer is {described(name)}; expected a name such as 'adam', or a rule: {_instead(name)}.")
     path, colon, inside = name.rpartition(":")
     if colon and path.endswith(".py"):
         return _from_file(Path(path), inside)
@@ -274,6 +278,14 @@ def get(name: str) -> Rule:
     if name not in RULES:
         raise unknown("optimizer", name, RULES, hint="A rule of your own is FILE.py:NAME.")
     return RULES[name]
+
+
+def _instead(given: object) -> str:
+    """What to give in place of an object that is no rule: the name here of an optimizer's class, where it has one."""
+    made = getattr(given, "func", given)  # of a functools.partial
+    called = (made if isinstance(made, type) else type(made)).__name__
+    twin = next((rule.name for rule in RULES.values() if rule.class_name == called and not rule.base), None)
+    return f"give '{twin}', its name here" if twin else "write one with @steepest.rule, and give it or FILE.py:NAME"
 
 
 def _with_settings(text: str) -> Rule:
@@ -300,10 +312,11 @@ def _from_file(path: Path, name: str) -> Rule:
     defined = run_file(path, "rule")
     wanted = defined.get(name)
     if not isinstance(wanted, Rule):
-        rules = [k for k, v in defined.items() if isinstance(v, Rule)]
-        raise SteepestError(
-            f"{path} defines no rule {name}; it defines {', '.join(rules) or 'none'}. Write @steepest.rule over it."
-        )
+        rules = ", ".join(k for k, v in defined.items() if isinstance(v, Rule))
+        if name not in defined:
+            raise SteepestError(f"{path} defines no rule {name}; it defines {rules or 'none'}. Write @steepest.rule over it.")
+        such = f", such as {rules}" if rules else ""
+        raise SteepestError(f"{path}:{name} is {described(wanted)}; expected a rule{such}: {_instead(wanted)}.")
     FILES[wanted] = path, name
     return wanted
 

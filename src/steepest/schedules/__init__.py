@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SteepestError
+from ..errors import SteepestError, described
 from .formulas import (
     FORMULAS,
     constant,
@@ -64,7 +64,14 @@ def get(schedule: str | Schedule) -> Schedule:
     >>> get("warmup(4) * cosine")(0, 100)
     0.25
     """
-    return schedule if isinstance(schedule, Schedule) else parse(schedule, FORMULAS)
+    if isinstance(schedule, Schedule):
+        return schedule
+    if not isinstance(schedule, str):
+        raise SteepestError(
+            f"The schedule is {described(schedule)}; expected a name such as 'cosine', or a steepest Schedule: "
+            "steepest.schedules.from_torch(scheduler) makes one of torch's, steepest.schedules.function(f) of a function."
+        )
+    return parse(schedule, FORMULAS)
 
 
 def to_torch(schedule: Schedule, optimizer: Any, steps: int | None = None) -> Scheduler:

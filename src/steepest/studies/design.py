@@ -69,7 +69,7 @@ class Design:
 
 def candidates(optimizers: Sequence[str | Rule], schedules: Sequence[str | Schedule], rates: Rates) -> tuple[Candidate, ...]:
     """Every optimizer under every schedule, with its rates. SteepestError for an unknown name, a doubled one, a bad rate."""
-    chosen = [name if isinstance(name, Rule) else rules.get(name) for name in optimizers]
+    chosen = [rules.get(name) for name in optimizers]
     courses = [multipliers.get(schedule) for schedule in schedules]
     for what, names in (("optimizer", [r.name for r in chosen]), ("schedule", [c.name for c in courses])):
         if not names:

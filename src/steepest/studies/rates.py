@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from .. import rules
 from ..checks import names_in
 from ..errors import SteepestError, unknown
+from ..rules import Rule
 
-Rates = str | float | Sequence[float] | Mapping[str, float | Sequence[float]] | None
+Rates = str | float | Sequence[float] | Mapping[str, float | Sequence[float]] | Mapping[Rule, float | Sequence[float]] | None
 
 
 def rates_of(rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, ...]]:
@@ -24,8 +25,10 @@ def rates_of(rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, ...]]
     return dict.fromkeys(names, _checked(rates))
 
 
-def _known(name: str, names: Sequence[str]) -> str:
+def _known(name: str | Rule, names: Sequence[str]) -> str:
     """The optimizer that is meant: adam(eps=1) is adam(eps=1.0). SteepestError for one that is not among the names."""
+    if not isinstance(name, str):
+        name = rules.get(name).name
     if name not in names and name.endswith(")"):
         with contextlib.suppress(SteepestError):
             name = rules.get(name).name
