@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import runpy
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,16 @@ def message_of(error: BaseException) -> str:
     return f"{type(error).__name__}{place}: {' '.join(str(error).split())}"
 
 
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Inside, the command line is that of a file of the user's that is run by itself: its path, and none of our arguments."""
+    ours, sys.argv = sys.argv, [str(path)]
+    try:
+        yield
+    finally:
+        sys.argv = ours
+
+
 def run_file(path: Path, what: str) -> dict[str, Any]:
     """What a Python file of the user's defines. SteepestError where it is absent, does not parse or raises."""
     if not place(f"{what} file", path).is_file():
@@ -96,7 +107,8 @@ def run_file(path: Path, what: str) -> dict[str, Any]:
     if beside not in sys.path:
         sys.path.insert(0, beside)  # as Python does for a script; it stays, for what the file imports later
     try:
-        return runpy.run_path(str(path), run_name=path.stem)
+        with alone(path):
+            return runpy.run_path(str(path), run_name=path.stem)
     except (SteepestError, KeyboardInterrupt):
         raise
     except SyntaxError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import SteepestError, message_of, run_file
+from ..errors import SteepestError, alone, message_of, run_file
 from .problem import LONGEST_NAME, Problem
 
 
@@ -17,7 +17,8 @@ def from_file(path: Path) -> Problem:
     problem = run_file(path, "problem").get("problem")
     if callable(problem) and not isinstance(problem, Problem):
         try:
-            problem = problem()
+            with alone(path):
+                problem = problem()
         except (SteepestError, KeyboardInterrupt):
             raise
         except BaseException as error:
