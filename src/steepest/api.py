@@ -15,6 +15,7 @@ from . import problems
 from . import schedules as multipliers
 from .checks import bytes_of, names_in, seconds_of, whole
 from .errors import SteepestError, place
+from .prints import Once, Silence
 from .problems.problem import Problem
 from .report.study import file, summary, terminal
 from .report.study.shown import shown
@@ -160,7 +161,8 @@ class Study:
         from .studies.recording import record
 
         if "recorded" not in self.shown:
-            self.shown["recorded"] = record(self.result)
+            with Silence():
+                self.shown["recorded"] = record(self.result)
 
     def to_dict(self) -> dict[str, Any]:
         """What `steepest compare --json` writes.
@@ -232,6 +234,8 @@ def compare(
         one here).
     store: the SQLite file that keeps every run; ":memory:" keeps nothing. record: `Study.record` at the end, for the report.
 
+    What your code prints appears once, as the problem is checked, and not again in its runs.
+
     The protocol is in docs/protocol.md. SteepestError for what cannot be done.
 
     >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
@@ -245,9 +249,14 @@ def compare(
     more: dict[str, Any] = {"device": device, "plan": plan, "memory": memory, "engine": engine, "address": address}
     sizes = {"trials": trials, "seeds": seeds, "steps": steps}
     asked = {"schedules": schedules, "lrs": lrs, "budget": budget, "margin": margin, **sizes, **more}
-    design, seconds, given = _designed(problem, optimizers, **asked)
+    printed = Once()
+    with printed:
+        design, seconds, given = _designed(problem, optimizers, **asked)
     with Store(store) as opened, terminal.Bar(Console(stderr=True)) as bar:
-        result = Race(design, opened, bar, seconds, began, go_on).run()
+        with printed:
+            race = Race(design, opened, bar, seconds, began, go_on)
+        with Silence():
+            result = race.run()
         study = Study(result, command or f"steepest.compare({design.problem.name!r}{given})")
         if record:
             bar.say("watching the first two from inside")
@@ -330,17 +339,21 @@ def work(
     if not 1 <= which <= of:
         raise SteepestError(f"The slice is {which}/{of}; expected i/n with i from 1 to n.")
     budget = math.inf if asked.get("seeds") is None else None
-    design, _, given = _designed(problem, optimizers, **asked, budget=budget)
+    printed = Once()
+    with printed:
+        design, _, given = _designed(problem, optimizers, **asked, budget=budget)
     study_store = place("store", store)
     own = place("store", f"{store}-slice-{which}-of-{of}") if of > 1 else study_store
     with Store(own) as opened, terminal.Bar(Console(stderr=True)) as bar:
         if of > 1 and study_store.is_file():
             with copied(study_store) as copy:
                 merge(opened, copy)
-        race = Race(dataclasses.replace(design, share=share), opened, bar, None, None, True)
+        with printed:
+            race = Race(dataclasses.replace(design, share=share), opened, bar, None, None, True)
         race.check_fingerprint()
         try:
-            result = race.run()
+            with Silence():
+                result = race.run()
         except ShareDoneError as done:
             return Share(str(own), done.trained, done.left)
         study = Study(result, command or f"steepest.compare({design.problem.name!r}{given})")

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 
 SOURCE = Path(__file__).parents[1] / "steepest"
 FLOORS = (  # from the ground up, as pyproject.toml holds them
-    ("notebook", "errors", "checks", "shell"),
+    ("notebook", "prints", "errors", "checks", "shell"),
     ("problems", "schedules", "rules", "surfaces"),
     ("update",),
     ("training", "paths"),
@@ -23,6 +23,7 @@ FLOORS = (  # from the ground up, as pyproject.toml holds them
 )
 WORDS = {
     "notebook": "what notebooks ask for",
+    "prints": "what users' code prints",
     "errors": "the user's one error",
     "checks": "counts, files to write",
     "shell": "what commands share",

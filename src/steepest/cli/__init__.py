@@ -18,6 +18,7 @@ from .. import rules
 from .. import schedules as multipliers
 from ..checks import bytes_of, names_in, seconds_of
 from ..errors import SteepestError
+from ..prints import Once
 from ..shell import JSON, check_distinct, check_file, check_json, loading, sentences, write_json
 from ..studies import defaults
 from ..studies.rates import rates_of
@@ -90,7 +91,7 @@ def compare(
     _check_words(problems, optimizers, schedules, lrs, budget, memory)
     command = shlex.join(["steepest", *sys.argv[1:]])
     out = sys.stderr if str(json_file) == "-" else sys.stdout
-    with contextlib.redirect_stdout(sys.stderr):  # what a model or a problem file prints is not part of the answer
+    with contextlib.redirect_stdout(sys.stderr), Once():  # what a model or a problem file prints is not part of the answer
         with loading():
             from ..api import Study
             from ..api import compare as run

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from ..errors import SteepestError
+from ..prints import Silence
 from ..problems.data import Streamed
 from ..problems.problem import Problem
 from ..training import ways
@@ -249,7 +250,8 @@ def _train(
     seen = place is not None and Path(str(place.parent).removesuffix("-unfinished")).is_file()
     whole = Slot(place) if seen else NOWHERE
     numbers = [*range(len(runs))]
-    made = ways.train_chunk(
-        _held[sent[0]], runs, numbers, plan, device, ignore, lambda chunk: whole if chunk == numbers else NOWHERE
-    )
-    return [outcome for _, outcome in sorted(made, key=lambda pair: pair[0])]
+    with Silence():  # a user who began Ray may see what its nodes print
+        made = ways.train_chunk(
+            _held[sent[0]], runs, numbers, plan, device, ignore, lambda chunk: whole if chunk == numbers else NOWHERE
+        )
+        return [outcome for _, outcome in sorted(made, key=lambda pair: pair[0])]
