@@ -119,19 +119,19 @@ def test_every_torch_class_that_has_a_twin_is_given_its_name(name):
 
 def test_a_rule_and_a_schedule_may_be_given_without_a_list():
     study = steepest.compare(
-        "digits", rules.get("sgd"), schedules=schedules.linear(), lrs=0.1, seeds=2, steps=5, store=":memory:"
+        "digits", rules.get("sgd"), schedules=schedules.linear(), lrs=0.1, seeds=2, steps=20, store=":memory:"
     )
     assert (study.best().name, study.best().schedule) == ("sgd", "linear")
 
 
 def test_rates_may_be_named_by_rules():
     rule = rules.get("sgd")
-    study = steepest.compare("digits", [rule], lrs={rule: 0.1}, schedules="constant", seeds=2, steps=5, store=":memory:")
+    study = steepest.compare("digits", [rule], lrs={rule: 0.1}, schedules="constant", seeds=2, steps=20, store=":memory:")
     assert study.best().lr == 0.1
 
 
 def test_what_names_optimizers_may_be_read_only_once():
-    study = steepest.compare("digits", (n for n in ["sgd"]), lrs=0.1, seeds=2, steps=5, store=":memory:")
+    study = steepest.compare("digits", (n for n in ["sgd"]), lrs=0.1, seeds=2, steps=20, store=":memory:")
     assert study.best().name == "sgd"
 
 

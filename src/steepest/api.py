@@ -53,7 +53,7 @@ class Choice:
 
     def __init__(self, entry: Entry, steps: int) -> None:
         self._entry, self._steps = entry, steps
-        self.name, self.schedule, self.lr = entry.candidate.rule.name, entry.candidate.schedule, entry.lr
+        self.name, self.schedule, self.lr = entry.candidate.rule.name, entry.candidate.schedule, entry.rate
 
     def optimizer(self, params: Iterable[Any]) -> RuleOptimizer:
         """The optimizer on these parameters, as a `torch.optim.Optimizer`.
@@ -119,12 +119,14 @@ class Study:
         return list(self.result.verdicts)
 
     def best(self) -> Choice:
-        """The optimizer that the answer picks.
+        """The optimizer that the answer picks; SteepestError where it picks none.
 
         >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
         >>> study.best()
         <Choice ...>
         """
+        if self.answer().pick is None:
+            raise SteepestError(self.answer().sentence)
         return Choice(self.result.chosen, self.result.design.steps)
 
     def report(self, path: str | Path) -> Path:

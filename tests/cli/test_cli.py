@@ -18,7 +18,7 @@ from steepest.cli import app
 QUICK = ["--optimizers", "sgd,adam", "--lrs", "sgd=0.5,adam=0.01", "--seeds", "5", "--steps", "20", "--schedules", "constant"]
 README = Path(__file__).parents[2] / "README.md"
 
-KEYS = {"answer", "problem", "metric", "direction", "steps", "device", "versions", "optimizers", "verdicts"}
+KEYS = {"batch_size", "answer", "problem", "metric", "direction", "steps", "device", "versions", "optimizers", "verdicts"}
 OPTIMIZER_KEYS = {
     *("name", "schedule", "lr", "hyper", "lr_at_edge", "seeds", "values", "mean", "se", "diverged"),
     *("seconds_per_step", "state_bytes", "sweep"),

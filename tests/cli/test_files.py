@@ -10,7 +10,7 @@ import steepest
 from steepest import api
 from steepest.prints import Once, Silence
 
-QUICK = {"lrs": 0.1, "schedules": "constant", "seeds": 2, "steps": 5}
+QUICK = {"lrs": 0.1, "schedules": "constant", "seeds": 2, "steps": 20}
 PARSER = """
 import argparse, sys
 parser = argparse.ArgumentParser()
@@ -132,7 +132,7 @@ def test_what_files_and_models_print_appears_once_and_not_again_in_the_runs(plan
 
 @pytest.mark.usefixtures("loud")
 def test_a_slice_prints_once_too(capfd):
-    asked = {"store": "runs.db", "lrs": 0.1, "seeds": 2, "steps": 5, "schedules": "constant", "plan": "processes"}
+    asked = {"store": "runs.db", "lrs": 0.1, "seeds": 2, "steps": 20, "schedules": "constant", "plan": "processes"}
     api.work("loud.py", "sgd,adam", share=(1, 2), **asked)
     assert sorted(capfd.readouterr().out.split()) == sorted(" ".join(PRINTED).split())
 
@@ -184,7 +184,7 @@ def test_an_error_in_a_run_leaves_standard_output_as_it_was(line, monkeypatch, c
     before = sys.stdout
     monkeypatch.setattr(steepest.studies.running.ways, "train_all", stopped)
     with pytest.raises(KeyError):
-        steepest.compare(line, "sgd", lrs=0.1, seeds=2, steps=5, store=":memory:", plan="one")
+        steepest.compare(line, "sgd", lrs=0.1, seeds=2, steps=20, store=":memory:", plan="one")
     assert sys.stdout is before
     assert capsys.readouterr().out == ""
 

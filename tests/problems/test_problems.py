@@ -12,9 +12,10 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 import steepest
 from steepest import problems, rules
 from steepest.errors import SteepestError
-from steepest.problems import data
+from steepest.problems import data, reading
+from steepest.problems.accuracy import accuracy
 from steepest.problems.fingerprint import fingerprint
-from steepest.problems.problem import accuracy, seeded
+from steepest.problems.seeds import seeded
 from steepest.training.single import batches, train
 
 # Tutorial 03's printed trace: w before batch 0 and batch 50 of each epoch, and at the end.
@@ -103,7 +104,7 @@ def test_evaluation_over_chunks_is_the_mean_weighted_by_size(monkeypatch):
     one = problem()
     model = one.start(0)
     whole = one.evaluate(model, one.valid)
-    monkeypatch.setattr("steepest.problems.problem.CHUNK", 5)
+    monkeypatch.setattr("steepest.problems.problem.evaluation_room", lambda problem, model: (5, 2**30))
     assert one.evaluate(model, one.valid) == pytest.approx(whole, rel=1e-6)
 
 
@@ -163,13 +164,13 @@ class Pairs(Dataset):
     ids=["tensors", "arrays", "TensorDataset", "list of pairs"],
 )
 def test_data_of_every_kind_become_tensors_of_the_problems_dtype(source):
-    examples = data.read(source, torch.float32, "training")
+    examples = reading.read(source, torch.float32, "training")
     (inputs,), target = examples.batch(slice(0, 2))
     assert (inputs.dtype, inputs.shape, target.dtype, len(examples)) == (torch.float32, (2, 3), torch.int64, 4)
 
 
 def test_a_dataset_that_repeats_itself_is_read_once_and_one_that_does_not_is_streamed():
-    fixed, noisy = (data.read(Pairs(noise), torch.float32, "training") for noise in (False, True))
+    fixed, noisy = (reading.read(Pairs(noise), torch.float32, "training") for noise in (False, True))
     assert not isinstance(fixed, data.Streamed)
     assert isinstance(noisy, data.Streamed)
     (inputs,), target = noisy.batch(torch.tensor([4, 7]))
@@ -383,7 +384,7 @@ def test_fingerprint_is_taken_in_training_mode_and_on_one_thread():
 @pytest.mark.parametrize(
     ("output", "target"),
     [
-        (torch.zeros(4, 1), torch.zeros(4, dtype=int)),
+        (torch.zeros(4, 1), torch.arange(4)),
         (torch.zeros(4, 3), torch.zeros(4, 1, dtype=int)),
         (torch.zeros(4, 3), torch.zeros(4)),
     ],
@@ -397,9 +398,9 @@ def test_sums_and_metrics_that_are_no_means_see_all_of_the_data(monkeypatch):
     summed = problem(loss=nn.MSELoss(reduction="sum"), metric=lambda output, target: output.max())
     model = summed.start(0)
     whole = summed.evaluate(model, summed.valid)
-    monkeypatch.setattr("steepest.problems.problem.CHUNK", 5)
+    monkeypatch.setattr("steepest.problems.problem.evaluation_room", lambda problem, model: (5, 2**30))
     assert summed.evaluate(model, summed.valid) == pytest.approx(whole, rel=1e-6)
-    monkeypatch.setattr("steepest.problems.problem.MOST_HELD", 1)
+    monkeypatch.setattr("steepest.problems.problem.evaluation_room", lambda problem, model: (5, 1))
     assert summed.evaluate(model, summed.valid)[0] < whole[0]
 
 
@@ -417,9 +418,9 @@ def test_rare_noise_is_seen_and_nan_is_not_taken_for_noise():
             x, y = super().__getitem__(i)
             return (x * float("nan") if i == 2 else x), y
 
-    assert isinstance(data.read(Rare(), torch.float32, "training"), data.Streamed)
+    assert isinstance(reading.read(Rare(), torch.float32, "training"), data.Streamed)
     with pytest.raises(SteepestError, match="NaN or infinity in 1 of 20"):
-        data.read(Holes(), torch.float32, "training")
+        reading.read(Holes(), torch.float32, "training")
 
 
 def test_a_dataset_that_raises_in_training_gets_a_sentence():
@@ -493,9 +494,9 @@ def test_a_data_loaders_dataset_collate_and_workers_are_used():
         return torch.stack([a["left"] for a, _ in items]) * 2, torch.stack([b for _, b in items])
 
     held = problem(train=DataLoader(Named(), collate_fn=doubled, batch_size=7))
-    assert not isinstance(held.train, data.Streamed)
-    assert torch.equal(held.train.tensors[0], 2 * Named().x)
-    ahead = problem(model=Sides, train=DataLoader(Named(0.1), num_workers=1), valid=Named(), batch_size=4)
+    assert isinstance(held.train, data.Streamed)  # a collate function sees one batch at a time
+    assert torch.equal(held.first_batch()[0][0], 2 * Named().x[:7])
+    ahead = problem(model=Sides, train=DataLoader(Named(0.1), num_workers=1, batch_size=4, shuffle=True), valid=Named())
     assert isinstance(ahead.train, data.Streamed)
     seen = [list(itertools.islice(batches(ahead, 3), 7)) for _ in range(2)]
     for (a, target), (b, again) in zip(*seen, strict=True):

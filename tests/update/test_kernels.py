@@ -1,6 +1,5 @@
 """The kernels against torch's operations: dtypes, sizes, odd numbers; and what a step must not do."""
 
-
 import hypothesis.strategies as st
 import numpy as np
 import pytest

@@ -1,22 +1,26 @@
-"""The data of a problem: examples as tensors, read once, checked, and given out in batches by index."""
+"""The data of a problem: examples in memory, read batch by batch, or a stream of batches."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset, default_collate
+from torch.utils.data import DataLoader, default_collate
 
 from ..errors import SteepestError
+from .drawing import Drawing
+from .parts import parted
+from .seeds import Generators, mixed, seeded
+from .trees import Tree, leaves, mapped, size_of
 
-Batch = tuple[tuple[Tensor, ...], Tensor]  # inputs, target; each (batch, ...)
+Batch = tuple[tuple[Any, ...], Tree]  # inputs and target, each (batch, ...); a target may be a tuple, list or dict of tensors
 
-LARGEST_IN_MEMORY = 4 * 2**30  # bytes; a larger map-style dataset is read batch by batch
-PROBE = 256  # examples, evenly spread, read twice, to see whether a dataset gives the same example each time
+EVALUATING = 0  # the seed of what evaluation data draw at random: each evaluation sees the same
 
 
 def raw(t: Tensor) -> memoryview:
@@ -25,15 +29,31 @@ def raw(t: Tensor) -> memoryview:
 
 
 class Examples:
-    """Examples in memory: inputs and target, each a tensor (examples, ...).
+    """Examples in memory: inputs, each a tensor (examples, ...), and the target, a tensor or a tuple, list or dict of them.
 
-    `names` are those of the inputs where they came as a dict: the model takes them by keyword.
+    `names` are those of the inputs where they came as a dict: the model takes them by keyword. `label` is the target's name
+    there. `drawing` is how a DataLoader that they came in draws batches, None without one.
     """
 
-    reads_ahead = False  # whether workers of the data's own read batches before they are wanted
+    in_memory, is_stream = True, False
 
-    def __init__(self, tensors: tuple[Tensor, ...], names: tuple[str, ...] = ()) -> None:
-        self.tensors, self.names = tensors, names
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        names: tuple[str, ...] = (),
+        *,
+        target: Tree = None,
+        label: str = "",
+        drawing: Drawing | None = None,
+    ) -> None:
+        self.inputs = tuple(tensors if target is not None else tensors[:-1])
+        self.target: Tree = tensors[-1] if target is None else target
+        self.names, self.label, self.drawing = names, label, drawing
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Inputs and target, one after the other."""
+        return (*self.inputs, *leaves(self.target))
 
     def __len__(self) -> int:
         return len(self.tensors[0])
@@ -47,17 +67,23 @@ class Examples:
             rows = t.index_select(0, index.flatten().to(t.device))  # thrice as fast as t[index]
             return rows.view(*index.shape, *t.shape[1:])
 
-        *inputs, target = map(taken, self.tensors)
-        return tuple(inputs), target
+        return tuple(map(taken, self.inputs)), mapped(taken, self.target)
 
-    def batches(self, orders: Iterator[Tensor], seed: int) -> Iterator[Batch]:
-        """A batch for each set of indices; `seed` is that of workers, where the data have them."""
-        for index in orders:
+    def chunks(self, most: int) -> Iterator[Batch]:
+        """All examples in order, at most so many at a time."""
+        for begin in range(0, len(self), most):
+            yield self.batch(slice(begin, begin + most))
+
+    def batches(self, indices: Iterator[Tensor], seed: int, after: int = 0) -> Iterator[Batch]:
+        """A batch for each set of indices, without the first `after`."""
+        for index in itertools.islice(indices, after, None):
             yield self.batch(index)
 
     def to(self, device: str) -> Examples:
         """The same examples on a device."""
-        return Examples(tuple(t.to(device) for t in self.tensors), self.names)
+        moved = copy.copy(self)
+        moved.inputs, moved.target = _on(device, (self.inputs, self.target))
+        return moved
 
     def digest(self) -> str:
         """Hash of every byte of the data, with shapes, dtypes and names."""
@@ -68,146 +94,195 @@ class Examples:
         return h.hexdigest()
 
 
-class Streamed(Examples):
-    """Examples read from a map-style dataset batch by batch: random augmentation, or more than fits in memory.
+class Unread(Examples):
+    """Examples that are read while training."""
 
-    Where they came in a DataLoader, its way to collate is kept, and as many workers read ahead.
+    in_memory = False
+    dtype: torch.dtype
+    device: str
+
+    def _batch(self, batch: Any) -> Batch:
+        parts = parted(batch, "training").cast(self.dtype)
+        return _on(self.device, (parts.inputs, parts.target))
+
+    def to(self, device: str) -> Unread:
+        moved = copy.copy(self)
+        moved.device = device
+        return moved
+
+
+class Streamed(Unread):
+    """Examples read from a map-style dataset batch by batch: random augmentation, a collate function, or more than memory.
+
+    Where they came in a DataLoader, its collate function makes each batch, and as many workers read ahead. What batch k draws
+    at random depends on the run's seed and k alone. `order` are the batches of an evaluation, where a loader gave them.
     """
 
-    def __init__(self, dataset: Any, dtype: torch.dtype, loader: DataLoader[Any] | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        dtype: torch.dtype,
+        loader: DataLoader[Any] | None = None,
+        device: str = "cpu",
+        drawing: Drawing | None = None,
+        order: list[list[int]] | None = None,
+    ) -> None:
         self.dataset, self.dtype, self.loader, self.device = dataset, dtype, loader, device
-        self.reads_ahead = loader is not None and loader.num_workers > 0
-        self.names = self._flat(self._collated([dataset[0]]))[1]
+        self.drawing, self.order = drawing, order
+        self.workers = loader.num_workers if loader is not None else 0
+        with seeded(EVALUATING):
+            first = parted(self._collated(order[0] if order else [0]), "training")
+        self.names, self.label = first.names, first.label
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def _collated(self, items: list[Any]) -> Any:
+    def _collated(self, chosen: Sequence[int]) -> Any:
+        items = items_of(self.dataset, chosen)
         return self.loader.collate_fn(items) if self.loader else default_collate(items)
-
-    def _flat(self, batch: Any) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
-        tensors, names = _flat(batch, "training")
-        return _cast(tensors, self.dtype), names
-
-    def _batch(self, batch: Any) -> Batch:
-        *inputs, target = (t.to(self.device) for t in self._flat(batch)[0])
-        return tuple(inputs), target
 
     def batch(self, index: Tensor | slice) -> Batch:
         chosen = range(len(self))[index] if isinstance(index, slice) else index.tolist()
-        return self._batch(self._collated([self.dataset[i] for i in chosen]))
+        return self._batch(self._collated([*chosen]))
 
-    def batches(self, orders: Iterator[Tensor], seed: int) -> Iterator[Batch]:
-        if self.loader is None or not self.reads_ahead:
-            yield from super().batches(orders, seed)
-            return
-        ahead = DataLoader(
-            self.dataset,
-            batch_sampler=(index.tolist() for index in orders),
-            collate_fn=self.loader.collate_fn,
-            num_workers=self.loader.num_workers,
-            worker_init_fn=self.loader.worker_init_fn,
-            multiprocessing_context=self.loader.multiprocessing_context,
-            generator=torch.Generator().manual_seed(seed),
-        )
-        for batch in ahead:
+    def chunks(self, most: int) -> Iterator[Batch]:
+        order = self.order or [[*range(k, min(k + most, len(self)))] for k in range(0, len(self), most)]
+        for k, chosen in enumerate(order):
+            with seeded(mixed(EVALUATING, k)):
+                batch = self._collated(chosen)
             yield self._batch(batch)
 
-    def to(self, device: str) -> Streamed:
-        return Streamed(self.dataset, self.dtype, self.loader, device)
+    def batches(self, indices: Iterator[Tensor], seed: int, after: int = 0) -> Iterator[Batch]:
+        if self.workers:
+            yield from map(self._batch, itertools.islice(self._ahead(indices, seed), after, None))
+            return
+        for k, index in enumerate(itertools.islice(indices, after, None), start=after):
+            with seeded(mixed(seed, k)):
+                batch = self._collated(index.tolist())
+            yield self._batch(batch)
+
+    def _ahead(self, indices: Iterator[Tensor], seed: int) -> Iterator[Any]:
+        """Batches that workers read ahead, as the user's own loader has them."""
+        loader: Any = self.loader
+        ahead = DataLoader(
+            self.dataset,
+            batch_sampler=(index.tolist() for index in indices),
+            collate_fn=loader.collate_fn,
+            num_workers=loader.num_workers,
+            worker_init_fn=loader.worker_init_fn,
+            multiprocessing_context=loader.multiprocessing_context,
+            prefetch_factor=loader.prefetch_factor,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        return iter(ahead)
 
     def digest(self) -> str:
         """Hash of the number of examples and of the first few; the rest is read only while training."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            inputs, target = self.batch(slice(0, 8))
-        return Examples((*inputs, target)).digest() + f" of {len(self)}"
+        with seeded(EVALUATING):
+            batch = self._collated([*range(min(8, len(self)))])
+        return _digest_of(self._batch(batch)) + f" of {len(self)}"
 
 
-def read(source: Any, dtype: torch.dtype, what: str) -> Examples:
-    """Examples from `(inputs, target)` tensors or arrays, a map-style dataset of such pairs, or a DataLoader of one.
+class Stream(Unread):
+    """Training batches as a DataLoader gives them, begun anew for each run and epoch: an IterableDataset, ready batches."""
 
-    Inputs are a tensor, several, or a dict of them by the model's keywords. Of a DataLoader the dataset, the way to
-    collate and the workers are used; order and batch size are the problem's. Floating-point data take the problem's
-    `dtype`, integer targets become int64. `what` names the data in errors. SteepestError where the data are empty, of
-    unequal length or not finite.
-    """
-    if isinstance(source, Examples):
-        return source
-    loader = source if isinstance(source, DataLoader) else None
-    source = source if loader is None else loader.dataset
-    if isinstance(source, TensorDataset) and loader is None:
-        source = source.tensors
-    pair = list(source) if isinstance(source, tuple | list) and len(source) >= 2 else []
-    parts = [t for part in pair for t in (part.values() if isinstance(part, Mapping) else [part])]
-    if parts and all(isinstance(t, Tensor | np.ndarray) for t in parts):
-        tensors, names = _flat([_tensors(part) for part in pair], what)
-        if any(t.ndim == 0 for t in tensors):
-            raise SteepestError(f"The {what} data hold a single number; expected tensors with one row for each example.")
-        examples = Examples(_cast(tensors, dtype), names)
-        if len({len(t) for t in examples.tensors}) > 1:
-            lengths = " and ".join(str(len(t)) for t in examples.tensors)
-            raise SteepestError(f"The {what} data have {lengths} rows; inputs and target need the same number.")
-    elif hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, Mapping):
-        examples = _read_dataset(source, dtype, what, loader)
-    else:
-        raise SteepestError(
-            f"The {what} data are {type(source).__name__}; expected (inputs, target) tensors or a map-style dataset."
-        )
-    if len(examples) == 0:
-        raise SteepestError(f"The {what} data are empty; at least one example is needed.")
-    if not isinstance(examples, Streamed):
-        _check_finite(examples, what)
-    return examples
+    is_stream = True
 
-
-def _tensors(part: Any) -> Any:
-    return {k: torch.as_tensor(v) for k, v in part.items()} if isinstance(part, Mapping) else torch.as_tensor(part)
-
-
-def _read_dataset(dataset: Any, dtype: torch.dtype, what: str, loader: DataLoader[Any] | None) -> Examples:
-    count, collate = len(dataset), loader.collate_fn if loader else default_collate
-    if count == 0:
-        return Examples((torch.empty(0), torch.empty(0)))
-
-    def some(chosen: range) -> Examples:
-        tensors, names = _flat(collate([dataset[i] for i in chosen]), what)
-        return Examples(_cast(tensors, dtype), names)
-
-    probe = range(0, count, -(-count // PROBE))
-    once, again = some(probe), some(probe)
-    same = all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(once.tensors, again.tensors, strict=True))
-    _check_finite(once, what)
-    size = sum(t.numel() * t.element_size() for t in once.tensors) / len(probe) * count
-    return some(range(count)) if same and size <= LARGEST_IN_MEMORY else Streamed(dataset, dtype, loader)
-
-
-def _flat(batch: Any, what: str) -> tuple[list[Tensor], tuple[str, ...]]:
-    """Inputs and target of a batch as tensors, and the names of the inputs where they are a dict."""
-    pair = list(batch) if isinstance(batch, tuple | list) else []
-    names: tuple[str, ...] = ()
-    if len(pair) == 2 and isinstance(pair[0], Mapping):
-        names = tuple(map(str, pair[0]))
-        pair = [*pair[0].values(), pair[1]]
-    if len(pair) < 2 or not all(isinstance(t, Tensor) for t in pair):
-        raise SteepestError(
-            f"An example of the {what} data is not a pair (input, target) of tensors or numbers; inputs may be a dict."
-        )
-    return pair, names
-
-
-def _cast(tensors: list[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
-    cast = [t.to(dtype) if t.is_floating_point() else t for t in tensors]
-    if not cast[-1].is_floating_point():
-        cast[-1] = cast[-1].long()
-    return tuple(cast)
-
-
-def _check_finite(examples: Examples, what: str) -> None:
-    for t in examples.tensors:
-        if t.is_floating_point() and not (finite := torch.isfinite(t)).all():
-            rows = (~finite).flatten(1).any(1) if t.ndim > 1 else ~finite
+    def __init__(self, loader: DataLoader[Any], dtype: torch.dtype, device: str = "cpu") -> None:
+        self.loader, self.dtype, self.device = loader, dtype, device
+        first, again = (self._first() for _ in range(2))
+        if [t.shape for t in leaves(first)] != [t.shape for t in leaves(again)] or not all(
+            torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(leaves(first), leaves(again), strict=True)
+        ):
             raise SteepestError(
-                f"The {what} data hold NaN or infinity in {int(rows.sum())} of {len(t)} examples "
-                f"(the first is example {int(rows.nonzero()[0])}); remove or fill them first."
+                "The training data are a stream that does not repeat: begun again from the same seed it gives another first "
+                "batch. Every run must see the same batches at one seed: let __iter__ begin anew, and draw from torch, numpy "
+                "or random."
             )
+        parts = parted(self._raw_first(), "training")
+        self.names, self.label = parts.names, parts.label
+        ready = loader.batch_size is None
+        size = size_of(first) if ready else loader.batch_size
+        self.drawing = Drawing(size or 1, False, loader.drop_last, name=type(loader.dataset).__name__)
+
+    def _raw_first(self) -> Any:
+        return next(self._epochs(EVALUATING))
+
+    def _first(self) -> list[Any]:
+        inputs, target = self._batch(self._raw_first())
+        return [*inputs, target]
+
+    def _epochs(self, seed: int) -> Iterator[Any]:
+        """What the loader gives, epoch after epoch, from one seed."""
+        own, loader = Generators(seed), copy.copy(self.loader)
+        for epoch in itertools.count():
+            with own:
+                vars(loader)["generator"] = torch.Generator().manual_seed(mixed(seed, epoch))
+                if callable(getattr(loader.dataset, "set_epoch", None)):
+                    loader.dataset.set_epoch(epoch)  # type: ignore[attr-defined]
+                batches = iter(loader)
+            given = 0
+            while True:
+                with own:
+                    batch = next(batches, None)
+                if batch is None:
+                    break
+                given += 1
+                yield batch
+            if not given:
+                raise SteepestError(
+                    f"The training data are a stream that gave nothing in epoch {epoch + 1}; every epoch of every run begins "
+                    "it anew, so __iter__ must begin at the start."
+                )
+
+    def __len__(self) -> int:
+        """The examples in an epoch; TypeError where the data do not tell."""
+        return len(self.loader) * self.drawing.batch_size if self.drawing else len(self.loader)
+
+    def batches(self, indices: Iterator[Tensor], seed: int, after: int = 0) -> Iterator[Batch]:
+        return map(self._batch, itertools.islice(self._epochs(seed), after, None))
+
+    def digest(self) -> str:
+        """Hash of the first batch; the rest is read only while training."""
+        return _digest_of(self._batch(self._raw_first())) + " of a stream"
+
+
+class Ready(Examples):
+    """Evaluation batches kept as they were read, where they cannot be joined: sequences padded to another length in each."""
+
+    in_memory = False
+
+    def __init__(self, batches: list[Batch], names: tuple[str, ...], label: str) -> None:
+        self.kept, self.names, self.label, self.drawing = batches, names, label, None
+
+    def __len__(self) -> int:
+        return sum(size_of(target) for _, target in self.kept)
+
+    def chunks(self, most: int) -> Iterator[Batch]:
+        yield from self.kept
+
+    def batch(self, index: Tensor | slice) -> Batch:
+        return self.kept[0]
+
+    def to(self, device: str) -> Ready:
+        moved = copy.copy(self)
+        moved.kept = [_on(device, batch) for batch in self.kept]
+        return moved
+
+    def digest(self) -> str:
+        return hashlib.sha256("".join(map(_digest_of, self.kept)).encode()).hexdigest()
+
+
+def _on(device: str, batch: Batch) -> Batch:
+    inputs, target = batch
+    return tuple(t.to(device) for t in inputs), mapped(lambda t: t.to(device), target)
+
+
+def _digest_of(batch: Batch) -> str:
+    return Examples([*leaves(batch)]).digest()
+
+
+def items_of(dataset: Any, chosen: Sequence[int]) -> list[Any]:
+    """Some examples of a map-style dataset, read at once where it can, as torch's loaders do."""
+    several = getattr(dataset, "__getitems__", None)
+    return list(several([*chosen])) if several else [dataset[i] for i in chosen]

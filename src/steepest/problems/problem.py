@@ -5,29 +5,28 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import functools
+import inspect
+import itertools
 import math
-import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils.data import DataLoader, IterableDataset
 
 from ..errors import SteepestError, message_of
-from .data import Batch, Examples, read
+from .accuracy import Labels, labels_of, right
+from .data import Batch, Examples
+from .drawing import Drawing
+from .memory import evaluation_room
+from .reading import read
+from .trees import Tree, alike, can_join, joined, leaves, mapped, size_of
 
-CHUNK = 2048  # examples evaluated in one forward pass
-MOST_HELD = 2**26  # numbers of output held at once
 LONGEST_NAME, LONGEST_ABOUT = 100, 300  # characters
-
-
-def accuracy(output: Tensor, target: Tensor) -> Tensor:
-    """Per cent of examples whose largest output, (batch, classes, ...), stands at the target, (batch, ...) of integers."""
-    if output.ndim != target.ndim + 1 or output.shape[1] < 2 or target.is_floating_point():
-        shapes = f"{tuple(output.shape)} and {target.dtype} targets {tuple(target.shape)}"
-        raise ValueError(f"accuracy compares outputs (batch, classes) with whole-number targets (batch,), and got {shapes}")
-    return 100 * (output.argmax(1) == target).double().mean()
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,15 +35,19 @@ class Problem:
 
     model: called once per seed, returns an `nn.Module`; a module given instead is copied, so every seed starts from it.
     loss: `loss(output, target)`, a scalar to be made small.
-    train, valid, test: `(inputs, target)` tensors or arrays (examples, ...), a map-style dataset of pairs, or a DataLoader
-        of one; inputs are a tensor, several, or a dict by the names of the model's arguments.
-        Rates are chosen on `valid`; `test`, where given, is read once, for the chosen.
-    metric: what is reported: None for the loss, "accuracy" (per cent, larger is better), or `metric(output, target)`
-        whose better `direction` is "min" or "max".
-    batch_size: examples in a batch; the last batch of an epoch may be smaller.
-    dtype: of parameters and floating-point data.
-    name, about: how reports call and describe it. shuffle: a new order each epoch, or the data's own order always.
-    drop_last: leave out the last batch of an epoch where it is smaller (BatchNorm cannot train on one example).
+    train, valid, test: `(inputs, target)` tensors, arrays, lists or pandas tables (examples, ...), a map-style dataset of
+        pairs or of dicts with labels, or a DataLoader, whose sampler, batch size, collate function and workers are used;
+        `train` may be a stream (an IterableDataset). Inputs are a tensor, several, or a dict by the names of the model's
+        arguments; targets a tensor, or a tuple or dict of them. Rates are chosen on `valid`; `test`, where given, is read
+        once, for the chosen.
+    metric: what is reported: None for the loss, "accuracy" (per cent of the labels that the loss counts, of classes or of one
+        logit; larger is better), or `metric(output, target)` whose better `direction` is "min" or "max".
+    batch_size: examples in a batch; the last batch of an epoch may be smaller. None: the DataLoader's, else 32.
+    dtype: of parameters and floating-point data. None: torch's default dtype.
+    name, about: how reports call and describe it. shuffle: a new order each epoch, or the data's own order always. None: as
+        the DataLoader has it, else True.
+    drop_last: leave out the last batch of an epoch where it is smaller (BatchNorm cannot train on one example). None: as the
+        DataLoader has it, else False.
     steps: updates in a run unless `compare` is told otherwise (default: ten epochs, at least 100 and at most 2,000).
     optimum: the least value the validation loss can take, where known, and how it was found.
     accumulate: parts into which a batch is cut, whose gradients are added up before the step: less memory, the same step. The
@@ -66,12 +69,12 @@ class Problem:
     test: Any = None
     metric: Callable[[Tensor, Tensor], Any] | str | None = None
     direction: str = "min"
-    batch_size: int = 32
-    dtype: torch.dtype = torch.float32
+    batch_size: int = None  # type: ignore[assignment]  # a number from __post_init__ on, as are the next three
+    dtype: torch.dtype = None  # type: ignore[assignment]
     name: str = "problem"
     about: str = ""
-    shuffle: bool = True
-    drop_last: bool = False
+    shuffle: bool = None  # type: ignore[assignment]
+    drop_last: bool = None  # type: ignore[assignment]
     steps: int | None = None
     optimum: tuple[float, str] | None = None
     image: tuple[int, ...] | None = None
@@ -97,7 +100,9 @@ class Problem:
         for name in ("batch_size", "steps", "accumulate"):
             value = getattr(self, name)
             fits = isinstance(value, int) and not isinstance(value, bool) and value > 0
-            expect(fits or (value is None and name == "steps"), f"{name} is {value!r}", "a whole number, 1 or more")
+            expect(fits or (value is None and name != "accumulate"), f"{name} is {value!r}", "a whole number, 1 or more")
+        if self.dtype is None:
+            object.__setattr__(self, "dtype", torch.get_default_dtype())
         if self.metric == "accuracy":
             object.__setattr__(self, "direction", "max")
         else:
@@ -105,16 +110,62 @@ class Problem:
             expect(known, f"metric is {self.metric!r}", "None, 'accuracy' or a function")
             up = self.metric is None and self.direction == "max"
             expect(not up, "direction is 'max' without a metric", "a metric, or 'min': the loss is made small")
+        if isinstance(self.train, IterableDataset):
+            stream = DataLoader(self.train, batch_size=self.batch_size or Drawing.batch_size, drop_last=bool(self.drop_last))
+            object.__setattr__(self, "train", stream)
         for split in ("train", "valid", "test"):
             source = getattr(self, split)
             if split != "test" or source is not None:
-                data = read(source, self.dtype, {"train": "training", "valid": "validation"}.get(split, split))
+                what = {"train": "training", "valid": "validation"}.get(split, split)
+                with self.theirs(f"{what} data"):
+                    data = read(DataLoader(source, 256) if isinstance(source, IterableDataset) else source, self.dtype, what)
                 object.__setattr__(self, split, data)
                 names = f"the {split} data name the inputs {', '.join(data.names) or 'nothing'}"
                 expect(data.names == self.train.names, names, f"{', '.join(self.train.names) or 'nothing'}, as in train")
+        for name in ("batch_size", "shuffle", "drop_last"):
+            chosen, own = getattr(self, name), getattr(self.train.drawing or Drawing(), name)
+            if chosen is None:
+                object.__setattr__(self, name, own)
+            elif self.train.drawing is not None:
+                differs = f"{name} is {chosen!r}, but the training data's DataLoader has {own!r}"
+                expect(chosen == own, differs, "one of the two")
         if self.steps is None:
-            epochs = 10 * -(-len(self.train) // self.batch_size)
-            object.__setattr__(self, "steps", min(max(epochs, 100), 2000))
+            epoch = self.epoch_steps
+            expect(epoch is not None, "the training data do not tell how many batches an epoch has", "steps=...")
+            object.__setattr__(self, "steps", min(max(10 * (epoch or 0), 100), 2000))
+
+    @property
+    def drawing(self) -> Drawing:
+        """How training batches are drawn."""
+        return self.train.drawing or Drawing(self.batch_size, self.shuffle, self.drop_last)
+
+    @property
+    def epoch_steps(self) -> int | None:
+        """The batches of an epoch; None where the data do not tell."""
+        if not self.train.is_stream:
+            return self.drawing.epoch(len(self.train))
+        with contextlib.suppress(TypeError):
+            return -(-len(self.train) // self.batch_size)
+        return None
+
+    def first_batches(self, count: int) -> Iterator[Batch]:
+        """The first batches of the training data, in their own order where they have one, else as seed 0 draws them."""
+        if self.train.drawing is None or (self.train.drawing.sampler is None and not self.train.is_stream):
+            for begin in range(0, min(count * self.batch_size, len(self.train)), self.batch_size):
+                yield self.train.batch(slice(begin, begin + self.batch_size))
+        elif self.train.is_stream:
+            yield from itertools.islice(self.train.batches(iter(()), 0), count)
+        else:
+            yield from map(self.train.batch, itertools.islice(self.drawing.indices(len(self.train), 0), count))
+
+    def sample(self, count: int) -> Batch:
+        """The first training examples, so many where they are in memory, else a batch."""
+        return self.train.batch(slice(0, count)) if self.train.in_memory else self.first_batch()
+
+    def first_batch(self) -> Batch:
+        """The first training batch."""
+        with self.theirs("data"):
+            return next(self.first_batches(1))
 
     @property
     def metric_name(self) -> str:
@@ -137,7 +188,8 @@ class Problem:
         """The same problem with its data on a device."""
         if device == "cpu":
             return self
-        moved = {split: data.to(device) for split in ("train", "valid", "test") if (data := getattr(self, split))}
+        splits = {split: getattr(self, split) for split in ("train", "valid", "test")}
+        moved = {split: data.to(device) for split, data in splits.items() if data is not None}
         return dataclasses.replace(self, **moved)
 
     def fresh(self, device: str = "cpu") -> Problem:
@@ -150,21 +202,27 @@ class Problem:
         """The model as training with this seed begins. Draws from the global generators: call it inside `seeded`."""
         with self.theirs("model"):
             made = self.model if isinstance(self.model, nn.Module) else self.model()
-        with self.theirs("model"), contextlib.suppress(RuntimeError):  # what cannot be copied was made anew by the function
-            made = copy.deepcopy(made)  # a function may return the same module, or share a part, at every call
         if not isinstance(made, nn.Module):
             raise SteepestError(f"Problem '{self.name}': model() returned {type(made).__name__}; expected an nn.Module.")
+        if any(map(is_lazy, (*made.parameters(), *made.buffers()))):
+            inputs, _ = self.first_batch()  # from which nn.LazyLinear and its like take their shapes
+            with self.theirs("model"), torch.no_grad():
+                self.output(made.to(device=device, dtype=self.dtype).eval(), inputs)
+            made.train()
+        with self.theirs("model"), contextlib.suppress(RuntimeError):  # what cannot be copied was made anew by the function
+            made = copy.deepcopy(made)  # a function may return the same module, or share a part, at every call
         return made.to(device=device, dtype=self.dtype)
 
-    def output(self, model: nn.Module, inputs: Sequence[Tensor]) -> Any:
+    def output(self, model: nn.Module, inputs: Sequence[Any]) -> Any:
         """What a model makes of inputs, which it takes by name where the data name them."""
-        names = self.train.names
-        named = dict(zip(names, inputs, strict=True)) if names else {}
+        named = dict(zip(self.train.names, inputs, strict=True)) if self.train.names else {}
+        if named and self.train.label and self.train.label not in _arguments(model.__class__.forward):
+            del named[self.train.label]
         if self.autocast is None:
-            return model(**named) if names else model(*inputs)
-        with torch.autocast(inputs[0].device.type, self.autocast):
-            made = model(**named) if names else model(*inputs)
-        return made.to(self.dtype) if isinstance(made, Tensor) and made.is_floating_point() else made
+            return model(**named) if named else model(*inputs)
+        with torch.autocast(next(leaves(list(inputs))).device.type, self.autocast):
+            made = model(**named) if named else model(*inputs)
+        return mapped(lambda t: t.to(self.dtype) if t.is_floating_point() else t, made)
 
     def batch_loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The loss of one batch, a scalar tensor with its graph."""
@@ -179,108 +237,201 @@ class Problem:
     def parts(self, batch: Batch) -> Iterator[tuple[Batch, float]]:
         """The parts into which a batch is cut, and the weight of each one's loss in the batch's."""
         inputs, target = batch
-        count, sums = min(self.accumulate, len(target)), getattr(self.loss, "reduction", "mean") == "sum"
-        pieces = zip(*(x.tensor_split(count) for x in inputs), strict=True)
-        for piece, wanted in zip(pieces, target.tensor_split(count), strict=True):
-            yield (piece, wanted), 1.0 if sums else len(wanted) / len(target)
+        size, sums = size_of(target), getattr(self.loss, "reduction", "mean") == "sum"
+        count = min(self.accumulate, size)
+        pieces = [x.tensor_split(count) for x in (*inputs, *leaves(target))]
+        for piece in zip(*pieces, strict=True):
+            own = iter(piece[len(inputs) :])
+            wanted = mapped(lambda _, own=own: next(own), target)  # type: ignore[misc]
+            yield (piece[: len(inputs)], wanted), 1.0 if sums else size_of(wanted) / size
 
-    @torch.no_grad()
     def evaluate(self, model: nn.Module, data: Examples) -> tuple[float, float]:
         """Loss and metric over all of the data, in evaluation mode.
 
-        The forward pass runs in chunks; loss and metric see all outputs at once, unless these are too many to hold (or are
-        no tensor): then they are means over chunks, weighted by size.
+        The forward pass runs in chunks; loss and metric see all outputs at once, unless these are too many to hold or cannot
+        be joined: then they are means over chunks, weighted by size (accuracy by the labels that count), or sums, of a loss
+        or metric that adds up. No chunk takes more than a training step does.
         """
+        weights: list[float] = []
+
+        def measure(output: Any, target: Tree) -> tuple[float, float]:
+            if len(weights) == 1:
+                self._see_what_adds_up(output, target)
+            weights.append(float(self._right(output, target)[1].sum()) if self.metric == "accuracy" else size_of(target))
+            return self._measure(output, target)
+
+        measured = self._over(model, data, measure)
+        values = [value for value, _ in measured]
+        if len(values) == 1:
+            return values[0]
+        of_loss, of_metric = self._adds_up
+        loss = _combined([loss for loss, _ in values], [size for _, size in measured], of_loss)
+        return loss, _combined([metric for _, metric in values], weights[-len(values) :], of_metric)
+
+    def _over(self, model: nn.Module, data: Examples, measure: Callable[[Any, Tree], T]) -> list[tuple[T, int]]:
+        """What `measure` makes of the outputs and targets of the data, with sizes: of all at once where they can be held.
+
+        A model or loss that takes gradients of its own is noticed by its error, and gets a graph from then on.
+        """
+        try:
+            return self._measured(model, data, measure)
+        except SteepestError as error:
+            if self._takes_gradients or "grad" not in str(error.__cause__):
+                raise
+        self.__dict__["_takes_gradients"] = True
+        return self._measured(model, data, measure)
+
+    def _measured(self, model: nn.Module, data: Examples, measure: Callable[[Any, Tree], T]) -> list[tuple[T, int]]:
+        most, held = evaluation_room(self, model)
+        measured: list[tuple[T, int]] = []
+        pieces: list[tuple[Any, Tree]] = []
         training = model.training
         model.eval()
-        parts: list[tuple[Any, Tensor]] = []
-        values: list[tuple[float, float, int]] = []
-        for begin in range(0, len(data), CHUNK):
-            with self.theirs("data"):
-                inputs, target = data.batch(slice(begin, begin + CHUNK))
-            with self.theirs("model"):
-                parts.append((self.output(model, inputs), target))
-            size = parts[0][0].numel() * len(data) / len(target) if isinstance(parts[0][0], Tensor) else MOST_HELD
-            if size >= MOST_HELD:
-                values.append((*self._measure(*parts.pop()), len(target)))
-        if parts:
-            outputs, targets = zip(*parts, strict=True)
-            values = [(*self._measure(torch.cat(outputs), torch.cat(targets)), len(data))]
-        model.train(training)
-        loss, metric = (sum(value[i] * value[2] for value in values) / len(data) for i in (0, 1))
-        return loss, metric
+        try:
+            with torch.set_grad_enabled(self._takes_gradients):
+                for inputs, target in self._chunks(data, most):
+                    with self.theirs("model"):
+                        piece, size = (self.output(model, inputs), target), size_of(target)
+                    total = sum(t.numel() * t.element_size() for t in leaves(list(piece))) * len(data) / max(size, 1)
+                    fits = total <= held and can_join(list(piece), size) and (not pieces or alike(pieces[0], piece))
+                    if fits and not self._takes_gradients:
+                        pieces.append(piece)
+                    else:
+                        measured.append((measure(*piece), size))
+                if pieces:
+                    output, target = joined(pieces)
+                    measured.append((measure(output, target), size_of(target)))
+        finally:
+            model.train(training)
+        return measured
 
-    def _measure(self, output: Any, target: Tensor) -> tuple[float, float]:
+    def _chunks(self, data: Examples, most: int) -> Iterator[Batch]:
+        """The data in batches of at most so many."""
+        batches = data.chunks(most)
+        while True:
+            with self.theirs("data"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+    _takes_gradients = False  # whether the model or loss needs a graph in evaluation too, as forces and residuals do
+    _adds_up = False, False  # whether loss and metric are sums over examples
+
+    def _see_what_adds_up(self, output: Any, target: Tree) -> None:
+        """Note whether loss and metric double where the examples do."""
+        whole = can_join([output, target], size_of(target))
+        if "_adds_up" in self.__dict__ or self._takes_gradients or not whole:  # joined outputs have no graph
+            return
+        once, twice = (self._measure(*part) for part in ((output, target), joined([[output, target]] * 2)))
+        reduction = getattr(self.loss, "reduction", "")
+        adds = [bool(abs(b - 2 * a) < abs(b - a)) for a, b in zip(once, twice, strict=True)]
+        self.__dict__["_adds_up"] = (reduction == "sum" if reduction else adds[0], adds[1])
+
+    def _measure(self, output: Any, target: Tree) -> tuple[float, float]:
         """Loss and metric of outputs."""
         with self.theirs("loss"):
-            loss = float(self.loss(output, target))
-        if self.metric is None or not math.isfinite(loss):
+            loss = _number(self.loss(output, target))
+        if self.metric is None:
             return loss, loss
+        if not math.isfinite(loss) and not all(bool(t.isfinite().all()) for t in leaves([output])):
+            return loss, math.nan  # of a model that diverged: a metric may refuse such outputs
         with self.theirs("metric"):
-            return loss, float((accuracy if isinstance(self.metric, str) else self.metric)(output, target))
+            if isinstance(self.metric, str):
+                met, counts = self._right(output, target)
+                return loss, float(100 * (met & counts).double().sum() / counts.double().sum())
+            return loss, _number(self.metric(output, target))
+
+    def _right(self, output: Any, target: Tree) -> tuple[Tensor, Tensor]:
+        """Whether each label is met, and whether it counts."""
+        with self.theirs("metric"):
+            return right(output, target, self.labels_in(output, target))
+
+    def labels_in(self, output: Any, target: Tree) -> Labels:
+        """What the loss makes of labels such as these; it is asked once for each label."""
+        asked, known = self.__dict__.get("_labels", (set(), None))
+        fresh = set(torch.unique(target).tolist()) - asked if isinstance(target, Tensor) else set()
+        if fresh or known is None:
+            known = labels_of(self.loss, output, target, known)
+            self.__dict__["_labels"] = (asked | fresh, known)
+        return known  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def each(self, output: Tensor, target: Tensor) -> Tensor | None:
+    def each(self, output: Any, target: Tree) -> Tensor | None:
         """The metric of every example, (examples,); None for a metric or loss that is no mean over examples."""
         if self.metric == "accuracy":
-            right = 100 * (output.argmax(1) == target).double()
-            return right.flatten(1).mean(1) if right.ndim > 1 else right
-        if self.metric is not None or len(output) != len(target):
+            return self._each_right(output, target)
+        size = size_of(target)
+        if self.metric is not None or not can_join([output, target], size):
             return None
         loss: Any = self.loss
+        mean = isinstance(loss, nn.Module) and getattr(loss, "reduction", "") == "mean"
         try:
-            if (
-                isinstance(loss, nn.Module)
-                and getattr(loss, "reduction", "") == "mean"
-                and getattr(loss, "weight", None) is None
-            ):
+            if mean and getattr(loss, "weight", None) is None:
                 loss = copy.copy(loss)
                 loss.reduction = "none"
                 values = loss(output, target)
                 values = values.flatten(1).mean(1) if values.ndim > 1 else values
             else:
-                values = torch.func.vmap(lambda o, t: loss(o[None], t[None]))(output, target)
+                values = _one_by_one(loss, output, target)
+            total = float(self.loss(output, target))
         except Exception:  # whatever a loss of the user's does
             return None
-        total = float(self.loss(output, target))
-        fits = values.shape == (len(output),) and abs(float(values.double().mean()) - total) <= 1e-4 * abs(total) + 1e-12
+        fits = values.shape == (size,) and abs(float(values.double().mean()) - total) <= 1e-4 * abs(total) + 1e-12
         return values.double() if fits else None
+
+    def _each_right(self, output: Any, target: Tree) -> Tensor | None:
+        """Accuracy of every example with a label that counts; None where examples have different numbers of these."""
+        try:
+            met, counts = self._right(output, target)
+        except SteepestError:
+            return None
+        met, counts = (t.reshape(len(t), -1).double() for t in (met & counts, counts))
+        own = counts.sum(1)
+        return 100 * met.sum(1)[own > 0] / own[own > 0] if len(torch.unique(own[own > 0])) == 1 else None
 
     @torch.no_grad()
     def results(self, model: nn.Module, data: Examples) -> Tensor | None:
         """`each` over all of the data, in evaluation mode."""
-        training = model.training
-        model.eval()
-        parts = []
-        for begin in range(0, len(data), CHUNK):
-            inputs, target = data.batch(slice(begin, begin + CHUNK))
-            output = self.output(model, inputs)
-            parts.append(self.each(output, target) if isinstance(output, Tensor) else None)
-        model.train(training)
+        parts = [part for part, _ in self._over(model, data, self.each)]
         whole = [part for part in parts if part is not None]
-        return torch.cat(whole) if len(whole) == len(parts) else None
+        return torch.cat(whole) if whole and len(whole) == len(parts) else None
 
     @contextlib.contextmanager
     def theirs(self, what: str) -> Iterator[None]:
         """Inside runs code of the user's: what it raises becomes one sentence, sys.exit() too."""
         try:
             yield
-        except (KeyboardInterrupt, GeneratorExit):
+        except (KeyboardInterrupt, GeneratorExit, SteepestError):
             raise
         except BaseException as error:
             raise SteepestError(f"Problem '{self.name}': its {what} raised {message_of(error)}") from error
 
 
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Inside, the global generators of torch, NumPy and Python start from `seed`; afterwards they go on as before."""
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
+def _number(x: Any) -> float:
+    """A loss or metric as a number."""
+    return float(x.detach() if isinstance(x, Tensor) else x)
+
+
+def _combined(values: Sequence[float], weights: Sequence[float], adds_up: bool) -> float:
+    """The value over all of some parts: their sum, or their mean by weight; parts without weight do not count."""
+    if adds_up:
+        return sum(values)
+    return sum(v * w for v, w in zip(values, weights, strict=True) if w) / (sum(weights) or math.nan)
+
+
+@functools.cache
+def _arguments(forward: Callable[..., Any]) -> frozenset[str]:
+    """The names of what a model's forward pass takes."""
+    return frozenset(inspect.signature(forward).parameters)
+
+
+def _one_by_one(loss: Any, output: Any, target: Tree) -> Tensor:
+    """A loss of every example by itself, (examples,)."""
+    tensors = [*leaves([output, target])]
+
+    def one(*parts: Tensor) -> Any:
+        own = iter(part[None] for part in parts)
+        return loss(*mapped(lambda _: next(own), [output, target]))
+
+    return torch.func.vmap(one)(*tensors)  # type: ignore[no-any-return]

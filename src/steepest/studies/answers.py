@@ -86,8 +86,9 @@ class Answer:
 
     `bound` is how much better than the pick any other of the `compared` could be, with `confidence`, on these validation
     examples; `bound_new_data` on new ones. `possible` may still be the best, each with how far ahead it could be; `rejected`
-    diverged or collapsed. `limit` says what limits the answer: "margin", "time" or "examples". `range_` is what rates near
-    the pick's cost: those within twice the margin, and the first beyond that fell off, with its cost.
+    diverged or collapsed. `limit` says what limits the answer: "margin", "time" or "examples". `edge`: the pick's rate is the
+    first or last of those tried. `fidelity` is the share of its steps at which the pick was compared. `repeats`: whether runs
+    repeat at one seed, None where that was not tried. `lost` says why no run has a value, where none has.
     """
 
     pick: Contender | None
@@ -105,8 +106,10 @@ class Answer:
     seconds_to_margin: float | None
     collapse: tuple[int, int]
     figure: Figure | None
-    range_: tuple[float, float, float] | None
-    cliff: tuple[float, str] | None
+    edge: bool
+    fidelity: float | None
+    repeats: bool | None
+    lost: str
     cheaper: tuple[Contender, float, str] | None
     beside: list[Measure]
     places: list[Place]
@@ -148,14 +151,27 @@ class Answer:
             "beside": [{"measure": m.what, **m.best.named(), "value": m.value, "pick": m.own} for m in self.beside],
             "test": shown if figure and figure.split == "test" else None,
             "fresh": shown if figure and figure.split != "test" else None,
+            "fidelity": self.fidelity,
+            "repeats": self.repeats,
+            "axes": [self._axis()] if pick else [],
             "question": self.question,
             "sentence": self.sentence,
         }
         if self.bound is None:
             data["status"] = "under five shared seeds, or nothing to compare with: no bound"
+        if self.pick is None:
+            data["status"] = self.sentence
+        if self.repeats is None:
+            untried = "whether runs repeat at one seed was not tried: that would take over 3 % of the budget"
+            data["status"] = "; ".join([*([data["status"]] if "status" in data else []), untried])
         elif self.bound_new_data is None:
             data["status"] = "no bound on new examples: that wants a race, by a metric that is a mean over examples"
         return data
+
+    def _axis(self) -> dict[str, Any]:
+        """The rate as an axis: the range near the pick that costs little is not known, and why."""
+        unknown = dict.fromkeys(("low", "high", "cost_under"))
+        return {"name": "lr", **unknown, "edge": self.edge, "status": "one seed cannot bound what rates near the pick's cost"}
 
     def __str__(self) -> str:
         return "\n".join([self.sentence, *self.details()])
@@ -166,12 +182,14 @@ class Answer:
         if self.pick is None and not self.compared:
             return "Nothing was tried: the time was spent before the first run ended; give a longer --budget."
         if self.pick is None:
-            return "Nothing can be picked: every run diverged or ended no better than it began; try smaller rates."
+            return self._nothing()
         course = "" if self.pick.candidate.schedule == "constant" else f" with {self.pick.candidate.schedule}"
-        lead = f"Use {self.pick.candidate.rule.name}{course} at {self.pick.lr:g}."
+        edge = f", the best rate {'given, the first or last' if self.typed else 'tried, at the edge of its grid'}"
+        lead = f"Use {self.pick.candidate.rule.name}{course} at {self.pick.lr:g}{edge if self.edge else ''}."
         if self.bound is None:
             tried = f" It did best of the {self.compared} tried" if self.compared > 1 else " Nothing else was tried"
-            return f"{lead}{tried}, on too few seeds to say how much better another could be."
+            short = f", in runs that ended after {self.seen}" if self.is_short else ""
+            return f"{lead}{tried}{short}, on too few seeds to say how much better another could be."
         rates = " at the rates given" if self.typed else ""
         here = f"on these {self.examples} validation examples ({100 * self.confidence:.0f} %)"
         others = self.compared - 1
@@ -185,6 +203,27 @@ class Answer:
             line += f"; on new examples, {new}"
         return f"{lead}{line}."
 
+    def _nothing(self) -> str:
+        """Why nothing can be picked."""
+        if "finite metric" in self.lost:
+            return f"Nothing can be picked: {self.lost}. Mend the metric, or give one that is finite."
+        if "crashed" in self.lost:
+            return f"Nothing can be picked: {self.lost}. See what ends the process: memory, or a library that crashes."
+        why = f" ({self.lost})" if self.lost else ""
+        return f"Nothing can be picked: every run diverged or ended no better than it began{why}; try smaller rates."
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the pick was compared in shortened runs alone."""
+        return self.fidelity is not None and self.fidelity < 1
+
+    @property
+    def seen(self) -> str:
+        """The steps at which the pick was compared: "500 steps", or "125 of 500 steps"."""
+        if not self.is_short:
+            return f"{self.steps} steps"
+        return f"{round((self.fidelity or 0) * self.steps)} of {self.steps} steps"
+
     def _by(self, amount: float) -> str:
         return f"{amount:.2g}{self.unit}"
 
@@ -195,7 +234,8 @@ class Answer:
             spread = f" ± {self.figure.se:.2g}" if self.figure.se else ""
             data = "test data" if self.figure.split == "test" else "the same validation examples"
             seeds = "fresh seeds" if self.raced else "the seeds compared"
-            lines.append(f"On {data}, {seeds}: {self.figure.mean:.5g}{spread} (n = {self.figure.n}).")
+            whole = f", {self.steps} steps" if self.is_short else ""
+            lines.append(f"On {data}, {seeds}{whole}: {self.figure.mean:.5g}{spread} (n = {self.figure.n}).")
         if self.saturated:
             lines.append("Saturated: the best reach the end of the scale, where nothing tells them apart.")
         if self.possible:
@@ -214,17 +254,13 @@ class Answer:
         seen, of = self.collapse
         if of:
             lines.append(f"Collapsed runs of the pick: {seen} of {of} (up to {100 * bounds.most_collapses(seen, of):.2g} %).")
-        if self.range_:
-            low, high, cost = self.range_
-            cliff = f"; {self.cliff[1]} at {self.cliff[0]:g}" if self.cliff else ""
-            lines.append(f"Rates from {low:g} to {high:g} cost under {self._by(cost)}{cliff}.")
         if self.cheaper:
             one, behind, why = self.cheaper
             lines.append(f"Cheaper: {one}, at most {self._by(behind)} behind the best, {why}.")
         if self.beside:
             lines.append(f"By other measures: {', '.join(map(str, self.beside))}.")
         lines.append(self._limits())
-        lines.append(f"All this for {self.steps} steps.{' ' + self.longer if self.longer else ''}")
+        lines.append(f"All this for {self.seen}.{' ' + self.longer if self.longer else ''}")
         if self.question > 1:
             lines.append(f"This is question {self.question} asked of this store about this problem.")
         return [line for line in lines if line]

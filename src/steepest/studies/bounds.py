@@ -64,12 +64,13 @@ def standing(
     alpha: float = ALPHA,
     margin: float = 0.0,
     disfavoured: Sequence[int] = (),
+    excluded: Sequence[int] = (),
 ) -> Standing:
     """From values (K, at least max(seeds)), more being better; candidate k has run on the first `seeds[k]` of common seeds.
 
     NaN is a run that collapsed: it says nothing of means. `example` is what one example counts in the metric: no difference is
     taken to spread less than that. Those `disfavoured` are picked only where no other's bound is within the margin of the
-    least.
+    least, those `excluded` only where there are no others.
     """
     ran = np.asarray(seeds)
     count = len(ran)
@@ -87,7 +88,10 @@ def standing(
     if len(favoured) and bound[favoured].min() <= bound.min() + margin:
         order[list(disfavoured)] = np.inf
     means = [np.nanmean(row[:n]) if np.isfinite(row[:n]).any() else -np.inf for row, n in zip(values, ran, strict=True)]
+    if len(excluded) < count:
+        order[list(excluded)] = np.inf
     good = order <= max(margin, NEARLY * order.min())
+    good[list(excluded)] = False
     order[good] = -np.array(means)[good]  # of those that are good enough, the one with the best mean
     pick = int(np.lexsort((-np.array(means), order, ~good))[0])
     return Standing(ahead, possible, bound, pick, ran)

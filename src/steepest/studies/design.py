@@ -15,6 +15,7 @@ from ..schedules import Schedule
 from .rates import Rates, rates_of
 
 GROWTH, MOST_GROWN = 2, 6  # rates added when a best rate lies on an edge, and the most added in all
+MOST_GROWN_IN_TIME = 18  # added while half of a race's budget is left: six decades more
 TUNING_SEEDS = (1_000_000, 1_000_001, 1_000_002)  # far from the confirmation seeds 0, 1, 2, ...
 
 
@@ -97,13 +98,13 @@ def first_grid(rule: Rule, trials: int) -> range:
     return range(centre - trials // 2, centre - trials // 2 + trials)
 
 
-def grow(grids: list[range], best: list[int], trials: int) -> list[range] | None:
+def grow(grids: list[range], best: list[int], trials: int, most: int = MOST_GROWN) -> list[range] | None:
     """Every grid longer by GROWTH rates if any best index lies on an edge, toward that edge or to both sides; else None.
 
-    None too where the cap is reached: `trials` + MOST_GROWN rates.
+    None too where the cap is reached: `trials` + `most` rates.
     """
     edges = [_edge(grid, b) for grid, b in zip(grids, best, strict=True)]
-    if not any(edges) or len(grids[0]) + GROWTH > trials + MOST_GROWN:
+    if not any(edges) or len(grids[0]) + GROWTH > trials + most:
         return None
     half = GROWTH // 2
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def _tensorboard(rows: list[Row], path: Path) -> None:
         name = "_".join([row["problem"], row["optimizer"], row["schedule"], f"{row['lr']:g}", f"seed{row['seed']}"])
         with SummaryWriter(str(path / _safe(name))) as writer:
             for key, tag in CURVES.items():
-                for step, value in zip(row["curve"]["steps"], row["curve"][key], strict=True):
+                for step, value in _points(row, key):
                     writer.add_scalar(tag, value, step)
             settings = {key: row[key] for key in COLUMNS[:6]}
             ended = {f"end/{key}": row[key] for key in ("valid", "test", "loss") if row[key] is not None}
@@ -95,16 +95,20 @@ def _mlflow(rows: list[Row], path: Path) -> None:
         )
         params = [Param(key, str(row[key])) for key in COLUMNS[1:6]]
         metrics = [
-            Metric(tag.replace("/", "_"), value, 0, step)
-            for key, tag in CURVES.items()
-            for step, value in zip(row["curve"]["steps"], row["curve"][key], strict=True)
-            if math.isfinite(value)
+            Metric(tag.replace("/", "_"), value, 0, step) for key, tag in CURVES.items() for step, value in _points(row, key)
         ]
         metrics += [
             Metric(f"end_{key}", row[key], 0, row["steps"]) for key in ("valid", "test", "loss") if row[key] is not None
         ]
         client.log_batch(run.info.run_id, metrics[:1000], params, [RunTag("status", row["status"])])
         client.set_terminated(run.info.run_id, "FINISHED" if row["status"] == "finished" else "FAILED")
+
+
+def _points(row: Row, key: str) -> Iterator[tuple[int, float]]:
+    """The points of a curve at which it was finite."""
+    for step, value in zip(row["curve"]["steps"], row["curve"][key], strict=True):
+        if value is not None and math.isfinite(value):
+            yield step, value
 
 
 def _safe(name: str) -> str:

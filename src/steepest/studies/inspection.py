@@ -17,7 +17,7 @@ from . import statistics as st
 from .store import COLUMNS, SHOWN, Store, key_of, unpacked
 
 NEWEST = 20  # runs that are listed where none is asked for
-RUN = ("key", "spec", *COLUMNS, "curve", "created", "examples")
+RUN = ("key", "spec", *COLUMNS, "curve", "created", "why", "examples")
 
 
 def listed(store: Store) -> dict[str, Any]:
@@ -191,17 +191,17 @@ def rows(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield f"{'run':{SHOWN + 2}}{'problem':20}{'optimizer':22}{'schedule':18}{'rate':>10}{'seed':>9}{'steps':>8}  result"
     for run in runs:
         result = f"{run['valid']:.5g}" if run["valid"] is not None else f"diverged at {run['diverged_at']}"
-        result = "failed" if run["status"] == "failed" else result
+        result = run["status"] if run["status"] in ("failed", "no metric") else result
         names = f"{run['key'][:SHOWN]}  {run['problem']:20}{run['optimizer']:22}{run['schedule']:18}"
         yield f"{names}{run['lr']:>10.4g}{run['seed']:>9}{run['steps']:>8}  {result}"
 
 
 def card(run: dict[str, Any]) -> Iterator[str]:
     """A run for the screen."""
-    for name in ("key", *COLUMNS, "created"):
+    for name in ("key", *COLUMNS, "created", "why"):
         if run[name] is not None:
             yield f"{name:12}{run[name]}"
     yield "made by     " + ", ".join(f"{k} {v}" for k, v in run["spec"].items() if not isinstance(v, dict | list))
     yield f"{'step':>12}{'training loss':>16}{'loss':>12}{'metric':>12}"
     for point in zip(*(run["curve"][k] for k in ("steps", "train", "valid", "metric")), strict=True):
-        yield "{:>12}{:>16.6g}{:>12.6g}{:>12.6g}".format(*point)
+        yield "{:>12}{:>16}{:>12}{:>12}".format(*("-" if x is None else f"{x:.6g}" for x in point))

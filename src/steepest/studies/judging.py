@@ -16,6 +16,7 @@ from . import statistics as st
 from .answers import Answer, Contender, Look, Measure, Place, figure_of, finite, runs_to_margin
 from .bounds import Standing, standing
 from .design import Candidate, Design
+from .results import fidelity_of, first_why, reasons
 from .running import Laboratory, Progress
 from .store import Store
 
@@ -43,9 +44,9 @@ class Judged(Laboratory):
         return [lr for label, lr in self.trials if label == candidate.label]
 
     def _merit(self, candidate: Candidate, lr: float) -> float:
-        """The mean metric on the screening seeds, more being better; what diverged once is behind all others."""
+        """The mean metric on the screening seeds, more being better; what has no value once is behind all others."""
         trial = self.trials[candidate.label, lr]
-        if trial.diverged:
+        if trial.lost:
             return -math.inf
         return self.sign * float(np.mean([v for v in trial.values if v is not None]))
 
@@ -59,7 +60,16 @@ class Judged(Laboratory):
         seeds = [len(one.outcomes) for one in self.contenders]
         best = values[int(np.argmax([np.nan_to_num(row, nan=-math.inf).mean() for row in values]))]
         margin = self._margin(best.tolist())
-        return standing(values, seeds, example=self.example(), alpha=self.alpha, margin=margin, disfavoured=collapsed)
+        excluded = [k for k, one in enumerate(self.contenders) if self.is_rejected(one.outcomes)]
+        return standing(
+            values,
+            seeds,
+            example=self.example(),
+            alpha=self.alpha,
+            margin=margin,
+            disfavoured=collapsed,
+            excluded=excluded,
+        )
 
     def look(self) -> None:
         """Judge the contenders, and remember when that was."""
@@ -92,6 +102,10 @@ class Judged(Laboratory):
         start = outcome.curve.metric[0] if outcome.curve.metric else None
         return start is not None and self.sign * outcome.valid <= self.sign * start
 
+    def is_rejected(self, outcomes: Sequence[Outcome]) -> bool:
+        """Whether half of some runs or more collapsed."""
+        return bool(outcomes) and 2 * sum(map(self.collapsed, outcomes)) >= len(outcomes)
+
     def example(self) -> float:
         """What one validation example counts in the metric; 0 where it is no count."""
         problem = self.design.problem
@@ -116,8 +130,10 @@ class Judged(Laboratory):
         """Everything that is said of the pick."""
         problem, now = self.design.problem, self.now
         pick = self.contenders[now.pick] if now else self._best_of_few()
+        if pick is not None and self.is_rejected(pick.outcomes):
+            pick = None
         margin = self.margin()
-        bound = float(now.bound[now.pick]) if now and len(self.contenders) > 1 else None
+        bound = float(now.bound[now.pick]) if now and pick and len(self.contenders) > 1 else None
         bound = bound if bound is not None and math.isfinite(bound) else None
         others = [k for k in range(len(self.contenders)) if now and k != now.pick]
         open_ = [k for k in others if now and now.possible[k] and now.ahead[k, now.pick] > TINY]
@@ -135,7 +151,6 @@ class Judged(Laboratory):
         runs = runs_to_margin(now, margin) if now and limit == "time" else None
         outcomes = pick.outcomes if pick else []
         racing = {(one.candidate.label, one.lr) for one in self.contenders}
-        range_, cliff = self._range(pick, margin)
         best = max((self._mean(one) for one in self.contenders), default=-math.inf)
         return Answer(
             pick=pick,
@@ -153,8 +168,10 @@ class Judged(Laboratory):
             seconds_to_margin=None if runs is None else runs * self._seconds_per_run(),
             collapse=(sum(map(self.collapsed, outcomes)), len(outcomes)),
             figure=self._figure(pick),
-            range_=range_,
-            cliff=cliff,
+            edge=self._at_edge(pick),
+            fidelity=self._fidelity(pick),
+            repeats=self.repeats,
+            lost=self._lost(),
             cheaper=self._cheaper(pick, margin),
             beside=self._beside(pick),
             places=self._places(),
@@ -170,7 +187,8 @@ class Judged(Laboratory):
     def _best_of_few(self) -> Contender | None:
         """The best rate tried, where nothing raced."""
         tried = [(c, lr) for c in self.design.candidates for lr in self._tried(c) if self.trials[c.label, lr].outcomes]
-        fine = [pair for pair in tried if self._merit(*pair) > -math.inf]
+        sound = [(c, lr) for c, lr in tried if not self.is_rejected(self.trials[c.label, lr].outcomes)]
+        fine = [pair for pair in sound if self._merit(*pair) > -math.inf]
         if not fine:
             return None
         most = max(len(self.trials[c.label, lr].outcomes) for c, lr in fine)
@@ -221,33 +239,25 @@ class Judged(Laboratory):
         values = [o.test if split == "test" else o.valid for o in outcomes]
         return figure_of([v for v in values if v is not None], split)
 
-    def _range(self, pick: Contender | None, margin: float) -> tuple[Any, Any]:
-        """Ends and cost of the rates near the pick's that cost under twice the margin; and the first rate that fell off."""
-        rates = sorted(lr for lr in self._tried(pick.candidate)) if pick else []
-        if pick is None or self.early or len(rates) < 3 or pick.lr not in rates:
-            return None, None
-        merits = {lr: self._first_merit(pick.candidate, lr) for lr in rates}
-        top = max(merits.values())
-        at = low = high = rates.index(pick.lr)
-        while low > 0 and top - merits[rates[low - 1]] < 2 * margin:
-            low -= 1
-        while high < len(rates) - 1 and top - merits[rates[high + 1]] < 2 * margin:
-            high += 1
-        cost = max(top - merits[lr] for lr in rates[low : high + 1])
-        cliff = None
-        for lr in rates[at + 1 :]:
-            outcomes = self.trials[pick.candidate.label, lr].outcomes
-            if any(map(self.collapsed, outcomes)):
-                chance = all(o.valid is not None for o in outcomes)
-                cliff = lr, "it learns nothing" if chance else "it diverges"
-                break
-        shown = max(cost, margin / 5)
-        return ((rates[low], rates[high], shown) if high > low else None), cliff
+    def _at_edge(self, pick: Contender | None) -> bool:
+        """Whether the pick's rate is the first or last of those that were tried."""
+        rates = sorted({pick.lr, *self._tried(pick.candidate)}) if pick else []
+        return pick is not None and len(rates) > 1 and pick.lr in (rates[0], rates[-1])
 
-    def _first_merit(self, candidate: Candidate, lr: float) -> float:
-        """The metric on the seed that all rates had."""
-        value = self._value(self.trials[candidate.label, lr].outcomes[0])
-        return value if math.isfinite(value) else -math.inf
+    def _fidelity(self, pick: Contender | None) -> float | None:
+        """The share of its steps at which the pick was compared; None without one."""
+        if pick is None:
+            return None
+        trial = self.trials.get((pick.candidate.label, pick.lr))
+        outcomes = pick.outcomes or (trial.outcomes if trial else [])
+        return fidelity_of(outcomes, pick.candidate.steps(self.design.steps))
+
+    def _lost(self) -> str:
+        """Why runs have no value, where one of them says so: what was not finite, and where."""
+        outcomes = [o for trial in self.trials.values() for o in trial.outcomes]
+        outcomes += [o for one in self.contenders for o in one.outcomes]
+        said = "; ".join(filter(None, (reasons(outcomes), first_why(outcomes))))
+        return said if outcomes and all(o.valid is None for o in outcomes) else ""
 
     def _cheaper(self, pick: Contender | None, margin: float) -> Any:
         """A contender with less state than the pick, that is at most four margins behind the best; the nearest such."""
@@ -275,10 +285,12 @@ class Judged(Laboratory):
 
         def after(one: Contender) -> float:
             at = least / whole[one] * one.candidate.steps(self.design.steps)
-            return -self.sign * float(np.mean([np.interp(at, o.curve.steps, o.curve.metric) for o in one.outcomes]))
+            seen = [np.array(o.curve.metric, float) for o in one.outcomes]
+            means = -self.sign * np.mean([np.interp(at, o.curve.steps, y) for o, y in zip(one.outcomes, seen, strict=True)])
+            return float(means) if math.isfinite(means) else math.inf
 
         measures: dict[str, Callable[[Contender], float]] = {
-            "least validation loss": lambda one: float(np.mean([o.loss for o in one.outcomes if o.loss is not None])),
+            "least validation loss": lambda one: float(np.mean([math.inf if o.loss is None else o.loss for o in one.outcomes])),
             f"best after {least:.2g} s of training, when the fastest ends,": after,
             "fewest bytes of state": lambda one: timings[one.candidate.label][1],
         }

@@ -13,15 +13,11 @@ import sys
 import time
 from collections.abc import Sequence
 
-import torch
-
 from ..errors import SteepestError
-from ..problems.data import Streamed
 from ..training import ways
 from ..training.processes import OutOfTimeError
-from ..training.recorder import Outcome
+from ..training.recorder import POINTS, Outcome
 from ..training.stacked import Run
-from ..training.timing import time_evaluations, time_steps
 from . import bounds
 from . import design as designs
 from . import statistics as st
@@ -38,6 +34,7 @@ SLACK = 1.25  # times what a run takes in a short timing: long runs heat and sha
 RESERVE, AFTER = 0.03, 2.0  # of the budget, and seconds, kept for what comes after the race
 TOGETHER = 16  # runs, at least, that a race trains at once where they train in chunks
 MOST_SEEDS = 2_000  # of a contender: a race without a budget that nothing ends
+LEAST_TO_GROW = 3  # rates in a grid that a reduced race still grows
 HOPELESS = 20  # seeds, after which no bound will come: contenders whose runs all but all collapse
 SHORT = ("adamw", "momentum", "rmsprop")  # raced where there is no time for all
 
@@ -65,7 +62,7 @@ class Race(Judged):
     def _equal(self) -> Result:
         """The equal protocol, and what it answers: its candidates at the rates chosen, on as many seeds each."""
         result = super()._run()
-        self.contenders = [Contender(e.candidate, e.lr, e.outcomes) for e in result.entries]
+        self.contenders = [Contender(e.candidate, e.rate, e.outcomes) for e in result.entries]
         self.look()
         assert self.now
         bound = self.now.bound[self.now.pick]
@@ -198,16 +195,11 @@ class Race(Judged):
         design = self.design
         self.progress.say("timing a step")
         workers = self._workers()
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)  # as in each of several processes; threads wait for each other where other programs run
-        try:
-            step = time_steps(design.problem, [candidates[0].rule], design.device, rounds=1, slice_seconds=0.1)[0][0]
-            evaluation = time_evaluations(design.problem, design.device)
-        finally:
-            torch.set_num_threads(before)
+        step, once = self.timed()
+        evaluation = (POINTS + 1) * once
         alone = (step * design.steps + evaluation) / workers
         if (self.deadline - time.perf_counter()) / alone < FEW:  # trying the other ways would take the time of several runs
-            way = "processes" if workers > 1 and not isinstance(design.problem.train, Streamed) else "one"
+            way = "processes" if workers > 1 and design.problem.train.in_memory else "one"
             self.plan = ways.named(way, "few runs fit") if design.plan in ("auto", "show") else self._plan([])
             return alone
         runs = []
@@ -232,12 +224,14 @@ class Race(Judged):
         searched = [designs.first_grid(c.rule, self.design.trials) for c in several if c.rates is None]
         first, later = TUNING_SEEDS[:1], TUNING_SEEDS[1:]
         self._screen([(c, lr) for c, grid in zip(several, grids, strict=True) for lr in grid], first)
-        while searched and self.grows:
+        while searched:
             swept = self._grids(several, searched)
             best = [max(grid, key=lambda k, c=c: self._merit(c, designs.rate(k))) for c, grid in swept]  # type: ignore[misc]
-            grown = designs.grow(searched, best, self.design.trials)
+            grown = designs.grow(searched, best, self.design.trials) if self.grows else None
             if grown is None:
-                break
+                grown = designs.grow(searched, best, self.design.trials, designs.MOST_GROWN_IN_TIME)
+                if grown is None or not self._has_time_to_grow(grown, len(searched[0])):
+                    break
             searched = grown
             self._screen([(c, designs.rate(k)) for c, grid in self._grids(several, searched) for k in grid], first)
         racing = [Contender(c, c.rates[0]) for c in single if c.rates]
@@ -250,8 +244,52 @@ class Race(Judged):
             rates = sorted(self._tried(c), key=lambda lr: self._merit(c, lr), reverse=True)
             halves += [(c, lr) for lr in rates[: max(len(rates) // 2, 1)] if self._merit(c, lr) > -math.inf]
         self._screen(halves, later)
-        chosen = sorted(self._best_of(halves), key=lambda pair: -self._merit(*pair))
+        chosen = self._best_of(halves)
+        while beyond := self._beyond(chosen):
+            self._screen(beyond, TUNING_SEEDS)
+            halves += [pair for pair in beyond if self._merit(*pair) > -math.inf]
+            chosen = self._best_of(halves)
+        chosen = sorted(chosen, key=lambda pair: -self._merit(*pair))
         return self._in_order(racing, chosen[: self._carried("race", st.LEAST_PAIRS)])
+
+    def _beyond(self, chosen: list[tuple[Candidate, float]]) -> list[tuple[Candidate, float]]:
+        """The next rates beyond the edge of a grid where a candidate's best rate lies, within the margin of the leader.
+
+        Those of the first such grid, while half of the budget is left; none where there is none.
+        """
+        best: dict[Candidate, float] = {}
+        for candidate, lr in sorted(chosen, key=lambda pair: -self._merit(*pair)):
+            best.setdefault(candidate, lr)
+        leader = max((self._merit(*pair) for pair in best.items()), default=0.0)
+        near = [pair for pair in best.items() if self._merit(*pair) >= leader - self._margin([leader])]
+        for candidate, lr in near:
+            rates = sorted(self._tried(candidate))
+            if candidate.rates is not None or lr not in (rates[0], rates[-1]):
+                continue
+            edge = round(3 * math.log10(lr))
+            grid = range(edge - designs.GROWTH, edge) if lr == rates[0] else range(edge + 1, edge + 1 + designs.GROWTH)
+            if len(rates) < designs.MOST_GROWN_IN_TIME and self._has_time_to_grow([grid], len(rates)):
+                return [(candidate, designs.rate(k)) for k in grid]
+        return []
+
+    def _has_time_to_grow(self, grids: Sequence[range], tried: int) -> bool:
+        """Whether half of the budget is left, and the race still fits after rates of these grids; decided once, and kept.
+
+        `tried` is how many rates there are of each: one or two have no inside that an edge could be told from.
+        """
+        if tried < LEAST_TO_GROW:
+            return False
+        if self.budget is None:
+            return True
+        spec = {"study": self._study(), "grown": [[grid.start, grid.stop] for grid in grids], "budget": self.budget}
+        kept = self.store.recall("grows", spec)
+        if kept is None:
+            left = self.deadline - time.perf_counter()
+            pace = self.trained / self.seconds if self.trained and self.seconds else math.inf
+            needed = designs.GROWTH * len(grids) + 2 * (st.LEAST_PAIRS + len(TUNING_SEEDS))
+            kept = left >= self.budget / 2 and left * pace >= needed
+            self.store.remember("grows", spec, kept)
+        return bool(kept)
 
     def _in_order(self, racing: list[Contender], chosen: list[tuple[Candidate, float]]) -> list[Contender]:
         racing = racing + [Contender(c, lr) for c, lr in chosen]
@@ -371,11 +409,12 @@ class Race(Judged):
             versions(),
             self._how(),
             answer,
+            self._days(),
         )
 
-    def _best_rate(self, candidate: Candidate, rates: Sequence[float]) -> float:
-        """Of the rates that were screened the best; where none was, the first that was typed."""
-        return max(rates, key=lambda lr: self._merit(candidate, lr), default=(candidate.rates or (0.0,))[0])
+    def _best_rate(self, candidate: Candidate, rates: Sequence[float]) -> float | None:
+        """Of the rates that were screened the best; None where none was."""
+        return max(rates, key=lambda lr: self._merit(candidate, lr), default=None)
 
     def _race_notes(self) -> list[str]:
         interrupted = "It was interrupted, and says what was known by then; --continue goes on."
@@ -394,7 +433,7 @@ class Race(Judged):
             outcomes = best.outcomes if best else []
             lr = best.lr if best else self._best_rate(candidate, rates)
             at_edge = len(rates) > 1 and lr in (rates[0], rates[-1])
-            trials = trials or [Trial(lr, outcomes)]
+            trials = trials or ([Trial(lr, outcomes)] if lr is not None else [])
             entries.append(Entry(candidate, trials, lr, at_edge, outcomes, "validation", *timings[candidate.label]))
         entries.sort(key=lambda e: (not answer.is_pick(e), *self._order(e)))
         return entries

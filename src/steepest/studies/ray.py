@@ -22,7 +22,6 @@ import torch
 
 from ..errors import SteepestError
 from ..prints import Silence
-from ..problems.data import Streamed
 from ..problems.problem import Problem
 from ..training import ways
 from ..training.checkpoints import NOWHERE, Slot, Slots, finish, nowhere
@@ -215,7 +214,7 @@ def _last_line(error: BaseException) -> str:
 def _data_bytes(problem: Problem) -> int:
     """The memory that a node's own copy of the data takes."""
     splits = (problem.train, problem.valid, problem.test)
-    held = [data for data in splits if data is not None and not isinstance(data, Streamed)]
+    held = [data for data in splits if data is not None and data.in_memory]
     return sum(t.numel() * t.element_size() for data in held for t in data.tensors)
 
 

@@ -30,7 +30,7 @@ def record(result: Result) -> dict[str, Any]:
     insides, paths, model = list[dict[str, Any]](), [], None
     for entry in entries:
         c = entry.candidate
-        run = Run(c.rule, entry.lr, 0, c.steps(result.design.steps), c.multiplier)
+        run = Run(c.rule, entry.rate, 0, c.steps(result.design.steps), c.multiplier)
         seen, trained = probe(problem, run, slice(0, WATCHED), device)
         model = model or trained
         paths.append(seen.weights)
@@ -56,10 +56,10 @@ def _bound(problem: Problem, device: str) -> float | None:
 def _examples(problem: Problem, entry: Entry, outputs: list[list[int]]) -> dict[str, Any] | None:
     """Images of validation examples: those watched, with their classes, and those that every seed got wrong."""
     shape = image_shape(problem)
-    if shape is None or problem.metric != "accuracy" or not outputs:
+    if shape is None or problem.metric != "accuracy" or not outputs or not outputs[0]:
         return None
     inputs, target = problem.valid.batch(slice(0, len(problem.valid)))
-    each = [outcome.examples for outcome in entry.outcomes if outcome.examples is not None]
+    each = [o.examples for o in entry.outcomes if o.examples is not None and len(o.examples) == len(target)]
     wrong = np.flatnonzero(~np.any(np.array(each) > 0, 0)).tolist() if each else []
     return {
         "watched": [{"image": image(inputs[0][i], shape), "target": int(target[i])} for i in range(len(outputs[0]))],
@@ -72,6 +72,8 @@ def _examples(problem: Problem, entry: Entry, outputs: list[list[int]]) -> dict[
 
 def image_shape(problem: Problem) -> tuple[int, ...] | None:
     """The shape of an input as an image: the problem's own word, or that of inputs (examples, 1 or 3, height, width)."""
+    if not problem.valid.in_memory:
+        return None
     inputs, _ = problem.valid.batch(slice(0, 1))
     shape = tuple(inputs[0].shape[1:])
     if problem.image is not None:

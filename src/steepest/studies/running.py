@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 
-from ..errors import SteepestError
-from ..problems.fingerprint import fingerprint
+from ..errors import SteepestError, listed
+from ..problems.fingerprint import identify
 from ..training import checkpoints, ways
 from ..training.processes import OutOfTimeError
-from ..training.recorder import Outcome, marks
+from ..training.recorder import POINTS, Outcome, marks
+from ..training.repeats import STEPS, repeats
 from ..training.stacked import Run
 from ..training.timing import operations, threads, time_evaluations, time_steps
 from ..training.ways import Plan
@@ -26,6 +28,7 @@ from .results import Entry, Result, Trial, versions
 from .store import Store, key_of, packed, unpacked
 from .verdicts import Side, judge_all
 
+REPEATED, LEAST_REPEATED = 0.03, 3  # of the budget, to see whether runs repeat, and the fewest steps that show it
 EARLY = 0.25  # of its steps, after which a run of a slow model ends that only tells rates apart
 Wanted = tuple[Candidate, float, int]  # a candidate, its rate, a seed
 
@@ -57,9 +60,13 @@ class Laboratory:
         self.store, self.progress = store, progress
         self.design = dataclasses.replace(design, problem=design.problem.on(design.device))
         self.trained = self.stored = 0
+        self.days: list[str] = []  # on which stored runs ended
+        self.repeats: bool | None = None
+        self._timed: tuple[float, float] | None = None
         self.seconds = 0.0
         self.trials: dict[tuple[str, float], Trial] = {}
-        self.fingerprint = fingerprint(self.design.problem, design.device)
+        identity = identify(self.design.problem, design.device)
+        self.fingerprint, self.undigested = identity.key, identity.undigested
         self.budget = budget
         self.timings: dict[str, tuple[float, int]] = {}
         self.plan: Plan | None = None
@@ -76,7 +83,43 @@ class Laboratory:
             count = operations(self.design.problem, self.design.device)
             self.store.remember("operations", spec, count)
         with threads(count):
+            self.repeats = self._repeat()
             return self._run()
+
+    def _repeat(self) -> bool | None:
+        """Whether runs repeat at one seed: tried once, in at most `REPEATED` of the budget; None where that is too short."""
+        spec = {"fingerprint": self.fingerprint, "device": self.design.device}
+        known = self.store.recall("repeats", spec)
+        if known is None:
+            step, evaluation = self.timed()
+            seconds = math.inf if self.budget is None else REPEATED * self.budget / 3
+            steps = min(STEPS, int((seconds - 2 * evaluation) / step) if math.isfinite(seconds) else STEPS)
+            if steps < LEAST_REPEATED:
+                return None
+            self.progress.say("whether training repeats")
+            run, other = (self._first_run(c, seed) for seed, c in enumerate((self.design.candidates * 2)[:2]))
+            known = repeats(self.design.problem, run, other, steps, self.design.device)
+            self.store.remember("repeats", spec, known)
+        return bool(known)
+
+    def _first_run(self, candidate: Candidate, seed: int) -> Run:
+        """A run of a candidate at its least rate, or in the middle of its grid."""
+        rates = candidate.rates or (designs.rate(designs.first_grid(candidate.rule, 1)[0]),)
+        return Run(candidate.rule, rates[0], seed, self.design.steps, candidate.multiplier)
+
+    def timed(self) -> tuple[float, float]:
+        """Seconds of a step of the first candidate and of one evaluation, on one thread; timed once."""
+        if self._timed is None:
+            problem, device = self.design.problem, self.design.device
+            before = torch.get_num_threads()
+            torch.set_num_threads(1)  # as in each of several processes; threads wait for each other where other programs run
+            try:
+                rule = self.design.candidates[0].rule
+                step = time_steps(problem, [rule], device, rounds=1, slice_seconds=0.1)[0][0]
+                self._timed = step, time_evaluations(problem, device) / (POINTS + 1)
+            finally:
+                torch.set_num_threads(before)
+        return self._timed
 
     def _run(self) -> Result:
         self.time_all()
@@ -119,7 +162,12 @@ class Laboratory:
             self._notes(entries),
             versions(),
             self._how(),
+            days=self._days(),
         )
+
+    def _days(self) -> tuple[str, str] | None:
+        """The first and the last day on which stored runs ended."""
+        return (min(self.days), max(self.days)) if self.days else None
 
     def _tune(self) -> list[tuple[Candidate, list[Trial], bool]]:
         """Every candidate with its trials; grids grow together until no best rate lies on an edge, or to the cap."""
@@ -177,6 +225,7 @@ class Laboratory:
         self.progress.expect(sum(gradients))
         outcomes = {i: known for i, spec in enumerate(specs) if (known := self.store.run(spec)) is not None}
         self.stored += len(outcomes)
+        self.days += [self.store.day(specs[i]) for i in outcomes]
         self.progress.done(sum(gradients[i] for i in outcomes))
         if len(outcomes) < len(wanted):
             if self.reads_only:
@@ -326,11 +375,19 @@ class Laboratory:
         here = self.cluster.at_once(device) if self.cluster else ways.workers_on(device)
         return self.design.share[1] * here
 
+    def _first_known(self) -> str:
+        """The fingerprint that the store first saw under this problem's name; one of an earlier version's form is no other."""
+        named, known = {"problem": self.design.problem.name, "device": self.design.device}, ""
+        for what in ("fingerprint", "identity"):
+            self.store.remember(what, named, self.fingerprint)
+            known = str(self.store.recall(what, named))
+            if not re.fullmatch("[0-9a-f]{64}", known):
+                break
+        return known
+
     def check_fingerprint(self) -> None:
         """Refuse to share the runs of another problem: SteepestError where the store knows this one otherwise."""
-        named = {"problem": self.design.problem.name, "device": self.design.device}
-        self.store.remember("fingerprint", named, self.fingerprint)
-        if self.store.recall("fingerprint", named) != self.fingerprint:
+        if self._first_known() != self.fingerprint:
             raise SteepestError(
                 f"{self.design.problem.name} is not the problem that the store knows by this name: its file was edited, or "
                 "this processor computes it to other last digits. Run slices on processors of one kind, or give a new --store."
@@ -342,21 +399,30 @@ class Laboratory:
         design, notes = self.design, [*self.store.notes]
         if design.problem.same_start:
             notes.append("A module was given, not a function: every seed starts from the same weights.")
-        named = {"problem": design.problem.name, "device": design.device}
-        self.store.remember("fingerprint", named, self.fingerprint)
-        if self.store.recall("fingerprint", named) != self.fingerprint:
+        if self._first_known() != self.fingerprint:
             notes.append(
                 f"{design.problem.name} is not what it was when this store first saw it (its data, first weights or code), so "
                 "runs from then are not used. Where nothing was edited, something in it is random: seed it."
             )
+        if self.undigested:
+            notes.append(
+                f"An edit of these would not be noticed, and runs from before it used: {listed(self.undigested)}. After one, "
+                "give a new --store."
+            )
         older = self.store.unmatched(design.problem.name)
         if older:
             notes.append(
-                f"{older} runs of {design.problem.name} in the store are of an earlier version, which knew rules by their "
-                "text: they are kept, but cannot be matched, and were not used."
+                f"{older} runs of {design.problem.name} in the store are of an earlier version, which did not know problems or "
+                "rules by their code: they are kept, but cannot be matched, and were not used."
             )
         tried = {e.candidate.label: len(e.trials) for e in entries}
-        if len(set(tried.values())) > 1:
+        if len(set(tried.values())) > 1 and all(e.candidate.rates is None for e in entries):
+            least = min(tried.values())
+            grown = ", ".join(f"{label} {n}" for label, n in tried.items() if n > least)
+            notes.append(
+                f"Grids were grown where a best rate lay on their edge: rates tried of {grown}, of each other {least}."
+            )
+        elif len(set(tried.values())) > 1:
             work = ", ".join(f"{label} {n}" for label, n in tried.items())
             notes.append(f"The optimizers were not tuned with equal work (rates tried: {work}).")
         for rule in {e.candidate.rule.name: e.candidate.rule for e in entries}.values():
@@ -367,9 +433,19 @@ class Laboratory:
         failed += [f"{e.candidate.label} at {e.lr:g}" for e in entries if any(o.failed for o in e.outcomes)]
         if failed:
             runs = ", ".join(dict.fromkeys(failed))
-            notes.append(f"Runs that ended their process three times, or its node, count as diverged: {runs}.")
+            notes.append(f"Runs that crashed their process three times, or its node, count as diverged: {runs}.")
+        unmeasured = [o for e in entries for o in (*e.outcomes, *(o for t in e.trials for o in t.outcomes))]
+        unmeasured = [o for o in unmeasured if o.status == "no metric"]
+        if unmeasured:
+            runs = f"{len(unmeasured)} runs" if len(unmeasured) > 1 else "1 run"
+            notes.append(f"{runs} trained to the end and have no value: {unmeasured[0].why}.")
+        if self.repeats is False:
+            notes.append(
+                "Runs do not repeat: the first steps of one seed, trained again, gave other losses. A loss, metric or model of "
+                "yours keeps a memory between runs, or draws numbers that are not seeded, so equal seeds are no fair pairs."
+            )
         for e in entries:
-            if e.at_edge:
+            if e.at_edge and e.lr is not None:
                 notes.append(
                     f"The best rate of {e.candidate.label}, {e.lr:g}, is the last of those tried: a better may lie beyond."
                 )

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from ..checks import writable
 from ..errors import SteepestError
+from ..problems import IDENTITY
 from ..rules.digest import MARK
 from ..training.recorder import Curve, Outcome
 
-VERSION = 4
+VERSION = 5
 COLUMNS = (
     "problem",
     "optimizer",
@@ -40,6 +41,7 @@ COLUMNS = (
 REFUSALS = (sqlite3.Error, UnicodeDecodeError)  # the latter where SQLite's words quote bytes of a damaged file
 SHOWN = 12  # letters of a key that name a run to people
 MOST_KEPT = 1024  # results of single examples that are no bits
+HALF = 6e-5, 65_504.0  # the sizes of numbers that half precision keeps to three digits
 APPLICATION = 0x73746565  # "stee", in SQLite's header: tells our file from another program's
 
 FACTS = """CREATE TABLE facts (
@@ -49,7 +51,8 @@ TABLES = f"""
 CREATE TABLE runs (
     key TEXT PRIMARY KEY, spec TEXT NOT NULL, problem TEXT NOT NULL, optimizer TEXT NOT NULL, schedule TEXT NOT NULL,
     lr REAL NOT NULL, seed INTEGER NOT NULL, steps INTEGER NOT NULL, status TEXT NOT NULL, valid REAL, test REAL,
-    loss REAL, diverged_at INTEGER, seconds REAL NOT NULL, curve TEXT NOT NULL, created TEXT NOT NULL, examples BLOB);
+    loss REAL, diverged_at INTEGER, seconds REAL NOT NULL, curve TEXT NOT NULL, created TEXT NOT NULL, examples BLOB,
+    why TEXT);
 CREATE TABLE looks (
     study TEXT NOT NULL, look INTEGER NOT NULL, seeds INTEGER NOT NULL, alpha REAL NOT NULL, created TEXT NOT NULL,
     PRIMARY KEY (study, look), UNIQUE (study, seeds));
@@ -74,6 +77,7 @@ MIGRATIONS = {
            SELECT 'timing', key, printf('[%!.17g, %d]', seconds_per_step, state_bytes), created FROM timings""",
     ],
     3: [STATE],
+    4: [],  # a column that says why a run has no value and examples in single precision
 }
 
 
@@ -83,12 +87,18 @@ def key_of(spec: dict[str, Any]) -> str:
 
 
 def packed(examples: NDArray[np.float32] | None) -> bytes | None:
-    """The results of examples in few bytes: a bit each where all are 0 or 100, else half precision of at most `MOST_KEPT`."""
+    """The results of examples in few bytes: a bit each where all are 0 or 100, else a number each of at most `MOST_KEPT`.
+
+    Numbers are kept in half precision, or in single where they are too large or too small for that.
+    """
     if examples is None:
         return None
     if np.isin(examples, (0.0, 100.0)).all():
         return b"b" + len(examples).to_bytes(4, "big") + np.packbits(examples > 0).tobytes()
     chosen = examples[np.linspace(0, len(examples) - 1, min(len(examples), MOST_KEPT)).astype(int)]
+    sizes = np.abs(chosen[chosen != 0])
+    if sizes.size and not (HALF[0] <= np.median(sizes) and sizes.max() <= HALF[1]):
+        return b"g" + bytes(chosen.astype(np.float32).tobytes())
     return b"f" + bytes(chosen.astype(np.float16).tobytes())
 
 
@@ -101,9 +111,9 @@ def unpacked(blob: bytes | None) -> NDArray[np.float32] | None:
         if len(blob) != 5 + -(-count // 8):
             raise ValueError(f"{len(blob) - 5} bytes cannot be {count} bits")
         return 100 * np.unpackbits(np.frombuffer(blob[5:], np.uint8), count=count).astype(np.float32)
-    if blob[:1] != b"f":
-        raise ValueError(f"results of examples begin with b or f, not {blob[:1]!r}")
-    return np.frombuffer(blob[1:], np.float16).astype(np.float32)
+    if blob[:1] not in (b"f", b"g"):
+        raise ValueError(f"results of examples begin with b, f or g, not {blob[:1]!r}")
+    return np.frombuffer(blob[1:], np.float16 if blob[:1] == b"f" else np.float32).astype(np.float32)
 
 
 class Store:
@@ -157,6 +167,8 @@ class Store:
                 for version in range(self._execute("PRAGMA user_version")[0], VERSION):
                     for statement in MIGRATIONS[version]:
                         self._execute(statement)
+                if not self._execute("SELECT 1 FROM pragma_table_info('runs') WHERE name = 'why'"):
+                    self._execute("ALTER TABLE runs ADD COLUMN why TEXT")
             self._execute(f"PRAGMA user_version = {VERSION}")
         except SteepestError:
             self._execute("ROLLBACK")
@@ -264,17 +276,20 @@ class Store:
 
     def run(self, spec: dict[str, Any]) -> Outcome | None:
         """The stored run of this spec, or None."""
-        columns = "curve, valid, test, loss, diverged_at, seconds, examples, status"
+        columns = "curve, valid, test, loss, diverged_at, seconds, examples, status, why"
         row = self._execute(f"SELECT {columns} FROM runs WHERE key = ?", (key_of(spec),))
         if row is None:
             return None
-        curve, valid, test, loss, diverged_at, seconds, examples, status = row
+        curve, valid, test, loss, diverged_at, seconds, examples, status, why = row
         try:
-            return Outcome(
-                Curve(**json.loads(curve)), valid, test, loss, diverged_at, seconds, unpacked(examples), status == "failed"
-            )
+            known = (Curve(**json.loads(curve)), valid, test, loss, diverged_at, seconds, unpacked(examples))
+            return Outcome(*known, status == "failed", why or "")
         except (TypeError, ValueError) as error:
             raise self._damaged(f"Run {key_of(spec)[:SHOWN]}") from error
+
+    def day(self, spec: dict[str, Any]) -> str:
+        """The day on which the stored run of this spec ended, such as 2026-01-31."""
+        return str(self._execute("SELECT created FROM runs WHERE key = ?", (key_of(spec),))[0])[:10]
 
     def _damaged(self, what: str) -> SteepestError:
         return SteepestError(
@@ -290,9 +305,10 @@ class Store:
             raise self._damaged(f"The fact '{what}' {key[:SHOWN]}") from error
 
     def unmatched(self, problem: str) -> int:
-        """How many runs of this problem an earlier version kept by the text of their rules: no run is known by them."""
-        query = "SELECT count(*) FROM runs WHERE problem = ? AND json_extract(spec, '$.rule') NOT LIKE ?"
-        return int(self._execute(query, (problem, f"{MARK}%"))[0])
+        """How many runs of this problem are of an earlier version, which knew problems or rules in another way."""
+        query = """SELECT count(*) FROM runs WHERE problem = ? AND (json_extract(spec, '$.rule') NOT LIKE ?
+                   OR json_extract(spec, '$.fingerprint') NOT LIKE ?)"""
+        return int(self._execute(query, (problem, f"{MARK}%", f"{IDENTITY}%"))[0])
 
     def add_run(self, spec: dict[str, Any], names: dict[str, Any], outcome: Outcome) -> None:
         """Keep a run that ended. `names` (problem, optimizer, schedule, lr, seed, steps) are for people; `spec` is the key."""
@@ -300,7 +316,7 @@ class Store:
             "key": key_of(spec),
             "spec": json.dumps(spec, sort_keys=True),
             **names,
-            "status": "failed" if outcome.failed else "finished" if outcome.diverged_at is None else "diverged",
+            "status": outcome.status,
             "valid": outcome.valid,
             "test": outcome.test,
             "loss": outcome.loss,
@@ -308,6 +324,7 @@ class Store:
             "seconds": outcome.seconds,
             "curve": json.dumps(asdict(outcome.curve)),
             "examples": packed(outcome.examples),
+            "why": outcome.why or None,
         }
         self._insert("runs", values)
 

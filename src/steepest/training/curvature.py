@@ -10,7 +10,8 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
 
 from ..errors import SteepestError
-from ..problems.problem import Problem, seeded
+from ..problems.problem import Problem
+from ..problems.seeds import seeded
 
 EXAMPLES = 2048  # of the training data that the loss is taken over, at most
 
@@ -41,7 +42,7 @@ def curvature(problem: Problem, model: nn.Module | None = None, seed: int = 0, d
     model.eval()
     try:
         params = [p for p in model.parameters() if p.requires_grad]
-        loss = problem.batch_loss(model, problem.train.batch(slice(0, EXAMPLES)))
+        loss = problem.batch_loss(model, problem.sample(EXAMPLES))
         gradients = _flat(torch.autograd.grad(loss, params, create_graph=True, allow_unused=True), params)
         if not gradients.requires_grad:
             raise SteepestError(

@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..problems.problem import Problem, seeded
+from ..problems.accuracy import scores
+from ..problems.problem import Problem
+from ..problems.seeds import seeded
 from ..update.optimizer import RuleOptimizer, build
-from .recorder import DIVERGED, marks
+from .recorder import marks
 from .single import batch_loss, batches, set_rate
 from .stacked import Run
 
@@ -51,14 +53,13 @@ def probe(problem: Problem, run: Run, watched: slice = slice(0, 0), device: str 
         seen.weights.append(_flat(model))
         history: list[float] = []
         sign = -1.0 if problem.direction == "max" else 1.0
-        stream, first = batches(problem, run.seed), 0.0
+        stream = batches(problem, run.seed)
         at = marks(run.steps)
         for k in range(1, run.steps + 1):
             set_rate(optimizer, run.lr, run.schedule, k - 1, run.steps, history)
             before = _flat(model) if k in at else None
             loss = optimizer.step(functools.partial(batch_loss, problem, model, optimizer, next(stream), run.seed, k)).item()
-            first = first or abs(loss)
-            if not np.isfinite(loss) or abs(loss) > DIVERGED * first:
+            if not np.isfinite(loss):
                 break
             if before is not None:
                 _look(seen, k, before, model, optimizer)
@@ -98,12 +99,12 @@ def _flat(model: nn.Module) -> Tensor:
 @torch.no_grad()
 def _classes(problem: Problem, model: nn.Module, watched: slice) -> list[int]:
     """The class that each watched validation example is given."""
-    if problem.metric != "accuracy" or watched.stop == 0:
+    if problem.metric != "accuracy" or watched.stop == 0 or not problem.valid.in_memory:
         return []
     model.eval()
-    output = problem.output(model, problem.valid.batch(watched)[0])
+    output = scores(problem.output(model, problem.valid.batch(watched)[0]))
     model.train()
-    return [int(c) for c in output.argmax(1).reshape(len(output), -1)[:, 0]]
+    return [int(c) for c in output.argmax(1).reshape(len(output), -1)[:, 0]] if output.ndim > 1 and output.shape[1] > 1 else []
 
 
 @dataclass
@@ -142,7 +143,7 @@ def plane(problem: Problem, model: nn.Module, paths: list[list[Tensor]], device:
     low, high = torch.cat(inside).min(0).values, torch.cat(inside).max(0).values
     pad = AROUND * (high - low).clamp(min=1e-3 * float(first.norm()))
     x, y = (np.linspace(float((low - pad)[i]), float((high + pad)[i]), SIDE) for i in (0, 1))
-    batch = problem.train.batch(slice(0, LOOKED_AT))
+    batch = problem.sample(LOOKED_AT)
     params = [p for p in model.parameters() if p.requires_grad]
     training = model.training
     model.eval()

@@ -1,9 +1,9 @@
-"""What is kept of runs while they train: curves, where they diverged, what they came to. The same for one run and for many."""
+"""What is recorded of runs while they train: curves, where and why they ended, results. The same for one run and for many."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,33 +11,36 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 POINTS = 20  # of a learning curve, besides its start
-KEPT = ("alive", "diverged_at", "_limits", "_valid", "_metric")  # a recorder's arrays that change before the last step
-DIVERGED = 1000.0  # times the loss at the start: beyond it a run counts as diverged
+KEPT = ("alive", "diverged_at", "_limits", "_valid", "_metric", "_over")  # a recorder's arrays that change before the last step
+DIVERGED = 1000.0  # times the loss at the start: beyond it, and growing from mark to mark, a run counts as diverged
 
 
 @dataclass
 class Curve:
-    """A learning curve. `train[i]` is the mean batch loss since the point before (at the start, the first batch's)."""
+    """A learning curve. `train[i]` is the mean batch loss since the point before (at the start, the first batch's).
+
+    None stands for a loss or metric that was not finite there, while the run went on.
+    """
 
     steps: list[int] = field(default_factory=list)
     train: list[float] = field(default_factory=list)
-    valid: list[float] = field(default_factory=list)
-    metric: list[float] = field(default_factory=list)
+    valid: list[float | None] = field(default_factory=list)
+    metric: list[float | None] = field(default_factory=list)
 
     def add(self, step: int, train: float, valid: float, metric: float) -> None:
-        """One point more."""
+        """Add a point."""
         self.steps.append(step)
         self.train.append(train)
-        self.valid.append(valid)
-        self.metric.append(metric)
+        self.valid.append(valid if math.isfinite(valid) else None)
+        self.metric.append(metric if math.isfinite(metric) else None)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to: metric on validation and test data at its last step (None where it diverged, or has no test).
+    """The result of a run: metric on validation and test data at its last step (None where it has none).
 
     `examples` has the metric of each validation example, where it was asked for and the metric is a mean over examples.
-    `failed` says that it ended the process that trained it, again and again, before anything was known of it.
+    `failed`: the run crashed its worker on every retry, so it has no result. `why` says what was not finite, and where.
     """
 
     curve: Curve
@@ -48,6 +51,16 @@ class Outcome:
     seconds: float
     examples: NDArray[np.float32] | None = field(default=None, compare=False)
     failed: bool = False
+    why: str = ""
+
+    @property
+    def status(self) -> str:
+        """ "finished", "diverged", "failed", or "no metric": trained to its end, where the metric was not finite."""
+        if self.failed:
+            return "failed"
+        if self.diverged_at is not None:
+            return "diverged"
+        return "finished" if self.valid is not None else "no metric"
 
 
 def marks(steps: int) -> set[int]:
@@ -58,8 +71,9 @@ def marks(steps: int) -> set[int]:
 class Recorder:
     """Watches some runs of equal length from their first evaluation to their last.
 
-    A run has diverged when a loss or metric is not finite, or a loss exceeds `DIVERGED` times its start; what comes after is
-    not recorded. Arrays hold a number for each run.
+    A run has diverged when a training loss is not finite, or when losses exceed `DIVERGED` times their start at one mark and
+    are no smaller at the next, or do so at the end; what comes after is not recorded. A run that starts at a very small loss
+    may exceed it for a while. A metric that is not finite leaves a gap in the curve. Arrays hold a number for each run.
     """
 
     def __init__(self, steps: int, direction: str, runs: int = 1) -> None:
@@ -70,7 +84,9 @@ class Recorder:
         self.alive = np.ones(runs, bool)
         self.diverged_at = np.zeros(runs, int)
         self._sign = -1.0 if direction == "max" else 1.0
-        self._limits = np.full(runs, sys.float_info.max)
+        self.whys = [""] * runs
+        self._limits = np.full(runs, np.inf)
+        self._over = np.full(runs, np.inf)  # the mean loss before the last mark of runs that are over their limit
         self._losses: list[NDArray[np.float64]] = []  # of the steps since the last mark
         self._valid = self._metric = self._test = np.full(runs, np.nan)
         self.examples: list[NDArray[np.float32] | None] = [None] * runs  # the metric of each validation example at the end
@@ -84,27 +100,31 @@ class Recorder:
         values = np.array(losses, float, ndmin=1)
         if k == 1:
             self._add(0, values)
-            limits = np.maximum(np.abs(values), np.abs(self._valid)) * DIVERGED
-            self._limits = np.where(limits > 0, limits, sys.float_info.max)
-        self._end(k, values)
+            limits = np.fmax(np.abs(values), np.abs(self._valid)) * DIVERGED
+            self._limits = np.where(limits > 0, limits, np.inf)
+        before = self._losses[-1] if self._losses else self._valid
+        self._end(k, np.isfinite(values), lambda r: f"the training loss was {values[r]:.4g} at step {k}, after {before[r]:.4g}")
         self._losses.append(values)
 
     def evaluate(self, k: int, valid: ArrayLike, metric: ArrayLike) -> None:
         """What an evaluation gives after step k, a mark."""
         self._look(k, valid, metric)
         for history, value in zip(self.histories, self._metric, strict=True):
-            history.append(self._sign * float(value))
-        self._add(k, np.mean(self._losses, axis=0))
+            seen = self._sign * float(value)
+            history.append(seen if math.isfinite(seen) else history[-1] if history else math.inf)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = np.mean(self._losses, axis=0)
+        self._judge(k, mean)
+        self._add(k, mean)
         self._losses.clear()
 
     def test(self, values: ArrayLike) -> None:
         """The metric on test data at the end."""
         self._test = np.array(values, float, ndmin=1)
-        self._end(self.steps, self._test * 0)
 
-    def stop(self, k: int) -> None:
+    def stop(self, k: int, why: str) -> None:
         """All runs have diverged at step k: their user's code could not go on."""
-        self._end(k, np.full(len(self.curves), np.nan))
+        self._end(k, np.zeros(len(self.curves), bool), lambda r: f"{why} at step {k}")
 
     def outcomes(self, seconds: float) -> list[Outcome]:
         """What each run came to; `seconds` is what one of them took."""
@@ -115,14 +135,21 @@ class Recorder:
                 float(x[r]) if alive and np.isfinite(x[r]) else None for x in (self._metric, self._test, self._valid)
             )
             ended = None if alive else int(self.diverged_at[r])
-            made.append(Outcome(curve, metric, test, loss, ended, seconds, self.examples[r] if alive else None))
+            why = self.whys[r]
+            if alive and metric is None:
+                why = (
+                    f"the metric was {self._metric[r]} at step {self.steps}, where the validation loss was {self._valid[r]:.4g}"
+                )
+            examples = self.examples[r] if alive else None
+            made.append(Outcome(curve, metric, test, loss, ended, seconds, examples, why=why))
         return made
 
     def state(self) -> dict[str, Any]:
         """All that is recorded before the last step, as lists and numbers."""
         arrays = {name: getattr(self, name).tolist() for name in KEPT}
         curves = [asdict(curve) for curve in self.curves]
-        return {**arrays, "curves": curves, "histories": self.histories, "losses": [one.tolist() for one in self._losses]}
+        losses = [one.tolist() for one in self._losses]
+        return {**arrays, "curves": curves, "histories": self.histories, "losses": losses, "whys": self.whys}
 
     def put_back(self, state: Mapping[str, Any]) -> None:
         """As it was when `state` was called."""
@@ -131,17 +158,29 @@ class Recorder:
         self.curves = [Curve(**curve) for curve in state["curves"]]
         self.histories = [[*history] for history in state["histories"]]
         self._losses = [np.array(one, float) for one in state["losses"]]
+        self.whys = [*state["whys"]]
 
     def _look(self, k: int, valid: ArrayLike, metric: ArrayLike) -> None:
         self._valid, self._metric = np.array(valid, float, ndmin=1), np.array(metric, float, ndmin=1)
-        self._end(k, self._valid, self._metric)
+        if k == self.steps:
+            lost = ~np.isfinite(self._valid) & ~np.isfinite(self._metric)
+            self._end(k, ~lost, lambda r: f"the validation loss was {self._valid[r]} at step {k}")
 
-    def _end(self, k: int, losses: NDArray[np.float64], metric: NDArray[np.float64] | float = 0.0) -> None:
-        """Runs that are where training cannot go on from end at step k."""
-        with np.errstate(invalid="ignore"):
-            sound = np.isfinite(losses) & np.isfinite(metric) & (losses <= self._limits)
-        self.diverged_at[self.alive & ~sound] = k
-        self.alive &= sound
+    def _judge(self, k: int, mean: NDArray[np.float64]) -> None:
+        """End runs whose losses stay far above their start: at two marks without falling, or at the end."""
+        over = (mean > self._limits) & ~(self._valid <= self._limits)
+        stays = over & ((mean >= self._over) | (k == self.steps))
+        self._over = np.where(over, mean, np.inf)
+        times = f"over {DIVERGED:g} times its start"
+        self._end(k, ~stays, lambda r: f"the training loss was {mean[r]:.4g} before step {k}, {times}")
+
+    def _end(self, k: int, sound: NDArray[np.bool_], why: Callable[[int], str]) -> None:
+        """Runs that are not sound end at step k."""
+        ends = self.alive & ~sound
+        for r in np.flatnonzero(ends).tolist():
+            self.whys[r] = why(r)
+        self.diverged_at[ends] = k
+        self.alive &= ~ends
 
     def _add(self, k: int, losses: NDArray[np.float64]) -> None:
         for r in np.flatnonzero(self.alive).tolist():

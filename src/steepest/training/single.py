@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
+import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -14,8 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SteepestError
+from ..problems.broken import broken_in
 from ..problems.data import Batch
-from ..problems.problem import Problem, seeded
+from ..problems.problem import Problem
+from ..problems.seeds import seeded
+from ..problems.trees import size_of
 from ..rules import Rule
 from ..rules.definition import Hyper
 from ..schedules import Schedule, constant
@@ -30,16 +32,8 @@ CONSTANT = constant()
 
 
 def batches(problem: Problem, seed: int, after: int = 0) -> Iterator[Batch]:
-    """Batches without end, the same for every optimizer at this seed: each epoch in a new order, its last batch smaller.
-
-    `after` so many, which are left out.
-    """
-    chosen, ahead = orders(problem, seed), problem.train.reads_ahead
-    if not ahead:  # what reads ahead has random numbers of its own, which go on with what it reads
-        deque(itertools.islice(chosen, after), 0)
-    stream = problem.train.batches(chosen, seed)
-    if ahead:
-        deque(itertools.islice(stream, after), 0)
+    """Batches without end, the same for every optimizer at this seed, drawn as the problem says; without the first `after`."""
+    stream = problem.train.batches(orders(problem, seed), seed, after)
     while True:
         with problem.theirs("data"):
             batch = next(stream)
@@ -47,16 +41,8 @@ def batches(problem: Problem, seed: int, after: int = 0) -> Iterator[Batch]:
 
 
 def orders(problem: Problem, seed: int) -> Iterator[Tensor]:
-    """The indices of each batch."""
-    count, size = len(problem.train), problem.batch_size
-    order = torch.arange(count)
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        if problem.shuffle:
-            order = torch.randperm(count, generator=generator)
-        for index in torch.split(order, size):
-            if len(index) == size or not problem.drop_last or count < size:
-                yield index
+    """The indices of each batch; none for a stream, which has an order of its own."""
+    return iter(()) if problem.train.is_stream else problem.drawing.indices(len(problem.train), seed)
 
 
 def train(
@@ -84,8 +70,8 @@ def train(
     called at the end of step k, counted from 1. `until`, a mark of the recorder's, ends the run early. A run goes on from what
     its `slot` holds, and is kept there every minute and at a stop.
 
-    A run has diverged, and ends, when a loss or metric is not finite, a loss exceeds `DIVERGED` times its start, or the
-    user's code raises where it does not with the initial weights.
+    A run has diverged, and ends, as `Recorder` says, or where the user's code raises and does not with the initial weights.
+    SteepestError where a loss is not finite with the initial weights either: no rate trains on such a batch.
     """
     began = time.perf_counter()
     problem, recorder = problem.fresh(device), Recorder(steps, problem.direction)
@@ -114,6 +100,7 @@ def train(
                 loss = optimizer.step(functools.partial(batch_loss, problem, forward, optimizer, batch, seed, k))
                 recorder.step(k, loss.item())
                 if not recorder.alive.any():
+                    refuse_broken(problem, seed, device, batch, k)
                     break
                 if k in recorder.marks:
                     optimizer.view()
@@ -126,10 +113,10 @@ def train(
                             recorder.examples = [None if each is None else each.float().cpu().numpy()]
                     optimizer.train()
             except SteepestError as error:
-                exits = error.__cause__ is not None and not isinstance(error.__cause__, Exception)
+                exits = not isinstance(error.__cause__, Exception)  # sys.exit(), or a sentence of ours
                 if exits or not _works_at_the_start(problem, seed, device, batch):
                     raise
-                recorder.stop(k)
+                recorder.stop(k, str(error))
             if not recorder.alive.any():
                 break
             slot.tick(functools.partial(state, k), functools.partial(on_step or ignore, k, model))
@@ -189,8 +176,9 @@ def evaluated(problem: Problem, model: nn.Module, rule: Rule) -> Iterator[None]:
     """Inside, a rule that evaluates elsewhere than it trains has BatchNorm statistics of there: means over some batches."""
 
     def run() -> None:
-        for begin in range(0, min(REFRESH * problem.batch_size, len(problem.train) - 1), problem.batch_size):
-            problem.batch_loss(model, problem.train.batch(slice(begin, begin + problem.batch_size)))
+        for batch in problem.first_batches(REFRESH):
+            if size_of(batch[1]) > 1:  # BatchNorm refuses a single example
+                problem.batch_loss(model, batch)
 
     norms = normalizes(model) if rule.view else []
     model.train()
@@ -211,3 +199,16 @@ def _works_at_the_start(problem: Problem, seed: int, device: str, batch: Batch) 
     except (SteepestError, RuntimeError):
         return False
     return True
+
+
+def refuse_broken(problem: Problem, seed: int, device: str, batch: Batch, k: int) -> None:
+    """SteepestError, which says what is wrong, where a batch's loss is not finite with the initial weights either."""
+    with seeded(seed):
+        model = problem.start(seed, device).train()
+        with torch.enable_grad():
+            loss = problem.batch_loss(model, batch).item()
+        if not math.isfinite(loss):
+            raise SteepestError(
+                f"Problem '{problem.name}': the loss of training batch {k} (seed {seed}) is {loss} with the initial weights "
+                f"too, so that no rate could train on it: {broken_in(problem, model, batch)[0]}."
+            )

@@ -5,16 +5,21 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..problems.data import Batch, Examples, Streamed
-from ..problems.problem import MOST_HELD, Problem, seeded
+from ..problems.data import Batch, Examples
+from ..problems.memory import activation_bytes, evaluation_room
+from ..problems.problem import Problem
+from ..problems.seeds import seeded
 from ..rules import Rule
 from ..rules.definition import Hyper
 from ..schedules import Schedule
@@ -23,7 +28,7 @@ from .checkpoints import NOWHERE, Slot, State
 from .forward import Forward, NotStackableError, losses
 from .norms import normalizes
 from .recorder import Outcome, Recorder
-from .single import CONSTANT, batches, ignore, orders
+from .single import CONSTANT, batches, ignore, orders, refuse_broken
 
 EVALUATED = 2**26  # bytes, about, that an evaluation of all runs takes at once
 
@@ -61,17 +66,11 @@ class Run:
         return self.steps, self.until, self.test, self.examples, rule, bool(self.rule.view)
 
 
-def activation_bytes(problem: Problem, model: nn.Module) -> int:
-    """About how many bytes one run's training step holds on to for its backward pass, of one batch."""
-    kept: dict[int, int] = {}
-
-    def note(x: Tensor) -> None:  # a tensor that is kept here would keep its own graph, and neither could ever go
-        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
-
-    with seeded(0), torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
-        loss = problem.batch_loss(model, problem.train.batch(slice(0, problem.batch_size)))
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    return sum(size for place, size in kept.items() if place not in own) + loss.element_size()
+def draws_of_others() -> tuple[Any, ...]:
+    """The states of NumPy's and Python's global generators, to see whether something draws from them."""
+    legacy: Any = np.random.get_state()
+    name, words, *rest = legacy
+    return name, bytes(words), *rest, random.getstate()
 
 
 class StackedRuns:
@@ -85,6 +84,8 @@ class StackedRuns:
         self.problem, self.runs, self.device = problem, list(runs), device
         if problem.accumulate > 1 or problem.autocast is not None:
             raise NotStackableError("gradients are accumulated, or autocast is on: such runs train one by one")
+        if problem.train.is_stream or not isinstance(problem.train.batch(torch.tensor([0]))[1], Tensor):
+            raise NotStackableError("the data are a stream, or a target is several tensors")
         self.seeds = sorted({run.seed for run in runs})
         models = {}
         for seed in self.seeds:
@@ -117,7 +118,7 @@ class StackedRuns:
 
     def batch(self) -> tuple[Batch, bool]:
         """The next batch: shared, or where there are several seeds, each run's own in front."""
-        if isinstance(self.problem.train, Streamed):
+        if not self.problem.train.in_memory:
             drawn = [next(stream) for stream in self.streams]
             if len(drawn) == 1:
                 return drawn[0], True
@@ -130,11 +131,14 @@ class StackedRuns:
 
     def _gradients(self, batch: Batch, shared: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Every run's loss, and the gradients of its trained parameters."""
+        others = draws_of_others() if self.step_number == 1 else None
         inputs, target = batch
         leaves = {k: self.params[k].detach().requires_grad_() for k in self.trained}
         output = self.forward.outputs({**self.params, **leaves}, self.buffers, inputs, shared, self.step_number)
         if not isinstance(output, Tensor):
             raise NotStackableError("its output is no tensor")
+        if others is not None and others != draws_of_others():
+            raise NotStackableError("it draws from NumPy's or Python's generator, and each run has to draw its own")
         losses_before = losses(self.problem.loss, output, target, shared)
         if losses_before.shape != (len(self.runs),):
             raise NotStackableError("its loss is not one number for each run")
@@ -201,6 +205,11 @@ class StackedRuns:
         self.streams = [batches(self.problem, seed, done) for seed in self.seeds]
         self.recorder.put_back(facts["recorder"])
 
+    def _refuse_broken(self, k: int, seeds: set[int]) -> None:
+        """SteepestError where the batch of step k breaks the loss of such a seed's initial weights too."""
+        for seed in seeds:
+            refuse_broken(self.problem, seed, self.device, next(batches(self.problem, seed, k - 1)), k)
+
     def _again(self, batch: Batch, shared: bool) -> list[Tensor]:
         """The gradients where the parameters now stand; only a chunk of one rule asks."""
         return list(self._gradients(batch, shared)[1].values())
@@ -213,18 +222,21 @@ class StackedRuns:
             for i, k in enumerate(self.trained):
                 params[k] = torch.cat([many.view()[i] for many in self.many])
         data, model = getattr(self.problem, split), self.forward.model
+        _, held = evaluation_room(self.problem, model)
         if self.of_example is None:
             with torch.enable_grad():
-                self.of_example = activation_bytes(self.problem, copy.deepcopy(model)) / min(
-                    self.problem.batch_size, len(self.problem.train)
-                )
+                batch = self.problem.first_batch()
+                self.of_example = max(activation_bytes(self.problem, copy.deepcopy(model), batch), 1) / len(batch[1])
+        if not data.in_memory:
+            return self._one_by_one(params, data, examples)
         model.eval()
         size, outputs = max(int(EVALUATED / (len(self.runs) * self.of_example)), 1), list[Tensor]()
         try:
             for begin in range(0, len(data), size):
                 inputs, _ = data.batch(slice(begin, begin + size))
                 outputs.append(self.forward.outputs(params, self.buffers, inputs, True, 0))
-                if outputs[0][:, :1].numel() * len(data) > MOST_HELD:
+                of_run = outputs[0][0].numel() * outputs[0].element_size() * len(data) / outputs[0].shape[1]
+                if of_run > held:  # where a run alone would be measured in pieces, so are these
                     raise NotStackableError("too many outputs to hold at once")
             output, target = torch.cat(outputs, 1), data.batch(slice(0, len(data)))[1]
             if examples:
@@ -239,7 +251,7 @@ class StackedRuns:
         """Loss and metric of outputs (runs, examples, ...)."""
         try:
             measured = losses(self.problem.loss, output, target, True).tolist()
-            if self.problem.metric == "accuracy" and output.ndim == 3:
+            if self.problem.metric == "accuracy" and output.ndim == 3 and self._counts_all(output[0], target):
                 return measured, (100 * (output.argmax(2) == target).double().mean(1)).tolist()
             if self.problem.metric is None:
                 return measured, measured
@@ -247,6 +259,11 @@ class StackedRuns:
             pass
         pairs = [self.problem._measure(one, target) for one in output]
         return [loss for loss, _ in pairs], [metric for _, metric in pairs]
+
+    def _counts_all(self, output: Tensor, target: Tensor) -> bool:
+        """Whether every label is that of a class, and counts."""
+        within = output.shape[1] > 1 and int(target.min()) >= 0 and int(target.max()) < output.shape[1]
+        return within and not self.problem.labels_in(output, target).ignored
 
     def _keep(self, each: list[Tensor | None]) -> None:
         self.recorder.examples = [None if one is None else one.float().cpu().numpy() for one in each]
@@ -282,7 +299,10 @@ class StackedRuns:
             for k in range(self.step_number + 1, self.runs[0].length + 1):
                 with torch.enable_grad():
                     losses = self.step()
-                recorder.step(k, losses.double().cpu().numpy())
+                values = losses.double().cpu().numpy()
+                lost = np.flatnonzero(recorder.alive & ~np.isfinite(values))
+                recorder.step(k, values)
+                self._refuse_broken(k, {self.runs[r].seed for r in lost.tolist()})
                 if k in recorder.marks:
                     recorder.evaluate(k, *self.evaluate("valid", self.runs[0].examples and k == steps))
                 if not recorder.alive.any():

@@ -17,19 +17,20 @@ import torch
 from torch import nn
 
 from ..errors import SteepestError
-from ..problems.data import Streamed
+from ..problems.memory import activation_bytes
 from ..problems.problem import Problem
 from .checkpoints import NOWHERE, Slot, Slots, finish, nowhere
 from .forward import NotStackableError, drops
 from .processes import in_processes
 from .recorder import Outcome
 from .single import ignore, train
-from .stacked import EVALUATED, Run, StackedRuns, activation_bytes
+from .stacked import EVALUATED, Run, StackedRuns
 from .timing import time_steps
 
 WAYS = ("one", "processes", "one:channels-last", "processes:channels-last", "one:compiled")  # to train runs one by one
 SIZES = (8, 32, 128)  # of chunks that are tried
 TRIED = 6  # steps timed of each way
+COMPARED = 2  # runs of a chunk that are compared with the same trained alone
 LONGEST = 20.0  # seconds that a chunk may take, so that a stop loses no more
 OFTEN = 25  # steps after which a run tells how far it is
 LONG = 120.0  # seconds of training left, from which on it is worth the seconds to see what a compiler makes of the model
@@ -156,10 +157,10 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
     workers = workers_on(device)
     if len(runs) < 2:
         return Plan(why="a single run")
-    if isinstance(problem.train, Streamed):
+    if not problem.train.in_memory:
         return Plan(why="the data are read batch by batch")
     sample = [replace(run, steps=TRIED, test=False, examples=False) for run in runs]
-    alone = [_alone(problem, run, Plan(), device, ignore).curve.train[1:] for run in sample[:2]]
+    alone: dict[int, list[float]] = {}  # of the first runs of each chunk that is tried
     memory = memory_bound(device) if memory is None else memory
     best, reasons = min(_apart(problem, runs[0], workers, device), key=lambda plan: plan.ms), list[str]()
     for size in SIZES:
@@ -177,7 +178,10 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
         except NOT_TOGETHER as error:
             reasons.append(f"not together: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}")
             break
-        if not all(_agree([step[k] for step in seen], alone[i]) for k, i in enumerate(chosen) if i < len(alone)):
+        for i in chosen[:COMPARED]:
+            if i not in alone:
+                alone[i] = _alone(problem, sample[i], Plan(), device, ignore).curve.train[1:]
+        if not all(_agree([step[k] for step in seen], alone[i]) for k, i in enumerate(chosen[:COMPARED])):
             reasons.append("not together: the losses differ from those of runs trained alone")
             break
         if size > SIZES[0] and ms / 1e3 * len(chosen) * runs[0].steps > LONGEST:

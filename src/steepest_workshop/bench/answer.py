@@ -23,7 +23,7 @@ from torch import nn
 import steepest
 from steepest import problems, rules, schedules
 from steepest.errors import SteepestError
-from steepest.problems.data import Examples, Streamed
+from steepest.problems.data import Examples
 from steepest.problems.problem import Problem
 from steepest.training import ways
 from steepest.training.recorder import Outcome
@@ -97,7 +97,8 @@ def _value(outcome: Outcome) -> float:
     """The metric at a run's end; one that diverged counts as it began."""
     if outcome.valid is not None:
         return outcome.valid
-    return outcome.curve.metric[0] if outcome.curve.metric else math.nan
+    start = outcome.curve.metric[0] if outcome.curve.metric else None
+    return math.nan if start is None else start
 
 
 def varied(problem: Problem, repetition: int) -> Problem:
@@ -113,7 +114,7 @@ def varied(problem: Problem, repetition: int) -> Problem:
             return make()
 
         changed["model"] = model
-    if problem.shuffle and not isinstance(problem.train, Streamed):
+    if problem.shuffle and problem.train.in_memory:
         changed["train"] = Examples(tuple(t[order.to(t.device)] for t in problem.train.tensors), problem.train.names)
     return replace(problem, **changed)
 

@@ -13,7 +13,7 @@ import torch
 from steepest import optim
 from steepest.api import compare
 from steepest.problems.built_in import mnist
-from steepest.problems.problem import seeded
+from steepest.problems.seeds import seeded
 from steepest.rules import RULES, get, rule, zeros
 from steepest.rules.vocabulary import ema, sqrt
 from steepest.update.optimizer import build

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from steepest import optim, schedules
 from steepest.problems.built_in import cifar10
-from steepest.problems.problem import Problem, seeded
+from steepest.problems.problem import Problem
+from steepest.problems.seeds import seeded
 from steepest.report.palette import COLOURS, DASHES
 from steepest.rules import get
 from steepest.training.ways import workers_on

@@ -12,7 +12,7 @@ from torch import nn
 
 from steepest import optim, schedules, surfaces
 from steepest.paths.loop import formula_of, trajectory
-from steepest.problems.problem import seeded
+from steepest.problems.seeds import seeded
 from steepest.report.palette import COLOURS, DASHES
 from steepest.rules import get
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from steepest import optim, surfaces
 from steepest.paths.descent import Descent, descend
-from steepest.problems.problem import seeded
+from steepest.problems.seeds import seeded
 from steepest.report.palette import COLOURS
 from steepest.report.surface import pictures
 from steepest.rules import RACE, get

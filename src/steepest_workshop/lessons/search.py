@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from steepest import optim
-from steepest.problems.problem import seeded
+from steepest.problems.seeds import seeded
 from steepest.training.ways import workers_on
 
 from . import Row, kept, slides

@@ -22,7 +22,7 @@ from scipy import stats
 from torch import nn
 
 from steepest import optim
-from steepest.problems.problem import seeded
+from steepest.problems.seeds import seeded
 from steepest.report.palette import COLOURS, DASHES
 from steepest.training.ways import workers_on
 from steepest.update.optimizer import build, by_class_name

@@ -47,7 +47,8 @@ def _file(name: str) -> str:
 
 def _study(data: Shown, number: int) -> str:
     escape = html.escape
-    details = "".join(f"<li>{escape(line)}</li>" for line in data["details"])
+    said = (line for line in data["details"] if not line.startswith("Rates from "))  # earlier versions did, and it was false
+    details = "".join(f"<li>{escape(line)}</li>" for line in said)
     notes = "".join(f"<p>Note: {escape(note)}</p>" for note in data["notes"])
     optimum = (
         f"<p>The least loss possible is {data['optimum'][0]:.6g}: {escape(data['optimum'][1])}.</p>" if data["optimum"] else ""
@@ -59,7 +60,8 @@ def _study(data: Shown, number: int) -> str:
         drawn = _curves(data, key) if name == "curves" else figures.svg(picture, key)
         parts.append(_part(data, key, picture, drawn))
     parts.append(_examples(data))
-    return f"""<section><h1>{escape(data["problem"])}</h1><p class="about">{escape(data["about"])}</p>
+    heading = "; ".join(filter(None, (data["about"], f"{data['steps']} steps a run", data.get("batches"))))
+    return f"""<section><h1>{escape(data["problem"])}</h1><p class="about">{escape(heading)}</p>
 <p class="answer">{escape(data["answer"]["sentence"])}</p>
 {_code(data)}
 <h2>How sure, and what else is known</h2><ul>{details}</ul>{optimum}{notes}

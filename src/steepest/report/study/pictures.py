@@ -191,20 +191,26 @@ def sensitivity(data: Shown) -> Picture:
         )
     courses = sorted({row["schedule"] for row in tried})
     title = "How the rate matters"
-    if data["range"] and data["answer"]["optimizer"]:
-        low, high, cost = data["range"]
-        title = f"{data['answer']['optimizer']} at {low:g} to {high:g} costs under {cost:.2g}{data['unit']}"
-        title += f"; {data['cliff'][1]} at {data['cliff'][0]:g}" if data["cliff"] else ""
     drawn = ", ".join(f"{DASHES[k % len(DASHES)]} {c}" for k, c in enumerate(courses))
     caption = (
         f"{_metric(data, 'validation').capitalize()} against the learning rate, means over seeds: {drawn}. A diamond is the "
         "rate that was taken, a cross a rate with diverged runs, a triangle on the edge a mean out of the frame."
     )
+    caption += _shortened(tried)
     if (data.get("recorded") or {}).get("bound"):
         caption += (
             " Beyond 2/λ, the largest eigenvalue of the Hessian at the start, plain descent first grows along its direction."
         )
     return Picture(title, caption, panels, (["optimizer", "rate", "mean", "n", "diverged"], table), columns=2, legend=False)
+
+
+def _shortened(tried: list[Row]) -> str:
+    """A sentence where rates were told apart in runs that ended early."""
+    for row in tried:
+        seen = [t["seen"] for t in row["trials"] if t.get("seen")]
+        if seen and max(seen) < row["length"]:
+            return f" Rates were told apart in runs that ended after {max(seen)} of {row['length']} steps."
+    return ""
 
 
 def _best_mean(means: dict[tuple[str, float], float | None], tried: list[Row], name: str, more: bool) -> float | None:
@@ -215,15 +221,9 @@ def _best_mean(means: dict[tuple[str, float], float | None], tried: list[Row], n
 
 
 def _good(data: Shown, name: str) -> list[Guide]:
-    """The good range and the cliff in the pick's panel; in plain descent's the rate beyond which it grows at the start."""
-    guides = list[Guide]()
+    """In plain descent's panel the rate beyond which it grows at the start."""
     bound = (data.get("recorded") or {}).get("bound")
-    if bound and name == "sgd":
-        guides.append(Guide("x", bound, "2/λ"))
-    if data["answer"]["optimizer"] == name:
-        guides += [Guide("x", data["range"][0], until=data["range"][1])] if data["range"] else []
-        guides += [Guide("x", data["cliff"][0])] if data["cliff"] else []
-    return guides
+    return [Guide("x", bound, "2/λ")] if bound and name == "sgd" else []
 
 
 def curves(data: Shown, x: str = "steps", scale: str = "linear", of: str = "metric") -> Picture:
@@ -240,16 +240,17 @@ def curves(data: Shown, x: str = "steps", scale: str = "linear", of: str = "metr
         seeds = [run for run in row["runs"] if run["steps"]]
         shortest: list[int] = min((run["steps"] for run in seeds), key=len, default=[])
         common = [each * step for step in shortest]
-        values = np.array([run[key][: len(common)] for run in seeds])
-        if not common or (log and not (values > 0).all()):
+        values = np.ma.masked_invalid(np.array([run[key][: len(common)] for run in seeds], float))  # None where not finite
+        if not common or not values.count(0).all() or (log and not (values > 0).all()):
             continue
-        forward, back = (np.log, np.exp) if log else (np.asarray, np.asarray)
+        forward, back = (np.ma.log, np.ma.exp) if log else (np.ma.asarray, np.ma.asarray)
         logs = forward(values)
         mean, stopped = logs.mean(0), sum(len(run["steps"]) < POINTS for run in seeds)
         thin_x = [v for run in seeds[:MOST_THIN] for v in (*(each * step for step in run["steps"]), math.nan)]
-        marks = [Mark("thin", thin_x, [v for run in seeds[:MOST_THIN] for v in (*run[key], math.nan)])]
+        thin_y = [math.nan if v is None else v for run in seeds[:MOST_THIN] for v in (*run[key], None)]
+        marks = [Mark("thin", thin_x, thin_y)]
         if len(seeds) >= LEAST_FOR_BAND:
-            se = logs.std(0, ddof=1) / math.sqrt(len(seeds))
+            se = np.ma.filled(logs.std(0, ddof=1), 0.0) / math.sqrt(len(seeds))
             marks.append(Mark("band", common, back(mean - se).tolist(), back(mean + se).tolist()))
         n = f"n = {len(seeds)}" + (f", {stopped} stopped early" if stopped and len(shortest) < POINTS else "")
         points = [
@@ -289,7 +290,7 @@ def schedules(data: Shown) -> Picture:
     """The rates of the pick's optimizer as they were applied under each schedule, and the loss below."""
     name = data["answer"]["optimizer"] or (data["optimizers"][0]["name"] if data["optimizers"] else None)
     rates, losses, table = [], [], []
-    for row in (row for row in data["optimizers"] if row["name"] == name):
+    for row in (row for row in data["optimizers"] if row["name"] == name and row["lr"] is not None):
         applied = [(k * row["evaluations"], row["lr"] * m) for k, m in row["multipliers"]]
         points = [(k, rate, f"{row['schedule']} at step {k}: rate {rate:.4g}") for k, rate in applied]
         rates.append(Series(row["schedule"], _by_schedule(data, row), [at_points("line", points), at_points("spots", points)]))

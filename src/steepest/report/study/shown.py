@@ -27,6 +27,7 @@ def shown(result: Result, command: str) -> Shown:
         row |= _more(entry, courses, result)
     return data | {
         "about": problem.about,
+        "batches": str(problem.drawing),
         "in_points": problem.in_points,
         "optimum": problem.optimum,
         "split": result.split,
@@ -35,14 +36,12 @@ def shown(result: Result, command: str) -> Shown:
         "unit": answer.unit,
         "places": [_place(place) for place in answer.places],
         "looks": [{**vars(look), "seconds": _short(look.seconds)} for look in answer.looks],
-        "range": answer.range_,
-        "cliff": answer.cliff,
         "table": summary.cells(result),
         "pairs": [[v.verdict, v.sentence, _sign_flip(v)] for v in result.verdicts],
-        "code": summary.code(result.chosen, design.steps) if result.chosen.summary()[0] is not None else "",
+        "code": summary.code(result.chosen, design.steps) if answer.pick else "",
         "protocol": summary.protocol(result),
         "notes": result.notes,
-        "ran": f"{result.trained + result.stored} runs of {design.steps} steps",
+        "ran": f"{result.trained + result.stored} runs of {answer.seen}",
         "command": command,
     }
 
@@ -51,7 +50,8 @@ def _more(entry: Entry, courses: list[str], result: Result) -> dict[str, Any]:
     c, own = entry.candidate, entry.candidate.steps(result.design.steps)
     sign = -1.0 if result.design.problem.direction == "max" else 1.0
     curve = entry.outcomes[0].curve if entry.outcomes else None  # of seed 0, which a schedule may have read
-    seen = [(step, sign * value) for step, value in zip(curve.steps[1:], curve.metric[1:], strict=True)] if curve else []
+    marks = zip(curve.steps[1:], curve.metric[1:], strict=True) if curve else ()
+    seen = [(step, sign * value) for step, value in marks if value is not None]
     at = sorted({round(k * (own - 1) / MOST_POINTS) for k in range(MOST_POINTS + 1)})
     return {
         "label": c.label,
@@ -65,12 +65,14 @@ def _more(entry: Entry, courses: list[str], result: Result) -> dict[str, Any]:
 
 
 def _run(curve: Curve, diverged_at: int | None) -> dict[str, Any]:
-    numbers = {key: [_short(x) for x in getattr(curve, key)] for key in ("train", "valid", "metric")}
+    numbers = {key: [x if x is None else _short(x) for x in getattr(curve, key)] for key in ("train", "valid", "metric")}
     return {"steps": curve.steps, **numbers, "diverged_at": diverged_at}
 
 
 def _trial(trial: Trial) -> dict[str, Any]:
-    return {"lr": trial.lr, "values": trial.values, "diverged_at": [o.diverged_at for o in trial.outcomes]}
+    seen = [o.curve.steps[-1] for o in trial.outcomes if o.diverged_at is None and o.curve.steps]
+    ends = {"diverged_at": [o.diverged_at for o in trial.outcomes], "seen": max(seen, default=None)}
+    return {"lr": trial.lr, "values": trial.values, **ends}
 
 
 def _place(place: Place) -> dict[str, Any]:

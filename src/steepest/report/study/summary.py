@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...rules.definition import FILES
 from ...studies.design import TUNING_SEEDS
-from ...studies.results import Entry, Result
+from ...studies.results import Entry, Result, first_why, reasons
 from ...studies.verdicts import Verdict
 from ...update.optimizer import class_arguments
 
@@ -25,19 +25,23 @@ def as_dict(result: Result) -> dict[str, Any]:
         "device": design.device,
         "versions": result.versions,
         "answer": result.answer.to_dict() if result.answer else None,
-        "optimizers": [_optimizer(entry) for entry in result.entries],
+        "batch_size": design.problem.batch_size,
+        "optimizers": [_optimizer(entry, design.steps) for entry in result.entries],
         "verdicts": [_verdict(v) for v in result.verdicts],
     }
 
 
-def _optimizer(entry: Entry) -> dict[str, Any]:
+def _optimizer(entry: Entry, steps: int) -> dict[str, Any]:
     mean, se, n = entry.summary()
-    diverged = len(entry.values) - n
-    whys = [_divergence(entry.values)] if diverged else []
+    seen = entry.outcomes or [o for t in entry.trials for o in t.outcomes]
+    whys = [reasons(entry.outcomes)] if n < len(entry.values) else []
     if se is None and n == 1:
         whys.append("one value has no standard error")
     if not entry.values:
-        whys.append("not raced")
+        whys.append("not raced" if seen else "never tried")
+    share = entry.fidelity(steps)
+    more: dict[str, Any] = {"why": first_why(entry.outcomes)} if first_why(entry.outcomes) else {}
+    more |= {"fidelity": share} if share is not None and share < 1 else {}
     return {
         "name": entry.candidate.rule.name,
         "schedule": entry.candidate.schedule,
@@ -48,18 +52,15 @@ def _optimizer(entry: Entry) -> dict[str, Any]:
         "values": entry.values,
         "mean": mean,
         "se": se,
-        "diverged": diverged,
+        "diverged": sum(o.status in ("diverged", "failed") for o in entry.outcomes),
         "seconds_per_step": entry.seconds_per_step,
         "state_bytes": entry.state_bytes,
         "sweep": [
-            {"lr": t.lr, "values": t.values, "diverged": t.diverged} | ({"status": _divergence(t.values)} if t.diverged else {})
+            {"lr": t.lr, "values": t.values, "diverged": t.diverged}
+            | ({"status": reasons(t.outcomes), "why": first_why(t.outcomes)} if t.lost else {})
             for t in entry.trials
         ],
-    } | ({"status": "; ".join(whys)} if whys else {})
-
-
-def _divergence(values: list[float | None]) -> str:
-    return f"{sum(v is None for v in values)} of {len(values)} runs diverged"
+    } | ({"status": "; ".join(whys), **more} if whys else more)
 
 
 def _verdict(v: Verdict) -> dict[str, Any]:
@@ -72,7 +73,8 @@ def table(result: Result) -> pandas.DataFrame:
     import pandas
 
     keys = ("name", "schedule", "lr", "mean", "se", "diverged", "seconds_per_step", "state_bytes")
-    rows = [{k: row[k] for k in keys} | {"n": len(row["values"]) - row["diverged"]} for row in as_dict(result)["optimizers"]]
+    counted = [(row, sum(v is not None for v in row["values"])) for row in as_dict(result)["optimizers"]]
+    rows = [{k: row[k] for k in keys} | {"n": n} for row, n in counted]
     return pandas.DataFrame(rows, columns=["name", "schedule", "lr", "mean", "se", "n", *keys[5:]]).set_index("name")
 
 
@@ -87,12 +89,12 @@ def cells(result: Result) -> tuple[list[str], list[list[str]]]:
     rows = []
     for e in result.entries:
         mean, se, n = e.summary()
-        lr = f"{e.lr:g}" + (" (edge)" if e.at_edge else "")
+        lr = "-" if e.lr is None else f"{e.lr:g}" + (" (edge)" if e.at_edge else "")
         rows.append([e.candidate.rule.name, *([e.candidate.schedule] if several else []), lr])
         rows[-1] += [
-            spread(mean, se) if e.values else _screened(e),
+            _raced(e, mean, se) if e.values else _screened(e, result.design.steps),
             str(n),
-            str(len(e.values) - n),
+            str(sum(o.status in ("diverged", "failed") for o in e.outcomes)),
             duration(e.seconds_per_step),
             size(e.state_bytes),
             *([_loss(e)] if losses else []),
@@ -106,10 +108,25 @@ def _loss(entry: Entry) -> str:
     return f"{sum(values) / len(values):.4g}" if values else ""
 
 
-def _screened(entry: Entry) -> str:
-    """What an entry came to that did not race, on the seeds of its screening."""
-    values = [v for t in entry.trials if t.lr == entry.lr for v in t.values if v is not None]
-    return f"{sum(values) / len(values):.5g} (screened)" if values else "diverged"
+def _raced(entry: Entry, mean: float | None, se: float | None) -> str:
+    """The mean of an entry that raced, or why it has none."""
+    if mean is None and entry.outcomes and all(o.status == "no metric" for o in entry.outcomes):
+        return "metric not finite"
+    return spread(mean, se)
+
+
+def _screened(entry: Entry, steps: int) -> str:
+    """The mean of an entry that did not race, on the seeds of its screening, or why it has none."""
+    trial = entry.screened
+    if trial is None:
+        return "never tried"
+    values = [v for v in trial.values if v is not None]
+    if not values:
+        return "diverged" if trial.diverged else "metric not finite"
+    share = entry.fidelity(steps)
+    whole = entry.candidate.steps(steps)
+    short = f", {round(share * whole)} of {whole} steps" if share is not None and share < 1 else ""
+    return f"{sum(values) / len(values):.5g} (screened{short})"
 
 
 def spread(mean: float | None, se: float | None) -> str:
@@ -170,12 +187,13 @@ def standing(result: Result, label: str) -> list[str]:
 def protocol(result: Result) -> str:
     """How the numbers came about, for the foot of a report."""
     d, answer = result.design, result.answer
-    diverged = "a run diverged if its loss was not finite or over 1,000 times its start."
+    length = f"{d.steps} steps a run, {d.problem.drawing}"
+    diverged = "a run diverged if its loss was not finite or stayed over 1,000 times its start."
     searched = [e for e in result.entries if e.candidate.rates is None]
     if answer and result.split == "validation" and not result.look and answer.raced:
         screening = "every rate of a log grid on one screening seed, the better half on two more; " if searched else ""
         return (
-            f"{d.steps} steps a run; {screening}then a race on common seeds (same initial weights and batches), until no other "
+            f"{length}; {screening}then a race on common seeds (same initial weights and batches), until no other "
             f"could be better than the pick by more than {answer.margin:.3g}{answer.unit}; comparisons with the best (Hsu), "
             f"one-sided t bounds at {100 * answer.confidence:.0f} % over {answer.compared - 1} comparisons and all looks; "
             f"on validation data; {diverged}"
@@ -191,6 +209,6 @@ def protocol(result: Result) -> str:
     spent = f"look {result.look} at this study, which spends {level} of the 0.05 for all looks"
     look = spent if result.look else "no look, since under 5 seeds allow no verdict"
     return (
-        f"{d.steps} steps a run; {tuning}; confirmed on {d.seeds} fresh seeds, paired (same initial weights and batches); "
+        f"{length}; {tuning}; confirmed on {d.seeds} fresh seeds, paired (same initial weights and batches); "
         f"paired t tests with Holm's correction over {len(result.verdicts)} pairs; {look}; {diverged}"
     )

@@ -88,7 +88,7 @@ def show(result: Result, console: Console, pairs: bool = False) -> None:
         line("  " + sentence)
     for note in result.notes:
         line("Note: " + note)
-    if result.chosen.summary()[0] is not None:
+    if result.answer.pick is not None:
         line()
         for code in summary.code(result.chosen, design.steps).splitlines():
             line("  " + code, whole=True)
@@ -108,11 +108,15 @@ def sentences(result: Result) -> list[str]:
 
 def _ran(result: Result) -> str:
     """What was trained and what the store knew."""
-    if result.trained == 0:
-        work = f"Nothing to train: all {result.stored} runs are in the store."
+    days = "" if result.days is None else result.days[0] if len(set(result.days)) == 1 else " to ".join(result.days)
+    known = f"from the store, {result.stored} runs of {days}"
+    if result.trained == 0 and result.stored:
+        work = f"Nothing to train: all {result.stored} runs are in the store. The answer is {known}."
+    elif result.trained == 0:
+        work = "Nothing was trained."
     else:
-        known = f"; {result.stored} more were in the store" if result.stored else ""
-        work = f"Trained {result.trained} runs in {result.seconds:.0f} s{known}."
+        work = f"Trained {result.trained} runs in {result.seconds:.0f} s{'; ' + known if result.stored else ''}."
     look = f" Look {result.look} at this study, at alpha {result.alpha:.4g}." if result.verdicts and result.look else ""
     seeds = f"up to {result.design.seeds} seeds, " if result.design.seeds else ""
-    return f"{work}{look} {result.design.steps} steps each, {seeds}{result.design.device}."
+    assert result.answer
+    return f"{work}{look} {result.answer.seen} each, {result.design.problem.drawing}, {seeds}{result.design.device}."

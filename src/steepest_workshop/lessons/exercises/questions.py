@@ -11,7 +11,7 @@ import torch
 from steepest import optim, surfaces
 from steepest.paths.descent import descend
 from steepest.paths.loop import trajectory
-from steepest.problems.problem import seeded
+from steepest.problems.seeds import seeded
 from steepest.rules import RACE, get
 
 from .. import batches

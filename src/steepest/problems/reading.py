@@ -1,0 +1,183 @@
+"""From what users bring as data (tensors, arrays, tables, data sets, loaders) to the classes of `data`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
+
+from ..errors import SteepestError
+from .data import Batch, Examples, Ready, Stream, Streamed, items_of
+from .drawing import drawing_of, once_each
+from .parts import Parts, is_frame, parted
+from .trees import alike, can_join, joined, size_of
+
+LARGEST_IN_MEMORY = 4 * 2**30  # bytes; a larger map-style dataset is read batch by batch
+PROBE = 256  # examples, evenly spread, read twice, to see whether a dataset gives the same example each time
+MOST_EVALUATED = 1_000_000  # examples of a stream that is read to evaluate on: more are taken to have no end
+
+
+def read(source: Any, dtype: torch.dtype, what: str) -> Examples:
+    """Examples from what a user brings as training, validation or test data, which `what` says.
+
+    `(inputs, target)` of tensors, arrays, lists or pandas tables, a dict of columns with labels, a map-style dataset of pairs
+    or dicts, a DataLoader of one, or an IterableDataset in a DataLoader. Floating-point data take the problem's `dtype`,
+    integer targets become int64. SteepestError where the data are empty, of unequal length or not finite, or where a loader
+    that evaluates repeats or leaves out examples.
+    """
+    if isinstance(source, Examples):
+        return source
+    has_rows = hasattr(source, "__getitem__") and hasattr(source, "__len__")
+    if isinstance(source, DataLoader):
+        examples = _read_loader(source, dtype, what)
+    elif isinstance(source, TensorDataset):
+        examples = _in_memory(parted(source.tensors, what), dtype, what)
+    elif _are_columns(source):
+        examples = _in_memory(parted(source, what), dtype, what)
+    elif has_rows and not isinstance(source, Mapping) and not is_frame(source):
+        examples = _read_dataset(source, dtype, what)
+    else:
+        raise SteepestError(
+            f"The {what} data are {type(source).__name__}; expected (inputs, target) of tensors, arrays, lists or tables, a "
+            "map-style dataset of pairs, or a DataLoader."
+        )
+    if not examples.is_stream and len(examples) == 0:
+        raise SteepestError(f"The {what} data are empty; at least one example is needed.")
+    if examples.in_memory:
+        _check_finite(examples, what)
+    return examples
+
+
+def _are_columns(source: Any) -> bool:
+    """Whether a source is columns (inputs, target), each with a row for every example, and not a dataset of examples."""
+    if isinstance(source, Mapping):
+        return all(map(_is_column, source.values()))
+    if not isinstance(source, tuple | list) or len(source) < 2 or all(isinstance(part, Mapping) for part in source):
+        return False
+    if all(_is_column(part) for part in source):
+        lists = [part for part in source if isinstance(part, list)]
+        return isinstance(source, tuple) or not lists or (len(source) == 2 and len(lists[0]) > 2)
+    columns = sum(map(_is_column, source))
+    return isinstance(source, tuple) and columns > 0 and columns + sum(map(_is_several, source)) == len(source)
+
+
+def _is_column(part: Any) -> bool:
+    if isinstance(part, Mapping):
+        return bool(part) and all(isinstance(one, Tensor | np.ndarray | list) or is_frame(one) for one in part.values())
+    return isinstance(part, Tensor | np.ndarray | list) or is_frame(part)
+
+
+def _is_several(part: Any) -> bool:
+    return isinstance(part, tuple) and bool(part) and all(isinstance(one, Tensor | np.ndarray) and one.ndim for one in part)
+
+
+def _in_memory(parts: Parts, dtype: torch.dtype, what: str) -> Examples:
+    """Columns as examples; SteepestError where they have no rows, or not as many of each."""
+    cast = parts.cast(dtype)
+    examples = Examples(cast.inputs, cast.names, target=cast.target, label=cast.label)
+    if any(t.ndim == 0 for t in examples.tensors):
+        raise SteepestError(f"The {what} data hold a single number; expected tensors with one row for each example.")
+    lengths = [len(t) for t in examples.tensors]
+    if len(set(lengths)) > 1:
+        raise SteepestError(
+            f"The {what} data have {' and '.join(map(str, lengths))} rows; inputs and target need the same number."
+        )
+    return examples
+
+
+def _read_loader(loader: DataLoader[Any], dtype: torch.dtype, what: str) -> Examples:
+    """What a DataLoader gives: its dataset, collate function, sampler, batch size and workers are all used."""
+    training, dataset = what == "training", loader.dataset
+    own_way = type(loader).__iter__ is not DataLoader.__iter__ or (loader.batch_size is None and loader.batch_sampler is None)
+    if isinstance(dataset, IterableDataset) or own_way:
+        return Stream(loader, dtype) if training else _read_stream(loader, dtype, what)
+    if len(dataset) == 0:  # type: ignore[arg-type]
+        return Examples((torch.empty(0), torch.empty(0)))
+    drawing = drawing_of(loader)
+    if training and drawing is None:
+        return Stream(loader, dtype)
+    order = None if training else once_each(loader, what)
+    if loader.collate_fn is default_collate:
+        examples = _read_dataset(dataset, dtype, what, loader, order)
+    else:
+        examples = Streamed(dataset, dtype, loader, drawing=drawing, order=order)
+    examples.drawing = drawing
+    return examples
+
+
+def _read_dataset(
+    dataset: Any, dtype: torch.dtype, what: str, loader: DataLoader[Any] | None = None, order: list[list[int]] | None = None
+) -> Examples:
+    """A map-style dataset: in memory where it gives the same examples each time and fits, else read batch by batch."""
+    count = len(dataset)
+    if count == 0:
+        return Examples((torch.empty(0), torch.empty(0)))
+
+    def some(chosen: range) -> Examples:
+        parts = parted(_collated(dataset, chosen, what), what).cast(dtype)
+        return Examples(parts.inputs, parts.names, target=parts.target, label=parts.label)
+
+    probe = range(0, count, -(-count // PROBE))
+    once, again = some(probe), some(probe)
+    same = all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(once.tensors, again.tensors, strict=True))
+    _check_finite(once, what)
+    size = sum(t.numel() * t.element_size() for t in once.tensors) / len(probe) * count
+    if same and size <= LARGEST_IN_MEMORY:
+        return some(range(count))
+    return Streamed(dataset, dtype, loader, order=order)
+
+
+def _collated(dataset: Any, chosen: range, what: str) -> Any:
+    """Some examples as one batch; SteepestError where their shapes differ and nobody says how to collate them."""
+    items = [_plain(item) for item in items_of(dataset, chosen)]
+    try:
+        return default_collate(items)
+    except (RuntimeError, TypeError) as error:
+        raise SteepestError(
+            f"The {what} examples cannot be one batch ({' '.join(str(error).split())[:120]}); give a DataLoader with a "
+            "collate_fn that pads or packs them."
+        ) from error
+
+
+def _plain(item: Any) -> Any:
+    """An example with its lists of numbers as tensors: torch's collate would turn them into a tensor for each place."""
+    if isinstance(item, Mapping):
+        return {key: torch.as_tensor(part) if isinstance(part, list) and part else part for key, part in item.items()}
+    return item
+
+
+def _read_stream(loader: DataLoader[Any], dtype: torch.dtype, what: str) -> Examples:
+    """Batches of a stream to evaluate on, read once: joined where they can be, else kept as they are."""
+    kept: list[Batch] = []
+    count, first = 0, None
+    for batch in itertools.islice(loader, MOST_EVALUATED):
+        parts = parted(batch, what).cast(dtype)
+        first = first or parts
+        kept.append((parts.inputs, parts.target))
+        count += size_of(parts.target)
+        if count > MOST_EVALUATED:
+            raise SteepestError(
+                f"The {what} data are a stream of over {MOST_EVALUATED:,} examples, perhaps without an end; give one that ends."
+            )
+    if first is None:
+        return Examples((torch.empty(0), torch.empty(0)))
+    pairs = [(list(inputs), target) for inputs, target in kept]
+    if all(can_join(pair, size_of(pair)) and alike(pair, pairs[0]) for pair in pairs):
+        inputs, target = joined(pairs)
+        return Examples(inputs, first.names, target=target, label=first.label)
+    return Ready(kept, first.names, first.label)
+
+
+def _check_finite(examples: Examples, what: str) -> None:
+    for t in examples.tensors:
+        if t.is_floating_point() and not (finite := torch.isfinite(t)).all():
+            rows = (~finite).flatten(1).any(1) if t.ndim > 1 else ~finite
+            raise SteepestError(
+                f"The {what} data hold NaN or infinity in {int(rows.sum())} of {len(t)} examples "
+                f"(the first is example {int(rows.nonzero()[0])}); remove or fill them first."
+            )

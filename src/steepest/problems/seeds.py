@@ -1,0 +1,58 @@
+"""Global random generators: started from a seed for a while, or a set of states of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, the global generators of torch, NumPy and Python start from `seed`; afterwards they go on as before."""
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+
+
+def mixed(seed: int, k: int) -> int:
+    """The seed of part k of what is drawn from `seed`."""
+    return (seed * 1_000_003 + k + 1) % 2**63
+
+
+class Generators:
+    """Global generators of one's own: inside the context, what draws from the global ones continues this sequence."""
+
+    def __init__(self, seed: int) -> None:
+        with seeded(seed):
+            self.own = _states()
+        self.outside: list[tuple[Any, ...]] = []
+
+    def __enter__(self) -> None:
+        self.outside.append(_states())
+        _restore(self.own)
+
+    def __exit__(self, *exc: object) -> None:
+        self.own = _states()
+        _restore(self.outside.pop())
+
+
+def _states() -> tuple[Any, ...]:
+    return torch.get_rng_state(), np.random.get_state(), random.getstate()
+
+
+def _restore(states: tuple[Any, ...]) -> None:
+    torch.set_rng_state(states[0])
+    np.random.set_state(states[1])
+    random.setstate(states[2])
