@@ -1,11 +1,8 @@
 """What is said must be so: what was mended is noticed, runs that do not repeat, edges, shortened runs, the batch size."""
 
-import json
 import math
 import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -49,34 +46,31 @@ problem = steepest.Problem(model=lambda: nn.Linear(1, 1), loss=loss, metric=metr
                            train=(x, 2 * x), valid=(x, 2 * x), batch_size=60, steps=20)
 """
 USUAL = {"scale": 1.0, "comment": "# squared", "metric": "error.mean()"}
-ASKED = ("--optimizers", "sgd", "--lrs", "0.05,0.1", "--schedules", "constant", "--margin", "1", "--plan", "one")
+ASKED = {"optimizers": "sgd", "lrs": [0.05, 0.1], "schedules": "constant", "margin": 1.0, "plan": "one"}
 
 
-def compared(folder, *more, name="mine.py", **changes):
-    """What `steepest compare` prints and writes of the file, and how many runs it trained."""
-    (folder / name).write_text(FILE.format(**(USUAL | changes)))
-    command = [sys.executable, "-m", "steepest", "compare", name, *ASKED, "--json", "out.json", *more]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=os.environ)
-    assert done.returncode == 0, done.stderr
-    return done.stdout, json.loads((folder / "out.json").read_text())
+def compared(folder, **changes):
+    """What `steepest compare` prints of the file as it is now; its runs are kept beside it."""
+    (folder / "mine.py").write_text(FILE.format(**(USUAL | changes)))
+    return str(steepest.compare(str(folder / "mine.py"), **ASKED, store=folder / "steepest.db"))
 
 
 def test_a_repaired_metric_is_noticed_and_a_comment_is_not(tmp_path):
     """The metric is not finite wherever one of 600 examples counts; the first batch does not hold it."""
     broken = "float('nan') if (output[417] - target[417]).abs() < 1 else error.mean()"
-    printed, _ = compared(tmp_path, metric=broken)
+    printed = compared(tmp_path, metric=broken)
     assert "Nothing can be picked" in printed
     assert "metric was nan at step 20" in printed
-    printed, _ = compared(tmp_path)
+    printed = compared(tmp_path)
     assert "Use sgd at" in printed
     assert "Trained" in printed
     assert "is not what it was when this store first saw it" in printed
-    printed, _ = compared(tmp_path, comment="pass  # the same, in other words")
+    printed = compared(tmp_path, comment="pass  # the same, in other words")
     assert "Trained" in printed  # a statement more
-    printed, _ = compared(tmp_path, comment="# said in other words\n\n")
+    printed = compared(tmp_path, comment="# said in other words\n\n")
     assert "from the store, " in printed
     assert "Trained" not in printed
-    printed, _ = compared(tmp_path, scale=2.0)
+    printed = compared(tmp_path, scale=2.0)
     assert "Trained" in printed
 
 
@@ -235,7 +229,7 @@ def test_the_batch_size_and_the_sampler_stand_in_the_heading(tmp_path):
         found = study.to_dict()
         assert found["batch_size"] == one.batch_size
         assert f"20 steps each, {words}, " in str(study)
-        assert words in study.report(tmp_path / "report.html").read_text()
+    assert words in study.report(tmp_path / "report.html").read_text()
 
 
 def test_no_range_of_rates_is_said_and_json_says_why(tmp_path):
