@@ -121,6 +121,7 @@ class Answer:
     saturated: bool
     raced: bool
     confidence: float = 1 - ALPHA
+    screened: float | None = None  # the share of its steps after which the pick's screening runs ended
 
     def is_pick(self, entry: Any) -> bool:
         """Whether a study's entry is the pick's."""
@@ -189,6 +190,8 @@ class Answer:
         if self.bound is None:
             tried = f" It did best of the {self.compared} tried" if self.compared > 1 else " Nothing else was tried"
             short = f", in runs that ended after {self.seen}" if self.is_short else ""
+            if not self.is_short and self.screened is not None and self.screened < 1:
+                short = f", told apart in runs that ended after {round(self.screened * self.steps)} of {self.steps} steps"
             return f"{lead}{tried}{short}, on too few seeds to say how much better another could be."
         rates = " at the rates given" if self.typed else ""
         here = f"on these {self.examples} validation examples ({100 * self.confidence:.0f} %)"

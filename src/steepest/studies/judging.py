@@ -172,6 +172,7 @@ class Judged(Laboratory):
             fidelity=self._fidelity(pick),
             repeats=self.repeats,
             lost=self._lost(),
+            screened=self._screened_at(pick),
             cheaper=self._cheaper(pick, margin),
             beside=self._beside(pick),
             places=self._places(),
@@ -251,6 +252,11 @@ class Judged(Laboratory):
         trial = self.trials.get((pick.candidate.label, pick.lr))
         outcomes = pick.outcomes or (trial.outcomes if trial else [])
         return fidelity_of(outcomes, pick.candidate.steps(self.design.steps))
+
+    def _screened_at(self, pick: Contender | None) -> float | None:
+        """The share of its steps after which the pick's screening runs ended; None where it was not screened."""
+        trial = self.trials.get((pick.candidate.label, pick.lr)) if pick else None
+        return fidelity_of(trial.outcomes, pick.candidate.steps(self.design.steps)) if trial and pick else None
 
     def _lost(self) -> str:
         """Why runs have no value, where one of them says so: what was not finite, and where."""
