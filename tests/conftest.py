@@ -93,6 +93,15 @@ def two_threads():
 
 
 @pytest.fixture
+def one_thread():
+    """For steps too small for two threads, which would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def strict():
     """Reads JSON and refuses NaN and infinity."""
 

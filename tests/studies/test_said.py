@@ -255,3 +255,11 @@ def test_runs_of_an_earlier_version_are_kept_and_told(line, tmp_path):
     study = steepest.compare(line, **TYPED, store=store)
     assert study.result.trained > 0
     assert any("are of an earlier version, which did not know problems or rules by their code" in n for n in study.result.notes)
+
+
+def test_the_status_of_an_answer_names_what_it_lacks(line):
+    asked = {"lrs": 0.05, "schedules": "constant", "plan": "one", "store": ":memory:"}
+    few = steepest.compare(line, "sgd,adam", seeds=3, **asked).to_dict()["answer"]
+    equal = steepest.compare(line, "sgd,adam", seeds=6, **asked).to_dict()["answer"]
+    assert few["status"] == "under five shared seeds, or nothing to compare with: no bound"
+    assert equal["status"].startswith("no bound on new examples")

@@ -22,6 +22,8 @@ from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 import steepest
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LIMIT = 3.5  # standard errors of the difference: one in about 300 for 8 seeds on each side
 SEEDS, WRONG = 8, 4  # of what is compared, and of programs that are wrong
 TWINS = {
@@ -30,15 +32,6 @@ TWINS = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """These steps are too small for two, which would wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def studied(problem, optimizers, lrs, **more):

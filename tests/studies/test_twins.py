@@ -26,6 +26,8 @@ from steepest import rules
 from steepest.training import ways
 from steepest.training.stacked import Run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 GENERATOR = torch.Generator().manual_seed(0)
 X, XV = (torch.randn(n, 4, generator=GENERATOR) for n in (48, 32))
 Y, YV = (x[:, :1] - x[:, 1:2] + 0.1 * torch.randn(len(x), 1, generator=GENERATOR) for x in (X, XV))
@@ -465,15 +467,6 @@ def compared(one, plan="one", **more):
 
 def values(study):
     return study.to_dict()["optimizers"][0]["values"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """These steps are too small for two, which would wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", PAIRS)

@@ -32,7 +32,9 @@ def broken_in(problem: Problem, model: nn.Module, batch: Batch) -> tuple[str, bo
     if lost and len(lost) < size:
         which = f"the loss of {len(lost)} of its {size} examples is not finite by itself (the first is number {lost[0]} in it)"
         return which, True
-    return f"the loss is {'not' if lost else ''} finite for each of its examples alone".replace("  ", " "), False
+    if lost:
+        return "the loss is not finite for any of its examples alone", False
+    return "the loss is finite for each of its examples alone", False
 
 
 def _of_example(problem: Problem, model: nn.Module, batch: Batch, k: int) -> float:

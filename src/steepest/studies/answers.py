@@ -158,16 +158,16 @@ class Answer:
             "question": self.question,
             "sentence": self.sentence,
         }
-        if self.bound is None:
-            data["status"] = "under five shared seeds, or nothing to compare with: no bound"
+        whys = []
         if self.pick is None:
-            data["status"] = self.sentence
-        if self.repeats is None:
-            untried = "whether runs repeat at one seed was not tried: that would take over 3 % of the budget"
-            data["status"] = "; ".join([*([data["status"]] if "status" in data else []), untried])
+            whys.append(self.sentence)
+        elif self.bound is None:
+            whys.append("under five shared seeds, or nothing to compare with: no bound")
         elif self.bound_new_data is None:
-            data["status"] = "no bound on new examples: that wants a race, by a metric that is a mean over examples"
-        return data
+            whys.append("no bound on new examples: that wants a race, by a metric that is a mean over examples")
+        if self.repeats is None:
+            whys.append("whether runs repeat at one seed was not tried: that would take over 3 % of the budget")
+        return data | ({"status": "; ".join(whys)} if whys else {})
 
     def _axis(self) -> dict[str, Any]:
         """The rate as an axis: the range near the pick that costs little is not known, and why."""

@@ -247,11 +247,9 @@ class Judged(Laboratory):
 
     def _fidelity(self, pick: Contender | None) -> float | None:
         """The share of its steps at which the pick was compared; None without one."""
-        if pick is None:
-            return None
-        trial = self.trials.get((pick.candidate.label, pick.lr))
-        outcomes = pick.outcomes or (trial.outcomes if trial else [])
-        return fidelity_of(outcomes, pick.candidate.steps(self.design.steps))
+        if pick is None or not pick.outcomes:
+            return self._screened_at(pick)
+        return fidelity_of(pick.outcomes, pick.candidate.steps(self.design.steps))
 
     def _screened_at(self, pick: Contender | None) -> float | None:
         """The share of its steps after which the pick's screening runs ended; None where it was not screened."""

@@ -77,7 +77,7 @@ MIGRATIONS = {
            SELECT 'timing', key, printf('[%!.17g, %d]', seconds_per_step, state_bytes), created FROM timings""",
     ],
     3: [STATE],
-    4: [],  # a column that says why a run has no value and examples in single precision
+    4: [],  # `_open` adds the column `why`; examples may be in single precision
 }
 
 

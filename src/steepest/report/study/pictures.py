@@ -205,11 +205,11 @@ def sensitivity(data: Shown) -> Picture:
 
 
 def _shortened(tried: list[Row]) -> str:
-    """A sentence where rates were told apart in runs that ended early."""
+    """A sentence for the caption of a study whose rates were screened in shortened runs; empty for others."""
     for row in tried:
         seen = [t["seen"] for t in row["trials"] if t.get("seen")]
         if seen and max(seen) < row["length"]:
-            return f" Rates were told apart in runs that ended after {max(seen)} of {row['length']} steps."
+            return f" Rates were screened in runs of {max(seen)} of {row['length']} steps."
     return ""
 
 
