@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import runpy
+import importlib.util
 import sys
 import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 LONGEST = 300  # characters of a sentence; where it has more, long words in it lose their middle, then the whole does
 WORD = 60
 LISTED = 120  # characters of a list of names that are known
+MOST_SOURCE = 16 << 20  # bytes of a Python file
+_FILES: list[ModuleType] = []  # modules made of files that were run
 
 
 class SteepestError(ValueError, RuntimeError):
@@ -90,7 +94,7 @@ def message_of(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Inside, the command line is that of a file of the user's that is run by itself: its path, and none of our arguments."""
+    """Inside, `sys.argv` is that of a script run by itself: its path and none of our arguments."""
     ours, sys.argv = sys.argv, [str(path)]
     try:
         yield
@@ -99,19 +103,64 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def run_file(path: Path, what: str) -> dict[str, Any]:
-    """What a Python file of the user's defines. SteepestError where it is absent, does not parse or raises."""
+    """Run a Python file of the user's and return what it defines, as the module named after the file.
+
+    The file is read as source text: an archive, a folder or compiled code is refused. SteepestError where it is absent, does
+    not parse or raises.
+    """
     if not place(f"{what} file", path).is_file():
         hint = "give a built-in problem's name or the path of a Python file" if what == "problem" else "give FILE.py:NAME"
         raise SteepestError(f"There is no {what} file {path}; {hint}.")
-    beside = str(path.resolve().parent)
-    if beside not in sys.path:
-        sys.path.insert(0, beside)  # as Python does for a script; it stays, for what the file imports later
+    file = path.absolute()  # the file may change the working directory
+    folder = str(file.resolve().parent)
+    if sys.path[:1] != [folder]:
+        sys.path.insert(0, folder)  # as Python does for a script; it stays, for what the file imports later
     try:
-        with alone(path):
-            return runpy.run_path(str(path), run_name=path.stem)
+        code = compile(_source(path), str(file), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        line = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else message_of(error)
+        raise SteepestError(f"{path} does not parse: {line}.") from error
+    try:
+        with alone(path), _importable(file) as module:
+            exec(code, vars(module))
     except (SteepestError, KeyboardInterrupt):
         raise
-    except SyntaxError as error:
-        raise SteepestError(f"{path} does not parse: line {error.lineno}: {error.msg}.") from error
     except BaseException as error:  # sys.exit() too
         raise SteepestError(f"{path} raised {message_of(error)}") from error
+    return vars(module)
+
+
+def _source(path: Path) -> bytes:
+    """The bytes of a source file; SteepestError where it cannot be read, or is too large to be one."""
+    try:
+        if path.stat().st_size > MOST_SOURCE:
+            raise SteepestError(f"{path} has over {MOST_SOURCE >> 20} MiB: no Python file; give the path of one.")
+        return path.read_bytes()
+    except OSError as error:
+        raise SteepestError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+@contextlib.contextmanager
+def _importable(file: Path) -> Iterator[ModuleType]:
+    """A new module for a file, which `sys.modules` has under the file's name, so that its classes pickle and show their source.
+
+    A module that another import has brought keeps its name. Where the file raises, `sys.modules` is as before.
+    """
+    name = file.stem
+    loader = SourceFileLoader(name, str(file))
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
+    if before is not None and before not in _FILES:
+        yield module
+        return
+    sys.modules[name] = module
+    try:
+        yield module
+    except BaseException:
+        sys.modules.pop(name)
+        if before is not None:
+            sys.modules[name] = before
+        raise
+    _FILES.append(module)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import dataclasses
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,10 @@ from typing import Any
 
 from ..errors import SteepestError
 from ..training.checkpoints import folder_of
-from ..training.recorder import Curve
+from . import kept
 from . import statistics as st
-from .store import COLUMNS, SHOWN, Store, key_of, unpacked
+from .kept import UnfitError
+from .store import COLUMNS, SHOWN, Store, key_of, outcome_of
 
 NEWEST = 20  # runs that are listed where none is asked for
 RUN = ("key", "spec", *COLUMNS, "curve", "created", "why", "examples")
@@ -22,14 +23,20 @@ RUN = ("key", "spec", *COLUMNS, "curve", "created", "why", "examples")
 
 def listed(store: Store) -> dict[str, Any]:
     """What a store holds: its runs by problem, the studies that ended, and the files of runs that have not."""
-    columns = ("problem", "runs", "optimizers", "diverged", "failed", "seconds", "last")
+    columns = kept.Counted.__annotations__
     query = """SELECT problem, count(*), count(DISTINCT optimizer), sum(status = 'diverged'), sum(status = 'failed'),
                       sum(seconds), max(created)
                FROM runs GROUP BY problem ORDER BY min(rowid)"""
     unfinished = [path.stat().st_size for path in folder_of(store.path).glob("*.safetensors")]
+    problems = []
+    for row in store.all(query):
+        try:
+            problems.append(kept.one(dict(zip(columns, row, strict=True)), kept.Counted, "its sum"))
+        except UnfitError as error:
+            raise store.damaged(f"A run of {row[0]!r:.60}") from error
     return {
         "store": store.path,
-        "problems": [dict(zip(columns, row, strict=True)) for row in store.all(query)],
+        "problems": problems,
         "studies": [{"problem": s["problem"], "answer": s["answer"]["sentence"], "ran": s["ran"]} for s in store.studies()],
         "unfinished": {"files": len(unfinished), "bytes": sum(unfinished)},
         "notes": store.notes,
@@ -40,22 +47,30 @@ def newest(store: Store, count: int = NEWEST) -> list[dict[str, Any]]:
     """The last runs that ended, the last one first, each with its key and names."""
     columns = ("key", *COLUMNS)
     query = f"SELECT {', '.join(columns)} FROM runs ORDER BY rowid DESC LIMIT ?"
-    return [dict(zip(columns, row, strict=True)) for row in store.all(query, (count,))]
+    runs = [dict(zip(columns, row, strict=True)) for row in store.all(query, (count,))]
+    for run in runs:
+        try:
+            kept.one(run["key"], kept.Key, "its key")
+            kept.row({name: run[name] for name in COLUMNS})
+        except UnfitError as error:
+            raise store.damaged(f"Run {str(run['key'])[:SHOWN]}") from error
+    return runs
 
 
 def one(store: Store, key: str) -> dict[str, Any]:
     """A run by the beginning of its key: what made it itself, what it came to, and its curve."""
-    found = [*store.all(f"SELECT {', '.join(RUN[:-1])} FROM runs WHERE substr(key, 1, ?) = ? LIMIT 2", (len(key), key))]
+    found = [*store.all(f"SELECT {', '.join(RUN)} FROM runs WHERE substr(key, 1, ?) = ? LIMIT 2", (len(key), key))]
     if len(found) != 1 or not key:
         many = "more than one run" if found else "no run"
         raise SteepestError(
             f"The store {store.path} has {many} whose key begins with '{key[:80]}'; `steepest store show` lists keys."
         )
-    run = dict(zip(RUN, found[0], strict=False))
+    run = dict(zip(RUN, found[0], strict=True))
     fault = _fault(run)
     if fault:
         raise SteepestError(f"Run {key[:SHOWN]} in the store {store.path} is damaged: {fault}.")
-    return run | {"spec": json.loads(run["spec"]), "curve": json.loads(run["curve"])}
+    del run["examples"]
+    return run | {"spec": kept.spec(run["spec"]), "curve": dataclasses.asdict(kept.curve(run["curve"]))}
 
 
 def faults(store: Store) -> Iterator[str]:
@@ -67,12 +82,14 @@ def faults(store: Store) -> Iterator[str]:
         fault = _fault(run)
         if fault:
             yield f"Run {str(run['key'])[:SHOWN]} ({run['problem']}, {run['optimizer']}): {fault}"
-    for study, look, alpha in store.all("SELECT study, look, alpha FROM looks"):
-        if not (isinstance(alpha, float) and 0 < alpha < 1):
-            yield f"Look {look} at the study {str(study)[:SHOWN]}: its alpha is {alpha!r}"
+    for study, look, seeds, alpha in store.all("SELECT study, look, seeds, alpha FROM looks"):
+        fault = _look_fault(study, look, seeds, alpha)
+        if fault:
+            yield f"Look {look} at the study {str(study)[:SHOWN]}: {fault}"
     for what, key, value in store.all("SELECT what, key, value FROM facts"):
-        if not _is_json(value):
-            yield f"The fact '{what}' {str(key)[:SHOWN]}: it is not JSON"
+        fault = _fact_fault(what, value)
+        if fault:
+            yield f"The fact '{what}' {str(key)[:SHOWN]}: {fault}"
 
 
 @contextlib.contextmanager
@@ -120,7 +137,10 @@ def _take_runs(store: Store, other: Store) -> Iterator[tuple[str, int]]:
 
 def _take_looks(store: Store, other: Store) -> Iterator[tuple[str, int]]:
     """A look at a study that was looked at here too is the next one here, with its alpha: together they spend no more."""
-    for study, seeds in other.all("SELECT study, seeds FROM looks ORDER BY study, look"):
+    for study, look, seeds, alpha in other.all("SELECT study, look, seeds, alpha FROM looks ORDER BY study, look"):
+        if _look_fault(study, look, seeds, alpha):
+            yield "damaged", 1
+            continue
         known = [*store.all("SELECT 1 FROM looks WHERE study = ? AND seeds = ?", (study, seeds))]
         store.look(study, seeds, st.alpha_at_look)
         yield "looks", not known
@@ -129,7 +149,7 @@ def _take_looks(store: Store, other: Store) -> Iterator[tuple[str, int]]:
 def _take_facts(store: Store, other: Store) -> Iterator[tuple[str, int]]:
     for what, key, value, created in other.all("SELECT what, key, value, created FROM facts ORDER BY rowid"):
         fact = {"what": what, "key": key, "value": value, "created": created}
-        yield ("facts", store.put("facts", fact)) if _is_json(value) else ("damaged", 1)
+        yield ("damaged", 1) if _fact_fault(what, value) else ("facts", store.put("facts", fact))
 
 
 def _runs(store: Store) -> Iterator[dict[str, Any]]:
@@ -141,32 +161,34 @@ def _runs(store: Store) -> Iterator[dict[str, Any]]:
 def _fault(run: dict[str, Any]) -> str:
     """What is wrong with a run as it stands in the file; empty where nothing is."""
     try:
-        if key_of(json.loads(run["spec"])) != run["key"]:
+        if key_of(kept.spec(run["spec"])) != run["key"]:
             return "its key is not that of what made it"
-    except (TypeError, ValueError):
-        return "what made it is not JSON"
-    try:
-        curve = Curve(**json.loads(run["curve"]))
-        if len({len(curve.steps), len(curve.train), len(curve.valid), len(curve.metric)}) > 1:
-            return "its curve has columns of several lengths"
-    except (TypeError, ValueError):
-        return "its curve is not a curve in JSON"
-    try:
-        unpacked(run.get("examples"))
-    except (TypeError, ValueError):
-        return "the results of its examples cannot be read"
-    numbers = ("valid", "test", "loss")
-    if any(not isinstance(run[name], float | int | None) for name in numbers):
-        return "one of its results is not a number"
+        kept.one(run["created"], kept.Time, "the time at which it ended")
+        outcome_of(run)
+    except UnfitError as error:
+        return str(error)
     return ""
 
 
-def _is_json(text: Any) -> bool:
+def _look_fault(study: object, look: object, seeds: object, alpha: object) -> str:
+    """What is wrong with a look; empty where nothing is."""
     try:
-        json.loads(text)
-    except (TypeError, ValueError):
-        return False
-    return True
+        kept.one(study, kept.Name, "its study")
+        kept.one(look, kept.Steps, "its number")
+        kept.one(seeds, kept.Steps, "its number of seeds")
+        kept.one(alpha, kept.Share, "its alpha")
+    except UnfitError as error:
+        return str(error)
+    return ""
+
+
+def _fact_fault(what: object, value: object) -> str:
+    """What is wrong with a fact; empty where nothing is."""
+    try:
+        kept.fact(kept.one(what, kept.Name, "its name"), value)
+    except UnfitError as error:
+        return str(error)
+    return ""
 
 
 def words(found: dict[str, Any]) -> Iterator[str]:

@@ -21,9 +21,11 @@ from ..checks import writable
 from ..errors import SteepestError
 from ..problems import IDENTITY
 from ..rules.digest import MARK
-from ..training.recorder import Curve, Outcome
+from ..training.recorder import Outcome
+from . import kept, schema
+from .kept import UnfitError
+from .schema import VERSION
 
-VERSION = 5
 COLUMNS = (
     "problem",
     "optimizer",
@@ -42,43 +44,6 @@ REFUSALS = (sqlite3.Error, UnicodeDecodeError)  # the latter where SQLite's word
 SHOWN = 12  # letters of a key that name a run to people
 MOST_KEPT = 1024  # results of single examples that are no bits
 HALF = 6e-5, 65_504.0  # the sizes of numbers that half precision keeps to three digits
-APPLICATION = 0x73746565  # "stee", in SQLite's header: tells our file from another program's
-
-FACTS = """CREATE TABLE facts (
-    what TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, created TEXT NOT NULL, PRIMARY KEY (what, key))"""
-STATE = "CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER NOT NULL)"  # what may change: whether it is open
-TABLES = f"""
-CREATE TABLE runs (
-    key TEXT PRIMARY KEY, spec TEXT NOT NULL, problem TEXT NOT NULL, optimizer TEXT NOT NULL, schedule TEXT NOT NULL,
-    lr REAL NOT NULL, seed INTEGER NOT NULL, steps INTEGER NOT NULL, status TEXT NOT NULL, valid REAL, test REAL,
-    loss REAL, diverged_at INTEGER, seconds REAL NOT NULL, curve TEXT NOT NULL, created TEXT NOT NULL, examples BLOB,
-    why TEXT);
-CREATE TABLE looks (
-    study TEXT NOT NULL, look INTEGER NOT NULL, seeds INTEGER NOT NULL, alpha REAL NOT NULL, created TEXT NOT NULL,
-    PRIMARY KEY (study, look), UNIQUE (study, seeds));
-{FACTS};
-{STATE};
-"""
-KEEP = """
-CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table}
-BEGIN SELECT RAISE(ABORT, 'the store is append-only'); END
-"""
-KEPT = [(table, verb) for table in ("runs", "looks", "facts") for verb in ("UPDATE", "DELETE")]
-# What brings a store of a schema to the next one. Schema 1 named ways by numbers among its plans, which no study asks for.
-MIGRATIONS = {
-    1: ["CREATE TABLE ways (key TEXT PRIMARY KEY, name TEXT NOT NULL, created TEXT NOT NULL)"],
-    2: [
-        FACTS,
-        *(KEEP.format(table=t, verb=v) for t, v in KEPT if t == "facts"),
-        "ALTER TABLE runs ADD COLUMN examples BLOB",
-        "INSERT INTO facts (what, key, value, created) SELECT 'steps', key, steps, created FROM plans",
-        "INSERT INTO facts (what, key, value, created) SELECT 'way', key, json_quote(name), created FROM ways",
-        """INSERT INTO facts (what, key, value, created)
-           SELECT 'timing', key, printf('[%!.17g, %d]', seconds_per_step, state_bytes), created FROM timings""",
-    ],
-    3: [STATE],
-    4: [],  # `_open` adds the column `why`; examples may be in single precision
-}
 
 
 def key_of(spec: dict[str, Any]) -> str:
@@ -116,6 +81,15 @@ def unpacked(blob: bytes | None) -> NDArray[np.float32] | None:
     return np.frombuffer(blob[1:], np.float16 if blob[:1] == b"f" else np.float32).astype(np.float32)
 
 
+def outcome_of(run: dict[str, Any]) -> Outcome:
+    """The outcome in a row of `runs`; UnfitError where a column has something else than what is written there."""
+    row = kept.row({name: run[name] for name in COLUMNS})
+    curve, examples = kept.curve(run["curve"]), kept.examples(run["examples"], unpacked)
+    why = kept.one(run["why"], kept.Words | None, "the reason why it has no value")
+    results = {name: row[name] for name in ("valid", "test", "loss", "diverged_at", "seconds")}
+    return Outcome(curve, **results, examples=examples, failed=row["status"] == "failed", why=why or "")
+
+
 class Store:
     """An open store. `path` is a file, made where there is none, or ":memory:"; `notes` say what befell it.
 
@@ -128,6 +102,7 @@ class Store:
         lost = self._lost_its_log()
         try:
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            schema.guard(self._db)
         except REFUSALS as error:
             raise self._unusable(error) from error
         try:
@@ -160,12 +135,13 @@ class Store:
         try:
             new = self._check_contents()
             if new:
-                for statement in (*TABLES.split(";\n"), *(KEEP.format(table=t, verb=v) for t, v in KEPT)):
+                triggers = (schema.KEEP.format(table=table, verb=verb) for table, verb in schema.KEPT)
+                for statement in (*schema.TABLES.split(";\n"), *triggers):
                     self._execute(statement)
-                self._execute(f"PRAGMA application_id = {APPLICATION}")
+                self._execute(f"PRAGMA application_id = {schema.APPLICATION}")
             else:
                 for version in range(self._execute("PRAGMA user_version")[0], VERSION):
-                    for statement in MIGRATIONS[version]:
+                    for statement in schema.MIGRATIONS[version]:
                         self._execute(statement)
                 if not self._execute("SELECT 1 FROM pragma_table_info('runs') WHERE name = 'why'"):
                     self._execute("ALTER TABLE runs ADD COLUMN why TEXT")
@@ -191,6 +167,9 @@ class Store:
         address = f"{Path(self.path).resolve().as_uri()}?immutable=1"  # the file as it lies there, whatever a log says
         try:
             with contextlib.closing(sqlite3.connect(address, uri=True)) as as_it_lies:
+                schema.guard(as_it_lies)
+                if schema.fault(as_it_lies, VERSION):  # an earlier version's, or no store: it is refused below
+                    return False
                 is_open = as_it_lies.execute("SELECT 1 FROM state WHERE name = 'open' AND value = 1").fetchone()
         except REFUSALS:
             return False
@@ -250,16 +229,22 @@ class Store:
         (application,) = self._execute("PRAGMA application_id")
         (version,) = self._execute("PRAGMA user_version")
         (tables,) = self._execute("SELECT count(*) FROM sqlite_master")
-        if application != APPLICATION and (application or tables or version):
+        if application != schema.APPLICATION and (application or tables or version):
             raise SteepestError(f"The store {self.path} is a database of another program; give --store another path.")
         if version > VERSION:
             raise SteepestError(
                 f"The store {self.path} has schema {version}, and this steepest knows {VERSION}: it belongs to a newer "
                 "version. Upgrade steepest, or give --store another path."
             )
-        if tables:
-            self._execute("SELECT count(*) FROM runs")
-        return bool(tables == 0)
+        if not tables:
+            return True
+        try:
+            fault = schema.fault(self._db, version) if version > 0 else f"its schema is number {version}"
+        except REFUSALS as error:
+            raise self._unusable(error) from error
+        if fault:
+            raise SteepestError(f"The store {self.path} is damaged: {fault}. Give --store another path.")
+        return False
 
     def close(self) -> None:
         """Close it; where no other process has it open, its log goes into the file."""
@@ -276,33 +261,37 @@ class Store:
 
     def run(self, spec: dict[str, Any]) -> Outcome | None:
         """The stored run of this spec, or None."""
-        columns = "curve, valid, test, loss, diverged_at, seconds, examples, status, why"
-        row = self._execute(f"SELECT {columns} FROM runs WHERE key = ?", (key_of(spec),))
+        columns = (*COLUMNS, "curve", "examples", "why")
+        row = self._execute(f"SELECT {', '.join(columns)} FROM runs WHERE key = ?", (key_of(spec),))
         if row is None:
             return None
-        curve, valid, test, loss, diverged_at, seconds, examples, status, why = row
         try:
-            known = (Curve(**json.loads(curve)), valid, test, loss, diverged_at, seconds, unpacked(examples))
-            return Outcome(*known, status == "failed", why or "")
-        except (TypeError, ValueError) as error:
-            raise self._damaged(f"Run {key_of(spec)[:SHOWN]}") from error
+            outcome = outcome_of(dict(zip(columns, row, strict=True)))
+        except UnfitError as error:
+            raise self.damaged(f"Run {key_of(spec)[:SHOWN]}") from error
+        return outcome
 
     def day(self, spec: dict[str, Any]) -> str:
         """The day on which the stored run of this spec ended, such as 2026-01-31."""
-        return str(self._execute("SELECT created FROM runs WHERE key = ?", (key_of(spec),))[0])[:10]
+        (created,) = self._execute("SELECT created FROM runs WHERE key = ?", (key_of(spec),))
+        try:
+            return str(kept.one(created, kept.Time, "the time of a run"))[:10]
+        except UnfitError as error:
+            raise self.damaged(f"Run {key_of(spec)[:SHOWN]}") from error
 
-    def _damaged(self, what: str) -> SteepestError:
+    def damaged(self, what: str) -> SteepestError:
+        """The error for something in the store that cannot be what was written there."""
         return SteepestError(
             f"{what} in the store {self.path} is damaged; `steepest store check` names all that is, and `steepest store merge "
             "NEW.db OLD.db` takes over what is sound."
         )
 
     def _value(self, text: Any, what: str, key: str) -> Any:
-        """What a fact says."""
+        """The value of a fact."""
         try:
-            return json.loads(text)
-        except (TypeError, ValueError) as error:
-            raise self._damaged(f"The fact '{what}' {key[:SHOWN]}") from error
+            return kept.fact(what, text)
+        except UnfitError as error:
+            raise self.damaged(f"The fact '{what}' {str(key)[:SHOWN]}") from error
 
     def unmatched(self, problem: str) -> int:
         """How many runs of this problem are of an earlier version, which knew problems or rules in another way."""
@@ -336,7 +325,10 @@ class Store:
             (last,) = self._execute("SELECT coalesce(max(look), 0) FROM looks WHERE study = ?", (study,))
             self._insert("looks", {"study": study, "look": last + 1, "seeds": seeds, "alpha": alpha_at(last + 1)})
             row = self._execute(query, (study, seeds))
-        return int(row[0]), float(row[1])
+        try:
+            return kept.one(row[0], kept.Steps, "a look"), kept.one(row[1], kept.Share, "its alpha")
+        except UnfitError as error:
+            raise self.damaged(f"A look at the study {study[:SHOWN]}") from error
 
     def recall(self, what: str, spec: dict[str, Any]) -> Any:
         """What was remembered under this name of this spec, or None."""
@@ -351,9 +343,9 @@ class Store:
         """Every run in the order in which they ended: its names, what it came to, and its curve; one at a time."""
         for key, *row, curve in self.all(f"SELECT key, {', '.join(COLUMNS)}, curve FROM runs ORDER BY rowid"):
             try:
-                yield dict(zip(COLUMNS, row, strict=True)) | {"curve": json.loads(curve)}
-            except (TypeError, ValueError) as error:
-                raise self._damaged(f"Run {key[:SHOWN]}") from error
+                yield kept.row(dict(zip(COLUMNS, row, strict=True))) | {"curve": asdict(kept.curve(curve))}
+            except UnfitError as error:
+                raise self.damaged(f"Run {str(key)[:SHOWN]}") from error
 
     def all(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of a query, one at a time; what SQLite refuses becomes one sentence."""
@@ -397,7 +389,10 @@ class Store:
     def _asked(self, what: str, family: str, item: Any) -> list[Any]:
         """What was asked of a family, this item too, in the order in which each was first asked."""
         self.remember(what, {"family": family, "item": item}, [family, item])
-        return [item for name, item in self.facts(what) if name == family]
+        asked = [other for name, other in self.facts(what) if name == family]
+        if item not in asked:
+            raise self.damaged(f"The fact '{what}' of {family[:SHOWN]}")
+        return asked
 
     def facts(self, what: str) -> Iterator[Any]:
         """All that is remembered under a name, in the order in which it came."""
