@@ -31,11 +31,18 @@ class SteepestError(ValueError, RuntimeError):
     steepest.errors.SteepestError: Unknown schedule 'cosin'; did you mean 'cosine'? ...
     """
 
-    def __init__(self, sentence: str) -> None:
-        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(sentence.split()))
+    def __init__(self, sentence: str, command: str = "") -> None:
+        """`command` is one to type, which follows the sentence whole."""
+        line, command = _printable(sentence), _printable(command)
         if len(line) > LONGEST:
             line = " ".join(_middle_out(word, WORD) for word in line.split(" "))
-        super().__init__(_middle_out(line, LONGEST))
+        line = _middle_out(line, LONGEST)
+        super().__init__(f"{line} {command}" if command else line)
+
+
+def _printable(text: str) -> str:
+    """Text on one line, with an escape for each character that does not print."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
 
 
 def _middle_out(text: str, most: int) -> str:

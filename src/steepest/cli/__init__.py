@@ -43,9 +43,13 @@ def _data() -> None: ...
 @app.command()
 @sentences
 def compare(
+    context: typer.Context,
     problems: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PROBLEM|FILE.py]...", help="Built-in problems or Python files. Default: digits."),
+        typer.Argument(
+            metavar="[PROBLEM|FILE.py]...",
+            help="Built-in problems or Python files. Default: digits; with --continue what the store was last asked.",
+        ),
     ] = None,
     optimizers: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join(defaults.OPTIMIZERS),
     schedules: Annotated[
@@ -98,9 +102,13 @@ def compare(
             from ..report.study import file, terminal
 
         console, studies = terminal.console(out), list[Study]()
-        named = [(name, library.get(name)) for name in problems or [defaults.PROBLEM]]
         asked: dict[str, Any] = {"optimizers": optimizers, "schedules": schedules, "lrs": lrs, "trials": trials}
         asked |= {"seeds": seeds, "steps": steps, "margin": margin, "device": device, "plan": plan, "memory": memory}
+        if go_on and not problems:
+            typed = {name for name in asked if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
+            name, asked = working.resumed(store, asked, typed)
+            problems = [name]
+        named = [(name, library.get(name)) for name in problems or [defaults.PROBLEM]]
         for name, problem in named:
             study = run(
                 problem,

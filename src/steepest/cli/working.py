@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import sys
 from typing import Annotated, Any
 
 import typer
 
+from .. import problems as library
+from ..checks import names_in
 from ..errors import SteepestError, place
 from ..shell import JSON, check_json, loading, sentences, write_json
 from ..studies import defaults
 
 app = typer.Typer()
 ASKED = "asked"  # the fact in a store that tells what its studies were asked
+FILE = "FILE.py"  # stands in a store for a Python file: a store names no code
+DEFAULTS: dict[str, Any] = {
+    "optimizers": ",".join(defaults.OPTIMIZERS),
+    "schedules": ",".join(defaults.SCHEDULES),
+    "lrs": "auto",
+    "trials": defaults.TRIALS,
+    "seeds": None,
+    "steps": None,
+    "margin": None,
+    "device": "cpu",
+    "plan": "auto",
+    "memory": None,
+}
 
 
 @app.command()
@@ -22,12 +38,12 @@ ASKED = "asked"  # the fact in a store that tells what its studies were asked
 def work(
     problem: Annotated[
         str | None,
-        typer.Argument(metavar="[PROBLEM|FILE.py]", help="Default: what the store was last asked, all options."),
+        typer.Argument(metavar="[PROBLEM|FILE.py]", help="Default: what the store was last asked; a file is to be named."),
     ] = None,
     store: Annotated[str, typer.Option(metavar="FILE", help="The study's store; slices write beside it.")] = defaults.STORE,
     slice_: Annotated[str, typer.Option("--slice", metavar="i/n", help="Which of how many. Default: all.")] = "1/1",
-    optimizers: Annotated[str, typer.Option(help="As for compare.")] = ",".join(defaults.OPTIMIZERS),
-    schedules: Annotated[str, typer.Option(help="As for compare.")] = ",".join(defaults.SCHEDULES),
+    optimizers: Annotated[str, typer.Option(help="As for compare.")] = DEFAULTS["optimizers"],
+    schedules: Annotated[str, typer.Option(help="As for compare.")] = DEFAULTS["schedules"],
     lrs: Annotated[str, typer.Option(help="As for compare.")] = "auto",
     trials: Annotated[int, typer.Option(help="As for compare.")] = defaults.TRIALS,
     seeds: Annotated[int | None, typer.Option(help="As for compare.")] = None,
@@ -71,27 +87,66 @@ def work(
 
 
 def remember(store: str, asked: dict[str, Any]) -> None:
-    """Keep what a study was asked, for `work` to go on with."""
+    """Store what a study was asked, for `work` and `--continue`; a Python file is stored as `FILE`, without its path."""
     from ..studies.store import Store
 
     if store != ":memory:":
+        asked = _without_paths(asked)
         with Store(store) as kept:
             before = [*kept.facts(ASKED)]
             if not before or before[-1] != asked:
                 kept.remember(ASKED, {"number": len(before), **asked}, asked)
 
 
-def last_asked(store: str) -> dict[str, Any]:
-    """What a store's last study was asked; SteepestError where it remembers none."""
+def last_asked(store: str, again: str = "steepest work") -> dict[str, Any]:
+    """What a store's last study was asked; SteepestError where it remembers none.
+
+    A store may come from elsewhere, so no file is taken from it: where a problem or a rule was one, SteepestError gives the
+    command `again` with the options that were asked and a file to fill in.
+    """
+    facts = _asked(store)
+    if not facts:
+        raise SteepestError(f"The store {store} remembers no study; name the problem, with options as for `steepest compare`.")
+    asked = _without_paths(facts[-1])
+    if any(FILE in name for name in (asked["problem"], *names_in(asked["optimizers"]))):
+        changed = {k: v for k, v in asked.items() if k != "problem" and v != DEFAULTS[k]}
+        options = {"store": store} | changed
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        raise SteepestError(
+            f"The study in {store} was of a Python file, and a store never says which one to run. Give the file yourself:",
+            shlex.join([*again.split(), asked["problem"], *words]),
+        )
+    return asked
+
+
+def resumed(store: str, asked: dict[str, Any], typed: set[str]) -> tuple[str, dict[str, Any]]:
+    """The problem and the options that `compare --continue` goes on with where no problem was typed.
+
+    They are what the store was last asked, but for options that were `typed`; the defaults where it remembers nothing.
+    """
+    if not _asked(store):
+        return defaults.PROBLEM, asked
+    last = last_asked(store, "steepest compare --continue")
+    return last.pop("problem"), {k: asked[k] if k in typed else last[k] for k in asked}
+
+
+def _asked(store: str) -> list[dict[str, Any]]:
+    """All that a store was asked, in order."""
     from ..studies.inspection import copied
     from ..studies.store import Store
 
-    if place("store", store).is_file():
-        with copied(store) as copy, Store(copy) as kept:
-            facts = [*kept.facts(ASKED)]
-        if facts:
-            return dict(facts[-1])
-    raise SteepestError(f"The store {store} remembers no study; name the problem, with options as for `steepest compare`.")
+    if not place("store", store).is_file():
+        return []
+    with copied(store) as copy, Store(copy) as kept:
+        return [DEFAULTS | fact for fact in kept.facts(ASKED)]
+
+
+def _without_paths(asked: dict[str, Any]) -> dict[str, Any]:
+    """The same with `FILE` in place of every path: of the problem, and of rules in files."""
+    asked = DEFAULTS | asked
+    names = [f"{FILE}:{name.rpartition(':')[2]}" if ":" in name else name for name in names_in(asked["optimizers"])]
+    problem = asked["problem"] if asked["problem"] in library.BUILT_IN else FILE
+    return asked | {"problem": problem, "optimizers": ",".join(names)}
 
 
 def _share(text: str) -> tuple[int, int]:

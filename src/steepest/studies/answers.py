@@ -81,6 +81,31 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Longer:
+    """What runs of several times the steps came to: by how much the pick is ahead of `other` on so many seeds.
+
+    `ahead` is the difference of the means in the metric's units, more being better for the pick; None where a run collapsed.
+    """
+
+    other: Contender
+    steps: int
+    seeds: int
+    ahead: float | None
+
+    def words(self, unit: str) -> str:
+        """The sentence of it."""
+        if self.ahead is None:
+            return f"At {self.steps} steps a run of the first two collapsed."
+        word = "is still ahead of" if self.ahead >= 0 else "falls behind"
+        return f"At {self.steps} steps it {word} {self.other} (by {abs(self.ahead):.2g}{unit}, {self.seeds} seeds)."
+
+    def to_dict(self) -> dict[str, Any]:
+        """The data as JSON has them."""
+        data = {**self.other.named(), "steps": self.steps, "seeds": self.seeds, "ahead": self.ahead}
+        return _explained(data, "a run of the first two collapsed")
+
+
+@dataclass(frozen=True)
 class Answer:
     """What is known when a race stops. Bounds are in the metric's units, None where nothing bounds.
 
@@ -110,13 +135,13 @@ class Answer:
     fidelity: float | None
     repeats: bool | None
     lost: str
-    cheaper: tuple[Contender, float, str] | None
+    cheaper: tuple[Contender, float, float] | None  # how far behind at most, and its share of the pick's state
     beside: list[Measure]
     places: list[Place]
     looks: list[Look]
     typed: bool
     steps: int
-    longer: str
+    longer: Longer | None
     question: int
     saturated: bool
     raced: bool
@@ -149,6 +174,9 @@ class Answer:
             "margin": self.margin,
             "seconds_to_margin": self.seconds_to_margin,
             "collapse": _explained({"seen": seen, "of": of, "at_most": most}, "no run"),
+            "cheaper": self._cheaper(),
+            "longer": self.longer and self.longer.to_dict(),
+            "saturated": self.saturated,
             "beside": [{"measure": m.what, **m.best.named(), "value": m.value, "pick": m.own} for m in self.beside],
             "test": shown if figure and figure.split == "test" else None,
             "fresh": shown if figure and figure.split != "test" else None,
@@ -173,6 +201,13 @@ class Answer:
         """The rate as an axis: the range near the pick that costs little is not known, and why."""
         unknown = dict.fromkeys(("low", "high", "cost_under"))
         return {"name": "lr", **unknown, "edge": self.edge, "status": "one seed cannot bound what rates near the pick's cost"}
+
+    def _cheaper(self) -> dict[str, Any] | None:
+        """A candidate with less state that is near the best, as JSON has it."""
+        if self.cheaper is None:
+            return None
+        one, behind, share = self.cheaper
+        return {**one.named(), "at_most": behind, "state": share}
 
     def __str__(self) -> str:
         return "\n".join([self.sentence, *self.details()])
@@ -258,12 +293,13 @@ class Answer:
         if of:
             lines.append(f"Collapsed runs of the pick: {seen} of {of} (up to {100 * bounds.most_collapses(seen, of):.2g} %).")
         if self.cheaper:
-            one, behind, why = self.cheaper
+            one, behind, share = self.cheaper
+            why = f"with {100 * share:.0f} % of the state" if share else "and keeps no state"
             lines.append(f"Cheaper: {one}, at most {self._by(behind)} behind the best, {why}.")
         if self.beside:
             lines.append(f"By other measures: {', '.join(map(str, self.beside))}.")
         lines.append(self._limits())
-        lines.append(f"All this for {self.seen}.{' ' + self.longer if self.longer else ''}")
+        lines.append(f"All this for {self.seen}.{' ' + self.longer.words(self.unit) if self.longer else ''}")
         if self.question > 1:
             lines.append(f"This is question {self.question} asked of this store about this problem.")
         return [line for line in lines if line]

@@ -13,11 +13,11 @@ from ..training.processes import OutOfTimeError
 from ..training.recorder import Outcome
 from . import bounds
 from . import statistics as st
-from .answers import Answer, Contender, Look, Measure, Place, figure_of, finite, runs_to_margin
+from .answers import Answer, Contender, Longer, Look, Measure, Place, figure_of, finite, runs_to_margin
 from .bounds import Standing, standing
 from .design import Candidate, Design
 from .results import fidelity_of, first_why, reasons
-from .running import Laboratory, Progress
+from .running import Laboratory, Progress, Wanted
 from .store import Store
 
 FRESH_SEEDS = range(2_000_000, 2_000_005)  # of the pick, for the figure that nothing was chosen by
@@ -179,7 +179,7 @@ class Judged(Laboratory):
             looks=self.looks,
             typed=all(c.rates is not None for c in self.design.candidates),
             steps=self.design.steps,
-            longer=self._longer(pick, possible) if stopped == "margin" and not self.design.seeds else "",
+            longer=self._longer(pick, possible) if stopped == "margin" and not self.design.seeds else None,
             question=self.store.question(problem.name, self._study()),
             raced=not self.design.seeds,
             saturated=problem.in_points and best >= 100 - 1e-9,
@@ -235,7 +235,8 @@ class Judged(Laboratory):
             wanted = [(pick.candidate, pick.lr, seed) for seed in FRESH_SEEDS]
             try:
                 outcomes = self.train(wanted, test=split == "test")
-            except (OutOfTimeError, KeyboardInterrupt):
+            except (OutOfTimeError, KeyboardInterrupt) as stop:
+                self.interrupted = isinstance(stop, KeyboardInterrupt)
                 outcomes = [o for o in self.known(wanted, test=split == "test") if o]
         values = [o.test if split == "test" else o.valid for o in outcomes]
         return figure_of([v for v in values if v is not None], split)
@@ -275,8 +276,7 @@ class Judged(Laboratory):
             return None
         k = min(near, key=lambda k: (timings[self.contenders[k].candidate.label][1], self.now.bound[k]))  # type: ignore[union-attr]
         state = timings[self.contenders[k].candidate.label][1]
-        why = "and keeps no state" if state == 0 else f"with {100 * state / own:.0f} % of the state"
-        return self.contenders[k], float(self.now.bound[k]), why
+        return self.contenders[k], float(self.now.bound[k]), state / own
 
     def _beside(self, pick: Contender | None) -> list[Measure]:
         """Who is better than the pick by validation loss, by the metric after as many seconds, and by memory: means alone."""
@@ -305,25 +305,38 @@ class Judged(Laboratory):
                 beside.append(Measure(what, best, abs(of(best)), abs(of(pick))))
         return beside
 
-    def _longer(self, pick: Contender | None, possible: list[tuple[Contender, float]]) -> str:
-        """Whether the order of the first two holds at five times the steps, where time is left for that."""
+    def _longer(self, pick: Contender | None, possible: list[tuple[Contender, float]]) -> Longer | None:
+        """What the first two come to at several times the steps, where time is left for that."""
         other = max(possible, key=lambda pair: pair[1], default=(None, 0.0))[0]
-        left = math.inf if self.budget is None else self.end - time.perf_counter()
-        seeds = range(3)
-        if pick is None or other is None or left < 1.5 * LONGER * 2 * len(seeds) * self._seconds_per_run():
-            return ""
-        steps = LONGER * self.design.steps
+        if pick is None or other is None or self.interrupted:
+            return None
+        seeds, steps = range(3), LONGER * self.design.steps
+        wanted = [(one.candidate, one.lr, seed) for one in (pick, other) for seed in seeds]
+        if not self._goes_longer(wanted, steps):
+            return None
         try:
-            wanted = [(one.candidate, one.lr, seed) for one in (pick, other) for seed in seeds]
             outcomes = self.train(wanted, steps=steps)
-        except (OutOfTimeError, KeyboardInterrupt):
-            return ""
+        except (OutOfTimeError, KeyboardInterrupt) as stop:
+            self.interrupted = isinstance(stop, KeyboardInterrupt)
+            return None
         values = np.array([self._value(o) for o in outcomes]).reshape(2, -1)
         gap = float((values[0] - values[1]).mean())
-        if not math.isfinite(gap):
-            return f"At {steps} steps a run of the first two collapsed."
-        word = "is still ahead of" if gap >= 0 else "falls behind"
-        return f"At {steps} steps it {word} {other} (by {abs(gap):.2g}{self._unit()}, {len(seeds)} seeds)."
+        return Longer(other, steps, len(seeds), finite(gap))
+
+    def _goes_longer(self, wanted: Sequence[Wanted], steps: int) -> bool:
+        """Whether time is left for these longer runs; decided once for a state of the race, and stored."""
+        spec = self._state()
+        kept = self.store.recall("later", spec)
+        if kept is None:
+            left = math.inf if self.budget is None else self.end - time.perf_counter()
+            stored = None not in self.known([*wanted], steps=steps)
+            kept = stored or (not self.reads_only and left >= 1.5 * LONGER * len(wanted) * self._seconds_per_run())
+            self.store.remember("later", spec, kept)
+        return bool(kept)
+
+    def _state(self) -> dict[str, Any]:
+        """What names this race as far as it went: its study, and the seeds of each contender."""
+        return {"race": self._study(), "seeds": [len(one.outcomes) for one in self.contenders]}
 
     def _unit(self) -> str:
         """What an amount of the metric is followed by."""

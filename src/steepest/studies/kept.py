@@ -70,19 +70,19 @@ class Counted(TypedDict):
 
 
 class Asked(TypedDict):
-    """What a study was asked on the command line."""
+    """What a study was asked on the command line; options that are missing are the defaults."""
 
     problem: Name
-    optimizers: Words
-    schedules: Words
-    lrs: Words
-    trials: Steps
-    seeds: Steps | None
-    steps: Steps | None
-    margin: Amount | None
-    device: Literal["cpu", "cuda"]
-    plan: Name
-    memory: Name | None
+    optimizers: NotRequired[Words]
+    schedules: NotRequired[Words]
+    lrs: NotRequired[Words]
+    trials: NotRequired[Steps]
+    seeds: NotRequired[Steps | None]
+    steps: NotRequired[Steps | None]
+    margin: NotRequired[Amount | None]
+    device: NotRequired[Literal["cpu", "cuda"]]
+    plan: NotRequired[Name]
+    memory: NotRequired[Name | None]
 
 
 class Named(TypedDict):
@@ -144,12 +144,16 @@ class Axis(TypedDict):
     status: NotRequired[Words]
 
 
-class Longer(TypedDict):
-    """What the first two came to in longer runs."""
+class Cheaper(Named):
+    """A candidate near the best with less state."""
 
-    name: Name
-    schedule: Name
-    lr: Positive
+    at_most: Real
+    state: Real
+
+
+class Longer(Named):
+    """What the pick and the next came to in longer runs."""
+
     steps: Steps
     seeds: Count
     ahead: Real | None
@@ -181,7 +185,9 @@ class Answer(TypedDict):
     fidelity: NotRequired[Real | None]
     repeats: NotRequired[bool | None]
     axes: NotRequired[list[Axis]]
+    cheaper: NotRequired[Cheaper | None]
     longer: NotRequired[Longer | None]
+    saturated: NotRequired[bool]
     question: Count
     sentence: Words
     status: NotRequired[Words]
@@ -231,6 +237,7 @@ class Entry(TypedDict):
     diverged: Count
     seconds_per_step: Amount
     state_bytes: Count
+    loss: NotRequired[Real | None]
     sweep: list[Swept]
     status: NotRequired[Words]
     why: NotRequired[Words]
@@ -388,7 +395,7 @@ FACTS: dict[str, Any] = {
     "at once": Steps,
     "candidates": tuple[Name, list[Key]],
     "carried": Count,
-    "ended": tuple[Literal["margin", "time"], Count],
+    "ended": Count,
     "finished": Count,
     "fingerprint": Name,
     "fit": tuple[list[Name], Steps, bool, Words, Name | None],
@@ -399,6 +406,7 @@ FACTS: dict[str, Any] = {
     "question": tuple[Name, Name],
     "repeats": bool,
     "steps": Steps,
+    "steps to repeat": Count,
     "study": AskedStudy,
     "timing": Annotated[list[Count | Amount], msgspec.Meta(min_length=2, max_length=2)],  # seconds, bytes
     "way": Name,

@@ -77,17 +77,31 @@ class Race(Judged):
         self._fit(asked)
         self.progress.plan(int(1.5 * _least_runs(self.design.candidates, self.design.trials)) * self.design.steps)
         self.alpha = self._share()
+        alone = self.design.share == (1, 1)
+        stopped = self._ended(alone)
+        self.deadline = self.end
+        # What the clock leaves out of an answer is left out again, so a finished one is read and not trained.
+        self.reads_only = not self.goes_on and self.store.recall("finished", self._state()) is not None
+        result = self._result(stopped)
+        if alone and not self.interrupted and not self.reads_only:
+            self.store.remember("finished", self._state(), self._total_runs())
+        return result
+
+    def _ended(self, alone: bool) -> str:
+        """Screen and race up to the end: that of before, where this race had ended, is reached by reading what is stored.
+
+        The end is stored before anything is trained that depends on it.
+        """
         spec = {"race": self._study()}
-        finished = self.store.recall("finished", spec)
-        self.reads_only = finished is not None and not self.goes_on
+        ended = self.store.recall("ended", spec) or self.store.recall("finished", spec)  # the latter of earlier versions
+        self.reads_only = ended is not None and not self.goes_on
         stopped = self._stopped()
-        if self.reads_only and self._total_runs() < finished:  # runs that are other ones now: it was another version's race
+        if self.reads_only and self._total_runs() < ended:  # runs that are other ones now: it was another version's race
             self.reads_only = False
             stopped = self._stopped()
-        self.deadline = self.end
-        if not self.reads_only and self.design.share == (1, 1):
-            self.store.remember("finished", spec, self._total_runs())
-        return self._result(stopped)
+        if not self.reads_only and alone:
+            self.store.remember("ended", spec, self._total_runs())
+        return stopped
 
     def _share(self) -> float:
         """The alpha of this question: 0.04 for the first about these runs, a reserved share with a candidate added later."""

@@ -91,9 +91,7 @@ class Laboratory:
         spec = {"fingerprint": self.fingerprint, "device": self.design.device}
         known = self.store.recall("repeats", spec)
         if known is None:
-            step, evaluation = self.timed()
-            seconds = math.inf if self.budget is None else REPEATED * self.budget / 3
-            steps = min(STEPS, int((seconds - 2 * evaluation) / step) if math.isfinite(seconds) else STEPS)
+            steps = self._steps_to_repeat(spec)
             if steps < LEAST_REPEATED:
                 return None
             self.progress.say("whether training repeats")
@@ -101,6 +99,18 @@ class Laboratory:
             known = repeats(self.design.problem, run, other, steps, self.design.device)
             self.store.remember("repeats", spec, known)
         return bool(known)
+
+    def _steps_to_repeat(self, spec: dict[str, Any]) -> int:
+        """How many steps of a run are trained again within the budget; decided once for a budget, and stored."""
+        if self.budget is None:
+            return STEPS
+        spec = spec | {"budget": self.budget}
+        kept = self.store.recall("steps to repeat", spec)
+        if kept is None:
+            step, evaluation = self.timed()
+            kept = max(min(STEPS, int((REPEATED * self.budget / 3 - 2 * evaluation) / step)), 0)
+            self.store.remember("steps to repeat", spec, kept)
+        return int(kept)
 
     def _first_run(self, candidate: Candidate, seed: int) -> Run:
         """A run of a candidate at its least rate, or in the middle of its grid."""

@@ -29,7 +29,6 @@ def shown(result: Result, command: str) -> Shown:
         "about": problem.about,
         "batches": str(problem.drawing),
         "in_points": problem.in_points,
-        "optimum": problem.optimum,
         "split": result.split,
         "raced": answer.raced,
         "details": answer.details(),
@@ -40,7 +39,6 @@ def shown(result: Result, command: str) -> Shown:
         "pairs": [[v.verdict, v.sentence, _sign_flip(v)] for v in result.verdicts],
         "code": summary.code(result.chosen, design.steps) if answer.pick else "",
         "protocol": summary.protocol(result),
-        "notes": result.notes,
         "ran": f"{result.trained + result.stored} runs of {answer.seen}",
         "command": command,
     }

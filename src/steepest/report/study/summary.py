@@ -28,6 +28,8 @@ def as_dict(result: Result) -> dict[str, Any]:
         "batch_size": design.problem.batch_size,
         "optimizers": [_optimizer(entry, design.steps) for entry in result.entries],
         "verdicts": [_verdict(v) for v in result.verdicts],
+        "optimum": design.problem.optimum,
+        "notes": result.notes,
     }
 
 
@@ -55,6 +57,7 @@ def _optimizer(entry: Entry, steps: int) -> dict[str, Any]:
         "diverged": sum(o.status in ("diverged", "failed") for o in entry.outcomes),
         "seconds_per_step": entry.seconds_per_step,
         "state_bytes": entry.state_bytes,
+        "loss": _mean_loss(entry),
         "sweep": [
             {"lr": t.lr, "values": t.values, "diverged": t.diverged}
             | ({"status": reasons(t.outcomes), "why": first_why(t.outcomes)} if t.lost else {})
@@ -102,10 +105,16 @@ def cells(result: Result) -> tuple[list[str], list[list[str]]]:
     return heading, rows
 
 
-def _loss(entry: Entry) -> str:
-    """The mean loss on validation data of an entry's runs."""
+def _mean_loss(entry: Entry) -> float | None:
+    """The mean loss on validation data of an entry's runs; None without one."""
     values = [o.loss for o in entry.outcomes if o.loss is not None]
-    return f"{sum(values) / len(values):.4g}" if values else ""
+    return sum(values) / len(values) if values else None
+
+
+def _loss(entry: Entry) -> str:
+    """The mean loss on validation data of an entry's runs, in digits."""
+    loss = _mean_loss(entry)
+    return "" if loss is None else f"{loss:.4g}"
 
 
 def _raced(entry: Entry, mean: float | None, se: float | None) -> str:
