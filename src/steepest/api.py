@@ -14,7 +14,7 @@ from rich.console import Console
 from . import problems
 from . import schedules as multipliers
 from .checks import bytes_of, names_in, seconds_of, whole
-from .errors import SteepestError, place
+from .errors import SteepestError, absolute, place
 from .prints import Once, Silence
 from .problems.problem import Problem
 from .report.study import file, summary, terminal
@@ -248,13 +248,14 @@ def compare(
     (4, 8)
     """
     began = time.perf_counter() if began is None else began
+    kept = absolute(store)  # before code of the user's runs
     more: dict[str, Any] = {"device": device, "plan": plan, "memory": memory, "engine": engine, "address": address}
     sizes = {"trials": trials, "seeds": seeds, "steps": steps}
     asked = {"schedules": schedules, "lrs": lrs, "budget": budget, "margin": margin, **sizes, **more}
     printed = Once()
     with printed:
         design, seconds, given = _designed(problem, optimizers, **asked)
-    with Store(store) as opened, terminal.Bar(Console(stderr=True)) as bar:
+    with Store(kept) as opened, terminal.Bar(Console(stderr=True)) as bar:
         with printed:
             race = Race(design, opened, bar, seconds, began, go_on)
         with Silence():
@@ -341,11 +342,11 @@ def work(
     if not 1 <= which <= of:
         raise SteepestError(f"The slice is {which}/{of}; expected i/n with i from 1 to n.")
     budget = math.inf if asked.get("seeds") is None else None
+    study_store = absolute(place("store", store))  # before code of the user's runs
     printed = Once()
     with printed:
         design, _, given = _designed(problem, optimizers, **asked, budget=budget)
-    study_store = place("store", store)
-    own = place("store", f"{store}-slice-{which}-of-{of}") if of > 1 else study_store
+    own = place("store", f"{study_store}-slice-{which}-of-{of}") if of > 1 else study_store
     with Store(own) as opened, terminal.Bar(Console(stderr=True)) as bar:
         if of > 1 and study_store.is_file():
             with copied(study_store) as copy:

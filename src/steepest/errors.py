@@ -19,6 +19,7 @@ WORD = 60
 LISTED = 120  # characters of a list of names that are known
 MOST_SOURCE = 16 << 20  # bytes of a Python file
 _FILES: list[ModuleType] = []  # modules made of files that were run
+_started: Path | None = None  # where the command began; None where there is none
 
 
 class SteepestError(ValueError, RuntimeError):
@@ -91,12 +92,39 @@ def place(what: str, path: str | Path) -> Path:
     return given
 
 
+def absolute(path: str | Path) -> Path:
+    """A path from where the command began, or from the working directory: code of the user's may change that.
+
+    ":memory:" stays, which is no file.
+    """
+    return Path(path) if str(path) == ":memory:" else (_started or Path.cwd()) / path
+
+
+@contextlib.contextmanager
+def rooted() -> Iterator[Path]:
+    """Inside, relative paths count from the present working directory, whatever code of the user's makes of that."""
+    global _started
+    before, _started = _started, Path.cwd()
+    try:
+        yield _started
+    finally:
+        _started = before
+
+
+def text_of(error: BaseException) -> str:
+    """The message of an exception on one line; empty where it cannot say it."""
+    try:
+        return " ".join(str(error).split())
+    except BaseException:  # the user's own class
+        return ""
+
+
 def message_of(error: BaseException) -> str:
     """A failure in the user's own code in one line: its type, the last line of theirs it passed, and its message."""
     ours = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), "<frozen")
     theirs = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
     place = f" at {theirs[-1].filename}, line {theirs[-1].lineno}" if theirs else ""
-    return f"{type(error).__name__}{place}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}{place}: {text_of(error)}"
 
 
 @contextlib.contextmanager
@@ -115,15 +143,15 @@ def run_file(path: Path, what: str) -> dict[str, Any]:
     The file is read as source text: an archive, a folder or compiled code is refused. SteepestError where it is absent, does
     not parse or raises.
     """
-    if not place(f"{what} file", path).is_file():
+    file = absolute(place(f"{what} file", path))
+    if not file.is_file():
         hint = "give a built-in problem's name or the path of a Python file" if what == "problem" else "give FILE.py:NAME"
         raise SteepestError(f"There is no {what} file {path}; {hint}.")
-    file = path.absolute()  # the file may change the working directory
     folder = str(file.resolve().parent)
     if sys.path[:1] != [folder]:
         sys.path.insert(0, folder)  # as Python does for a script; it stays, for what the file imports later
     try:
-        code = compile(_source(path), str(file), "exec", dont_inherit=True)
+        code = compile(_source(file), str(file), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         line = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else message_of(error)
         raise SteepestError(f"{path} does not parse: {line}.") from error

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
 from .checks import writable
-from .errors import SteepestError, message_of, place
+from .errors import SteepestError, absolute, message_of, place, rooted
 
 JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output.")]
 
@@ -24,25 +25,64 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except SteepestError as error:
-            typer.echo(f"steepest: {error}", err=True)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            typer.echo("steepest: stopped; what was trained is kept, and the same command goes on.", err=True)
-            raise typer.Exit(130) from None
-        except BaseException as error:
-            if isinstance(error, Exception):  # typer's own, or a mistake of ours
-                raise
-            if isinstance(error, SystemExit) and message_of(error).startswith(
-                "SystemExit:"
-            ):  # ours: the reader of a pipe has gone
-                raise typer.Exit(1) from None
-            typer.echo(f"steepest: code of yours raised {message_of(error)}", err=True)  # sys.exit() where nobody expects it
-            raise typer.Exit(2) from None
+        json_file = kwargs.get("json_file")
+        with rooted():
+            if json_file is not None and str(json_file) != "-":
+                kwargs["json_file"] = absolute(json_file)
+            try:
+                with own_output(str(json_file) == "-"):
+                    command(*args, **kwargs)
+            except SteepestError as error:
+                typer.echo(f"steepest: {near(error)}", err=True)
+                raise typer.Exit(2) from None
+            except KeyboardInterrupt:
+                typer.echo("steepest: stopped; what was trained is kept, and the same command goes on.", err=True)
+                raise typer.Exit(130) from None
+            except BaseException as error:
+                if isinstance(error, Exception):  # typer's own, or a mistake of ours
+                    raise
+                if isinstance(error, SystemExit) and message_of(error).startswith("SystemExit:"):
+                    raise typer.Exit(1) from None  # ours: the reader of a pipe has gone
+                typer.echo(f"steepest: code of yours raised {message_of(error)}", err=True)  # such as sys.exit()
+                raise typer.Exit(2) from None
 
     return wrapped
+
+
+def near(text: object) -> str:
+    """A text with the paths in the directory where the command began made relative, as a user types them."""
+    return str(text).replace(f"{absolute('')}{os.sep}", "")
+
+
+_output: list[TextIO] = []  # where JSON goes for "-", the last one first asked
+
+
+@contextlib.contextmanager
+def own_output(wanted: bool) -> Iterator[None]:
+    """Inside, where JSON is wanted on standard output, everything else that is written there goes to standard error.
+
+    That is so for C libraries and child processes too, which write to the descriptor.
+    """
+    if not wanted:
+        yield
+        return
+    out = sys.stdout
+    is_real = sys.__stdout__ is not None and out is sys.__stdout__ and sys.__stdout__.fileno() == 1  # not in a test
+    out.flush()
+    kept = os.dup(1) if is_real else -1
+    stream = os.fdopen(kept, "w", encoding="utf-8", closefd=False) if is_real else out
+    _output.append(stream)
+    try:
+        if is_real:
+            os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+            stream.flush()
+    finally:
+        _output.pop()
+        if is_real:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 @contextlib.contextmanager
@@ -87,7 +127,7 @@ def write_json(result: Any, path: Path | None) -> None:
         return
     text = json.dumps(result, indent=1, allow_nan=False)
     if str(path) == "-":
-        typer.echo(text)
+        (_output[-1] if _output else sys.stdout).write(text + "\n")
     else:
         try:
             path.write_text(text + "\n", encoding="utf-8")

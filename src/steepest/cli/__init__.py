@@ -17,9 +17,9 @@ from .. import problems as library
 from .. import rules
 from .. import schedules as multipliers
 from ..checks import bytes_of, names_in, seconds_of
-from ..errors import SteepestError
+from ..errors import SteepestError, absolute
 from ..prints import Once
-from ..shell import JSON, check_distinct, check_file, check_json, loading, sentences, write_json
+from ..shell import JSON, check_distinct, check_file, check_json, loading, near, sentences, write_json
 from ..studies import defaults
 from ..studies.rates import rates_of
 from . import stores, working
@@ -89,12 +89,13 @@ def compare(
     Every run is kept in the store as it ends: the same command again trains nothing, and --continue goes on.
     """
     began = time.perf_counter()  # before torch is imported: a budget counts that too
+    report, store = str(absolute(report)), str(absolute(store))  # before code of the user's runs
     check_file(Path(report), "report", "report.html")
     check_json(json_file)
     check_distinct(store=store, report=report, json=json_file)
     _check_words(problems, optimizers, schedules, lrs, budget, memory)
     command = shlex.join(["steepest", *sys.argv[1:]])
-    out = sys.stderr if str(json_file) == "-" else sys.stdout
+    out = sys.stdout
     with contextlib.redirect_stdout(sys.stderr), Once():  # what a model or a problem file prints is not part of the answer
         with loading():
             from ..api import Study
@@ -128,7 +129,7 @@ def compare(
             studies.append(study)
             working.remember(study.store, asked | {"problem": name})
         file.write([study.shown for study in studies], report)
-        console.print(f"\nReport: {report}   Runs: {studies[-1].store}", soft_wrap=True)
+        console.print(near(f"\nReport: {report}   Runs: {studies[-1].store}"), soft_wrap=True)
     results = [study.to_dict() for study in studies]
     write_json(results[0] if len(results) == 1 else results, json_file)
 

@@ -13,9 +13,9 @@ from .. import problems as library
 from .. import rules
 from .. import schedules as multipliers
 from ..checks import names_in
-from ..errors import SteepestError
+from ..errors import SteepestError, absolute
 from ..rules import RACE
-from ..shell import JSON, check_distinct, check_file, check_json, sentences, write_json
+from ..shell import JSON, check_distinct, check_file, check_json, near, sentences, write_json
 
 app = typer.Typer()
 
@@ -132,10 +132,10 @@ def path(
     if out:
         drawn = {"map": pictures.contour, "space": pictures.surface3d, "panels": pictures.panels, "heights": pictures.heights}
         figure = drawn[view](descent) if view in drawn else pictures.insides(descent.paths[-1], descent.surface)
-        pictures.save(figure, out)
+        pictures.save(figure, absolute(out))
     if animate:
-        poster = pictures.animate(descent, animate)
-        typer.echo(f"Animation: {animate}   Last frame: {poster}", err=str(json_file) == "-")
+        poster = pictures.animate(descent, absolute(animate))
+        typer.echo(near(f"Animation: {animate}   Last frame: {poster}"), err=str(json_file) == "-")
     write_json(text.paths(descent), json_file)
 
 
@@ -157,8 +157,8 @@ def play(
     check_file(out, "page", "play.html")
     check_distinct(out=out, json=json_file)
     made = page.play(surface, names_in(optimizers))
-    made.write(out)
-    size = out.stat().st_size
+    made.write(absolute(out))
+    size = absolute(out).stat().st_size
     if str(json_file) != "-":
         typer.echo(f"Page: {out} ({size / 1000:.0f} kB); open it in a browser.")
     write_json({"out": str(out), "bytes": size, "surface": surface, "optimizers": names_in(optimizers)}, json_file)

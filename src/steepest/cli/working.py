@@ -12,8 +12,8 @@ import typer
 
 from .. import problems as library
 from ..checks import names_in
-from ..errors import SteepestError, place
-from ..shell import JSON, check_json, loading, sentences, write_json
+from ..errors import SteepestError, absolute, place
+from ..shell import JSON, check_json, loading, near, sentences, write_json
 from ..studies import defaults
 
 app = typer.Typer()
@@ -59,10 +59,11 @@ def work(
     There is no budget: a race goes on to its margin, round after round. Where nothing is left to train, the answer is printed.
     """
     check_json(json_file)
+    store = str(absolute(store))  # before code of the user's runs
     asked: dict[str, Any] = {"problem": problem, "optimizers": optimizers, "schedules": schedules, "lrs": lrs, "trials": trials}
     asked |= {"seeds": seeds, "steps": steps, "margin": margin, "device": device, "plan": plan, "memory": memory}
     share = _share(slice_)
-    out = sys.stderr if str(json_file) == "-" else sys.stdout
+    out = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # what a model or a problem file prints is not part of the answer
         with loading():
             from ..api import Share
@@ -76,13 +77,14 @@ def work(
         if isinstance(found, Share):
             others = f"{found.left:,} runs are left for the other slices; when they have ended: "
             merging = f"steepest store merge {store} {store}-slice-*-of-{share[1]}, then the slices once more."
-            console.print(f"{found.trained:,} runs trained, kept in {found.store}. {others}{merging}", soft_wrap=True)
+            words = f"{found.trained:,} runs trained, kept in {found.store}. {others}{merging}"
+            console.print(near(words), soft_wrap=True)
         else:
             terminal.show(found.result, console)
     if isinstance(found, Share):
-        told = {"store": found.store, "trained": found.trained, "left": found.left, "study": None}
+        told = {"store": near(found.store), "trained": found.trained, "left": found.left, "study": None}
     else:
-        told = {"store": found.store, "trained": found.result.trained, "left": 0, "study": found.to_dict()}
+        told = {"store": near(found.store), "trained": found.result.trained, "left": 0, "study": found.to_dict()}
     write_json(told, json_file)
 
 
@@ -110,7 +112,7 @@ def last_asked(store: str, again: str = "steepest work") -> dict[str, Any]:
     asked = _without_paths(facts[-1])
     if any(FILE in name for name in (asked["problem"], *names_in(asked["optimizers"]))):
         changed = {k: v for k, v in asked.items() if k != "problem" and v != DEFAULTS[k]}
-        options = {"store": store} | changed
+        options = {"store": near(store)} | changed
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         raise SteepestError(
             f"The study in {store} was of a Python file, and a store never says which one to run. Give the file yourself:",

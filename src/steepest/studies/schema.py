@@ -66,6 +66,14 @@ def guard(db: sqlite3.Connection) -> None:
     db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
 
 
+def make(db: sqlite3.Connection) -> None:
+    """Make the tables of a new store."""
+    for statement in (*TABLES.split(";\n"), *(KEEP.format(table=table, verb=verb) for table, verb in KEPT)):
+        db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION}")
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
 def fault(db: sqlite3.Connection, version: int) -> str:
     """What in a database is not a store of this version, by its schema alone, which runs nothing; empty where all is.
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import writable
-from ..errors import SteepestError
+from ..errors import SteepestError, absolute
 from ..problems import IDENTITY
 from ..rules.digest import MARK
 from ..training.recorder import Outcome
@@ -97,7 +97,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path, self.notes = str(path), list[str]()
+        self.path, self.notes = str(absolute(path)), list[str]()
         self._check_file()
         lost = self._lost_its_log()
         try:
@@ -111,7 +111,7 @@ class Store:
         except SteepestError:
             self._db.close()
             raise
-        self._places = self._where()
+        self._places, self._size = self._where(), 0
 
     def _unusable(self, error: Exception) -> SteepestError:
         why = error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else error
@@ -135,10 +135,7 @@ class Store:
         try:
             new = self._check_contents()
             if new:
-                triggers = (schema.KEEP.format(table=table, verb=verb) for table, verb in schema.KEPT)
-                for statement in (*schema.TABLES.split(";\n"), *triggers):
-                    self._execute(statement)
-                self._execute(f"PRAGMA application_id = {schema.APPLICATION}")
+                schema.make(self._db)
             else:
                 for version in range(self._execute("PRAGMA user_version")[0], VERSION):
                     for statement in schema.MIGRATIONS[version]:
@@ -204,25 +201,46 @@ class Store:
         self._places = tuple(was or there for was, there in zip(before, now, strict=True))
         return self._places != now
 
-    def _rescue(self) -> None:
-        """The file was deleted or replaced under us: all that it held goes to another beside it, the store from now on."""
+    def _is_cut(self) -> bool:
+        """Whether its file has lost bytes: a store only grows."""
+        if self.path == ":memory:":
+            return False
+        before, self._size = self._size, os.path.getsize(self.path)
+        return self._size < before
+
+    def _rescue(self, what: str) -> None:
+        """Copy all that can be read of a store whose file was lost to another beside it, which is the store from now on.
+
+        SteepestError where that is not all.
+        """
         taken = (f"{self.path}-rescued{k or ''}" for k in itertools.count())
         path = next(path for path in taken if not os.path.exists(path))
+        lost = f"The store {self.path} was {what} while it was in use"
         try:
-            rescued = sqlite3.connect(path, timeout=60, isolation_level=None)
-            self._db.backup(rescued)
+            rescued, whole = self._copied(path)
         except REFUSALS as error:
-            raise SteepestError(
-                f"The store {self.path} was deleted or replaced while it was in use, and what it held cannot be saved to "
-                f"{path}: {error}."
-            ) from error
+            raise SteepestError(f"{lost}, and what it held cannot be saved to {path}: {error}.") from error
         self._db.close()
-        self.notes.append(
-            f"The store {self.path} was deleted or replaced while it was in use; all that it held, and what came after, is in "
-            f"{path}."
-        )
         self._db, self.path = rescued, path
-        self._places = self._where()
+        self._places, self._size = self._where(), 0
+        if not whole:
+            raise SteepestError(f"{lost}, and not all that it held could be saved; {path} has the rest. Give it as --store.")
+        self.notes.append(f"{lost}; all that it held, and what came after, is in {path}.")
+
+    def _copied(self, path: str) -> tuple[sqlite3.Connection, bool]:
+        """A copy of this store at another path, and whether it has all of it: SQLite may remember what the file has lost."""
+        rescued = sqlite3.connect(path, timeout=60, isolation_level=None)
+        rescued.execute("BEGIN")
+        schema.make(rescued)
+        try:
+            for table in ("runs", "looks", "facts"):
+                for row in self._db.execute(f"SELECT * FROM {table}"):
+                    rescued.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+            whole = True
+        except REFUSALS:
+            whole = False
+        rescued.execute("COMMIT")
+        return rescued, whole
 
     def _check_contents(self) -> bool:
         """Whether the file is new; SteepestError where it is not a store that this version can use."""
@@ -248,7 +266,7 @@ class Store:
 
     def close(self) -> None:
         """Close it; where no other process has it open, its log goes into the file."""
-        if self.path != ":memory:" and not self._is_gone():
+        if self.path != ":memory:" and not self._is_gone() and not self._is_cut():
             with contextlib.suppress(SteepestError):
                 self._execute("INSERT OR REPLACE INTO state VALUES ('open', 0)")
         self._db.close()
@@ -421,6 +439,8 @@ class Store:
         self._execute("COMMIT")
 
     def guard(self) -> None:
-        """See whether the file is still there; where it is not, go on in another (see `notes`)."""
+        """See whether the file is still there, and whole; where it is not, go on in another (see `notes`)."""
         if self._is_gone():
-            self._rescue()
+            self._rescue("deleted or replaced")
+        elif self._is_cut():
+            self._rescue("cut short")
