@@ -407,6 +407,13 @@ class Laboratory:
         """What a reader must know besides the numbers."""
         self.store.guard()
         design, notes = self.design, [*self.store.notes]
+        unfit = checkpoints.set_aside(self.store.path)
+        if unfit:
+            files = f"{unfit} files" if unfit > 1 else "A file"
+            notes.append(
+                f"{files} of runs under way in {checkpoints.folder_of(self.store.path).name} did not fit, so these runs began anew; "
+                f"what ends in {checkpoints.ASIDE} may be deleted."
+            )
         if design.problem.same_start:
             notes.append("A module was given, not a function: every seed starts from the same weights.")
         if self._first_known() != self.fingerprint:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,14 @@ from torch import Tensor, nn
 from ..update.optimizer import RuleOptimizer
 
 EVERY = 60.0  # seconds of training that a crash may lose
+ASIDE = ".damaged"  # ends the name of a file that did not fit
 SHORT = 2.0  # seconds of training that are not worth a file at a stop
 Facts = dict[str, Any]  # what goes into JSON
 State = tuple[dict[str, Tensor], Facts]
+
+
+class UnfitError(Exception):
+    """A file of a unit under way has its digest, and is not a state of the unit."""
 
 
 class _Stop:
@@ -58,16 +64,47 @@ class Slot:
         self.path, self.last = path, time.perf_counter()
 
     def read(self) -> State | None:
-        """What was written, or None; what cannot be read counts as nothing, and the unit begins anew."""
+        """What was written, or None; a file that is damaged, or is another unit's, is set aside, and the unit begins anew."""
         self.last = time.perf_counter()
         if self.path is None or not self.path.is_file():
             return None
         try:
             with safe_open(self.path, "pt") as file:
-                facts = json.loads(file.metadata()["facts"])
-                return {name: file.get_tensor(name).clone() for name in file.keys()}, facts  # noqa: SIM118 - it is no dict
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-            return None
+                about = file.metadata()
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - it is no dict
+            if about["digest"] == self._digest(tensors, about["facts"]):
+                return tensors, json.loads(about["facts"])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError):
+            pass
+        self.set_aside()
+        return None
+
+    @contextlib.contextmanager
+    def fitting(self, state: State, length: int) -> Iterator[None]:
+        """Inside, a unit of so many steps is put back to a state; UnfitError where it does not fit: begin anew then."""
+        try:
+            step = state[1]["step"]
+            if not (isinstance(step, int) and 0 <= step <= length and math.isfinite(state[1]["seconds"])):
+                raise ValueError
+            yield
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            self.set_aside()
+            raise UnfitError from error
+
+    def set_aside(self) -> None:
+        """Rename a file that does not fit, for the study to tell of it."""
+        if self.path is not None:
+            with contextlib.suppress(OSError):
+                os.replace(self.path, self.path.with_suffix(ASIDE))
+
+    def _digest(self, tensors: Mapping[str, Tensor], facts: str) -> str:
+        """The digest of a file's contents, and of the unit that they are of."""
+        assert self.path is not None
+        h = hashlib.sha256(json.dumps([self.path.stem, facts]).encode())
+        for name, t in sorted(tensors.items()):
+            h.update(f"{name} {t.dtype} {tuple(t.shape)}".encode())
+            h.update(t.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return h.hexdigest()
 
     def write(self, state: State) -> None:
         """Put it on disk, whole or not at all; a full disk loses the file, not the training."""
@@ -78,7 +115,8 @@ class Slot:
         with contextlib.suppress(OSError, SafetensorError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             apart = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-            save_file(apart, part, {"facts": json.dumps(facts)})
+            text = json.dumps(facts)
+            save_file(apart, part, {"facts": text, "digest": self._digest(apart, text)})
             os.replace(part, self.path)
         self.last = time.perf_counter()
 
@@ -158,6 +196,11 @@ def beside(store: str, keys: Sequence[str], plan: str) -> Slots:
 def folder_of(store: str) -> Path:
     """Where the units of a store are kept that have not ended."""
     return Path(f"{store}-unfinished")
+
+
+def set_aside(store: str) -> int:
+    """How many units of a store had files that did not fit."""
+    return 0 if store == ":memory:" else len([*folder_of(store).glob(f"*{ASIDE}")])
 
 
 def finish(slots: Slots, chunk: Sequence[int]) -> None:

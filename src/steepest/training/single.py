@@ -7,7 +7,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any, ParamSpec, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from .forward import drops, keyed
 from .norms import REFRESH, normalizes, refresh
 from .recorder import Outcome, Recorder
 
+P = ParamSpec("P")
 CONSTANT = constant()
 
 
@@ -45,6 +46,20 @@ def orders(problem: Problem, seed: int) -> Iterator[Tensor]:
     return iter(()) if problem.train.is_stream else problem.drawing.indices(len(problem.train), seed)
 
 
+def _or_anew(train: Callable[P, Outcome]) -> Callable[P, Outcome]:
+    """The same function, which begins once more where what it found to go on from does not fit."""
+
+    @functools.wraps(train)
+    def trained(*args: P.args, **how: P.kwargs) -> Outcome:
+        try:
+            return train(*args, **how)
+        except checkpoints.UnfitError:
+            return train(*args, **how)
+
+    return trained
+
+
+@_or_anew
 def train(
     problem: Problem,
     rule: Rule,
@@ -81,13 +96,14 @@ def train(
         optimizer = build(rule, model.parameters(), lr=lr, seed=seed, **(hyper or {}))
         kept = slot.read()
         done = kept[1]["step"] if kept else 0
-        stream = batches(problem, seed, done)
         if kept:
-            recorder.put_back(kept[1]["recorder"])
-            checkpoints.put_back(model, optimizer, kept)
-            began -= kept[1]["seconds"]
+            with slot.fitting(kept, until or steps):
+                recorder.put_back(kept[1]["recorder"])
+                checkpoints.put_back(model, optimizer, kept)
+                began -= kept[1]["seconds"]
         else:
             recorder.begin(*problem.evaluate(model, problem.valid))
+        stream = batches(problem, seed, done)
 
         def state(k: int) -> checkpoints.State:
             tensors, facts = checkpoints.of_run(model, optimizer)

@@ -24,7 +24,7 @@ from ..rules import Rule
 from ..rules.definition import Hyper
 from ..schedules import Schedule
 from ..update.runs import ManyRuns
-from .checkpoints import NOWHERE, Slot, State
+from .checkpoints import NOWHERE, Slot, State, UnfitError
 from .forward import Forward, NotStackableError, losses
 from .norms import normalizes
 from .recorder import Outcome, Recorder
@@ -287,8 +287,12 @@ class StackedRuns:
         """All runs to their end, or to where they diverged; as `single.train` would train each."""
         began, steps, recorder, kept = time.perf_counter(), self.runs[0].steps, self.recorder, slot.read()
         if kept:
-            self.put_back(kept)
-            began -= kept[1]["seconds"]
+            try:
+                with slot.fitting(kept, self.runs[0].length):
+                    self.put_back(kept)
+                    began -= kept[1]["seconds"]
+            except UnfitError:
+                return StackedRuns(self.problem, self.runs, self.device).train(on_step, slot)
         else:
             recorder.begin(*self.evaluate("valid"))
 
