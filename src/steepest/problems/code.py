@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from . import origin
 from .data import raw
@@ -221,6 +222,9 @@ def _module(walk: Walk, module: ModuleType) -> None:
 
 def _tensor(walk: Walk, x: Tensor) -> None:
     walk.attributes(x, Tensor)
+    if is_lazy(x):
+        walk.emit(type(x).__name__)
+        return
     with torch._C.DisableTorchFunctionSubclass():
         walk.emit(f"{tuple(x.shape)} {x.dtype} {x.requires_grad}")
         try:

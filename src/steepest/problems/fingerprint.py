@@ -42,8 +42,13 @@ def identify(problem: Problem, device: str = "cpu") -> Identity:
 
     Any edit that changes what is trained or measured changes it; comments, names of files and unrelated code do not.
     SteepestError where the problem cannot be trained: labels out of range, a loss that is not one finite number, nothing to
-    train, an example whose loss is not finite.
+    train, an example whose loss is not finite, or code of the user's that raises in a first step.
     """
+    with problem.theirs("first step"):
+        return _identified(problem, device)
+
+
+def _identified(problem: Problem, device: str) -> Identity:
     code, undigested = digest(_code(problem), _in_memory(problem))
     problem = problem.fresh(device)
     settings = (problem.batch_size, problem.direction, problem.metric_name, problem.shuffle, problem.drop_last)
@@ -158,7 +163,8 @@ def _work(problem: Problem, model: nn.Module, batch: Batch) -> float:
             features = weight.shape[0] if isinstance(weight, Tensor) and weight.ndim > 1 else made.shape[-1]
             total += 2.0 * own * made.numel() / max(features, 1)
 
-    hooks = [m.register_forward_hook(count) for m in model.modules()]
+    hooked = (m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule))  # which take no hooks
+    hooks = [m.register_forward_hook(count) for m in hooked]
     try:
         problem.output(model, batch[0])
     except Exception:  # training's first batch gives the sentence for this

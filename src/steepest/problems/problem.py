@@ -207,11 +207,13 @@ class Problem:
         if any(map(is_lazy, (*made.parameters(), *made.buffers()))):
             inputs, _ = self.first_batch()  # from which nn.LazyLinear and its like take their shapes
             with self.theirs("model"), torch.no_grad():
+                made = _copied(made)  # a module that was given stays lazy, so that its identity does
                 self.output(made.to(device=device, dtype=self.dtype).eval(), inputs)
             made.train()
-        with self.theirs("model"), contextlib.suppress(RuntimeError):  # what cannot be copied was made anew by the function
-            made = copy.deepcopy(made)  # a function may return the same module, or share a part, at every call
-        return made.to(device=device, dtype=self.dtype)
+        with self.theirs("model"):
+            with contextlib.suppress(RuntimeError):  # what cannot be copied was made anew by the function
+                made = _copied(made)  # a function may return the same module, or share a part, at every call
+            return made.to(device=device, dtype=self.dtype)
 
     def output(self, model: nn.Module, inputs: Sequence[Any]) -> Any:
         """What a model makes of inputs, which it takes by name where the data name them."""
@@ -397,15 +399,37 @@ class Problem:
         whole = [part for part in parts if part is not None]
         return torch.cat(whole) if whole and len(whole) == len(parts) else None
 
-    @contextlib.contextmanager
-    def theirs(self, what: str) -> Iterator[None]:
+    def theirs(self, what: str) -> Theirs:
         """Inside runs code of the user's: what it raises becomes one sentence, sys.exit() too."""
-        try:
-            yield
-        except (KeyboardInterrupt, GeneratorExit, SteepestError):
-            raise
-        except BaseException as error:
-            raise SteepestError(f"Problem '{self.name}': its {what} raised {message_of(error)}") from error
+        return Theirs(f"Problem '{self.name}': its {what}")
+
+
+class Theirs:
+    """A `with` in which code of the user's runs: any exception becomes a SteepestError that says what raised it.
+
+    A class, since `contextlib.contextmanager` lets StopIteration through.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is not None and not isinstance(error, KeyboardInterrupt | GeneratorExit | SteepestError):
+            raise SteepestError(f"{self.what} raised {message_of(error)}") from error
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A copy of a model, with parameters of its own."""
+    if not isinstance(model, torch.jit.ScriptModule):
+        return copy.deepcopy(model)
+    with torch.no_grad():  # else the parameters of a copied script are computed from the first ones
+        made = copy.deepcopy(model)
+    for p, first in zip(made.parameters(), model.parameters(), strict=True):
+        p.requires_grad_(first.requires_grad)
+    return made
 
 
 def _number(x: Any) -> float:

@@ -411,8 +411,8 @@ class Laboratory:
         if unfit:
             files = f"{unfit} files" if unfit > 1 else "A file"
             notes.append(
-                f"{files} of runs under way in {checkpoints.folder_of(self.store.path).name} did not fit, so these runs began anew; "
-                f"what ends in {checkpoints.ASIDE} may be deleted."
+                f"{files} of runs under way in {checkpoints.folder_of(self.store.path).name} did not fit, so these runs began "
+                f"anew; what ends in {checkpoints.ASIDE} may be deleted."
             )
         if design.problem.same_start:
             notes.append("A module was given, not a function: every seed starts from the same weights.")
