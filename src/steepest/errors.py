@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .escapes import plain
+
 LONGEST = 300  # characters of a sentence; where it has more, long words in it lose their middle, then the whole does
 WORD = 60
 LISTED = 120  # characters of a list of names that are known
@@ -28,13 +30,13 @@ class SteepestError(ValueError, RuntimeError):
     """
 
     def __init__(self, sentence: str) -> None:
-        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(sentence.split()))
+        line = plain(" ".join(sentence.split()))
         if len(line) > LONGEST:
-            line = " ".join(_middle_out(word, WORD) for word in line.split(" "))
-        super().__init__(_middle_out(line, LONGEST))
+            line = " ".join(middle_out(word, WORD) for word in line.split(" "))
+        super().__init__(middle_out(line, LONGEST))
 
 
-def _middle_out(text: str, most: int) -> str:
+def middle_out(text: str, most: int) -> str:
     """A text of at most so many characters, its middle left out where it has more."""
     half = (most - 5) // 2
     return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"

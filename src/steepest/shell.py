@@ -15,8 +15,14 @@ import typer
 
 from .checks import writable
 from .errors import SteepestError, message_of, place
+from .escapes import plain
 
 JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output.")]
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print text for people, to standard error where `err`: what it holds cannot command their terminal."""
+    typer.echo(plain(text), err=err)
 
 
 def sentences(command: Callable[..., None]) -> Callable[..., None]:
@@ -27,7 +33,7 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except SteepestError as error:
-            typer.echo(f"steepest: {error}", err=True)
+            say(f"steepest: {error}", err=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             typer.echo("steepest: stopped; what was trained is kept, and the same command goes on.", err=True)
@@ -39,7 +45,7 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
                 "SystemExit:"
             ):  # ours: the reader of a pipe has gone
                 raise typer.Exit(1) from None
-            typer.echo(f"steepest: code of yours raised {message_of(error)}", err=True)  # sys.exit() where nobody expects it
+            say(f"steepest: code of yours raised {message_of(error)}", err=True)  # sys.exit() where nobody expects it
             raise typer.Exit(2) from None
 
     return wrapped
@@ -85,7 +91,7 @@ def write_json(result: Any, path: Path | None) -> None:
     """Write a result to a file, or to standard output for -; nothing for None."""
     if path is None:
         return
-    text = json.dumps(result, indent=1, allow_nan=False)
+    text = json.dumps(result, indent=1, allow_nan=False).replace("\x7f", "\\u007f")  # the one that ASCII leaves
     if str(path) == "-":
         typer.echo(text)
     else:

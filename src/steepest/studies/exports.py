@@ -11,6 +11,7 @@ from typing import Any
 
 from ..checks import writable
 from ..errors import SteepestError, place
+from ..escapes import cell
 from .store import COLUMNS, Store
 
 Row = dict[str, Any]
@@ -52,7 +53,7 @@ def _frame(rows: list[Row]) -> Any:
 
 
 def _csv(rows: list[Row], path: Path) -> None:
-    _frame(rows).to_csv(path, index=False)
+    _frame([{key: cell(row[key]) for key in COLUMNS} for row in rows]).to_csv(path, index=False)
 
 
 def _parquet(rows: list[Row], path: Path) -> None:
@@ -113,7 +114,7 @@ def _points(row: Row, key: str) -> Iterator[tuple[int, float]]:
 
 def _safe(name: str) -> str:
     """A name that any file system takes."""
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:150]
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).lstrip(".")[:150] or "-"
 
 
 WAYS: dict[str, Callable[[list[Row], Path], None]] = {
