@@ -24,7 +24,7 @@ def opened(chromium, path, width=900, height=800, address="", **more):
 
 
 def until(tab, expression, most=30.0):
-    """Wait for an expression to be true, for so many seconds at most. Playwright's own way evaluates text, which pages forbid."""
+    """Wait for an expression to be true, for so many seconds. Playwright's own way evaluates text, which pages forbid."""
     ends = time.monotonic() + most
     while not tab.evaluate(expression):
         assert time.monotonic() < ends, expression
