@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -13,16 +15,31 @@ from typing import Annotated, Any
 
 import typer
 
-from .checks import writable
+from .checks import writable, written
 from .errors import SteepestError, message_of, place
 from .escapes import plain
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # why a disk takes no more
 JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output.")]
 
 
 def say(text: str, err: bool = False) -> None:
     """Print text for people, to standard error where `err`: what it holds cannot command their terminal."""
     typer.echo(plain(text), err=err)
+
+
+def nothing_more(error: OSError) -> None:
+    """Say that what is printed cannot be written, and drop the rest of it, which Python would try to write again as it ends."""
+    with contextlib.suppress(OSError):
+        typer.echo(f"steepest: What is printed cannot be written: {error.strerror}.", err=True)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # a stream of a test or a notebook has no number
+            stream.flush()
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def sentences(command: Callable[..., None]) -> Callable[..., None]:
@@ -38,6 +55,11 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             typer.echo("steepest: stopped; what was trained is kept, and the same command goes on.", err=True)
             raise typer.Exit(130) from None
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            nothing_more(error)
+            raise typer.Exit(2) from None
         except BaseException as error:
             if isinstance(error, Exception):  # typer's own, or a mistake of ours
                 raise
@@ -95,7 +117,4 @@ def write_json(result: Any, path: Path | None) -> None:
     if str(path) == "-":
         typer.echo(text)
     else:
-        try:
-            path.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise SteepestError(f"The JSON file cannot be written to {path}: {error.strerror}.") from error
+        written("JSON file", path, text + "\n")

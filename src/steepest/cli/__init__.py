@@ -20,7 +20,7 @@ from ..checks import bytes_of, names_in, seconds_of
 from ..errors import SteepestError
 from ..escapes import every
 from ..prints import Once
-from ..shell import JSON, check_distinct, check_file, check_json, loading, say, sentences, write_json
+from ..shell import FULL, JSON, check_distinct, check_file, check_json, loading, nothing_more, say, sentences, write_json
 from ..studies import defaults
 from ..studies.rates import rates_of
 from . import stores, working
@@ -210,4 +210,10 @@ app.add_typer(workshop)
 
 def main() -> None:
     """The entry point."""
-    app()
+    try:
+        app()
+    except OSError as error:  # of --help, which is no command's
+        if error.errno not in FULL:
+            raise
+        nothing_more(error)
+        sys.exit(2)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..checks import writable
+from ..checks import replacing, writable
 from ..errors import SteepestError, place
 from ..escapes import cell
 from .store import COLUMNS, Store
@@ -34,7 +34,11 @@ def export(store: Store, out: str | Path, to: str | None = None) -> int:
     if to in FOLDERS and path.exists() and (path.is_file() or any(path.iterdir())):
         raise SteepestError(f"The folder {out} has something in it, or is a file; give a new one, so that nothing is mixed up.")
     rows = [*store.rows()]
-    WAYS[to](rows, path if to in FOLDERS else writable("export", path, f"runs.{to}"))
+    if to in FOLDERS:
+        WAYS[to](rows, path)
+    else:
+        with replacing("export", writable("export", path, f"runs.{to}")) as part:
+            WAYS[to](rows, part)
     return len(rows)
 
 
