@@ -1,6 +1,7 @@
 """Pages in a browser, offline, for the tests of the report and of the playground."""
 
 import contextlib
+import time
 
 COPY = "navigator.clipboard && (navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve() })"
 
@@ -20,3 +21,11 @@ def opened(chromium, path, width=900, height=800, address="", **more):
     yield tab
     assert not faults
     context.close()
+
+
+def until(tab, expression, most=30.0):
+    """Wait for an expression to be true, for so many seconds. Playwright's own way evaluates text, which pages forbid."""
+    ends = time.monotonic() + most
+    while not tab.evaluate(expression):
+        assert time.monotonic() < ends, expression
+        tab.wait_for_timeout(50)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .errors import SteepestError, place
@@ -28,11 +31,31 @@ def writable(what: str, path: str | Path, example: str) -> Path:
 
 def written(what: str, path: Path, text: str) -> Path:
     """A text file at a path that is `writable`; SteepestError where it cannot be written after all."""
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SteepestError(f"The {what} cannot be written to {path}: {error.strerror}.") from error
+    with replacing(what, path) as part:
+        part.write_text(text, encoding="utf-8")
     return path
+
+
+@contextlib.contextmanager
+def replacing(what: str, path: Path) -> Iterator[Path]:
+    """Yield a path to write to, of the same ending; what is written takes the place of the file when it is whole.
+
+    Where it cannot be, SteepestError, and a file that was there stays as it was. A device is written to as it is.
+    """
+    target = path.resolve()
+    is_file = target.is_file() or not target.exists()
+    part = target.with_name(f".{secrets.token_hex(8)}{target.suffix}") if is_file else target
+    try:
+        yield part
+        if is_file:
+            if target.exists():
+                shutil.copymode(target, part)
+            part.replace(target)
+    except OSError as error:
+        raise SteepestError(f"The {what} cannot be written to {path}: {error.strerror or error}.") from error
+    finally:
+        if is_file:
+            part.unlink(missing_ok=True)
 
 
 def names_in(text: str) -> list[str]:

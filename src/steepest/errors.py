@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .escapes import plain
+
 LONGEST = 300  # characters of a sentence; where it has more, long words in it lose their middle, then the whole does
 WORD = 60
 LISTED = 120  # characters of a list of names that are known
@@ -34,19 +36,14 @@ class SteepestError(ValueError, RuntimeError):
 
     def __init__(self, sentence: str, command: str = "") -> None:
         """`command` is one to type, which follows the sentence whole."""
-        line, command = _printable(sentence), _printable(command)
+        line = plain(" ".join(sentence.split()))
         if len(line) > LONGEST:
-            line = " ".join(_middle_out(word, WORD) for word in line.split(" "))
-        line = _middle_out(line, LONGEST)
-        super().__init__(f"{line} {command}" if command else line)
+            line = " ".join(middle_out(word, WORD) for word in line.split(" "))
+        line = middle_out(line, LONGEST)
+        super().__init__(f"{line} {plain(command, '')}" if command else line)
 
 
-def _printable(text: str) -> str:
-    """Text on one line, with an escape for each character that does not print."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
-
-
-def _middle_out(text: str, most: int) -> str:
+def middle_out(text: str, most: int) -> str:
     """A text of at most so many characters, its middle left out where it has more."""
     half = (most - 5) // 2
     return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"

@@ -3,27 +3,49 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import gc
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
-from .checks import writable
+from .checks import writable, written
 from .errors import SteepestError, absolute, message_of, place, rooted
+from .escapes import plain
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # why a disk takes no more
 JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output.")]
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print text for people, to standard error where `err`: what it holds cannot command their terminal."""
+    typer.echo(plain(text), err=err)
+
+
+def nothing_more(error: OSError) -> None:
+    """Say that what is printed cannot be written, and drop the rest of it, which Python would try to write again as it ends."""
+    with contextlib.suppress(OSError):
+        typer.echo(f"steepest: What is printed cannot be written: {error.strerror}.", err=True)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # a stream of a test or a notebook has no number
+            stream.flush()
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def sentences(command: Callable[..., None]) -> Callable[..., None]:
     """A mistake in what was asked ends the command with its sentence and exit code 2."""
 
-    @wraps(command)
+    @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         json_file = kwargs.get("json_file")
         with rooted():
@@ -33,17 +55,22 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
                 with own_output(str(json_file) == "-"):
                     command(*args, **kwargs)
             except SteepestError as error:
-                typer.echo(f"steepest: {near(error)}", err=True)
+                say(f"steepest: {near(error)}", err=True)
                 raise typer.Exit(2) from None
             except KeyboardInterrupt:
                 typer.echo("steepest: stopped; what was trained is kept, and the same command goes on.", err=True)
                 raise typer.Exit(130) from None
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                nothing_more(error)
+                raise typer.Exit(2) from None
             except BaseException as error:
                 if isinstance(error, Exception):  # typer's own, or a mistake of ours
                     raise
                 if isinstance(error, SystemExit) and message_of(error).startswith("SystemExit:"):
                     raise typer.Exit(1) from None  # ours: the reader of a pipe has gone
-                typer.echo(f"steepest: code of yours raised {message_of(error)}", err=True)  # such as sys.exit()
+                say(f"steepest: code of yours raised {message_of(error)}", err=True)  # such as sys.exit()
                 raise typer.Exit(2) from None
 
     return wrapped
@@ -54,7 +81,7 @@ def near(text: object) -> str:
     return str(text).replace(f"{absolute('')}{os.sep}", "")
 
 
-_output: list[TextIO] = []  # where JSON goes for "-", the last one first asked
+_output: list[Callable[[str], Any]] = []  # what writes JSON for "-", the last one first asked
 
 
 @contextlib.contextmanager
@@ -67,22 +94,32 @@ def own_output(wanted: bool) -> Iterator[None]:
         yield
         return
     out = sys.stdout
-    is_real = sys.__stdout__ is not None and out is sys.__stdout__ and sys.__stdout__.fileno() == 1  # not in a test
     out.flush()
-    kept = os.dup(1) if is_real else -1
-    stream = os.fdopen(kept, "w", encoding="utf-8", closefd=False) if is_real else out
-    _output.append(stream)
+    if sys.__stdout__ is None or out is not sys.__stdout__ or out.fileno() != 1:  # as in a test
+        _output.append(out.write)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                yield
+        finally:
+            _output.pop()
+        return
+    kept = os.dup(1)
+    _output.append(functools.partial(_write, kept))
+    os.dup2(2, 1)
     try:
-        if is_real:
-            os.dup2(2, 1)
         with contextlib.redirect_stdout(sys.stderr):
             yield
-            stream.flush()
     finally:
         _output.pop()
-        if is_real:
-            os.dup2(kept, 1)
-            os.close(kept)
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _write(descriptor: int, text: str) -> None:
+    """Write all of a text to a file descriptor."""
+    left = text.encode()
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 @contextlib.contextmanager
@@ -125,11 +162,8 @@ def write_json(result: Any, path: Path | None) -> None:
     """Write a result to a file, or to standard output for -; nothing for None."""
     if path is None:
         return
-    text = json.dumps(result, indent=1, allow_nan=False)
+    text = json.dumps(result, indent=1, allow_nan=False).replace("\x7f", "\\u007f")  # the one that ASCII leaves
     if str(path) == "-":
-        (_output[-1] if _output else sys.stdout).write(text + "\n")
+        (_output[-1] if _output else sys.stdout.write)(text + "\n")
     else:
-        try:
-            path.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise SteepestError(f"The JSON file cannot be written to {path}: {error.strerror}.") from error
+        written("JSON file", path, text + "\n")

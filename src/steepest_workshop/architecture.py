@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 
 SOURCE = Path(__file__).parents[1] / "steepest"
 FLOORS = (  # from the ground up, as pyproject.toml holds them
-    ("notebook", "prints", "errors", "checks", "shell"),
+    ("notebook", "prints", "escapes", "errors", "checks", "shell"),
     ("problems", "schedules", "rules", "surfaces"),
     ("update",),
     ("training", "paths"),
@@ -25,6 +25,7 @@ WORDS = {
     "notebook": "what notebooks ask for",
     "prints": "what users' code prints",
     "errors": "the user's one error",
+    "escapes": "text from elsewhere, as shown",
     "checks": "counts, files to write",
     "shell": "what commands share",
     "rules": "rules as papers write them,\ntraced to graphs",
@@ -70,7 +71,7 @@ def main(out: str = "docs/pictures/architecture.png") -> None:
 
 def _arrows(names: list[str]) -> list[tuple[str, str]]:
     """Who imports whom, without what follows from others: a house is read by its shortest stairs."""
-    direct = {name: _imports(name) & set(names) - {name, "errors", "checks"} for name in names}
+    direct = {name: _imports(name) & set(names) - {name, "errors", "escapes", "checks"} for name in names}
     below: dict[str, set[str]] = {}
     for name in names:  # from the ground up
         below[name] = direct[name].union(*(below[other] for other in direct[name]))

@@ -5,13 +5,17 @@ A third of the words or less runs always, other words for each command; `pytest 
 
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from steepest import surfaces
 from steepest.cli import app
+from steepest.errors import SteepestError
+from steepest.surfaces.formula import FUNCTIONS
 
 LIMIT = 30.0  # seconds: a hang, on a machine with other things to do
 
@@ -237,3 +241,70 @@ def test_drawn_words_as_commands(folder, command, words):
         check=False,
     )
     judged(done.returncode, done.stdout, done.stderr)
+
+
+GROWING = {
+    "a product of what three coordinates share": lambda n: "*".join(f"(x*y*z+{k})" for k in range(n)),
+    "a product of functions": lambda n: "*".join(f"sin(x*y*z+{k})" for k in range(n)),
+    "a product of many coordinates": lambda n: "*".join(f"x{k}" for k in range(1, n + 1)),
+    "a power of a sum": lambda n: f"({'+'.join(f'x{k}' for k in range(1, n + 1))})**99",
+    "a product of powers": lambda n: "*".join(f"(x+y+z+{k})**{k + 9}" for k in range(n)),
+    "a tower": lambda n: "**".join("xy"[k % 2] for k in range(n + 1)),
+    "powers of powers": lambda n: "(" * n + "x*y" + "+x)**9" * n,
+    "fractions of fractions": lambda n: "x/(y+" * n + "z" + ")" * n,
+    **{f"{name} of {name}": lambda n, name=name: f"{name}(" * n + "x*y*z" + ")" * n for name in FUNCTIONS},
+    "absolute values of what is not real everywhere": lambda n: "abs(log(" * n + "x*y" + "))" * n,
+}
+OFTEN = (
+    "a product of what three coordinates share",
+    "a product of many coordinates",
+    "absolute values of what is not real everywhere",
+)
+SECONDS, BYTES = 6.0, 200 * 2**20  # of a surface that is not refused, over its import
+MEASURE = """
+import resource, sys, time
+from steepest import surfaces
+from steepest.report.surface import text
+text.text(surfaces.get("x**2 + y**2"))
+before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+text.text(surfaces.get(sys.argv[1]))
+print(time.process_time() - began, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+"""
+
+
+def largest(make):
+    """The largest formula of a kind that is not refused."""
+    passed = ""
+    for n in range(1, 101):
+        try:
+            surfaces.get(make(n))
+        except SteepestError:
+            break
+        passed = make(n)
+    return passed
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[] if kind in OFTEN else [pytest.mark.slow]) for kind in GROWING])
+def test_the_largest_formula_that_is_not_refused_takes_no_longer_than_is_said(kind):
+    ran = subprocess.run(
+        [sys.executable, "-c", MEASURE, largest(GROWING[kind])], capture_output=True, text=True, timeout=60, check=True
+    )
+    seconds, size = map(float, ran.stdout.split())
+    assert seconds < SECONDS, largest(GROWING[kind])
+    assert size < BYTES
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "x*sin(exp(exp(30)))",
+        "abs(sin(exp(exp(25))))*x",
+        "x**sin(exp(exp(exp(9))))",
+        GROWING["a product of what three coordinates share"](25),
+    ],
+)
+def test_a_formula_that_would_take_long_is_refused_at_once(formula):
+    began = time.process_time()
+    with pytest.raises(SteepestError, match="is refused"):
+        surfaces.get(formula)
+    assert time.process_time() - began < 2

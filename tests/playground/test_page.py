@@ -15,7 +15,7 @@ from steepest.errors import SteepestError
 from steepest.playground import play
 from steepest_workshop.bench import play as bench
 
-from ..browsing import opened
+from ..browsing import opened, until
 
 WIDE = {"width": 1440, "height": 900}
 FOCUS = """(e => [e.id || e.ariaLabel || e.textContent, getComputedStyle(e).outlineStyle])(document.activeElement)"""
@@ -105,7 +105,7 @@ def test_the_transport_plays_and_steps_both_ways(chromium, page):
         tab.select_option("#speed", "200")
         tab.click("#play")
         assert tab.get_attribute("#play", "aria-label") == "Pause"
-        tab.wait_for_function("document.getElementById('at-said').textContent === '40 of 40'")
+        until(tab, "document.getElementById('at-said').textContent === '40 of 40'")
         assert tab.get_attribute("#play", "aria-label") == "Play"
         assert pixels(tab) != still
         tab.locator("#at").focus()
@@ -271,7 +271,7 @@ def test_a_finger_scrolls_over_the_map_and_a_tap_moves_the_start(chromium, page)
 
 def test_a_sweep_and_basins_answer_to_clicks_and_keys(chromium, page):
     with opened(chromium, page, **WIDE, address="surface=himmelblau&rules=sgd@0.01&panel=basins") as tab:
-        tab.wait_for_function("(document.getElementById('basins').getAttribute('aria-label') || '').includes('Of ')")
+        until(tab, "(document.getElementById('basins').getAttribute('aria-label') || '').includes('Of ')")
         assert "lost" in tab.get_attribute("#basins", "aria-label")
         start = at(tab)["start"]
         box = tab.locator("#basins").bounding_box()
@@ -339,7 +339,7 @@ def test_a_network_is_trained_by_two_rules_side_by_side(chromium, page):
         assert [step for step, _ in said(tab)] == [1, 1]
         tab.get_by_label("Speed, steps a second").select_option("300")
         tab.get_by_role("button", name="Train").click()
-        tab.wait_for_function("document.querySelector('#network .contender .hint').textContent.startsWith('step 120')")
+        until(tab, "document.querySelector('#network .contender .hint').textContent.startsWith('step 120')")
         maps.append(tab.eval_on_selector_all("#network canvas", "all => all.map(c => c.toDataURL())"))
         assert all(was != now for was, now in zip(*maps, strict=True))
         losses = [float(words.split()[1].rstrip(",")) for _, words in said(tab)]
@@ -351,7 +351,7 @@ def test_a_network_is_trained_by_two_rules_side_by_side(chromium, page):
         address = at(tab)
         assert (address["net-data"], address["net-a"], address["net-b"]) == ("moons", "sgd@0.05", "adam@0.03")
         tab.get_by_role("button", name="Train").click()  # from the start again, to the same end
-        tab.wait_for_function("document.querySelector('#network .contender .hint').textContent.startsWith('step 120')")
+        until(tab, "document.querySelector('#network .contender .hint').textContent.startsWith('step 120')")
         assert said(tab) == ended
         rules = tab.eval_on_selector("[aria-label='Rule A']", "e => [...e.options].map(o => o.value)")
         assert {"sgd", "lamb", "lion"} <= set(rules)
@@ -360,7 +360,7 @@ def test_a_network_is_trained_by_two_rules_side_by_side(chromium, page):
         tab.keyboard.press("Tab")
         tab.get_by_label("Rule A").focus()
         tab.get_by_role("button", name="Train").click()
-        tab.wait_for_function("document.querySelector('#network .contender .hint').textContent.includes('lost at step')")
+        until(tab, "document.querySelector('#network .contender .hint').textContent.includes('lost at step')")
         assert said(tab)[1][1].startswith("loss")
         tab.get_by_label("Hidden layers").focus()
         tab.keyboard.press("ArrowRight")

@@ -4,9 +4,12 @@ import contextlib
 import gzip
 import http.server
 import io
+import os
+import re
 import tarfile
 import tracemalloc
 from functools import partial
+from urllib.parse import quote, unquote
 
 import pytest
 from typer.testing import CliRunner
@@ -20,6 +23,20 @@ from tests.cases import serving
 LABELS = "t10k-labels-idx1-ubyte"
 BOMB = 300 * 2**20  # what a file of 300 kB may unpack to
 ALLOWED = 70 * 2**20  # twice the largest file of either data set, and something for the interpreter
+
+
+DECEITS = [  # of which two readers of addresses name two hosts, this machine for one
+    "http://example.com\\@127.0.0.1/",
+    "http://127.0.0.1\\@example.com/",
+    "http://127.0.0.1@example.com/",
+    "http://me:word@127.0.0.1/",
+    "http://127.0.0.1#@example.com/",
+    "http://127.0.0.1%2eexample.com/",
+    "http://１27.0.0.1/",
+    "http://127.0.0.1:80:90/",
+    "HTTP ://127.0.0.1/",
+    "//127.0.0.1/",
+]
 
 
 def fetch(*arguments):
@@ -36,7 +53,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(tmp_path):
-    """Serves /big, and sends /away to an address that is not https."""
+    """Serves /big, sends /away to an address that is not https and /to/ADDRESS there, and /says/N has that length."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def log_message(self, *args):
@@ -48,8 +65,14 @@ def server(tmp_path):
                 self.send_header("Location", "http://192.0.2.1/elsewhere")  # reserved: nothing is there
                 self.end_headers()
                 return
+            if self.path.startswith("/to/"):
+                self.send_response(302)
+                self.send_header("Location", unquote(self.path.removeprefix("/to/").rsplit("/", 1)[0]))
+                self.end_headers()
+                return
             self.send_response(200)
-            self.send_header("Content-Length", str(10**6))
+            said = self.path.removeprefix("/says/").rsplit("/", 1)[0] if self.path.startswith("/says/") else str(10**6)
+            self.send_header("Content-Length", said)
             self.end_headers()
             with contextlib.suppress(ConnectionError):
                 self.wfile.write(bytes(10**6))
@@ -59,7 +82,8 @@ def server(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "mirror", ["http://example.com/", "ftp://example.com/", "example.com", "http://127.0.0.1.example.com/", "http://["]
+    "mirror",
+    ["http://example.com/", "ftp://example.com/", "example.com", "http://127.0.0.1.example.com/", "http://[", *DECEITS],
 )
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
 def test_a_mirror_that_is_not_https_is_refused_before_anything_is_asked(name, mirror, here):
@@ -89,6 +113,64 @@ def test_a_file_that_is_longer_than_it_can_be_is_given_up(server, here):
     with pytest.raises(SteepestError, match="sends more than the 1000 bytes that big can have"):
         download.retrieve("big", here, (server,), partial(pytest.fail, "it was kept"), 1000, lambda *_: None)
     assert not list(here.glob("big*"))
+
+
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [
+        ("abc", "it says that the file has 'abc' bytes, which is no length"),
+        ("-1", "'-1' bytes, which is no length"),
+        ("1e3", "'1e3' bytes, which is no length"),
+        ("9" * 18, "it sends more than the 1000 bytes that big can have"),
+        ("9" * 5000, "bytes, which is no length"),
+        ("٣", "bytes, which is no length"),
+    ],
+)
+def test_a_length_that_is_none_or_too_much_is_one_sentence(server, here, length, words):
+    with pytest.raises(SteepestError, match=re.escape(words)):
+        download.retrieve("big", here, (f"{server}/says/{quote(length)}",), pytest.fail, 1000, lambda *_: None)
+    assert not list(here.glob("big*"))
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "ftp://example.com/",
+        "file:///etc/passwd",
+        "//example.com/",
+        "http://example.com\\@127.0.0.1/",
+        "data:,x",
+        "https://a@b/",
+    ],
+)
+def test_a_mirror_cannot_send_to_another_scheme_or_a_hidden_host(server, here, location):
+    with pytest.raises(SteepestError, match=r"is not https|is no plain address"):
+        download.retrieve("big", here, (f"{server}/to/{quote(location, safe='')}",), pytest.fail, 1000, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "mirror", ["https://example.com\\@127.0.0.1/", "https://me@example.com/", "https://exa mple.com/", "https://"]
+)
+def test_an_address_that_is_not_plain_is_refused_before_anything_is_asked(mirror, here):
+    with pytest.raises(SteepestError, match="is no plain address"):
+        download.retrieve("big", here, (mirror,), pytest.fail, 1000, lambda *_: None)
+
+
+@pytest.mark.parametrize("link", ["symbolic", "hard", "to nothing", "pipe"])
+def test_what_a_part_links_to_is_neither_emptied_nor_written(server, here, link):
+    (here / "precious").write_text("mine")
+    part = here / "big.part"
+    if link == "hard":
+        part.hardlink_to(here / "precious")
+    elif link == "pipe":
+        os.mkfifo(part)
+    else:
+        part.symlink_to(here / ("precious" if link == "symbolic" else "absent"))
+    download.retrieve("big", here, (server,), lambda path: None, 10**6, lambda *_: None)
+    assert (here / "precious").read_text() == "mine"
+    assert not (here / "absent").exists()
+    assert not (here / "big").is_symlink()
+    assert (here / "big").read_bytes() == bytes(10**6)
 
 
 def memory_of(work):

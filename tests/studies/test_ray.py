@@ -1,11 +1,14 @@
 """The cluster engine, on a Ray cluster of two nodes in this machine, against the local one."""
 
+import contextlib
 import os
+import socket
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import steepest
 from steepest.cli import app
@@ -58,6 +61,39 @@ ASKED = {"lrs": [0.1, 0.01], "seeds": 2, "steps": 60, "store": ":memory:"}
 def test_no_cluster_at_an_address_is_said():
     with pytest.raises(SteepestError, match="No Ray cluster can be used at 'nowhere:1': "):
         engine.connect("nowhere:1")
+
+
+@contextlib.contextmanager
+def listening(answer):
+    """A port at which something listens that is no cluster: it says this, or nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held = []
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(server.accept()[0])
+                    if answer is not None:
+                        held[-1].sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+        for one in held:
+            one.close()
+
+
+@pytest.mark.parametrize("answer", [None, b"HTTP/1.1 400 Bad Request\r\n\r\n", b"x"], ids=["silence", "a web page", "a byte"])
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_something_else_at_an_address_is_one_sentence_soon(answer, scheme):
+    command = ["compare", "digits", "--engine", "ray", "--store", ":memory:", "--address"]
+    with listening(answer) as port:
+        began = time.monotonic()
+        done = CliRunner().invoke(app, [*command, f"{scheme}127.0.0.1:{port}"])
+        assert time.monotonic() - began < 15
+    assert done.exit_code == 2
+    (said,) = done.stderr.strip().splitlines()
+    assert "No Ray cluster can be used at" in said
+    assert ("nothing answered" if answer is None else "something else than a cluster") in said
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,9 @@ from .. import rules
 from .. import schedules as multipliers
 from ..checks import bytes_of, names_in, seconds_of
 from ..errors import SteepestError, absolute
+from ..escapes import every
 from ..prints import Once
-from ..shell import JSON, check_distinct, check_file, check_json, loading, near, sentences, write_json
+from ..shell import FULL, JSON, check_distinct, check_file, check_json, loading, near, nothing_more, say, sentences, write_json
 from ..studies import defaults
 from ..studies.rates import rates_of
 from . import stores, working
@@ -152,9 +153,9 @@ def report(
         raise SteepestError(f"The store {store} has runs, but no study that ended; run `steepest compare` with it once more.")
     file.write(studies, out)
     if str(json_file) != "-":
-        for data in studies:
-            typer.echo(f"{data['problem']}: {data['answer']['sentence']}")
-        typer.echo(f"\nReport: {out}")
+        for data in every(studies):
+            say(f"{data['problem']}: {data['answer']['sentence']}")
+        say(f"\nReport: {out}")
     write_json(studies, json_file)
 
 
@@ -207,7 +208,7 @@ def fetch(
     new = f"{len(fetched)} files fetched" if fetched else "nothing to fetch"
     called = {"mnist": "MNIST", "cifar10": "CIFAR-10"}[name]
     if str(json_file) != "-":
-        typer.echo(f"{called} is in {folder}: {new}, {sets[name].verified(fetched)}.")
+        say(f"{called} is in {folder}: {new}, {sets[name].verified(fetched)}.")
     write_json({"name": name, "folder": str(folder), "fetched": [*fetched]}, json_file)
 
 
@@ -218,4 +219,10 @@ app.add_typer(workshop)
 
 def main() -> None:
     """The entry point."""
-    app()
+    try:
+        app()
+    except OSError as error:  # of --help, which is no command's
+        if error.errno not in FULL:
+            raise
+        nothing_more(error)
+        sys.exit(2)

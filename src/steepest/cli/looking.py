@@ -15,7 +15,7 @@ from .. import schedules as multipliers
 from ..checks import names_in
 from ..errors import SteepestError, absolute
 from ..rules import RACE
-from ..shell import JSON, check_distinct, check_file, check_json, near, sentences, write_json
+from ..shell import JSON, check_distinct, check_file, check_json, near, say, sentences, write_json
 
 app = typer.Typer()
 
@@ -58,7 +58,7 @@ def list_(
     if str(json_file) != "-":
         for row in kinds[what]:
             more = f"{row['class']:19}{row['reference']}" if "class" in row else row.get("formula") or row.get("about", "")
-            typer.echo(f"{row['name']:21}{more}".rstrip())
+            say(f"{row['name']:21}{more}".rstrip())
     write_json(kinds[what], json_file)
 
 
@@ -83,7 +83,7 @@ def surface(
         problem = library.get(name)
         steepness = curvature(problem)
         if str(json_file) != "-":
-            typer.echo(text.network(problem.name, steepness, rules.get("sgd").rate))
+            say(text.network(problem.name, steepness, rules.get("sgd").rate))
         write_json({"name": problem.name, **steepness._asdict()}, json_file)
         return
     from .. import surfaces
@@ -91,7 +91,7 @@ def surface(
 
     chosen = surfaces.get(name)
     if str(json_file) != "-":
-        typer.echo(text.text(chosen))
+        say(text.text(chosen))
     if json_file is not None:
         write_json(text.card(chosen), json_file)
 
@@ -128,14 +128,14 @@ def path(
         raise SteepestError(f"--view is {view!r}; expected one of {', '.join(VIEWS)}.")
     descent = trajectory(name, optimizers, start, steps, lrs=lrs, schedule=schedule, noise=noise, seed=seed)
     if str(json_file) != "-":
-        typer.echo(text.ends(descent))
+        say(text.ends(descent))
     if out:
         drawn = {"map": pictures.contour, "space": pictures.surface3d, "panels": pictures.panels, "heights": pictures.heights}
         figure = drawn[view](descent) if view in drawn else pictures.insides(descent.paths[-1], descent.surface)
         pictures.save(figure, absolute(out))
     if animate:
         poster = pictures.animate(descent, absolute(animate))
-        typer.echo(near(f"Animation: {animate}   Last frame: {poster}"), err=str(json_file) == "-")
+        say(near(f"Animation: {animate}   Last frame: {poster}"), err=str(json_file) == "-")
     write_json(text.paths(descent), json_file)
 
 
@@ -160,7 +160,7 @@ def play(
     made.write(absolute(out))
     size = absolute(out).stat().st_size
     if str(json_file) != "-":
-        typer.echo(f"Page: {out} ({size / 1000:.0f} kB); open it in a browser.")
+        say(f"Page: {out} ({size / 1000:.0f} kB); open it in a browser.")
     write_json({"out": str(out), "bytes": size, "surface": surface, "optimizers": names_in(optimizers)}, json_file)
     if opened:
         typer.launch(str(out.resolve()))
@@ -187,9 +187,9 @@ def schedule(
     if str(json_file) != "-":
         marks = sorted({round(i * (steps - 1) / 8) for i in range(9)})
         width = max(10, *(len(s.name) for s in chosen)) + 2
-        typer.echo("step".ljust(width) + "".join(f"{k:>10}" for k in marks))
+        say("step".ljust(width) + "".join(f"{k:>10}" for k in marks))
         for s in chosen:
-            typer.echo(s.name.ljust(width) + "".join(f"{s(k, steps):>10.4g}" for k in marks))
+            say(s.name.ljust(width) + "".join(f"{s(k, steps):>10.4g}" for k in marks))
     if out:
         from ..report.surface import pictures
 
@@ -210,5 +210,5 @@ def show(
     check_json(json_file)
     rule = card.describe(name) if language is None else card.written(name, language)
     if str(json_file) != "-":
-        typer.echo(card.text(rule) if language is None else rule["text"])
+        say(card.text(rule) if language is None else rule["text"])
     write_json(rule, json_file)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import SteepestError, place
-from ..shell import JSON, check_json, sentences, write_json
+from ..escapes import every
+from ..shell import JSON, check_json, say, sentences, write_json
 
 if TYPE_CHECKING:
     from ..studies.store import Store
@@ -35,7 +36,7 @@ def ls(store: STORE, json_file: JSON = None) -> None:
     with opened(store) as found:
         held = inspection.listed(found)
     if str(json_file) != "-":
-        typer.echo("\n".join(inspection.words(held)))
+        say("\n".join(inspection.words(every(held))))
     write_json(held, json_file)
 
 
@@ -55,7 +56,8 @@ def show(
     with opened(store) as found:
         shown: Any = inspection.newest(found) if run is None else inspection.one(found, run)
     if str(json_file) != "-":
-        typer.echo("\n".join(inspection.rows(shown) if run is None else inspection.card(shown)))
+        seen = every(shown)
+        say("\n".join(inspection.rows(seen) if run is None else inspection.card(seen)))
     write_json(shown, json_file)
 
 
@@ -79,7 +81,7 @@ def merge(
         taken = {other: inspection.merge(found, other) for other in others}
     if str(json_file) != "-":
         for other, kinds in taken.items():
-            typer.echo(f"{other}: {', '.join(f'{count:,} {kind}' for kind, count in kinds.items() if count) or 'nothing new'}")
+            say(f"{other}: {', '.join(f'{count:,} {kind}' for kind, count in kinds.items() if count) or 'nothing new'}")
     write_json(taken, json_file)
 
 
@@ -95,12 +97,12 @@ def check(store: STORE, json_file: JSON = None) -> None:
         ((runs,),) = found.all("SELECT count(*) FROM runs")
     write_json({"store": store, "sound": not wrong, "faults": wrong}, json_file)
     if wrong:
-        typer.echo("\n".join(wrong), err=str(json_file) == "-")
+        say("\n".join(every(wrong)), err=str(json_file) == "-")
         raise SteepestError(
             f"The store {store} has {len(wrong)} faults; `steepest store merge NEW.db {store}` takes over what is sound."
         )
     if str(json_file) != "-":
-        typer.echo(f"{store} is sound: {runs:,} runs.")
+        say(f"{store} is sound: {runs:,} runs.")
 
 
 @app.command()
@@ -118,5 +120,5 @@ def export(
     with opened(store) as found:
         count = write(found, out, to)
     if str(json_file) != "-":
-        typer.echo(f"Wrote {count} runs to {out}.")
+        say(f"Wrote {count} runs to {out}.")
     write_json({"runs": count, "out": out}, json_file)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..checks import writable, written
 from ..errors import SteepestError
-from ..report import POLICY
+from ..escapes import script as quoted
+from ..report import policy
 from ..rules import RACE, RULES, Rule, get, switch
 from ..rules.definition import MATRIX
 from ..surfaces import SURFACES, Surface
@@ -86,28 +86,20 @@ def _entry(rule: Rule) -> str:
 def _page(rules: Sequence[Rule], surfaces: Sequence[Surface], first: Mapping[str, object]) -> str:
     parts = [
         script.kept(),
-        f"const FIRST = {_quoted(first)};",
+        f"const FIRST = {quoted(first)};",
         script.rules_script(rules, {SWITCH.name: OFFERED}),
         script.surfaces_script(surfaces),
         *(script.file(f"{name}.js") for name in PARTS),
         "begins();",
     ]
-    code = "\n".join(parts)
+    code = '(() => {\n"use strict";\n' + "\n".join(parts) + "\n})();"
     licences = html.escape(script.file("kept/LICENSES.txt"))
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy(code)}">
 <title>steepest playground</title>
 <style>{script.file("page.css")}{script.file("network.css")}</style></head>
 <body>{script.file("page.html")}
 <details id="licences"><summary>Licences</summary><pre tabindex="0">{licences}</pre></details>
-<script>(() => {{
-"use strict";
-{code}
-}})();</script></body></html>
+<script>{code}</script></body></html>
 """
-
-
-def _quoted(data: object) -> str:
-    """Data as JavaScript that cannot end the script it stands in."""
-    return json.dumps(data).replace("<", "\\u003c")

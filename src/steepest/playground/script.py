@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SteepestError
+from ..escapes import script as quoted
 from ..report.palette import style
 from ..report.rule import javascript
 from ..report.surface import javascript as surface_javascript
@@ -42,12 +42,12 @@ def rules_script(rules: Sequence[Rule], offered: Mapping[str, Sequence[str]] | N
 
     `offered` holds, by rule, the only hyperparameters that a reader may change: the others' choices are left out.
     """
-    return _constant("RULES", (f"{json.dumps(rule.name)}: {_rule(rule, (offered or {}).get(rule.name))}" for rule in rules))
+    return _constant("RULES", (f"{quoted(rule.name)}: {_rule(rule, (offered or {}).get(rule.name))}" for rule in rules))
 
 
 def surfaces_script(surfaces: Sequence[Surface]) -> str:
     """`const SURFACES = {name: surface}`: domain, start, minima, and `f(p, g)`: the height, and into g the gradient."""
-    return _constant("SURFACES", (f"{json.dumps(surface.name)}: {_surface(surface)}" for surface in surfaces))
+    return _constant("SURFACES", (f"{quoted(surface.name)}: {_surface(surface)}" for surface in surfaces))
 
 
 def _constant(name: str, entries: Iterator[str]) -> str:
@@ -73,8 +73,8 @@ def _rule(rule: Rule, offered: Sequence[str] | None) -> str:
     kept = (
         (when, step) for when, step in choices(rule) if all(k in open_ or on == bool(rule.hyper[k]) for k, on in when.items())
     )
-    chosen = ",\n".join(f"{{when: {json.dumps(when)}, step: {step}}}" for when, step in kept)
-    return f'{json.dumps(data)[:-1]}, "choices": [\n{chosen}]}}'
+    chosen = ",\n".join(f"{{when: {quoted(when)}, step: {step}}}" for when, step in kept)
+    return f'{quoted(data)[:-1]}, "choices": [\n{chosen}]}}'
 
 
 def _domain(domain: Domain) -> list[Any]:
@@ -144,4 +144,4 @@ def _surface(surface: Surface) -> str:
         "minima": surface.minima,
         "rates": dict(surface.rates),
     }
-    return f'{json.dumps(data)[:-1]}, "f": {surface_javascript.function(surface)}}}'
+    return f'{quoted(data)[:-1]}, "f": {surface_javascript.function(surface)}}}'

@@ -16,11 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter
 
+from ..errors import middle_out
 from .picture import Guide, Mark, Panel, Picture, Series
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 LONG = re.compile(r"(\d+\.\d)\d+")  # a tenth of a point is enough
 WIDTH = 5.8  # inches: read at full width on a phone, at twice its size in a talk
+LONGEST = 58  # characters of a name or a note; longer ones would leave the picture no room, and lose their middle
+ACROSS, UP = 12, 14  # characters of an axis's words for each inch of it
 ROW, PANEL, SMALL = 0.26, 3.2, 1.75  # inches of height: of a named row, of a panel, of one of several columns
 DOT = {"linestyle": "", "marker": "o", "markeredgewidth": 0}
 GREY = "#555555"
@@ -38,7 +41,14 @@ LOOKS: dict[str, dict[str, Any]] = {
     "above": {"linestyle": "", "marker": "^", "markersize": 5, "markeredgewidth": 0},
 }
 POINTS = ("dots", "mean", "diamond", "cross", "below", "above", "hollow", "spots")
-FONT: Any = {"font.size": 8.5, "axes.titlesize": 8.5, "axes.labelsize": 8.5, "legend.fontsize": 8, "axes.titleweight": "normal"}
+FONT: Any = {
+    "font.size": 8.5,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.5,
+    "legend.fontsize": 8,
+    "axes.titleweight": "normal",
+    "text.parse_math": False,  # a name with dollars is a name
+}
 
 
 def draw(picture: Picture) -> Figure:
@@ -57,7 +67,8 @@ def _drawn(picture: Picture, legend: bool) -> tuple[Figure, dict[str, list[str]]
         figure = Figure(figsize=(WIDTH, sum(heights) + 0.2), layout="constrained", gid=picture.words)
         grid = [*figure.subplots(lines, columns, squeeze=False, gridspec_kw={"height_ratios": heights}).flat]
         for k, (panel, axes) in enumerate(zip(picture.panels, grid, strict=False)):
-            said |= _panel(axes, panel, k)
+            most = int(ACROSS * WIDTH / columns), int(UP * _height(panel, small))
+            said |= _panel(axes, panel, k, most)
             if columns > 1 and not panel.log_x:
                 axes.locator_params(axis="x", nbins=4)
         for axes in grid[len(picture.panels) :]:
@@ -75,7 +86,8 @@ def _height(panel: Panel, otherwise: float) -> float:
     return 0.75 + ROW * len(panel.rows) if panel.rows else otherwise
 
 
-def _panel(axes: Axes, panel: Panel, number: int) -> dict[str, list[str]]:
+def _panel(axes: Axes, panel: Panel, number: int, most: tuple[int, int]) -> dict[str, list[str]]:
+    """Draw a panel, with so many characters across and up at most; the words of its points by the id of their mark."""
     said: dict[str, list[str]] = {}
     axes.set_xscale("log" if panel.log_x else "linear")
     axes.set_yscale("log" if panel.log_y else "linear")
@@ -88,7 +100,7 @@ def _panel(axes: Axes, panel: Panel, number: int) -> dict[str, list[str]]:
             name = f"mark {number} {k} {m} {mark.form}"
             said[name] = _draw(axes, series, _within(mark, panel), name)
     if panel.rows:
-        axes.set_yticks(range(len(panel.rows)), panel.rows)
+        axes.set_yticks(range(len(panel.rows)), [middle_out(row, LONGEST) for row in panel.rows])
         axes.set_ylim(len(panel.rows) - 0.5, -0.5)
     if panel.view_x:
         axes.set_xlim(panel.view_x)
@@ -97,10 +109,11 @@ def _panel(axes: Axes, panel: Panel, number: int) -> dict[str, list[str]]:
     for guide in panel.guides:
         _guide(axes, guide)
     for height, words in panel.notes:
-        axes.annotate(words, (0.99, height), xycoords=("axes fraction", "data"), ha="right", va="center", color=GREY)
-    axes.set_xlabel(panel.x_label)
-    axes.set_ylabel(panel.y_label)
-    axes.set_title(panel.title, loc="left")
+        note = middle_out(words, LONGEST)
+        axes.annotate(note, (0.99, height), xycoords=("axes fraction", "data"), ha="right", va="center", color=GREY)
+    axes.set_xlabel(middle_out(panel.x_label, most[0]))
+    axes.set_ylabel(middle_out(panel.y_label, most[1]))
+    axes.set_title(middle_out(panel.title, most[0]), loc="left")
     axes.tick_params(labelsize=FONT["font.size"])
     for axis, log in ((axes.xaxis, panel.log_x), (axes.yaxis, panel.log_y)):
         if log:
@@ -148,7 +161,15 @@ def _guide(axes: Axes, guide: Guide) -> None:
         at, transform = (
             ((guide.at, 1.0), axes.get_xaxis_transform()) if down else ((0.01, guide.at), axes.get_yaxis_transform())
         )
-        axes.text(*at, f" {guide.words} ", transform=transform, ha="left", va="bottom", color=GREY, fontsize=7.5)
+        axes.text(
+            *at,
+            f" {middle_out(guide.words, LONGEST // 2)} ",
+            transform=transform,
+            ha="left",
+            va="bottom",
+            color=GREY,
+            fontsize=7.5,
+        )
 
 
 def _draw(axes: Axes, series: Series, mark: Mark, name: str) -> list[str]:
@@ -163,10 +184,12 @@ def _draw(axes: Axes, series: Series, mark: Mark, name: str) -> list[str]:
         axes.axhline(y[0], color=colour, linewidth=0.8, alpha=0.4, zorder=0)
     elif mark.form == "words":
         for at, height, words in zip(x, y, mark.words, strict=True):
-            axes.annotate(words, (at, height), (4, 3), textcoords="offset points", fontsize=7, color=GREY, gid=name)
+            beside = middle_out(words, LONGEST)
+            said = axes.annotate(beside, (at, height), (4, 3), textcoords="offset points", fontsize=7, color=GREY, gid=name)
+            said.set_in_layout(beside == words)  # what was cut may leave the frame, and takes no room from it
     else:
         x, y = ([x, high], [y, y]) if mark.form == "bar" else (x, y)
-        label = series.label if mark.form == "line" else None
+        label = middle_out(series.label, LONGEST) if mark.form == "line" else None
         lines = axes.plot(x, y, color=colour, label=label, **{"linestyle": series.style.dash, **LOOKS[mark.form]})
         for line in lines:
             line.set_gid(name)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import html
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from ..escapes import page as escaped
 from ..paths.descent import Descent
 from ..rules import Rule
 from ..schedules import Schedule
@@ -44,8 +44,7 @@ def _surface(surface: Surface) -> str:
 @html_of.register
 def _descent(descent: Descent) -> str:
     rows = "".join(
-        f"<tr><td>{html.escape(path.name)}</td><td>{path.lr:g}</td><td>{path.values[-1]:.4g}</td></tr>"
-        for path in descent.paths
+        f"<tr><td>{escaped(path.name)}</td><td>{path.lr:g}</td><td>{path.values[-1]:.4g}</td></tr>" for path in descent.paths
     )
     heading = "<tr><th>optimizer</th><th>rate</th><th>height at the end</th></tr>"
     name = f"paths-{descent.surface.name}-{'-'.join(path.name for path in descent.paths)}"
@@ -54,7 +53,7 @@ def _descent(descent: Descent) -> str:
 
 
 def _text(words: str) -> str:
-    return f"<pre>{html.escape(words)}</pre>"
+    return f"<pre>{escaped(words)}</pre>"
 
 
 def _figure(figure: Figure, name: str) -> str:

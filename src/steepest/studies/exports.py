@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..checks import writable
+from ..checks import replacing, writable
 from ..errors import SteepestError, place
+from ..escapes import cell
 from .store import COLUMNS, Store
 
 Row = dict[str, Any]
@@ -33,7 +34,11 @@ def export(store: Store, out: str | Path, to: str | None = None) -> int:
     if to in FOLDERS and path.exists() and (path.is_file() or any(path.iterdir())):
         raise SteepestError(f"The folder {out} has something in it, or is a file; give a new one, so that nothing is mixed up.")
     rows = [*store.rows()]
-    WAYS[to](rows, path if to in FOLDERS else writable("export", path, f"runs.{to}"))
+    if to in FOLDERS:
+        WAYS[to](rows, path)
+    else:
+        with replacing("export", writable("export", path, f"runs.{to}")) as part:
+            WAYS[to](rows, part)
     return len(rows)
 
 
@@ -52,7 +57,7 @@ def _frame(rows: list[Row]) -> Any:
 
 
 def _csv(rows: list[Row], path: Path) -> None:
-    _frame(rows).to_csv(path, index=False)
+    _frame([{key: cell(row[key]) for key in COLUMNS} for row in rows]).to_csv(path, index=False)
 
 
 def _parquet(rows: list[Row], path: Path) -> None:
@@ -113,7 +118,7 @@ def _points(row: Row, key: str) -> Iterator[tuple[int, float]]:
 
 def _safe(name: str) -> str:
     """A name that any file system takes."""
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:150]
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).lstrip(".")[:150] or "-"
 
 
 WAYS: dict[str, Callable[[list[Row], Path], None]] = {

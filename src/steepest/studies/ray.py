@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import socket
 import sys
 import sysconfig
@@ -35,6 +36,8 @@ TRIES = 3  # times that a run is begun that ends its process; a block of several
 MOVES = 20  # times that a block is begun anew because its node went or ran out of memory: no fault of its own, as a rule
 LOOKED = 0.2  # seconds after which the clock is looked at
 ANSWER = 5.0  # seconds that a cluster has to answer
+FRAME, SETTINGS = 9, 4  # bytes before what an HTTP/2 frame holds, and the kind of the first one, in its fourth byte
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
 AHEAD = 2  # blocks under way or waiting for each core, so that none is idle
 FAILED = Outcome(Curve(), None, None, None, 0, 0.0, failed=True)
 INSTALLED = ("site-packages", "dist-packages")
@@ -78,10 +81,24 @@ def connect(address: str | None) -> Any:
 
 
 def _reach(address: str) -> None:
-    """OSError where nothing listens at an address with a port: Ray itself would wait for it for minutes."""
-    host, _, port = address.rpartition("://")[2].partition(":")
-    if port.isdigit():
-        socket.create_connection((host, int(port)), ANSWER).close()
+    """OSError where no cluster answers at an address with a port: Ray itself would wait for one for minutes.
+
+    A cluster speaks HTTP/2 (gRPC), whose server answers the first words with its settings; one that needs TLS is only reached.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER) as line:
+            line.settimeout(ANSWER)
+            if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+                return
+            line.sendall(GREETING)
+            answer = line.recv(FRAME)
+    except TimeoutError:
+        raise OSError(f"nothing answered within {ANSWER:.0f} seconds") from None
+    if len(answer) < FRAME or answer[3] != SETTINGS:
+        raise OSError("something else than a cluster answers there; give the address that `ray start` printed")
 
 
 class Cluster:

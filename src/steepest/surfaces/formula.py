@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sympy
@@ -12,12 +14,19 @@ from ..errors import SteepestError, unknown
 from .named import SURFACES
 from .surface import Surface, box
 
+
+def _absolute(u: Any) -> Any:
+    """The absolute value; of what may be complex somewhere its derivative would be split into parts without an end."""
+    return sympy.Abs(u) if u.is_extended_real else sympy.sqrt(u**2)
+
+
 FUNCTIONS: dict[str, Any] = {
     name: getattr(sympy, name) for name in ("sin", "cos", "tan", "exp", "log", "sqrt", "sinh", "cosh", "tanh", "atan")
-} | {"abs": sympy.Abs}
+} | {"abs": _absolute}
 CONSTANTS = {"pi": sympy.pi, "e": sympy.E}
+LARGEST = 1e12  # number in a formula
 LONGEST = 500  # characters of a formula
-MOST_PARTS = 200_000  # of its second derivatives, written out: sympy takes six seconds for them on one core
+MOST_PARTS = 70_000  # of its derivatives, written out: all that is asked of a surface takes six seconds on one core
 DEEPEST = 40  # parentheses inside one another: sympy's own recursion ends at some 60
 
 
@@ -80,36 +89,69 @@ def parse(text: str) -> Surface:
     elif symbols[-1].name in ("y", "z"):
         symbols = [sympy.Symbol(name, real=True) for name in "xyz"[: 2 if symbols[-1].name == "y" else 3]]
     dims = len(symbols)
-    parts, depth = _size(expression, {})[2:]
-    if parts > MOST_PARTS:
-        raise _refused(text, f"its second derivatives would have {parts:,} parts, and {MOST_PARTS:,} are the most")
-    if depth > DEEPEST:
-        raise _refused(text, f"it is {depth} parts deep, and {DEEPEST} are the most")
+    size = _size(expression, {})
+    if size.parts > MOST_PARTS:
+        raise _refused(text, f"its second derivatives would have {size.parts:,} parts, and {MOST_PARTS:,} are the most")
+    if size.depth > DEEPEST:
+        raise _refused(text, f"it is {size.depth} parts deep, and {DEEPEST} are the most")
     if expression.has(sympy.zoo, sympy.nan, sympy.oo, sympy.I):
         raise _refused(text, "it is not a real number anywhere")
     return Surface(text.strip(), expression, tuple(symbols), box(dims, -3, 3), (-2.0, 1.5, *[1.5] * dims)[:dims], about="yours")
 
 
-def _size(e: sympy.Basic, known: dict[sympy.Basic, tuple[int, int, int, int]]) -> tuple[int, int, int, int]:
-    """About how many parts an expression, its derivative and its second derivative have, and how deep it is."""
-    if e in known:
-        return known[e]
-    inner = [_size(part, known) for part in e.args]
-    size, depth = 1 + sum(part[0] for part in inner), 1 + max((part[3] for part in inner), default=0)
-    moving = [part for part in inner if part[1]]
-    if not e.args:
-        first, second = int(e.is_Symbol), 0
-    elif e.is_Add:
-        first, second = sum(part[1] for part in moving), sum(part[2] for part in moving)
-    elif e.is_Mul:  # every factor differentiated among the others, and every two of them
-        first = sum(part[1] + size for part in moving)
-        pairs = 2 * (len(moving) - 1) * sum(part[1] for part in moving) + len(moving) * (len(moving) - 1) * size
-        second = sum(part[2] + size for part in moving) + pairs
-    else:
-        first = sum(part[1] + size for part in moving)
-        second = sum(part[2] + 2 * part[1] + 2 * size for part in moving)
-    known[e] = size, first, second, depth
+@dataclass(frozen=True)
+class _Size:
+    """About how many parts an expression and its first and second derivatives have, written out, and how deep it is."""
+
+    own: int
+    first: Mapping[sympy.Basic, int]  # by coordinate; none where that is not in it
+    second: Mapping[tuple[sympy.Basic, sympy.Basic], int]
+    depth: int
+
+    @property
+    def parts(self) -> int:
+        """All of them."""
+        return self.own + sum(self.first.values()) + sum(self.second.values())
+
+
+def _size(e: sympy.Basic, known: dict[sympy.Basic, _Size]) -> _Size:
+    """The size of an expression, found without a derivative of it."""
+    if e not in known:
+        inner = [_size(part, known) for part in e.args]
+        own, depth = 1 + sum(part.own for part in inner), 1 + max((part.depth for part in inner), default=0)
+        if e.is_Symbol:
+            first, second = {e: 1}, {}
+        elif e.is_Add:
+            first, second = _summed(part.first for part in inner), _summed(part.second for part in inner)
+        else:
+            made = own + (len(inner) ** 2 // 2 if e.is_Mul else 0)  # sympy multiplies the factors one by one
+            first = _summed({s: count + made for s, count in part.first.items()} for part in inner)
+            second = {(s, t): sum(_twice(inner, made, s, t, e.is_Mul)) for s in first for t in first}
+        known[e] = _Size(own, first, second, depth)
     return known[e]
+
+
+def _twice(inner: list[_Size], made: int, s: sympy.Basic, t: sympy.Basic, is_product: bool) -> Iterator[int]:
+    """The parts of a second derivative of a product or a function, term by term."""
+    by_s, by_t = ([part.first for part in inner if at in part.first] for at in (s, t))
+    for part in inner:
+        both = s in part.first and t in part.first
+        if is_product:  # every factor differentiated twice among the others, or this one by s and another by t
+            others = len(by_t) - (t in part.first), len(by_s) - (s in part.first)
+            yield part.second.get((s, t), 0) + made * both
+            yield others[0] * (part.first.get(s, 0) + made * (s in part.first)) + others[1] * part.first.get(t, 0)
+        elif both:
+            yield part.second.get((s, t), 0) + part.first[s] + part.first[t] + 2 * made
+        else:  # a power whose base has the one and whose exponent the other
+            yield part.first.get(s, 0) + part.first.get(t, 0) + made
+
+
+def _summed(counts: Iterable[Mapping[Any, int]]) -> dict[Any, int]:
+    """Counts, added by what is counted."""
+    total: Counter[Any] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total)
 
 
 _OPERATIONS: dict[type, Callable[[Any, Any], Any]] = {
@@ -122,7 +164,7 @@ _OPERATIONS: dict[type, Callable[[Any, Any], Any]] = {
 
 def _read(text: str, node: ast.AST) -> Any:
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
-        if abs(node.value) > 1e12:
+        if abs(node.value) > LARGEST:
             raise _refused(text, f"the number {node.value:.3g} is larger than 1e12")
         return sympy.Integer(node.value) if isinstance(node.value, int) else sympy.Float(node.value)
     if isinstance(node, ast.Name):
@@ -136,7 +178,7 @@ def _read(text: str, node: ast.AST) -> Any:
         inner = _read(text, node.operand)
         return -inner if isinstance(node.op, ast.USub) else inner
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATIONS:
-        return _OPERATIONS[type(node.op)](_read(text, node.left), _read(text, node.right))
+        return _small(text, _OPERATIONS[type(node.op)](_read(text, node.left), _read(text, node.right)))
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         base, power = _read(text, node.left), _read(text, node.right)
         if power.is_number and abs(float(power)) > 100:
@@ -144,6 +186,15 @@ def _read(text: str, node: ast.AST) -> Any:
         return sympy.Float(float(base) ** float(power)) if base.is_number and power.is_number else base**power
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS:
         if len(node.args) == 1 and not node.keywords:
-            return FUNCTIONS[node.func.id](_read(text, node.args[0]))
+            return _small(text, FUNCTIONS[node.func.id](_read(text, node.args[0])))
         raise _refused(text, f"{node.func.id} takes one number")
     raise _refused(text, f"'{ast.unparse(node)[:40]}' is not allowed")
+
+
+def _small(text: str, made: Any) -> Any:
+    """What was read; SteepestError for a number that takes long to evaluate, as the sine of exp(exp(30)) does."""
+    if made.is_number and not made.is_Float and not made.is_Rational and made.is_finite is not False:
+        size = abs(complex(made))
+        if size > LARGEST:
+            raise _refused(text, f"the number {size:.3g} is larger than 1e12")
+    return made

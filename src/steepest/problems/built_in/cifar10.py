@@ -58,6 +58,7 @@ def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: No
                     if member.size > MOST:
                         raise SteepestError(f"{archive} holds a {name} of {member.size} bytes; expected {MOST} at most.")
                     part = here / f"{name}.part"
+                    part.unlink(missing_ok=True)  # a link, which would be written through
                     part.write_bytes(content.read())
                     part.replace(here / name)
         archive.unlink()

@@ -38,6 +38,8 @@ def check(path: str | Path) -> Path:
 
 def _is_report(path: Path, shown: str) -> bool:
     """Whether a file is a whole report of this digest, and was not edited since."""
+    if not path.is_file():  # a device may have no end
+        return False
     try:
         head, rest = _split(path.read_bytes().decode())
     except (OSError, UnicodeDecodeError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-from .. import POLICY, figures
+from ...escapes import LINES, every, is_picture
+from ...escapes import page as escape
+from .. import figures, policy
 from ..palette import Style
 from ..picture import Picture, Table
 from .pictures import curves, pictures
@@ -20,25 +21,27 @@ DASHES = {"solid": "", "dashed": "6 3", "dotted": "1.5 2.5", "dashdot": "6 2 1.5
 
 def text(studies: Sequence[Shown]) -> str:
     """The whole page of these studies, as `shown` makes them; `file` writes it."""
-    title = html.escape("steepest: " + ", ".join(data["problem"] for data in studies))
+    studies, code = every(studies, LINES), _file("page.js")
+    title = escape("steepest: " + ", ".join(data["problem"] for data in studies))
     sections = "".join(_study(data, k) for k, data in enumerate(studies))
     versions = ", ".join(f"{name} {number}" for name, number in studies[0]["versions"].items())
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy(code)}">
 <title>{title}</title><style>{_file("page.css")}</style></head><body><main>
 {sections}
-</main><footer>Made by <code>{html.escape(studies[0]["command"])}</code><br>
-{html.escape(versions)}; {studies[0]["device"]}</footer>
-<script>{_file("page.js")}</script></body></html>
+</main><footer>Made by <code>{escape(studies[0]["command"])}</code><br>
+{escape(versions)}; {escape(studies[0]["device"])}</footer>
+<script>{code}</script></body></html>
 """
 
 
 def section(data: Shown) -> str:
     """The answer, the code and the first picture, for a notebook: it needs no script."""
+    data = every(data, LINES)
     picture = next(iter(pictures(data).values()), None)
     drawn = f"<figure>{figures.svg(picture, 'notebook')}</figure>" if picture else ""
-    return f"<div style='max-width:46rem'><p><b>{html.escape(data['answer']['sentence'])}</b></p>{_code(data)}{drawn}</div>"
+    return f"<div style='max-width:46rem'><p><b>{escape(data['answer']['sentence'])}</b></p>{_code(data)}{drawn}</div>"
 
 
 def _file(name: str) -> str:
@@ -46,7 +49,6 @@ def _file(name: str) -> str:
 
 
 def _study(data: Shown, number: int) -> str:
-    escape = html.escape
     said = (line for line in data["details"] if not line.startswith("Rates from "))  # earlier versions did, and it was false
     details = "".join(f"<li>{escape(line)}</li>" for line in said)
     notes = "".join(f"<p>Note: {escape(note)}</p>" for note in data["notes"])
@@ -75,16 +77,16 @@ def _code(data: Shown) -> str:
     if not data["code"]:
         return ""
     copy = '<button type="button" data-copy>Copy</button>'
-    return f'<div class="paste"><pre tabindex="0">{html.escape(data["code"])}</pre>{copy}</div>'
+    return f'<div class="paste"><pre tabindex="0">{escape(data["code"])}</pre>{copy}</div>'
 
 
 def _part(data: Shown, key: str, picture: Picture, drawn: str) -> str:
     foot = f"{data['ran']}; steepest {data['versions']['steepest']}, torch {data['versions']['torch']}; {data['command']}"
     legend = "" if "data-choices" in drawn else _legend(picture)
-    return f"""<section id="{key}"><h2>{html.escape(picture.title)}</h2>{legend}
-<figure>{drawn}<figcaption>{html.escape(picture.caption)}</figcaption></figure>
+    return f"""<section id="{key}"><h2>{escape(picture.title)}</h2>{legend}
+<figure>{drawn}<figcaption>{escape(picture.caption)}</figcaption></figure>
 <details><summary>Data of this picture</summary>{_table(picture.table, picture.title)}</details>
-<p class="foot">{html.escape(foot)}</p></section>
+<p class="foot">{escape(foot)}</p></section>
 """
 
 
@@ -93,7 +95,7 @@ def _legend(picture: Picture) -> str:
     styles = {series.label: series.style for panel in picture.panels for series in panel.series}
     if not picture.legend or len(styles) < 2:
         return ""
-    words = "".join(f"<span>{_swatch(style)}{html.escape(label)}</span>" for label, style in styles.items())
+    words = "".join(f"<span>{_swatch(style)}{escape(label)}</span>" for label, style in styles.items())
     return f'<p class="chips">{words}</p>'
 
 
@@ -112,8 +114,8 @@ def _examples(data: Shown) -> str:
     errors = "".join(_image(one, f"a {one['target']}, example {one['index']}") for one in shown["errors"])
     none = "" if errors else "<p>None.</p>"
     title = f"{shown['wrong']} of {shown['of']} validation examples are wrong on every one of {shown['seeds']} seeds"
-    return f"""<section><h2>{title}</h2><div class="strip">{errors}</div>{none}
-<h2>What {html.escape(first["label"])} took some examples for, as it learned</h2>
+    return f"""<section><h2>{escape(title)}</h2><div class="strip">{errors}</div>{none}
+<h2>What {escape(first["label"])} took some examples for, as it learned</h2>
 <div class="strip">{followed}</div></section>"""
 
 
@@ -123,15 +125,17 @@ def _changes(steps: list[int], classes: list[int]) -> list[tuple[int, int]]:
 
 
 def _image(one: dict[str, Any], words: str) -> str:
-    words = html.escape(words)
-    return f'<figure><img src="{one["image"]}" alt="{words}"><figcaption>{words}</figcaption></figure>'
+    words, image = escape(words), one["image"]
+    if not is_picture(image):  # a store from elsewhere may hold anything in its place
+        return f"<figure><figcaption>{words} (its picture is no PNG, and is left out)</figcaption></figure>"
+    return f'<figure><img src="{image}" alt="{words}"><figcaption>{words}</figcaption></figure>'
 
 
 def _table(table: Table, about: str) -> str:
     heading, rows = table
-    head = "".join(f'<th scope="col">{html.escape(word)}</th>' for word in heading)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    frame = f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(f"Data: {about}")}">'
+    head = "".join(f'<th scope="col">{escape(word)}</th>' for word in heading)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    frame = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(f"Data: {about}")}">'
     return f"{frame}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
@@ -151,12 +155,12 @@ def _curves(data: Shown, key: str) -> str:
     for k, options in choices.items():
         shown = [data["metric"] if option == "metric" else option for option in options]
         buttons = "".join(
-            _button(words, not i, f'data-variant-of="{k}" data-value="{option}"')
+            _button(escape(words), not i, f'data-variant-of="{k}" data-value="{option}"')
             for i, (option, words) in enumerate(zip(options, shown, strict=True))
         )
         groups += f'<span class="group">{buttons}</span>' if len(options) > 1 else f"<span hidden>{buttons}</span>"
     chips = "".join(
-        _button(f"{_swatch(style)}{html.escape(label)}", i < FIRST_SHOWN, f'data-label="{html.escape(label)}"')
+        _button(f"{_swatch(style)}{escape(label)}", i < FIRST_SHOWN, f'data-label="{escape(label)}"')
         for i, (label, style) in enumerate(labels.items())
     )
     seeds = _button("every seed", False, "data-seeds")

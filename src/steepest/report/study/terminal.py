@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from ...escapes import plain
 from ...studies.results import Result
 from . import summary
 
@@ -21,7 +22,11 @@ class Bar:
     def __init__(self, console: Console) -> None:
         columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         self._bar = Progress(
-            TextColumn("{task.description}"), *columns, console=console, transient=True, disable=not console.is_terminal
+            TextColumn("{task.description}", markup=False),
+            *columns,
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("starting", total=1.0)
         self._done = self._expected = self._planned = 0
@@ -49,13 +54,14 @@ class Bar:
 
     def say(self, what: str) -> None:
         """What is going on now."""
-        self._bar.update(self._task, description=what)
+        self._bar.update(self._task, description=plain(what, ""))
 
 
 def console(file: IO[str]) -> Console:
     """Where results are printed: as wide as the terminal, or in a pipe as wide as the table needs."""
-    made = Console(file=file, highlight=False)
-    return made if made.is_terminal else Console(file=file, highlight=False, width=160)
+    how: Any = {"file": file, "highlight": False, "markup": False, "emoji": False}
+    made = Console(**how)
+    return made if made.is_terminal else Console(**how, width=160)
 
 
 def show(result: Result, console: Console, pairs: bool = False) -> None:
@@ -63,7 +69,7 @@ def show(result: Result, console: Console, pairs: bool = False) -> None:
     design = result.design
 
     def line(words: str = "", style: str = "", whole: bool = False) -> None:
-        console.print(Text(words, style=style), soft_wrap=whole or not console.is_terminal)
+        console.print(Text(plain(words, ""), style=style), soft_wrap=whole or not console.is_terminal)
 
     line(" - ".join(filter(None, (design.problem.name, design.problem.about))), "bold")
     line(_ran(result))
@@ -76,9 +82,9 @@ def show(result: Result, console: Console, pairs: bool = False) -> None:
     heading, rows = summary.cells(result)
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     for i, word in enumerate(heading):
-        table.add_column(word, justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(Text(plain(word, "")), justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(plain(cell, "")) for cell in row))
     console.print(table)
     line()
     if design.problem.optimum:

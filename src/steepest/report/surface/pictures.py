@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ...checks import writable
+from ...checks import replacing, writable
 from ...errors import SteepestError
 from ...paths.descent import GRID, Descent, Path, descend
 from ...rules import Rule
@@ -37,7 +37,8 @@ def save(figure: Figure, path: File) -> None:
     writable("picture", path, "paths.png")
     described = {".png": {"Description": words}, ".svg": {"Description": words, "Date": None}, ".pdf": {"Subject": words}}
     metadata = described[suffix]
-    figure.savefig(path, dpi=150, metadata=metadata)
+    with replacing("picture", path) as part:
+        figure.savefig(part, dpi=150, metadata=metadata)
 
 
 def _styles(paths: Sequence[Path]) -> list[Style]:
@@ -353,9 +354,9 @@ def animate(descent: Descent, path: File) -> File:
         return []
 
     with_pause = [*frames.tolist(), *[int(frames[-1])] * 10]
-    FuncAnimation(figure, frame, frames=with_pause, cache_frame_data=False, init_func=lambda: []).save(
-        path, writer=PillowWriter(fps=12), dpi=80
-    )
+    moving = FuncAnimation(figure, frame, frames=with_pause, cache_frame_data=False, init_func=lambda: [])
+    with replacing("picture", path) as part:
+        moving.save(part, writer=PillowWriter(fps=12), dpi=80)
     frame(descent.steps)
     poster = path.with_suffix(".png")
     save(figure, poster)
