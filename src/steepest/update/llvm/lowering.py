@@ -365,7 +365,9 @@ def _read(i: int, dtype: str, type_: str) -> list[str]:
         return [f"  %x{i} = load {type_}, ptr %e{i}"]
     if dtype == "bfloat":
         short = [f"  %xs{i} = load i16, ptr %e{i}", f"  %xi{i} = zext i16 %xs{i} to i32", f"  %xh{i} = shl i32 %xi{i}, 16"]
-        return [*short, f"  %x{i} = bitcast i32 %xh{i} to float"]
+        if type_ == "float":
+            return [*short, f"  %x{i} = bitcast i32 %xh{i} to float"]
+        return [*short, f"  %xf{i} = bitcast i32 %xh{i} to float", f"  %x{i} = fpext float %xf{i} to double"]
     how = "fpext" if dtype == "float" else "fptrunc"
     return [f"  %xs{i} = load {dtype}, ptr %e{i}", f"  %x{i} = {how} {dtype} %xs{i} to {type_}"]
 
@@ -375,7 +377,10 @@ def _write(i: int, dtype: str, type_: str, value: str) -> list[str]:
     if dtype == type_:
         return [f"  store {type_} {value}, ptr %e{i}"]
     if dtype == "bfloat":
+        narrowed = [f"  %yf{i} = fptrunc double {value} to float"] if type_ == "double" else []  # as torch rounds it, twice
+        value = f"%yf{i}" if narrowed else value
         return [
+            *narrowed,
             f"  %yb{i} = bitcast float {value} to i32",
             f"  %yu{i} = lshr i32 %yb{i}, 16",
             f"  %yl{i} = and i32 %yu{i}, 1",
