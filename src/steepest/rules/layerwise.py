@@ -44,7 +44,7 @@ def lamb(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6
     domains={"eps": UNIT},
     deviations=("As long as every gradient is zero nothing moves; the authors' code divides zero by zero.",),
 )
-def adai(p, g, t, m=zeros, v=zeros, c=filled(1.0), *, lr=0.1, beta0=0.1, beta2=0.99, eps=1e-3):
+def adai(p, g, t, m=zeros, v=zeros, c=filled(1.0, precise=True), *, lr=0.1, beta0=0.1, beta2=0.99, eps=1e-3):
     v = ema(v, g * g, beta2)
     v_hat = debias(v, beta2, t)
     whole = mean(v_hat, over="model")

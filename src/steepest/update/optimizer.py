@@ -17,7 +17,7 @@ from ..rules import RULES, Rule
 from ..rules.definition import MATRIX, Hyper, Setting
 from . import differentiable
 from .layout import Layout
-from .state import Closure, Group, Loss, Store, initial_state
+from .state import Closure, Group, Loss, Store, counter, initial_state, kept_dtype
 from .two_calls import Began, begin, go_back
 from .views import here, laid_as
 
@@ -64,7 +64,7 @@ class RuleOptimizer(torch.optim.Optimizer):
     def _forget(self) -> None:
         """Begin without a layout."""
         self._arguments = [*class_arguments(self.rule.choices), "maximize", "state_dtype"]
-        self._tensor_keys = {self._key(letter) for letter, state in self.rule.state.items() if not state.is_scalar}
+        self._tensor_keys = {self._key(letter): state for letter, state in self.rule.state.items() if not state.is_scalar}
         self._at_view = any(TRAINED in store for _, store in self._stores())
         self._layout: Layout | None = None
         self._halfway: Began | None = None  # between `first_step` and `second_step`
@@ -139,7 +139,8 @@ class RuleOptimizer(torch.optim.Optimizer):
             for k, p in zip(theirs["params"], ours["params"], strict=True):
                 for key, value in loaded["state"].get(k, {}).items():
                     if isinstance(value, Tensor) and value.is_floating_point() and key != "step":
-                        wanted = (ours["state_dtype"] or p.dtype) if key in self._tensor_keys else value.dtype
+                        kept = self._tensor_keys.get(key)
+                        wanted = (kept_dtype(kept, p, ours["state_dtype"]) or p.dtype) if kept else value.dtype
                         if self.state[p][key].dtype is not wanted:
                             self.state[p][key] = value.to(p.device, wanted, copy=True)
 
