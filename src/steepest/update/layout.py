@@ -79,7 +79,7 @@ class Part:
 
     def _joined(self, key: str) -> Tensor:
         """Make the numbers under this key, one for each parameter, views of one tensor."""
-        values = [torch.as_tensor(store[key]).detach().cpu() for store in self.stores]
+        values = [counter(store[key]).detach().cpu() for store in self.stores]
         joined = torch.stack([v.reshape(()) for v in values])
         for i, store in enumerate(self.stores):
             store[key] = joined[i]

@@ -288,7 +288,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         assert g is not None
         g = g.to_dense() if g.is_sparse else g
         began = any(self._key(letter) in store for letter in self.rule.state)  # torch's SGD counts no steps
-        store.setdefault("step", torch.tensor(1.0 if began else 0.0))
+        store.setdefault("step", counter(1.0 if began else 0.0))
         begun = initial_state(self.rule, p, -g if group["maximize"] else g, hyper, group["state_dtype"])
         for letter, value in begun.items():
             if self.rule.state[letter].per_group:
@@ -296,7 +296,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             elif isinstance(value, Tensor):
                 store.setdefault(self._key(letter), value)
             else:
-                store.setdefault(self._key(letter), torch.tensor(value, dtype=torch.get_default_dtype()))
+                store.setdefault(self._key(letter), counter(value))
 
     def _key(self, letter: str) -> str:
         return self.rule.keys.get(letter, letter)
