@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -43,6 +43,28 @@ _load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
 _before_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_pre_hook)
 _after_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_post_hook)
 TRAINED = "trained"  # where a parameter's state keeps what is trained, while the rule's view stands in its place
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def outside_graphs(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Run a method as it is where `torch.compile` traces its caller: the graph ends before it and begins anew after it.
+
+    `torch.compiler.disable` does so, but imports torch._dynamo when it is called, so it is called while one traces.
+    """
+
+    @functools.wraps(method)
+    def call(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        if torch.compiler.is_compiling():
+            apart: Callable[_Arguments, _Result] = torch.compiler.disable(method)  # type: ignore[no-untyped-call]
+            return apart(*args, **kwargs)
+        return method(*args, **kwargs)
+
+    # a code of its own: torch recompiles one code 8 times at most
+    call.__code__ = call.__code__.replace(co_name=method.__name__)  # type: ignore[attr-defined]
+    return call
+
+
 
 
 class RuleOptimizer(torch.optim.Optimizer):
@@ -76,6 +98,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         return [(p, store) for p, store in state.items() if isinstance(p, Tensor) and isinstance(store, dict)]
 
     def add_param_group(self, param_group: Group) -> None:
+    @outside_graphs
         """Add a group of parameters; its hyperparameters are checked against their domains."""
         self._checked({**self.defaults, **param_group})
         _add_param_group(self, param_group)
@@ -101,10 +124,12 @@ class RuleOptimizer(torch.optim.Optimizer):
         """Forget the gradients: set them to None, or to zero."""
         _zero_grad(self, set_to_none)
 
+    @outside_graphs
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load a checkpoint of this class or of its twin; SteepestError where it names the parameters of another model.
 
         State keeps the precision that `state_dtype` asks for, and single numbers keep their own.
+    @outside_graphs
         """
         loaded: StateDict = {}
 
@@ -163,6 +188,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         A rule that asks for gradients at other points needs the closure, which computes the loss and calls backward().
         """
         if _PRE_HOOKS or _POST_HOOKS or self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _profiled():
+    @outside_graphs
             return _hooked(self, closure)
         return self._step(closure)
 
@@ -221,6 +247,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         Call it after backward(), then backward() on the same batches again, then `second_step()`. The first gradients are
         taken away, so that the second ones start from nothing. A model with BatchNorm makes its second pass inside
         `steepest.optim.still(model)`. SteepestError for a rule that asks for one gradient.
+    @outside_graphs
         """
         if not self.rule.oracle:
             raise SteepestError(f"{type(self).__name__} asks for one gradient; call step().")
@@ -236,6 +263,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             raise SteepestError("second_step() comes after first_step() and a second backward().")
         began, self._halfway = self._halfway, None
         answer = go_back(began)
+    @outside_graphs
         self._laid().run(answer)
 
     def cancel_first_step(self) -> None:
@@ -244,6 +272,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             began, self._halfway = self._halfway, None
             go_back(began)
 
+    @outside_graphs
     @property
     def engine(self) -> str:
         """What ran the last step: "kernel", or "plain" where a dtype, device or layout is not the kernels'."""
@@ -324,6 +353,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         key = self._key(self.rule.view or "")
         for p, store in self._stores():
             if key in store and TRAINED not in store:
+    @outside_graphs
                 store[TRAINED] = p.detach().clone()
                 p.data.copy_(store[key])
                 self._at_view = True
@@ -341,6 +371,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         self._at_view = False
 
     def _hyper(self, i: int, group: Group) -> Hyper:
+    @outside_graphs
         """The hyperparameters of group i; the same object as long as none changes."""
         values = [group[name] for name in self._arguments]
         seen = self._seen.get(i)
