@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import optimizer
@@ -138,6 +139,8 @@ class RuleOptimizer(torch.optim.Optimizer):
             loaded.update(checkpoint)
 
         def keep(_: object) -> None:
+            for group in checkpoint["param_groups"]:  # where a scheduler has the rate, it was chosen at its start
+                self._checked({**group, "lr": group.get("initial_lr", group.get("lr"))})
             self._keep_precision(loaded)
 
         before = _before_loading(self, look)  # the last hook, which sees what the user's have made of it
@@ -376,19 +379,26 @@ class RuleOptimizer(torch.optim.Optimizer):
         values = [group[name] for name in self._arguments]
         seen = self._seen.get(i)
         if seen is None or seen[0] != values:
-            seen = [[*value] if isinstance(value, list) else value for value in values], self._checked(group)
+            seen = [[*value] if isinstance(value, list) else value for value in values], self._settings(group)
             if not any(isinstance(x, Tensor) for v in values for x in (v if isinstance(v, tuple | list) else (v,))):
                 self._seen[i] = seen  # a tensor may be written to
         return seen[1]
 
     def _checked(self, group: Group) -> Hyper:
-        """The rule's hyperparameters out of a parameter group, checked."""
+        """The rule's hyperparameters out of a parameter group, checked against their domains: done where they are chosen."""
+        return self.rule.settings(**self._settings(group))
+
+    def _settings(self, group: Group) -> Hyper:
+        """The rule's hyperparameters out of a parameter group, as Python's numbers.
+
+        A scheduler may take them past a bound by a rounding error: torch's LinearLR ends at -4e-20 for 0.
+        """
         settings = _spread(self.rule, group)
         hyper = {name: settings.get(name, default) for name, default in self.rule.hyper.items()}
         for name, value in hyper.items():
-            if isinstance(value, Tensor):
-                if value.numel() != 1:
-                    raise SteepestError(f"{type(self).__name__}: {name} is a tensor of {value.numel()} numbers; expected one.")
+            if isinstance(value, Tensor) and value.numel() != 1:
+                raise SteepestError(f"{type(self).__name__}: {name} is a tensor of {value.numel()} numbers; expected one.")
+            if isinstance(value, Tensor | np.generic):
                 hyper[name] = value.item()
         return self.rule.settings(**hyper)
 
