@@ -60,13 +60,15 @@ class Part:
         self.work = Work(graph, columns, shards=self.params if split else ())
         self.contiguous = all(p.is_contiguous() for p in columns["p"].tensors)
         self.strides = [p.stride() for p in columns["p"].tensors]
+        self.turnable = [p for p in self.params if sum(n > 1 for n in p.shape) > 1]
+        self.turnable_strides = [p.stride() for p in self.turnable]
         names = [self.keys[letter] for letter in graph.outputs if letter != "p" and letter not in self.shared]
         names += ["step"] if graph.counts else []
         self.holders, self.names = [*stores] * len(names), [name for name in names for _ in stores]
         self.objects = [store[name] for store, name in zip(self.holders, self.names, strict=True)]
         self.tensors = [t for letter, column in columns.items() if letter != "g" for t in column.tensors]
         if engine.reads_memory or self.viewed:
-            self.places = [*map(Tensor.data_ptr, self.tensors)]
+            self.places, self.orders = [*map(Tensor.data_ptr, self.tensors)], [t.stride() for t in self.tensors]
         if engine.reads_memory:
             grads = columns["g"].tensors
             self.bytes = [g.nbytes for g in grads]
@@ -102,7 +104,10 @@ class Part:
         if not all(map(is_, map(dict.get, self.holders, self.names), self.objects)):
             return False
         if self.viewed:
-            if any(g is None for g in grads) or [here(t).data_ptr() for t in self.entire] != self.places:
+            if any(g is None for g in grads):
+                return False
+            own = [*map(here, self.entire)]
+            if [t.data_ptr() for t in own] != self.places or [t.stride() for t in own] != self.orders:
                 return False
             grads = self._gradients(grads)  # type: ignore[assignment]
         column = Column(grads)
@@ -123,6 +128,12 @@ class Part:
 
     def _fit(self, grads: list[Tensor], places: list[int]) -> bool:
         """Whether these gradients lie in memory as the first ones did: as many bytes, of the same types and order.
+    def _lie_as_before(self) -> bool:
+        """Whether the parameters that could lie in another order at the same place, as `p.data = p.data.t()`, do not."""
+        if self.contiguous:
+            return False not in map(Tensor.is_contiguous, self.turnable)
+        return [p.stride() for p in self.turnable] == self.turnable_strides
+
 
         torch lets no gradient have another dtype than its parameter, unless `grad_dtype` says so: then it is looked at.
         """
