@@ -21,7 +21,7 @@ from ..rules.trace import Graph
 from .engine import Engine
 from .engines import PLAIN, choose
 from .passes import Column, Number, Work, advance, is_memory
-from .state import Group, Store
+from .state import Group, Store, counter
 from .views import gradient, here, is_split, is_viewed
 
 TENSORS = {Tensor}
@@ -116,6 +116,8 @@ class Part:
                 places = [*map(Tensor.data_ptr, grads)]
                 if not self._fit(grads, places) or [*map(Tensor.data_ptr, self.tensors)] != self.places:
                     return False
+                if not self._lie_as_before():
+                    return False
             except (RuntimeError, TypeError):  # a gradient that has no memory of its own, such as a sparse one; or none
                 return False
             if places != self.grad_places:
@@ -126,14 +128,14 @@ class Part:
         self.work.tensors["g"] = column
         return True
 
-    def _fit(self, grads: list[Tensor], places: list[int]) -> bool:
-        """Whether these gradients lie in memory as the first ones did: as many bytes, of the same types and order.
     def _lie_as_before(self) -> bool:
         """Whether the parameters that could lie in another order at the same place, as `p.data = p.data.t()`, do not."""
         if self.contiguous:
             return False not in map(Tensor.is_contiguous, self.turnable)
         return [p.stride() for p in self.turnable] == self.turnable_strides
 
+    def _fit(self, grads: list[Tensor], places: list[int]) -> bool:
+        """Whether these gradients lie in memory as the first ones did: as many bytes, of the same types and order.
 
         torch lets no gradient have another dtype than its parameter, unless `grad_dtype` says so: then it is looked at.
         """

@@ -43,7 +43,6 @@ _zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 _load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
 _before_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_pre_hook)
 _after_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_post_hook)
-TRAINED = "trained"  # where a parameter's state keeps what is trained, while the rule's view stands in its place
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -66,6 +65,7 @@ def outside_graphs(method: Callable[_Arguments, _Result]) -> Callable[_Arguments
     return call
 
 
+TRAINED = "trained"  # where a parameter's state keeps what is trained, while the rule's view stands in its place
 
 
 class RuleOptimizer(torch.optim.Optimizer):
@@ -98,8 +98,8 @@ class RuleOptimizer(torch.optim.Optimizer):
         state = getattr(self, "state", {})
         return [(p, store) for p, store in state.items() if isinstance(p, Tensor) and isinstance(store, dict)]
 
-    def add_param_group(self, param_group: Group) -> None:
     @outside_graphs
+    def add_param_group(self, param_group: Group) -> None:
         """Add a group of parameters; its hyperparameters are checked against their domains."""
         self._checked({**self.defaults, **param_group})
         _add_param_group(self, param_group)
@@ -114,6 +114,9 @@ class RuleOptimizer(torch.optim.Optimizer):
         name = type(self).__name__
         if group.get("fused") and group.get("foreach"):
             raise SteepestError(f"{name}: fused and foreach are both True; give one of them.")
+        wanted = group.get("state_dtype")
+        if wanted is not None and not (isinstance(wanted, torch.dtype) and wanted.is_floating_point):
+            raise SteepestError(f"{name}: state_dtype is {wanted!r}; expected a floating-point torch.dtype, or None.")
         for p in group["params"]:
             if group.get("matrices_only") and p.ndim != 2:
                 raise SteepestError(
@@ -121,6 +124,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                     "optimizer, or matrices_only=False: vectors then take a step of AdamW, and tensors count as matrices."
                 )
 
+    @outside_graphs
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients: set them to None, or to zero."""
         _zero_grad(self, set_to_none)
@@ -130,17 +134,16 @@ class RuleOptimizer(torch.optim.Optimizer):
         """Load a checkpoint of this class or of its twin; SteepestError where it names the parameters of another model.
 
         State keeps the precision that `state_dtype` asks for, and single numbers keep their own.
-    @outside_graphs
         """
         loaded: StateDict = {}
 
         def look(_: object, checkpoint: StateDict) -> None:
             self._check_names(checkpoint["param_groups"])
+            for group in checkpoint["param_groups"]:  # where a scheduler has the rate, it was chosen at its start
+                self._checked({**group, "lr": group.get("initial_lr", group.get("lr"))})
             loaded.update(checkpoint)
 
         def keep(_: object) -> None:
-            for group in checkpoint["param_groups"]:  # where a scheduler has the rate, it was chosen at its start
-                self._checked({**group, "lr": group.get("initial_lr", group.get("lr"))})
             self._keep_precision(loaded)
 
         before = _before_loading(self, look)  # the last hook, which sees what the user's have made of it
@@ -185,13 +188,13 @@ class RuleOptimizer(torch.optim.Optimizer):
                 if self.state.get(p):
                     self.state[p]["step"] = torch.as_tensor(self.state[p].get("step", 1.0))
 
+    @outside_graphs
     def step(self, closure: Closure | None = None) -> Loss:
         """One update of every parameter that has a gradient. Returns what the closure returns, if one is given.
 
         A rule that asks for gradients at other points needs the closure, which computes the loss and calls backward().
         """
         if _PRE_HOOKS or _POST_HOOKS or self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _profiled():
-    @outside_graphs
             return _hooked(self, closure)
         return self._step(closure)
 
@@ -244,13 +247,13 @@ class RuleOptimizer(torch.optim.Optimizer):
                     if p.grad is not None:
                         differentiable.step(self.rule, p, group, self.state[p], self.rule.of(hyper, p.ndim), tensors)
 
+    @outside_graphs
     def first_step(self) -> None:
         """Half a step of a rule that asks for a second gradient, for loops that cannot give a closure: go to where it asks.
 
         Call it after backward(), then backward() on the same batches again, then `second_step()`. The first gradients are
         taken away, so that the second ones start from nothing. A model with BatchNorm makes its second pass inside
         `steepest.optim.still(model)`. SteepestError for a rule that asks for one gradient.
-    @outside_graphs
         """
         if not self.rule.oracle:
             raise SteepestError(f"{type(self).__name__} asks for one gradient; call step().")
@@ -260,22 +263,22 @@ class RuleOptimizer(torch.optim.Optimizer):
             self.train()
         self._halfway = begin(self._laid(), self.param_groups)
 
+    @outside_graphs
     def second_step(self) -> None:
         """The other half: the step that `first_step` began, with the gradients that are there now."""
         if self._halfway is None:
             raise SteepestError("second_step() comes after first_step() and a second backward().")
         began, self._halfway = self._halfway, None
         answer = go_back(began)
-    @outside_graphs
         self._laid().run(answer)
 
+    @outside_graphs
     def cancel_first_step(self) -> None:
         """Undo `first_step`, where there will be no second one: parameters and gradients are what they were."""
         if self._halfway is not None:
             began, self._halfway = self._halfway, None
             go_back(began)
 
-    @outside_graphs
     @property
     def engine(self) -> str:
         """What ran the last step: "kernel", or "plain" where a dtype, device or layout is not the kernels'."""
@@ -292,6 +295,8 @@ class RuleOptimizer(torch.optim.Optimizer):
                 raise SteepestError(
                     f"{name}: `fused=True` requires all the params to be floating point Tensors, and one has {what}."
                 )
+            if not (p.is_floating_point() or p.is_complex()):
+                raise SteepestError(f"{name} got a parameter of {p.dtype}; it takes floating-point and complex ones.")
             own = self.rule.of(hyper, p.ndim)
             graph = self.rule.graph(own, group["maximize"])
             if p.grad.is_sparse and self.rule.twin not in TAKES_SPARSE:
@@ -348,6 +353,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 p.grad = g
         return [torch.zeros_like(p) if g is None else g for p, g in zip(params, gradients, strict=True)]
 
+    @outside_graphs
     def view(self) -> None:
         """Put the rule's view in place of the parameters, to evaluate or save: Schedule-Free's x, ASGD's average.
 
@@ -356,7 +362,6 @@ class RuleOptimizer(torch.optim.Optimizer):
         key = self._key(self.rule.view or "")
         for p, store in self._stores():
             if key in store and TRAINED not in store:
-    @outside_graphs
                 store[TRAINED] = p.detach().clone()
                 p.data.copy_(store[key])
                 self._at_view = True
@@ -366,6 +371,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         if not self.rule.twin:
             self.view()
 
+    @outside_graphs
     def train(self) -> None:
         """Put the parameters that are trained back in place; `step` does it too."""
         for p, store in self._stores():
@@ -374,7 +380,6 @@ class RuleOptimizer(torch.optim.Optimizer):
         self._at_view = False
 
     def _hyper(self, i: int, group: Group) -> Hyper:
-    @outside_graphs
         """The hyperparameters of group i; the same object as long as none changes."""
         values = [group[name] for name in self._arguments]
         seen = self._seen.get(i)
@@ -400,7 +405,9 @@ class RuleOptimizer(torch.optim.Optimizer):
                 raise SteepestError(f"{type(self).__name__}: {name} is a tensor of {value.numel()} numbers; expected one.")
             if isinstance(value, Tensor | np.generic):
                 hyper[name] = value.item()
-        return self.rule.settings(**hyper)
+            elif value is None and isinstance(self.rule.hyper[name], str | float):
+                hyper[name] = self.rule.hyper[name]  # torch's way to say "the default"
+        return hyper
 
     def state_bytes(self) -> int:
         """Bytes of state held for the parameters stepped so far, counters left out."""
