@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._mode_utils import no_dispatch
 
 from ..errors import SteepestError
 from ..rules import Rule
@@ -20,7 +21,7 @@ from ..rules.definition import Hyper
 from ..rules.trace import Graph
 from .engine import Engine
 from .engines import PLAIN, choose
-from .passes import Column, Number, Work, advance, is_memory
+from .passes import Column, Number, Numbers, Work, advance, is_memory
 from .state import Group, Store, counter
 from .views import gradient, here, is_split, is_viewed
 
@@ -43,8 +44,8 @@ class Part:
         stores = self.stores = [state.get(p, {}) for p in self.params]  # none is made for rules that keep no state
         self.of_group = [i for i, _ in members]  # the group of each tensor
         self.firsts = {i: nth for nth, (i, _) in reversed([*enumerate(members)])}  # the first tensor of each group
-        self.steps = self._joined("step").numpy() if graph.counts else None
-        self.scalars = {}  # numbers kept for each parameter: one tensor for all, of which the state has views
+        self.steps = self._joined("step") if graph.counts else None
+        self.scalars = {}  # numbers kept for each parameter: one array for all, of which the state has views
         self.shared = []  # numbers kept in the group
         self.keys = {letter: rule.keys.get(letter, letter) for letter in (*rule.state,)}
         for letter in graph.scalars:
@@ -79,13 +80,14 @@ class Part:
         self.grad_addresses = np.empty(0, np.int64)
         self.hypers: list[Hyper] = []
 
-    def _joined(self, key: str) -> Tensor:
-        """Make the numbers under this key, one for each parameter, views of one tensor."""
-        values = [counter(store[key]).detach().cpu() for store in self.stores]
-        joined = torch.stack([v.reshape(()) for v in values])
-        for i, store in enumerate(self.stores):
-            store[key] = joined[i]
-        return joined
+    def _joined(self, key: str) -> Numbers:
+        """Make the numbers under this key, one for each parameter, views of one array."""
+        values = [counter(store[key]) for store in self.stores]
+        with no_dispatch():
+            joined = torch.stack([v.detach().cpu().reshape(()) for v in values])
+            for i, store in enumerate(self.stores):
+                store[key] = joined[i]
+            return joined.numpy()
 
     def _own(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """Parameters or state as they are updated, in place."""
@@ -197,7 +199,7 @@ class Part:
                 self.groups[i][self.keys[letter]] = float(new[first]) if isinstance(new, np.ndarray) else new
         for letter, joined in self.scalars.items():
             new = self.work.numbers[letter]
-            joined.copy_(torch.from_numpy(new)) if isinstance(new, np.ndarray) else joined.fill_(new)
+            joined[...] = new
 
 
 class Rows(Part):
