@@ -85,6 +85,8 @@ def _evaluate(work: Work, i: int, targets: list[Expr], known: Known) -> list[Val
         return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
     own = known.of(i)
+    for x in work.graph.epsilons:
+        own[x] = torch.finfo(work.tensors[x.args[0].name][i].dtype).eps
     if len(work) == 1 and not work.graph.points:  # what a pass has computed serves the next: nothing is written in between
         own = work.scratch["values"] = {**work.scratch.get("values", {}), **own}
     return [evaluate(x, own, leaf) for x in targets]
