@@ -1,15 +1,15 @@
 """Every class in every context: dtypes, schedulers, torch.compile and types of numbers, each pair of them with values."""
 
 import itertools
-import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 import steepest
-from steepest.errors import SteepestError
-from steepest.update.optimizer import build, by_class_name
+from steepest.update.optimizer import by_class_name
 
 ALL = by_class_name()
 FACTORS = {
@@ -31,7 +31,7 @@ def pairs(cell):
 
 
 def covering(factors):
-    """Cells in which every level of a factor meets every level of every other one; grown greedily, so about as few as can be."""
+    """Cells in which every level of a factor meets every level of every other one, as few as a greedy search finds."""
     names = list(factors)
     left = dict.fromkeys(
         ((a, x), (b, y)) for a, b in itertools.combinations(names, 2) for x in factors[a] for y in factors[b]
@@ -69,7 +69,7 @@ def rate(number):
 def scheduler(kind, optimizer):
     schedulers, cycled = torch.optim.lr_scheduler, {"betas", "momentum"} & {*optimizer.defaults}
     if kind == "LinearLR":
-        return schedulers.LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=STEPS - 2)
+        return schedulers.LinearLR(optimizer, end_factor=0.0, total_iters=4)  # ends at -1e-18
     if kind == "OneCycleLR":
         return schedulers.OneCycleLR(optimizer, max_lr=0.0625, total_steps=STEPS + 1, cycle_momentum=bool(cycled))
     if kind == "LambdaLR":
@@ -114,7 +114,7 @@ def ours(name):
 
 
 def expected(cell, monkeypatch):
-    """What a cell should give: torch's class in it, where it has one and takes the numbers; else our plain engine in float64."""
+    """What a cell should give: torch's class in it, where it has one and takes the numbers; else ours, plainly in float64."""
     rule = ALL[cell["name"]]
     if rule.twin and cell["state_dtype"] is None:
         try:
@@ -142,6 +142,82 @@ def check(cell, monkeypatch):
         torch.testing.assert_close(a, b, rtol=STEPS * eps, atol=STEPS * eps)
 
 
+@pytest.mark.parametrize("name", [name for name, rule in ALL.items() if rule.twin])
+@pytest.mark.parametrize("default", [torch.bfloat16, torch.float16], ids=str)
+def test_steps_are_counted_past_what_16_bits_count_to(name, default):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        p = torch.nn.Parameter(torch.ones(2, 2))
+        optimizer = ours(name)([p], lr=1e-3, **({"momentum": 0.9} if name == "SGD" else {}))
+        p.grad = torch.ones(2, 2)
+        optimizer.step()
+        optimizer.state[p]["step"].fill_(2048.0)
+        optimizer.step()
+    finally:
+        torch.set_default_dtype(before)
+    assert optimizer.state[p]["step"].item() == 2049
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch.compile, which says what it leaves out
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_step_in_two_calls_runs_in_a_compiled_function(backend):
+    ends = []
+    for compiled in (True, False):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 2)
+        optimizer = steepest.optim.SAM(model.parameters(), lr=0.1)
+
+        def both(x, model=model, optimizer=optimizer):
+            optimizer.zero_grad()
+            (model(x) ** 2).mean().backward()
+            optimizer.first_step()
+            (model(x) ** 2).mean().backward()
+            optimizer.second_step()
+
+        run = torch.compile(both, backend=backend) if compiled else both
+        for k in range(3):
+            run(torch.randn(4, 3, generator=torch.Generator().manual_seed(k)))
+        ends.append([p.detach() for p in model.parameters()])
+    for p, q in zip(*ends, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_step_is_compiled_once():
+    model = torch.nn.Linear(3, 2)
+    optimizer = steepest.optim.Adam(model.parameters(), lr=0.1)
+
+    @torch.compile(backend="eager")
+    def step(x):
+        optimizer.zero_grad()
+        (model(x) ** 2).mean().backward()
+        optimizer.step()
+
+    torch._dynamo.reset()
+    for _ in range(2):
+        step(torch.ones(4, 3))
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for _ in range(4):
+            step(torch.ones(4, 3))
+
+
+def test_a_plain_step_imports_no_compiler():
+    """torch._dynamo takes 0.7 s to import."""
+    program = """
+import sys, torch, steepest
+p = torch.nn.Parameter(torch.ones(3))
+optimizer = steepest.optim.Adam([p])
+optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(2))]})
+optimizer.zero_grad()
+p.grad = torch.ones(3)
+optimizer.step()
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_the_cells_have_every_pair_of_levels():
     met = set().union(*map(pairs, CELLS))
     for (a, levels), (b, others) in itertools.combinations(FACTORS.items(), 2):
@@ -153,3 +229,19 @@ def test_the_cells_have_every_pair_of_levels():
 @pytest.mark.parametrize("cell", CELLS, ids=label)
 def test_each_pair_of_contexts_has_torchs_numbers(cell, monkeypatch):
     check(cell, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_the_whole_product_of_contexts_has_torchs_numbers(name, monkeypatch):
+    rest = {k: v for k, v in FACTORS.items() if k not in ("name", "compiled")}
+    for levels in itertools.product(*rest.values()):
+        check({"name": name, "compiled": "no", **dict(zip(rest, levels, strict=True))}, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("cell", CELLS, ids=label)
+def test_each_pair_of_contexts_has_torchs_numbers_under_inductor(cell, monkeypatch):
+    torch._dynamo.reset()
+    check(cell | {"compiled": "inductor"}, monkeypatch)
