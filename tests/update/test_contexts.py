@@ -90,7 +90,7 @@ def train(optimizer, params, noises):
 
 
 def ends(make, cell, dtype, compiled="no"):
-    """Where the steps of a cell lead an optimizer, in float64."""
+    """Where the steps of a cell lead an optimizer, in float64; and the largest number on the way."""
     generator = torch.Generator().manual_seed(0)
     shapes = [(3, 4)] if cell["name"] == "Muon" else [(3, 4), (5,)]
 
@@ -102,28 +102,38 @@ def ends(make, cell, dtype, compiled="no"):
     optimizer = make(params)
     driven = scheduler(cell["scheduler"], optimizer)
     step = train if compiled == "no" else torch.compile(train, backend=compiled)
+    largest = 0.0
     for _ in range(STEPS):
         step(optimizer, params, draw())
+        largest = max(largest, *(p.abs().max().item() for p in params))
         if driven:
             driven.step()
-    return [p.detach().double() for p in params]
+    return [p.detach().double() for p in params], largest
 
 
 def ours(name):
     return getattr(steepest.optim, name)
 
 
-def expected(cell, monkeypatch):
-    """What a cell should give: torch's class in it, where it has one and takes the numbers; else ours, plainly in float64."""
-    rule = ALL[cell["name"]]
-    if rule.twin and cell["state_dtype"] is None:
-        try:
-            return ends(lambda ps: getattr(torch.optim, rule.twin)(ps, lr=rate(cell["number"])), cell, cell["dtype"])
-        except (ValueError, TypeError, RuntimeError):
-            assert cell["number"] in ("tensor", "np.float32")
+def exact(cell, monkeypatch):
+    """What a cell should give: the same numbers, schedule and rule, plainly and in float64."""
     with monkeypatch.context() as patch:
         patch.setattr("steepest.update.kernel.shared_dtypes", lambda tensors: None)
         return ends(lambda ps: ours(cell["name"])(ps, lr=rate(cell["number"])), cell, torch.float64)
+
+
+def torchs(cell):
+    """What torch's class gives in a cell, and how exactly it computes the numbers of a step there; None where it has none.
+
+    It does so in the dtype of a rate that is no float of Python's, and for ASGD and NAdam in the default one.
+    """
+    twin = ALL[cell["name"]].twin
+    if not twin or cell["state_dtype"] is not None:
+        return None
+    found = ends(lambda ps: getattr(torch.optim, twin)(ps, lr=rate(cell["number"])), cell, cell["dtype"])
+    dtypes = [torch.float32] if cell["number"] == "np.float32" else []
+    dtypes += [cell["default"]] if cell["number"] == "tensor" or twin in ("ASGD", "NAdam") else []
+    return found, max((EPS[dtype] for dtype in dtypes), default=0.0)
 
 
 def check(cell, monkeypatch):
@@ -132,14 +142,27 @@ def check(cell, monkeypatch):
     try:
         found = ends(
             lambda ps: ours(cell["name"])(ps, lr=rate(cell["number"]), state_dtype=cell["state_dtype"]),
-            cell, cell["dtype"], cell["compiled"],
-        )  # fmt: skip
-        theirs = expected(cell, monkeypatch)
+            cell,
+            cell["dtype"],
+            cell["compiled"],
+        )
+        twin = torchs(cell)
+        right = exact(cell, monkeypatch)
     finally:
         torch.set_default_dtype(before)
     eps = max(EPS[cell["dtype"]], EPS[cell["state_dtype"] or cell["dtype"]])
-    for a, b in zip(found, theirs, strict=True):
-        torch.testing.assert_close(a, b, rtol=STEPS * eps, atol=STEPS * eps)
+    if cell["name"] == "Muon" and eps > EPS[torch.float32]:
+        eps *= 4  # its iterations in bfloat16 make more of a difference
+    close(found, right, eps)
+    if twin:
+        close(found, twin[0], max(eps, twin[1]))
+
+
+def close(found, right, eps):
+    """Whether two ends differ by a rounding a step, of the largest number on the way."""
+    tolerance = STEPS * eps * max(1.0, right[1])
+    for a, b in zip(found[0], right[0], strict=True):
+        torch.testing.assert_close(a, b, rtol=STEPS * eps, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", [name for name, rule in ALL.items() if rule.twin])
