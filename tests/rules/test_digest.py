@@ -35,7 +35,7 @@ PINNED = {
     "lamb": "a4412293c7bc76e1",
     "adai": "23649f9d2ca5f462",
     "lars": "78a37b50862c15cb",
-    "adafactor": "7c81a49a15eb1594",
+    "adafactor": "5682ce0aa67d4eac",
     "muon": "7d9d65c15ed42e19",
     "asgd": "fb0635ba28c794f1",
     "schedule_free_adamw": "3f8226c22702ca98",

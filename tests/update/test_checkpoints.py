@@ -20,8 +20,8 @@ def model():
 
 
 def make(name, net):
-    averaging = {"t0": 2.0} if name == "ASGD" else {}
-    return build(by_class_name()[name], net.parameters(), lr=0.02, **averaging)
+    chosen = {"ASGD": {"t0": 2.0}, "SGD": {"momentum": 0.9}}.get(name, {})
+    return build(by_class_name()[name], net.parameters(), lr=0.02, **chosen)
 
 
 def train(net, optimizer, steps):
@@ -73,6 +73,54 @@ def test_what_a_hook_makes_of_a_checkpoint_is_loaded(name):
         train(again, plainly, range(3, 6))
         for p, q in zip(other.parameters(), again.parameters(), strict=True):
             assert torch.equal(p, q)
+
+
+TWINS = [n for n in ALL if by_class_name()[n].twin]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", TWINS)
+def test_a_checkpoint_cast_to_16_bits_continues_with_counters_that_count(name, dtype):
+    """And from 3,000 steps on, as far as a cast number is still one: float16 counts to 2,048, bfloat16 to 256."""
+    net = torch.nn.Sequential(torch.nn.Linear(4, 6, bias=False))
+    optimizer = make(name, net)
+    train(net, optimizer, range(2))
+    for store in optimizer.state.values():
+        store["step"].fill_(3072.0)  # exact in both
+    saved = copy.deepcopy(optimizer.state_dict())
+    for store in saved["state"].values():
+        store.update({k: x.to(dtype) for k, x in store.items() if isinstance(x, torch.Tensor)})
+    loaded = make(name, net)
+    loaded.load_state_dict(saved)
+    before = [p.detach().clone() for p in net.parameters()]
+    train(net, loaded, range(2, 5))
+    for p, was in zip(net.parameters(), before, strict=True):
+        assert torch.isfinite(p).all()
+        assert not torch.equal(p, was)
+        assert loaded.state[p]["step"].item() == 3075
+        assert all(x.dtype is torch.float32 for x in loaded.state[p].values())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_a_scheduler_ended_at_is_loaded_and_stepped_and_what_nobody_may_choose_is_refused(name):
+    """LinearLR ends a little below the 0 that it was asked for."""
+    net = model()
+    matrices = [p for p in net.parameters() if p.ndim == 2]
+    optimizer = build(by_class_name()[name], matrices, lr=0.05)
+    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, end_factor=0.0, total_iters=4)
+    for k in range(4):
+        train(net, optimizer, [k])
+        scheduler.step()
+    assert -1e-15 < optimizer.param_groups[0]["lr"] < 0
+    saved = copy.deepcopy(optimizer.state_dict())
+    loaded = build(by_class_name()[name], matrices, lr=0.05)
+    loaded.load_state_dict(copy.deepcopy(saved))
+    train(net, loaded, [4])
+    assert all(torch.isfinite(p).all() for p in matrices)
+    saved["param_groups"][0].pop("initial_lr")
+    saved["param_groups"][0]["lr"] = -0.05
+    with pytest.raises(SteepestError, match=r"lr is -0.05; expected "):
+        build(by_class_name()[name], matrices).load_state_dict(saved)
 
 
 def named(net, prefix=""):

@@ -1,12 +1,15 @@
 """Gradients that are not dense and real: complex and sparse ones, and those through the step itself; as torch has them."""
 
+import contextlib
+
 import pytest
 import torch
+from torch._subclasses import FakeTensor, FakeTensorMode
 
 import steepest
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.update.optimizer import build
+from steepest.update.optimizer import build, by_class_name
 
 TWINS = sorted({rule.twin for rule in rules.RULES.values() if rule.twin and rule.is_ours})
 ROWS = {"Adafactor", "Muon"}  # look at rows and columns
@@ -190,6 +193,104 @@ def test_the_gradient_by_the_rate_is_a_difference_quotient():
     (slope,) = torch.autograd.grad(end(lr), lr)
     h = 1e-6
     torch.testing.assert_close(slope.item(), ((end(0.1 + h) - end(0.1 - h)) / (2 * h)).item(), rtol=1e-6, atol=0)
+
+
+INFINITE = [float("inf"), float("-inf"), float("nan"), 1e30]  # the last one's square is infinite in float32
+
+
+@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("shape", [(3,), (3, 4)])
+def test_what_is_not_finite_spreads_as_in_torch(name, shape):
+    if name == "Muon" and len(shape) == 1:
+        pytest.skip("it takes matrices")
+    for bad in INFINITE:
+        for at in (0, 1, 3):
+            ends = []
+            for library in (steepest.optim, torch.optim):
+                generator = torch.Generator().manual_seed(0)
+                p = torch.nn.Parameter(torch.randn(shape, generator=generator))
+                optimizer, visited = getattr(library, name)([p], lr=0.01), []
+                for k in range(6):
+                    p.grad = torch.randn(shape, generator=generator)
+                    if k == at:
+                        p.grad.view(-1)[1] = bad
+                    optimizer.step()
+                    visited.append(p.detach().clone())
+                ends.append(torch.stack(visited))
+            torch.testing.assert_close(*ends, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", sorted(by_class_name()))
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int8, torch.bool], ids=str)
+def test_parameters_that_are_no_floats_are_refused(name, dtype):
+    p = torch.ones(3, 2).to(dtype)
+    p.grad = torch.ones(3, 2).to(dtype)
+    before = p.clone()
+    with pytest.raises(SteepestError, match=f"{name} got a parameter of {dtype}; it takes floating-point and complex ones"):
+        build(by_class_name()[name], [p], lr=1.0).step(lambda: 0.0)
+    assert torch.equal(p, before)
+
+
+@pytest.mark.parametrize("wanted", [torch.int32, torch.bool, torch.complex64, "float32"], ids=str)
+def test_state_that_is_no_float_is_refused(wanted):
+    with pytest.raises(SteepestError, match=r"expected a floating-point torch\.dtype, or None"):
+        steepest.optim.Adam([torch.nn.Parameter(torch.ones(2))], state_dtype=wanted)
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["in the mode", "out of it"])
+@pytest.mark.parametrize("name", sorted(by_class_name()))
+def test_fake_tensors_take_a_step_of_shapes(name, inside):
+    with FakeTensorMode() as mode:
+        params = [torch.nn.Parameter(torch.randn(4, 3)), torch.nn.Parameter(torch.randn(4, 4))]
+        optimizer = build(by_class_name()[name], params, lr=0.1)
+
+    def closure():
+        with mode:
+            for p in params:
+                p.grad = torch.randn_like(p)
+            return torch.zeros(())
+
+    closure()
+    with mode if inside else contextlib.nullcontext():
+        for _ in range(2):
+            optimizer.step(closure)
+    stores = [optimizer.state[p] for p in params if p in optimizer.state]
+    assert all(int(store["step"]) == 2 for store in stores if "step" in store)
+    tensors = [t for store in stores for key, t in store.items() if key != "step" and t.ndim]
+    assert all(isinstance(t, FakeTensor) for t in (*tensors, *params))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("shape", [(5,), (3, 4)])
+def test_adafactors_epsilon_is_that_of_the_parameters_dtype(dtype, shape):
+    """Below it gradients take shorter steps."""
+    moves = []
+    for library in (steepest.optim, torch.optim):
+        generator = torch.Generator().manual_seed(0)
+        first = torch.randn(shape, generator=generator).to(dtype)
+        p = torch.nn.Parameter(first.clone())
+        optimizer = library.Adafactor([p], lr=0.05)
+        for _ in range(4):
+            p.grad = (torch.randn(shape, generator=generator) * 1e-3).to(dtype)
+            optimizer.step()
+        moves.append((p.detach() - first).float())
+    torch.testing.assert_close(*moves, rtol=0.02, atol=2e-3)
+
+
+def test_adai_in_bfloat16_keeps_its_product_of_betas():
+    """In 16 bits 0.999 is 1, and the correction of the bias a division by zero."""
+    ends = []
+    for dtype in (torch.bfloat16, torch.float64):
+        generator = torch.Generator().manual_seed(0)
+        p = torch.nn.Parameter(torch.ones(64, dtype=dtype))
+        optimizer = steepest.optim.Adai([p], lr=0.02)
+        for _ in range(10):
+            p.grad = (torch.rand(64, generator=generator, dtype=torch.float64) ** 2).bfloat16().to(dtype)
+            optimizer.step()
+        ends.append(p.detach().double())
+    assert optimizer.state[p]["c"].dtype is torch.float64
+    torch.testing.assert_close(*ends, rtol=0, atol=0.015)
+    assert (ends[1] - 1).abs().max() > 0.1
 
 
 def test_complex_state_counts_its_bytes_once_and_keeps_the_precision_that_was_asked():

@@ -140,6 +140,46 @@ def test_a_change_from_outside_is_noticed_as_torch_notices_it(name, change):
     agree(both(name, change))
 
 
+TWINS = sorted({rule.twin for rule in by_class_name().values() if rule.twin})
+
+
+@pytest.mark.parametrize("before", ["contiguous", "turned"])
+@pytest.mark.parametrize("name", TWINS)
+def test_a_parameter_turned_at_its_place_is_updated_in_its_new_order(name, before):
+    """Its address and its number of bytes stay as they were."""
+    ends = []
+    for library in (steepest.optim, torch.optim):
+        generator = torch.Generator().manual_seed(0)
+        first = torch.randn(4, 4, generator=generator)
+        p = torch.nn.Parameter(first if before == "contiguous" else first.t())
+        optimizer = getattr(library, name)([p], lr=0.05)
+        for k in range(4):
+            if k == 2:
+                place = p.data_ptr()
+                p.data = p.data.t()
+                assert p.data_ptr() == place
+            gradients(k, [p])
+            optimizer.step()
+        ends.append(p.detach())
+    tolerance = 1e-3 if name == "Muon" else 1e-9  # it computes in bfloat16
+    torch.testing.assert_close(*ends, rtol=tolerance, atol=tolerance)
+
+
+def test_a_complex_parameter_turned_at_its_place_is_updated_in_its_new_order():
+    ends = []
+    for library in (steepest.optim, torch.optim):
+        generator = torch.Generator().manual_seed(0)
+        p = torch.nn.Parameter(torch.randn(4, 4, generator=generator, dtype=torch.complex128))
+        optimizer = library.Adam([p], lr=0.05)
+        for k in range(4):
+            if k == 2:
+                p.data = p.data.t()
+            p.grad = torch.randn(4, 4, generator=generator, dtype=torch.complex128)
+            optimizer.step()
+        ends.append(p.detach())
+    torch.testing.assert_close(*ends, rtol=1e-9, atol=1e-9)
+
+
 def test_what_a_user_keeps_beside_the_state_is_left_alone():
     ends = []
     for library in (steepest.optim, torch.optim):

@@ -26,7 +26,7 @@ class State:
     """How a piece of state starts: at a number, at a hyperparameter, or as a copy of p or of the first g.
 
     It has an element for each of the parameter's (or of its rows or columns, `shape`), or is one number (`is_scalar`), which
-    a parameter group may share.
+    a parameter group may share. `precise` keeps it in float32 at least, where 16 bits would lose what it is for.
     """
 
     start: float | str = 0.0  # a number, or the hyperparameter of this name
@@ -36,6 +36,7 @@ class State:
     condition: str | None = None
     exists: bool = True
     shape: str = ""
+    precise: bool = False
 
     @property
     def begins(self) -> float | str:
@@ -61,9 +62,9 @@ copy_of_p = State(copies="p")
 copy_of_g = State(copies="g")
 
 
-def filled(start: float | str) -> State:
-    """State that starts at a number, or at the value of the hyperparameter of this name."""
-    return State(start)
+def filled(start: float | str, *, precise: bool = False) -> State:
+    """State that starts at a number, or at the value of the hyperparameter of this name; `precise` in float32 at least."""
+    return State(start, precise=precise)
 
 
 def scalar(start: float | str, *, per: str = "parameter") -> State:

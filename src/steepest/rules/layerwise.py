@@ -9,6 +9,7 @@ from .vocabulary import (
     debias,
     ema,
     epsilon,
+    lerp,
     maximum,
     mean,
     minimum,
@@ -44,7 +45,7 @@ def lamb(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6
     domains={"eps": UNIT},
     deviations=("As long as every gradient is zero nothing moves; the authors' code divides zero by zero.",),
 )
-def adai(p, g, t, m=zeros, v=zeros, c=filled(1.0), *, lr=0.1, beta0=0.1, beta2=0.99, eps=1e-3):
+def adai(p, g, t, m=zeros, v=zeros, c=filled(1.0, precise=True), *, lr=0.1, beta0=0.1, beta2=0.99, eps=1e-3):
     v = ema(v, g * g, beta2)
     v_hat = debias(v, beta2, t)
     whole = mean(v_hat, over="model")
@@ -77,7 +78,7 @@ def lars(p, g, t, b=zeros, *, lr=0.1, momentum=0.9, weight_decay=0.0, trust=1e-3
     deviations=(
         "The rate is min(lr, 1 / sqrt(t)) times the larger of eps2 and the root mean square of p (torch).",
         "eps1 bounds the estimate from below (torch); the paper adds it to g * g. 0 stands for the dtype's own epsilon.",
-        "A root mean square that is NaN clips nothing (torch).",
+        "A root mean square that is NaN clips nothing (torch). The averages are torch.lerp's, so that infinities become NaN.",
     ),
 )
 def adafactor(
@@ -85,12 +86,12 @@ def adafactor(
     lr=1e-2, beta2_decay=-0.8, eps1=0.0, eps2=1e-3, d=1.0, weight_decay=0.0, matrix=False,
 ):  # fmt: skip
     least = where(eps1 > 0, eps1, epsilon(p))
-    beta2 = 1 - t**beta2_decay
+    share = t**beta2_decay
     if matrix:
-        R = ema(R, row_mean(g * g), beta2)
-        C = ema(C, column_mean(g * g), beta2)
+        R = lerp(R, row_mean(g * g), share)
+        C = lerp(C, column_mean(g * g), share)
     else:
-        V = ema(V, g * g, beta2)
+        V = lerp(V, g * g, share)
     v = R * C / maximum(column_mean(R), least) if matrix else V
     u = g / sqrt(maximum(v, least * least))
     size, moved = sqrt(mean(p * p)), sqrt(mean(u * u)) / d

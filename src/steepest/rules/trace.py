@@ -56,6 +56,11 @@ class Graph:
         return {k: x for k, x in self.inputs.items() if not x.tensor}
 
     @functools.cached_property
+    def epsilons(self) -> list[Symbol]:
+        """The symbols that are the precision of a leaf's dtype."""
+        return [x for x in walk(self.targets()) if x.op == "epsilon" and not x.args[0].args]
+
+    @functools.cached_property
     def early(self) -> dict[str, Symbol]:
         """The state that the first of several passes can write already: what later passes do not need in its old form."""
         if not self.reductions:

@@ -57,6 +57,12 @@ def ema(average: Any, x: Any, beta: Any) -> Any:
     return beta * average + (1 - beta) * x
 
 
+def lerp(average: Any, x: Any, share: Any) -> Any:
+    """The way from an average to x, by a share of it; in the two forms of torch.lerp, whose infinities become NaN."""
+    step = x - average
+    return where(share < 0.5, average + share * step, x - (1 - share) * step)
+
+
 def debias(average: Any, beta: Any, t: Any) -> Any:
     """An average that started at zero, corrected for that start: average / (1 - beta ** t)."""
     return average / (1 - beta**t)
@@ -107,7 +113,7 @@ def orthogonal(x: Any, a: Any, b: Any, c: Any, eps: Any, steps: Any, precise: An
 
 
 def epsilon(x: Any) -> Any:
-    """The distance from 1 to the next number in the dtype that x is computed in."""
+    """The distance from 1 to the next number in the dtype that x is kept in."""
     return apply("epsilon", x)
 
 

@@ -186,7 +186,7 @@ WORDS: dict[str, Word] = {
         lambda show, c, x, y: (f"{show(c, 1)} ? {show(x, 1)} : {show(y, 1)}", 0),
     ),
     "epsilon": Word(
-        None, None, _epsilon, lambda body, x: body.epsilon(), _called("ulp"), lambda show, x: ("Number.EPSILON", 6)
+        None, None, _epsilon, lambda body, x: body.epsilon(x), _called("ulp"), lambda show, x: ("Number.EPSILON", 6)
     ),
     "row mean": _matrix(lambda x: x.mean(-1, keepdim=True), "rowmean"),
     "column mean": _matrix(lambda x: x.mean(-2, keepdim=True), "colmean"),

@@ -12,7 +12,7 @@ from ..rules.definition import Hyper
 from ..rules.symbols import Symbol
 from .passes import Value
 from .plain import evaluate
-from .state import Group, Store
+from .state import Group, Store, counter
 
 
 def step(rule: Rule, p: Tensor, group: Group, store: Store, hyper: Hyper, tensors: Hyper) -> None:
@@ -24,7 +24,7 @@ def step(rule: Rule, p: Tensor, group: Group, store: Store, hyper: Hyper, tensor
     graph = rule.graph(hyper, group["maximize"])
     if graph.counts:
         with torch.no_grad():
-            store["step"] += 1
+            store["step"] = counter(store["step"]) + 1
     keys = {letter: rule.keys.get(letter, letter) for letter in graph.outputs if letter != "p"}
     values: dict[str, Any] = {"p": _apart(p), "g": _apart(p.grad), "t": float(store.get("step", 0.0)), **hyper, **tensors}
     for letter, key in keys.items():

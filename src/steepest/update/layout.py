@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._mode_utils import no_dispatch
 
 from ..errors import SteepestError
 from ..rules import Rule
@@ -20,8 +21,8 @@ from ..rules.definition import Hyper
 from ..rules.trace import Graph
 from .engine import Engine
 from .engines import PLAIN, choose
-from .passes import Column, Number, Work, advance, is_memory
-from .state import Group, Store
+from .passes import Column, Number, Numbers, Work, advance, is_memory
+from .state import Group, Store, counter
 from .views import gradient, here, is_split, is_viewed
 
 TENSORS = {Tensor}
@@ -43,8 +44,8 @@ class Part:
         stores = self.stores = [state.get(p, {}) for p in self.params]  # none is made for rules that keep no state
         self.of_group = [i for i, _ in members]  # the group of each tensor
         self.firsts = {i: nth for nth, (i, _) in reversed([*enumerate(members)])}  # the first tensor of each group
-        self.steps = self._joined("step").numpy() if graph.counts else None
-        self.scalars = {}  # numbers kept for each parameter: one tensor for all, of which the state has views
+        self.steps = self._joined("step") if graph.counts else None
+        self.scalars = {}  # numbers kept for each parameter: one array for all, of which the state has views
         self.shared = []  # numbers kept in the group
         self.keys = {letter: rule.keys.get(letter, letter) for letter in (*rule.state,)}
         for letter in graph.scalars:
@@ -60,13 +61,15 @@ class Part:
         self.work = Work(graph, columns, shards=self.params if split else ())
         self.contiguous = all(p.is_contiguous() for p in columns["p"].tensors)
         self.strides = [p.stride() for p in columns["p"].tensors]
+        self.turnable = [p for p in self.params if sum(n > 1 for n in p.shape) > 1]
+        self.turnable_strides = [p.stride() for p in self.turnable]
         names = [self.keys[letter] for letter in graph.outputs if letter != "p" and letter not in self.shared]
         names += ["step"] if graph.counts else []
         self.holders, self.names = [*stores] * len(names), [name for name in names for _ in stores]
         self.objects = [store[name] for store, name in zip(self.holders, self.names, strict=True)]
         self.tensors = [t for letter, column in columns.items() if letter != "g" for t in column.tensors]
         if engine.reads_memory or self.viewed:
-            self.places = [*map(Tensor.data_ptr, self.tensors)]
+            self.places, self.orders = [*map(Tensor.data_ptr, self.tensors)], [t.stride() for t in self.tensors]
         if engine.reads_memory:
             grads = columns["g"].tensors
             self.bytes = [g.nbytes for g in grads]
@@ -77,13 +80,14 @@ class Part:
         self.grad_addresses = np.empty(0, np.int64)
         self.hypers: list[Hyper] = []
 
-    def _joined(self, key: str) -> Tensor:
-        """Make the numbers under this key, one for each parameter, views of one tensor."""
-        values = [torch.as_tensor(store[key]).detach().cpu() for store in self.stores]
-        joined = torch.stack([v.reshape(()) for v in values])
-        for i, store in enumerate(self.stores):
-            store[key] = joined[i]
-        return joined
+    def _joined(self, key: str) -> Numbers:
+        """Make the numbers under this key, one for each parameter, views of one array."""
+        values = [counter(store[key]) for store in self.stores]
+        with no_dispatch():
+            joined = torch.stack([v.detach().cpu().reshape(()) for v in values])
+            for i, store in enumerate(self.stores):
+                store[key] = joined[i]
+            return joined.numpy()
 
     def _own(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """Parameters or state as they are updated, in place."""
@@ -102,7 +106,10 @@ class Part:
         if not all(map(is_, map(dict.get, self.holders, self.names), self.objects)):
             return False
         if self.viewed:
-            if any(g is None for g in grads) or [here(t).data_ptr() for t in self.entire] != self.places:
+            if any(g is None for g in grads):
+                return False
+            own = [*map(here, self.entire)]
+            if [t.data_ptr() for t in own] != self.places or [t.stride() for t in own] != self.orders:
                 return False
             grads = self._gradients(grads)  # type: ignore[assignment]
         column = Column(grads)
@@ -110,6 +117,8 @@ class Part:
             try:
                 places = [*map(Tensor.data_ptr, grads)]
                 if not self._fit(grads, places) or [*map(Tensor.data_ptr, self.tensors)] != self.places:
+                    return False
+                if not self._lie_as_before():
                     return False
             except (RuntimeError, TypeError):  # a gradient that has no memory of its own, such as a sparse one; or none
                 return False
@@ -120,6 +129,12 @@ class Part:
             return False
         self.work.tensors["g"] = column
         return True
+
+    def _lie_as_before(self) -> bool:
+        """Whether the parameters that could lie in another order at the same place, as `p.data = p.data.t()`, do not."""
+        if self.contiguous:
+            return False not in map(Tensor.is_contiguous, self.turnable)
+        return [p.stride() for p in self.turnable] == self.turnable_strides
 
     def _fit(self, grads: list[Tensor], places: list[int]) -> bool:
         """Whether these gradients lie in memory as the first ones did: as many bytes, of the same types and order.
@@ -184,7 +199,7 @@ class Part:
                 self.groups[i][self.keys[letter]] = float(new[first]) if isinstance(new, np.ndarray) else new
         for letter, joined in self.scalars.items():
             new = self.work.numbers[letter]
-            joined.copy_(torch.from_numpy(new)) if isinstance(new, np.ndarray) else joined.fill_(new)
+            joined[...] = new
 
 
 class Rows(Part):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import optimizer
@@ -17,7 +18,7 @@ from ..rules import RULES, Rule
 from ..rules.definition import MATRIX, Hyper, Setting
 from . import differentiable
 from .layout import Layout
-from .state import Closure, Group, Loss, Store, initial_state
+from .state import Closure, Group, Loss, Store, counter, initial_state, kept_dtype
 from .two_calls import Began, begin, go_back
 from .views import here, laid_as
 
@@ -42,6 +43,28 @@ _zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 _load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
 _before_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_pre_hook)
 _after_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_post_hook)
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def outside_graphs(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Run a method as it is where `torch.compile` traces its caller: the graph ends before it and begins anew after it.
+
+    `torch.compiler.disable` does so, but imports torch._dynamo when it is called, so it is called while one traces.
+    """
+
+    @functools.wraps(method)
+    def call(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        if torch.compiler.is_compiling():
+            apart: Callable[_Arguments, _Result] = torch.compiler.disable(method)  # type: ignore[no-untyped-call]
+            return apart(*args, **kwargs)
+        return method(*args, **kwargs)
+
+    # a code of its own: torch recompiles one code 8 times at most
+    call.__code__ = call.__code__.replace(co_name=method.__name__)  # type: ignore[attr-defined]
+    return call
+
+
 TRAINED = "trained"  # where a parameter's state keeps what is trained, while the rule's view stands in its place
 
 
@@ -64,7 +87,7 @@ class RuleOptimizer(torch.optim.Optimizer):
     def _forget(self) -> None:
         """Begin without a layout."""
         self._arguments = [*class_arguments(self.rule.choices), "maximize", "state_dtype"]
-        self._tensor_keys = {self._key(letter) for letter, state in self.rule.state.items() if not state.is_scalar}
+        self._tensor_keys = {self._key(letter): state for letter, state in self.rule.state.items() if not state.is_scalar}
         self._at_view = any(TRAINED in store for _, store in self._stores())
         self._layout: Layout | None = None
         self._halfway: Began | None = None  # between `first_step` and `second_step`
@@ -75,6 +98,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         state = getattr(self, "state", {})
         return [(p, store) for p, store in state.items() if isinstance(p, Tensor) and isinstance(store, dict)]
 
+    @outside_graphs
     def add_param_group(self, param_group: Group) -> None:
         """Add a group of parameters; its hyperparameters are checked against their domains."""
         self._checked({**self.defaults, **param_group})
@@ -90,6 +114,9 @@ class RuleOptimizer(torch.optim.Optimizer):
         name = type(self).__name__
         if group.get("fused") and group.get("foreach"):
             raise SteepestError(f"{name}: fused and foreach are both True; give one of them.")
+        wanted = group.get("state_dtype")
+        if wanted is not None and not (isinstance(wanted, torch.dtype) and wanted.is_floating_point):
+            raise SteepestError(f"{name}: state_dtype is {wanted!r}; expected a floating-point torch.dtype, or None.")
         for p in group["params"]:
             if group.get("matrices_only") and p.ndim != 2:
                 raise SteepestError(
@@ -97,10 +124,12 @@ class RuleOptimizer(torch.optim.Optimizer):
                     "optimizer, or matrices_only=False: vectors then take a step of AdamW, and tensors count as matrices."
                 )
 
+    @outside_graphs
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients: set them to None, or to zero."""
         _zero_grad(self, set_to_none)
 
+    @outside_graphs
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load a checkpoint of this class or of its twin; SteepestError where it names the parameters of another model.
 
@@ -110,6 +139,8 @@ class RuleOptimizer(torch.optim.Optimizer):
 
         def look(_: object, checkpoint: StateDict) -> None:
             self._check_names(checkpoint["param_groups"])
+            for group in checkpoint["param_groups"]:  # where a scheduler has the rate, it was chosen at its start
+                self._checked({**group, "lr": group.get("initial_lr", group.get("lr"))})
             loaded.update(checkpoint)
 
         def keep(_: object) -> None:
@@ -139,7 +170,8 @@ class RuleOptimizer(torch.optim.Optimizer):
             for k, p in zip(theirs["params"], ours["params"], strict=True):
                 for key, value in loaded["state"].get(k, {}).items():
                     if isinstance(value, Tensor) and value.is_floating_point() and key != "step":
-                        wanted = (ours["state_dtype"] or p.dtype) if key in self._tensor_keys else value.dtype
+                        kept = self._tensor_keys.get(key)
+                        wanted = (kept_dtype(kept, p, ours["state_dtype"]) or p.dtype) if kept else value.dtype
                         if self.state[p][key].dtype is not wanted:
                             self.state[p][key] = value.to(p.device, wanted, copy=True)
 
@@ -161,6 +193,8 @@ class RuleOptimizer(torch.optim.Optimizer):
 
         A rule that asks for gradients at other points needs the closure, which computes the loss and calls backward().
         """
+        if torch.compiler.is_compiling():  # as `outside_graphs`, which would cost a small step 2 % by its call
+            return torch.compiler.disable(RuleOptimizer.step)(self, closure)  # type: ignore[no-untyped-call]
         if _PRE_HOOKS or _POST_HOOKS or self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _profiled():
             return _hooked(self, closure)
         return self._step(closure)
@@ -214,6 +248,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                     if p.grad is not None:
                         differentiable.step(self.rule, p, group, self.state[p], self.rule.of(hyper, p.ndim), tensors)
 
+    @outside_graphs
     def first_step(self) -> None:
         """Half a step of a rule that asks for a second gradient, for loops that cannot give a closure: go to where it asks.
 
@@ -229,6 +264,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             self.train()
         self._halfway = begin(self._laid(), self.param_groups)
 
+    @outside_graphs
     def second_step(self) -> None:
         """The other half: the step that `first_step` began, with the gradients that are there now."""
         if self._halfway is None:
@@ -237,6 +273,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         answer = go_back(began)
         self._laid().run(answer)
 
+    @outside_graphs
     def cancel_first_step(self) -> None:
         """Undo `first_step`, where there will be no second one: parameters and gradients are what they were."""
         if self._halfway is not None:
@@ -259,6 +296,8 @@ class RuleOptimizer(torch.optim.Optimizer):
                 raise SteepestError(
                     f"{name}: `fused=True` requires all the params to be floating point Tensors, and one has {what}."
                 )
+            if not (p.is_floating_point() or p.is_complex()):
+                raise SteepestError(f"{name} got a parameter of {p.dtype}; it takes floating-point and complex ones.")
             own = self.rule.of(hyper, p.ndim)
             graph = self.rule.graph(own, group["maximize"])
             if p.grad.is_sparse and self.rule.twin not in TAKES_SPARSE:
@@ -287,7 +326,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         assert g is not None
         g = g.to_dense() if g.is_sparse else g
         began = any(self._key(letter) in store for letter in self.rule.state)  # torch's SGD counts no steps
-        store.setdefault("step", torch.tensor(1.0 if began else 0.0))
+        store.setdefault("step", counter(1.0 if began else 0.0))
         begun = initial_state(self.rule, p, -g if group["maximize"] else g, hyper, group["state_dtype"])
         for letter, value in begun.items():
             if self.rule.state[letter].per_group:
@@ -295,7 +334,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             elif isinstance(value, Tensor):
                 store.setdefault(self._key(letter), value)
             else:
-                store.setdefault(self._key(letter), torch.tensor(value, dtype=torch.get_default_dtype()))
+                store.setdefault(self._key(letter), counter(value))
 
     def _key(self, letter: str) -> str:
         return self.rule.keys.get(letter, letter)
@@ -315,6 +354,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 p.grad = g
         return [torch.zeros_like(p) if g is None else g for p, g in zip(params, gradients, strict=True)]
 
+    @outside_graphs
     def view(self) -> None:
         """Put the rule's view in place of the parameters, to evaluate or save: Schedule-Free's x, ASGD's average.
 
@@ -332,6 +372,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         if not self.rule.twin:
             self.view()
 
+    @outside_graphs
     def train(self) -> None:
         """Put the parameters that are trained back in place; `step` does it too."""
         for p, store in self._stores():
@@ -344,21 +385,30 @@ class RuleOptimizer(torch.optim.Optimizer):
         values = [group[name] for name in self._arguments]
         seen = self._seen.get(i)
         if seen is None or seen[0] != values:
-            seen = [[*value] if isinstance(value, list) else value for value in values], self._checked(group)
+            seen = [[*value] if isinstance(value, list) else value for value in values], self._settings(group)
             if not any(isinstance(x, Tensor) for v in values for x in (v if isinstance(v, tuple | list) else (v,))):
                 self._seen[i] = seen  # a tensor may be written to
         return seen[1]
 
     def _checked(self, group: Group) -> Hyper:
-        """The rule's hyperparameters out of a parameter group, checked."""
+        """The rule's hyperparameters out of a parameter group, checked against their domains: done where they are chosen."""
+        return self.rule.settings(**self._settings(group))
+
+    def _settings(self, group: Group) -> Hyper:
+        """The rule's hyperparameters out of a parameter group, as Python's numbers.
+
+        A scheduler may take them past a bound by a rounding error: torch's LinearLR ends at -4e-20 for 0.
+        """
         settings = _spread(self.rule, group)
         hyper = {name: settings.get(name, default) for name, default in self.rule.hyper.items()}
         for name, value in hyper.items():
-            if isinstance(value, Tensor):
-                if value.numel() != 1:
-                    raise SteepestError(f"{type(self).__name__}: {name} is a tensor of {value.numel()} numbers; expected one.")
+            if isinstance(value, Tensor) and value.numel() != 1:
+                raise SteepestError(f"{type(self).__name__}: {name} is a tensor of {value.numel()} numbers; expected one.")
+            if isinstance(value, Tensor | np.generic):
                 hyper[name] = value.item()
-        return self.rule.settings(**hyper)
+            elif value is None and isinstance(self.rule.hyper[name], str | float):
+                hyper[name] = self.rule.hyper[name]  # torch's way to say "the default"
+        return hyper
 
     def state_bytes(self) -> int:
         """Bytes of state held for the parameters stepped so far, counters left out."""

@@ -5,6 +5,7 @@ bfloat16 and float16 parameters are computed in float32.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..rules.symbols import Expr, Symbol
 from ..rules.trace import Graph
 from ..rules.words import WORDS
 from .passes import Column, Known, Numbers, Value, Work, advance
-from .views import here, laid_as, whole
+from .views import fake_mode, here, laid_as, whole
 
 
 def evaluate(x: Expr, known: dict[Symbol, Value], leaf: Callable[[Symbol], Tensor] | None = None) -> Value:
@@ -52,6 +53,9 @@ class Plain:
         """For each tensor, the sum (or sum of squares) of each symbol's argument over its elements: (tensors, symbols)."""
         sums = np.zeros((len(work), len(symbols)))
         for i in range(len(work)):
+            if fake_mode(work.tensors["p"][i]):
+                sums[i] = np.nan  # which no one will read
+                continue
             values = _evaluate(work, i, [x.args[0] for x in symbols], known)
             sums[i] = [float(x.reduction.term(v).sum()) for x, v in zip(symbols, values, strict=True) if x.reduction]
         return sums
@@ -61,13 +65,15 @@ class Plain:
         """Write each target, by letter, to p or state."""
         for i in range(len(work)):
             places = [work.tensors[letter][i] for letter in targets]
-            written = {here(place).data_ptr() for place in places}
-            values = [
-                value.clone() if isinstance(value, Tensor) and value.data_ptr() in written else value
-                for value in _evaluate(work, i, list(targets.values()), known)
-            ]  # a rule may return what it was given, under another letter
-            for place, value in zip(places, values, strict=True):
-                here(place).copy_(here(laid_as(value, place))) if isinstance(value, Tensor) else here(place).fill_(value)
+            mode = fake_mode(work.tensors["p"][i])
+            with mode or contextlib.nullcontext():
+                written = set() if mode else {here(place).data_ptr() for place in places}
+                values = [
+                    value.clone() if written and isinstance(value, Tensor) and value.data_ptr() in written else value
+                    for value in _evaluate(work, i, list(targets.values()), known)
+                ]  # a rule may return what it was given, under another letter
+                for place, value in zip(places, values, strict=True):
+                    here(place).copy_(here(laid_as(value, place))) if isinstance(value, Tensor) else here(place).fill_(value)
         work.scratch.pop("values", None)
 
 
@@ -79,6 +85,8 @@ def _evaluate(work: Work, i: int, targets: list[Expr], known: Known) -> list[Val
         return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
     own = known.of(i)
+    for x in work.graph.epsilons:
+        own[x] = torch.finfo(work.tensors[x.args[0].name][i].dtype).eps
     if len(work) == 1 and not work.graph.points:  # what a pass has computed serves the next: nothing is written in between
         own = work.scratch["values"] = {**work.scratch.get("values", {}), **own}
     return [evaluate(x, own, leaf) for x in targets]

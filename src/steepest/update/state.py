@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._mode_utils import no_dispatch
 
 from ..rules import Rule
 from ..rules.definition import Hyper, State
@@ -18,13 +19,30 @@ Loss = Any  # what a closure returns: as a rule a tensor of one number
 Closure = Callable[[], Loss]  # computes the loss and its gradients
 
 
+def counter(value: Any) -> Tensor:
+    """A number of the state as a tensor of one, in float32 at least: 16 bits count to 256 or 2,048, and NumPy has no bfloat16.
+
+    A checkpoint that was cast, or the default dtype, would have it otherwise. It is real even
+    under FakeTensorMode, where nobody could read a fake one.
+    """
+    dtype = value.dtype if isinstance(value, Tensor) else torch.get_default_dtype()
+    with no_dispatch():
+        return torch.as_tensor(value, dtype=torch.promote_types(dtype, torch.float32))
+
+
 def initial_state(rule: Rule, p: Tensor, g: Tensor, hyper: Hyper, dtype: torch.dtype | None = None) -> dict[str, Value]:
     """The rule's state before step 1 for one parameter, by letter: tensors like p (of `dtype`, if given), or numbers."""
     return {letter: _begin(state, p, g, hyper, dtype) for letter, state in rule.live_state(hyper).items()}
 
 
+def kept_dtype(state: State, p: Tensor, dtype: torch.dtype | None) -> torch.dtype | None:
+    """The dtype of a piece of state where `dtype` is asked for, None for the parameter's."""
+    return torch.promote_types(dtype or p.dtype, torch.float32) if state.precise else dtype
+
+
 def _begin(state: State, p: Tensor, g: Tensor, hyper: Hyper, dtype: torch.dtype | None) -> Value:
     dtype = dtype.to_complex() if dtype is not None and p.is_complex() else dtype
+    dtype = kept_dtype(state, p, dtype)
     if state.copies:
         return torch.empty_like(p, dtype=dtype).copy_((p if state.copies == "p" else g).detach())
     start = float(state.number(hyper))

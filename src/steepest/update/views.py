@@ -9,6 +9,7 @@ it names. torch.distributed is loaded only by who uses it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 def is_split(t: Tensor) -> TypeGuard[DTensor]:
     """Whether a tensor is a DTensor, of which this process may hold a part."""
     return hasattr(t, "device_mesh") and hasattr(t, "placements")
+
+
+def fake_mode(t: Tensor) -> AbstractContextManager[Any] | None:
+    """The mode of a tensor that has a shape and no numbers (FakeTensorMode); None of any other."""
+    mode: AbstractContextManager[Any] | None = getattr(t, "fake_mode", None)
+    return mode
 
 
 def is_viewed(p: Tensor) -> bool:

@@ -35,8 +35,9 @@ class Body:
 
     vector = True
 
-    def __init__(self, type_: str, written: dict[Symbol, str] | None = None) -> None:
+    def __init__(self, type_: str, written: dict[Symbol, str] | None = None, stored: dict[str, str] | None = None) -> None:
         self.type, self.lines = type_, list[str]()
+        self.stored = stored or {}  # the type in memory of each letter
         self.written = written or {}  # what an earlier pass has written, and under which letter
         self.values: dict[Symbol, str] = {}
         self.loads: list[str] = []
@@ -142,9 +143,10 @@ class Body:
             return self.instruction("fmul contract", over, self.reciprocal(under))
         return self.instruction("fdiv contract", over, under)
 
-    def epsilon(self) -> str:
-        """The distance from 1 to the next number."""
-        return _double(2.0**-23 if self.type == "float" else 2.0**-52)
+    def epsilon(self, x: Symbol) -> str:
+        """The distance from 1 to the next number in the type of x: a leaf's is that in memory."""
+        type_ = self.type if x.args[0].args else self.stored[x.args[0].name]
+        return _double({"bfloat": 2.0**-7, "float": 2.0**-23, "double": 2.0**-52}[type_])
 
     def sign(self, x: Symbol) -> str:
         """-1, 0 or 1."""
@@ -308,7 +310,7 @@ def source(
     `part` runs a part of the table's rows, `team` is what each thread of a team calls to take its parts. Both get a block
     of addresses and counts (see `kernel.Table`). Returns the text, the body and the letter of each slot.
     """
-    body = Body(type_, written)
+    body = Body(type_, written, stored)
     stores = {letter: body.value(x) for letter, x in targets.items()}
     terms = []
     for x in sums:
@@ -365,7 +367,9 @@ def _read(i: int, dtype: str, type_: str) -> list[str]:
         return [f"  %x{i} = load {type_}, ptr %e{i}"]
     if dtype == "bfloat":
         short = [f"  %xs{i} = load i16, ptr %e{i}", f"  %xi{i} = zext i16 %xs{i} to i32", f"  %xh{i} = shl i32 %xi{i}, 16"]
-        return [*short, f"  %x{i} = bitcast i32 %xh{i} to float"]
+        if type_ == "float":
+            return [*short, f"  %x{i} = bitcast i32 %xh{i} to float"]
+        return [*short, f"  %xf{i} = bitcast i32 %xh{i} to float", f"  %x{i} = fpext float %xf{i} to double"]
     how = "fpext" if dtype == "float" else "fptrunc"
     return [f"  %xs{i} = load {dtype}, ptr %e{i}", f"  %x{i} = {how} {dtype} %xs{i} to {type_}"]
 
@@ -375,7 +379,10 @@ def _write(i: int, dtype: str, type_: str, value: str) -> list[str]:
     if dtype == type_:
         return [f"  store {type_} {value}, ptr %e{i}"]
     if dtype == "bfloat":
+        narrowed = [f"  %yf{i} = fptrunc double {value} to float"] if type_ == "double" else []  # as torch rounds it, twice
+        value = f"%yf{i}" if narrowed else value
         return [
+            *narrowed,
             f"  %yb{i} = bitcast float {value} to i32",
             f"  %yu{i} = lshr i32 %yb{i}, 16",
             f"  %yl{i} = and i32 %yu{i}, 1",
