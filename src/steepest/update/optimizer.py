@@ -18,7 +18,7 @@ from ..rules.definition import MATRIX, Hyper, Setting
 from . import differentiable
 from .layout import Layout
 from .state import Closure, Group, Loss, Store, initial_state
-from .two_calls import Began, begin, go_back
+from .two_calls import Began, begin, go_back, scaled_by
 from .views import here, laid_as
 
 # Arguments of torch's classes that hold several hyperparameters.
@@ -172,6 +172,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         if self._at_view:
             self.train()
         if closure is not None:
+            self._return(gradients=False)  # from a step that was skipped
             with torch.enable_grad():
                 loss = closure()
         if self._halfway is not None:
@@ -217,14 +218,17 @@ class RuleOptimizer(torch.optim.Optimizer):
     def first_step(self) -> None:
         """Half a step of a rule that asks for a second gradient, for loops that cannot give a closure: go to where it asks.
 
-        Call it after backward(), then backward() on the same batches again, then `second_step()`. The first gradients are
-        taken away, so that the second ones start from nothing. A model with BatchNorm makes its second pass inside
-        `steepest.optim.still(model)`. SteepestError for a rule that asks for one gradient.
+        Call it after backward(), then backward() on the same batches again, then `second_step()` (or `GradScaler.step`, which
+        goes back where gradients overflow). The first gradients are taken away, so that the second ones start from nothing. A
+        model with BatchNorm makes its second pass inside `steepest.optim.still(model)`. Where the second call of the step
+        before was skipped, the parameters first go back to where that began. SteepestError for a rule that asks for one
+        gradient, and where there is none.
         """
         if not self.rule.oracle:
             raise SteepestError(f"{type(self).__name__} asks for one gradient; call step().")
-        if self._halfway is not None:
+        if self._halfway is not None and all(p.grad is None for p, _, _ in self._halfway.there):
             raise SteepestError("first_step() was called twice; call second_step() after the second backward().")
+        self._return(gradients=False)
         if self._at_view:
             self.train()
         self._halfway = begin(self._laid(), self.param_groups)
@@ -234,14 +238,27 @@ class RuleOptimizer(torch.optim.Optimizer):
         if self._halfway is None:
             raise SteepestError("second_step() comes after first_step() and a second backward().")
         began, self._halfway = self._halfway, None
-        answer = go_back(began)
-        self._laid().run(answer)
+        try:
+            finite = scaled_by(began, self)
+        finally:
+            answer = go_back(began)
+        if finite:
+            self._laid().run(answer)
 
     def cancel_first_step(self) -> None:
         """Undo `first_step`, where there will be no second one: parameters and gradients are what they were."""
+        self._return(gradients=True)
+
+    def _return(self, gradients: bool) -> None:
+        """Go back to where the first step began, if there was one; with its gradients, or with those that are there now."""
         if self._halfway is not None:
             began, self._halfway = self._halfway, None
-            go_back(began)
+            go_back(began, gradients)
+
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """By which a GradScaler calls a step that it would skip, so that the parameters go back to where it began."""
+        return self._halfway is not None
 
     @property
     def engine(self) -> str:
