@@ -16,6 +16,7 @@ from ..errors import SteepestError
 from ..rules import RULES, Rule
 from ..rules.definition import MATRIX, Hyper, Setting
 from . import differentiable
+from .checkpoints import check_class, warn_of_kin
 from .layout import Layout
 from .state import Closure, Group, Loss, Store, initial_state
 from .two_calls import Began, begin, go_back, scaled_by
@@ -102,14 +103,17 @@ class RuleOptimizer(torch.optim.Optimizer):
         _zero_grad(self, set_to_none)
 
     def load_state_dict(self, state_dict: StateDict) -> None:
-        """Load a checkpoint of this class or of its twin; SteepestError where it names the parameters of another model.
+        """Load a checkpoint of this class or of its twin; SteepestError for one of another class or of another model.
 
         State keeps the precision that `state_dtype` asks for, and single numbers keep their own.
         """
         loaded: StateDict = {}
 
         def look(_: object, checkpoint: StateDict) -> None:
+            classes = list(by_class_name().values())
+            check_class(self.rule, checkpoint, classes, _signature)
             self._check_names(checkpoint["param_groups"])
+            warn_of_kin(self.rule, self.param_groups, checkpoint["param_groups"], classes)
             loaded.update(checkpoint)
 
         def keep(_: object) -> None:
