@@ -14,7 +14,7 @@ from torch.optim.optimizer import ParamsT, StateDict
 
 from ..errors import SteepestError
 from ..rules import RULES, Rule
-from ..rules.definition import MATRIX, Hyper, Setting
+from ..rules.definition import MATRIX, Hyper, Setting, plain
 from . import differentiable
 from .checkpoints import check_class, warn_of_kin
 from .layout import Layout
@@ -58,6 +58,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         if defaults.get("capturable"):
             what = "capture of the step in a CUDA graph, which is not offered; leave it out."
             raise SteepestError(f"{type(self).__name__}(capturable=True) asks for {what}")
+        defaults = {k: plain(v) for k, v in defaults.items()}
         self._checked(defaults)  # before the parameters, as torch does
         self._forget()
         super().__init__(params, defaults)
@@ -78,6 +79,8 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group of parameters; its hyperparameters are checked against their domains."""
+        if isinstance(param_group, dict):  # torch refuses others
+            param_group.update({k: plain(v) for k, v in param_group.items() if k not in ("params", "param_names")})
         self._checked({**self.defaults, **param_group})
         _add_param_group(self, param_group)
         try:
