@@ -1,18 +1,27 @@
 """The optimizers as classes: `steepest.optim.Adam(model.parameters(), lr=1e-3)`.
 
 Every registered rule has one, and `groups(model, ...)` lays out their parameter groups. Where `torch.optim` has a class of
-the same name, ours has its signature, defaults, `param_groups` keys and numbers, and loads its checkpoints.
+the same name, ours has its signature, defaults, `param_groups` keys and numbers, and loads its checkpoints. `Optimizer`,
+`lr_scheduler` and `swa_utils` are torch's own, so that a script need only change where it imports `optim` from.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any
+
+from torch.optim import Optimizer as Optimizer
+from torch.optim import lr_scheduler as lr_scheduler
+from torch.optim import swa_utils as swa_utils
 
 from .rules import Rule
 from .update.optimizer import RuleOptimizer, by_class_name, class_arguments, optimizer_class
 from .update.param_groups import groups as groups
 from .update.two_calls import still as still
+
+for _module in (lr_scheduler, swa_utils):  # for `from steepest.optim.lr_scheduler import StepLR`: this module is no package
+    sys.modules[f"{__name__}.{_module.__name__.rpartition('.')[2]}"] = _module
 
 
 def from_rule(rule: Rule) -> type[RuleOptimizer]:
@@ -45,4 +54,4 @@ def __getattr__(name: str) -> Any:  # a class of RuleOptimizer whose arguments a
 
 
 def __dir__() -> list[str]:
-    return sorted([*by_class_name(), "from_rule", "groups", "still"])
+    return sorted([*by_class_name(), "Optimizer", "from_rule", "groups", "lr_scheduler", "still", "swa_utils"])

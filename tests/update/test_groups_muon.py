@@ -37,12 +37,14 @@ def names(groups):
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_hidden_matrices_are_muons_and_every_parameter_is_somewhere_once(kind, capsys):
+def test_hidden_matrices_are_muons_and_every_parameter_is_somewhere_once(kind, capsys, caplog):
     model, hidden = MODELS[kind]
-    split = optim.groups(model, muon=True, weight_decay=0.1)
+    with caplog.at_level("INFO", logger="steepest"):
+        split = optim.groups(model, muon=True, weight_decay=0.1)
     assert names(split.muon) == hidden
     assert sorted(names(split.muon) + names(split.rest)) == sorted(name for name, _ in model.named_parameters())
-    assert capsys.readouterr().out == f"{split}\n"
+    assert capsys.readouterr() == ("", "")
+    assert caplog.messages == [str(split)]
     assert f"Muon: {len(hidden)} tensors" in str(split)
     for muon in (optim.Muon, torch.optim.Muon):
         both = muon(split.muon, lr=0.02), optim.AdamW(split.rest, lr=1e-3)
@@ -65,3 +67,20 @@ def test_the_split_can_be_named_and_mistakes_are_said():
     with pytest.raises(SteepestError, match="no matrix between its first layer and its last"):
         optim.groups(nn.Linear(3, 2), muon=True)
     assert isinstance(optim.groups(model), list)
+
+
+def test_what_is_no_matrix_is_said_to_be_none_and_a_model_without_hidden_ones_gets_advice():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+    with pytest.raises(SteepestError, match=r"'0.weight' is of shape \(4, 3, 3, 3\), and Muon takes matrices, which have two"):
+        optim.groups(network, muon=["3.weight", "0.weight"])
+    with pytest.raises(SteepestError, match=r"'0.\*' fits no matrix: 0.weight is of shape \(4, 3, 3, 3\), and Muon takes"):
+        optim.groups(network, muon=["0.*"])
+    with pytest.raises(SteepestError, match=r"'3.bias' is of shape \(2,\), and Muon takes matrices"):
+        optim.groups(network, muon="3.bias")
+    with pytest.raises(SteepestError, match=r"'4.weight' fits no trainable parameter"):
+        optim.groups(network, muon="4.weight")
+    with pytest.raises(SteepestError) as said:
+        optim.groups(network, muon=True)
+    assert "(its matrices: 3.weight); give all parameters to one optimizer, such as AdamW" in str(said.value)
+    assert "muon=" not in str(said.value)  # no pattern that would pick the classifier
+    assert names(optim.groups(network, muon=["3.*"]).muon) == ["3.weight"]

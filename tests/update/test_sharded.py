@@ -102,7 +102,7 @@ def in_two_processes(work, *arguments):
 
 def in_turn(folder):
     """The works of the default tier; a process writes which of them ended well."""
-    for work in (compare_shards, compare_checkpoints, compare_odd_gradients, compare_models, compare_replicas):
+    for work in (compare_shards, compare_checkpoints, compare_odd_gradients, compare_models, compare_replicas, compare_resumed):
         work(FEW, folder)
         (Path(folder) / f"{work.__name__}-{torch.distributed.get_rank()}").touch()
 
@@ -306,6 +306,61 @@ def compare_replicas(names, folder):
 
 def test_it_trains_in_parallel_processes_as_one_process_would(pair):
     pair(compare_replicas)
+
+
+def compare_resumed(names, folder):
+    """FSDP2 and ZeroRedundancyOptimizer: saved and loaded they go on as one process does; another class's state is refused."""
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+    from torch.distributed.tensor import init_device_mesh
+
+    mesh = init_device_mesh("cpu", (2,))
+
+    def network():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2)).double()
+
+    def steps(model, optimizer, numbers):
+        for k in numbers:
+            x = torch.randn(8, 4, generator=torch.Generator().manual_seed(k), dtype=torch.float64)
+            optimizer.zero_grad()
+            (model(x) ** 2).mean().backward()
+            optimizer.step()
+
+    def split(model, cls):
+        return ZeroRedundancyOptimizer(model.parameters(), optimizer_class=cls, lr=0.05)
+
+    for cls in (steepest.optim.AdamW, steepest.optim.LAMB, steepest.optim.ScheduleFreeAdamW):
+        whole = network()
+        steps(whole, cls(whole.parameters(), lr=0.05), range(6))
+
+        model = network()
+        optimizer = split(model, cls)
+        steps(model, optimizer, range(3))
+        optimizer.consolidate_state_dict(to=0)
+        saved = [optimizer.state_dict() if torch.distributed.get_rank() == 0 else None]
+        torch.distributed.broadcast_object_list(saved)
+        again = split(model, cls)
+        again.load_state_dict(saved[0])
+        steps(model, again, range(3, 6))
+        assert_same(model, whole)
+
+        model = network()
+        fully_shard(model, mesh=mesh)
+        optimizer = cls(model.parameters(), lr=0.05)
+        steps(model, optimizer, range(3))
+        state = get_optimizer_state_dict(model, optimizer)
+        again = cls(model.parameters(), lr=0.05)
+        set_optimizer_state_dict(model, again, copy.deepcopy(state))
+        steps(model, again, range(3, 6))
+        assert_same(model, whole)
+        with pytest.raises(SteepestError, match="The checkpoint is not one of Lion"):
+            steepest.optim.Lion(model.parameters()).load_state_dict(optimizer.state_dict())
+
+
+def test_split_states_are_saved_and_loaded_and_of_another_class_refused(pair):
+    pair(compare_resumed)
 
 
 def test_another_wrapper_runs_plain_and_gets_each_partys_numbers():

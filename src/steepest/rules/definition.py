@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType
@@ -167,8 +168,9 @@ class Rule(Shown):
                 value = settings[name] = self.hyper[name]  # torch's way to say "the default"
             domain = self.domain(name) or FINITE
             static = isinstance(self.hyper[name], bool | str)
-            if not static and not (_is_number(value) and math.isfinite(value) and domain.holds(value)):
+            if not static and not (is_number(value) and math.isfinite(value) and domain.holds(value)):
                 raise SteepestError(f"{self.name}: {name} is {value!r}; expected {domain.words}.")
+            settings[name] = plain(value)
         for sentence, breaks in self.refused:
             if breaks(settings):
                 raise SteepestError(f"{self.name}: {sentence}")
@@ -244,8 +246,18 @@ class Rule(Shown):
         return register(dataclasses.replace(self, name=name, hyper={**self.hyper, **changes}, traced=[], **fields))
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_number(value: Any) -> bool:
+    """Whether it is a real number, of Python, NumPy or any other library; True and False are none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def plain(value: Any) -> Any:
+    """A real number as an int or a float, which checkpoints and schedulers take; numbers in a tuple or list too."""
+    if isinstance(value, tuple | list):
+        return tuple(map(plain, value)) if isinstance(value, tuple) else [*map(plain, value)]
+    if not is_number(value) or type(value) in (int, float):
+        return value
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
 MATRIX = "matrix"  # a hyperparameter of this name is given by the engine: whether the tensor has two dimensions or more

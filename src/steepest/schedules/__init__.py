@@ -74,10 +74,11 @@ def get(schedule: str | Schedule) -> Schedule:
     return parse(schedule, FORMULAS)
 
 
-def to_torch(schedule: Schedule, optimizer: Any, steps: int | None = None) -> Scheduler:
+def to_torch(schedule: Schedule, optimizer: Any, steps: int | None = None, last_epoch: int = -1) -> Scheduler:
     """A scheduler for any torch optimizer: the group's rate is the one it was made with, times the multiplier.
 
     `steps` may be left out where every length is a number of steps; SteepestError where one is a share of the run.
+    `last_epoch` is torch's: the last step that was taken, where only the optimizer's state is loaded.
 
     >>> import torch
     >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
@@ -93,7 +94,7 @@ def to_torch(schedule: Schedule, optimizer: Any, steps: int | None = None) -> Sc
         if any(schedule(k, 1009) != schedule(k, 2018) for k in range(1009)):
             raise SteepestError(f"The schedule {schedule.name} depends on the length of the run; give to_torch its steps.")
         steps = 10**9
-    return Scheduler(optimizer, schedule, steps)
+    return Scheduler(optimizer, schedule, steps, last_epoch=last_epoch)
 
 
 Schedule.to_torch = to_torch  # type: ignore[assignment, method-assign]

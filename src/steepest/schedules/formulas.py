@@ -9,8 +9,10 @@ import functools
 import hashlib
 import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import CodeType
 from typing import Any
 
 from .schedule import Length, Schedule, check_length, expect, length
@@ -37,18 +39,23 @@ def _schedule(**domains: Domain) -> Callable[[Callable[..., Formula]], Callable[
             same = {k for k, v in arguments.items() if v == defaults[k] and isinstance(v, type(defaults[k]))}
             changed = ", ".join(f"{k}={v!r}" for k, v in arguments.items() if k not in same)  # 1 is a step, 1.0 the whole run
             name = f"{write.__name__}({changed})" if changed else write.__name__
-            formula = write(**arguments)
+            formula, recipe = write(**arguments), (_made, (write.__name__, arguments))
             if isinstance(formula, Schedule):
-                return replace(formula, name=name)
+                return replace(formula, name=name, recipe=recipe)
             value, momentum = formula if isinstance(formula, tuple) else (formula, None)
             cycled = None if momentum is None else lambda k, n, h: momentum(k, n)
-            return Schedule(name, lambda k, n, h: value(k, n), cycled)
+            return Schedule(name, lambda k, n, h: value(k, n), cycled, recipe=recipe)
 
         make.__annotations__["return"] = "Schedule"
         FORMULAS[write.__name__] = make
         return make
 
     return decorate
+
+
+def _made(name: str, arguments: dict[str, Any]) -> Schedule:
+    """A schedule out of a pickle."""
+    return FORMULAS[name](**arguments)
 
 
 def _domain(words: str, holds: Callable[[Any], bool]) -> Domain:
@@ -364,7 +371,7 @@ def function(f: Callable[[int], float]) -> Schedule:
     >>> function(lambda k: 1 / (1 + k))(3, 10)
     0.25
     """
-    return Schedule(_named("function", f), lambda k, n, h: float(f(k)))
+    return Schedule(_named("function", f), lambda k, n, h: float(f(k)), recipe=(function, (f,)))
 
 
 def multiplicative(f: Callable[[int], float]) -> Schedule:
@@ -373,11 +380,26 @@ def multiplicative(f: Callable[[int], float]) -> Schedule:
     >>> multiplicative(lambda k: 0.5)(3, 10)
     0.125
     """
-    return Schedule(_named("multiplicative", f), lambda k, n, h: math.prod(float(f(i)) for i in range(1, k + 1)))
+    name = _named("multiplicative", f)
+    return Schedule(name, lambda k, n, h: math.prod(float(f(i)) for i in range(1, k + 1)), recipe=(multiplicative, (f,)))
 
 
 def _named(name: str, f: Callable[[int], float]) -> str:
-    code = getattr(f, "__code__", None)
+    return f"{name}({hashlib.sha256(repr(_content(f)).encode()).hexdigest()[:8]})"
+
+
+def _content(f: Any) -> Any:
+    """What a function computes with, which is the same in every process: its code, constants, closure and defaults."""
+    if isinstance(f, functools.partial):
+        return ("partial", _content(f.func), f.args, f.keywords)
+    code = f if isinstance(f, CodeType) else getattr(f, "__code__", None)
+    if code is None:
+        return _without_address(f), *sorted(map(_without_address, getattr(f, "__dict__", {}).items()))
+    constants = tuple(_content(x) if isinstance(x, CodeType) else x for x in code.co_consts)
     cells = [cell.cell_contents for cell in getattr(f, "__closure__", None) or ()]
-    what = (code.co_code, code.co_consts, code.co_names, cells) if code else repr(f)
-    return f"{name}({hashlib.sha256(repr(what).encode()).hexdigest()[:8]})"
+    named = [x for x in (getattr(f, "__defaults__", None), getattr(f, "__kwdefaults__", None)) if x]
+    return (code.co_code, constants, code.co_names, [_content(x) if callable(x) else x for x in cells], *named)
+
+
+def _without_address(x: object) -> str:
+    return re.sub(" at 0x[0-9a-f]+", "", repr(x))

@@ -29,6 +29,11 @@ class Schedule(Shown):
     value: Values = field(compare=False)
     momentum: Values | None = field(default=None, compare=False)
     reads: bool = field(default=False, compare=False)  # the history
+    recipe: tuple[Callable[..., Schedule], tuple[Any, ...]] | None = field(default=None, compare=False)  # what makes it anew
+
+    def __reduce__(self) -> Any:
+        """Pickle what makes the schedule, since the formulas are closures, which no pickle takes."""
+        return self.recipe or (Schedule, (self.name, self.value, self.momentum, self.reads))
 
     def __call__(self, step: int, steps: int, history: Sequence[float] = ()) -> float:
         return self.value(step, steps, history)
@@ -43,6 +48,7 @@ class Schedule(Shown):
             lambda k, n, h: self.value(k, n, h) * other.value(k, n, h),
             self.momentum or other.momentum,
             self.reads or other.reads,
+            (Schedule.__mul__, (self, other)),
         )
 
     def then(self, other: Schedule, at: Length) -> Schedule:
@@ -64,7 +70,8 @@ class Schedule(Shown):
         if self.momentum and other.momentum:
             momentum = choose(self.momentum, other.momentum)
         name = f"{self.name}.then({other.name}, at={at!r})"
-        return Schedule(name, choose(self.value, other.value), momentum, self.reads or other.reads)
+        recipe = (Schedule.then, (self, other, at))
+        return Schedule(name, choose(self.value, other.value), momentum, self.reads or other.reads, recipe)
 
     def values(self, steps: int) -> list[float]:
         """The multiplier at each step of a run.
@@ -86,7 +93,7 @@ class Schedule(Shown):
 
     if TYPE_CHECKING:
 
-        def to_torch(self, optimizer: Any, steps: int | None = None) -> Any:
+        def to_torch(self, optimizer: Any, steps: int | None = None, last_epoch: int = -1) -> Any:
             """See `schedules.to_torch`, which the package puts here: a schedule knows no torch."""
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,13 +20,22 @@ from .schedule import Schedule
 class Scheduler(lr_scheduler.LRScheduler):
     """A schedule as torch's loops drive it: every value from the step's number alone, so a resumed run repeats a whole one.
 
-    `step(metric)` hands a metric on to a schedule that reads its history (`mode` "min" or "max").
+    `step(metric)` hands a metric on to a schedule that reads its history (`mode` "min" or "max"). `last_epoch` is torch's: the
+    last step that was taken, where the state of the optimizer is loaded and that of the scheduler is not. A group that is
+    added to the optimizer later follows the schedule from the rate that it was added with.
     """
 
-    def __init__(self, optimizer: Any, schedule: Schedule, steps: int, mode: str = "min") -> None:
+    def __init__(self, optimizer: Any, schedule: Schedule, steps: int, mode: str = "min", last_epoch: int = -1) -> None:
         self.schedule, self.steps, self.sign = schedule, whole("steps", steps), -1.0 if mode == "max" else 1.0
         self.history: list[float] = []
-        super().__init__(optimizer)
+        if whole("last_epoch", last_epoch, -1) >= 0:
+            if schedule.reads:
+                raise SteepestError(f"{schedule.name} reads its history, which last_epoch does not hold; use load_state_dict.")
+            if any("initial_lr" not in group for group in optimizer.param_groups):
+                raise SteepestError(
+                    f"last_epoch is {last_epoch}, and a group has no 'initial_lr'; load the optimizer's state first."
+                )
+        super().__init__(optimizer, last_epoch)
 
     def step(self, metric: Any = None) -> None:
         """One step on; with the metric where the schedule reads it."""
@@ -33,9 +43,17 @@ class Scheduler(lr_scheduler.LRScheduler):
             self.history.append(self.sign * float(metric))
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # torch's, for a first call before the optimizer's
             super().step()
+        self._cycle_momentum()
 
     def get_lr(self) -> list[float | torch.Tensor]:
-        """The rate of each group; the momentum, where it is cycled, is written to the groups."""
+        """The rate of each group."""
+        for group in self.optimizer.param_groups[len(self.base_lrs) :]:  # added since
+            self.base_lrs.append(_copied(group.setdefault("initial_lr", _copied(group["lr"]))))
+        multiplier = self.schedule(self.last_epoch, self.steps, self.history)
+        return [base * multiplier for base in self.base_lrs]
+
+    def _cycle_momentum(self) -> None:
+        """Write the momentum to the groups, where the schedule cycles it."""
         if self.schedule.momentum:
             momentum = self.schedule.momentum(self.last_epoch, self.steps, self.history)
             for group in self.optimizer.param_groups:
@@ -43,43 +61,82 @@ class Scheduler(lr_scheduler.LRScheduler):
                     group["betas"] = (momentum, *group["betas"][1:])
                 elif group.get("momentum"):
                     group["momentum"] = momentum
-        multiplier = self.schedule(self.last_epoch, self.steps, self.history)
-        return [base * multiplier for base in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs: the step, the rates of the groups, and the history."""
         names = ("last_epoch", "base_lrs", "history", "_step_count", "_last_lr")
-        return {name: getattr(self, name) for name in names} | {"schedule": self.schedule.name, "steps": self.steps}
+        state = {name: copy.copy(getattr(self, name)) for name in names}
+        return state | {"schedule": self.schedule.name, "steps": self.steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where another left off; SteepestError where that followed another schedule."""
+        """Go on where another left off, and write the rates of that step to the groups, whichever was made or loaded first.
+
+        SteepestError where the other followed another schedule, or drove more groups than the optimizer has.
+        """
         mine, theirs = (self.schedule.name, self.steps), (state_dict["schedule"], state_dict["steps"])
         if mine != theirs:
             raise SteepestError(f"This is the state of {theirs[0]} over {theirs[1]} steps; expected {mine[0]} over {mine[1]}.")
+        groups, driven = self.optimizer.param_groups, len(state_dict["base_lrs"])
+        if driven > len(groups):
+            raise SteepestError(
+                f"This state drives {driven} parameter groups, and the optimizer has {len(groups)}; add the others."
+            )
         self.__dict__.update({k: copy.copy(v) for k, v in state_dict.items() if k not in ("schedule", "steps")})
+        for group, rate in zip(groups, self.get_lr(), strict=True):
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(float(rate))
+            else:
+                group["lr"] = rate
+        for group, base in zip(groups, self.base_lrs, strict=True):
+            group["initial_lr"] = _copied(base)
+        self._last_lr = [_copied(group["lr"]) for group in groups]
+        self._cycle_momentum()
 
 
-# torch's class name -> ours, from a scheduler and the first group's initial rate
-CLOSED: dict[str, Callable[[Any, float], Schedule]] = {
-    "StepLR": lambda s, base: formulas.step(s.step_size, s.gamma),
-    "MultiStepLR": lambda s, base: formulas.multi_step(tuple(sorted(s.milestones.elements())), s.gamma),
-    "ExponentialLR": lambda s, base: formulas.exponential(s.gamma),
-    "ConstantLR": lambda s, base: formulas.constant(s.factor, s.total_iters),
-    "LinearLR": lambda s, base: formulas.linear(s.start_factor, s.end_factor, s.total_iters),
-    "PolynomialLR": lambda s, base: formulas.polynomial(s.power, s.total_iters),
-    "CosineAnnealingLR": lambda s, base: formulas.cosine(s.eta_min / base, s.T_max),
-    "CosineAnnealingWarmRestarts": lambda s, base: formulas.cosine_restarts(s.T_0, s.T_mult, s.eta_min / base),
-    "LambdaLR": lambda s, base: formulas.function(s.lr_lambdas[0]),
-    "MultiplicativeLR": lambda s, base: formulas.multiplicative(s.lr_lambdas[0]),
-    "ReduceLROnPlateau": lambda s, base: formulas.plateau(
-        s.factor, s.patience, s.threshold, s.threshold_mode == "rel", s.cooldown, s.min_lrs[0] / base
+def _copied(rate: Any) -> Any:
+    """A rate that later writes to the group's do not reach: of a tensor, another."""
+    return rate.clone() if isinstance(rate, torch.Tensor) else rate
+
+
+# torch's class name -> ours, from a scheduler and the initial rate of each group
+CLOSED: dict[str, Callable[[Any, list[float]], Schedule]] = {
+    "StepLR": lambda s, bases: formulas.step(s.step_size, s.gamma),
+    "MultiStepLR": lambda s, bases: formulas.multi_step(tuple(sorted(s.milestones.elements())), s.gamma),
+    "ExponentialLR": lambda s, bases: formulas.exponential(s.gamma),
+    "ConstantLR": lambda s, bases: formulas.constant(s.factor, s.total_iters),
+    "LinearLR": lambda s, bases: formulas.linear(s.start_factor, s.end_factor, s.total_iters),
+    "PolynomialLR": lambda s, bases: formulas.polynomial(s.power, s.total_iters),
+    "CosineAnnealingLR": lambda s, bases: formulas.cosine(_floor(s, [s.eta_min] * len(bases), bases), s.T_max),
+    "CosineAnnealingWarmRestarts": lambda s, bases: formulas.cosine_restarts(
+        s.T_0, s.T_mult, _floor(s, [s.eta_min] * len(bases), bases)
+    ),
+    "LambdaLR": lambda s, bases: _same(s, [formulas.function(f) for f in s.lr_lambdas]),
+    "MultiplicativeLR": lambda s, bases: _same(s, [formulas.multiplicative(f) for f in s.lr_lambdas]),
+    "ReduceLROnPlateau": lambda s, bases: formulas.plateau(
+        s.factor, s.patience, s.threshold, s.threshold_mode == "rel", s.cooldown, _floor(s, s.min_lrs, bases)
     ),
 }
 
 
-def from_torch(scheduler: Any) -> Schedule:
-    """A schedule that gives a torch scheduler's rates from its beginning, relative to the first group's initial rate.
+def _same(scheduler: Any, of_groups: Sequence[Any]) -> Any:
+    """What is the same for every group; SteepestError where it is not, since a schedule is one multiplier for all."""
+    if any(other != of_groups[0] for other in of_groups):
+        raise SteepestError(
+            f"{type(scheduler).__name__} gives its groups different multiples of their rates; a schedule is one multiplier for "
+            "all groups: make one for each, with an optimizer of its own."
+        )
+    return of_groups[0]
 
+
+def _floor(scheduler: Any, lowest: Sequence[float], bases: Sequence[float]) -> float:
+    """The lowest rate as a share of the initial one."""
+    return float(_same(scheduler, [float(low) / base for low, base in zip(lowest, bases, strict=True) if base] or [0.0]))
+
+
+def from_torch(scheduler: Any) -> Schedule:
+    """A schedule that gives a torch scheduler's rates from its beginning, relative to each group's initial rate.
+
+    SteepestError where the groups' multiples differ, such as those of several lambdas, or of one floor under two rates.
     OneCycleLR and CyclicLR are relative to their largest rate. A scheduler without a closed form here is played forward,
     step by step, on a copy.
 
@@ -87,28 +144,34 @@ def from_torch(scheduler: Any) -> Schedule:
     >>> from_torch(torch.optim.lr_scheduler.StepLR(optimizer, 30))
     <Schedule step(size=30)>
     """
-    name, group = type(scheduler).__name__, scheduler.optimizer.param_groups[0]
+    name, groups = type(scheduler).__name__, scheduler.optimizer.param_groups
     if name in CLOSED:
-        return CLOSED[name](scheduler, float(group.get("initial_lr", group["lr"])))
+        return CLOSED[name](scheduler, [float(group.get("initial_lr", group["lr"])) for group in groups])
     if isinstance(scheduler, Scheduler):
         return scheduler.schedule
-    return _played(scheduler, name)
+    if scheduler.last_epoch > 0:
+        raise SteepestError(f"{name} has taken {scheduler.last_epoch} steps; give it as it was made.")
+    there = {id(p): torch.nn.Parameter(torch.zeros(0)) for group in groups for p in group["params"]}
+    without = copy.deepcopy(scheduler, {**there, id(scheduler.optimizer.state): defaultdict(dict)})  # copies no model
+    return _played(without, f"{name}({id(scheduler)})")
 
 
 def _played(scheduler: Any, name: str) -> Schedule:
     """The rates of a scheduler made anew, as it gives them one after another."""
-    group = scheduler.optimizer.param_groups[0]
-    top = float(group.get("max_lr", getattr(scheduler, "max_lrs", [group.get("initial_lr", group["lr"])])[0]))
-    if scheduler.last_epoch > 0:
-        raise SteepestError(f"{name} has taken {scheduler.last_epoch} steps; give it as it was made.")
     moving = copy.deepcopy(scheduler)
+    groups = moving.optimizer.param_groups
+    largest = getattr(scheduler, "max_lrs", [group.get("initial_lr", group["lr"]) for group in groups])
+    tops = [float(group.get("max_lr", top)) for group, top in zip(groups, largest, strict=True)]
     seen: list[float] = []
 
     def value(k: int, n: int, h: Any) -> float:
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             while len(seen) <= k:
-                seen.append(float(moving.optimizer.param_groups[0]["lr"]) / top)
+                multiples = [float(group["lr"]) / top for group, top in zip(groups, tops, strict=True)]
+                _same(scheduler, [round(multiple, 12) for multiple in multiples])
+                seen.append(multiples[0])
                 moving.step()
         return seen[k]
 
-    return Schedule(f"{name}({id(scheduler)})", value)
+    value(0, 1, ())  # refuses groups that begin apart
+    return Schedule(name, value, recipe=(_played, (scheduler, name)))

@@ -15,11 +15,12 @@ from torch.optim.optimizer import ParamsT, StateDict
 
 from ..errors import SteepestError
 from ..rules import RULES, Rule
-from ..rules.definition import MATRIX, Hyper, Setting
+from ..rules.definition import MATRIX, Hyper, Setting, plain
 from . import differentiable
+from .checkpoints import check_class, warn_of_kin
 from .layout import Layout
 from .state import Closure, Group, Loss, Store, counter, initial_state, kept_dtype
-from .two_calls import Began, begin, go_back
+from .two_calls import Began, begin, go_back, scaled_by
 from .views import here, laid_as
 
 # Arguments of torch's classes that hold several hyperparameters.
@@ -80,6 +81,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         if defaults.get("capturable"):
             what = "capture of the step in a CUDA graph, which is not offered; leave it out."
             raise SteepestError(f"{type(self).__name__}(capturable=True) asks for {what}")
+        defaults = {k: plain(v) for k, v in defaults.items()}
         self._checked(defaults)  # before the parameters, as torch does
         self._forget()
         super().__init__(params, defaults)
@@ -101,6 +103,8 @@ class RuleOptimizer(torch.optim.Optimizer):
     @outside_graphs
     def add_param_group(self, param_group: Group) -> None:
         """Add a group of parameters; its hyperparameters are checked against their domains."""
+        if isinstance(param_group, dict):  # torch refuses others
+            param_group.update({k: plain(v) for k, v in param_group.items() if k not in ("params", "param_names")})
         self._checked({**self.defaults, **param_group})
         _add_param_group(self, param_group)
         try:
@@ -131,16 +135,19 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     @outside_graphs
     def load_state_dict(self, state_dict: StateDict) -> None:
-        """Load a checkpoint of this class or of its twin; SteepestError where it names the parameters of another model.
+        """Load a checkpoint of this class or of its twin; SteepestError for one of another class or of another model.
 
         State keeps the precision that `state_dtype` asks for, and single numbers keep their own.
         """
         loaded: StateDict = {}
 
         def look(_: object, checkpoint: StateDict) -> None:
+            classes = list(by_class_name().values())
+            check_class(self.rule, checkpoint, classes, _signature)
             self._check_names(checkpoint["param_groups"])
             for group in checkpoint["param_groups"]:  # where a scheduler has the rate, it was chosen at its start
                 self._checked({**group, "lr": group.get("initial_lr", group.get("lr"))})
+            warn_of_kin(self.rule, self.param_groups, checkpoint["param_groups"], classes)
             loaded.update(checkpoint)
 
         def keep(_: object) -> None:
@@ -206,6 +213,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         if self._at_view:
             self.train()
         if closure is not None:
+            self._return(gradients=False)  # from a step that was skipped
             with torch.enable_grad():
                 loss = closure()
         if self._halfway is not None:
@@ -252,14 +260,17 @@ class RuleOptimizer(torch.optim.Optimizer):
     def first_step(self) -> None:
         """Half a step of a rule that asks for a second gradient, for loops that cannot give a closure: go to where it asks.
 
-        Call it after backward(), then backward() on the same batches again, then `second_step()`. The first gradients are
-        taken away, so that the second ones start from nothing. A model with BatchNorm makes its second pass inside
-        `steepest.optim.still(model)`. SteepestError for a rule that asks for one gradient.
+        Call it after backward(), then backward() on the same batches again, then `second_step()` (or `GradScaler.step`, which
+        goes back where gradients overflow). The first gradients are taken away, so that the second ones start from nothing. A
+        model with BatchNorm makes its second pass inside `steepest.optim.still(model)`. Where the second call of the step
+        before was skipped, the parameters first go back to where that began. SteepestError for a rule that asks for one
+        gradient, and where there is none.
         """
         if not self.rule.oracle:
             raise SteepestError(f"{type(self).__name__} asks for one gradient; call step().")
-        if self._halfway is not None:
+        if self._halfway is not None and all(p.grad is None for p, _, _ in self._halfway.there):
             raise SteepestError("first_step() was called twice; call second_step() after the second backward().")
+        self._return(gradients=False)
         if self._at_view:
             self.train()
         self._halfway = begin(self._laid(), self.param_groups)
@@ -270,15 +281,28 @@ class RuleOptimizer(torch.optim.Optimizer):
         if self._halfway is None:
             raise SteepestError("second_step() comes after first_step() and a second backward().")
         began, self._halfway = self._halfway, None
-        answer = go_back(began)
-        self._laid().run(answer)
+        try:
+            finite = scaled_by(began, self)
+        finally:
+            answer = go_back(began)
+        if finite:
+            self._laid().run(answer)
 
     @outside_graphs
     def cancel_first_step(self) -> None:
         """Undo `first_step`, where there will be no second one: parameters and gradients are what they were."""
+        self._return(gradients=True)
+
+    def _return(self, gradients: bool) -> None:
+        """Go back to where the first step began, if there was one; with its gradients, or with those that are there now."""
         if self._halfway is not None:
             began, self._halfway = self._halfway, None
-            go_back(began)
+            go_back(began, gradients)
+
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """By which a GradScaler calls a step that it would skip, so that the parameters go back to where it began."""
+        return self._halfway is not None
 
     @property
     def engine(self) -> str:

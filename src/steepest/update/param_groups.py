@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, overload
 
 from torch import nn
 
-from ..errors import SteepestError
+from ..errors import SteepestError, listed
 from .state import Group
 
+logger = logging.getLogger(__name__)
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
@@ -62,9 +64,10 @@ def groups(
     for all. A shared parameter is taken once, under its first name. Names are kept, so that a `state_dict` of another
     model is refused. Raises SteepestError for a name that fits no parameter.
 
-    With `muon` there are two lists, and the split is printed: the matrices of hidden layers, for Muon (ours or torch's), and
-    all else, for a second optimizer. Hidden are all matrices but those of embeddings, of the first layer, and of the last
-    (where it is not tied to an embedding); or those whose names fit one of the patterns that `muon` gives.
+    With `muon` there are two lists, and the split, which `str` shows, is logged to this module's logger: the matrices of
+    hidden layers, for Muon (ours or torch's), and all else, for a second optimizer. Hidden are all matrices but those of
+    embeddings, of the first layer, and of the last (where it is not tied to an embedding); or those whose names fit one of
+    the patterns that `muon` gives.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))
     >>> [(len(g["params"]), g["weight_decay"]) for g in groups(model, weight_decay=0.1)]
@@ -101,7 +104,7 @@ def groups(
     if muon is False:
         return made[False]
     split = Split(made[True], made[False])
-    print(split)
+    logger.info("%s", split)
     return split
 
 
@@ -121,11 +124,13 @@ def _hidden(model: nn.Module, muon: bool | Iterable[str]) -> set[str]:
         patterns = [muon] if isinstance(muon, str) else list(muon)
         for pattern in patterns:
             if not fnmatch.filter(matrices, pattern):
-                raise _unfit(model, pattern)
+                others = [(name, p) for name, p in named if fnmatch.fnmatchcase(name, pattern)]
+                raise _no_matrix(pattern, *others[0]) if others else _unfit(model, pattern)
         hidden = {name for name in matrices if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
     if not hidden:
         raise SteepestError(
-            "groups: the model has no matrix between its first layer and its last; name some, such as muon=['*.weight']."
+            "groups: the model has no matrix between its first layer and its last, which Muon would be for "
+            f"(its matrices: {listed(matrices) or 'none'}); give all parameters to one optimizer, such as AdamW."
         )
     return hidden
 
@@ -133,6 +138,13 @@ def _hidden(model: nn.Module, muon: bool | Iterable[str]) -> set[str]:
 def _unfit(model: nn.Module, word: str) -> SteepestError:
     there = ", ".join(sorted({name.split(".")[0] for name, _ in model.named_parameters()})) or "none"
     return SteepestError(f"groups: {word!r} fits no trainable parameter; the model's parts are {there}.")
+
+
+def _no_matrix(pattern: str, name: str, p: nn.Parameter) -> SteepestError:
+    what = f"{pattern!r} is" if name == pattern else f"{pattern!r} fits no matrix: {name} is"
+    return SteepestError(
+        f"groups: {what} of shape {tuple(p.shape)}, and Muon takes matrices, which have two dimensions; leave it to the rest."
+    )
 
 
 def _told(part: list[Group]) -> str:

@@ -3,23 +3,60 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import SteepestError
 from .layout import AskAt, Layout
 from .passes import Leave
 from .state import Group
+from .views import here
 
-Began = list[tuple[Tensor, Tensor, Tensor | None]]  # each parameter, its value and its first gradient
+SCALED = 4.0  # times the first gradients' length, from which on second ones that nobody unscaled were scaled
+
+
+@dataclasses.dataclass
+class Began:
+    """A step between its two calls: what it began from, and how backward() left the second gradient of one parameter."""
+
+    there: list[tuple[Tensor, Tensor, Tensor | None]]  # each parameter, its value and its first gradient
+    watched: Tensor | None = None
+    left: Tensor | None = None
+    hook: Any = None
+
+    def watch(self) -> None:
+        """Note what backward() leaves in the smallest parameter, to see later whether it was unscaled since."""
+        asked = [p for p, _, g in self.there if g is not None and p.requires_grad and p.is_leaf]
+        if asked:
+            self.watched = min(asked, key=Tensor.numel)
+            self.hook = self.watched.register_post_accumulate_grad_hook(self._note)  # type: ignore[no-untyped-call]
+
+    def _note(self, p: Tensor) -> None:
+        self.left = None if p.grad is None else p.grad.detach().clone()
+
+    def scaled(self) -> bool:
+        """Whether the second gradients, which a GradScaler takes for unscaled, are as backward() left them, and far longer."""
+        p = self.watched
+        if p is None or p.grad is None or self.left is None or not torch.equal(p.grad, self.left):
+            return False
+        first, second = (_length(g) for g in ([g for _, _, g in self.there], [p.grad for p, _, _ in self.there]))
+        return second > SCALED * first
+
+
+def _length(gradients: Sequence[Tensor | None]) -> float:
+    squares = [float(here(g).detach().abs().double().square().sum()) for g in gradients if g is not None]
+    return math.sqrt(sum(squares))
 
 
 @torch.no_grad()
 def begin(layout: Layout, groups: Sequence[Group]) -> Began:
     """Run a step until it asks, and leave the parameters there; what it began from. The count of steps stays as it was."""
-    began = [(p, p.detach().clone(), p.grad) for group in groups for p in group["params"]]
+    began = Began([(p, p.detach().clone(), p.grad) for group in groups for p in group["params"]])
     ages = [None if part.steps is None else part.steps.copy() for part in layout.parts]
 
     def leave(_: Sequence[Tensor]) -> list[Tensor]:
@@ -30,18 +67,25 @@ def begin(layout: Layout, groups: Sequence[Group]) -> Began:
     for part, steps in zip(layout.parts, ages, strict=True):
         if part.steps is not None:
             part.steps[...] = steps  # the memory of the state
-    for p, _, _ in began:
+    for p, _, _ in began.there:
         p.grad = None
+    began.watch()
     return began
 
 
 @torch.no_grad()
-def go_back(began: Began) -> AskAt:
-    """Put parameters and first gradients back; what answers with the second ones, which were there."""
-    second = {p: p.grad for p, _, _ in began}
-    for p, value, gradient in began:
+def go_back(began: Began, gradients: bool = True) -> AskAt:
+    """Put parameters and first gradients back; what answers with the second ones, which were there.
+
+    Without `gradients`, those that are there stay.
+    """
+    if began.hook is not None:
+        began.hook.remove()
+    second = {p: p.grad for p, _, _ in began.there}
+    for p, value, gradient in began.there:
         p.copy_(value)
-        p.grad = gradient
+        if gradients:
+            p.grad = gradient
 
     def answer(params: Sequence[Tensor]) -> list[Tensor]:
         there = [(p, second[p]) for p in params]
@@ -50,9 +94,31 @@ def go_back(began: Began) -> AskAt:
     return answer
 
 
+@torch.no_grad()
+def scaled_by(began: Began, optimizer: Any) -> bool:
+    """What a GradScaler that steps the optimizer has said: unscale the second gradients; whether they are finite.
+
+    SteepestError where it has unscaled the first ones and takes the second ones for unscaled too.
+    """
+    found, scale = getattr(optimizer, "found_inf", None), getattr(optimizer, "grad_scale", None)
+    if found is None:
+        return True  # no scaler
+    if bool(found):
+        return False
+    if scale is None and began.scaled():
+        raise SteepestError(
+            "GradScaler.unscale_ came before first_step, and the second gradients are still scaled, which the scaler does not "
+            "know; leave it out, or call scaler.update() after first_step."
+        )
+    for p, _, _ in began.there:
+        if scale is not None and p.grad is not None:
+            p.grad.mul_((1 / scale.double()).float().to(p.grad.device))
+    return True
+
+
 @contextlib.contextmanager
 def still(model: nn.Module) -> Iterator[None]:
-    """Inside, layers that keep running statistics, such as BatchNorm, use those of their batch and keep none.
+    """Inside, layers that keep running statistics, such as BatchNorm, use those of their batch and keep none, not even NaN.
 
     For the second pass of a rule that makes two: the statistics are then of the first, where the parameters are.
 
@@ -65,12 +131,9 @@ def still(model: nn.Module) -> Iterator[None]:
     [0.0, 0.0]
     """
     norms: list[Any] = [m for m in model.modules() if getattr(m, "running_mean", None) is not None and m.training]
-    before = [(m, m.momentum, m.num_batches_tracked) for m in norms]
-    for m in norms:
-        m.momentum = 0.0
-        m.num_batches_tracked = None
+    kept = [(x, x.clone()) for m in norms for x in (m.running_mean, m.running_var, m.num_batches_tracked) if x is not None]
     try:
         yield
     finally:
-        for m, momentum, tracked in before:
-            m.momentum, m.num_batches_tracked = momentum, tracked
+        for x, before in kept:
+            x.data.copy_(before)  # a backward pass that is still to come has noted the version of x

@@ -1,0 +1,97 @@
+"""Whether a checkpoint is one of a class: decided by the keys of its groups and of its state, as far as they are known."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from inspect import Signature
+from typing import Any, NamedTuple
+
+from ..errors import SteepestError, listed
+from ..rules import RULES, Rule
+from ..rules.definition import DOMAINS, MATRIX
+
+# Keys of groups that came to torch's classes with time, or choose no numbers: a checkpoint may lack them.
+LATE = {"foreach", "fused", "maximize", "capturable", "differentiable", "decoupled_weight_decay"}
+LATE |= {"state_dtype", "seed", "matrices_only"}
+Signatures = Callable[[Rule], Signature]
+
+
+class Keys(NamedTuple):
+    """The keys of a class's checkpoints: those that may be there, those that must, and those that ours have had for a time."""
+
+    groups: frozenset[str]
+    core: frozenset[str]
+    flags: frozenset[str]
+    state: frozenset[str]
+    needed: frozenset[str]  # where there is state at all
+
+
+@functools.cache
+def keys_of(rule: Rule, signature: Signatures) -> Keys:
+    """The keys of the class of a rule; of one with a twin, torch's checkpoints have only the twin's."""
+    parameters = {k: p for k, p in signature(rule).parameters.items() if k not in ("self", "params")}
+    twins = {k for k, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD} if rule.twin else parameters
+    own = {k: p.default for k, p in parameters.items() if k not in LATE and (k in twins or not rule.twin)}
+    flags = {k for k, default in own.items() if isinstance(default, bool) and not rule.twin}
+    kept = {rule.keys.get(letter, letter): state for letter, state in rule.state.items()}
+    shared = {key for key, state in kept.items() if state.per_group}
+    return Keys(
+        groups=frozenset({*parameters, *shared, *(rule.fixed - {MATRIX}), *LATE}),
+        core=frozenset(own.keys() - flags),
+        flags=frozenset(flags),
+        state=frozenset(kept),
+        needed=frozenset(key for key, state in kept.items() if state.condition is None and key not in shared),
+    )
+
+
+def _contradiction(keys: Keys, groups: set[str], stores: list[set[str]], known: tuple[set[str], set[str]]) -> str:
+    """What speaks against these keys, in words; "" if nothing does. A flag may be missing."""
+    odd = sorted((groups & known[0]) - keys.groups) + sorted({key for store in stores for key in store & known[1]} - keys.state)
+    if odd:
+        return f"it has {listed(odd)}"
+    missing = sorted(keys.core - groups) + sorted({key for store in stores for key in keys.needed - store})
+    return f"it lacks {listed(missing)}" if missing else ""
+
+
+def check_class(rule: Rule, checkpoint: Mapping[str, Any], classes: Iterable[Rule], signature: Signatures) -> None:
+    """Refuse a checkpoint whose keys are another class's; warn where only a flag tells it from one of this class.
+
+    A checkpoint without state is judged by its groups. What no class knows, such as a scheduler's `initial_lr`, is left out.
+    """
+    others = {other.class_name: keys_of(other, signature) for other in classes if other is not rule}
+    own = keys_of(rule, signature)
+    known = set(DOMAINS).union(own.groups, *(keys.groups for keys in others.values())) - {MATRIX}
+    of_state = {r.keys.get(letter, letter) for r in (*RULES.values(), rule) for letter in r.state} - {"step"}
+    stores = [set(store) - {"step"} for store in checkpoint["state"].values() if isinstance(store, dict)]
+    stores = [store for store in stores if store & of_state]
+    for group in checkpoint["param_groups"]:
+        keys = set(group)
+        lacking = sorted(own.flags - keys)
+        against = _contradiction(own, keys, stores, (known, of_state))
+        if not against and not lacking:
+            continue
+        fitting = [name for name, other in others.items() if other.flags <= keys]
+        fitting = [name for name in fitting if not _contradiction(others[name], keys, stores, (known, of_state))]
+        if against or fitting:
+            whose = f", as one of {listed(fitting)}" if fitting else ""
+            raise SteepestError(
+                f"The checkpoint is not one of {rule.class_name}: {against or f'it lacks {listed(lacking)}'}{whose}; "
+                "load it into an optimizer of its own class, or begin without it."
+            )
+
+
+def warn_of_kin(rule: Rule, ours: list[dict[str, Any]], theirs: list[dict[str, Any]], classes: Iterable[Rule]) -> None:
+    """One warning where a flag differs that a class of the same update fixes, such as Adam's coupled decay and AdamW's own."""
+    fixed = {flag for other in classes if other.step is rule.step for flag in other.fixed - {MATRIX}}
+    for flag in sorted(fixed):
+        pairs = [(a.get(flag), b[flag]) for a, b in zip(ours, theirs, strict=False) if flag in b]
+        differ = next(((a, b) for a, b in pairs if bool(a) != bool(b)), None)
+        if differ:
+            stays = differ[0] if flag in rule.fixed else differ[1]
+            warnings.warn(
+                f"The checkpoint has {flag}={differ[1]}, and this {rule.class_name} {differ[0]}; it goes on with {stays}.",
+                UserWarning,
+                stacklevel=2,
+            )
