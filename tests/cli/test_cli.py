@@ -18,10 +18,13 @@ from steepest.cli import app
 QUICK = ["--optimizers", "sgd,adam", "--lrs", "sgd=0.5,adam=0.01", "--seeds", "5", "--steps", "20", "--schedules", "constant"]
 README = Path(__file__).parents[2] / "README.md"
 
-KEYS = {"batch_size", "answer", "problem", "metric", "direction", "steps", "device", "versions", "optimizers", "verdicts"}
+KEYS = {
+    *("batch_size", "answer", "problem", "metric", "direction", "steps", "device", "versions", "optimizers", "verdicts"),
+    *("optimum", "notes"),
+}
 OPTIMIZER_KEYS = {
     *("name", "schedule", "lr", "hyper", "lr_at_edge", "seeds", "values", "mean", "se", "diverged"),
-    *("seconds_per_step", "state_bytes", "sweep"),
+    *("seconds_per_step", "state_bytes", "loss", "sweep"),
 }
 VERDICT_KEYS = {"a", "b", "difference", "low", "high", "p", "probability", "verdict", "seeds_needed"}
 

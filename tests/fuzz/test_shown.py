@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import functools
 import json
 import shutil
 import sqlite3
@@ -13,6 +14,8 @@ import steepest
 from steepest import escapes
 from steepest.playground import play
 from steepest.report.study import page
+from steepest.studies import kept
+from steepest.studies.store import outcome_of
 from tests.browsing import opened
 from tests.fuzz.test_hostile import called
 
@@ -37,40 +40,72 @@ def whole(tmp_path_factory):
     return path
 
 
-def filled(data, words):
-    """Data of JSON with every string in them replaced."""
-    if isinstance(data, dict):
-        return {key: filled(value, words) for key, value in data.items()}
-    if isinstance(data, list):
-        return [filled(value, words) for value in data]
-    return words if isinstance(data, str) else data
-
-
 def hostile(path, words):
-    """Replace every text of a store, in columns of text as its schema has them, and in the JSON that some of them hold."""
+    """Replace every text of a store that may be any text, by its schema and by the types of what is read back."""
     with sqlite3.connect(path) as db:
         for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             db.execute(f"DROP TRIGGER {name}")
         count = 0
-        for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            columns = [name for _, name, kind, *_ in db.execute(f"PRAGMA table_info({table})") if kind == "TEXT"]
-            for row, *values in db.execute(f"SELECT rowid, {', '.join(columns)} FROM {table}").fetchall():
-                for column, value in zip(columns, values, strict=True):
-                    changed = other(table, column, value, words, row)
-                    db.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (changed, row))
-                    count += changed != value
+        for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'state'").fetchall():
+            columns = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")]
+            for number, *values in db.execute(f"SELECT rowid, * FROM {table}").fetchall():
+                row = dict(zip(columns, values, strict=True))
+                changed = {name: value for name in columns if (value := other(table, row, name, words)) != row[name]}
+                for name, value in changed.items():
+                    db.execute(f"UPDATE {table} SET {name} = ? WHERE rowid = ?", (value, number))
+                count += len(changed)
     db.close()
     return count
 
 
-def other(table, column, value, words, row):
-    if (table, column) in (("facts", "what"), ("state", "name")):
-        return value  # under which a fact is looked for
+def other(table, row, name, words):
+    """The value of a column with every text in it replaced that may be any text."""
+    if not isinstance(row[name], str) or (table, name) == ("facts", "what"):
+        return row[name]
+    if (table, name) == ("facts", "value"):
+        return filled(row["what"], row[name], words)
+    changed = words.encode("utf-8", "ignore").decode() + (row[name] if name in ("key", "study") else "")
     try:
-        data = json.loads(value)
-    except (TypeError, ValueError):
-        return words.encode("utf-8", "ignore").decode() + (str(row) if column in ("key", "study") else "")
-    return json.dumps(filled(data, words)) if isinstance(data, dict | list) else value
+        if table == "runs":
+            kept.one(changed if name == "key" else row["key"], kept.Key, "key")
+            kept.one(changed if name == "created" else row["created"], kept.Time, "created")
+            outcome_of({**row, name: changed})
+    except kept.UnfitError:
+        return row[name]
+    return row[name] if name in ("spec", "curve") else changed
+
+
+@functools.cache
+def filled(what, text, words):
+    """A fact with its strings replaced, place by place where the fact is read then still."""
+    data = json.loads(text)
+    places = {}
+    for keys, _ in strings(data):
+        if keys:
+            places.setdefault(tuple(key for key in keys if isinstance(key, str)), []).append(keys)
+    for all_of_them in places.values():
+        tried = json.loads(json.dumps(data))
+        for *before, last in all_of_them:
+            inner = tried
+            for key in before:
+                inner = inner[key]
+            inner[last] = words.encode("utf-8", "ignore").decode()
+        try:
+            kept.fact(what, json.dumps(tried))
+        except kept.UnfitError:
+            continue
+        data = tried
+    assert what != "study" or sum(words[:20] in string for _, string in strings(data)) > 100
+    return json.dumps(data)
+
+
+def strings(data, keys=()):
+    """The places of all strings in JSON, and the strings."""
+    if isinstance(data, str):
+        yield keys, data
+    elif isinstance(data, dict | list):
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from strings(value, (*keys, key))
 
 
 SLOW = ("markup", "an address")
@@ -82,7 +117,7 @@ SLOW = ("markup", "an address")
 def there(request, whole, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     shutil.copy(whole, folder / "runs.db")
-    assert hostile(folder / "runs.db", HOSTILE[request.param]) > 50
+    assert hostile(folder / "runs.db", HOSTILE[request.param]) > 30
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield folder
@@ -92,7 +127,7 @@ def there(request, whole, tmp_path_factory):
 def test_no_text_of_a_store_acts_on_the_terminal(there, command):
     for more in ([], ["--json", "-"]):
         code, out, err = called([*command[:2], "runs.db", *command[2:], *more] if command[1:] else [*command, "runs.db", *more])
-        assert code == (2 if "check" in command else 0)
+        assert code == 0
         assert all(c.isprintable() or c in "\n\t" for c in out + err)
         assert out.isascii() or not more
 

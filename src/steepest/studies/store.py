@@ -261,7 +261,8 @@ class Store:
         except REFUSALS as error:
             raise self._unusable(error) from error
         if fault:
-            raise SteepestError(f"The store {self.path} is damaged: {fault}. Give --store another path.")
+            raise self._unusable(ValueError(fault))
+        self._execute("SELECT count(*) FROM runs")  # a damaged file is refused before anything is written to it
         return False
 
     def close(self) -> None:

@@ -432,6 +432,8 @@ class RuleOptimizer(torch.optim.Optimizer):
                 hyper[name] = value.item()
             elif value is None and isinstance(self.rule.hyper[name], str | float):
                 hyper[name] = self.rule.hyper[name]  # torch's way to say "the default"
+            else:
+                hyper[name] = plain(value)
         return hyper
 
     def state_bytes(self) -> int:
