@@ -253,7 +253,10 @@ def facts(path):
 
 
 def try_all(store, whole, statement, values, drawn):
-    """Every command (a report, which takes seconds, where `drawn`) on the store with one change: 0 or 2, one sentence, no traceback; and `check` finds what others refuse."""
+    """Every command (a report, which takes seconds, where `drawn`) on the store with one change: 0 or 2, one sentence.
+
+    And `check` finds what others refuse.
+    """
     for path in store.parent.glob("*.db*"):
         path.unlink()
     shutil.copy(whole, store)
