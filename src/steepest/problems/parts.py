@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from ..errors import SteepestError, listed
+from ..errors import SteepestError, listed, text_of
 from .trees import Tree, mapped, size_of
 
 LABELS = ("labels", "label", "targets", "target", "y")  # what dicts call the target, in the order in which they are looked for
@@ -113,7 +113,9 @@ def column(x: Any, what: str, *, table: bool = False) -> Any:
     try:
         array = np.asarray([np.asarray(one) for one in x] if isinstance(x, list | tuple) else x)
     except (TypeError, ValueError) as error:
-        raise SteepestError(f"{_upper(what)} cannot be one array: {error}. Pad sequences, or give a collate_fn.") from None
+        raise SteepestError(
+            f"{_upper(what)} cannot be one array: {text_of(error)}. Pad sequences, or give a collate_fn."
+        ) from None
     if array.dtype.kind not in "biufc":
         kind = "text" if array.dtype.kind in "US" else f"{array.dtype} objects"
         raise SteepestError(f"{_upper(what)} is {kind}; expected numbers: encode it as whole numbers first.")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, IterableDataset
 
-from ..errors import SteepestError, message_of
+from ..errors import SteepestError, message_of, text_of
 from .accuracy import Labels, labels_of, right
 from .data import Batch, Examples
 from .drawing import Drawing
@@ -278,7 +278,7 @@ class Problem:
         try:
             return self._measured(model, data, measure)
         except SteepestError as error:
-            if self._takes_gradients or "grad" not in str(error.__cause__):
+            if self._takes_gradients or error.__cause__ is None or "grad" not in text_of(error.__cause__):
                 raise
         self.__dict__["_takes_gradients"] = True
         return self._measured(model, data, measure)

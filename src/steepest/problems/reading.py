@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
-from ..errors import SteepestError
+from ..errors import SteepestError, text_of
 from .data import Batch, Examples, Ready, Stream, Streamed, items_of
 from .drawing import drawing_of, once_each
 from .parts import Parts, is_frame, parted
@@ -139,7 +139,7 @@ def _collated(dataset: Any, chosen: range, what: str) -> Any:
         return default_collate(items)
     except (RuntimeError, TypeError) as error:
         raise SteepestError(
-            f"The {what} examples cannot be one batch ({' '.join(str(error).split())[:120]}); give a DataLoader with a "
+            f"The {what} examples cannot be one batch ({text_of(error)[:120]}); give a DataLoader with a "
             "collate_fn that pads or packs them."
         ) from error
 

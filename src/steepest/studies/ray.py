@@ -225,7 +225,11 @@ class Cluster:
 
 
 def _last_line(error: BaseException) -> str:
-    return ([line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__])[-1]
+    try:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    except Exception:  # the user's own class
+        lines = []
+    return (lines or [type(error).__name__])[-1]
 
 
 def _data_bytes(problem: Problem) -> int:

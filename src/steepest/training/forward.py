@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.overrides import TorchFunctionMode
 
+from ..errors import text_of
 from .products import linear
 
 Tensors = dict[str, Tensor]
@@ -236,4 +237,4 @@ def _is_plain(loss: Loss, expected: type) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+    return (text_of(error) or type(error).__name__)[:160]

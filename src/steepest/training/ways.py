@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..errors import SteepestError
+from ..errors import SteepestError, text_of
 from ..problems.memory import activation_bytes
 from ..problems.problem import Problem
 from .checkpoints import NOWHERE, Slot, Slots, finish, nowhere
@@ -176,7 +176,7 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
             seen = torch.stack([team.step() for _ in range(TRIED)]).tolist()
             ms = time_together(team, TRIED)
         except NOT_TOGETHER as error:
-            reasons.append(f"not together: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}")
+            reasons.append(f"not together: {text_of(error)[:200] or type(error).__name__}")
             break
         for i in chosen[:COMPARED]:
             if i not in alone:
@@ -357,4 +357,4 @@ def _alone(
 
 
 def _is_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in text_of(error).lower()
