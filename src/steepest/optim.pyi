@@ -83,7 +83,7 @@ class Adafactor(RuleOptimizer):
     The same numbers as torch.optim.Adafactor. Hyperparameters outside their domain raise SteepestError.
     - The rate is min(lr, 1 / sqrt(t)) times the larger of eps2 and the root mean square of p (torch).
     - eps1 bounds the estimate from below (torch); the paper adds it to g * g. 0 stands for the dtype's own epsilon.
-    - A root mean square that is NaN clips nothing (torch)."""
+    - A root mean square that is NaN clips nothing (torch). The averages are torch.lerp's, so that infinities become NaN."""
 
     def __init__(
         self,
