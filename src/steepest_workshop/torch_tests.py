@@ -32,11 +32,6 @@ REASONS = (
         r"^AssertionError: ValueError not raised",
         "taken: a rate or betas that are tensors, with foreach or mixed with floats, which only torch's loops cannot run",
     ),
-    (
-        r"\.test_cycle_lr_with_adam$",
-        r"beta1 is .*; expected a number in \[0, 1\)",
-        "the test cycles beta1 to 22, which is refused",
-    ),
 )
 
 if os.environ.get(PATCH):  # this module is then loaded by pytest, before torch's tables of optimizers are

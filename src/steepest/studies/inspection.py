@@ -17,6 +17,7 @@ from . import statistics as st
 from .kept import UnfitError
 from .store import COLUMNS, SHOWN, Store, key_of, outcome_of
 
+NUMBERED = ("question", "candidates")  # facts whose order counts
 NEWEST = 20  # runs that are listed where none is asked for
 RUN = ("key", "spec", *COLUMNS, "curve", "created", "why", "examples")
 
@@ -87,7 +88,7 @@ def faults(store: Store) -> Iterator[str]:
         if fault:
             yield f"Look {look} at the study {str(study)[:SHOWN]}: {fault}"
     for what, key, value in store.all("SELECT what, key, value FROM facts"):
-        fault = _fact_fault(what, value)
+        fault = _fact_fault(what, key, value)
         if fault:
             yield f"The fact '{what}' {str(key)[:SHOWN]}: {fault}"
 
@@ -149,7 +150,7 @@ def _take_looks(store: Store, other: Store) -> Iterator[tuple[str, int]]:
 def _take_facts(store: Store, other: Store) -> Iterator[tuple[str, int]]:
     for what, key, value, created in other.all("SELECT what, key, value, created FROM facts ORDER BY rowid"):
         fact = {"what": what, "key": key, "value": value, "created": created}
-        yield ("damaged", 1) if _fact_fault(what, value) else ("facts", store.put("facts", fact))
+        yield ("damaged", 1) if _fact_fault(what, key, value) else ("facts", store.put("facts", fact))
 
 
 def _runs(store: Store) -> Iterator[dict[str, Any]]:
@@ -182,12 +183,14 @@ def _look_fault(study: object, look: object, seeds: object, alpha: object) -> st
     return ""
 
 
-def _fact_fault(what: object, value: object) -> str:
+def _fact_fault(what: object, key: object, value: object) -> str:
     """What is wrong with a fact; empty where nothing is."""
     try:
-        kept.fact(kept.one(what, kept.Name, "its name"), value)
+        found = kept.fact(kept.one(what, kept.Name, "its name"), value)
     except UnfitError as error:
         return str(error)
+    if what in NUMBERED and key != key_of({"family": found[0], "item": found[1]}):
+        return "its key is not that of what was asked"
     return ""
 
 

@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 from ..training.recorder import Curve
 
 LARGEST = 1.7976931348623157e308  # of floats that are finite
+MOST = 2**63 - 1  # of whole numbers
 MOST_STEPS = 10**12
 
 Name = Annotated[str, msgspec.Meta(max_length=2_000)]
 Words = Annotated[str, msgspec.Meta(max_length=20_000)]
 # An integer in place of a real number stays one, so that what is read back is what was written.
-Real = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)] | int
-Positive = Annotated[float, msgspec.Meta(gt=0, le=LARGEST)] | Annotated[int, msgspec.Meta(gt=0)]
-Amount = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)] | Annotated[int, msgspec.Meta(ge=0)]
+Real = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)] | Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=LARGEST)] | Annotated[int, msgspec.Meta(gt=0, le=MOST)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)] | Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 Steps = Annotated[int, msgspec.Meta(ge=1, le=MOST_STEPS)]
 Step = Annotated[int, msgspec.Meta(ge=0, le=MOST_STEPS)]
 Key = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
