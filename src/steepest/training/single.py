@@ -95,11 +95,12 @@ def train(
         forward = laid(model, channels_last, compiled)
         optimizer = build(rule, model.parameters(), lr=lr, seed=seed, **(hyper or {}))
         kept = slot.read()
-        done = kept[1]["step"] if kept else 0
+        done = 0
         if kept:
             with slot.fitting(kept, until or steps):
                 recorder.put_back(kept[1]["recorder"])
                 checkpoints.put_back(model, optimizer, kept)
+                done = kept[1]["step"]
                 began -= kept[1]["seconds"]
         else:
             recorder.begin(*problem.evaluate(model, problem.valid))
