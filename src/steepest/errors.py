@@ -126,12 +126,14 @@ def message_of(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Inside, `sys.argv` is that of a script run by itself: its path and none of our arguments."""
-    ours, sys.argv = sys.argv, [str(path)]
+    """Inside, `sys.argv` is that of a script run by itself, its path and none of our arguments; streams may be exchanged."""
+    ours, streams = sys.argv, (sys.stdout, sys.stderr)
+    sys.argv = [str(path)]
     try:
         yield
     finally:
         sys.argv = ours
+        sys.stdout, sys.stderr = streams
 
 
 def run_file(path: Path, what: str) -> dict[str, Any]:
@@ -143,15 +145,17 @@ def run_file(path: Path, what: str) -> dict[str, Any]:
     file = absolute(place(f"{what} file", path))
     if not file.is_file():
         hint = "give a built-in problem's name or the path of a Python file" if what == "problem" else "give FILE.py:NAME"
-        raise SteepestError(f"There is no {what} file {path}; {hint}.")
+        there = " (it is a folder or a device)" if file.exists() else ""
+        raise SteepestError(f"There is no {what} file {path}{there}; {hint}.")
     folder = str(file.resolve().parent)
     if sys.path[:1] != [folder]:
         sys.path.insert(0, folder)  # as Python does for a script; it stays, for what the file imports later
     try:
         code = compile(_source(file), str(file), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
-        line = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else message_of(error)
-        raise SteepestError(f"{path} does not parse: {line}.") from error
+        line = f"line {error.lineno}: " if isinstance(error, SyntaxError) and error.lineno else ""
+        said = error.msg if isinstance(error, SyntaxError) else text_of(error)
+        raise SteepestError(f"{path} does not parse: {line}{said}.") from error
     try:
         with alone(path), _importable(file) as module:
             exec(code, vars(module))

@@ -57,6 +57,10 @@ class Once:
             self._print(begun)
         self._out.flush()
 
+    def close(self) -> None:
+        """Code of the user's that closes its standard output closes nobody else's."""
+        self.flush()
+
     def _print(self, text: str) -> None:
         if text not in self._seen:
             self._seen.add(text)

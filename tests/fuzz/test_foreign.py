@@ -345,3 +345,68 @@ def test_counts_of_a_look_are_numbers(store):
         code, out, _ = called(["store", "check", "again.db"])
         assert code == 2
         assert "Look" in out
+
+
+# Lies of the right type: the same command reads them, and ends in an answer or one sentence
+
+RACE = ["compare", "digits", "--optimizers", "sgd,adam", "--schedules", "constant", "--lrs", "0.1,0.03", "--steps", "20"]
+RACE += ["--budget", "10min", "--plan", "one", "--margin", "20", "--store", "runs.db"]
+FACT = "UPDATE facts SET value = ? WHERE what = ?"
+LIES = {
+    "no candidate fits": (FACT, ('[[], 7, false, "", null]', "fit")),
+    "another candidate fits": (FACT, ('[["nope"], 7, false, "", "one"]', "fit")),
+    "very many rates fit": (FACT, ('[["sgd", "adam"], 1000000000000, false, "", "one"]', "fit")),
+    "a way that is a path": (FACT, ('[["sgd", "adam"], 7, false, "", "../../x"]', "fit")),
+    "nothing is carried on": (FACT, ("0", "carried")),
+    "a step takes no time": (FACT, ("[0, 0]", "timing")),
+    "a step takes for ever": (FACT, ("[1e308, 0]", "timing")),
+    "gigantic state": (FACT, ("[1, 1e308]", "timing")),
+    "another question": (FACT, ('["digits", "other"]', "question")),
+    "other candidates": (FACT, ('["x", []]', "candidates")),
+    "it ended after very many runs": (FACT, ("1000000000000", "ended")),
+    "gigantic results": ("UPDATE runs SET valid = 1e308", ()),
+    "gigantic results of both signs": ("UPDATE runs SET valid = CASE WHEN seed % 2 THEN 1e308 ELSE -1e308 END", ()),
+    "no results": ("UPDATE runs SET valid = NULL", ()),
+    "no metric": ("UPDATE runs SET status = 'no metric', valid = NULL, loss = NULL, why = char(27) || '[31m<b>'", ()),
+    "all failed": ("UPDATE runs SET status = 'failed', valid = NULL", ()),
+    "empty curves": ("""UPDATE runs SET curve = '{"steps": [], "train": [], "valid": [], "metric": []}'""", ()),
+    "one example": ("UPDATE runs SET examples = X'620000000180'", ()),
+    "no example": ("UPDATE runs SET examples = X'6200000000'", ()),
+    "very long runs": ("UPDATE runs SET steps = 1000000000000, seconds = 1e300, seed = 4611686018427387904", ()),
+}
+USUAL = (
+    "no candidate fits",
+    "a step takes no time",
+    "another question",
+    "gigantic results of both signs",
+    "empty curves",
+    "no results",
+)
+
+
+@pytest.fixture(scope="module")
+def race(tmp_path_factory):
+    """A store with a race that ended."""
+    folder = tmp_path_factory.mktemp("race")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert called(RACE)[0] == 0
+    return folder / "runs.db"
+
+
+@pytest.mark.parametrize("kind", [k if k in USUAL else pytest.param(k, marks=pytest.mark.slow) for k in LIES])
+def test_a_store_that_lies_ends_in_an_answer_or_one_sentence(kind, race, store):
+    shutil.copy(race, store)
+    edited(store, *LIES[kind])
+    code, out, err = called(RACE)
+    judged(code, out, err)
+    assert code in (0, 2), err
+    if "is damaged" in err and kind != "another candidate fits":
+        assert called(["store", "check", "runs.db"])[0] == 2
+
+
+def test_rates_at_which_all_diverges_are_answered_and_drawn():
+    code, out, err = called(["compare", "digits", *QUICK, "--lrs", "1e30,1e31"])
+    judged(code, out, err)
+    assert code == 0, err
+    assert "every run diverged" in out

@@ -205,7 +205,8 @@ class Judged(Laboratory):
             if not each or any(x is None for x in each):
                 return None
             tables.append(self.sign * np.array(each, float))
-        return tables if len({table.shape[1] for table in tables}) == 1 else None
+        widths = {table.shape[1] for table in tables}
+        return tables if len(widths) == 1 and widths.pop() > 1 else None  # one example says nothing of new ones
 
     def _rejected(self) -> list[tuple[Contender, int, int]]:
         """What diverged or learned nothing in half of its runs or more, with how many."""

@@ -6,6 +6,7 @@ raise `UnfitError` with what is wrong. SQLite itself keeps any type in any colum
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, cast
@@ -14,16 +15,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..training import recorder
 from ..training.recorder import Curve
 
 LARGEST = 1.7976931348623157e308  # of floats that are finite
 MOST = 2**63 - 1  # of whole numbers
 MOST_STEPS = 10**12
+MOST_BYTES = 2**60
 
 Name = Annotated[str, msgspec.Meta(max_length=2_000)]
 Words = Annotated[str, msgspec.Meta(max_length=20_000)]
 # An integer in place of a real number stays one, so that what is read back is what was written.
 Real = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)] | Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
+Result = Annotated[float, msgspec.Meta(ge=-recorder.LARGEST, le=recorder.LARGEST)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=LARGEST)] | Annotated[int, msgspec.Meta(gt=0, le=MOST)]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)] | Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
@@ -32,6 +36,8 @@ Steps = Annotated[int, msgspec.Meta(ge=1, le=MOST_STEPS)]
 Step = Annotated[int, msgspec.Meta(ge=0, le=MOST_STEPS)]
 Key = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Time = Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}[T0-9:+.-]{0,30}$")]
+Trials = Annotated[int, msgspec.Meta(ge=1, le=10_000)]  # rates
+Way = Annotated[str, msgspec.Meta(pattern="^((one|processes)(:channels-last)?|one:compiled|many:[0-9]{1,9})$")]
 Scalar = str | int | float | bool | None
 Setting = Scalar | list[Scalar] | dict[str, Scalar]
 Status = Literal["finished", "diverged", "failed", "no metric"]
@@ -51,9 +57,9 @@ class Row(TypedDict):
     seed: Count
     steps: Steps
     status: Status
-    valid: Real | None
-    test: Real | None
-    loss: Real | None
+    valid: Result | None
+    test: Result | None
+    loss: Result | None
     diverged_at: Step | None
     seconds: Amount
 
@@ -362,7 +368,7 @@ class Study(TypedDict):
     versions: Versions
     answer: Answer
     batch_size: NotRequired[Setting]
-    optimizers: list[Entry]
+    optimizers: Annotated[list[Entry], msgspec.Meta(min_length=1, max_length=1_000)]
     verdicts: list[Verdict]
     about: Words
     batches: NotRequired[Words]
@@ -395,11 +401,11 @@ FACTS: dict[str, Any] = {
     "asked": Asked,
     "at once": Steps,
     "candidates": tuple[Name, list[Key]],
-    "carried": Count,
+    "carried": Annotated[int, msgspec.Meta(ge=2, le=MOST)],
     "ended": Count,
     "finished": Count,
     "fingerprint": Name,
-    "fit": tuple[list[Name], Steps, bool, Words, Name | None],
+    "fit": tuple[Annotated[list[Name], msgspec.Meta(min_length=1)], Trials, bool, Words, Way | None],
     "grows": bool,
     "identity": Name,
     "later": bool,
@@ -409,8 +415,8 @@ FACTS: dict[str, Any] = {
     "steps": Steps,
     "steps to repeat": Count,
     "study": AskedStudy,
-    "timing": Annotated[list[Amount], msgspec.Meta(min_length=2, max_length=2)],  # seconds, bytes
-    "way": Name,
+    "timing": Annotated[list[Amount], msgspec.Meta(min_length=2, max_length=2)],  # seconds of a step, bytes of state
+    "way": Way,
 }
 """The types of facts by their names. One of another version is any JSON."""
 
@@ -432,6 +438,8 @@ def fact(what: str, text: object) -> Any:
     value = decoded(text, FACTS.get(what, Any))
     if what == "study":
         _check_study(value["shown"])
+    if what == "timing":
+        _expect(0 < value[0] < MOST_STEPS and value[1] < MOST_BYTES, "no step takes that long, or has so much state")
     return value
 
 
@@ -456,7 +464,7 @@ def curve(text: object) -> Curve:
         raise UnfitError("its curve is not a curve in JSON") from error
     if len({len(made.steps), len(made.train), len(made.valid), len(made.metric)}) > 1:
         raise UnfitError("its curve has columns of several lengths")
-    if any(a >= b for a, b in zip(made.steps, made.steps[1:], strict=False)):
+    if not _grow(made.steps):
         raise UnfitError("the steps of its curve do not grow")
     return made
 
@@ -489,14 +497,15 @@ def one(value: object, kind: Any, what: str) -> Any:
 
 def _check_study(shown: Study) -> None:
     """UnfitError where lists that belong together have several lengths, or something points at nothing."""
-    _expect(bool(shown["optimizers"]), "it has no optimizers")
     for entry in shown["optimizers"]:
         _expect(len(entry["values"]) == len(entry["seeds"]), "values and seeds differ in number")
+        _expect(entry["lr"] is not None or not (entry["values"] or entry["runs"]), "it has values at no rate")
         for trial in entry["trials"]:
             _expect(len(trial["values"]) == len(trial["diverged_at"]), "values and seeds of a rate differ in number")
         for run in entry["runs"]:
             lengths = {len(run["steps"]), len(run["train"]), len(run["valid"]), len(run["metric"])}
             _expect(len(lengths) == 1, "a curve has columns of several lengths")
+            _expect(_grow(run["steps"]), "the steps of a curve do not grow")
     recorded = shown.get("recorded")
     if recorded:
         for inside in recorded["insides"]:
@@ -514,6 +523,10 @@ def _check_study(shown: Study) -> None:
         if images:
             first = recorded["insides"][0]["outputs"]
             _expect(all(len(classes) >= len(images["watched"]) for classes in first), "an image that was watched has no class")
+
+
+def _grow(steps: list[int]) -> bool:
+    return all(a < b for a, b in itertools.pairwise(steps))
 
 
 def _expect(holds: bool, fault: str) -> None:

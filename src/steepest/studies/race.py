@@ -150,8 +150,10 @@ class Race(Judged):
             kept = *self._fitting(), self.plan.name if self.plan else None
             self.store.remember("fit", spec, kept)
         labels, trials, self.early, self.fits, way = kept
-        if self.plan is None and way is not None:
+        if self.plan is None and way is not None and self.design.plan in ("auto", "show"):
             self.plan = ways.named(way, "as this study was begun")
+        if not {*labels} <= {c.label for c in self.design.candidates}:
+            raise self.store.damaged("The fact 'fit' of this study")
         chosen = tuple(c for c in self.design.candidates if c.label in labels)
         self.grows = self.early or (len(chosen) == len(self.design.candidates) and trials == self.design.trials)
         self.design = dataclasses.replace(self.design, candidates=chosen, trials=trials)

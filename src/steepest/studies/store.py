@@ -86,6 +86,8 @@ def outcome_of(run: dict[str, Any]) -> Outcome:
     row = kept.row({name: run[name] for name in COLUMNS})
     curve, examples = kept.curve(run["curve"]), kept.examples(run["examples"], unpacked)
     why = kept.one(run["why"], kept.Words | None, "the reason why it has no value")
+    if row["valid"] is not None and not curve.steps:
+        raise UnfitError("it has a result, and no curve")
     results = {name: row[name] for name in ("valid", "test", "loss", "diverged_at", "seconds")}
     return Outcome(curve, **results, examples=examples, failed=row["status"] == "failed", why=why or "")
 

@@ -66,7 +66,7 @@ class Slot:
     def read(self) -> State | None:
         """What was written, or None; a file that is damaged, or is another unit's, is set aside, and the unit begins anew."""
         self.last = time.perf_counter()
-        if self.path is None or not self.path.is_file():
+        if self.path is None or not self.path.exists():
             return None
         try:
             with safe_open(self.path, "pt") as file:
@@ -143,9 +143,9 @@ class Slot:
     def done(self) -> None:
         """All that the unit has made is kept; it needs no file any more."""
         if self.path is not None and self.path.parent.is_dir():
-            self.path.unlink(missing_ok=True)
-            self.path.with_suffix(".part").unlink(missing_ok=True)  # of a process that was killed as it wrote
-            with contextlib.suppress(OSError):  # other units are kept there
+            with contextlib.suppress(OSError):  # a folder of that name, or other units are kept there
+                self.path.with_suffix(".part").unlink(missing_ok=True)  # of a process that was killed as it wrote
+                self.path.unlink(missing_ok=True)
                 self.path.parent.rmdir()
 
     @contextlib.contextmanager

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 POINTS = 20  # of a learning curve, besides its start
 KEPT = ("alive", "diverged_at", "_limits", "_valid", "_metric", "_over")  # a recorder's arrays that change before the last step
+LARGEST = 1e150  # of results: the squares of larger ones are not finite
 DIVERGED = 1000.0  # times the loss at the start: beyond it, and growing from mark to mark, a run counts as diverged
 
 
@@ -132,7 +133,7 @@ class Recorder:
         for r, curve in enumerate(self.curves):
             alive = bool(self.alive[r])
             metric, test, loss = (
-                float(x[r]) if alive and np.isfinite(x[r]) else None for x in (self._metric, self._test, self._valid)
+                float(x[r]) if alive and abs(x[r]) <= LARGEST else None for x in (self._metric, self._test, self._valid)
             )
             ended = None if alive else int(self.diverged_at[r])
             why = self.whys[r]

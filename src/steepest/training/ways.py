@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -81,7 +82,7 @@ def named(name: str, why: str = "as asked") -> Plan:
     if name in WAYS:
         processes = workers_on("cpu") if way == "processes" else 1
         return Plan(1, processes, size == "channels-last", size == "compiled", why)
-    if way == "many" and size.isdigit() and int(size) > 1:
+    if way == "many" and re.fullmatch("[0-9]{1,9}", size) and int(size) > 1:
         return Plan(int(size), workers_on("cpu"), why=why)
     raise SteepestError(
         f"--plan is {name!r}; expected auto, show, {', '.join(WAYS)}, or many:N for N runs together, such as many:32."

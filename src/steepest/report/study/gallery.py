@@ -15,7 +15,11 @@ class Figures:
     """`study.figures`: each method draws a new figure from the data that the report is drawn from."""
 
     def __init__(self, data: dict[str, Any], record: Callable[[], None]) -> None:
-        self._data, self._record = data, record
+        self._shown, self._record = data, record
+
+    @property
+    def _data(self) -> dict[str, Any]:
+        return pictures.drawable(self._shown)  # type: ignore[no-any-return]
 
     def __iter__(self) -> Iterator[str]:
         """The names of those that have something to show."""

@@ -12,7 +12,7 @@ from ...escapes import page as escape
 from .. import figures, policy
 from ..palette import Style
 from ..picture import Picture, Table
-from .pictures import curves, pictures
+from .pictures import curves, drawable, pictures
 
 Shown = dict[str, Any]
 FIRST_SHOWN = 3  # optimizers in the learning curves, until a reader asks for more
@@ -21,7 +21,7 @@ DASHES = {"solid": "", "dashed": "6 3", "dotted": "1.5 2.5", "dashdot": "6 2 1.5
 
 def text(studies: Sequence[Shown]) -> str:
     """The whole page of these studies, as `shown` makes them; `file` writes it."""
-    studies, code = every(studies, LINES), _file("page.js")
+    studies, code = drawable(every(studies, LINES)), _file("page.js")
     title = escape("steepest: " + ", ".join(data["problem"] for data in studies))
     sections = "".join(_study(data, k) for k, data in enumerate(studies))
     versions = ", ".join(f"{name} {number}" for name, number in studies[0]["versions"].items())
@@ -38,7 +38,7 @@ def text(studies: Sequence[Shown]) -> str:
 
 def section(data: Shown) -> str:
     """The answer, the code and the first picture, for a notebook: it needs no script."""
-    data = every(data, LINES)
+    data = drawable(every(data, LINES))
     picture = next(iter(pictures(data).values()), None)
     drawn = f"<figure>{figures.svg(picture, 'notebook')}</figure>" if picture else ""
     return f"<div style='max-width:46rem'><p><b>{escape(data['answer']['sentence'])}</b></p>{_code(data)}{drawn}</div>"

@@ -22,6 +22,18 @@ MOST_ROWS = 24  # of a picture; its table has all
 SEEN = 12  # margins behind the best, which a picture of rates or bounds shows at most
 POINTS = 21  # of a learning curve
 FULL = 1e-9
+LARGEST = 1e100
+
+
+def drawable(data: Any) -> Any:
+    """The same data with numbers of a size that can be drawn: axes that reach beyond 1e100 overflow."""
+    if isinstance(data, float):
+        return min(max(data, -LARGEST), LARGEST)
+    if isinstance(data, dict):
+        return {key: drawable(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [drawable(value) for value in data]
+    return data
 
 
 def pictures(data: Shown) -> dict[str, Picture]:
@@ -149,7 +161,7 @@ def sensitivity(data: Shown) -> Picture:
     best, worst = (max(known), min(known)) if more and known else (min(known), max(known)) if known else (0.0, 1.0)
     log = not more and best > 0 and worst > 20 * best
     bests = [own for name in names if (own := _best_mean(means, tried, name, more)) is not None]
-    far = min(bests) if more else max(bests, default=best)  # every panel shows its best
+    far = (min if more else max)(bests, default=best)  # every panel shows its best
     span = max(SEEN * (data["answer"]["margin"] or 0.0), abs(best) / 50, 1.5 * abs(best - far)) or 1.0
     span = min(span, abs(best - worst) or span)
     edge = best - span if more else max(20 * best, 2 * far) if log else best + span
@@ -298,7 +310,7 @@ def schedules(data: Shown) -> Picture:
         shortest: list[int] = min((run["steps"] for run in runs), key=len, default=[])
         if not shortest:
             continue
-        mean = np.array([run["train"][: len(shortest)] for run in runs]).mean(0).tolist()
+        mean = np.array([run["train"][: len(shortest)] for run in runs], float).mean(0).tolist()
         at = [
             (step * row["evaluations"], v, f"{row['schedule']} at step {step}: {v:.4g}")
             for step, v in zip(shortest, mean, strict=True)
