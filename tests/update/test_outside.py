@@ -295,3 +295,44 @@ def test_a_gradient_is_not_kept_alive_between_steps(name):
         seen = weakref.ref(p.grad)
         optimizer.zero_grad()
         assert seen() is None
+
+
+PER_GROUP = [rule for rule in by_class_name().values() if any(state.per_group for state in rule.state.values())]
+PER_GROUP += [rules.sam(rule) for rule in PER_GROUP]
+NEIGHBOURS = {
+    "float32": lambda: torch.ones(2, dtype=torch.float32),
+    "bfloat16": lambda: torch.ones(2, dtype=torch.bfloat16),
+    "complex": lambda: torch.ones(2, dtype=torch.complex128),
+    "strided": lambda: torch.ones(2, 4)[:, ::2],
+}
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+@pytest.mark.parametrize("kind", NEIGHBOURS)
+@pytest.mark.parametrize("rule", PER_GROUP, ids=lambda rule: rule.name)
+def test_a_number_of_the_group_goes_on_once_a_step_whatever_updates_its_parameters(rule, kind, place):
+    """Each parameter ends where it ends alone; also where another group's parameters are updated with them."""
+
+    def run(*groups):
+        optimizer = build(rule, [{"params": params, "lr": 0.1 * (i + 1)} for i, params in enumerate(groups)])
+        for k in range(4):
+
+            def closure(k=k):
+                for params in groups:
+                    for p in params:
+                        p.grad = torch.full_like(p, 1.0 + k)
+
+            closure()
+            optimizer.step(closure if rule.oracle else None)
+        return optimizer.param_groups[0]
+
+    own, neighbour = (lambda: torch.nn.Parameter(torch.ones(2))), (lambda: torch.nn.Parameter(NEIGHBOURS[kind]()))
+    alone, alone_too = own(), neighbour()
+    numbers = run([alone])
+    run([alone_too])
+    pair = p, q = own(), neighbour()
+    together = run([*pair[:: 1 if place == "behind" else -1]], [neighbour(), own()])
+    torch.testing.assert_close(p, alone, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(q, alone_too, rtol=1e-6, atol=1e-6)
+    for letter in (letter for letter, state in rule.state.items() if state.per_group):
+        assert together[letter] == pytest.approx(numbers[letter], rel=1e-12)
