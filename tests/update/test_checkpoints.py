@@ -46,6 +46,21 @@ def through_a_file(state):
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_a_checkpoint_of_groups_that_differ_is_loaded_by_torchs_safe_default(name):
+    """torch.load takes no numbers of NumPy there."""
+    params = [torch.nn.Parameter(torch.ones(2, 2)) for _ in range(3)]
+    optimizer = build(by_class_name()[name], [{"params": params[:2]}, {"params": params[2:], "lr": 0.3}])
+    for late in (True, False):
+
+        def closure(late=late):
+            for p in params[late:]:
+                p.grad = torch.ones(2, 2)
+
+        optimizer.step(closure)
+    assert str(through_a_file(optimizer.state_dict())) == str(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_what_a_hook_makes_of_a_checkpoint_is_loaded(name):
     """The dict that is given has two groups in another order and other keys; a hook puts it right, by return or in place."""
     net = model()

@@ -203,7 +203,7 @@ class Part:
         for letter in self.shared:
             new = self.work.numbers[letter]
             for i, first in self.leads.items():
-                self.groups[i][self.keys[letter]] = new[first] if isinstance(new, np.ndarray) else new
+                self.groups[i][self.keys[letter]] = float(new[first] if np.ndim(new) else new)  # type: ignore[index]
 
 
 class Rows(Part):
