@@ -279,3 +279,28 @@ def test_a_trainer_that_calls_eval_leaves_asgd_where_torchs_ends():
         ends.append([p.detach() for p in net.parameters()])
     for p, q in zip(*ends, strict=True):
         torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("how", ["loaded", "set"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_momentum_buffer_that_is_none_begins_as_torchs_does(how, momentum):
+    """Older versions of torch saved None where there was no momentum."""
+    ends = []
+    for library in (steepest.optim, torch.optim):
+        p = torch.nn.Parameter(torch.ones(3))
+        optimizer = library.SGD([p], lr=0.1, momentum=momentum, dampening=0.5)
+        for k in range(6):
+            p.grad = torch.full_like(p, 1.0 + k)
+            if k == 2 and how == "loaded":
+                saved = optimizer.state_dict()
+                saved["state"] = {0: {"momentum_buffer": None}}
+                optimizer.load_state_dict(saved)
+            if k == 2 and how == "set":
+                optimizer.state[p]["momentum_buffer"] = None
+            if k == 4:
+                optimizer.param_groups[0]["momentum"] = 0.9
+            optimizer.step()
+            if library is steepest.optim:
+                assert optimizer.state_bytes() == (12 if momentum or k >= 4 else 0)
+        ends.append(p.detach())
+    torch.testing.assert_close(*ends, rtol=1e-6, atol=1e-6)

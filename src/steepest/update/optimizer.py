@@ -338,7 +338,8 @@ class RuleOptimizer(torch.optim.Optimizer):
             live = self.rule.live_state(own)
             kept = [self._key(letter) for letter, state in live.items() if not state.per_group] + ["step"] * graph.counts
             shared = [self._key(letter) for letter, state in live.items() if state.per_group]
-            if kept and not (all(map(self.state[p].__contains__, kept)) and all(map(group.__contains__, shared))):
+            missing = any(self.state[p].get(key) is None for key in kept)  # None: as torch's SGD has kept a buffer to come
+            if kept and (missing or not all(map(group.__contains__, shared))):
                 self._begin(group, p, own)  # new, or a hyperparameter that was zero and keeps state now
             for letter, state in live.items():
                 if not state.is_scalar and not state.shape:
@@ -349,7 +350,12 @@ class RuleOptimizer(torch.optim.Optimizer):
         store, g = self.state[p], p.grad
         assert g is not None
         g = g.to_dense() if g.is_sparse else g
-        began = any(self._key(letter) in store for letter in self.rule.state)  # torch's SGD counts no steps
+        keys = [*map(self._key, self.rule.state)]
+        began = any(store.get(key) is not None for key in keys)  # torch's SGD counts no steps
+        for key in [key for key in ("step", *keys) if key in store and store[key] is None]:
+            del store[key]
+            if not began:
+                store.pop("step", None)  # a buffer begins at step 1
         store.setdefault("step", counter(1.0 if began else 0.0))
         begun = initial_state(self.rule, p, -g if group["maximize"] else g, hyper, group["state_dtype"])
         for letter, value in begun.items():
@@ -386,7 +392,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         """
         key = self._key(self.rule.view or "")
         for p, store in self._stores():
-            if key in store and TRAINED not in store:
+            if store.get(key) is not None and TRAINED not in store:
                 store[TRAINED] = p.detach().clone()
                 p.data.copy_(store[key])
                 self._at_view = True
@@ -438,7 +444,8 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def state_bytes(self) -> int:
         """Bytes of state held for the parameters stepped so far, counters left out."""
-        return sum(here(value).nbytes for _, store in self._stores() for key, value in store.items() if key != "step")
+        kept = [value for _, store in self._stores() for key, value in store.items() if key != "step" and value is not None]
+        return sum(here(value).nbytes for value in kept)
 
 
 _hooked = torch.optim.Optimizer.profile_hook_step(RuleOptimizer._step)
