@@ -203,7 +203,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         if torch.compiler.is_compiling():  # as `outside_graphs`, which would cost a small step 2 % by its call
             return torch.compiler.disable(RuleOptimizer.step)(self, closure)  # type: ignore[no-untyped-call]
         if _PRE_HOOKS or _POST_HOOKS or self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _profiled():
-            return _hooked(self, closure)
+            return _hooked(self) if closure is None else _hooked(self, closure)  # hooks may add one to the arguments
         return self._step(closure)
 
     step.hooked = True  # type: ignore[attr-defined]  # torch need not wrap it: the wrapper costs as much as a small step
