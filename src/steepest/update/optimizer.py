@@ -137,8 +137,12 @@ class RuleOptimizer(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load a checkpoint of this class or of its twin; SteepestError for one of another class or of another model.
 
-        State keeps the precision that `state_dtype` asks for, and single numbers keep their own.
+        State keeps the precision that `state_dtype` asks for, and single numbers keep their own. Between `first_step` and
+        `second_step` the parameters first go back, but those that were written to since, as by a model's checkpoint.
         """
+        if self._halfway is not None:
+            self._halfway.forget_written()
+            self._return(gradients=True)
         loaded: StateDict = {}
 
         def look(_: object, checkpoint: StateDict) -> None:
@@ -181,6 +185,14 @@ class RuleOptimizer(torch.optim.Optimizer):
                         wanted = (kept_dtype(kept, p, ours["state_dtype"]) or p.dtype) if kept else value.dtype
                         if self.state[p][key].dtype is not wanted:
                             self.state[p][key] = value.to(p.device, wanted, copy=True)
+
+    def __getstate__(self) -> StateDict:
+        if self._halfway is not None:
+            raise SteepestError(
+                f"{type(self).__name__} is between first_step() and second_step(), and cannot be copied or pickled there; call "
+                "second_step() or cancel_first_step() before."
+            )
+        return super().__getstate__()
 
     def __setstate__(self, state: StateDict) -> None:
         super().__setstate__(state)
