@@ -1,4 +1,4 @@
-"""Hidden matrices to Muon, the rest to another rule."""
+"""Hidden matrices to Muon, the rest to another rule; and what a model's groups take for a bias."""
 
 import pytest
 import torch
@@ -84,3 +84,23 @@ def test_what_is_no_matrix_is_said_to_be_none_and_a_model_without_hidden_ones_ge
     assert "(its matrices: 3.weight); give all parameters to one optimizer, such as AdamW" in str(said.value)
     assert "muon=" not in str(said.value)  # no pattern that would pick the classifier
     assert names(optim.groups(network, muon=["3.*"]).muon) == ["3.weight"]
+
+
+def test_one_word_is_one_word_and_a_bias_is_one_whatever_stands_around_it():
+    attention = nn.MultiheadAttention(4, 2)
+    normalized = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4), "bias", dim=None)
+    model = nn.ModuleDict({"attention": attention, "normalized": normalized, "last": nn.Linear(4, 2)})
+    decays = {
+        name: group["weight_decay"]
+        for group in optim.groups(model, weight_decay=0.1, no_decay="bias")
+        for name, _ in group["params"]
+    }
+    spared = {name for name, decay in decays.items() if decay == 0}
+    assert spared == {
+        "attention.in_proj_bias",
+        "attention.out_proj.bias",
+        "normalized.parametrizations.bias.original0",
+        "normalized.parametrizations.bias.original1",
+        "last.bias",
+    }
+    assert len(decays) == len([*model.parameters()])

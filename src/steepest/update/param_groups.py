@@ -32,7 +32,7 @@ def groups(
     *,
     lr: float | Mapping[str, float] | None = None,
     weight_decay: float | None = None,
-    no_decay: Iterable[str] = ("bias", "norm"),
+    no_decay: str | Iterable[str] = ("bias", "norm"),
     muon: Literal[False] = False,
 ) -> list[Group]: ...
 
@@ -43,7 +43,7 @@ def groups(
     *,
     lr: float | Mapping[str, float] | None = None,
     weight_decay: float | None = None,
-    no_decay: Iterable[str] = ("bias", "norm"),
+    no_decay: str | Iterable[str] = ("bias", "norm"),
     muon: Literal[True] | Iterable[str],
 ) -> Split: ...
 
@@ -53,13 +53,14 @@ def groups(
     *,
     lr: float | Mapping[str, float] | None = None,
     weight_decay: float | None = None,
-    no_decay: Iterable[str] = ("bias", "norm"),
+    no_decay: str | Iterable[str] = ("bias", "norm"),
     muon: bool | Iterable[str] = False,
 ) -> list[Group] | Split:
     """The model's trainable parameters as groups for an optimizer: `Adam(steepest.optim.groups(model, ...), lr=1e-3)`.
 
-    `weight_decay` is for all but what `no_decay` names: "bias" (every parameter so called), "norm" (everything in a
-    normalization layer), or a part of a parameter's name, or a pattern such as "embed*". `lr` maps the beginning of names
+    `weight_decay` is for all but what `no_decay` names: "bias" (every parameter so called, also `in_proj_bias` and a bias
+    with a parametrization), "norm" (everything in a normalization layer), or a part of a parameter's name, or a pattern such
+    as "embed*". `lr` maps the beginning of names
     ("encoder", "encoder.layer.0") to rates, the longest that fits wins, the others keep the optimizer's rate; one number is
     for all. A shared parameter is taken once, under its first name. Names are kept, so that a `state_dict` of another
     model is refused. Raises SteepestError for a name that fits no parameter.
@@ -74,7 +75,7 @@ def groups(
     [(1, 0.1), (3, 0.0)]
     """
     rates = dict(lr) if isinstance(lr, Mapping) else {}
-    kept, used = list(no_decay), set[str]()
+    kept, used = _words(no_decay), set[str]()
     hidden = _hidden(model, muon)
     members: dict[tuple[bool, float | None, bool], tuple[list[nn.Parameter], list[str]]] = {}
     normal = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters(recurse=False)}
@@ -121,7 +122,7 @@ def _hidden(model: nn.Module, muon: bool | Iterable[str]) -> set[str]:
         ends = {weights[0], *weights[-1 if not tied else len(weights) :]} if weights else set()
         hidden = {name for name, p in named if p.ndim == 2 and id(p) not in embedded and name not in ends}
     else:
-        patterns = [muon] if isinstance(muon, str) else list(muon)
+        patterns = _words(muon)
         for pattern in patterns:
             if not fnmatch.filter(matrices, pattern):
                 others = [(name, p) for name, p in named if fnmatch.fnmatchcase(name, pattern)]
@@ -154,10 +155,15 @@ def _told(part: list[Group]) -> str:
     return f"{len(named)} tensors, {sum(p.numel() for _, p in named):,} numbers ({names})"
 
 
+def _words(given: str | Iterable[str]) -> list[str]:
+    """One word or several as a list."""
+    return [given] if isinstance(given, str) else list(given)
+
+
 def _spares(word: str, name: str, normal: bool) -> bool:
     """Whether a word of `no_decay` names this parameter."""
     if word == "norm":
         return normal
     if word == "bias":
-        return name.rpartition(".")[2].startswith("bias")
+        return any(part.startswith("bias") or part.endswith("_bias") for part in name.split("."))
     return fnmatch.fnmatchcase(name, word) or word in name.split(".") or word in name
