@@ -1,8 +1,10 @@
 """What a step must notice when the world changed between two steps: it kept what it saw, and torch looks anew."""
 
+import fractions
 import weakref
 from collections import defaultdict
 
+import numpy as np
 import pytest
 import torch
 
@@ -263,6 +265,38 @@ def test_a_number_kept_in_a_tensor_and_written_to_is_seen():
             optimizer.step()
         ends.append(p)
     torch.testing.assert_close(*ends, rtol=1e-9, atol=1e-9)  # torch computes with 0-dim tensors there
+
+
+@pytest.mark.parametrize("where", ["made", "added", "set"])
+def test_an_array_without_dimensions_is_its_number(where):
+    """np.where returns one."""
+    ends = []
+    for make in (float, np.array):
+        p = torch.nn.Parameter(torch.ones(3))
+        group = {"lr": make(0.1), "betas": (make(0.8), 0.99)}
+        optimizer = steepest.optim.Adam([p], **group if where == "made" else {})
+        if where == "added":
+            optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(3))], **group})
+            p = optimizer.param_groups[1]["params"][0]
+        if where == "set":
+            optimizer.param_groups[0].update(group)
+        for k in range(4):
+            gradients(k, [p])
+            if k == 2 and where == "set" and make is float:
+                optimizer.param_groups[0]["lr"] = 0.5
+            elif k == 2 and where == "set":
+                group["lr"][...] = 0.5
+            optimizer.step()
+        ends.append(p.detach())
+    assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize("lr", [10**400, -(10**400), fractions.Fraction(10**400)], ids=["above", "below", "a fraction"])
+def test_a_rate_past_all_floats_is_refused(lr):
+    with pytest.raises(SteepestError, match="lr is -?inf; expected a finite number, 0 or more"):
+        steepest.optim.Adam([torch.nn.Parameter(torch.ones(1))], lr=lr)
+    with pytest.raises(SteepestError, match="lr is -?inf; expected a finite number, 0 or more"):
+        rules.get("adam").settings(lr=lr)
 
 
 def test_a_seed_changed_in_its_group_changes_the_noise():

@@ -428,8 +428,9 @@ class RuleOptimizer(torch.optim.Optimizer):
         seen = self._seen.get(i)
         if seen is None or seen[0] != values:
             seen = [[*value] if isinstance(value, list) else value for value in values], self._settings(group)
-            if not any(isinstance(x, Tensor) for v in values for x in (v if isinstance(v, tuple | list) else (v,))):
-                self._seen[i] = seen  # a tensor may be written to
+            flat = [x for v in values for x in (v if isinstance(v, tuple | list) else (v,))]
+            if not any(isinstance(x, Tensor | np.ndarray) for x in flat):  # which may be written to
+                self._seen[i] = seen
         return seen[1]
 
     def _checked(self, group: Group) -> Hyper:
