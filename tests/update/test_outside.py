@@ -293,9 +293,9 @@ def test_an_array_without_dimensions_is_its_number(where):
 
 @pytest.mark.parametrize("lr", [10**400, -(10**400), fractions.Fraction(10**400)], ids=["above", "below", "a fraction"])
 def test_a_rate_past_all_floats_is_refused(lr):
-    with pytest.raises(SteepestError, match="lr is -?inf; expected a finite number, 0 or more"):
+    with pytest.raises(SteepestError, match=r"lr is -?inf; expected a finite number, 0 or more"):
         steepest.optim.Adam([torch.nn.Parameter(torch.ones(1))], lr=lr)
-    with pytest.raises(SteepestError, match="lr is -?inf; expected a finite number, 0 or more"):
+    with pytest.raises(SteepestError, match=r"lr is -?inf; expected a finite number, 0 or more"):
         rules.get("adam").settings(lr=lr)
 
 
