@@ -156,6 +156,24 @@ def test_names_with_another_prefix_load_by_order(theirs, ours):
     assert all(torch.equal(p, q) for p, q in zip(first.parameters(), second.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("wrapped", ["theirs", "ours", "both"])
+@pytest.mark.parametrize("wrapper", ["_checkpoint_wrapped_module", "_orig_mod", "_fsdp_wrapped_module", "module"])
+def test_names_with_a_wrapper_inside_load(wrapper, wrapped):
+    """One layer of two is wrapped, as for activation checkpointing."""
+
+    def make(inner):
+        names = ["0.weight", "0.bias", f"2.{inner}weight", f"2.{inner}bias"]
+        return steepest.optim.Adam([*zip(names, model().parameters(), strict=True)])
+
+    source = make("" if wrapped == "ours" else f"{wrapper}.")
+    target = make({"theirs": "", "ours": f"{wrapper}.", "both": "another._orig_mod."}[wrapped])
+    if wrapped == "both":
+        with pytest.raises(SteepestError, match=f"another model's: it has '2.{wrapper}.weight' where this optimizer has '2.an"):
+            target.load_state_dict(source.state_dict())
+    else:
+        target.load_state_dict(source.state_dict())
+
+
 def test_names_of_another_model_are_refused():
     net = model()
     source = steepest.optim.Adam(named(net))

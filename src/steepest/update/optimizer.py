@@ -33,6 +33,8 @@ TUPLES = {
 }
 # Arguments of torch's classes that choose an implementation, not a number, and are left to the engine.
 IMPLEMENTATION = ("foreach", "fused")
+# What checkpoint_wrapper, torch.compile, FSDP and DataParallel put into the names of what they wrap.
+WRAPPERS = ("_checkpoint_wrapped_module", "_orig_mod", "_fsdp_wrapped_module", "module")
 TAKES_SPARSE = ("SGD", "Adagrad")  # gradients, as torch's
 
 
@@ -166,7 +168,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             after.remove()
 
     def _check_names(self, groups: list[Group]) -> None:
-        """Refuse names that are others than this optimizer's. A prefix that all have, or all lack, does not matter."""
+        """Refuse names that are others than this optimizer's. Wrappers do not matter, nor a prefix that all have or all lack."""
         for ours, theirs in zip(self.param_groups, groups, strict=False):
             pairs = [*zip(theirs.get("param_names") or (), ours.get("param_names") or (), strict=False)]
             prefixes = {_prefixes(a, b) for a, b in pairs}
@@ -474,8 +476,11 @@ def _spread(rule: Rule, group: Group) -> Group:
 
 
 def _prefixes(a: str, b: str) -> tuple[str, str] | None:
-    """What stands before the parts that two names share at their ends; None where not even the last part is the same."""
-    ours, theirs = a.split("."), b.split(".")
+    """What stands before the parts that two names share at their ends; None where not even the last part is the same.
+
+    The parts that wrappers put into names, anywhere, are left out.
+    """
+    ours, theirs = ([part for part in name.split(".") if part not in WRAPPERS] for name in (a, b))
     while ours and theirs and ours[-1] == theirs[-1]:
         ours.pop()
         theirs.pop()
