@@ -168,7 +168,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             after.remove()
 
     def _check_names(self, groups: list[Group]) -> None:
-        """Refuse names that are others than this optimizer's. Wrappers do not matter, nor a prefix that all have or all lack."""
+        """Refuse names that are others than this optimizer's. Wrappers do not matter, nor a prefix that all have or lack."""
         for ours, theirs in zip(self.param_groups, groups, strict=False):
             pairs = [*zip(theirs.get("param_names") or (), ours.get("param_names") or (), strict=False)]
             prefixes = {_prefixes(a, b) for a, b in pairs}
