@@ -28,8 +28,9 @@ CLASSES = {  # whose methods have examples; of the others only what a user calls
 
 def own(thing):
     """Whether it is a function or class of ours: not made of a rule, whose docstring tells of a paper."""
-    is_class = inspect.isclass(thing) and thing.__module__.startswith("steepest") and not issubclass(thing, RuleOptimizer)
-    return inspect.isfunction(thing) or is_class
+    if not getattr(thing, "__module__", "").startswith("steepest"):  # torch's
+        return False
+    return inspect.isfunction(thing) or (inspect.isclass(thing) and not issubclass(thing, RuleOptimizer))
 
 
 def function_of(member):

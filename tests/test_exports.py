@@ -3,6 +3,9 @@
 import ast
 from pathlib import Path
 
+import pytest
+import torch
+
 import steepest
 from steepest import rules
 from steepest_workshop import architecture, stubs
@@ -20,7 +23,8 @@ PUBLIC = {
     "schedules",
     "trajectory",
 }
-BESIDE = {"from_rule", "groups", "still", "Optimizer", "lr_scheduler", "swa_utils"}  # the classes of `steepest.optim`
+TORCHS = {name for name in torch.optim.__all__ if name not in {r.class_name for r in rules.RULES.values()}}
+BESIDE = {"from_rule", "groups", "still", *TORCHS}  # the classes of `steepest.optim`
 
 
 def test_the_package_exports_its_public_names_and_no_others():
@@ -34,6 +38,18 @@ def test_optim_exports_a_class_for_every_rule_under_its_public_name():
     assert set(dir(steepest.optim)) == {r.class_name for r in rules.RULES.values()} | BESIDE
     assert promised <= set(dir(steepest.optim))
     assert steepest.optim.Adam is steepest.optim.Adam
+
+
+def test_an_import_of_all_names_gives_every_class():
+    names = {}
+    exec("from steepest.optim import *", names)
+    assert names.keys() - {"__builtins__"} == set(dir(steepest.optim)) == set(steepest.optim.__all__)
+    assert names["Adam"] is steepest.optim.Adam
+
+
+@pytest.mark.parametrize("name", sorted({"LBFGS", "SparseAdam"} | TORCHS))
+def test_what_torch_has_beside_our_classes_is_torchs(name):
+    assert getattr(steepest.optim, name) is getattr(torch.optim, name)
 
 
 def test_an_unknown_name_is_an_attribute_error():

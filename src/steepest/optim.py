@@ -2,7 +2,8 @@
 
 Every registered rule has one, and `groups(model, ...)` lays out their parameter groups. Where `torch.optim` has a class of
 the same name, ours has its signature, defaults, `param_groups` keys and numbers, and loads its checkpoints. `Optimizer`,
-`lr_scheduler` and `swa_utils` are torch's own, so that a script need only change where it imports `optim` from.
+`lr_scheduler` and `swa_utils` are torch's own, and so is whatever else `torch.optim` has and we lack (`LBFGS`, `SparseAdam`),
+so that a script need only change where it imports `optim` from.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import inspect
 import sys
 from typing import Any
 
+import torch.optim
 from torch.optim import Optimizer as Optimizer
 from torch.optim import lr_scheduler as lr_scheduler
 from torch.optim import swa_utils as swa_utils
@@ -50,8 +52,13 @@ def from_rule(rule: Rule) -> type[RuleOptimizer]:
 def __getattr__(name: str) -> Any:  # a class of RuleOptimizer whose arguments are its rule's
     if name in by_class_name():
         return optimizer_class(by_class_name()[name])
+    if name in torch.optim.__all__:
+        return getattr(torch.optim, name)
     raise AttributeError(f"steepest.optim has no {name!r}; it has {', '.join(sorted(by_class_name()))}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*by_class_name(), "Optimizer", "from_rule", "groups", "lr_scheduler", "still", "swa_utils"])
+    return sorted({*by_class_name(), *torch.optim.__all__, "from_rule", "groups", "still"})
+
+
+__all__ = __dir__()  # for `import *`, which else takes no class

@@ -3,7 +3,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch.optim import LBFGS as LBFGS
 from torch.optim import Optimizer as Optimizer
+from torch.optim import SparseAdam as SparseAdam
 from torch.optim import lr_scheduler as lr_scheduler
 from torch.optim import swa_utils as swa_utils
 

@@ -46,6 +46,21 @@ def through_a_file(state):
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_a_checkpoint_of_groups_that_differ_is_loaded_by_torchs_safe_default(name):
+    """torch.load takes no numbers of NumPy there."""
+    params = [torch.nn.Parameter(torch.ones(2, 2)) for _ in range(3)]
+    optimizer = build(by_class_name()[name], [{"params": params[:2]}, {"params": params[2:], "lr": 0.3}])
+    for late in (True, False):
+
+        def closure(late=late):
+            for p in params[late:]:
+                p.grad = torch.ones(2, 2)
+
+        optimizer.step(closure)
+    assert str(through_a_file(optimizer.state_dict())) == str(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_what_a_hook_makes_of_a_checkpoint_is_loaded(name):
     """The dict that is given has two groups in another order and other keys; a hook puts it right, by return or in place."""
     net = model()
@@ -139,6 +154,24 @@ def test_names_with_another_prefix_load_by_order(theirs, ours):
     train(first, source, range(3, 6))
     train(second, target, range(3, 6))
     assert all(torch.equal(p, q) for p, q in zip(first.parameters(), second.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("wrapped", ["theirs", "ours", "both"])
+@pytest.mark.parametrize("wrapper", ["_checkpoint_wrapped_module", "_orig_mod", "_fsdp_wrapped_module", "module"])
+def test_names_with_a_wrapper_inside_load(wrapper, wrapped):
+    """One layer of two is wrapped, as for activation checkpointing."""
+
+    def make(inner):
+        names = ["0.weight", "0.bias", f"2.{inner}weight", f"2.{inner}bias"]
+        return steepest.optim.Adam([*zip(names, model().parameters(), strict=True)])
+
+    source = make("" if wrapped == "ours" else f"{wrapper}.")
+    target = make({"theirs": "", "ours": f"{wrapper}.", "both": "another._orig_mod."}[wrapped])
+    if wrapped == "both":
+        with pytest.raises(SteepestError, match=f"another model's: it has '2.{wrapper}.weight' where this optimizer has '2.an"):
+            target.load_state_dict(source.state_dict())
+    else:
+        target.load_state_dict(source.state_dict())
 
 
 def test_names_of_another_model_are_refused():
@@ -264,3 +297,28 @@ def test_a_trainer_that_calls_eval_leaves_asgd_where_torchs_ends():
         ends.append([p.detach() for p in net.parameters()])
     for p, q in zip(*ends, strict=True):
         torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("how", ["loaded", "set"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_momentum_buffer_that_is_none_begins_as_torchs_does(how, momentum):
+    """Older versions of torch saved None where there was no momentum."""
+    ends = []
+    for library in (steepest.optim, torch.optim):
+        p = torch.nn.Parameter(torch.ones(3))
+        optimizer = library.SGD([p], lr=0.1, momentum=momentum, dampening=0.5)
+        for k in range(6):
+            p.grad = torch.full_like(p, 1.0 + k)
+            if k == 2 and how == "loaded":
+                saved = optimizer.state_dict()
+                saved["state"] = {0: {"momentum_buffer": None}}
+                optimizer.load_state_dict(saved)
+            if k == 2 and how == "set":
+                optimizer.state[p]["momentum_buffer"] = None
+            if k == 4:
+                optimizer.param_groups[0]["momentum"] = 0.9
+            optimizer.step()
+            if library is steepest.optim:
+                assert optimizer.state_bytes() == (12 if momentum or k >= 4 else 0)
+        ends.append(p.detach())
+    torch.testing.assert_close(*ends, rtol=1e-6, atol=1e-6)

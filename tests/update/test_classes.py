@@ -253,6 +253,19 @@ def test_hooks_before_and_after_a_step_are_called():
     assert called == ["before", "after"]
 
 
+def test_hooks_see_the_arguments_that_torchs_see_and_may_give_a_closure():
+    ends = []
+    for library in (steepest.optim, torch.optim):
+        p, seen = torch.nn.Parameter(torch.ones(2)), []
+        optimizer = library.SGD([p], lr=0.1)
+        optimizer.register_step_post_hook(lambda _, args, kwargs, seen=seen: seen.append((len(args), sorted(kwargs))))
+        optimizer.step()
+        optimizer.step(lambda: 1.0)
+        optimizer.register_step_pre_hook(lambda _, args, kwargs: (args, {**kwargs, "closure": lambda: 7.0}))
+        ends.append((seen, optimizer.step()))
+    assert ends[0] == ends[1] == ([(1, []), (2, []), (1, ["closure"])], 7.0)
+
+
 def test_zero_grad_forgets_or_zeroes():
     p = torch.nn.Parameter(torch.ones(2))
     optimizer = steepest.optim.Adam([p])

@@ -1,4 +1,4 @@
-"""Hidden matrices to Muon, the rest to another rule."""
+"""Hidden matrices to Muon, the rest to another rule; and what a model's groups take for a bias."""
 
 import pytest
 import torch
@@ -84,3 +84,54 @@ def test_what_is_no_matrix_is_said_to_be_none_and_a_model_without_hidden_ones_ge
     assert "(its matrices: 3.weight); give all parameters to one optimizer, such as AdamW" in str(said.value)
     assert "muon=" not in str(said.value)  # no pattern that would pick the classifier
     assert names(optim.groups(network, muon=["3.*"]).muon) == ["3.weight"]
+
+
+def test_one_word_is_one_word_and_a_bias_is_one_whatever_stands_around_it():
+    attention = nn.MultiheadAttention(4, 2)
+    normalized = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4), "bias", dim=None)
+    model = nn.ModuleDict({"attention": attention, "normalized": normalized, "last": nn.Linear(4, 2)})
+    decays = {
+        name: group["weight_decay"]
+        for group in optim.groups(model, weight_decay=0.1, no_decay="bias")
+        for name, _ in group["params"]
+    }
+    spared = {name for name, decay in decays.items() if decay == 0}
+    assert spared == {
+        "attention.in_proj_bias",
+        "attention.out_proj.bias",
+        "normalized.parametrizations.bias.original0",
+        "normalized.parametrizations.bias.original1",
+        "last.bias",
+    }
+    assert len(decays) == len([*model.parameters()])
+
+
+def test_what_is_no_model_and_what_is_no_name_is_one_sentence():
+    model, _ = MODELS["a perceptron"]
+    with pytest.raises(SteepestError, match=r"takes a model, a torch.nn.Module, and got an object of the class generator;"):
+        optim.groups(model.parameters())
+    for argument, given in (("lr", {1: 0.1}), ("no_decay", [1]), ("muon", [1])):
+        with pytest.raises(SteepestError, match=f"groups: {argument} names parameters, such as 'encoder', and has 1."):
+            optim.groups(model, **{argument: given})
+
+
+@pytest.mark.parametrize(
+    "arguments", [lambda name: {"lr": {name: 0.1}}, lambda name: {"no_decay": name}, lambda name: {"muon": [name]}]
+)
+def test_a_name_that_is_frozen_or_another_ones_is_said_to_be_that(arguments):
+    model = Tied()
+    model.block.linear1.requires_grad_(False)
+    with pytest.raises(
+        SteepestError, match=r"'head.weight' fits head.weight, which is the same parameter as embedding.weight;"
+    ):
+        optim.groups(model, **arguments("head.weight"))
+    with pytest.raises(SteepestError, match=r"'block.linear1.weight' fits block.linear1.weight, which is frozen; leave"):
+        optim.groups(model, **arguments("block.linear1.weight"))
+
+
+def test_a_frozen_layer_keeps_its_place_as_the_first_or_the_last():
+    model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 9))
+    model[0].requires_grad_(False)
+    assert names(optim.groups(model, muon=True).muon) == ["1.weight", "2.weight"]
+    model[3].requires_grad_(False)
+    assert names(optim.groups(model, muon=True).muon) == ["1.weight", "2.weight"]

@@ -1,8 +1,10 @@
 """What a step must notice when the world changed between two steps: it kept what it saw, and torch looks anew."""
 
+import fractions
 import weakref
 from collections import defaultdict
 
+import numpy as np
 import pytest
 import torch
 
@@ -265,6 +267,38 @@ def test_a_number_kept_in_a_tensor_and_written_to_is_seen():
     torch.testing.assert_close(*ends, rtol=1e-9, atol=1e-9)  # torch computes with 0-dim tensors there
 
 
+@pytest.mark.parametrize("where", ["made", "added", "set"])
+def test_an_array_without_dimensions_is_its_number(where):
+    """np.where returns one."""
+    ends = []
+    for make in (float, np.array):
+        p = torch.nn.Parameter(torch.ones(3))
+        group = {"lr": make(0.1), "betas": (make(0.8), 0.99)}
+        optimizer = steepest.optim.Adam([p], **group if where == "made" else {})
+        if where == "added":
+            optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(3))], **group})
+            p = optimizer.param_groups[1]["params"][0]
+        if where == "set":
+            optimizer.param_groups[0].update(group)
+        for k in range(4):
+            gradients(k, [p])
+            if k == 2 and where == "set" and make is float:
+                optimizer.param_groups[0]["lr"] = 0.5
+            elif k == 2 and where == "set":
+                group["lr"][...] = 0.5
+            optimizer.step()
+        ends.append(p.detach())
+    assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize("lr", [10**400, -(10**400), fractions.Fraction(10**400)], ids=["above", "below", "a fraction"])
+def test_a_rate_past_all_floats_is_refused(lr):
+    with pytest.raises(SteepestError, match=r"lr is -?inf; expected a finite number, 0 or more"):
+        steepest.optim.Adam([torch.nn.Parameter(torch.ones(1))], lr=lr)
+    with pytest.raises(SteepestError, match=r"lr is -?inf; expected a finite number, 0 or more"):
+        rules.get("adam").settings(lr=lr)
+
+
 def test_a_seed_changed_in_its_group_changes_the_noise():
     made = steepest.optim.from_rule(rules.noisy(rules.get("gd"), noise=1.0))
     ends = []
@@ -295,3 +329,44 @@ def test_a_gradient_is_not_kept_alive_between_steps(name):
         seen = weakref.ref(p.grad)
         optimizer.zero_grad()
         assert seen() is None
+
+
+PER_GROUP = [rule for rule in by_class_name().values() if any(state.per_group for state in rule.state.values())]
+PER_GROUP += [rules.sam(rule) for rule in PER_GROUP]
+NEIGHBOURS = {
+    "float32": lambda: torch.ones(2, dtype=torch.float32),
+    "bfloat16": lambda: torch.ones(2, dtype=torch.bfloat16),
+    "complex": lambda: torch.ones(2, dtype=torch.complex128),
+    "strided": lambda: torch.ones(2, 4)[:, ::2],
+}
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+@pytest.mark.parametrize("kind", NEIGHBOURS)
+@pytest.mark.parametrize("rule", PER_GROUP, ids=lambda rule: rule.name)
+def test_a_number_of_the_group_goes_on_once_a_step_whatever_updates_its_parameters(rule, kind, place):
+    """Each parameter ends where it ends alone; also where another group's parameters are updated with them."""
+
+    def run(*groups):
+        optimizer = build(rule, [{"params": params, "lr": 0.1 * (i + 1)} for i, params in enumerate(groups)])
+        for k in range(4):
+
+            def closure(k=k):
+                for params in groups:
+                    for p in params:
+                        p.grad = torch.full_like(p, 1.0 + k)
+
+            closure()
+            optimizer.step(closure if rule.oracle else None)
+        return optimizer.param_groups[0]
+
+    own, neighbour = (lambda: torch.nn.Parameter(torch.ones(2))), (lambda: torch.nn.Parameter(NEIGHBOURS[kind]()))
+    alone, alone_too = own(), neighbour()
+    numbers = run([alone])
+    run([alone_too])
+    pair = p, q = own(), neighbour()
+    together = run([*pair[:: 1 if place == "behind" else -1]], [neighbour(), own()])
+    torch.testing.assert_close(p, alone, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(q, alone_too, rtol=1e-6, atol=1e-6)
+    for letter in (letter for letter, state in rule.state.items() if state.per_group):
+        assert together[letter] == pytest.approx(numbers[letter], rel=1e-12)

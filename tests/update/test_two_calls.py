@@ -1,6 +1,7 @@
 """Rules that ask for a second gradient, in loops that cannot give a closure."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -168,6 +169,36 @@ def test_a_first_step_can_be_cancelled():
     assert torch.equal(p.detach(), torch.ones(3))
     assert p.grad is g
     optimizer.first_step()
+
+
+@pytest.mark.parametrize("loads", [True, False])
+def test_a_checkpoint_loaded_halfway_leaves_no_parameter_displaced(loads):
+    """Nor does going back undo what the model's own checkpoint has put there."""
+    model = network()
+    optimizer = optim.SAM(model.parameters(), lr=0.1)
+    loss_of(model, 0)
+    optimizer.step(lambda: loss_of(model, 0))
+    saved, weights = copy.deepcopy(optimizer.state_dict()), {k: v + 1 for k, v in model.state_dict().items()}
+    expected = weights if loads else copy.deepcopy(model.state_dict())
+    optimizer.first_step()
+    if loads:
+        model.load_state_dict(weights)
+    optimizer.load_state_dict(saved)
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+    with pytest.raises(SteepestError, match="comes after first_step"):
+        optimizer.second_step()
+
+
+@pytest.mark.parametrize("take", [copy.deepcopy, pickle.dumps])
+def test_a_copy_halfway_is_refused(take):
+    model = network()
+    optimizer = optim.SAM(model.parameters(), lr=0.1)
+    loss_of(model, 0)
+    optimizer.first_step()
+    with pytest.raises(SteepestError, match=r"SAM is between first_step\(\) and second_step\(\), and cannot be copied or"):
+        take(optimizer)
+    optimizer.cancel_first_step()
+    take(optimizer)
 
 
 @pytest.mark.parametrize("inner", ["muon", "adafactor"])

@@ -165,12 +165,12 @@ class Rule(Shown):
         settings = {**self.hyper, **changes}
         for name, value in settings.items():
             if value is None and isinstance(self.hyper[name], str | float):
-                value = settings[name] = self.hyper[name]  # torch's way to say "the default"
+                value = self.hyper[name]  # torch's way to say "the default"
+            value = settings[name] = plain(value)
             domain = self.domain(name) or FINITE
             static = isinstance(self.hyper[name], bool | str)
             if not static and not (is_number(value) and math.isfinite(value) and domain.holds(value)):
                 raise SteepestError(f"{self.name}: {name} is {value!r}; expected {domain.words}.")
-            settings[name] = plain(value)
         for sentence, breaks in self.refused:
             if breaks(settings):
                 raise SteepestError(f"{self.name}: {sentence}")
@@ -252,12 +252,21 @@ def is_number(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A real number as an int or a float, which checkpoints and schedulers take; numbers in a tuple or list too."""
+    """A real number as an int or a float, which checkpoints and schedulers take; numbers in a tuple or list too.
+
+    An array of NumPy without dimensions is its number, and a number that no float can be is infinite.
+    """
     if isinstance(value, tuple | list):
         return tuple(map(plain, value)) if isinstance(value, tuple) else [*map(plain, value)]
-    if not is_number(value) or type(value) in (int, float):
+    if hasattr(value, "__array_interface__") and value.shape == ():  # no tensor has it: one stays the tensor it is
+        value = value.item()
+    if not is_number(value):
         return value
-    return int(value) if isinstance(value, numbers.Integral) else float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    return int(value) if isinstance(value, numbers.Integral) else number
 
 
 MATRIX = "matrix"  # a hyperparameter of this name is given by the engine: whether the tensor has two dimensions or more

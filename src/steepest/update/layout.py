@@ -44,6 +44,7 @@ class Part:
         stores = self.stores = [state.get(p, {}) for p in self.params]  # none is made for rules that keep no state
         self.of_group = [i for i, _ in members]  # the group of each tensor
         self.firsts = {i: nth for nth, (i, _) in reversed([*enumerate(members)])}  # the first tensor of each group
+        self.leads = dict(self.firsts)  # of those, the ones whose numbers are the group's
         self.steps = self._joined("step") if graph.counts else None
         self.scalars = {}  # numbers kept for each parameter: one array for all, of which the state has views
         self.shared = []  # numbers kept in the group
@@ -192,14 +193,17 @@ class Part:
         self.hypers = hypers
 
     def remember(self) -> None:
-        """Put the state that is numbers where checkpoints have it; tensors were written in place."""
-        for letter in self.shared:
-            new = self.work.numbers[letter]
-            for i, first in self.firsts.items():
-                self.groups[i][self.keys[letter]] = float(new[first]) if isinstance(new, np.ndarray) else new
+        """Put the numbers of each parameter where checkpoints have them; tensors were written in place."""
         for letter, joined in self.scalars.items():
             new = self.work.numbers[letter]
             joined[...] = new
+
+    def share(self) -> None:
+        """Put the numbers of the groups that this part leads where checkpoints have them, after all parts have read them."""
+        for letter in self.shared:
+            new = self.work.numbers[letter]
+            for i, first in self.leads.items():
+                self.groups[i][self.keys[letter]] = float(new[first] if np.ndim(new) else new)  # type: ignore[index]
 
 
 class Rows(Part):
@@ -266,6 +270,7 @@ class Layout:
                 part = Part(rule, graph, engine, wave, groups, state)
                 part.work.places = [places[p] for _, p in wave]
                 self.parts.append(part)
+        self.leaders = _lead(self.parts, groups)
         self.owners, self.stores = [*state], [*state.values()]
         self.keeps = any(part.objects for part in self.parts)  # state at all
 
@@ -298,6 +303,16 @@ class Layout:
         """Take one step."""
         for part in self.parts:
             part.run(self.hypers, ask)
+        for part in self.leaders:
+            part.share()
+
+
+def _lead(parts: list[Part], groups: list[Group]) -> list[Part]:
+    """Leave each group's numbers to the part that has the first of its tensors; the parts that write some."""
+    firsts = [next((p for p in group["params"] if p.grad is not None), None) for group in groups]
+    for part in parts:
+        part.leads = {i: nth for i, nth in part.firsts.items() if part.params[nth] is firsts[i]}
+    return [part for part in parts if part.shared and part.leads]
 
 
 def differs(rule: Rule) -> SteepestError:

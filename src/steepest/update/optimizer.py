@@ -33,6 +33,8 @@ TUPLES = {
 }
 # Arguments of torch's classes that choose an implementation, not a number, and are left to the engine.
 IMPLEMENTATION = ("foreach", "fused")
+# What checkpoint_wrapper, torch.compile, FSDP and DataParallel put into the names of what they wrap.
+WRAPPERS = ("_checkpoint_wrapped_module", "_orig_mod", "_fsdp_wrapped_module", "module")
 TAKES_SPARSE = ("SGD", "Adagrad")  # gradients, as torch's
 
 
@@ -137,8 +139,12 @@ class RuleOptimizer(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load a checkpoint of this class or of its twin; SteepestError for one of another class or of another model.
 
-        State keeps the precision that `state_dtype` asks for, and single numbers keep their own.
+        State keeps the precision that `state_dtype` asks for, and single numbers keep their own. Between `first_step` and
+        `second_step` the parameters first go back, but those that were written to since, as by a model's checkpoint.
         """
+        if self._halfway is not None:
+            self._halfway.forget_written()
+            self._return(gradients=True)
         loaded: StateDict = {}
 
         def look(_: object, checkpoint: StateDict) -> None:
@@ -162,7 +168,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             after.remove()
 
     def _check_names(self, groups: list[Group]) -> None:
-        """Refuse names that are others than this optimizer's. A prefix that all have, or all lack, does not matter."""
+        """Refuse names that are others than this optimizer's. Wrappers do not matter, nor a prefix that all have or lack."""
         for ours, theirs in zip(self.param_groups, groups, strict=False):
             pairs = [*zip(theirs.get("param_names") or (), ours.get("param_names") or (), strict=False)]
             prefixes = {_prefixes(a, b) for a, b in pairs}
@@ -181,6 +187,14 @@ class RuleOptimizer(torch.optim.Optimizer):
                         wanted = (kept_dtype(kept, p, ours["state_dtype"]) or p.dtype) if kept else value.dtype
                         if self.state[p][key].dtype is not wanted:
                             self.state[p][key] = value.to(p.device, wanted, copy=True)
+
+    def __getstate__(self) -> StateDict:
+        if self._halfway is not None:
+            raise SteepestError(
+                f"{type(self).__name__} is between first_step() and second_step(), and cannot be copied or pickled there; call "
+                "second_step() or cancel_first_step() before."
+            )
+        return super().__getstate__()
 
     def __setstate__(self, state: StateDict) -> None:
         super().__setstate__(state)
@@ -203,7 +217,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         if torch.compiler.is_compiling():  # as `outside_graphs`, which would cost a small step 2 % by its call
             return torch.compiler.disable(RuleOptimizer.step)(self, closure)  # type: ignore[no-untyped-call]
         if _PRE_HOOKS or _POST_HOOKS or self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _profiled():
-            return _hooked(self, closure)
+            return _hooked(self) if closure is None else _hooked(self, closure)  # hooks may add one to the arguments
         return self._step(closure)
 
     step.hooked = True  # type: ignore[attr-defined]  # torch need not wrap it: the wrapper costs as much as a small step
@@ -338,7 +352,8 @@ class RuleOptimizer(torch.optim.Optimizer):
             live = self.rule.live_state(own)
             kept = [self._key(letter) for letter, state in live.items() if not state.per_group] + ["step"] * graph.counts
             shared = [self._key(letter) for letter, state in live.items() if state.per_group]
-            if kept and not (all(map(self.state[p].__contains__, kept)) and all(map(group.__contains__, shared))):
+            missing = any(self.state[p].get(key) is None for key in kept)  # None: as torch's SGD has kept a buffer to come
+            if kept and (missing or not all(map(group.__contains__, shared))):
                 self._begin(group, p, own)  # new, or a hyperparameter that was zero and keeps state now
             for letter, state in live.items():
                 if not state.is_scalar and not state.shape:
@@ -349,7 +364,12 @@ class RuleOptimizer(torch.optim.Optimizer):
         store, g = self.state[p], p.grad
         assert g is not None
         g = g.to_dense() if g.is_sparse else g
-        began = any(self._key(letter) in store for letter in self.rule.state)  # torch's SGD counts no steps
+        keys = [*map(self._key, self.rule.state)]
+        began = any(store.get(key) is not None for key in keys)  # torch's SGD counts no steps
+        for key in [key for key in ("step", *keys) if key in store and store[key] is None]:
+            del store[key]
+            if not began:
+                store.pop("step", None)  # a buffer begins at step 1
         store.setdefault("step", counter(1.0 if began else 0.0))
         begun = initial_state(self.rule, p, -g if group["maximize"] else g, hyper, group["state_dtype"])
         for letter, value in begun.items():
@@ -386,7 +406,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         """
         key = self._key(self.rule.view or "")
         for p, store in self._stores():
-            if key in store and TRAINED not in store:
+            if store.get(key) is not None and TRAINED not in store:
                 store[TRAINED] = p.detach().clone()
                 p.data.copy_(store[key])
                 self._at_view = True
@@ -410,8 +430,9 @@ class RuleOptimizer(torch.optim.Optimizer):
         seen = self._seen.get(i)
         if seen is None or seen[0] != values:
             seen = [[*value] if isinstance(value, list) else value for value in values], self._settings(group)
-            if not any(isinstance(x, Tensor) for v in values for x in (v if isinstance(v, tuple | list) else (v,))):
-                self._seen[i] = seen  # a tensor may be written to
+            flat = [x for v in values for x in (v if isinstance(v, tuple | list) else (v,))]
+            if not any(isinstance(x, Tensor | np.ndarray) for x in flat):  # which may be written to
+                self._seen[i] = seen
         return seen[1]
 
     def _checked(self, group: Group) -> Hyper:
@@ -438,7 +459,8 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def state_bytes(self) -> int:
         """Bytes of state held for the parameters stepped so far, counters left out."""
-        return sum(here(value).nbytes for _, store in self._stores() for key, value in store.items() if key != "step")
+        kept = [value for _, store in self._stores() for key, value in store.items() if key != "step" and value is not None]
+        return sum(here(value).nbytes for value in kept)
 
 
 _hooked = torch.optim.Optimizer.profile_hook_step(RuleOptimizer._step)
@@ -454,8 +476,11 @@ def _spread(rule: Rule, group: Group) -> Group:
 
 
 def _prefixes(a: str, b: str) -> tuple[str, str] | None:
-    """What stands before the parts that two names share at their ends; None where not even the last part is the same."""
-    ours, theirs = a.split("."), b.split(".")
+    """What stands before the parts that two names share at their ends; None where not even the last part is the same.
+
+    The parts that wrappers put into names, anywhere, are left out.
+    """
+    ours, theirs = ([part for part in name.split(".") if part not in WRAPPERS] for name in (a, b))
     while ours and theirs and ours[-1] == theirs[-1]:
         ours.pop()
         theirs.pop()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple, overload
 
 from torch import nn
 
-from ..errors import SteepestError, listed
+from ..errors import SteepestError, described, listed
 from .state import Group
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def groups(
     *,
     lr: float | Mapping[str, float] | None = None,
     weight_decay: float | None = None,
-    no_decay: Iterable[str] = ("bias", "norm"),
+    no_decay: str | Iterable[str] = ("bias", "norm"),
     muon: Literal[False] = False,
 ) -> list[Group]: ...
 
@@ -43,7 +43,7 @@ def groups(
     *,
     lr: float | Mapping[str, float] | None = None,
     weight_decay: float | None = None,
-    no_decay: Iterable[str] = ("bias", "norm"),
+    no_decay: str | Iterable[str] = ("bias", "norm"),
     muon: Literal[True] | Iterable[str],
 ) -> Split: ...
 
@@ -53,13 +53,14 @@ def groups(
     *,
     lr: float | Mapping[str, float] | None = None,
     weight_decay: float | None = None,
-    no_decay: Iterable[str] = ("bias", "norm"),
+    no_decay: str | Iterable[str] = ("bias", "norm"),
     muon: bool | Iterable[str] = False,
 ) -> list[Group] | Split:
     """The model's trainable parameters as groups for an optimizer: `Adam(steepest.optim.groups(model, ...), lr=1e-3)`.
 
-    `weight_decay` is for all but what `no_decay` names: "bias" (every parameter so called), "norm" (everything in a
-    normalization layer), or a part of a parameter's name, or a pattern such as "embed*". `lr` maps the beginning of names
+    `weight_decay` is for all but what `no_decay` names: "bias" (every parameter so called, also `in_proj_bias` and a bias
+    with a parametrization), "norm" (everything in a normalization layer), or a part of a parameter's name, or a pattern such
+    as "embed*". `lr` maps the beginning of names
     ("encoder", "encoder.layer.0") to rates, the longest that fits wins, the others keep the optimizer's rate; one number is
     for all. A shared parameter is taken once, under its first name. Names are kept, so that a `state_dict` of another
     model is refused. Raises SteepestError for a name that fits no parameter.
@@ -73,15 +74,17 @@ def groups(
     >>> [(len(g["params"]), g["weight_decay"]) for g in groups(model, weight_decay=0.1)]
     [(1, 0.1), (3, 0.0)]
     """
-    rates = dict(lr) if isinstance(lr, Mapping) else {}
-    kept, used = list(no_decay), set[str]()
+    if not isinstance(model, nn.Module):
+        raise SteepestError(f"groups takes a model, a torch.nn.Module, and got {described(model)}; give the model itself.")
+    rates = {word: lr[word] for word in _words("lr", lr)} if isinstance(lr, Mapping) else {}
+    kept, used = _words("no_decay", no_decay), set[str]()
     hidden = _hidden(model, muon)
     members: dict[tuple[bool, float | None, bool], tuple[list[nn.Parameter], list[str]]] = {}
     normal = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters(recurse=False)}
     for name, p in model.named_parameters():
         if not p.requires_grad:
             continue
-        fits = [prefix for prefix in rates if name == prefix or name.startswith(prefix + ".")]
+        fits = [prefix for prefix in rates if _begins(prefix, name)]
         used.update(fits)
         rate = rates[max(fits, key=len)] if fits else None if isinstance(lr, Mapping) else lr
         words = [word for word in kept if _spares(word, name, id(p) in normal)]
@@ -90,9 +93,12 @@ def groups(
         params, names = members.setdefault((name in hidden, rate, spared), ([], []))
         params.append(p)
         names.append(name)
-    for word in (*rates, *(word for word in kept if word not in ("bias", "norm"))):
+    for word in rates:
         if word not in used:
-            raise _unfit(model, word)
+            raise _unfit(model, word, _begins)
+    for word in kept:
+        if word not in used and word not in ("bias", "norm"):
+            raise _unfit(model, word, lambda word, name: _spares(word, name, normal=False))
     made: dict[bool, list[Group]] = {True: [], False: []}
     for (is_hidden, rate, spared), (params, names) in members.items():
         group: Group = {"params": list(zip(names, params, strict=True))}
@@ -117,15 +123,17 @@ def _hidden(model: nn.Module, muon: bool | Iterable[str]) -> set[str]:
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     matrices = [name for name, p in named if p.ndim == 2]
     if muon is True:
-        weights = [name for name, p in named if p.ndim > 1]
+        weights = [name for name, p in model.named_parameters() if p.ndim > 1]  # frozen ones too: a layer keeps its place
         ends = {weights[0], *weights[-1 if not tied else len(weights) :]} if weights else set()
         hidden = {name for name, p in named if p.ndim == 2 and id(p) not in embedded and name not in ends}
     else:
-        patterns = [muon] if isinstance(muon, str) else list(muon)
+        patterns = _words("muon", muon)
         for pattern in patterns:
             if not fnmatch.filter(matrices, pattern):
                 others = [(name, p) for name, p in named if fnmatch.fnmatchcase(name, pattern)]
-                raise _no_matrix(pattern, *others[0]) if others else _unfit(model, pattern)
+                if others:
+                    raise _no_matrix(pattern, *others[0])
+                raise _unfit(model, pattern, lambda word, name: fnmatch.fnmatchcase(name, word))
         hidden = {name for name in matrices if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
     if not hidden:
         raise SteepestError(
@@ -135,7 +143,15 @@ def _hidden(model: nn.Module, muon: bool | Iterable[str]) -> set[str]:
     return hidden
 
 
-def _unfit(model: nn.Module, word: str) -> SteepestError:
+def _unfit(model: nn.Module, word: str, fits: Callable[[str, str], bool]) -> SteepestError:
+    """What is said of a word that fits no trainable parameter, or one that is frozen, or another name of one."""
+    firsts: dict[nn.Parameter, str] = {}
+    for name, p in model.named_parameters(remove_duplicate=False):
+        first = firsts.setdefault(p, name)
+        if fits(word, name):
+            if not p.requires_grad:
+                return SteepestError(f"groups: {word!r} fits {name}, which is frozen; leave it out, or call requires_grad_().")
+            return SteepestError(f"groups: {word!r} fits {name}, which is the same parameter as {first}; give that name.")
     there = ", ".join(sorted({name.split(".")[0] for name, _ in model.named_parameters()})) or "none"
     return SteepestError(f"groups: {word!r} fits no trainable parameter; the model's parts are {there}.")
 
@@ -154,10 +170,24 @@ def _told(part: list[Group]) -> str:
     return f"{len(named)} tensors, {sum(p.numel() for _, p in named):,} numbers ({names})"
 
 
+def _words(argument: str, given: str | Iterable[str]) -> list[str]:
+    """One word or several as a list; SteepestError for what is none."""
+    words = [given] if isinstance(given, str) else list(given)
+    for word in words:
+        if not isinstance(word, str):
+            raise SteepestError(f"groups: {argument} names parameters, such as 'encoder', and has {described(word)}.")
+    return words
+
+
+def _begins(prefix: str, name: str) -> bool:
+    """Whether a key of `lr` is the beginning of a parameter's name."""
+    return name == prefix or name.startswith(prefix + ".")
+
+
 def _spares(word: str, name: str, normal: bool) -> bool:
     """Whether a word of `no_decay` names this parameter."""
     if word == "norm":
         return normal
     if word == "bias":
-        return name.rpartition(".")[2].startswith("bias")
+        return any(part.startswith("bias") or part.endswith("_bias") for part in name.split("."))
     return fnmatch.fnmatchcase(name, word) or word in name.split(".") or word in name

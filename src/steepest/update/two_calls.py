@@ -25,6 +25,7 @@ class Began:
     """A step between its two calls: what it began from, and how backward() left the second gradient of one parameter."""
 
     there: list[tuple[Tensor, Tensor, Tensor | None]]  # each parameter, its value and its first gradient
+    versions: list[int] = dataclasses.field(default_factory=list)  # of the parameters, as the first step left them
     watched: Tensor | None = None
     left: Tensor | None = None
     hook: Any = None
@@ -38,6 +39,11 @@ class Began:
 
     def _note(self, p: Tensor) -> None:
         self.left = None if p.grad is None else p.grad.detach().clone()
+
+    def forget_written(self) -> None:
+        """Leave out the parameters that were written to since the first step."""
+        self.there = [kept for kept, v in zip(self.there, self.versions, strict=True) if kept[0]._version == v]
+        self.versions = [p._version for p, _, _ in self.there]
 
     def scaled(self) -> bool:
         """Whether the second gradients, which a GradScaler takes for unscaled, are as backward() left them, and far longer."""
@@ -69,6 +75,7 @@ def begin(layout: Layout, groups: Sequence[Group]) -> Began:
             part.steps[...] = steps  # the memory of the state
     for p, _, _ in began.there:
         p.grad = None
+    began.versions = [p._version for p, _, _ in began.there]
     began.watch()
     return began
 
