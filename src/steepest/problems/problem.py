@@ -207,7 +207,7 @@ class Problem:
         if any(map(is_lazy, (*made.parameters(), *made.buffers()))):
             inputs, _ = self.first_batch()  # from which nn.LazyLinear and its like take their shapes
             with self.theirs("model"), torch.no_grad():
-                made = _copied(made)  # a module that was given stays lazy, so that its identity does
+                made = _copied(made) if made is self.model else made  # what was given stays lazy, as its identity does
                 self.output(made.to(device=device, dtype=self.dtype).eval(), inputs)
             made.train()
         with self.theirs("model"):

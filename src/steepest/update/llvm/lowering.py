@@ -145,7 +145,7 @@ class Body:
 
     def epsilon(self, x: Symbol) -> str:
         """The distance from 1 to the next number in the type of x: a leaf's is that in memory."""
-        type_ = self.type if x.args[0].args else self.stored[x.args[0].name]
+        type_ = self.type if x.args[0].args else self.stored.get(x.args[0].name, self.type)
         return _double({"bfloat": 2.0**-7, "float": 2.0**-23, "double": 2.0**-52}[type_])
 
     def sign(self, x: Symbol) -> str:
