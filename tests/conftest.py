@@ -118,3 +118,12 @@ def mnist_folder():
     if not os.environ.get("STEEPEST_DATA") or not (folder / MNIST_FILE).exists():
         pytest.skip("MNIST is not here: set STEEPEST_DATA to a folder that holds mnist/")
     return folder
+
+
+@pytest.fixture
+def own_rules():
+    """Afterwards, the rules that the test has registered from files are gone."""
+    before = {**rules.RULES}
+    yield
+    rules.RULES.clear()
+    rules.RULES.update(before)

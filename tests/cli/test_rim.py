@@ -14,6 +14,8 @@ from steepest.errors import SteepestError, run_file
 from steepest.studies.store import Store
 from tests.fuzz.test_hostile import called
 
+pytestmark = pytest.mark.usefixtures("own_rules")
+
 QUICK = ["--lrs", "0.1", "--schedules", "constant", "--steps", "6", "--seeds", "2", "--plan", "one"]
 PROBLEM = """
 import torch, steepest

@@ -15,6 +15,8 @@ from steepest.studies import kept
 from steepest.studies.store import Store
 from tests.fuzz.test_hostile import called, judged
 
+pytestmark = pytest.mark.usefixtures("own_rules")
+
 QUICK = ["--optimizers", "sgd,adam", "--lrs", "0.1", "--schedules", "constant", "--steps", "6", "--seeds", "5", "--plan", "one"]
 MARK = "from pathlib import Path\nPath('was-run').touch()\n"
 FILE = f"""{MARK}
