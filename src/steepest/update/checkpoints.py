@@ -15,6 +15,8 @@ from ..rules.definition import DOMAINS, MATRIX
 # Keys of groups that came to torch's classes with time, or choose no numbers: a checkpoint may lack them.
 LATE = {"foreach", "fused", "maximize", "capturable", "differentiable", "decoupled_weight_decay"}
 LATE |= {"state_dtype", "seed", "matrices_only"}
+# What checkpoint_wrapper, torch.compile, FSDP and DataParallel put into the names of what they wrap.
+WRAPPERS = ("_checkpoint_wrapped_module", "_orig_mod", "_fsdp_wrapped_module", "module")
 Signatures = Callable[[Rule], Signature]
 
 
@@ -95,3 +97,27 @@ def warn_of_kin(rule: Rule, ours: list[dict[str, Any]], theirs: list[dict[str, A
                 UserWarning,
                 stacklevel=2,
             )
+
+
+def check_names(own: list[dict[str, Any]], groups: list[dict[str, Any]]) -> None:
+    """Refuse names that are others than this optimizer's. Wrappers do not matter, nor a prefix that all have or lack."""
+    for ours, theirs in zip(own, groups, strict=False):
+        pairs = [*zip(theirs.get("param_names") or (), ours.get("param_names") or (), strict=False)]
+        prefixes = {_prefixes(a, b) for a, b in pairs}
+        if None in prefixes or len(prefixes) > 1:
+            first = _prefixes(*pairs[0])
+            a, b = next((a, b) for a, b in pairs if _prefixes(a, b) is None or _prefixes(a, b) != first)
+            raise SteepestError(f"The checkpoint is another model's: it has {a!r} where this optimizer has {b!r}.")
+
+
+def _prefixes(a: str, b: str) -> tuple[str, str] | None:
+    """What stands before the parts that two names share at their ends; None where not even the last part is the same.
+
+    The parts that wrappers put into names, anywhere, are left out.
+    """
+    ours, theirs = ([part for part in name.split(".") if part not in WRAPPERS] for name in (a, b))
+    while ours and theirs and ours[-1] == theirs[-1]:
+        ours.pop()
+        theirs.pop()
+    same = a.rpartition(".")[2] == b.rpartition(".")[2]
+    return (".".join(ours), ".".join(theirs)) if same else None

@@ -17,7 +17,7 @@ from ..errors import SteepestError
 from ..rules import RULES, Rule
 from ..rules.definition import MATRIX, Hyper, Setting, plain
 from . import differentiable
-from .checkpoints import check_class, warn_of_kin
+from .checkpoints import check_class, check_names, warn_of_kin
 from .layout import Layout
 from .state import Closure, Group, Loss, Store, counter, initial_state, kept_dtype
 from .two_calls import Began, begin, go_back, scaled_by
@@ -33,8 +33,6 @@ TUPLES = {
 }
 # Arguments of torch's classes that choose an implementation, not a number, and are left to the engine.
 IMPLEMENTATION = ("foreach", "fused")
-# What checkpoint_wrapper, torch.compile, FSDP and DataParallel put into the names of what they wrap.
-WRAPPERS = ("_checkpoint_wrapped_module", "_orig_mod", "_fsdp_wrapped_module", "module")
 TAKES_SPARSE = ("SGD", "Adagrad")  # gradients, as torch's
 
 
@@ -150,7 +148,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         def look(_: object, checkpoint: StateDict) -> None:
             classes = list(by_class_name().values())
             check_class(self.rule, checkpoint, classes, _signature)
-            self._check_names(checkpoint["param_groups"])
+            check_names(self.param_groups, checkpoint["param_groups"])
             for group in checkpoint["param_groups"]:  # where a scheduler has the rate, it was chosen at its start
                 self._checked({**group, "lr": group.get("initial_lr", group.get("lr"))})
             warn_of_kin(self.rule, self.param_groups, checkpoint["param_groups"], classes)
@@ -166,16 +164,6 @@ class RuleOptimizer(torch.optim.Optimizer):
         finally:
             before.remove()
             after.remove()
-
-    def _check_names(self, groups: list[Group]) -> None:
-        """Refuse names that are others than this optimizer's. Wrappers do not matter, nor a prefix that all have or lack."""
-        for ours, theirs in zip(self.param_groups, groups, strict=False):
-            pairs = [*zip(theirs.get("param_names") or (), ours.get("param_names") or (), strict=False)]
-            prefixes = {_prefixes(a, b) for a, b in pairs}
-            if None in prefixes or len(prefixes) > 1:
-                first = _prefixes(*pairs[0])
-                a, b = next((a, b) for a, b in pairs if _prefixes(a, b) is None or _prefixes(a, b) != first)
-                raise SteepestError(f"The checkpoint is another model's: it has {a!r} where this optimizer has {b!r}.")
 
     def _keep_precision(self, loaded: StateDict) -> None:
         """Give state its own precision again; torch has made it the parameters'."""
@@ -364,9 +352,8 @@ class RuleOptimizer(torch.optim.Optimizer):
         store, g = self.state[p], p.grad
         assert g is not None
         g = g.to_dense() if g.is_sparse else g
-        keys = [*map(self._key, self.rule.state)]
-        began = any(store.get(key) is not None for key in keys)  # torch's SGD counts no steps
-        for key in [key for key in ("step", *keys) if key in store and store[key] is None]:
+        began = any(store.get(self._key(letter)) is not None for letter in self.rule.state)  # torch's SGD counts no steps
+        for key in [key for key in ("step", *map(self._key, self.rule.state)) if key in store and store[key] is None]:
             del store[key]
             if not began:
                 store.pop("step", None)  # a buffer begins at step 1
@@ -473,19 +460,6 @@ def _spread(rule: Rule, group: Group) -> Group:
         own = [part for part in parts if part in rule.hyper]
         settings.update(zip(own, group[name], strict=False) if own and name in group else ())
     return settings
-
-
-def _prefixes(a: str, b: str) -> tuple[str, str] | None:
-    """What stands before the parts that two names share at their ends; None where not even the last part is the same.
-
-    The parts that wrappers put into names, anywhere, are left out.
-    """
-    ours, theirs = ([part for part in name.split(".") if part not in WRAPPERS] for name in (a, b))
-    while ours and theirs and ours[-1] == theirs[-1]:
-        ours.pop()
-        theirs.pop()
-    same = a.rpartition(".")[2] == b.rpartition(".")[2]
-    return (".".join(ours), ".".join(theirs)) if same else None
 
 
 def by_class_name() -> dict[str, Rule]:
