@@ -18,8 +18,9 @@ from torch.optim import lr_scheduler as lr_scheduler
 from torch.optim import swa_utils as swa_utils
 
 from .rules import Rule
-from .update.optimizer import RuleOptimizer, by_class_name, class_arguments, optimizer_class
+from .update.optimizer import RuleOptimizer, optimizer_class
 from .update.param_groups import groups as groups
+from .update.signature import by_class_name, class_arguments
 from .update.two_calls import still as still
 
 for _module in (lr_scheduler, swa_utils):  # for `from steepest.optim.lr_scheduler import StepLR`: this module is no package

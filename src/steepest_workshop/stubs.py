@@ -6,7 +6,8 @@ import inspect
 import math
 from typing import Any
 
-from steepest.update.optimizer import RuleOptimizer, by_class_name, optimizer_class
+from steepest.update.optimizer import RuleOptimizer, optimizer_class
+from steepest.update.signature import by_class_name
 
 HEAD = """# Made by `python -m steepest_workshop.stubs > src/steepest/optim.pyi`; a test holds it to the classes.
 from collections.abc import Iterable

@@ -15,7 +15,8 @@ from steepest.report.rule.card import describe
 from steepest.rules import zeros
 from steepest.rules.vocabulary import ema
 from steepest.update import plain
-from steepest.update.optimizer import build, class_arguments
+from steepest.update.optimizer import build
+from steepest.update.signature import class_arguments
 from steepest.update.state import initial_state
 from steepest_workshop import oracles
 from tests.cases import FLAGS

@@ -9,7 +9,7 @@ import torch
 
 import steepest
 from steepest.errors import SteepestError
-from steepest.update.optimizer import by_class_name
+from steepest.update.signature import by_class_name
 from tests.cases import FLAGS
 
 MAXIMIZE = {"maximize": (False, True)}

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import steepest
-from steepest.update.optimizer import by_class_name
+from steepest.update.signature import by_class_name
 
 ALL = by_class_name()
 FACTORS = {

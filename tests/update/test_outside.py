@@ -11,7 +11,8 @@ import torch
 import steepest
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.update.optimizer import build, by_class_name
+from steepest.update.optimizer import build
+from steepest.update.signature import by_class_name
 
 STATEFUL = ["SGD", "Adam", "NAdam", "Adagrad", "RMSprop", "ASGD"]  # with counters, numbers and tensors as state
 

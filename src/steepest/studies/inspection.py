@@ -14,7 +14,7 @@ from ..errors import SteepestError
 from ..training.checkpoints import folder_of
 from . import kept
 from . import statistics as st
-from .kept import UnfitError
+from .data import Name, Steps, UnfitError
 from .store import COLUMNS, SHOWN, Store, key_of, outcome_of
 
 NUMBERED = ("question", "candidates")  # facts whose order counts
@@ -174,9 +174,9 @@ def _fault(run: dict[str, Any]) -> str:
 def _look_fault(study: object, look: object, seeds: object, alpha: object) -> str:
     """What is wrong with a look; empty where nothing is."""
     try:
-        kept.one(study, kept.Name, "its study")
-        kept.one(look, kept.Steps, "its number")
-        kept.one(seeds, kept.Steps, "its number of seeds")
+        kept.one(study, Name, "its study")
+        kept.one(look, Steps, "its number")
+        kept.one(seeds, Steps, "its number of seeds")
         kept.one(alpha, kept.Share, "its alpha")
     except UnfitError as error:
         return str(error)
@@ -186,7 +186,7 @@ def _look_fault(study: object, look: object, seeds: object, alpha: object) -> st
 def _fact_fault(what: object, key: object, value: object) -> str:
     """What is wrong with a fact; empty where nothing is."""
     try:
-        found = kept.fact(kept.one(what, kept.Name, "its name"), value)
+        found = kept.fact(kept.one(what, Name, "its name"), value)
     except UnfitError as error:
         return str(error)
     if what in NUMBERED and key != key_of({"family": found[0], "item": found[1]}):

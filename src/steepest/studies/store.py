@@ -23,7 +23,7 @@ from ..problems import IDENTITY
 from ..rules.digest import MARK
 from ..training.recorder import Outcome
 from . import kept, schema
-from .kept import UnfitError
+from .data import Steps, UnfitError, Words
 from .schema import VERSION
 
 COLUMNS = (
@@ -85,7 +85,7 @@ def outcome_of(run: dict[str, Any]) -> Outcome:
     """The outcome in a row of `runs`; UnfitError where a column has something else than what is written there."""
     row = kept.row({name: run[name] for name in COLUMNS})
     curve, examples = kept.curve(run["curve"]), kept.examples(run["examples"], unpacked)
-    why = kept.one(run["why"], kept.Words | None, "the reason why it has no value")
+    why = kept.one(run["why"], Words | None, "the reason why it has no value")
     if row["valid"] is not None and not curve.steps:
         raise UnfitError("it has a result, and no curve")
     results = {name: row[name] for name in ("valid", "test", "loss", "diverged_at", "seconds")}
@@ -347,7 +347,7 @@ class Store:
             self._insert("looks", {"study": study, "look": last + 1, "seeds": seeds, "alpha": alpha_at(last + 1)})
             row = self._execute(query, (study, seeds))
         try:
-            return kept.one(row[0], kept.Steps, "a look"), kept.one(row[1], kept.Share, "its alpha")
+            return kept.one(row[0], Steps, "a look"), kept.one(row[1], kept.Share, "its alpha")
         except UnfitError as error:
             raise self.damaged(f"A look at the study {study[:SHOWN]}") from error
 

@@ -14,25 +14,16 @@ from torch.optim import optimizer
 from torch.optim.optimizer import ParamsT, StateDict
 
 from ..errors import SteepestError
-from ..rules import RULES, Rule
+from ..rules import Rule
 from ..rules.definition import MATRIX, Hyper, Setting, plain
 from . import differentiable
 from .checkpoints import check_class, check_names, warn_of_kin
 from .layout import Layout
+from .signature import by_class_name, class_arguments, docstring, signature_of, spread
 from .state import Closure, Group, Loss, Store, counter, initial_state, kept_dtype
 from .two_calls import Began, begin, go_back, scaled_by
 from .views import here, laid_as
 
-# Arguments of torch's classes that hold several hyperparameters.
-TUPLES = {
-    "betas": ("beta0", "beta1", "beta2", "beta3"),
-    "etas": ("etaminus", "etaplus"),
-    "eps": ("eps1", "eps2"),
-    "ns_coefficients": ("ns_a", "ns_b", "ns_c"),
-    "step_sizes": ("step_min", "step_max"),
-}
-# Arguments of torch's classes that choose an implementation, not a number, and are left to the engine.
-IMPLEMENTATION = ("foreach", "fused")
 TAKES_SPARSE = ("SGD", "Adagrad")  # gradients, as torch's
 
 
@@ -147,7 +138,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
         def look(_: object, checkpoint: StateDict) -> None:
             classes = list(by_class_name().values())
-            check_class(self.rule, checkpoint, classes, _signature)
+            check_class(self.rule, checkpoint, classes, signature_of)
             check_names(self.param_groups, checkpoint["param_groups"])
             for group in checkpoint["param_groups"]:  # where a scheduler has the rate, it was chosen at its start
                 self._checked({**group, "lr": group.get("initial_lr", group.get("lr"))})
@@ -251,7 +242,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             hyper = self._hyper(i, group)
             with torch.no_grad():
                 self._prepare(group, hyper)
-            settings = _spread(self.rule, group)
+            settings = spread(self.rule, group)
             tensors = {name: settings[name] for name in hyper if isinstance(settings.get(name), Tensor)}
             with torch.enable_grad():
                 for p in group["params"]:
@@ -431,7 +422,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
         A scheduler may take them past a bound by a rounding error: torch's LinearLR ends at -4e-20 for 0.
         """
-        settings = _spread(self.rule, group)
+        settings = spread(self.rule, group)
         hyper = {name: settings.get(name, default) for name, default in self.rule.hyper.items()}
         for name, value in hyper.items():
             if isinstance(value, Tensor) and value.numel() != 1:
@@ -453,26 +444,12 @@ class RuleOptimizer(torch.optim.Optimizer):
 _hooked = torch.optim.Optimizer.profile_hook_step(RuleOptimizer._step)
 
 
-def _spread(rule: Rule, group: Group) -> Group:
-    """A parameter group with its tuples taken apart: betas as beta1 and beta2."""
-    settings = dict(group)
-    for name, parts in TUPLES.items():
-        own = [part for part in parts if part in rule.hyper]
-        settings.update(zip(own, group[name], strict=False) if own and name in group else ())
-    return settings
-
-
-def by_class_name() -> dict[str, Rule]:
-    """The rule behind each public class."""
-    return {rule.class_name: rule for rule in RULES.values() if not rule.base and rule.is_ours}
-
-
 @functools.cache
 def optimizer_class(rule: Rule) -> type[RuleOptimizer]:
     """The `torch.optim.Optimizer` class of a rule; a preset shares the class of the rule it was made from."""
     if rule.base:
         return optimizer_class(rule.base)
-    signature = _signature(rule)
+    signature = signature_of(rule)
 
     def init(self: RuleOptimizer, *args: object, **kwargs: object) -> None:
         bound = signature.bind(self, *args, **kwargs)
@@ -481,20 +458,8 @@ def optimizer_class(rule: Rule) -> type[RuleOptimizer]:
         RuleOptimizer.__init__(self, arguments.pop("params"), arguments | {k: rule.hyper[k] for k in rule.fixed - {MATRIX}})
 
     init.__signature__ = signature  # type: ignore[attr-defined]
-    names = {"rule": rule, "__init__": init, "__doc__": _docstring(rule), "__module__": "steepest.optim"}
+    names = {"rule": rule, "__init__": init, "__doc__": docstring(rule), "__module__": "steepest.optim"}
     return type(rule.class_name, (RuleOptimizer,), names)
-
-
-def class_arguments(hyper: Hyper) -> Hyper:
-    """Hyperparameters of a rule as arguments of its class: beta1, beta2 become betas, and so on."""
-    arguments: Hyper = {}
-    for name, value in hyper.items():
-        joint = next((k for k, parts in TUPLES.items() if name in parts), None)
-        if joint:
-            arguments[joint] = (*arguments.get(joint, ()), value)
-        else:
-            arguments[name] = value
-    return arguments
 
 
 def build(
@@ -511,27 +476,3 @@ def build(
         arguments["matrices_only"] = False
     arguments["state_dtype"] = state_dtype
     return optimizer_class(rule)(params, **arguments)
-
-
-def _signature(rule: Rule) -> inspect.Signature:
-    """The twin's own signature, or the rule's in torch's manner; choices that only we have are keyword-only."""
-    parameter, keyword = inspect.Parameter, inspect.Parameter.KEYWORD_ONLY
-    ours = {k: v for k, v in class_arguments(dict(rule.hyper)).items() if k not in rule.fixed}
-    if rule.twin:
-        listed = list(inspect.signature(getattr(torch.optim, rule.twin).__init__).parameters.values())
-    else:
-        plainly = parameter.POSITIONAL_OR_KEYWORD
-        listed = [parameter("self", plainly), parameter("params", plainly)]
-        listed += [parameter(k, plainly, default=v) for k, v in ours.items()]
-        listed += [parameter("maximize", keyword, default=False)]
-    ours |= {"maximize": False, "state_dtype": None}
-    ours |= {"seed": 0} if rule.noisy else {}
-    ours |= {"matrices_only": True} if rule.matrices_only else {}
-    own = [parameter(k, keyword, default=v) for k, v in ours.items() if k not in {p.name for p in listed}]
-    return inspect.Signature([*listed, *own])
-
-
-def _docstring(rule: Rule) -> str:
-    twin = f"The same numbers as torch.optim.{rule.twin}. " if rule.twin else ""
-    deviations = "\n".join(f"- {d}" for d in rule.deviations)
-    return f"{rule.reference}.\n\n{twin}Hyperparameters outside their domain raise SteepestError.\n{deviations}"

@@ -26,8 +26,9 @@ from steepest.rules.symbols import Symbol, apply
 from steepest.rules.trace import Graph, walk
 from steepest.update import kernel
 from steepest.update.kernel import Kernel
-from steepest.update.optimizer import build, class_arguments
+from steepest.update.optimizer import build
 from steepest.update.passes import Column, Work
+from steepest.update.signature import class_arguments
 
 Shapes = list[tuple[int, ...]]
 PER_TURN = 0.05  # seconds: a contender slower than this needs no step to warm up before the one that is timed

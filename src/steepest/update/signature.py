@@ -1,0 +1,70 @@
+"""What the class of a rule is called with: torch's signature and argument names where torch has a twin."""
+
+from __future__ import annotations
+
+import inspect
+
+import torch
+
+from ..rules import RULES, Rule
+from ..rules.definition import Hyper
+from .state import Group
+
+# Arguments of torch's classes that hold several hyperparameters.
+TUPLES = {
+    "betas": ("beta0", "beta1", "beta2", "beta3"),
+    "etas": ("etaminus", "etaplus"),
+    "eps": ("eps1", "eps2"),
+    "ns_coefficients": ("ns_a", "ns_b", "ns_c"),
+    "step_sizes": ("step_min", "step_max"),
+}
+
+
+def by_class_name() -> dict[str, Rule]:
+    """The rule behind each public class."""
+    return {rule.class_name: rule for rule in RULES.values() if not rule.base and rule.is_ours}
+
+
+def class_arguments(hyper: Hyper) -> Hyper:
+    """Hyperparameters of a rule as arguments of its class: beta1, beta2 become betas, and so on."""
+    arguments: Hyper = {}
+    for name, value in hyper.items():
+        joint = next((k for k, parts in TUPLES.items() if name in parts), None)
+        if joint:
+            arguments[joint] = (*arguments.get(joint, ()), value)
+        else:
+            arguments[name] = value
+    return arguments
+
+
+def spread(rule: Rule, group: Group) -> Group:
+    """A parameter group with its tuples taken apart: betas as beta1 and beta2."""
+    settings = dict(group)
+    for name, parts in TUPLES.items():
+        own = [part for part in parts if part in rule.hyper]
+        settings.update(zip(own, group[name], strict=False) if own and name in group else ())
+    return settings
+
+
+def signature_of(rule: Rule) -> inspect.Signature:
+    """The twin's own signature, or the rule's in torch's manner; choices that only we have are keyword-only."""
+    parameter, keyword = inspect.Parameter, inspect.Parameter.KEYWORD_ONLY
+    ours = {k: v for k, v in class_arguments(dict(rule.hyper)).items() if k not in rule.fixed}
+    if rule.twin:
+        listed = list(inspect.signature(getattr(torch.optim, rule.twin).__init__).parameters.values())
+    else:
+        plainly = parameter.POSITIONAL_OR_KEYWORD
+        listed = [parameter("self", plainly), parameter("params", plainly)]
+        listed += [parameter(k, plainly, default=v) for k, v in ours.items()]
+        listed += [parameter("maximize", keyword, default=False)]
+    ours |= {"maximize": False, "state_dtype": None}
+    ours |= {"seed": 0} if rule.noisy else {}
+    ours |= {"matrices_only": True} if rule.matrices_only else {}
+    own = [parameter(k, keyword, default=v) for k, v in ours.items() if k not in {p.name for p in listed}]
+    return inspect.Signature([*listed, *own])
+
+
+def docstring(rule: Rule) -> str:
+    twin = f"The same numbers as torch.optim.{rule.twin}. " if rule.twin else ""
+    deviations = "\n".join(f"- {d}" for d in rule.deviations)
+    return f"{rule.reference}.\n\n{twin}Hyperparameters outside their domain raise SteepestError.\n{deviations}"
