@@ -144,7 +144,10 @@ class Store:
                         self._execute(statement)
                 if not self._execute("SELECT 1 FROM pragma_table_info('runs') WHERE name = 'why'"):
                     self._execute("ALTER TABLE runs ADD COLUMN why TEXT")
-            self._execute(f"PRAGMA user_version = {VERSION}")
+                self._execute(f"PRAGMA user_version = {VERSION}")
+        except REFUSALS as error:
+            self._execute("ROLLBACK")
+            raise self._unusable(error) from error
         except SteepestError:
             self._execute("ROLLBACK")
             raise
@@ -258,10 +261,7 @@ class Store:
             )
         if not tables:
             return True
-        try:
-            fault = schema.fault(self._db, version) if version > 0 else f"its schema is number {version}"
-        except REFUSALS as error:
-            raise self._unusable(error) from error
+        fault = schema.fault(self._db, version) if version > 0 else f"its schema is number {version}"
         if fault:
             raise self._unusable(ValueError(fault))
         self._execute("SELECT count(*) FROM runs")  # a damaged file is refused before anything is written to it
@@ -287,10 +287,9 @@ class Store:
         if row is None:
             return None
         try:
-            outcome = outcome_of(dict(zip(columns, row, strict=True)))
+            return outcome_of(dict(zip(columns, row, strict=True)))
         except UnfitError as error:
             raise self.damaged(f"Run {key_of(spec)[:SHOWN]}") from error
-        return outcome
 
     def day(self, spec: dict[str, Any]) -> str:
         """The day on which the stored run of this spec ended, such as 2026-01-31."""
