@@ -163,7 +163,7 @@ def play(
         say(f"Page: {out} ({size / 1000:.0f} kB); open it in a browser.")
     write_json({"out": str(out), "bytes": size, "surface": surface, "optimizers": names_in(optimizers)}, json_file)
     if opened:
-        typer.launch(str(out.resolve()))
+        typer.launch(str(absolute(out)))
 
 
 @app.command()
