@@ -95,24 +95,19 @@ def own_output(wanted: bool) -> Iterator[None]:
         return
     out = sys.stdout
     out.flush()
-    if sys.__stdout__ is None or out is not sys.__stdout__ or out.fileno() != 1:  # as in a test
-        _output.append(out.write)
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
-                yield
-        finally:
-            _output.pop()
-        return
-    kept = os.dup(1)
-    _output.append(functools.partial(_write, kept))
-    os.dup2(2, 1)
+    is_real = sys.__stdout__ is not None and out is sys.__stdout__ and out.fileno() == 1  # not so in a test
+    kept = os.dup(1) if is_real else -1
+    _output.append(functools.partial(_write, kept) if is_real else out.write)
+    if is_real:
+        os.dup2(2, 1)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
         _output.pop()
-        os.dup2(kept, 1)
-        os.close(kept)
+        if is_real:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def _write(descriptor: int, text: str) -> None:

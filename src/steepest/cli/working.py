@@ -63,7 +63,7 @@ def work(
     asked: dict[str, Any] = {"problem": problem, "optimizers": optimizers, "schedules": schedules, "lrs": lrs, "trials": trials}
     asked |= {"seeds": seeds, "steps": steps, "margin": margin, "device": device, "plan": plan, "memory": memory}
     share = _share(slice_)
-    out = sys.stdout
+    console_file = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # what a model or a problem file prints is not part of the answer
         with loading():
             from ..api import Share
@@ -73,7 +73,7 @@ def work(
         chosen = asked if problem is not None else last_asked(store)
         found = run(**chosen, store=store, share=share)
         remember(found.store, chosen)
-        console = terminal.console(out)
+        console = terminal.console(console_file)
         if isinstance(found, Share):
             others = f"{found.left:,} runs are left for the other slices; when they have ended: "
             merging = f"steepest store merge {store} {store}-slice-*-of-{share[1]}, then the slices once more."
@@ -82,10 +82,10 @@ def work(
         else:
             terminal.show(found.result, console)
     if isinstance(found, Share):
-        told = {"store": near(found.store), "trained": found.trained, "left": found.left, "study": None}
+        result: dict[str, Any] = {"trained": found.trained, "left": found.left, "study": None}
     else:
-        told = {"store": near(found.store), "trained": found.result.trained, "left": 0, "study": found.to_dict()}
-    write_json(told, json_file)
+        result = {"trained": found.result.trained, "left": 0, "study": found.to_dict()}
+    write_json({"store": near(found.store)} | result, json_file)
 
 
 def remember(store: str, asked: dict[str, Any]) -> None:
@@ -100,24 +100,11 @@ def remember(store: str, asked: dict[str, Any]) -> None:
                 kept.remember(ASKED, {"number": len(before), **asked}, asked)
 
 
-def last_asked(store: str, again: str = "steepest work") -> dict[str, Any]:
-    """What a store's last study was asked; SteepestError where it remembers none.
-
-    A store may come from elsewhere, so no file is taken from it: where a problem or a rule was one, SteepestError gives the
-    command `again` with the options that were asked and a file to fill in.
-    """
-    facts = _asked(store)
-    if not facts:
+def last_asked(store: str) -> dict[str, Any]:
+    """What a store's last study was asked; SteepestError where it remembers none, or where that was of a file."""
+    asked = _last(store, "steepest work")
+    if asked is None:
         raise SteepestError(f"The store {store} remembers no study; name the problem, with options as for `steepest compare`.")
-    asked = _without_paths(facts[-1])
-    if any(FILE in name for name in (asked["problem"], *names_in(asked["optimizers"]))):
-        changed = {k: v for k, v in asked.items() if k != "problem" and v != DEFAULTS[k]}
-        options = {"store": near(store)} | changed
-        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        raise SteepestError(
-            f"The study in {store} was of a Python file, and a store never says which one to run. Give the file yourself:",
-            shlex.join([*again.split(), asked["problem"], *words]),
-        )
     return asked
 
 
@@ -126,21 +113,37 @@ def resumed(store: str, asked: dict[str, Any], typed: set[str]) -> tuple[str, di
 
     They are what the store was last asked, but for options that were `typed`; the defaults where it remembers nothing.
     """
-    if not _asked(store):
+    last = _last(store, "steepest compare --continue")
+    if last is None:
         return defaults.PROBLEM, asked
-    last = last_asked(store, "steepest compare --continue")
     return last.pop("problem"), {k: asked[k] if k in typed else last[k] for k in asked}
 
 
-def _asked(store: str) -> list[dict[str, Any]]:
-    """All that a store was asked, in order."""
+def _last(store: str, command: str) -> dict[str, Any] | None:
+    """What a store was last asked; None where it remembers nothing.
+
+    A store may come from elsewhere, so no file is taken from it: where a problem or a rule was one, SteepestError prints the
+    command with the options that were asked and a file to fill in.
+    """
     from ..studies.inspection import copied
     from ..studies.store import Store
 
     if not place("store", store).is_file():
-        return []
+        return None
     with copied(store) as copy, Store(copy) as kept:
-        return [DEFAULTS | fact for fact in kept.facts(ASKED)]
+        facts = [*kept.facts(ASKED)]
+    if not facts:
+        return None
+    asked = _without_paths(facts[-1])
+    if any(FILE in name for name in (asked["problem"], *names_in(asked["optimizers"]))):
+        changed = {k: v for k, v in asked.items() if k != "problem" and v != DEFAULTS[k]}
+        options = {"store": near(store)} | changed
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        raise SteepestError(
+            f"The study in {store} was of a Python file, and a store never says which one to run. Give the file yourself:",
+            shlex.join([*command.split(), asked["problem"], *words]),
+        )
+    return asked
 
 
 def _without_paths(asked: dict[str, Any]) -> dict[str, Any]:
