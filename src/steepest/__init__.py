@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from steepest_workshop.lessons import reproduce
+from . import notebook
 
+if TYPE_CHECKING:
     from . import optim, problems, schedules
     from .api import Choice, Study, compare, trajectory
     from .errors import SteepestError
     from .problems.problem import Problem
     from .rules import rule
 
-# Where each public name lives. They are imported when first used, so that the command line answers at once.
+    reproduce: Callable[..., list[Any]]
+
+# The module of each public name, imported on first use, so that the command line starts at once.
 _HOMES = {
     "Choice": "api",
     "Problem": "problems.problem",
@@ -23,7 +26,6 @@ _HOMES = {
     "compare": "api",
     "optim": "",
     "problems": "",
-    "reproduce": "steepest_workshop.lessons",
     "rule": "rules",
     "schedules": "",
     "trajectory": "api",
@@ -45,16 +47,35 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name == "reproduce":
+        value = _reproduce()
+    elif name not in _HOMES:
         raise AttributeError(f"module 'steepest' has no attribute {name!r}")
-    home = _HOMES[name]
-    if not home:
-        value = importlib.import_module(f".{name}", __name__)
+    elif home := _HOMES[name]:
+        value = getattr(importlib.import_module(f".{home}", __name__), name)
     else:
-        value = getattr(importlib.import_module(home if "workshop" in home else f".{home}", __name__), name)
+        value = importlib.import_module(f".{name}", __name__)
     globals()[name] = value
     return value
 
 
+def _reproduce() -> Any:
+    """The function `reproduce` of steepest_workshop; AttributeError that says what to install where that is missing."""
+    from . import errors, plugins
+
+    try:
+        return plugins.load(plugins.FUNCTIONS, "reproduce", "steepest.reproduce")
+    except errors.SteepestError as error:
+        raise AttributeError(str(error)) from None
+
+
+def _load_drawings() -> None:
+    """Register the functions that draw our objects in notebooks."""
+    from .report import notebook as notebook
+
+
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+notebook.load_with(_load_drawings)

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 
 SOURCE = Path(__file__).parents[1] / "steepest"
 FLOORS = (  # from the ground up, as pyproject.toml holds them
-    ("notebook", "prints", "escapes", "errors", "checks", "shell"),
+    ("notebook", "prints", "escapes", "errors", "checks", "plugins", "shell"),
     ("problems", "schedules", "rules", "surfaces"),
     ("update",),
     ("training", "paths"),
@@ -22,7 +22,8 @@ FLOORS = (  # from the ground up, as pyproject.toml holds them
     ("cli",),
 )
 WORDS = {
-    "notebook": "what notebooks ask for",
+    "notebook": "HTML by type",
+    "plugins": "what packages add",
     "prints": "what users' code prints",
     "errors": "the user's one error",
     "escapes": "text from elsewhere, as shown",

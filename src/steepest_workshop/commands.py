@@ -10,11 +10,8 @@ import typer
 from steepest.errors import SteepestError
 from steepest.shell import JSON, check_distinct, check_file, check_json, sentences, write_json
 
-app = typer.Typer()
 selftest = typer.Typer(help="Checks of what steepest claims, on this machine.", no_args_is_help=True)
 bench = typer.Typer(help="Speed, measured on this machine beside a named rival.", no_args_is_help=True)
-app.add_typer(selftest, name="selftest")
-app.add_typer(bench, name="bench")
 
 
 @bench.callback()
@@ -176,7 +173,6 @@ def bench_answer(
         docs.write_text(benchmark.page(result, command), encoding="utf-8")
 
 
-@app.command()
 @sentences
 def reproduce(
     names: Annotated[
@@ -207,7 +203,6 @@ def reproduce(
         page.write(rows, tier, report)
 
 
-@app.command()
 @sentences
 def conformance(
     docs: Annotated[

@@ -6,8 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 import steepest
-from steepest import rules, schedules, surfaces
-from steepest.report import notebook
+from steepest import notebook, rules, schedules, surfaces
 
 
 def adams():

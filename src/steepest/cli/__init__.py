@@ -11,8 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from steepest_workshop.commands import app as workshop
-
 from .. import problems as library
 from .. import rules
 from .. import schedules as multipliers
@@ -24,9 +22,11 @@ from ..shell import FULL, JSON, check_distinct, check_file, check_json, loading,
 from ..studies import defaults
 from ..studies.rates import rates_of
 from . import stores, working
+from .added import Commands
 from .looking import app as looking
 
 app = typer.Typer(
+    cls=Commands,
     help="Which optimizer, learning rate and schedule does my model need, and how sure are we?",
     no_args_is_help=True,
     add_completion=False,
@@ -214,7 +214,6 @@ def fetch(
 
 app.add_typer(working.app)
 app.add_typer(looking)
-app.add_typer(workshop)
 
 
 def main() -> None:

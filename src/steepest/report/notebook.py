@@ -1,13 +1,11 @@
-"""What notebooks show of rules, schedules, surfaces and descents: text and SVG, which survive an export to static HTML."""
+"""The HTML that notebooks display for rules, schedules, surfaces and descents: text and SVG, which survive an export."""
 
 from __future__ import annotations
-
-import functools
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from ..escapes import page as escaped
+from ..notebook import html_of
 from ..paths.descent import Descent
 from ..rules import Rule
 from ..schedules import Schedule
@@ -16,13 +14,7 @@ from . import figures
 from .rule import card
 from .surface import pictures, text
 
-STEPS = 100  # of a schedule
-
-
-@functools.singledispatch
-def html_of(thing: Any) -> str:
-    """The HTML of a thing; TypeError for one that has none."""
-    raise TypeError(f"no HTML for a {type(thing).__name__}")
+STEPS = 100  # length of the run for which a schedule is drawn
 
 
 @html_of.register

@@ -1,18 +1,14 @@
 """Update rules, each written once as its paper writes it. They know no engine."""
 
-import importlib
-
 from .combinators import clip_by_norm, clip_by_value, coupled, decoupled, lookahead, noisy, sam, switch
 from .definition import RULES, Rule, column_zeros, copy_of_g, copy_of_p, filled, get, row_zeros, rule, scalar, zeros
 
-for _family in (
-    "gradient",
-    "adaptive",
-    "sign",
-    "layerwise",
-    "averaging",
-):  # in order of growing complexity, which is the registry's order
-    importlib.import_module(f".{_family}", __name__)
+# The families, in order of growing complexity, which is the registry's order.
+from . import gradient as gradient  # isort: skip
+from . import adaptive as adaptive  # isort: skip
+from . import sign as sign  # isort: skip
+from . import layerwise as layerwise  # isort: skip
+from . import averaging as averaging  # isort: skip
 
 CLASSICS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")  # what the field compares with
 RACE = CLASSICS[:-1]  # on surfaces: adamw decays weights, and a surface has none

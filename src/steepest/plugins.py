@@ -1,0 +1,33 @@
+"""Commands and functions that other installed packages add to steepest by entry points."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any
+
+from .errors import SteepestError, text_of
+
+COMMANDS, FUNCTIONS = "steepest.commands", "steepest.functions"  # groups of entry points
+WORKSHOP = ("bench", "conformance", "reproduce", "selftest")  # commands of steepest_workshop, for the error without it
+
+
+def names(group: str) -> list[str]:
+    """The names in a group of entry points, sorted; nothing is imported."""
+    return sorted(entry_points(group=group).names)
+
+
+def load(group: str, name: str, called: str) -> Any:
+    """Import the object of an entry point; SteepestError where there is none, or where the import fails.
+
+    `called` is what the user wrote, for the error.
+    """
+    reason = "no installed package provides it"
+    for entry in entry_points(group=group, name=name):
+        try:
+            return entry.load()
+        except (ImportError, AttributeError) as error:
+            reason = text_of(error)
+    raise SteepestError(
+        f"{called} is not available: {reason}. It belongs to steepest_workshop; reinstall steepest, which brings that:",
+        "pip install --force-reinstall steepest",
+    )

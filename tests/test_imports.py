@@ -1,0 +1,72 @@
+"""Imports by a string, which import-linter cannot see, point at other packages or at a package's own modules."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import steepest
+
+SOURCE = Path(steepest.__file__).parent
+IMPORTERS = {"import_module", "__import__", "run_module"}
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def called(node):
+    """The name of the function that a call calls."""
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
+def start(node):
+    """How the text of an expression begins; None where only a run tells."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+        return str(node.values[0].value)
+    return None
+
+
+def imported(tree):
+    """The starts of all module names that are imported by a string; of a parameter, those that the file's calls give it."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    inside = {id(node): function for function in functions for node in ast.walk(function)}
+    for call in (call for call in calls if called(call) in IMPORTERS):
+        name, function = call.args[0], inside.get(id(call))
+        parameters = [argument.arg for argument in function.args.args] if function else []
+        if isinstance(name, ast.Name) and name.id in parameters:
+            place = parameters.index(name.id)
+            yield from (start(other.args[place]) for other in calls if called(other) == function.name)
+        else:
+            yield start(name)
+
+
+def points_up(name):
+    """Whether a module name may lead out of its own package into another of ours; one that nobody can read may."""
+    return name is None or name.startswith(("..", "steepest")) or name in (".", "")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_import_by_a_string_points_up(path):
+    if path == SOURCE / "__init__.py":
+        return  # the top of the house: whatever it imports is below
+    for name in imported(ast.parse(path.read_text(encoding="utf-8"))):
+        assert not points_up(name), f"{path} imports {name} by a string"
+        if name.startswith("."):
+            assert path.name == "__init__.py", f"{path} imports a neighbour by a string"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("importlib.import_module('steepest.report.notebook')", True),
+        ("import_module('..report', __name__)", True),
+        ("__import__(f'steepest.{name}')", True),
+        ("importlib.import_module(name)", True),
+        ("def _package(name): return import_module(name)\n_package('steepest.cli')", True),
+        ("def _package(name): return import_module(name)\n_package('pyarrow')", False),
+        ("importlib.import_module(f'.built_in.{module}', __name__)", False),
+    ],
+)
+def test_such_an_import_is_recognised(text, found):
+    assert any(map(points_up, imported(ast.parse(text)))) == found
