@@ -1,30 +1,48 @@
-"""One colour, dash and marker for each optimizer, the same in every picture."""
+"""The colour and dash of each optimizer, the same in every picture."""
 
 from __future__ import annotations
 
+import colorsys
 from dataclasses import dataclass
 
 from ..rules import CLASSICS, RULES
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("solid", "dashed", "dotted", "dashdot")
+BLOCK = len(COLOURS) * len(DASHES)  # looks of so many colours
+GOLDEN = 0.618034  # hues this far apart stay distinct, however many there are
+# Rules in the order in which they got their looks, so that these stay as they are. Others follow in the registry's order.
+FIRST = (
+    *CLASSICS,
+    *("gd", "nesterov_lookahead", "sam", "adamax", "nadam", "radam", "adadelta", "madgrad", "padam", "adabelief", "adan"),
+    *("rprop", "lion", "lamb", "adai", "lars", "adafactor", "muon", "asgd", "schedule_free_adamw", "schedule_free_sgd"),
+)
 
 
 @dataclass(frozen=True)
 class Style:
-    """How an optimizer is drawn."""
+    """How the lines of an optimizer are drawn."""
 
     colour: str
     dash: str
 
 
 def style(optimizer: str, variant: int = 0) -> Style:
-    """The style of an optimizer, by its place among the classics, which have a colour each, and the registry.
+    """The look of an optimizer, by name; black for one that is not registered. `variant` (a schedule's) turns the dash.
 
-    `variant` tells its schedules apart by dash. Neighbours differ in dash as well as in colour, so that no picture leans on
-    colour alone; 28 styles differ. Adadelta, which races with the classics but for AdamW, has that one's colour.
+    Neighbours in the order differ in dash as well as in colour, so that no picture relies on colour alone.
     """
-    order = [*CLASSICS, *(name for name in RULES if name not in (*CLASSICS, "adadelta"))]
-    order.insert(2 * len(COLOURS) - 1, "adadelta")
-    place = order.index(optimizer) if optimizer in order else len(order) + len(COLOURS) - 1  # one of the user's own: black
-    return Style(COLOURS[place % len(COLOURS)], DASHES[(place % len(COLOURS) + place // len(COLOURS) + variant) % len(DASHES)])
+    order = [*FIRST, *(name for name in RULES if name not in FIRST)]
+    if optimizer not in order:
+        return Style(COLOURS[-1], DASHES[(2 + variant) % len(DASHES)])
+    place = order.index(optimizer)
+    row, column = divmod(place, len(COLOURS))
+    return Style(_colour(place // BLOCK, column), DASHES[(row + column + variant) % len(DASHES)])
+
+
+def _colour(block: int, column: int) -> str:
+    """The named colours in the first block; in later ones hues of equal strength, dark enough on white."""
+    if block == 0:
+        return COLOURS[column]
+    hue = GOLDEN * (len(COLOURS) * (block - 1) + column) % 1
+    return "#" + "".join(f"{round(255 * part):02X}" for part in colorsys.hsv_to_rgb(hue, 0.85, 0.6))
