@@ -58,9 +58,8 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_the_stub_of_the_classes_is_current():
-    """`python -m steepest_workshop.stubs > src/steepest/optim.pyi` makes it."""
     stub = Path(steepest.__file__).with_name("optim.pyi").read_text()
-    assert ast.dump(ast.parse(stub)) == ast.dump(ast.parse(stubs.page()))
+    assert ast.dump(ast.parse(stub)) == ast.dump(ast.parse(stubs.page())), "run `steepest conformance`, which makes it"
     classes = {node.name for node in ast.parse(stub).body if isinstance(node, ast.ClassDef)}
     assert classes == set(dir(steepest.optim)) - BESIDE
 

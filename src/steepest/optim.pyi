@@ -1,4 +1,4 @@
-# Made by `python -m steepest_workshop.stubs > src/steepest/optim.pyi`; a test holds it to the classes.
+# Made by `steepest conformance` from the classes; a test compares them.
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,7 +17,12 @@ from .update.two_calls import still as still
 def from_rule(rule: Rule) -> type[RuleOptimizer]: ...
 
 class ASGD(RuleOptimizer):
-    """Polyak & Juditsky 1992, SIAM J. Control Optim. 30; with the rates of Bottou's ASGD.
+    """Plain descent that also averages the points it has visited. The average is less noisy than the last point.
+
+    Use: for convex problems with noise, late in a run.
+    Avoid: when the average is used early: it still contains the start.
+
+    Polyak & Juditsky 1992, SIAM J. Control Optim. 30; with the rates of Bottou's ASGD.
 
     The same numbers as torch.optim.ASGD. Hyperparameters outside their domain raise SteepestError.
     - The decay lambd is part of the rule (torch); averaging begins after t0 steps."""
@@ -39,7 +44,12 @@ class ASGD(RuleOptimizer):
     ) -> None: ...
 
 class AdaBelief(RuleOptimizer):
-    """Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2.
+    """Adam that divides by how far a gradient is from its average, not by its size. Steady gradients give long steps.
+
+    Use: when Adam works and slopes are long and steady.
+    Avoid: when gradients are nearly constant: eps then sets the step.
+
+    Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2.
 
     Hyperparameters outside their domain raise SteepestError.
     - Decay is decoupled and eps is 1e-16 (the authors' code).
@@ -59,7 +69,12 @@ class AdaBelief(RuleOptimizer):
     ) -> None: ...
 
 class Adadelta(RuleOptimizer):
-    """Zeiler 2012, arXiv:1212.5701, Algorithm 1.
+    """RMSprop that multiplies by the root mean square of its own past updates. Units cancel, and so does the rate.
+
+    Use: when the rate cannot be tuned at all.
+    Avoid: when the rate can be tuned: it starts slowly and is rarely the best.
+
+    Zeiler 2012, arXiv:1212.5701, Algorithm 1.
 
     The same numbers as torch.optim.Adadelta. Hyperparameters outside their domain raise SteepestError.
     - A rate multiplies the step, and rho is 0.9 (torch); the paper has no rate and 0.95."""
@@ -80,7 +95,12 @@ class Adadelta(RuleOptimizer):
     ) -> None: ...
 
 class Adafactor(RuleOptimizer):
-    """Shazeer & Stern 2018, arXiv:1804.04235, Algorithms 4 and 5.
+    """Store row and column averages of squared gradients in place of the whole matrix: nearly no state for a large layer.
+
+    Use: when the model fills the memory.
+    Avoid: when models are small: there is nothing to save.
+
+    Shazeer & Stern 2018, arXiv:1804.04235, Algorithms 4 and 5.
 
     The same numbers as torch.optim.Adafactor. Hyperparameters outside their domain raise SteepestError.
     - The rate is min(lr, 1 / sqrt(t)) times the larger of eps2 and the root mean square of p (torch).
@@ -102,7 +122,12 @@ class Adafactor(RuleOptimizer):
     ) -> None: ...
 
 class Adagrad(RuleOptimizer):
-    """Duchi, Hazan & Singer 2011, JMLR 12.
+    """Divide each coordinate by the root of the sum of its squared gradients. Rare features keep a large rate.
+
+    Use: when features are sparse: words, clicks, embeddings.
+    Avoid: when runs are long: the sum only grows, and the effective rate goes to zero.
+
+    Duchi, Hazan & Singer 2011, JMLR 12.
 
     The same numbers as torch.optim.Adagrad. Hyperparameters outside their domain raise SteepestError.
     - eps stands outside the root (torch); eps_inside=True puts it inside, as the paper does."""
@@ -125,7 +150,12 @@ class Adagrad(RuleOptimizer):
     ) -> None: ...
 
 class Adai(RuleOptimizer):
-    """Xie et al. 2022, arXiv:2006.15815, Algorithm 2.
+    """Adapt the momentum in place of the rate: flat coordinates get more of it.
+
+    Use: when momentum generalizes well and you would rather not tune it.
+    Avoid: when the first few hundred steps matter.
+
+    Xie et al. 2022, arXiv:2006.15815, Algorithm 2.
 
     Hyperparameters outside their domain raise SteepestError.
     - As long as every gradient is zero nothing moves; the authors' code divides zero by zero."""
@@ -143,7 +173,13 @@ class Adai(RuleOptimizer):
     ) -> None: ...
 
 class Adam(RuleOptimizer):
-    """Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1; AMSGrad: Reddi, Kale & Kumar 2018, arXiv:1904.09237.
+    """Divide an average of gradients by the root of an average of their squares, both corrected for starting at zero. A step
+    is about as long as the rate, whatever the size of the gradient.
+
+    Use: as a first choice on most networks, at a rate near 0.001.
+    Avoid: when you want weight decay (use AdamW), or memory is short: it stores two numbers for each weight.
+
+    Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1; AMSGrad: Reddi, Kale & Kumar 2018, arXiv:1904.09237.
 
     The same numbers as torch.optim.Adam. Hyperparameters outside their domain raise SteepestError.
     - AMSGrad divides by the corrected maximum of v (torch); its paper corrects nothing."""
@@ -167,7 +203,12 @@ class Adam(RuleOptimizer):
     ) -> None: ...
 
 class AdamW(RuleOptimizer):
-    """Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2.
+    """Adam with weight decay applied to the weights themselves, not to the gradient, so that it is not divided away.
+
+    Use: for transformers and fine-tuning, with a warm-up and a cosine schedule.
+    Avoid: when memory is short, or momentum trains the network as well.
+
+    Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2.
 
     The same numbers as torch.optim.AdamW. Hyperparameters outside their domain raise SteepestError.
     - The decay follows the rate, p * (1 - lr * weight_decay) (torch); the paper's follows the schedule only."""
@@ -190,7 +231,12 @@ class AdamW(RuleOptimizer):
     ) -> None: ...
 
 class Adamax(RuleOptimizer):
-    """Kingma & Ba 2015, arXiv:1412.6980, Algorithm 2.
+    """Adam that divides by the largest recent gradient in place of a root mean square. This bounds its steps exactly.
+
+    Use: when gradients are small but for rare bursts.
+    Avoid: in other cases: it is Adam with a longer memory of the largest gradient.
+
+    Kingma & Ba 2015, arXiv:1412.6980, Algorithm 2.
 
     The same numbers as torch.optim.Adamax. Hyperparameters outside their domain raise SteepestError.
     - eps is added to |g| inside the maximum (torch); the paper has none."""
@@ -211,7 +257,12 @@ class Adamax(RuleOptimizer):
     ) -> None: ...
 
 class Adan(RuleOptimizer):
-    """Xie et al. 2022, arXiv:2208.06677, Algorithm 1.
+    """Adam with an average of the gradient's change, which gives Nesterov's look-ahead without a second gradient.
+
+    Use: for large models and large batches, where it was developed.
+    Avoid: when memory is short: it stores three averages and the last gradient.
+
+    Xie et al. 2022, arXiv:2208.06677, Algorithm 1.
 
     Hyperparameters outside their domain raise SteepestError.
     - The betas are 1 minus the paper's (the authors' code); decay is proximal, a division by 1 + lr * weight_decay.
@@ -233,7 +284,12 @@ class Adan(RuleOptimizer):
     ) -> None: ...
 
 class GD(RuleOptimizer):
-    """Cauchy 1847, Comptes rendus 25; Robbins & Monro 1951.
+    """Step against the gradient, by the rate. Every other rule here changes this line.
+
+    Use: when the surface is smooth and equally curved in all directions, or you want a baseline for what a change gains.
+    Avoid: when curvatures differ: the steepest direction limits the rate, and flat ones make no progress.
+
+    Cauchy 1847, Comptes rendus 25; Robbins & Monro 1951.
 
     Hyperparameters outside their domain raise SteepestError."""
 
@@ -248,7 +304,12 @@ class GD(RuleOptimizer):
     ) -> None: ...
 
 class LAMB(RuleOptimizer):
-    """You et al. 2020, arXiv:1904.00962, Algorithm 2, with phi the identity.
+    """Adam with the step of each tensor scaled to the tensor's norm, so that large batches do not overshoot in any layer.
+
+    Use: for batches of thousands.
+    Avoid: for ordinary batches, where AdamW is as good and simpler.
+
+    You et al. 2020, arXiv:1904.00962, Algorithm 2, with phi the identity.
 
     Hyperparameters outside their domain raise SteepestError.
     - A tensor whose norm, or whose update's norm, is zero moves at the plain rate."""
@@ -266,7 +327,12 @@ class LAMB(RuleOptimizer):
     ) -> None: ...
 
 class LARS(RuleOptimizer):
-    """You, Gitman & Ginsburg 2017, arXiv:1708.03888, Algorithm 1.
+    """Momentum with the step of each tensor scaled to a share of the tensor's norm.
+
+    Use: for large batches on convolutional networks.
+    Avoid: for small batches, or biases and norms that are not excluded.
+
+    You, Gitman & Ginsburg 2017, arXiv:1708.03888, Algorithm 1.
 
     Hyperparameters outside their domain raise SteepestError.
     - A tensor whose norm, or whose gradient's norm, is zero moves at the plain rate."""
@@ -284,7 +350,12 @@ class LARS(RuleOptimizer):
     ) -> None: ...
 
 class Lion(RuleOptimizer):
-    """Chen et al. 2023, arXiv:2302.06675, Algorithm 2.
+    """Step by the sign of an average of gradients, and store only that average: half of Adam's state.
+
+    Use: when memory is short and batches are large; at a third to a tenth of AdamW's rate.
+    Avoid: when batches are small: a sign is as large for noise as for a slope.
+
+    Chen et al. 2023, arXiv:2302.06675, Algorithm 2.
 
     Hyperparameters outside their domain raise SteepestError."""
 
@@ -300,7 +371,13 @@ class Lion(RuleOptimizer):
     ) -> None: ...
 
 class MADGRAD(RuleOptimizer):
-    """Defazio & Jelassi 2022, arXiv:2101.11075, Algorithm 1.
+    """Sum gradients from the start, weighted by time, and divide by the cube root of summed squares. Each point is computed
+    from the starting point.
+
+    Use: when problems are sparse, or momentum works but is slow to tune; with little weight decay.
+    Avoid: when weight decay was tuned for Adam: its best value here is another.
+
+    Defazio & Jelassi 2022, arXiv:2101.11075, Algorithm 1.
 
     Hyperparameters outside their domain raise SteepestError.
     - lambda is lr * sqrt(t); the authors' code adds eps to lr, so that a rate of 0 still moves."""
@@ -318,7 +395,12 @@ class MADGRAD(RuleOptimizer):
     ) -> None: ...
 
 class Muon(RuleOptimizer):
-    """Jordan et al. 2024, Muon: an optimizer for hidden layers in neural networks.
+    """Make the momentum matrix orthogonal, so that all directions of a layer move equally far.
+
+    Use: for hidden matrices of transformers, with another rule for the rest.
+    Avoid: for biases, norms, embeddings, first and last layers.
+
+    Jordan et al. 2024, Muon: an optimizer for hidden layers in neural networks.
 
     The same numbers as torch.optim.Muon. Hyperparameters outside their domain raise SteepestError.
     - The buffer is an average, momentum * b + (1 - momentum) * g (torch); the author's is a sum.
@@ -345,7 +427,12 @@ class Muon(RuleOptimizer):
     ) -> None: ...
 
 class NAdam(RuleOptimizer):
-    """Dozat 2016, Incorporating Nesterov Momentum into Adam.
+    """Adam with Nesterov's correction of its average of gradients.
+
+    Use: when Adam works and its first steps should be faster.
+    Avoid: when you tune both anyway: the difference is small.
+
+    Dozat 2016, Incorporating Nesterov Momentum into Adam.
 
     The same numbers as torch.optim.NAdam. Hyperparameters outside their domain raise SteepestError.
     - m has a constant beta1 (torch), while the momentum of the step follows the schedule of the report."""
@@ -368,7 +455,12 @@ class NAdam(RuleOptimizer):
     ) -> None: ...
 
 class NesterovLookahead(RuleOptimizer):
-    """Nesterov 1983; Sutskever et al. 2013, section 2: the gradient at p - momentum * v.
+    """Nesterov's own form: take the gradient where the velocity will lead, then step. It needs a closure.
+
+    Use: to see the idea, and on deterministic convex problems, where its theorem holds.
+    Avoid: when the training loop has no closure: `nesterov` is the same method in other variables.
+
+    Nesterov 1983; Sutskever et al. 2013, section 2: the gradient at p - momentum * v.
 
     Hyperparameters outside their domain raise SteepestError.
     - The rate is inside, v = momentum * v + lr * g; sgd's nesterov stores the look-ahead point instead."""
@@ -385,7 +477,12 @@ class NesterovLookahead(RuleOptimizer):
     ) -> None: ...
 
 class Padam(RuleOptimizer):
-    """Chen et al. 2020, arXiv:1806.06763, Algorithm 1.
+    """Adam with a power of the second moment between momentum's 0 and Adam's 1/2.
+
+    Use: to move from momentum to Adam by one number.
+    Avoid: when there is no budget to tune that number too.
+
+    Chen et al. 2020, arXiv:1806.06763, Algorithm 1.
 
     Hyperparameters outside their domain raise SteepestError.
     - eps, which the paper has not, is added to the root of v; partial is 1/8 (the paper's experiments; the code's 1/4).
@@ -406,7 +503,12 @@ class Padam(RuleOptimizer):
     ) -> None: ...
 
 class RAdam(RuleOptimizer):
-    """Liu et al. 2020, arXiv:1908.03265, Algorithm 2.
+    """Adam that steps as momentum does until its average of squares rests on enough steps. A warm-up without a setting.
+
+    Use: when Adam needs a warm-up and you would rather not tune one.
+    Avoid: when there is a warm-up schedule already.
+
+    Liu et al. 2020, arXiv:1908.03265, Algorithm 2.
 
     The same numbers as torch.optim.RAdam. Hyperparameters outside their domain raise SteepestError.
     - The step is rectified where rho > 5 (torch and the authors' code; the paper says 4), below it is momentum's.
@@ -430,7 +532,12 @@ class RAdam(RuleOptimizer):
     ) -> None: ...
 
 class RMSprop(RuleOptimizer):
-    """Tieleman & Hinton 2012, Lecture 6.5; centred form: Graves 2013, arXiv:1308.0850.
+    """Adagrad with an average of squared gradients in place of their sum, so that the effective rate does not vanish.
+
+    Use: for recurrent networks, reinforcement learning, data that change over time.
+    Avoid: when the first steps matter: without a bias correction each weight moves by ten rates at once.
+
+    Tieleman & Hinton 2012, Lecture 6.5; centred form: Graves 2013, arXiv:1308.0850.
 
     The same numbers as torch.optim.RMSprop. Hyperparameters outside their domain raise SteepestError.
     - alpha is 0.99 (torch) where the lecture says 0.9.
@@ -456,7 +563,12 @@ class RMSprop(RuleOptimizer):
     ) -> None: ...
 
 class Rprop(RuleOptimizer):
-    """Riedmiller & Braun 1993; the variant iRprop-: Igel & Hüsken 2000.
+    """Use signs only: a coordinate's step grows while its gradient's sign stays, and shrinks when the sign flips.
+
+    Use: when gradients are exact: full batches.
+    Avoid: for mini-batches: noise flips signs.
+
+    Riedmiller & Braun 1993; the variant iRprop-: Igel & Hüsken 2000.
 
     The same numbers as torch.optim.Rprop. Hyperparameters outside their domain raise SteepestError.
     - A gradient whose sign has flipped counts as zero (iRprop-, torch); the original takes the step back."""
@@ -476,7 +588,12 @@ class Rprop(RuleOptimizer):
     ) -> None: ...
 
 class SAM(RuleOptimizer):
-    """Foret et al. 2021, arXiv:2010.01412, around Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013; as torch.optim.SGD writes them.
+    """Climb a little way uphill, take the gradient there, and step from the original point. This leaves sharp minima.
+
+    Use: when generalization matters more than time: a step costs two gradients.
+    Avoid: when time is the budget.
+
+    Foret et al. 2021, arXiv:2010.01412, around Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013; as torch.optim.SGD writes them.
 
     Hyperparameters outside their domain raise SteepestError."""
 
@@ -496,7 +613,12 @@ class SAM(RuleOptimizer):
     ) -> None: ...
 
 class SGD(RuleOptimizer):
-    """Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013; as torch.optim.SGD writes them.
+    """Plain descent on the gradient of a batch, with optional momentum. Batches make steps noisy and cheap.
+
+    Use: when rate and schedule can be tuned, memory is short, or the model has normalization layers.
+    Avoid: when gradients of layers differ by orders of magnitude, as in transformers, or the rate cannot be tuned.
+
+    Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013; as torch.optim.SGD writes them.
 
     The same numbers as torch.optim.SGD. Hyperparameters outside their domain raise SteepestError.
     - The first buffer is the gradient itself, without dampening (torch).
@@ -521,7 +643,12 @@ class SGD(RuleOptimizer):
     ) -> None: ...
 
 class ScheduleFreeAdamW(RuleOptimizer):
-    """Defazio et al. 2024, arXiv:2405.15682, Algorithm 1.
+    """AdamW that steps from one point, averages into another, and takes gradients between them. It needs no schedule.
+
+    Use: when the length of the run is open.
+    Avoid: when the length is known and a cosine can be tuned. Call `optimizer.eval()` before you evaluate.
+
+    Defazio et al. 2024, arXiv:2405.15682, Algorithm 1.
 
     Hyperparameters outside their domain raise SteepestError.
     - The weight of a step is t ** r * (largest rate so far) ** weight_lr_power, as the authors' code has it.
@@ -543,7 +670,13 @@ class ScheduleFreeAdamW(RuleOptimizer):
     ) -> None: ...
 
 class ScheduleFreeSGD(RuleOptimizer):
-    """Defazio et al. 2024, arXiv:2405.15682, equations 3 to 5.
+    """Plain descent that steps from one point, averages into another, and takes gradients between them. The average does
+    what a falling rate would.
+
+    Use: when momentum would work, and the length of the run is open.
+    Avoid: when a schedule is tuned already. Call `optimizer.eval()` before you evaluate.
+
+    Defazio et al. 2024, arXiv:2405.15682, equations 3 to 5.
 
     Hyperparameters outside their domain raise SteepestError.
     - The weight of a step is t ** r * (largest rate so far) ** weight_lr_power, as the authors' code has it."""

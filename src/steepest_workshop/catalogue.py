@@ -17,8 +17,8 @@ SOURCES = ("paper", "author", "torch")
 
 HEAD = """# Optimizers
 
-Every rule of steepest, made by `steepest conformance`. The site (`python -m steepest_workshop.site`) has a page for each: its
-idea, its path beside SGD and Adam, how it hangs on its rate, when to use it.
+Every rule of steepest, made by `steepest conformance`. The site (`python -m steepest_workshop.site`) has a page for each, with
+its path beside those of SGD and Adam, and its accuracy by rate.
 """
 UNDER = """
 *State*: bytes for each float32 parameter. *Step*: the time of a step on ResNet-50's 25.6 million numbers, in steps of plain
@@ -67,7 +67,13 @@ def _section(row: dict[str, Any]) -> list[str]:
     rule = rules.get(row["name"])
     card = describe(rule.name)
     twin = f", the numbers of `{card['twin']}`" if card["twin"] else ""
-    lines = [f"## {rule.name}", "", f"`steepest.optim.{rule.class_name}`{twin}. {card['reference']}.", ""]
+    lines = [f"## {rule.name}", "", card["idea"], ""]
+    lines += [
+        f"**Use it** {card['use']} **Avoid it** {card['avoid']}",
+        "",
+        f"`steepest.optim.{rule.class_name}`{twin}. {card['reference']}.",
+        "",
+    ]
     lines += ["```python", card["source"], "```", "", "$$", "\\begin{aligned}"]
     lines += [line.replace(" = ", " &= ", 1) + " \\\\" for line in equations(rule)] + ["\\end{aligned}", "$$", ""]
     origin = "torch" if rule.twin else rule.origin

@@ -206,23 +206,34 @@ def reproduce(
 @sentences
 def conformance(
     docs: Annotated[
-        Path | None, typer.Option(metavar="FILE.md", help="The document to make. Default: docs/optimizers.md in a checkout.")
+        Path | None, typer.Option(metavar="FILE.md", help="Make this document only. Default: all that is made, in a checkout.")
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Pin the new digest of a rule that computes something else now.")
     ] = None,
     json_file: JSON = None,
 ) -> None:
-    """Every rule against its paper, its author's package and torch: the largest error of each. Makes docs/optimizers.md."""
+    """Every rule against its paper, its author's package and torch: the largest error of each.
+
+    In a checkout it makes what is made from the rules: docs/optimizers.md, src/steepest/optim.pyi and the pinned digests.
+    """
     from rich.console import Console
 
-    from . import catalogue
+    from . import catalogue, digests, stubs
     from . import conformance as check
 
     check_json(json_file)
+    stub = Path("src/steepest/optim.pyi")
+    in_checkout = docs is None and stub.is_file()
+    if in_checkout:
+        digests.pin(change or ())
+        stub.write_text(stubs.page(), encoding="utf-8")
     console = Console(stderr=True)
     with console.status("") as status:
         rows = check.table(progress=status.update if console.is_terminal else None)
     if str(json_file) != "-":
         typer.echo(check.text(rows))
-    docs = docs or (Path("docs/optimizers.md") if Path("docs/rules.md").is_file() else None)
-    if docs:
-        docs.write_text(catalogue.page(rows), encoding="utf-8")
+    document = Path("docs/optimizers.md") if in_checkout else docs
+    if document:
+        document.write_text(catalogue.page(rows), encoding="utf-8")
     write_json(rows, json_file)

@@ -9,7 +9,7 @@ from typing import Any
 from steepest.update.optimizer import RuleOptimizer, optimizer_class
 from steepest.update.signature import by_class_name
 
-HEAD = """# Made by `python -m steepest_workshop.stubs > src/steepest/optim.pyi`; a test holds it to the classes.
+HEAD = """# Made by `steepest conformance` from the classes; a test compares them.
 from collections.abc import Iterable
 from typing import Any
 
@@ -67,7 +67,3 @@ def _value(default: Any) -> str:
     if isinstance(default, float) and math.isinf(default):
         return "float('inf')"
     return repr(default)
-
-
-if __name__ == "__main__":
-    print(page(), end="")

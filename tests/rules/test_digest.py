@@ -1,5 +1,6 @@
 """The digest of a rule: what it computes and nothing else, the same for years and on every Python."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,47 +9,50 @@ from pathlib import Path
 import pytest
 
 from steepest import rules
-from steepest.rules.digest import MARK, _variants
+from steepest.errors import SteepestError
+from steepest.rules.digest import _variants
+from steepest_workshop import digests
 
-# A store knows its runs by these: one that changes forgets every run of that rule, so only what a rule computes may change it.
-PINNED = {
-    "gd": "3bbd4aa458c4442a",
-    "sgd": "8bc6685764dc137c",
-    "momentum": "8bc6685764dc137c",
-    "nesterov": "8bc6685764dc137c",
-    "nesterov_lookahead": "7bb08ad7fe2e010a",
-    "sam": "872956c4c8df01ba",
-    "adagrad": "f63831a97fce067e",
-    "rmsprop": "0def1c3ad7142097",
-    "adadelta": "1aee0daed712bca6",
-    "adam": "b27819e7902f25ab",
-    "adamw": "b27819e7902f25ab",
-    "adamax": "882ca80c608df199",
-    "nadam": "e233027da042d059",
-    "radam": "ab23aea2d064ecd4",
-    "madgrad": "84988e3b757df1b3",
-    "padam": "f0af37bca54b0e6b",
-    "adabelief": "622aca1d7c18e191",
-    "adan": "4d99915b111d9e5f",
-    "rprop": "61b44bde66733643",
-    "lion": "129e12a4a44aca94",
-    "lamb": "a4412293c7bc76e1",
-    "adai": "23649f9d2ca5f462",
-    "lars": "78a37b50862c15cb",
-    "adafactor": "5682ce0aa67d4eac",
-    "muon": "7d9d65c15ed42e19",
-    "asgd": "fb0635ba28c794f1",
-    "schedule_free_adamw": "3f8226c22702ca98",
-    "schedule_free_sgd": "07da3f07e4dff2f6",
-}
 PRINT = "from steepest.rules import RULES\nprint({k: r.digest for k, r in RULES.items()})"
 OTHERS = ("3.12", "3.13")
 
 
 def test_what_the_built_in_rules_compute_is_pinned():
-    found = {name: rule.digest for name, rule in rules.RULES.items() if rule.is_ours}
-    assert found == {k: found[k] for k in PINNED}
-    assert {k: v.removeprefix(MARK)[:16] for k, v in found.items()} == PINNED
+    before, now = digests.pinned(), digests.current()
+    assert digests.changed(before, now) == [], "another digest makes every store forget the rule's runs"
+    assert sorted(now) == sorted(before), "new rules are pinned by `steepest conformance`"
+
+
+@pytest.fixture
+def pins(tmp_path):
+    """A copy of the pinned digests."""
+    file = tmp_path / "digests.json"
+    file.write_text(digests.FILE.read_text())
+    return file
+
+
+def test_a_new_rule_is_pinned_and_the_file_is_as_the_command_writes_it(pins):
+    before = digests.pinned()
+    pins.write_text(json.dumps({name: digest for name, digest in before.items() if name != "lion"}))
+    digests.pin(file=pins)
+    assert pins.read_text() == digests.FILE.read_text()
+
+
+def test_a_changed_digest_is_refused_unless_it_is_named(pins):
+    before = digests.pinned()
+    old = json.dumps(before | {"lion": "0" * 16, "gone": "1" * 16, "adam": "2" * 16})
+    pins.write_text(old)
+    with pytest.raises(
+        SteepestError, match=r"changed of adam, lion, gone: .*: steepest conformance --change adam --change lion"
+    ):
+        digests.pin(file=pins)
+    with pytest.raises(SteepestError, match=r"changed of adam, gone: "):
+        digests.pin(["lion"], pins)
+    assert pins.read_text() == old
+    digests.pin(["lion", "gone", "adam"], pins)
+    assert digests.pinned(pins) == before
+    with pytest.raises(SteepestError, match="Unknown pinned rule 'lino'; did you mean 'lion'"):
+        digests.pin(["lino"], pins)
 
 
 def pythons(version):

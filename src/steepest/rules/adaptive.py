@@ -17,6 +17,11 @@ def adagrad(
     p, g, t, G=filled("initial_accumulator_value"), *,
     lr=1e-2, lr_decay=0.0, initial_accumulator_value=0.0, eps=1e-10, eps_inside=False,
 ):  # fmt: skip
+    """Divide each coordinate by the root of the sum of its squared gradients. Rare features keep a large rate.
+
+    Use: when features are sparse: words, clicks, embeddings.
+    Avoid: when runs are long: the sum only grows, and the effective rate goes to zero.
+    """
     G = G + g * g
     root = sqrt(G + eps) if eps_inside else sqrt(G) + eps
     return p - lr / (1 + (t - 1) * lr_decay) * g / root, G
@@ -39,6 +44,11 @@ def rmsprop(
     p, g, t, v=zeros, m=zeros.when("centered"), b=zeros.when("momentum"), *,
     lr=1e-2, alpha=0.99, eps=1e-8, momentum=0.0, centered=False, eps_inside=False,
 ):  # fmt: skip
+    """Adagrad with an average of squared gradients in place of their sum, so that the effective rate does not vanish.
+
+    Use: for recurrent networks, reinforcement learning, data that change over time.
+    Avoid: when the first steps matter: without a bias correction each weight moves by ten rates at once.
+    """
     v = ema(v, g * g, alpha)
     variance = v
     if centered:
@@ -60,6 +70,11 @@ def rmsprop(
     deviations=("A rate multiplies the step, and rho is 0.9 (torch); the paper has no rate and 0.95.",),
 )
 def adadelta(p, g, t, v=zeros, u=zeros, *, lr=1.0, rho=0.9, eps=1e-6):
+    """RMSprop that multiplies by the root mean square of its own past updates. Units cancel, and so does the rate.
+
+    Use: when the rate cannot be tuned at all.
+    Avoid: when the rate can be tuned: it starts slowly and is rarely the best.
+    """
     v = ema(v, g * g, rho)
     d = sqrt(u + eps) / sqrt(v + eps) * g
     return p - lr * d, v, ema(u, d * d, rho)
@@ -74,6 +89,12 @@ def adadelta(p, g, t, v=zeros, u=zeros, *, lr=1.0, rho=0.9, eps=1e-6):
     deviations=("AMSGrad divides by the corrected maximum of v (torch); its paper corrects nothing.",),
 )
 def adam(p, g, t, m=zeros, v=zeros, u=zeros.when("amsgrad"), *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, amsgrad=False):
+    """Divide an average of gradients by the root of an average of their squares, both corrected for starting at zero. A step
+    is about as long as the rate, whatever the size of the gradient.
+
+    Use: as a first choice on most networks, at a rate near 0.001.
+    Avoid: when you want weight decay (use AdamW), or memory is short: it stores two numbers for each weight.
+    """
     m = ema(m, g, beta1)
     v = ema(v, g * g, beta2)
     if amsgrad:
@@ -91,6 +112,12 @@ adamw = adam.preset(
     weight_decay=1e-2,
     decoupled_weight_decay=True,
     deviations=("The decay follows the rate, p * (1 - lr * weight_decay) (torch); the paper's follows the schedule only.",),
+    doc="""
+    Adam with weight decay applied to the weights themselves, not to the gradient, so that it is not divided away.
+
+    Use: for transformers and fine-tuning, with a warm-up and a cosine schedule.
+    Avoid: when memory is short, or momentum trains the network as well.
+    """,
 )
 
 
@@ -103,6 +130,11 @@ adamw = adam.preset(
     deviations=("eps is added to |g| inside the maximum (torch); the paper has none.",),
 )
 def adamax(p, g, t, m=zeros, u=zeros, *, lr=2e-3, beta1=0.9, beta2=0.999, eps=1e-8):
+    """Adam that divides by the largest recent gradient in place of a root mean square. This bounds its steps exactly.
+
+    Use: when gradients are small but for rare bursts.
+    Avoid: in other cases: it is Adam with a longer memory of the largest gradient.
+    """
     m = ema(m, g, beta1)
     u = maximum(beta2 * u, abs(g) + eps)
     return p - lr * debias(m, beta1, t) / u, m, u
@@ -119,6 +151,11 @@ def adamax(p, g, t, m=zeros, u=zeros, *, lr=2e-3, beta1=0.9, beta2=0.999, eps=1e
 def nadam(
     p, g, t, m=zeros, v=zeros, c=scalar(1.0), *, lr=2e-3, beta1=0.9, beta2=0.999, eps=1e-8, momentum_decay=4e-3
 ):  # fmt: skip
+    """Adam with Nesterov's correction of its average of gradients.
+
+    Use: when Adam works and its first steps should be faster.
+    Avoid: when you tune both anyway: the difference is small.
+    """
     mu = beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
     mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * momentum_decay))
     c = c * mu
@@ -141,6 +178,11 @@ def nadam(
     ),
 )
 def radam(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
+    """Adam that steps as momentum does until its average of squares rests on enough steps. A warm-up without a setting.
+
+    Use: when Adam needs a warm-up and you would rather not tune one.
+    Avoid: when there is a warm-up schedule already.
+    """
     m = m + (1 - beta1) * (g - m)
     v = ema(v, g * g, beta2)
     longest = 2 / (1 - beta2) - 1
@@ -159,6 +201,12 @@ def radam(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-
     deviations=("lambda is lr * sqrt(t); the authors' code adds eps to lr, so that a rate of 0 still moves.",),
 )
 def madgrad(p, g, t, s=zeros, v=zeros, x0=copy_of_p, *, lr=1e-2, momentum=0.9, eps=1e-6):
+    """Sum gradients from the start, weighted by time, and divide by the cube root of summed squares. Each point is computed
+    from the starting point.
+
+    Use: when problems are sparse, or momentum works but is slow to tune; with little weight decay.
+    Avoid: when weight decay was tuned for Adam: its best value here is another.
+    """
     step = lr * sqrt(t)
     s = s + step * g
     v = v + step * g * g
@@ -179,6 +227,11 @@ def madgrad(p, g, t, s=zeros, v=zeros, x0=copy_of_p, *, lr=1e-2, momentum=0.9, e
 def padam(
     p, g, t, m=zeros, v=zeros, u=zeros, *, lr=0.1, beta1=0.9, beta2=0.999, eps=1e-8, partial=0.125, bias_correction=False
 ):  # fmt: skip
+    """Adam with a power of the second moment between momentum's 0 and Adam's 1/2.
+
+    Use: to move from momentum to Adam by one number.
+    Avoid: when there is no budget to tune that number too.
+    """
     m = ema(m, g, beta1)
     v = ema(v, g * g, beta2)
     u = maximum(u, v)
@@ -199,6 +252,11 @@ def padam(
     ),
 )
 def adabelief(p, g, t, m=zeros, s=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-16, rectify=False):
+    """Adam that divides by how far a gradient is from its average, not by its size. Steady gradients give long steps.
+
+    Use: when Adam works and slopes are long and steady.
+    Avoid: when gradients are nearly constant: eps then sets the step.
+    """
     m = ema(m, g, beta1)
     s = ema(s, (g - m) * (g - m), beta2) + eps
     if not rectify:
@@ -226,6 +284,11 @@ def adan(
     p, g, t, m=zeros, v=zeros, n=zeros, q=copy_of_g, k=scalar(0.0), moved=scalar(0.0).when("restart"), *,
     lr=1e-3, beta1=0.98, beta2=0.92, beta3=0.99, eps=1e-8, weight_decay=0.0, paper_start=False, restart=0.0,
 ):  # fmt: skip
+    """Adam with an average of the gradient's change, which gives Nesterov's look-ahead without a second gradient.
+
+    Use: for large models and large batches, where it was developed.
+    Avoid: when memory is short: it stores three averages and the last gradient.
+    """
     y = where(k == 0, 0.0, g - q)
     z = g + beta2 * y
     m, n = [where(k == 0, x, ema(s, x, b)) if paper_start else ema(s, x, b) for s, x, b in ((m, g, beta1), (n, z * z, beta3))]

@@ -202,6 +202,7 @@ def _with(
         "base": None,
         "twin": None,
         "deviations": (),
+        "doc": "",
     }
     return dataclasses.replace(
         inner, step=step, hyper={**inner.hyper, **hyper}, state={**inner.state, **more}, traced=[], **own | changes

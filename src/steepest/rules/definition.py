@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ..errors import SteepestError, described, run_file, unknown
 from ..notebook import Shown
+from .about import About, parse
 from .digest import digest
 from .trace import Graph, check_function, is_static, trace, with_notes
 
@@ -121,7 +122,7 @@ class Rule(Shown):
     place of p. `domains` holds what its hyperparameters may be, where that is not what `DOMAINS` says of the letter. `origin`
     says where the defaults come from (torch's where there is a twin). `matrices_only` says that its class takes nothing but
     matrices unless told otherwise, though the rule can do more. `rate` is the centre of the grid of rates searched by
-    default, `base` the rule whose class a preset shares.
+    default, `base` the rule whose class a preset shares. `doc` is the docstring (see `about`); it is not part of the digest.
     """
 
     name: str
@@ -143,12 +144,18 @@ class Rule(Shown):
     refused: tuple[tuple[str, Callable[[Hyper], bool]], ...] = ()
     fixed: frozenset[str] = frozenset()
     base: Rule | None = None
+    doc: str = ""
     traced: list[tuple[Hyper, dict[str, bool], Graph]] = dataclasses.field(default_factory=list, repr=False)
 
     @property
     def is_ours(self) -> bool:
         """Whether the rule is built in."""
-        return RULES.get(self.name) is self and self.code.co_filename.startswith(str(Path(__file__).parent))
+        return RULES.get(self.name) is self and self.code.co_filename.startswith((*FOLDERS,))
+
+    @property
+    def about(self) -> About:
+        """The idea, when to use the rule, and when to avoid it, as its docstring says."""
+        return parse(self.doc)
 
     def __repr__(self) -> str:
         return f"<Rule {self.name}>"
@@ -270,6 +277,7 @@ def plain(value: Any) -> Any:
 
 
 MATRIX = "matrix"  # a hyperparameter of this name is given by the engine: whether the tensor has two dimensions or more
+FOLDERS = [str(Path(__file__).parent)]  # of the built-in rules
 RULES: dict[str, Rule] = {}
 FILES: dict[Rule, tuple[Path, str]] = {}  # where rules of the user's came from: the file, and the name in it
 
@@ -364,6 +372,7 @@ def rule(reference: str, *, class_name: str | None = None, **fields: Any) -> Cal
             reference=reference,
             class_name=class_name or fields.get("twin") or name.title().replace("_", ""),
             fixed=frozenset({MATRIX} & set(inspect.signature(function).parameters)),
+            doc=function.__doc__ or "",
             **_signature(name, function),
             **fields,
         )

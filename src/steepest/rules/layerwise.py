@@ -29,6 +29,11 @@ from .vocabulary import (
     deviations=("A tensor whose norm, or whose update's norm, is zero moves at the plain rate.",),
 )
 def lamb(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6, weight_decay=0.0):
+    """Adam with the step of each tensor scaled to the tensor's norm, so that large batches do not overshoot in any layer.
+
+    Use: for batches of thousands.
+    Avoid: for ordinary batches, where AdamW is as good and simpler.
+    """
     m = ema(m, g, beta1)
     v = ema(v, g * g, beta2)
     r = debias(m, beta1, t) / (sqrt(debias(v, beta2, t)) + eps) + weight_decay * p
@@ -46,6 +51,11 @@ def lamb(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6
     deviations=("As long as every gradient is zero nothing moves; the authors' code divides zero by zero.",),
 )
 def adai(p, g, t, m=zeros, v=zeros, c=filled(1.0, precise=True), *, lr=0.1, beta0=0.1, beta2=0.99, eps=1e-3):
+    """Adapt the momentum in place of the rate: flat coordinates get more of it.
+
+    Use: when momentum generalizes well and you would rather not tune it.
+    Avoid: when the first few hundred steps matter.
+    """
     v = ema(v, g * g, beta2)
     v_hat = debias(v, beta2, t)
     whole = mean(v_hat, over="model")
@@ -64,6 +74,11 @@ def adai(p, g, t, m=zeros, v=zeros, c=filled(1.0, precise=True), *, lr=0.1, beta
     deviations=("A tensor whose norm, or whose gradient's norm, is zero moves at the plain rate.",),
 )
 def lars(p, g, t, b=zeros, *, lr=0.1, momentum=0.9, weight_decay=0.0, trust=1e-3):
+    """Momentum with the step of each tensor scaled to a share of the tensor's norm.
+
+    Use: for large batches on convolutional networks.
+    Avoid: for small batches, or biases and norms that are not excluded.
+    """
     x, u = norm(p), norm(g)
     ratio = where(x * u > 0, trust * x / (u + weight_decay * x), 1.0)
     b = momentum * b + lr * ratio * (g + weight_decay * p)
@@ -85,6 +100,11 @@ def adafactor(
     p, g, t, R=row_zeros.when("matrix"), C=column_zeros.when("matrix"), V=zeros.unless("matrix"), *,
     lr=1e-2, beta2_decay=-0.8, eps1=0.0, eps2=1e-3, d=1.0, weight_decay=0.0, matrix=False,
 ):  # fmt: skip
+    """Store row and column averages of squared gradients in place of the whole matrix: nearly no state for a large layer.
+
+    Use: when the model fills the memory.
+    Avoid: when models are small: there is nothing to save.
+    """
     least = where(eps1 > 0, eps1, epsilon(p))
     share = t**beta2_decay
     if matrix:
@@ -122,6 +142,11 @@ def muon(
     p, g, t, b=zeros, v=zeros.unless("matrix"), *, lr=1e-3, weight_decay=0.1, momentum=0.95, nesterov=True, ns_a=3.4445,
     ns_b=-4.775, ns_c=2.0315, eps=1e-7, ns_steps=5, adjust_lr_fn="original", beta_v=0.95, precise=False, matrix=False,
 ):  # fmt: skip
+    """Make the momentum matrix orthogonal, so that all directions of a layer move equally far.
+
+    Use: for hidden matrices of transformers, with another rule for the rest.
+    Avoid: for biases, norms, embeddings, first and last layers.
+    """
     b = ema(b, g, momentum)
     d = ema(g, b, 1 - momentum) if nesterov else b
     if matrix:

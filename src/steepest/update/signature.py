@@ -65,6 +65,8 @@ def signature_of(rule: Rule) -> inspect.Signature:
 
 
 def docstring(rule: Rule) -> str:
+    """The docstring of a rule's class: the rule's own, its source, and where it deviates from that."""
+    own = f"{inspect.cleandoc(rule.doc)}\n\n" if rule.doc else ""
     twin = f"The same numbers as torch.optim.{rule.twin}. " if rule.twin else ""
     deviations = "\n".join(f"- {d}" for d in rule.deviations)
-    return f"{rule.reference}.\n\n{twin}Hyperparameters outside their domain raise SteepestError.\n{deviations}"
+    return f"{own}{rule.reference}.\n\n{twin}Hyperparameters outside their domain raise SteepestError.\n{deviations}"

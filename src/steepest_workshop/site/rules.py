@@ -22,7 +22,6 @@ from steepest.studies.design import rate
 
 from .. import catalogue, conformance
 from . import cost, sensitivity
-from .words import WORDS
 
 BESIDE = ("sgd", "adam")
 PLAYGROUND = "_static/play.html"  # on the site, from its root
@@ -106,12 +105,12 @@ def curves(rule: Rule) -> Figure:
 
 def page(rule: Rule, row: dict[str, Any], folder: Path) -> str:
     """The page of a rule as Markdown, with its row of the conformance table; its pictures go to the folder."""
-    card, said = describe(rule.name), WORDS[rule.name]
-    lines = [f"# {_title(rule)}", "", said.idea, "", f"`steepest.optim.{rule.class_name}`, by name `{rule.name}`."]
+    card = describe(rule.name)
+    lines = [f"# {_title(rule)}", "", card["idea"], "", f"`steepest.optim.{rule.class_name}`, by name `{rule.name}`."]
     lines += [f"The same numbers as `{card['twin']}`."] if card["twin"] else []
     lines += ["", "## Formula", "", *(f"$$\n{line}\n$$\n" for line in equations(rule))]
     lines += ["## Source", "", "As it stands in the library, and as it runs:", "", "```python", card["source"], "```", ""]
-    for name, figure in (("paths", paths(rule)), ("rates", curves(rule))):
+    for name, figure in (("paths", paths(rule)), *([("rates", curves(rule))] if _is_measured(rule) else [])):
         save(figure, folder / f"{rule.name}-{name}.png")
         words = figure.get_gid() or ""
         title = {"paths": "## Its path beside SGD and Adam", "rates": "## How it hangs on the rate"}[name]
@@ -122,9 +121,9 @@ def page(rule: Rule, row: dict[str, Any], folder: Path) -> str:
     lines += [
         "## When to use it, and when not",
         "",
-        f"**Yes:** {said.use}",
+        f"**Use it** {card['use']}",
         "",
-        f"**No:** {said.avoid}",
+        f"**Avoid it** {card['avoid']}",
         "",
     ]
     lines += [*_evidence(rule), "", *_hyper(card), "", *_state(rule, card)]
@@ -139,7 +138,13 @@ def _title(rule: Rule) -> str:
     return f"{rule.class_name}: {rule.name}" if shared and rule.name != rule.class_name.lower() else rule.class_name
 
 
+def _is_measured(rule: Rule) -> bool:
+    return any(sensitivity.curve(name, rule) is not None for name in sensitivity.STEPS)
+
+
 def _evidence(rule: Rule) -> Iterator[str]:
+    if not _is_measured(rule):
+        return
     yield "What was measured:"
     yield ""
     for name in sensitivity.STEPS:

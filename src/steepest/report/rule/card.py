@@ -1,7 +1,8 @@
-"""A rule as a card: how it is written, what it takes and keeps, and one step of it with real numbers."""
+"""A rule as a card: its idea, source, hyperparameters and state, and one step of it with real numbers."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -22,20 +23,22 @@ from . import javascript
 from .latex import equations
 
 P, G = (1.0, -2.0, 0.5), (0.1, -0.4, 0.0)  # the parameter and gradient of the example
+WIDTH = 100  # of a paragraph on the screen, in characters
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Everything about a rule, as `steepest show --json` writes it. SteepestError where there is no such rule."""
+    """All about a rule, as `steepest show --json` writes it. SteepestError where there is no such rule."""
     return describe_rule(rules.get(name))
 
 
 def describe_rule(rule: Rule) -> dict[str, Any]:
-    """The same of a rule, which need not be registered."""
+    """The same for a rule that need not be registered."""
     return {
         "name": rule.name,
         "class": rule.class_name,
         "twin": f"torch.optim.{rule.twin}" if rule.twin else None,
         "reference": rule.reference,
+        **rule.about._asdict(),
         "reach": rule.reach,
         "source": _source(rule),
         "hyper": [
@@ -48,10 +51,20 @@ def describe_rule(rule: Rule) -> dict[str, Any]:
 
 
 def _source(rule: Rule) -> str:
-    """What is written of a rule; of one that a combinator makes, such as SAM, that comes first."""
+    """The source of a rule without its docstring; of one that a combinator makes, such as SAM, the combinator's comes first."""
     own = textwrap.dedent("".join(inspect.getsourcelines(rule.code)[0])).rstrip()
     maker = getattr(combinators, rule.name, None)
-    return f"{inspect.getsource(maker)}\n\n{own}" if maker else own
+    return f"{inspect.getsource(maker)}\n\n{_undocumented(own)}" if maker else _undocumented(own)
+
+
+def _undocumented(source: str) -> str:
+    """The source of a function without the lines of its docstring."""
+    function = ast.parse(source).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    if ast.get_docstring(function) is None:
+        return source
+    first, lines = function.body[0], source.splitlines()
+    return "\n".join([*lines[: first.lineno - 1], *lines[first.end_lineno :]])
 
 
 LANGUAGES: dict[str, Callable[[Rule], str]] = {
@@ -120,6 +133,8 @@ def text(card: dict[str, Any]) -> str:
     """The card for the screen."""
     twin = f", the numbers of {card['twin']}" if card["twin"] else ""
     lines = [f"{card['name']}  (steepest.optim.{card['class']}{twin}; looks over: {card['reach']})", card["reference"], ""]
+    said = [card["idea"], *(f"{word} it {card[key]}" for word, key in (("Use", "use"), ("Avoid", "avoid")) if card[key])]
+    lines += [*(line for part in said for line in textwrap.wrap(part, WIDTH)), ""] if card["idea"] else []
     lines += [*("    " + line for line in card["source"].splitlines()), "", "Hyperparameters"]
     for h in card["hyper"]:
         lines.append(f"  {h['name']:26} {h['default']!s:8} {h['domain']}{'  (static)' if h['static'] else ''}")
