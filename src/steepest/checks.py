@@ -1,4 +1,4 @@
-"""Checks of what is given in many places: counts, and files that are to be written."""
+"""Checks of arguments: counts, times, sizes, and files to write."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .errors import SteepestError, place
 
 
 def whole(name: str, value: object, least: int = 1) -> int:
-    """A count as an int; SteepestError unless it is a whole number, `least` or more."""
+    """Return a count; SteepestError unless it is a whole number, `least` or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SteepestError(f"{name} is {value!r}; expected a whole number, {least} or more.")
     return value
 
 
 def writable(what: str, path: str | Path, example: str) -> Path:
-    """The path of a file that can be written there; SteepestError where it is a folder, or its folder does not exist."""
+    """Return the path of a file to write; SteepestError if it is a folder, or in a folder that does not exist."""
     path = place(what, path)
     if path.is_dir():
         raise SteepestError(f"The {what} {path} is a folder; give the path of a file, such as {path / example}.")
@@ -30,7 +30,7 @@ def writable(what: str, path: str | Path, example: str) -> Path:
 
 
 def written(what: str, path: Path, text: str) -> Path:
-    """A text file at a path that is `writable`; SteepestError where it cannot be written after all."""
+    """Write a text file at a path that is `writable`; SteepestError if that fails."""
     with replacing(what, path) as part:
         part.write_text(text, encoding="utf-8")
     return path
@@ -38,9 +38,9 @@ def written(what: str, path: Path, text: str) -> Path:
 
 @contextlib.contextmanager
 def replacing(what: str, path: Path) -> Iterator[Path]:
-    """Yield a path to write to, of the same ending; what is written takes the place of the file when it is whole.
+    """Yield a temporary path with the same ending; the file there replaces `path` when the block ends.
 
-    Where it cannot be, SteepestError, and a file that was there stays as it was. A device is written to as it is.
+    SteepestError if it cannot be written; an existing file then stays as it was. A device is written to directly.
     """
     target = path.resolve()
     is_file = target.is_file() or not target.exists()
@@ -59,7 +59,7 @@ def replacing(what: str, path: Path) -> Iterator[Path]:
 
 
 def names_in(text: str) -> list[str]:
-    """What is divided by the commas outside parentheses."""
+    """Split a text at the commas outside parentheses."""
     parts = re.split(r",(?![^()]*\))", text)
     return [part.strip() for part in parts if part.strip()]
 
@@ -69,17 +69,17 @@ BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**
 
 
 def seconds_of(budget: str | float) -> float:
-    """A time such as 300, "90s", "5min" or "1h" in seconds."""
+    """Parse a time such as 300, "90s", "5min" or "1h" to seconds."""
     return quantity("budget", budget, SECONDS, "a time above 0, such as 90s, 5min or 1h")
 
 
 def bytes_of(memory: str | int) -> int:
-    """A size such as "4GiB" or "500MB" in bytes."""
+    """Parse a size such as "4GiB" or "500MB" to bytes."""
     return int(quantity("memory", memory, BYTES, "a size above 0, such as 4GiB or 500MB"))
 
 
 def quantity(name: str, value: object, units: Mapping[str, float], examples: str) -> float:
-    """A number above 0 with a unit, such as "90s" or "4GiB", in the unit that counts 1; a bare number is in that already."""
+    """Parse a number above 0 with a unit, such as "90s" or "4GiB", to the unit of factor 1, which a bare number has."""
     match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", str(value))
     try:
         result = float(match[1]) * ({"": 1.0} | {**units})[match[2]] if match else 0.0

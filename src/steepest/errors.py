@@ -1,4 +1,4 @@
-"""The one error a user's mistake raises, a sentence that says what to do; and how a file of theirs is run."""
+"""The error for users' mistakes, one sentence that says what to do; and functions that run a user's file."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from typing import Any
 
 from .escapes import plain
 
-LONGEST = 300  # characters of a sentence; where it has more, long words in it lose their middle, then the whole does
-WORD = 60
-LISTED = 120  # characters of a list of names that are known
+LONGEST = 300  # characters of a sentence; longer ones are shortened, first word by word, then as a whole
+WORD = 60  # characters of a word in a sentence that is shortened
+LISTED = 120  # characters of a list of known names
 MOST_SOURCE = 16 << 20  # bytes of a Python file
-_FILES: list[ModuleType] = []  # modules made of files that were run
-_started: Path | None = None  # where the command began; None where there is none
+_FILES: list[ModuleType] = []  # modules of files that were run
+_started: Path | None = None  # working directory when the command started; None outside a command
 
 
 class SteepestError(ValueError, RuntimeError):
-    """A mistake in what was asked: one line. The command line prints it and ends with exit code 2.
+    """A mistake of the user, in one line. The command line prints it and exits with code 2.
 
-    It is both, as torch's optimizers raise the one or the other for the same mistakes.
+    It is both a ValueError and a RuntimeError, since torch's optimizers raise one or the other for the same mistakes.
 
     >>> steepest.schedules.get("cosin")
     Traceback (most recent call last):
@@ -35,7 +35,7 @@ class SteepestError(ValueError, RuntimeError):
     """
 
     def __init__(self, sentence: str, command: str = "") -> None:
-        """`command` is one to type, which follows the sentence whole."""
+        """`command` is for the user to type; it follows the sentence and is never shortened."""
         line = plain(" ".join(sentence.split()))
         if len(line) > LONGEST:
             line = " ".join(middle_out(word, WORD) for word in line.split(" "))
@@ -44,13 +44,13 @@ class SteepestError(ValueError, RuntimeError):
 
 
 def middle_out(text: str, most: int) -> str:
-    """A text of at most so many characters, its middle left out where it has more."""
+    """Shorten a text to `most` characters by leaving out its middle."""
     half = (most - 5) // 2
     return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
 
 
 def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> SteepestError:
-    """The error for a name nobody knows, with the nearest known name."""
+    """The error for an unknown name, with the nearest known one."""
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     guess = f"; did you mean '{near[0]}'?" if near else "."
@@ -58,7 +58,7 @@ def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> Steep
 
 
 def described(given: object) -> str:
-    """What was given in place of what was expected, in a few words: a class or a function by its name, a plain value as is."""
+    """Describe an unexpected argument in a few words: a class or function by name, a plain value as is."""
     if given is None or isinstance(given, bool | int | float):
         return repr(given)
     kind = given if isinstance(given, type) else type(given)
@@ -72,13 +72,13 @@ def _from_module(named: Any) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names with commas, as many as fit into a sentence, and how many more there are."""
+    """Join names with commas, as many as fit into a sentence, and count the rest."""
     fitting = [name for k, name in enumerate(names) if len(", ".join(names[: k + 1])) <= LISTED]
     return ", ".join(fitting) + (f" and {len(names) - len(fitting)} more" if len(fitting) < len(names) else "")
 
 
 def place(what: str, path: str | Path) -> Path:
-    """A path that the file system takes; SteepestError for one with a NUL, too long a name or a loop of links."""
+    """Return a path that the file system accepts; SteepestError for a NUL in it, too long a name or a loop of links."""
     try:
         given = Path(path)
         given.resolve().is_dir()
@@ -90,16 +90,16 @@ def place(what: str, path: str | Path) -> Path:
 
 
 def absolute(path: str | Path) -> Path:
-    """A path from where the command began, or from the working directory: code of the user's may change that.
+    """Make a path absolute, from the directory where the command started: user code may change the working directory.
 
-    ":memory:" stays, which is no file.
+    ":memory:", which is no file, stays.
     """
     return Path(path) if str(path) == ":memory:" else (_started or Path.cwd()) / path
 
 
 @contextlib.contextmanager
 def rooted() -> Iterator[Path]:
-    """Inside, relative paths count from the present working directory, whatever code of the user's makes of that."""
+    """Inside, `absolute` counts from the present working directory, even when user code changes that."""
     global _started
     before, _started = _started, Path.cwd()
     try:
@@ -109,7 +109,7 @@ def rooted() -> Iterator[Path]:
 
 
 def text_of(error: BaseException) -> str:
-    """The message of an exception on one line; empty where it cannot say it."""
+    """The message of an exception on one line; empty if its `str` raises."""
     try:
         return " ".join(str(error).split())
     except BaseException:  # the user's own class
@@ -117,7 +117,7 @@ def text_of(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """A failure in the user's own code in one line: its type, the last line of theirs it passed, and its message."""
+    """An exception in user code in one line: type, the last line of their code in the traceback, and message."""
     ours = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), "<frozen")
     theirs = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
     place = f" at {theirs[-1].filename}, line {theirs[-1].lineno}" if theirs else ""
@@ -126,7 +126,7 @@ def message_of(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Inside, `sys.argv` is that of a script run by itself, its path and none of our arguments; streams may be exchanged."""
+    """Inside, `sys.argv` is that of a script without arguments; afterwards it and the standard streams are restored."""
     ours, streams = sys.argv, (sys.stdout, sys.stderr)
     sys.argv = [str(path)]
     try:
@@ -139,7 +139,7 @@ def alone(path: Path) -> Iterator[None]:
 def run_file(path: Path, what: str) -> dict[str, Any]:
     """Run a Python file of the user's and return what it defines, as the module named after the file.
 
-    The file is read as source text: an archive, a folder or compiled code is refused. SteepestError where it is absent, does
+    The file is read as source text: an archive, a folder or compiled code is rejected. SteepestError if it is missing, does
     not parse or raises.
     """
     file = absolute(place(f"{what} file", path))
@@ -149,7 +149,7 @@ def run_file(path: Path, what: str) -> dict[str, Any]:
         raise SteepestError(f"There is no {what} file {path}{there}; {hint}.")
     folder = str(file.resolve().parent)
     if sys.path[:1] != [folder]:
-        sys.path.insert(0, folder)  # as Python does for a script; it stays, for what the file imports later
+        sys.path.insert(0, folder)  # as Python does for a script; it stays, for later imports by the file
     try:
         code = compile(_source(file), str(file), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
@@ -167,7 +167,7 @@ def run_file(path: Path, what: str) -> dict[str, Any]:
 
 
 def _source(path: Path) -> bytes:
-    """The bytes of a source file; SteepestError where it cannot be read, or is too large to be one."""
+    """The bytes of a source file; SteepestError if it cannot be read or is too large to be one."""
     try:
         if path.stat().st_size > MOST_SOURCE:
             raise SteepestError(f"{path} has over {MOST_SOURCE >> 20} MiB: no Python file; give the path of one.")
@@ -178,9 +178,9 @@ def _source(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def _importable(file: Path) -> Iterator[ModuleType]:
-    """A new module for a file, which `sys.modules` has under the file's name, so that its classes pickle and show their source.
+    """A new module for a file, in `sys.modules` under the file's name, so that its classes pickle and have source text.
 
-    A module that another import has brought keeps its name. Where the file raises, `sys.modules` is as before.
+    A module of this name that was imported elsewhere is not replaced. If the file raises, `sys.modules` is restored.
     """
     name = file.stem
     loader = SourceFileLoader(name, str(file))

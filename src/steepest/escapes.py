@@ -1,4 +1,4 @@
-"""Text from elsewhere as it may be shown: on a page, on a terminal, in a script, and in a table for a spreadsheet."""
+"""Escapes for untrusted text: on an HTML page, on a terminal, in a script, and in a table for a spreadsheet."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import re
 import unicodedata
 from typing import Any
 
-LINES = "\n\t"  # control characters of ordinary text
-FORMULAS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # what a spreadsheet begins to compute at
-PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}")  # what we record; an SVG could hold a script
+LINES = "\n\t"  # control characters allowed in ordinary text
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # beginnings that a spreadsheet reads as a formula
+PICTURE = re.compile(
+    r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}"
+)  # the only images that we store; an SVG could contain a script
 
 
 def plain(text: object, keep: str = LINES) -> str:
-    """Text without a character that acts instead of being seen: each is written as Python writes it.
+    """Escape every unprintable character but those in `keep`, as `repr` writes it.
 
-    These are control characters (ESC begins the commands of a terminal, one of which sets the clipboard), marks that turn the
-    direction of writing or have no width, and halves of surrogate pairs, which no file takes.
+    These are control characters (ESC begins terminal commands, one of which sets the clipboard), marks that change the
+    direction of writing or have no width, and unpaired surrogates, which no file can store.
 
     >>> from steepest.escapes import plain
     >>> plain("a" + chr(27) + "[31mb")
@@ -30,7 +32,7 @@ def plain(text: object, keep: str = LINES) -> str:
 
 
 def every(data: Any, keep: str = "") -> Any:
-    """Data as JSON has them, with every string in them `plain`, the keys of objects too."""
+    """Apply `plain` to every string in JSON data, keys included."""
     if isinstance(data, str):
         return plain(data, keep)
     if isinstance(data, dict):
@@ -41,22 +43,22 @@ def every(data: Any, keep: str = "") -> Any:
 
 
 def page(text: object) -> str:
-    """Text as it may stand in HTML, between tags and within the quotes of an attribute."""
+    """Escape text for HTML, between tags or in a quoted attribute."""
     return html.escape(plain(text))
 
 
 def script(data: object) -> str:
-    """Data as JavaScript that cannot end the script in which they stand."""
+    """Serialize data as JavaScript that cannot close the script element around it."""
     return json.dumps(data).replace("<", "\\u003c")
 
 
 def is_picture(address: object) -> bool:
-    """Whether an address is a PNG that is all in it: what a page may show of a store."""
+    """Whether an address is a `data:` URL of a PNG, the only images of a store that a page shows."""
     return isinstance(address, str) and PICTURE.fullmatch(address) is not None
 
 
 def cell(value: Any) -> Any:
-    """A cell of a table for a spreadsheet: a text that would be computed there has an apostrophe before it."""
+    """Escape a cell for a spreadsheet: text that would be read as a formula gets an apostrophe in front."""
     if not isinstance(value, str):
         return value
     shown = plain(value)

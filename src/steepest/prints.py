@@ -1,4 +1,4 @@
-"""What code of the user's prints: lines of a problem's check appear once, and those of its many runs not at all."""
+"""Filters for what the user's code prints: each line once while a problem is checked, nothing during its many runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Self, TextIO, cast
 
 
 class Once:
-    """Stands for `sys.stdout` inside a `with`: every distinct line goes there once. It may be entered again, and remembers.
+    """Replace `sys.stdout` inside a `with` and print every distinct line once; lines stay known when it is entered again.
 
     >>> with Once():
     ...     for _ in range(3):
@@ -17,7 +17,7 @@ class Once:
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
-        self._begun = ""  # a line that has not ended
+        self._begun = ""  # an unfinished line
         self._out: TextIO = sys.stdout
         self._is_open = False
 
@@ -31,13 +31,13 @@ class Once:
         sys.stdout, self._is_open = self._out, False
 
     def __getattr__(self, name: str) -> Any:
-        """What else a text stream has, such as its encoding, is that of the stream it stands for."""
+        """Other attributes, such as the encoding, are those of the stream it replaces."""
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._out, name)
 
     def write(self, text: str) -> int:
-        """Print the lines that end here, where they are new; all of it for who kept the stream until after the `with`."""
+        """Print the lines that end here, if new; everything, for code that still writes here after the `with`."""
         if not self._is_open:
             return self._out.write(text)
         *ended, self._begun = (self._begun + text).split("\n")
@@ -46,19 +46,19 @@ class Once:
         return len(text)
 
     def writelines(self, lines: Any) -> None:
-        """Write each."""
+        """Write each line."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        """Print a line that has begun as far as it goes, where that is new."""
+        """Print the unfinished line, if new."""
         begun, self._begun = self._begun, ""
         if begun:
             self._print(begun)
         self._out.flush()
 
     def close(self) -> None:
-        """Code of the user's that closes its standard output closes nobody else's."""
+        """Flush only: user code that closes its standard output must not close ours."""
         self.flush()
 
     def _print(self, text: str) -> None:
@@ -68,7 +68,7 @@ class Once:
 
 
 class Silence(Once):
-    """Stands for `sys.stdout` inside a `with`: nothing goes there."""
+    """Replace `sys.stdout` inside a `with` and print nothing."""
 
     def _print(self, text: str) -> None:
         pass

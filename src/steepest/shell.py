@@ -1,4 +1,4 @@
-"""What every command shares: --json, mistakes said in one sentence, and files that can be written."""
+"""Helpers of all commands: --json, errors as one sentence, and checks of output files."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from .checks import writable, written
 from .errors import SteepestError, absolute, message_of, place, rooted
 from .escapes import plain
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # why a disk takes no more
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of a full or broken disk
 JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output.")]
 
 
 def say(text: str, err: bool = False) -> None:
-    """Print text for people, to standard error where `err`: what it holds cannot command their terminal."""
+    """Print text without control characters, to standard error if `err`."""
     typer.echo(plain(text), err=err)
 
 
 def nothing_more(error: OSError) -> None:
-    """Say that what is printed cannot be written, and drop the rest of it, which Python would try to write again as it ends."""
+    """Report that output cannot be written, and discard what is buffered, which Python would try to write again at exit."""
     with contextlib.suppress(OSError):
         typer.echo(f"steepest: What is printed cannot be written: {error.strerror}.", err=True)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # a stream of a test or a notebook has no number
+        with contextlib.suppress(OSError, ValueError):  # a stream of a test or a notebook has no descriptor
             stream.flush()
             continue
         with contextlib.suppress(OSError, ValueError):
@@ -43,7 +43,7 @@ def nothing_more(error: OSError) -> None:
 
 
 def sentences(command: Callable[..., None]) -> Callable[..., None]:
-    """A mistake in what was asked ends the command with its sentence and exit code 2."""
+    """Wrap a command: a SteepestError ends it with its sentence and exit code 2."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -66,10 +66,10 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
                 nothing_more(error)
                 raise typer.Exit(2) from None
             except BaseException as error:
-                if isinstance(error, Exception):  # typer's own, or a mistake of ours
+                if isinstance(error, Exception):  # typer's own, or a bug of ours
                     raise
                 if isinstance(error, SystemExit) and message_of(error).startswith("SystemExit:"):
-                    raise typer.Exit(1) from None  # ours: the reader of a pipe has gone
+                    raise typer.Exit(1) from None  # ours: the reader of the pipe has closed it
                 say(f"steepest: code of yours raised {message_of(error)}", err=True)  # such as sys.exit()
                 raise typer.Exit(2) from None
 
@@ -77,25 +77,25 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def near(text: object) -> str:
-    """A text with the paths in the directory where the command began made relative, as a user types them."""
+    """Make the paths in a text relative to the directory where the command started, as a user types them."""
     return str(text).replace(f"{absolute('')}{os.sep}", "")
 
 
-_output: list[Callable[[str], Any]] = []  # what writes JSON for "-", the last one first asked
+_output: list[Callable[[str], Any]] = []  # writers of JSON for "-"; the last one is used
 
 
 @contextlib.contextmanager
 def own_output(wanted: bool) -> Iterator[None]:
-    """Inside, where JSON is wanted on standard output, everything else that is written there goes to standard error.
+    """Inside, if JSON is `wanted` on standard output, redirect all other output to standard error.
 
-    That is so for C libraries and child processes too, which write to the descriptor.
+    This includes C libraries and child processes, which write to the descriptor.
     """
     if not wanted:
         yield
         return
     out = sys.stdout
     out.flush()
-    is_real = sys.__stdout__ is not None and out is sys.__stdout__ and out.fileno() == 1  # not so in a test
+    is_real = sys.__stdout__ is not None and out is sys.__stdout__ and out.fileno() == 1  # false in a test
     kept = os.dup(1) if is_real else -1
     _output.append(functools.partial(_write, kept) if is_real else out.write)
     if is_real:
@@ -119,7 +119,7 @@ def _write(descriptor: int, text: str) -> None:
 
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
-    """Inside, torch is imported for the first time, without the garbage collector: half a second less, here and at the exit."""
+    """Inside, torch is imported with the garbage collector off, which saves half a second, here and at exit."""
     first = "torch" not in sys.modules and gc.isenabled()
     if first:
         gc.disable()
@@ -127,24 +127,24 @@ def loading() -> Iterator[None]:
         yield
     finally:
         if first:
-            gc.freeze()  # what a library is made of is no garbage later either
+            gc.freeze()  # objects of a library are no garbage later either
             gc.enable()
 
 
 def check_json(path: Path | None) -> None:
-    """SteepestError where no JSON could be written there."""
+    """Raise SteepestError if JSON cannot be written to this path."""
     if str(path) != "-":
         check_file(path, "JSON file", "result.json")
 
 
 def check_file(path: Path | None, what: str, example: str = "report.md") -> None:
-    """SteepestError where a file that is asked for could not be written there."""
+    """Raise SteepestError if a file cannot be written to this path; None is no file."""
     if path is not None:
         writable(what, path, example)
 
 
 def check_distinct(**files: Path | str | None) -> None:
-    """SteepestError where one file was given for two purposes."""
+    """Raise SteepestError if one file was given for two purposes."""
     places: dict[Path, str] = {}
     for what, file in files.items():
         if file is not None and str(file) != "-":
@@ -154,10 +154,12 @@ def check_distinct(**files: Path | str | None) -> None:
 
 
 def write_json(result: Any, path: Path | None) -> None:
-    """Write a result to a file, or to standard output for -; nothing for None."""
+    """Write a result as JSON to a file, or to standard output for -; None writes nothing."""
     if path is None:
         return
-    text = json.dumps(result, indent=1, allow_nan=False).replace("\x7f", "\\u007f")  # the one that ASCII leaves
+    text = json.dumps(result, indent=1, allow_nan=False).replace(
+        "\x7f", "\\u007f"
+    )  # the control character that ASCII output leaves
     if str(path) == "-":
         (_output[-1] if _output else sys.stdout.write)(text + "\n")
     else:
