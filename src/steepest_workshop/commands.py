@@ -226,7 +226,7 @@ def conformance(
     stub = Path("src/steepest/optim.pyi")
     in_checkout = docs is None and stub.is_file()
     if in_checkout:
-        digests.pin(change or ())
+        digests.pin(change or (), digests.FILE)
         stub.write_text(stubs.page(), encoding="utf-8")
     console = Console(stderr=True)
     with console.status("") as status:

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from steepest.cli import app
 from steepest.report.rule.latex import equations
 from steepest.rules import RULES
-from steepest_workshop import conformance
+from steepest_workshop import conformance, digests, stubs
 
 OURS = [name for name, rule in RULES.items() if rule.is_ours]
 
@@ -43,6 +43,33 @@ def test_the_command_prints_the_table_and_makes_the_document(tmp_path):
     for name in OURS:
         assert f"## {name}\n" in text
         assert f"def {RULES[name].code.co_name}(" in text
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout with what `steepest conformance` makes, of one rule, in a state of long ago."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(conformance, "RULES", {"lion": RULES["lion"]})
+    monkeypatch.setattr(digests, "FILE", tmp_path / "digests.json")
+    digests.FILE.write_text('{"lion": "0000000000000000"}')
+    for path in (tmp_path / "src" / "steepest" / "optim.pyi", tmp_path / "docs" / "optimizers.md"):
+        path.parent.mkdir(parents=True)
+        path.write_text("old")
+    return tmp_path
+
+
+def test_in_a_checkout_one_command_makes_everything_that_is_made_but_changes_no_digest_unasked(checkout):
+    stub, document = checkout / "src" / "steepest" / "optim.pyi", checkout / "docs" / "optimizers.md"
+    refused = CliRunner().invoke(app, ["conformance"])
+    assert refused.exit_code == 2
+    assert "The digest changed of lion" in refused.stderr
+    assert stub.read_text() == document.read_text() == "old"
+    done = CliRunner().invoke(app, ["conformance", "--change", "lion"])
+    assert done.exit_code == 0, done.output
+    assert digests.pinned(digests.FILE) == digests.current()
+    assert stub.read_text() == stubs.page()
+    assert document.read_text().startswith("# Optimizers\n")
+    assert "## lion\n" in document.read_text()
 
 
 def test_equations_are_the_papers():
