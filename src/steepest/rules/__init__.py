@@ -1,4 +1,4 @@
-"""Update rules, each written once as its paper writes it. They know no engine."""
+"""Update rules, each written once, in its paper's notation. They import no engine."""
 
 from .combinators import clip_by_norm, clip_by_value, coupled, decoupled, lookahead, noisy, sam, switch
 from .definition import RULES, Rule, column_zeros, copy_of_g, copy_of_p, filled, get, row_zeros, rule, scalar, zeros
@@ -10,8 +10,8 @@ from . import sign as sign  # isort: skip
 from . import layerwise as layerwise  # isort: skip
 from . import averaging as averaging  # isort: skip
 
-CLASSICS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")  # what the field compares with
-RACE = CLASSICS[:-1]  # on surfaces: adamw decays weights, and a surface has none
+CLASSICS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")  # the usual baselines
+RACE = CLASSICS[:-1]  # on surfaces, which have no weights to decay
 
 __all__ = [
     "CLASSICS", "RACE", "RULES", "Rule",

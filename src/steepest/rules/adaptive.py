@@ -1,4 +1,4 @@
-"""Rules with a rate of its own for every parameter, in order of growing complexity."""
+"""Adaptive rules, with a rate for each element, in order of growing complexity."""
 
 from .combinators import coupled, coupled_or_decoupled, decoupled
 from .definition import SHARE, copy_of_g, copy_of_p, filled, rule, scalar, zeros

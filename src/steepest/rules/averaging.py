@@ -1,4 +1,4 @@
-"""Rules that evaluate at another point than they train at: their view."""
+"""Rules that average their points and are evaluated at the average (the view)."""
 
 from .combinators import coupled
 from .definition import copy_of_p, rule, scalar, zeros

@@ -1,6 +1,6 @@
-"""Rules made from rules: weight decay, clipping, noise, sharpness-aware steps, Lookahead, and a switch between two.
+"""Combinators, which make a rule from a rule: weight decay, clipping, noise, SAM, Lookahead, and a switch between two.
 
-They compose, and what they make is a rule with every engine. Order, from the outside: maximize, clipping, coupled decay.
+They compose, and every engine runs the result. Order, from the outside: maximize, clipping, coupled decay.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def decoupled(inner: Rule) -> Rule:
 
 
 def coupled_or_decoupled(inner: Rule) -> Rule:
-    """Weight decay as `coupled`, or, as a choice, as `decoupled`."""
+    """Weight decay as `coupled`, or as `decoupled` where decoupled_weight_decay is true."""
 
     def step(p: Any, g: Any, t: Any, *state: Any, weight_decay: float, decoupled_weight_decay: bool, **hyper: Any) -> Any:
         if weight_decay and decoupled_weight_decay:
@@ -66,7 +66,7 @@ def clip_by_norm(inner: Rule, max_norm: float = 1.0) -> Rule:
 
 
 def clip_by_value(inner: Rule, max_value: float = 1.0) -> Rule:
-    """Keep every element of the gradient within [-max_value, max_value]; as torch.nn.utils.clip_grad_value_."""
+    """Clip every element of the gradient to [-max_value, max_value]; as torch.nn.utils.clip_grad_value_."""
 
     def step(p: Any, g: Any, t: Any, *state: Any, max_value: float, **hyper: Any) -> Any:
         return inner.step(p, _changed(g, lambda g, _: clip(g, -max_value, max_value), p), t, *state, **hyper)
@@ -75,9 +75,9 @@ def clip_by_value(inner: Rule, max_value: float = 1.0) -> Rule:
 
 
 def noisy(inner: Rule, noise: float = 0.0, sign_noise: float = 0.0) -> Rule:
-    """Add noise to the gradient: `noise` times a standard normal number, and `sign_noise` times -1 or 1, per element.
+    """Add noise to each element of the gradient: `noise` times a standard normal number, `sign_noise` times -1 or 1.
 
-    Drawn anew each step from the key of the run, so that a seed gives the same noise in every engine.
+    It is drawn at each step from the run's key, so that a seed gives the same noise in every engine.
     """
 
     def step(p: Any, g: Any, t: Any, *state: Any, noise: float, sign_noise: float, **hyper: Any) -> Any:
@@ -91,10 +91,10 @@ def noisy(inner: Rule, noise: float = 0.0, sign_noise: float = 0.0) -> Rule:
 
 
 def sam(inner: Rule, rho: float = 0.05, **fields: Any) -> Rule:
-    """Sharpness-aware minimization around any rule: the gradient is taken where the loss rises fastest, rho away.
+    """Sharpness-aware minimization with any rule: the gradient is taken at distance rho in the direction of steepest ascent.
 
-    Foret et al. 2021, arXiv:2010.01412, Algorithm 1 with the Euclidean norm over all parameters; the authors' 1e-12 keeps a
-    zero gradient from dividing by zero.
+    Foret et al. 2021, arXiv:2010.01412, Algorithm 1 with the Euclidean norm over all parameters; the authors' 1e-12 avoids a
+    division by zero for a zero gradient.
     """
     if inner.oracle:
         raise SteepestError(f"sam({inner.name}): {inner.name} asks for gradients itself; put sam around a rule that does not.")
@@ -109,9 +109,9 @@ def sam(inner: Rule, rho: float = 0.05, **fields: Any) -> Rule:
 
 
 def lookahead(inner: Rule, slow_steps: float = 5.0, slow_rate: float = 0.5) -> Rule:
-    """Lookahead: every `slow_steps` steps slow weights move by `slow_rate` towards the rule's, which go on from there.
+    """Lookahead: every `slow_steps` steps the slow weights move by `slow_rate` towards the rule's, which continue from there.
 
-    Zhang et al. 2019, arXiv:1907.08610, Algorithm 1; the rule's own state is kept at a synchronization.
+    Zhang et al. 2019, arXiv:1907.08610, Algorithm 1; a synchronization does not change the rule's own state.
     """
 
     def step(p: Any, g: Any, t: Any, *state: Any, slow_steps: float, slow_rate: float, **hyper: Any) -> Any:
@@ -128,10 +128,10 @@ def lookahead(inner: Rule, slow_steps: float = 5.0, slow_rate: float = 0.5) -> R
 
 
 def switch(first: Rule, then: Rule, at: float, then_ratio: float = 1.0) -> Rule:
-    """One rule for the first `at` steps, another from then on: Adam first, then SGD.
+    """Use one rule for the first `at` steps and another afterwards, such as Adam, then SGD.
 
-    The second begins at the switch as if new. It has the first one's rate times `then_ratio`, so that a schedule serves
-    both; its other hyperparameters and its state carry the prefix `then_`.
+    The second starts with fresh state. Its rate is the first one's times `then_ratio`, so that one schedule drives both; its
+    other hyperparameters and its state have the prefix `then_`.
     """
     if first.oracle or then.oracle:
         raise SteepestError(f"switch({first.name}, {then.name}): neither rule may ask for gradients itself.")
@@ -166,7 +166,7 @@ def switch(first: Rule, then: Rule, at: float, then_ratio: float = 1.0) -> Rule:
 
 
 def _unless(condition: Any, old: Any, new: Any) -> Any:
-    """The old value where the condition holds; a state that is not kept stays None."""
+    """The old value where the condition holds, else the new one; None for a state that does not exist."""
     return None if old is None else where(condition, old, new)
 
 
@@ -175,12 +175,12 @@ def _several(returned: Any) -> tuple[Any, ...]:
 
 
 def _changed(g: Any, change: Callable[[Any, Any], Any], p: Any) -> Any:
-    """A changed gradient; of a rule that asks for gradients, every answer is changed. `change(g, at)` knows the point."""
+    """Apply `change(g, at)` to the gradient, or, of a function that returns gradients, to each result; `at` is the point."""
     return (lambda point: change(g(point), point)) if callable(g) else change(g, p)
 
 
 def _around(inner: Rule, step: Any, hyper: dict[str, Any]) -> Rule:
-    """`inner` with another step and more hyperparameters, in its place in the registry."""
+    """Replace `inner` in the registry by a rule with another step and more hyperparameters."""
     RULES.pop(inner.name, None)
     return register(dataclasses.replace(inner, step=step, hyper={**inner.hyper, **hyper}, traced=[]))
 
@@ -188,7 +188,7 @@ def _around(inner: Rule, step: Any, hyper: dict[str, Any]) -> Rule:
 def _with(
     inner: Rule, step: Any, hyper: dict[str, Any], name: str, *, state: dict[str, State] | None = None, **changes: Any
 ) -> Rule:
-    """A new rule around `inner`, not registered, under a name that says how it was made."""
+    """Make a rule from `inner` with another step, more hyperparameters and state; it is not registered."""
     more = state or {}
     for new, known in ((hyper, inner.hyper), (more, inner.state)):
         for k in new:

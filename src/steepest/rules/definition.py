@@ -1,4 +1,4 @@
-"""What a rule is: one pure function as the paper writes it, and what its signature says about state and hyperparameters."""
+"""Rules: one pure function in the paper's notation, whose signature declares state and hyperparameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .about import About, parse
 from .digest import digest
 from .trace import Graph, check_function, is_static, trace, with_notes
 
-Setting = bool | int | float | str  # a hyperparameter; what is no float is static
+Setting = bool | int | float | str  # a hyperparameter; all but floats are static
 Hyper = dict[str, Any]  # settings by name
 
 
@@ -75,7 +75,7 @@ def scalar(start: float | str, *, per: str = "parameter") -> State:
 
 
 class Domain(NamedTuple):
-    """The values that a hyperparameter may have: in words, and as bounds, of which those in `without` are no values."""
+    """The values that a hyperparameter may have: in words, and as closed bounds without the numbers in `without`."""
 
     words: str
     low: float = -math.inf
@@ -83,7 +83,7 @@ class Domain(NamedTuple):
     without: tuple[float, ...] = ()
 
     def holds(self, x: float) -> bool:
-        """Whether a finite number is one of them."""
+        """Whether a finite number is in the domain."""
         return self.low <= x <= self.high and x not in self.without
 
 
@@ -92,7 +92,7 @@ NONNEGATIVE = Domain("a finite number, 0 or more", 0)
 POSITIVE = Domain("a finite number above 0", 0, without=(0,))
 UNIT = Domain("a number in [0, 1)", 0, 1, without=(1,))
 SHARE = Domain("a number in [0, 1]", 0, 1)
-# What a letter may be in every rule that does not say otherwise (`domains`).
+# The domain of each name, in all rules without one of their own (`Rule.domains`).
 DOMAINS: dict[str, Domain] = {
     **dict.fromkeys(("lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "alpha"), NONNEGATIVE),
     **dict.fromkeys(("beta1", "beta2", "beta3", "beta0", "beta_v"), UNIT),
@@ -118,11 +118,12 @@ class Rule(Shown):
     `step(p, g, t, *state, **hyper)` returns the new parameter and the new state, and writes to nothing; `t` counts from 1.
     `hyper` maps each hyperparameter to its default (a bool, int or str is static), `state` each letter to its start.
     `twin` names the class of `torch.optim` with the same numbers, `keys` maps letters to the keys of its state_dict.
-    `oracle` says that step takes the gradient as a function in place of g; `view` names the state that is evaluated in
-    place of p. `domains` holds what its hyperparameters may be, where that is not what `DOMAINS` says of the letter. `origin`
-    says where the defaults come from (torch's where there is a twin). `matrices_only` says that its class takes nothing but
-    matrices unless told otherwise, though the rule can do more. `rate` is the centre of the grid of rates searched by
-    default, `base` the rule whose class a preset shares. `doc` is the docstring (see `about`); it is not part of the digest.
+    `oracle`: step takes the gradient as a function in place of g; `view` names the state that is evaluated in place of p.
+    `domains` has the domains that differ from `DOMAINS`. `origin` is the source of the defaults (torch if there is a twin).
+    `matrices_only`: its class rejects all but matrices by default, though the rule can update others. `refused` has
+    combinations of settings that are rejected, each as a sentence and a test. `fixed` names hyperparameters that its class
+    does not take. `rate` is the centre of the default grid of rates, `base` the rule whose class a preset shares. `doc` is
+    the docstring (see `about`); it is not part of the digest. `traced` caches graphs.
     """
 
     name: str
@@ -161,7 +162,7 @@ class Rule(Shown):
         return f"<Rule {self.name}>"
 
     def settings(self, **changes: Any) -> Hyper:
-        """Every hyperparameter with its value: the defaults, with these changes. SteepestError outside a domain.
+        """Return all hyperparameters: the defaults with these changes. SteepestError for a value outside its domain.
 
         >>> get("momentum").settings(lr=1.0)["lr"]
         1.0
@@ -184,29 +185,29 @@ class Rule(Shown):
         return settings
 
     def domain(self, name: str) -> Domain | None:
-        """What a hyperparameter may be: the rule's own word, else the letter's; None where nobody has said, so any number."""
+        """The domain of a hyperparameter, the rule's own or the usual one of the name; None if there is none: any number."""
         return self.domains.get(name) or DOMAINS.get(name)
 
     def live_state(self, hyper: Mapping[str, Any]) -> dict[str, State]:
-        """The state that exists at these hyperparameters, by letter."""
+        """The state that exists with these hyperparameters, by letter."""
         return {k: s for k, s in self.state.items() if s.condition is None or bool(hyper[s.condition]) == s.exists}
 
     @property
     def choices(self) -> Hyper:
-        """The hyperparameters that are a user's to choose, by name, at their defaults."""
+        """The hyperparameters that users set, with their defaults."""
         return {k: v for k, v in self.hyper.items() if k != MATRIX}
 
     def of(self, hyper: Hyper, dims: int) -> Hyper:
-        """The hyperparameters for a tensor with this number of dimensions: `matrix` is known to rules that ask for it."""
+        """Set `matrix`, in rules that have it, for a tensor with this number of dimensions."""
         return {**hyper, MATRIX: dims >= 2} if MATRIX in self.hyper else hyper
 
     @functools.cached_property
     def noisy(self) -> bool:
-        """Whether the engine must draw numbers for the rule, at some choice of hyperparameters."""
+        """Whether the engine must draw random numbers for the rule, with some hyperparameters."""
         return bool(self.graph({k: 0.5 if isinstance(v, float) else v for k, v in self.hyper.items()}).noises)
 
     def graph(self, hyper: Mapping[str, Any], maximize: bool = False) -> Graph:
-        """The rule traced at these hyperparameters. Floats do not matter, but for those asked whether they are zero."""
+        """The graph of the rule, cached. Floats do not matter, except for an `if` on whether they are zero."""
         static = {k: v for k, v in hyper.items() if is_static(self.hyper[k])} | {"maximize": maximize}
         for statics, asked, graph in self.traced:
             if statics == static and all(bool(hyper[k]) == flag for k, flag in asked.items()):
@@ -218,29 +219,30 @@ class Rule(Shown):
         return graph
 
     def trace(self, hyper: Mapping[str, Any], maximize: bool = False) -> Graph:
-        """The rule traced anew; `graph` keeps what it has traced."""
+        """Trace the rule, without the cache of `graph`."""
         values = {k: v if is_static(self.hyper[k]) else float(v) for k, v in hyper.items()}
         return trace(self.name, self.step, self.code, self.state, self.live_state(hyper), values, self.oracle, maximize)
 
     @functools.cached_property
     def digest(self) -> str:
-        """A hash of what the rule computes, whatever its words, its Python and its intermediates are called."""
+        """A hash of what the rule computes, independent of names, docstrings and the version of Python."""
         return digest(self)
 
     @functools.cached_property
     def evaluations(self) -> int:
-        """How many gradients one step takes."""
+        """The number of gradients in one step."""
         return 1 + len(self.graph(self.settings()).points)
 
     @functools.cached_property
     def reach(self) -> str:
-        """How far the rule looks at its defaults: "element", "tensor" or "model"."""
+        """The scope of an update with the defaults: "element", "tensor" or "model"."""
         return self.graph(self.of(self.settings(), 2)).reach
 
     def preset(self, name: str, **changes: Any) -> Rule:
-        """The same rule under another name with other defaults, and registered.
+        """Register the same rule under another name with other defaults.
 
-        Changes are hyperparameters or fields of Rule; with a class of its own (`class_name`) its changed flags are fixed.
+        Changes are hyperparameters or fields of Rule, such as `doc`. With a class of its own (`class_name`), flags that
+        are changed are fixed.
 
         >>> get("sgd").preset("heavy", momentum=0.99).hyper["momentum"]
         0.99
@@ -254,18 +256,18 @@ class Rule(Shown):
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a real number, of Python, NumPy or any other library; True and False are none."""
+    """Whether a value is a real number, of Python, NumPy or another library; a bool is not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def plain(value: Any) -> Any:
-    """A real number as an int or a float, which checkpoints and schedulers take; numbers in a tuple or list too.
+    """Convert a real number, or those in a tuple or list, to int or float, as checkpoints and schedulers need.
 
-    An array of NumPy without dimensions is its number, and a number that no float can be is infinite.
+    A NumPy array without dimensions becomes its number; a number too large for a float becomes infinite.
     """
     if isinstance(value, tuple | list):
         return tuple(map(plain, value)) if isinstance(value, tuple) else [*map(plain, value)]
-    if hasattr(value, "__array_interface__") and value.shape == ():  # no tensor has it: one stays the tensor it is
+    if hasattr(value, "__array_interface__") and value.shape == ():  # tensors do not have it, and stay tensors
         value = value.item()
     if not is_number(value):
         return value
@@ -276,14 +278,14 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, numbers.Integral) else number
 
 
-MATRIX = "matrix"  # a hyperparameter of this name is given by the engine: whether the tensor has two dimensions or more
+MATRIX = "matrix"  # the engine sets a hyperparameter of this name: whether the tensor has two dimensions or more
 FOLDERS = [str(Path(__file__).parent)]  # of the built-in rules
 RULES: dict[str, Rule] = {}
-FILES: dict[Rule, tuple[Path, str]] = {}  # where rules of the user's came from: the file, and the name in it
+FILES: dict[Rule, tuple[Path, str]] = {}  # the origin of rules from a user's file: path, and name in it
 
 
 def register(rule: Rule) -> Rule:
-    """Put a rule in the registry. SteepestError where its name is a built-in rule's."""
+    """Add a rule to the registry. SteepestError if a built-in rule has its name."""
     known = RULES.get(rule.name)
     if known and known.is_ours and not rule.is_ours:
         raise SteepestError(f"Rule {rule.name}: a built-in rule has this name; choose another.")
@@ -292,9 +294,9 @@ def register(rule: Rule) -> Rule:
 
 
 def get(name: str | Rule) -> Rule:
-    """The rule of this name, with other defaults ("sgd(momentum=0.99)"), or of a file, FILE.py:NAME; a rule as it is.
+    """Find a rule: by name, with other defaults ("sgd(momentum=0.99)"), or in a file (FILE.py:NAME). A Rule is returned as is.
 
-    SteepestError with the nearest name where there is none, and for another object, such as torch's class of an optimizer.
+    SteepestError for an unknown name, with the nearest known one, and for other objects, such as torch's optimizer classes.
     """
     if isinstance(name, Rule):
         return name
@@ -311,7 +313,7 @@ def get(name: str | Rule) -> Rule:
 
 
 def _instead(given: object) -> str:
-    """What to give in place of an object that is no rule: the name here of an optimizer's class, where it has one."""
+    """Suggest a replacement for an object that is not a rule: for an optimizer class, the name of the same rule."""
     made = getattr(given, "func", given)  # of a functools.partial
     called = (made if isinstance(made, type) else type(made)).__name__
     twin = next((rule.name for rule in RULES.values() if rule.class_name == called and not rule.base), None)
@@ -319,7 +321,7 @@ def _instead(given: object) -> str:
 
 
 def _with_settings(text: str) -> Rule:
-    """A rule with hyperparameters in parentheses: the same with these as its defaults, in no registry."""
+    """Parse a name with hyperparameters in parentheses: the rule with these defaults, not registered."""
     try:
         call = ast.parse(text.strip(), mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
@@ -377,14 +379,14 @@ def rule(reference: str, *, class_name: str | None = None, **fields: Any) -> Cal
             **fields,
         )
         for hyper in _flips(made.hyper):
-            made.graph(hyper)  # what a rule may not do is refused when it is written
+            made.graph(hyper)  # so that mistakes are reported at the definition
         return register(made)
 
     return make
 
 
 def _signature(name: str, function: Callable[..., Any]) -> dict[str, Any]:
-    """What a rule's signature says: state and hyperparameters with their defaults, and whether it takes the oracle."""
+    """Read a rule's signature: state and hyperparameters with their defaults, and whether it takes the gradient's function."""
     parameters = list(inspect.signature(function).parameters.values())
     where = f"Rule {name}, line {function.__code__.co_firstlineno}"
     first = [p.name for p in parameters[:3]]
@@ -412,6 +414,6 @@ def _signature(name: str, function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _flips(hyper: Mapping[str, Any]) -> list[Hyper]:
-    """The defaults, and the defaults with each bool the other way."""
+    """The defaults, and the defaults with one bool flipped, for each bool."""
     bools = [k for k, v in hyper.items() if isinstance(v, bool)]
     return [dict(hyper), *({**hyper, k: not hyper[k]} for k in bools)]

@@ -1,4 +1,4 @@
-"""What a rule computes, as a hash: equal on every Python, whatever the rule's words and its intermediates are called."""
+"""A hash of what a rule computes: the same on every version of Python, and independent of names and docstrings."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from .trace import Graph, is_static, walk
 if TYPE_CHECKING:
     from .definition import Rule
 
-MARK = "traced-1:"  # begins every digest of this kind; stores made before have digests of the rule's text, without a mark
+MARK = "traced-1:"  # prefix of these digests; older stores have digests of the rule's text, without a prefix
 
 
 def digest(rule: Rule) -> str:
-    """The hash of the rule's graphs at every choice of what it asks: statics, and whether a number is zero."""
+    """Hash the rule's graphs for every outcome of its branches, on statics and on whether a number is zero."""
     variants = [f"{choice}\n{text}" for choice, text in _variants(rule)]
     view = [*rule.state].index(rule.view) if rule.view else None
     return MARK + hashlib.sha256("\n".join([f"view {view}", *sorted(variants)]).encode()).hexdigest()
 
 
 def _variants(rule: Rule) -> Iterator[tuple[str, str]]:
-    """Every choice that leads to a graph of its own, and that graph in words.
+    """Yield each distinct set of branch outcomes, with its graph as text.
 
-    From the defaults on, whatever a trace asks is turned the other way, until no trace asks anything new.
+    Starting from the defaults, every branch that a trace takes is flipped, until no new outcomes appear.
     """
     waiting, seen = [dict(rule.hyper)], set[str]()
     while waiting:
@@ -35,7 +35,7 @@ def _variants(rule: Rule) -> Iterator[tuple[str, str]]:
         try:
             graph = rule.trace(hyper)
             text = _words(rule, graph, hyper)
-        except SteepestError as error:  # a choice that makes no sense, such as a word that leads nowhere
+        except SteepestError as error:  # an invalid setting, such as an unknown string
             graph, text = error.graph, "refused"  # type: ignore[attr-defined]
         asked = _asked(rule, graph)
         choice = ", ".join(f"{k}={_answers(hyper[k], asked[k])}" for k in sorted(asked))
@@ -48,7 +48,7 @@ def _variants(rule: Rule) -> Iterator[tuple[str, str]]:
 
 
 def _asked(rule: Rule, graph: Graph) -> dict[str, list[Any]]:
-    """What a trace, or the conditions of the rule's state, asked of each hyperparameter (see `Static.asked`)."""
+    """The comparisons that a trace, or the conditions of the state, made with each hyperparameter (see `Static.asked`)."""
     asked = {k: list(dict.fromkeys(static.asked)) for k, static in graph.statics.items() if static.asked}
     asked |= {k: [None] for k in rule.hyper if not is_static(rule.hyper[k]) and graph.inputs[k].asked}
     for state in rule.state.values():
@@ -65,7 +65,7 @@ def _answers(value: Any, questions: list[Any]) -> list[str]:
 
 
 def _others(value: Any, questions: list[Any]) -> list[Any]:
-    """Values that answer the questions in other ways."""
+    """Values with other outcomes of these comparisons."""
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, float):
@@ -80,7 +80,7 @@ def _others(value: Any, questions: list[Any]) -> list[Any]:
 
 
 def _words(rule: Rule, graph: Graph, hyper: dict[str, Any]) -> str:
-    """A graph in words: how each state starts, each operation once, what becomes of p and of each state."""
+    """A graph as text: the start of each state, each operation once, the new p and the new state."""
     places = {letter: i for i, letter in enumerate(rule.state)}
     live, numbers = rule.live_state(hyper), dict[Symbol, int]()
 

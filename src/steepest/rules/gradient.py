@@ -1,4 +1,4 @@
-"""Rules that follow the gradient at one rate for all parameters."""
+"""Gradient descent and momentum: rules with one rate for all parameters."""
 
 from .combinators import coupled, sam
 from .definition import register, rule, zeros

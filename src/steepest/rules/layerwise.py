@@ -1,4 +1,4 @@
-"""Rules that look further than one element: over a tensor, or over the whole model."""
+"""Rules with norms or means over a tensor or over the whole model."""
 
 from .combinators import coupled
 from .definition import UNIT, column_zeros, filled, row_zeros, rule, zeros

@@ -1,4 +1,4 @@
-"""Rules that look at the gradient's sign."""
+"""Rules that use the sign of the gradient."""
 
 from .combinators import decoupled
 from .definition import filled, rule, zeros

@@ -1,4 +1,4 @@
-"""Symbols: what a rule computes with while it is traced, each a number of the step or a tensor."""
+"""Symbols, the values with which a rule is traced: numbers of the step, and tensors."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from .words import WORDS
 
 
 class RefusedError(TypeError):
-    """Something a rule may not do; tracing adds the rule's name and line."""
+    """An operation that rules may not use; tracing adds the rule's name and line."""
 
 
-# Tensors the engine draws for each step, from the run's key: standard normal numbers, and -1 or 1 with equal chance.
+# Tensors that the engine draws at each step from the run's key: standard normal, and -1 or 1 with equal probability.
 NOISES = ("normal", "random sign")
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """Many elements made one number: their "sum", "mean", or the sum of their "squares", over a "tensor" or the "model"."""
+    """A reduction to a number: the "sum", "mean", or sum of "squares", over a "tensor" or the "model"."""
 
     kind: str
     over: str
@@ -27,18 +27,19 @@ class Reduction:
         return f"{'sum of squares' if self.kind == 'squares' else self.kind} over {self.over}"
 
     def term(self, x: Any) -> Any:
-        """What is summed of an element."""
+        """The term that an element adds to the sum."""
         return x * x if self.kind == "squares" else x
 
     def of(self, total: Any, count: Any) -> Any:
-        """The number, from the sum of the terms and how many there are."""
+        """The result, from the sum of the terms and their count."""
         return total / count if self.kind == "mean" else total
 
 
 class Symbol:
-    """A node of a traced rule. `tensor` says whether it has an element for each of the parameter's, or is one number.
+    """A node of a traced rule. `tensor`: it has an element for each of the parameter's; otherwise it is one number.
 
-    `flag` is the truth of a hyperparameter at this trace: an `if` on a hyperparameter asks whether it is zero.
+    `flag` is the truth value of a hyperparameter in this trace, `asked` whether an `if` has used it, `stage` the number of
+    passes over memory before the node is known.
     """
 
     __slots__ = ("args", "asked", "flag", "name", "op", "reduction", "stage", "tensor")
@@ -167,9 +168,9 @@ VALUE = "its value"
 
 
 class Static:
-    """A bool, int or str hyperparameter while a rule is traced: it may be asked, not computed with.
+    """A bool, int or str hyperparameter during tracing: it may be compared, but not computed with.
 
-    `asked` keeps what it was compared with; None stands for its truth, VALUE for all of it.
+    `asked` lists what it was compared with; None stands for its truth value, VALUE for the value itself.
     """
 
     def __init__(self, name: str, value: Any) -> None:
@@ -183,7 +184,7 @@ class Static:
         return bool(self._value)
 
     def _compared(self, other: Any) -> Any:
-        """What it is compared with, noted; where that is a static too, both are known whole."""
+        """Record a comparison; with another static, the whole values of both count."""
         if isinstance(other, Static):
             self.asked.append(VALUE)
             return other.value
@@ -208,7 +209,7 @@ class Static:
 
     @property
     def value(self) -> Any:
-        """What it is, for the words that take a static."""
+        """The value, for the functions of the vocabulary that take a static."""
         self.asked.append(VALUE)
         return self._value
 
@@ -216,11 +217,11 @@ class Static:
     __pow__ = __rpow__ = __neg__ = __abs__ = __float__ = __int__ = __index__ = _refuse
 
 
-Expr = Symbol | float  # what a rule computes: a node, or a number it came to
+Expr = Symbol | float  # a value in a traced rule: a node, or a number known during tracing
 
 
 def apply(op: str, *args: Any) -> Any:
-    """The operation on numbers (computed now) or symbols (kept). Refuses anything else."""
+    """Apply an operation: to numbers at once, to symbols as a new node. RefusedError for anything else."""
     for x in args:
         if isinstance(x, Static):
             x._refuse()
@@ -243,7 +244,7 @@ def _is_one(x: Any) -> bool:
 
 
 def reduce(kind: str, x: Any, over: str) -> Symbol:
-    """A number made of all elements of a tensor, or of all tensors of the model: known only one pass later."""
+    """Reduce a tensor, or all tensors of the model, to a number, which is known one pass later."""
     if not (isinstance(x, Symbol) and x.tensor):
         raise RefusedError(f"takes the {kind} of something that is no tensor")
     if over not in ("tensor", "model"):

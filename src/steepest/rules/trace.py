@@ -1,4 +1,4 @@
-"""Tracing: a rule's function is called once with symbols, and what it returns is the graph that every engine runs."""
+"""Tracing: a rule's function is called once with symbols; the result is the graph that every engine runs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .words import WORDS
 class Graph:
     """A traced rule: its inputs and outputs as symbols.
 
-    `inputs` maps p, g, t, hyperparameters and state letters to leaves; `outputs` maps p and state letters to what they
-    become. `points` are where the gradient oracle is asked, in order; `gradients` the leaves for what it answers. `statics`
-    holds the bools, ints and strings it was traced at; `names` the rule's own names for what it computed.
+    `inputs` maps p, g, t, hyperparameters and state letters to leaves; `outputs` maps p and state letters to their new
+    values. `points` are where further gradients are taken, in order; `gradients` are the leaves for these. `statics` has the
+    bools, ints and strings of the trace; `names` the local names of values in the rule's function.
     """
 
     inputs: dict[str, Symbol]
@@ -42,12 +42,12 @@ class Graph:
 
     @functools.cached_property
     def tensors(self) -> dict[str, Any]:
-        """What becomes of p and of the state that is tensors, by letter."""
+        """The new p and the new state that is tensors, by letter."""
         return {k: x for k, x in self.outputs.items() if k == "p" or self.inputs[k].tensor}
 
     @functools.cached_property
     def scalars(self) -> dict[str, Any]:
-        """What becomes of the state that is numbers, by letter."""
+        """The new state that is numbers, by letter."""
         return {k: x for k, x in self.outputs.items() if k not in self.tensors}
 
     @functools.cached_property
@@ -57,12 +57,12 @@ class Graph:
 
     @functools.cached_property
     def epsilons(self) -> list[Symbol]:
-        """The symbols that are the precision of a leaf's dtype."""
+        """The symbols for the machine epsilon of a leaf's dtype."""
         return [x for x in walk(self.targets()) if x.op == "epsilon" and not x.args[0].args]
 
     @functools.cached_property
     def early(self) -> dict[str, Symbol]:
-        """The state that the first of several passes can write already: what later passes do not need in its old form."""
+        """The state that the first of several passes can write, because no later pass reads its old value."""
         if not self.reductions:
             return {}
         early = {k: x for k, x in self.tensors.items() if k != "p" and isinstance(x, Symbol) and x.args and x.stage == 0}
@@ -78,21 +78,21 @@ class Graph:
 
     @functools.cached_property
     def noises(self) -> list[Symbol]:
-        """The tensors that the engine must draw."""
+        """The random tensors that the engine must draw."""
         return [x for x in walk(self.targets()) if x.op in NOISES]
 
     @functools.cached_property
     def elementwise(self) -> bool:
-        """Whether nothing looks at rows or columns, so that a loop over elements can run it."""
+        """Whether a loop over elements can run it: nothing depends on rows or columns."""
         return not any(x.op in WORDS and WORDS[x.op].llvm is None for x in walk(self.targets()))
 
     @functools.cached_property
     def counts(self) -> bool:
-        """Whether the steps of a tensor must be counted: the rule reads t, or keeps state whose age a checkpoint tells."""
+        """Whether the steps of a tensor must be counted: the rule reads t, or checkpoints store its state with the step."""
         return len(self.outputs) > 1 or any(x is self.inputs["t"] for x in walk(self.targets()))
 
     def targets(self) -> list[Symbol]:
-        """Every symbol that must be computed for its own sake."""
+        """The symbols of all outputs and points."""
         return [x for x in (*self.outputs.values(), *self.points) if isinstance(x, Symbol)]
 
     @functools.cached_property
@@ -102,13 +102,13 @@ class Graph:
 
     @functools.cached_property
     def reach(self) -> str:
-        """How far the rule looks: "element", "tensor" or "model"."""
+        """The scope of an update: "element", "tensor" or "model"."""
         overs = {x.reduction.over for x in self.reductions if x.reduction}
         return "model" if "model" in overs or self.points else "tensor" if overs or not self.elementwise else "element"
 
 
 def walk(targets: list[Any], known: Iterable[int] = ()) -> Iterator[Symbol]:
-    """Every symbol that the targets depend on, arguments before what is made of them, each once; not past known ids."""
+    """Yield every symbol that the targets depend on, once, arguments first; without those of known ids and what is below."""
     seen: set[int] = set(known)
 
     def visit(x: Symbol) -> Iterator[Symbol]:
@@ -124,7 +124,7 @@ def walk(targets: list[Any], known: Iterable[int] = ()) -> Iterator[Symbol]:
 
 
 class Oracle:
-    """The gradient as a function, for rules that ask for it at other points than p."""
+    """The gradient as a function, for rules that need it at other points than p."""
 
     def __init__(self, graph: Graph, g: Any, maximize: bool) -> None:
         self.graph, self.g, self.maximize = graph, g, maximize
@@ -150,10 +150,10 @@ def trace(
     oracle: bool = False,
     maximize: bool = False,
 ) -> Graph:
-    """The graph of `step` at these hyperparameters; `code` is the function the user wrote, whose lines errors name.
+    """Trace `step` with these hyperparameters; `code` is the function that the user wrote, for the line in errors.
 
-    Floats become symbols, so that their values may change; bools, ints and strings are as they are here. `maximize` turns
-    every gradient round. SteepestError for what a rule may not do, with its line.
+    Floats become symbols, so that their values may change; bools, ints and strings are constants. `maximize` negates every
+    gradient. SteepestError for operations that rules may not use, with the line.
     """
     leaves = {x: Symbol("input", tensor=x != "t", name=x) for x in ("p", "g", "t")}
     for letter in live:
@@ -193,7 +193,7 @@ def is_static(value: Any) -> bool:
 
 
 def check_function(name: str, function: Callable[..., Any]) -> None:
-    """Refuse a rule that reads anything from outside but the vocabulary: such a value could change unseen."""
+    """Raise SteepestError if a rule reads outside values other than the vocabulary: they could change unnoticed."""
     code = function.__code__
     free = {k: c.cell_contents for k, c in zip(code.co_freevars, function.__closure__ or (), strict=True)}
     read = {k: v for k, v in function.__globals__.items() if k in code.co_names} | free
@@ -219,7 +219,7 @@ def _line_of(code: CodeType, word: str) -> int:
 
 
 class _Names:
-    """The local names, and the line, with which a rule's own function returns."""
+    """The local names of a rule's function when it returns, and the line."""
 
     def __init__(self, code: CodeType) -> None:
         self.code, self.values, self.line = code, dict[str, Any](), code.co_firstlineno
@@ -233,14 +233,14 @@ class _Names:
 
 
 _listening: ContextVar[_Names | None] = ContextVar("listening", default=None)
-_NOTE = "<note>"  # a name that no program can use itself
+_NOTE = "<note>"  # not a valid identifier, so no program uses it
 
 
 def with_notes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with `return x` written as `return note(x)` in its syntax tree, so that its local names can be noted there.
+    """Rewrite `return x` to `return note(x)` in a function's syntax tree, which records its local names.
 
-    A hook on the interpreter could tell them too, but there is one, and profilers want it. SteepestError where the source
-    cannot be read, or is not what runs.
+    A profiling hook could do that too, but there is only one, and profilers need it. SteepestError if the source cannot be
+    read, or is not what runs.
     """
     code = function.__code__
     linecache.checkcache(code.co_filename)
@@ -262,7 +262,7 @@ def with_notes(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @functools.lru_cache(32)
 def _codes(text: str, file: str, notes: bool) -> dict[tuple[str, int], CodeType]:
-    """The code of every function of a source, by name and line; with notes, if wanted."""
+    """Compile a source, with or without notes, and return the code of each function by name and line."""
     tree = ast.parse(text, file)
     if notes:
         tree = ast.fix_missing_locations(_Returns().visit(tree))
@@ -275,7 +275,7 @@ def _codes(text: str, file: str, notes: bool) -> dict[tuple[str, int], CodeType]
 
 
 def _are_equal(a: CodeType, b: CodeType) -> bool:
-    """Whether two pieces of code compute the same with the same names, wherever they stand."""
+    """Whether two code objects are the same but for their position in a file."""
     inner = [[x for x in code.co_consts if isinstance(x, CodeType)] for code in (a, b)]
     constants = [[repr(x) for x in code.co_consts if not isinstance(x, CodeType)] for code in (a, b)]
     same = (a.co_code, a.co_names, a.co_varnames, a.co_freevars) == (b.co_code, b.co_names, b.co_varnames, b.co_freevars)
@@ -283,7 +283,7 @@ def _are_equal(a: CodeType, b: CodeType) -> bool:
 
 
 class _Returns(ast.NodeTransformer):
-    """Puts the note into every return."""
+    """Wraps the value of every return."""
 
     def visit_Return(self, node: ast.Return) -> ast.Return:
         value = node.value or ast.Constant(None)
@@ -299,7 +299,7 @@ def _note(returned: Any) -> Any:
 
 
 class _explained:  # noqa: N801
-    """Inside, whatever goes wrong in a rule becomes a sentence with the rule's name and line."""
+    """Inside, every exception becomes a SteepestError with the rule's name and line."""
 
     def __init__(self, name: str, names: _Names, graph: Graph) -> None:
         self.name, self.names, self.graph = name, names, graph
@@ -323,10 +323,10 @@ class _explained:  # noqa: N801
         else:
             what = f"raises {type(error).__name__}: {error}; a rule uses + - * / ** and the vocabulary: {listed(words())}"
         refused = SteepestError(f"Rule {self.name}, line {line} ({source}): {what}.")
-        refused.graph = self.graph  # type: ignore[attr-defined]  # what was asked until then
+        refused.graph = self.graph  # type: ignore[attr-defined]  # for what was asked before the error
         raise refused from error
 
 
 def words() -> list[str]:
-    """The vocabulary by name."""
+    """The names in the vocabulary."""
     return [k for k, v in vars(vocabulary).items() if getattr(v, "__module__", "") == vocabulary.__name__]

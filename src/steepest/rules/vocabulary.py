@@ -1,6 +1,6 @@
-"""The words a rule may use besides + - * / ** abs and comparisons.
+"""The functions that a rule may use besides + - * / ** abs and comparisons.
 
-Each works on numbers and on the symbols of a rule being traced; engines give the operations their meaning.
+Each takes numbers, and the symbols of a rule that is being traced; engines implement the operations.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ def sign(x: Any) -> Any:
 
 
 def maximum(x: Any, y: Any) -> Any:
-    """The larger; NaN wins."""
+    """The larger; NaN if either is NaN."""
     return apply("maximum", x, y)
 
 
 def minimum(x: Any, y: Any) -> Any:
-    """The smaller; NaN wins."""
+    """The smaller; NaN if either is NaN."""
     return apply("minimum", x, y)
 
 
 def clip(x: Any, low: Any, high: Any) -> Any:
-    """x, but at least `low` and at most `high`."""
+    """Limit x to the interval from `low` to `high`."""
     return minimum(maximum(x, low), high)
 
 
@@ -58,38 +58,38 @@ def ema(average: Any, x: Any, beta: Any) -> Any:
 
 
 def lerp(average: Any, x: Any, share: Any) -> Any:
-    """The way from an average to x, by a share of it; in the two forms of torch.lerp, whose infinities become NaN."""
+    """Interpolate from an average to x by a share, as torch.lerp does, where infinities give NaN."""
     step = x - average
     return where(share < 0.5, average + share * step, x - (1 - share) * step)
 
 
 def debias(average: Any, beta: Any, t: Any) -> Any:
-    """An average that started at zero, corrected for that start: average / (1 - beta ** t)."""
+    """Correct an average for its start at zero: average / (1 - beta ** t)."""
     return average / (1 - beta**t)
 
 
 def norm(x: Any, over: str = "tensor") -> Any:
-    """Euclidean norm over the tensor, or over all tensors of the model; one pass more over memory."""
+    """Euclidean norm over the tensor, or over="model" all of them; needs another pass over memory."""
     return sqrt(reduce("squares", x, over))
 
 
 def mean(x: Any, over: str = "tensor") -> Any:
-    """Mean over the tensor, or over all elements of the model; one pass more over memory."""
+    """Mean over the tensor, or over="model" all of them; needs another pass over memory."""
     return reduce("mean", x, over)
 
 
 def total(x: Any, over: str = "tensor") -> Any:
-    """Sum over the tensor, or over all elements of the model; one pass more over memory."""
+    """Sum over the tensor, or over="model" all of them; needs another pass over memory."""
     return reduce("sum", x, over)
 
 
 def row_mean(x: Any) -> Any:
-    """Mean over the last dimension, which stays with length 1. For rules that know `matrix`."""
+    """Mean over the last dimension, which remains with length 1. For rules with the hyperparameter `matrix`."""
     return apply("row mean", x)
 
 
 def column_mean(x: Any) -> Any:
-    """Mean over the last dimension but one, which stays with length 1."""
+    """Mean over the second to last dimension, which remains with length 1."""
     return apply("column mean", x)
 
 
@@ -106,24 +106,24 @@ def columns(x: Any) -> Any:
 def orthogonal(x: Any, a: Any, b: Any, c: Any, eps: Any, steps: Any, precise: Any) -> Any:
     """The nearest orthogonal matrix, by `steps` Newton-Schulz iterations a X + b X X'X + c X X'X X'X from X = x / norm(x).
 
-    In bfloat16, or where `precise`, in the dtype of x. More than two dimensions count as (rows, columns).
+    They run in bfloat16, or in the dtype of x if `precise`. More than two dimensions are reshaped to (first, all others).
     """
     counts = (int(v.value if isinstance(v, Static) else v) for v in (steps, precise))
     return apply("orthogonal", x, a, b, c, eps, *counts)
 
 
 def epsilon(x: Any) -> Any:
-    """The distance from 1 to the next number in the dtype that x is kept in."""
+    """The distance from 1 to the next larger number in the dtype of x as it is stored."""
     return apply("epsilon", x)
 
 
 def normal() -> Any:
-    """A standard normal number for each element, drawn anew each step from the run's key."""
+    """A standard normal number for each element, drawn at each step from the run's key."""
     return _noise(NOISES[0])
 
 
 def random_sign() -> Any:
-    """-1 or 1 with equal chance for each element, drawn anew each step from the run's key."""
+    """-1 or 1 with equal probability for each element, drawn at each step from the run's key."""
     return _noise(NOISES[1])
 
 

@@ -1,6 +1,6 @@
-"""What each operation of a rule is: an entry a word, with all its forms. Whatever runs or prints a rule walks this table.
+"""The operations of rules: one table with all forms of each. Whatever runs or prints a rule reads this table.
 
-Forms are written by methods of what they are given, so that rules need neither NumPy nor torch.
+Forms use methods of their arguments, so that this module imports neither NumPy nor torch.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Form = Callable[..., Any]
 class Word:
     """The forms of an operation.
 
-    number: on Python's floats, in float64 as IEEE 754 has it: division by zero and roots of negatives raise nothing.
-    array: on float64 arrays, one element for each of many sets of numbers; the name of NumPy's function, or a form.
-    tensor: on torch's tensors, of which all but one may be numbers.
-    llvm: `llvm(body, symbol)` writes it for a loop over elements; None where it looks at rows and columns.
-    latex: `latex(show, *arguments)`: the text, and how it binds (0 comparison, 1 sum, 2 product, 3 power, 4 brackets).
-    javascript: the same as JavaScript (0 choice, 1 comparison, 2 sum, 3 product, 4 sign, 5 power, 6 brackets), or the name of
-        a function that is it; None where it looks at rows and columns.
+    number: on Python floats, as IEEE 754 defines it: division by zero and roots of negatives do not raise.
+    array: on float64 arrays, one element for each of many sets of numbers; the name of a NumPy function, or a form.
+    tensor: on torch tensors; all arguments but one may be numbers.
+    llvm: `llvm(body, symbol)` emits it in a loop over elements; None for operations on rows and columns.
+    latex: `latex(show, *arguments)`: the text and its precedence (0 comparison, 1 sum, 2 product, 3 power, 4 brackets).
+    javascript: the same in JavaScript (0 choice, 1 comparison, 2 sum, 3 product, 4 sign, 5 power, 6 brackets), or the name of
+        a function; None for operations on rows and columns.
     """
 
     number: Form | None
@@ -55,12 +55,12 @@ def _of_two(choose: Callable[[float, float], float]) -> Callable[[float, float],
 
 
 def is_number(x: Any) -> bool:
-    """Whether an argument of a tensor form is a bare number."""
+    """Whether an argument of a tensor form is a Python number."""
     return isinstance(x, int | float)
 
 
 def _bounded(with_number: Form, of_two: Form) -> Form:
-    """The larger or smaller of two tensors, either of which may be a number."""
+    """Make maximum or minimum of two arguments, one of which may be a number."""
 
     def call(x: Any, y: Any) -> Any:
         if not is_number(x) and not is_number(y):
@@ -76,7 +76,7 @@ def _where(c: Any, x: Any, y: Any) -> Any:
         return x if c else y
     c = c.bool()
     if is_number(x) and is_number(y):
-        x = c.double().fill_(x)  # two bare numbers would come out in the default dtype, which may be less
+        x = c.double().fill_(x)  # two numbers would give the default dtype, which may be less precise
     return x.where(c, y) if not is_number(x) else y.where(~c, x)
 
 
@@ -105,7 +105,7 @@ def _infix(sign: str, own: int, right: int) -> Form:
 
 
 def _binary(sign: str, own: int) -> Form:
-    """An operation of JavaScript's between two: of several in a row the left is first, as in Python."""
+    """A binary operator of JavaScript, left-associative as in Python."""
     return lambda show, a, b: (f"{show(a, own)} {sign} {show(b, own + 1)}", own)
 
 
