@@ -1,7 +1,8 @@
 """Update rules, each written once, in its paper's notation. They import no engine."""
 
 from .combinators import clip_by_norm, clip_by_value, coupled, decoupled, lookahead, noisy, sam, switch
-from .definition import RULES, Rule, column_zeros, copy_of_g, copy_of_p, filled, get, row_zeros, rule, scalar, zeros
+from .definition import RULES, Rule, column_zeros, copy_of_g, copy_of_p, filled, row_zeros, rule, scalar, zeros
+from .lookup import get
 
 # The families, in order of growing complexity, which is the registry's order.
 from . import gradient as gradient  # isort: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
 import inspect
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
 
-from ..errors import SteepestError, described, run_file, unknown
+from ..errors import SteepestError, unknown
 from ..notebook import Shown
 from .about import About, parse
 from .digest import digest
@@ -164,7 +163,7 @@ class Rule(Shown):
     def settings(self, **changes: Any) -> Hyper:
         """Return all hyperparameters: the defaults with these changes. SteepestError for a value outside its domain.
 
-        >>> get("momentum").settings(lr=1.0)["lr"]
+        >>> steepest.rules.get("momentum").settings(lr=1.0)["lr"]
         1.0
         """
         for name in changes:
@@ -244,7 +243,7 @@ class Rule(Shown):
         Changes are hyperparameters or fields of Rule, such as `doc`. With a class of its own (`class_name`), flags that
         are changed are fixed.
 
-        >>> get("sgd").preset("heavy", momentum=0.99).hyper["momentum"]
+        >>> steepest.rules.get("sgd").preset("heavy", momentum=0.99).hyper["momentum"]
         0.99
         """
         fields = {k: changes.pop(k) for k in list(changes) if k in {f.name for f in dataclasses.fields(Rule)}}
@@ -291,66 +290,6 @@ def register(rule: Rule) -> Rule:
         raise SteepestError(f"Rule {rule.name}: a built-in rule has this name; choose another.")
     RULES[rule.name] = rule
     return rule
-
-
-def get(name: str | Rule) -> Rule:
-    """Find a rule: by name, with other defaults ("sgd(momentum=0.99)"), or in a file (FILE.py:NAME). A Rule is returned as is.
-
-    SteepestError for an unknown name, with the nearest known one, and for other objects, such as torch's optimizer classes.
-    """
-    if isinstance(name, Rule):
-        return name
-    if not isinstance(name, str):
-        raise SteepestError(f"The optimizer is {described(name)}; expected a name such as 'adam', or a rule: {_instead(name)}.")
-    path, colon, inside = name.rpartition(":")
-    if colon and path.endswith(".py"):
-        return _from_file(Path(path), inside)
-    if name.endswith(")"):
-        return _with_settings(name)
-    if name not in RULES:
-        raise unknown("optimizer", name, RULES, hint="A rule of your own is FILE.py:NAME.")
-    return RULES[name]
-
-
-def _instead(given: object) -> str:
-    """Suggest a replacement for an object that is not a rule: for an optimizer class, the name of the same rule."""
-    made = getattr(given, "func", given)  # of a functools.partial
-    called = (made if isinstance(made, type) else type(made)).__name__
-    twin = next((rule.name for rule in RULES.values() if rule.class_name == called and not rule.base), None)
-    return f"give '{twin}', its name here" if twin else "write one with @steepest.rule, and give it or FILE.py:NAME"
-
-
-def _with_settings(text: str) -> Rule:
-    """Parse a name with hyperparameters in parentheses: the rule with these defaults, not registered."""
-    try:
-        call = ast.parse(text.strip(), mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            raise ValueError
-        changes = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise SteepestError(f"The optimizer '{text[:60]}' cannot be read; write it such as sgd(momentum=0.99).") from None
-    rule = get(call.func.id)
-    if "lr" in changes:
-        raise SteepestError(f"The optimizer '{text[:60]}' sets lr; rates are set apart, such as --lrs {rule.name}=0.1.")
-    numbers = {k for k, v in changes.items() if type(v) is int and isinstance(rule.hyper.get(k), float)}
-    changes = {k: float(v) if k in numbers else v for k, v in changes.items()}
-    rule.settings(**changes)
-    words = ", ".join(f"{k}={v!r}" for k, v in changes.items())
-    hyper = {**rule.hyper, **changes}
-    return dataclasses.replace(rule, name=f"{rule.name}({words})", hyper=hyper, traced=[], base=rule.base or rule)
-
-
-def _from_file(path: Path, name: str) -> Rule:
-    defined = run_file(path, "rule")
-    wanted = defined.get(name)
-    if not isinstance(wanted, Rule):
-        rules = ", ".join(k for k, v in defined.items() if isinstance(v, Rule))
-        if name not in defined:
-            raise SteepestError(f"{path} defines no rule {name}; it defines {rules or 'none'}. Write @steepest.rule over it.")
-        such = f", such as {rules}" if rules else ""
-        raise SteepestError(f"{path}:{name} is {described(wanted)}; expected a rule{such}: {_instead(wanted)}.")
-    FILES[wanted] = path, name
-    return wanted
 
 
 def rule(reference: str, *, class_name: str | None = None, **fields: Any) -> Callable[[Callable[..., Any]], Rule]:

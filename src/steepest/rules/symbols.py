@@ -16,6 +16,13 @@ class RefusedError(TypeError):
 NOISES = ("normal", "random sign")
 
 
+# Attributes of tensors that would change or read a shape.
+SHAPES = (
+    *("shape", "size", "dim", "ndim", "numel", "sum"),
+    *("view", "reshape", "flatten", "unsqueeze", "T", "t", "transpose"),
+)
+
+
 @dataclass(frozen=True)
 class Reduction:
     """A reduction to a number: the "sum", "mean", or sum of "squares", over a "tensor" or the "model"."""
@@ -142,21 +149,7 @@ class Symbol:
             raise AttributeError(name)
         if name.endswith("_"):
             self._in_place()
-        if name in (
-            "shape",
-            "size",
-            "sum",
-            "view",
-            "reshape",
-            "flatten",
-            "T",
-            "t",
-            "transpose",
-            "numel",
-            "dim",
-            "ndim",
-            "unsqueeze",
-        ):
+        if name in SHAPES:
             self._shape()
         raise RefusedError(f"uses the method .{name}; a rule is written with the vocabulary: sqrt, cbrt, where, maximum, ...")
 
