@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 from . import notebook
 
 if TYPE_CHECKING:
-    from . import optim, problems, schedules
-    from .api import Choice, Study, compare, trajectory
-    from .errors import SteepestError
-    from .problems.problem import Problem
-    from .rules import rule
+    from . import optim as optim
+    from . import problems as problems
+    from . import schedules as schedules
+    from .api import Choice as Choice
+    from .api import Study as Study
+    from .api import compare as compare
+    from .api import trajectory as trajectory
+    from .errors import SteepestError as SteepestError
+    from .problems.problem import Problem as Problem
+    from .rules import rule as rule
 
     reproduce: Callable[..., list[Any]]
 
@@ -31,19 +36,7 @@ _HOMES = {
     "trajectory": "api",
 }
 
-__all__ = [
-    "Choice",
-    "Problem",
-    "SteepestError",
-    "Study",
-    "compare",
-    "optim",
-    "problems",
-    "reproduce",
-    "rule",
-    "schedules",
-    "trajectory",
-]
+__all__ = sorted([*_HOMES, "reproduce"])
 
 
 def __getattr__(name: str) -> Any:
@@ -75,7 +68,7 @@ def _load_drawings() -> None:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__
 
 
 notebook.load_with(_load_drawings)

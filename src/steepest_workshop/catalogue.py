@@ -1,4 +1,4 @@
-"""docs/optimizers.md: every rule as it is written, as equations, with what it takes, keeps and how exact it is."""
+"""docs/optimizers.md: every rule with its idea, source, equations, hyperparameters, state and errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def state_bytes(rule: Rule) -> int:
 
 
 def compared(rows: Sequence[dict[str, Any]], link: Callable[[Rule], str]) -> Iterator[str]:
-    """All rules in one table, from the rows of the conformance table: what they keep, cost and reach, and their errors."""
+    """Yield one table of all rules: state, time and accuracy of each, and its error from the rows of the conformance table."""
     yield "| rule | state | step | digits, % | rate | MNIST, % | rate | decades | error |"
     yield "|" + "---|" * 9
     for row in rows:
@@ -52,7 +52,7 @@ def compared(rows: Sequence[dict[str, Any]], link: Callable[[Rule], str]) -> Ite
 
 
 def page(rows: Sequence[dict[str, Any]]) -> str:
-    """The whole document, from the rows of the conformance table."""
+    """Make the document from the rows of the conformance table."""
     lines = [HEAD, *compared(rows, lambda rule: f"[{rule.name}](#{rule.name})")]
     for row in rows:
         lines += ["", *_section(row)]
@@ -87,7 +87,7 @@ def _section(row: dict[str, Any]) -> list[str]:
 
 
 def errors(row: dict[str, Any]) -> Iterator[str]:
-    """How far a rule is from its sources, and what its author's class does otherwise, a sentence each."""
+    """Yield the errors of a rule, and how its author's class differs, a sentence each."""
     yield f"Largest errors: {', '.join(f'{k} {_error(row[k])}' for k in SOURCES if row[k] is not None)}."
     for a in row["authors"]:
         if a["differs"] and a["error"] is not None:

@@ -1,4 +1,4 @@
-"""Makes src/steepest/optim.pyi: every class of `steepest.optim` with its signature and docstring, for editors."""
+"""src/steepest/optim.pyi: every class of `steepest.optim` with its signature and docstring, for editors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def from_rule(rule: Rule) -> type[RuleOptimizer]: ...
 
 
 def page() -> str:
-    """The whole stub."""
+    """Make the stub from the registered rules."""
     return HEAD + "".join(_class(optimizer_class(rule)) for _, rule in sorted(by_class_name().items()))
 
 

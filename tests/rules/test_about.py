@@ -3,7 +3,7 @@
 import pytest
 
 from steepest import rules
-from steepest.report.rule.card import describe_rule, text
+from steepest.report.rule.card import describe, text
 from steepest.rules.about import About, parse
 
 
@@ -41,7 +41,7 @@ def test_a_rule_without_a_docstring_is_shown_by_its_source(registry):
     def silent(p, g, t, *, lr=0.1):
         return p - lr * g
 
-    card = describe_rule(silent)
+    card = describe(silent)
     assert (card["idea"], card["use"], card["avoid"]) == ("", "", "")
     assert text(card).splitlines()[1:4] == ["me", "", '    @rules.rule("me")']
 

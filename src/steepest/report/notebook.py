@@ -19,7 +19,7 @@ STEPS = 100  # length of the run for which a schedule is drawn
 
 @html_of.register
 def _rule(rule: Rule) -> str:
-    return _text(card.text(card.describe_rule(rule)))
+    return _text(card.text(card.describe(rule)))
 
 
 @html_of.register

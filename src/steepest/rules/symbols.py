@@ -42,6 +42,16 @@ class Reduction:
         return total / count if self.kind == "mean" else total
 
 
+def _with_right(op: str) -> Any:
+    """A method that applies an operation to a symbol and the operand to the right of it."""
+    return lambda self, x: apply(op, self, x)
+
+
+def _with_left(op: str) -> Any:
+    """A method that applies an operation to the operand to the left of a symbol, and the symbol."""
+    return lambda self, x: apply(op, x, self)
+
+
 class Symbol:
     """A node of a traced rule. `tensor`: it has an element for each of the parameter's; otherwise it is one number.
 
@@ -59,29 +69,13 @@ class Symbol:
 
     __hash__ = object.__hash__
 
-    def __add__(self, x: Any) -> Any:
-        return apply("add", self, x)
-
-    def __radd__(self, x: Any) -> Any:
-        return apply("add", x, self)
-
-    def __sub__(self, x: Any) -> Any:
-        return apply("sub", self, x)
-
-    def __rsub__(self, x: Any) -> Any:
-        return apply("sub", x, self)
-
-    def __mul__(self, x: Any) -> Any:
-        return apply("mul", self, x)
-
-    def __rmul__(self, x: Any) -> Any:
-        return apply("mul", x, self)
-
-    def __truediv__(self, x: Any) -> Any:
-        return apply("div", self, x)
-
-    def __rtruediv__(self, x: Any) -> Any:
-        return apply("div", x, self)
+    __add__, __radd__ = _with_right("add"), _with_left("add")
+    __sub__, __rsub__ = _with_right("sub"), _with_left("sub")
+    __mul__, __rmul__ = _with_right("mul"), _with_left("mul")
+    __truediv__, __rtruediv__ = _with_right("div"), _with_left("div")
+    __gt__, __lt__ = _with_right("gt"), _with_right("lt")
+    __ge__, __le__ = _with_right("ge"), _with_right("le")
+    __eq__, __ne__ = _with_right("eq"), _with_right("ne")
 
     def __pow__(self, x: Any) -> Any:
         if self.tensor:
@@ -103,24 +97,6 @@ class Symbol:
 
     def __abs__(self) -> Any:
         return apply("abs", self)
-
-    def __gt__(self, x: Any) -> Any:
-        return apply("gt", self, x)
-
-    def __lt__(self, x: Any) -> Any:
-        return apply("lt", self, x)
-
-    def __ge__(self, x: Any) -> Any:
-        return apply("ge", self, x)
-
-    def __le__(self, x: Any) -> Any:
-        return apply("le", self, x)
-
-    def __eq__(self, x: object) -> Any:
-        return apply("eq", self, x)
-
-    def __ne__(self, x: object) -> Any:
-        return apply("ne", self, x)
 
     def __bool__(self) -> bool:
         if self.flag is not None:

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import linecache
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -298,22 +299,18 @@ def _note(returned: Any) -> Any:
     return returned
 
 
-class _explained:  # noqa: N801
+@contextlib.contextmanager
+def _explained(name: str, names: _Names, graph: Graph) -> Iterator[None]:
     """Inside, every exception becomes a SteepestError with the rule's name and line."""
-
-    def __init__(self, name: str, names: _Names, graph: Graph) -> None:
-        self.name, self.names, self.graph = name, names, graph
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, KeyboardInterrupt):
-            return
-        code, line = self.names.code, self.names.line
-        while trace:
-            if trace.tb_frame.f_code is code:
-                line = trace.tb_lineno
-            trace = trace.tb_next
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        code, line = names.code, names.line
+        for frame, number in traceback.walk_tb(error.__traceback__):
+            if frame.f_code is code:
+                line = number
         linecache.checkcache(code.co_filename)
         source = linecache.getline(code.co_filename, line).strip()
         if isinstance(error, RefusedError):
@@ -322,8 +319,8 @@ class _explained:  # noqa: N801
             what = f"{error}; the vocabulary has {listed(words())}"
         else:
             what = f"raises {type(error).__name__}: {error}; a rule uses + - * / ** and the vocabulary: {listed(words())}"
-        refused = SteepestError(f"Rule {self.name}, line {line} ({source}): {what}.")
-        refused.graph = self.graph  # type: ignore[attr-defined]  # for what was asked before the error
+        refused = SteepestError(f"Rule {name}, line {line} ({source}): {what}.")
+        refused.graph = graph  # type: ignore[attr-defined]  # for what was asked before the error
         raise refused from error
 
 

@@ -1,4 +1,4 @@
-"""A page for each rule: idea, formula, source, state, its path beside SGD and Adam, how its accuracy hangs on the rate."""
+"""A page for each rule: idea, formula, source, state, its path next to those of SGD and Adam, and its accuracy by rate."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _beside(rule: Rule) -> list[Rule]:
 
 
 def paths(rule: Rule) -> Figure:
-    """On a valley, off a saddle, and in noise, beside SGD and Adam, each at its best rate."""
+    """Draw the paths in a valley, off a saddle and with noise, of the rule, SGD and Adam, each at its best rate."""
     figure, words = Figure(figsize=(9.6, 3.2), layout="constrained"), []
     left, middle, right = figure.subplots(1, 3)
     for axes, name, steps in ((left, "valley", 60), (middle, "saddle", 120)):
@@ -79,7 +79,7 @@ def paths(rule: Rule) -> Figure:
 
 
 def curves(rule: Rule) -> Figure:
-    """Validation accuracy by rate on digits and MNIST, beside SGD and Adam."""
+    """Draw the validation accuracy by rate on digits and MNIST, of the rule, SGD and Adam."""
     figure, words = Figure(figsize=(9.6, 3.2), layout="constrained"), []
     for axes, name in zip(figure.subplots(1, 2, sharey=True), sensitivity.STEPS, strict=True):
         for each in _beside(rule):
@@ -104,16 +104,25 @@ def curves(rule: Rule) -> Figure:
 
 
 def page(rule: Rule, row: dict[str, Any], folder: Path) -> str:
-    """The page of a rule as Markdown, with its row of the conformance table; its pictures go to the folder."""
+    """Make the page of a rule as Markdown from its row of the conformance table; pictures are written to the folder."""
     card = describe(rule.name)
     lines = [f"# {_title(rule)}", "", card["idea"], "", f"`steepest.optim.{rule.class_name}`, by name `{rule.name}`."]
     lines += [f"The same numbers as `{card['twin']}`."] if card["twin"] else []
     lines += ["", "## Formula", "", *(f"$$\n{line}\n$$\n" for line in equations(rule))]
-    lines += ["## Source", "", "As it stands in the library, and as it runs:", "", "```python", card["source"], "```", ""]
+    lines += [
+        "## Source",
+        "",
+        "As it is written in the library, without its docstring:",
+        "",
+        "```python",
+        card["source"],
+        "```",
+        "",
+    ]
     for name, figure in (("paths", paths(rule)), *([("rates", curves(rule))] if _is_measured(rule) else [])):
         save(figure, folder / f"{rule.name}-{name}.png")
         words = figure.get_gid() or ""
-        title = {"paths": "## Its path beside SGD and Adam", "rates": "## How it hangs on the rate"}[name]
+        title = {"paths": "## Its path, with those of SGD and Adam", "rates": "## Accuracy by rate"}[name]
         lines += [title, "", f"![{words.partition('. ')[0].replace('[', '(').replace(']', ')')}]({rule.name}-{name}.png)", ""]
         if name == "paths" and MATRIX not in rule.hyper:
             address = f"surface=valley&amp;rules={','.join(each.name for each in _beside(rule))}"
@@ -127,13 +136,13 @@ def page(rule: Rule, row: dict[str, Any], folder: Path) -> str:
         "",
     ]
     lines += [*_evidence(rule), "", *_hyper(card), "", *_state(rule, card)]
-    lines += ["", "## Where paper, author and torch part", "", *(f"- {d}" for d in rule.deviations or ("Nowhere.",)), ""]
+    lines += ["", "## Where paper, author and torch differ", "", *(f"- {d}" for d in rule.deviations or ("Nowhere.",)), ""]
     lines += [line for said in catalogue.errors(row) for line in (said, "")]
     return "\n".join([*lines, "## Source of the rule", "", f"{card['reference']}.", ""])
 
 
 def _title(rule: Rule) -> str:
-    """The name of its class, or of what it is with settings of that class."""
+    """The class name of a rule; for one of several rules that share a class, its own name too."""
     shared = sum(each.class_name == rule.class_name for each in RULES.values()) > 1
     return f"{rule.class_name}: {rule.name}" if shared and rule.name != rule.class_name.lower() else rule.class_name
 
@@ -172,7 +181,7 @@ def _state(rule: Rule, card: dict[str, Any]) -> list[str]:
 
 
 def _cost(rule: Rule) -> Iterator[str]:
-    """What a step costs, as it was timed."""
+    """Yield the measured time of a step, in sentences."""
     found = cost.of(rule)
     if found:
         yield f"A step on ResNet-50's 25.6 million numbers takes {found['over_sgd']:.1f} times as long as plain SGD's, at "
@@ -183,14 +192,14 @@ def _cost(rule: Rule) -> Iterator[str]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """All rules in one table, from the rows of the conformance table."""
-    about = "A page for each rule: its idea, formula, source, path, cost, and how it hangs on its rate."
+    """Make the index page, a table of all rules, from the rows of the conformance table."""
+    about = "A page for each rule: its idea, formula, source, path, cost, and accuracy by rate."
     lines = ["# Optimizers", "", about, "", *catalogue.compared(rows, lambda rule: f"[{_title(rule)}]({rule.name}.md)"), ""]
     return "\n".join([*lines, "```{toctree}", ":hidden:", *RULES, "```", ""])
 
 
 def write(folder: Path) -> None:
-    """All pages and their pictures."""
+    """Write all pages and their pictures to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = conformance.table()
     (folder / "index.md").write_text(table(rows), encoding="utf-8")

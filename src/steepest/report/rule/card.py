@@ -26,13 +26,9 @@ P, G = (1.0, -2.0, 0.5), (0.1, -0.4, 0.0)  # the parameter and gradient of the e
 WIDTH = 100  # of a paragraph on the screen, in characters
 
 
-def describe(name: str) -> dict[str, Any]:
-    """All about a rule, as `steepest show --json` writes it. SteepestError where there is no such rule."""
-    return describe_rule(rules.get(name))
-
-
-def describe_rule(rule: Rule) -> dict[str, Any]:
-    """The same for a rule that need not be registered."""
+def describe(name: str | Rule) -> dict[str, Any]:
+    """All about a rule, as `steepest show --json` writes it. SteepestError for an unknown name."""
+    rule = rules.get(name)
     return {
         "name": rule.name,
         "class": rule.class_name,
