@@ -27,6 +27,7 @@ class Shown:
     """A mix-in: notebooks display the object by the function that is registered for its type."""
 
     def _repr_html_(self) -> str:
-        while _loaders:
-            _loaders.pop()()
+        for loader in _loaders:
+            loader()
+        _loaders.clear()
         return html_of(self)

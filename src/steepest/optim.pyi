@@ -130,7 +130,7 @@ class Adagrad(RuleOptimizer):
     Duchi, Hazan & Singer 2011, JMLR 12.
 
     The same numbers as torch.optim.Adagrad. Hyperparameters outside their domain raise SteepestError.
-    - eps stands outside the root (torch); eps_inside=True puts it inside, as the paper does."""
+    - eps is outside the root (torch); eps_inside=True puts it inside, as the paper does."""
 
     def __init__(
         self,
@@ -541,7 +541,7 @@ class RMSprop(RuleOptimizer):
 
     The same numbers as torch.optim.RMSprop. Hyperparameters outside their domain raise SteepestError.
     - alpha is 0.99 (torch) where the lecture says 0.9.
-    - eps stands outside the root and momentum before the rate (torch); eps_inside=True is Graves' form.
+    - eps is outside the root and momentum before the rate (torch); eps_inside=True is Graves' form.
     - The centred variance is not clamped at zero (torch)."""
 
     def __init__(

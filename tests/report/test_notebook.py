@@ -1,6 +1,9 @@
 """What notebooks show: text and SVG without a script, for every kind of thing, and after an export to static HTML."""
 
 import re
+import subprocess
+import sys
+import textwrap
 from xml.etree import ElementTree
 
 import pytest
@@ -45,6 +48,27 @@ def test_a_notebook_shows_it(make):
 def test_other_things_have_no_html():
     with pytest.raises(TypeError, match="no HTML for a int"):
         notebook.html_of(3)
+
+
+def test_a_type_of_anyone_registers_how_it_is_drawn():
+    class Mine(notebook.Shown):
+        pass
+
+    notebook.html_of.register(Mine, lambda mine: "<b>mine</b>")
+    assert Mine()._repr_html_() == "<b>mine</b>"
+
+
+def test_the_drawings_are_imported_for_the_first_object_and_not_before():
+    script = """
+        import sys
+        from steepest import schedules
+        shown = schedules.get("cosine")
+        assert "steepest.report" not in sys.modules
+        assert "matplotlib" not in sys.modules
+        print(shown._repr_html_()[:4])
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
+    assert done.stdout == "<div\n", done.stderr
 
 
 def test_the_pictures_of_two_things_share_no_id():

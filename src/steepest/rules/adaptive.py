@@ -11,7 +11,7 @@ from .vocabulary import cbrt, debias, ema, maximum, power, sqrt, total, where
     twin="Adagrad",
     keys={"G": "sum"},
     rate=0.03,
-    deviations=("eps stands outside the root (torch); eps_inside=True puts it inside, as the paper does.",),
+    deviations=("eps is outside the root (torch); eps_inside=True puts it inside, as the paper does.",),
 )
 def adagrad(
     p, g, t, G=filled("initial_accumulator_value"), *,
@@ -36,7 +36,7 @@ def adagrad(
     domains={"alpha": SHARE},
     deviations=(
         "alpha is 0.99 (torch) where the lecture says 0.9.",
-        "eps stands outside the root and momentum before the rate (torch); eps_inside=True is Graves' form.",
+        "eps is outside the root and momentum before the rate (torch); eps_inside=True is Graves' form.",
         "The centred variance is not clamped at zero (torch).",
     ),
 )
