@@ -23,7 +23,7 @@ from steepest import rules
 from steepest.paths import loop as trajectory
 from steepest.studies import running
 from steepest.training import timing, ways
-from steepest.update import kernel
+from steepest.update.engines import kernel
 from steepest_workshop import gallery
 
 settings.register_profile("steepest", derandomize=True, deadline=None)  # --hypothesis-profile=default for new examples

@@ -9,7 +9,7 @@ import steepest
 from steepest import schedules
 from steepest.rules import Rule
 from steepest.surfaces import Surface
-from steepest.update.optimizer import RuleOptimizer
+from steepest.update.torch_class.optimizer import RuleOptimizer
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 EXPORTED = {

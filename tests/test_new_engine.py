@@ -1,4 +1,4 @@
-"""An engine of one's own: one class, one line in the tuple, and everything that steps goes through it."""
+"""An engine of one's own: one class, registered by one call, and everything that steps goes through it."""
 
 import pytest
 import torch
@@ -7,9 +7,9 @@ import steepest
 from steepest import rules
 from steepest.rules.definition import RULES
 from steepest.rules.trace import walk
-from steepest.update import engines
-from steepest.update.plain import Plain
-from steepest.update.runs import ManyRuns
+from steepest.update.engines.choose import register
+from steepest.update.engines.plain import Plain
+from steepest.update.many import ManyRuns
 from steepest_workshop import conformance
 
 
@@ -42,10 +42,11 @@ class Counting:
 
 
 @pytest.fixture
-def counting(monkeypatch):
+def counting():
     made = Counting()
-    monkeypatch.setattr(engines, "ENGINES", (made, *engines.ENGINES))
-    return made
+    unregister = register(made)
+    yield made
+    unregister()
 
 
 @pytest.mark.parametrize(("name", "read", "written"), [("gd", 2, 1), ("momentum", 3, 2), ("adam", 4, 3), ("lion", 3, 2)])

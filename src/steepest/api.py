@@ -33,7 +33,7 @@ from .studies.running import ShareDoneError
 from .studies.store import Store
 from .studies.verdicts import Verdict
 from .training import ways
-from .update.optimizer import RuleOptimizer, build
+from .update.torch_class.optimizer import RuleOptimizer, build
 
 if TYPE_CHECKING:
     import pandas

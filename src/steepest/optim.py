@@ -18,10 +18,10 @@ from torch.optim import lr_scheduler as lr_scheduler
 from torch.optim import swa_utils as swa_utils
 
 from .rules import Rule
-from .update.optimizer import RuleOptimizer, optimizer_class
-from .update.param_groups import groups as groups
-from .update.signature import by_class_name, class_arguments
-from .update.two_calls import still as still
+from .update.torch_class.optimizer import RuleOptimizer, optimizer_class
+from .update.torch_class.param_groups import groups as groups
+from .update.torch_class.signature import by_class_name, class_arguments
+from .update.torch_class.two_calls import still as still
 
 for _module in (lr_scheduler, swa_utils):  # for `from steepest.optim.lr_scheduler import StepLR`: this module is no package
     sys.modules[f"{__name__}.{_module.__name__.rpartition('.')[2]}"] = _module

@@ -10,9 +10,9 @@ from torch.optim import lr_scheduler as lr_scheduler
 from torch.optim import swa_utils as swa_utils
 
 from .rules import Rule
-from .update.optimizer import RuleOptimizer
-from .update.param_groups import groups as groups
-from .update.two_calls import still as still
+from .update.torch_class.optimizer import RuleOptimizer
+from .update.torch_class.param_groups import groups as groups
+from .update.torch_class.two_calls import still as still
 
 def from_rule(rule: Rule) -> type[RuleOptimizer]: ...
 

@@ -19,8 +19,8 @@ import torch
 
 from steepest.errors import SteepestError
 from steepest.rules import RULES, Rule, get
-from steepest.update.optimizer import build, optimizer_class
-from steepest.update.signature import class_arguments
+from steepest.update.torch_class.optimizer import build, optimizer_class
+from steepest.update.torch_class.signature import class_arguments
 
 from . import oracles
 

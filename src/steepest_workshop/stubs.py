@@ -6,8 +6,8 @@ import inspect
 import math
 from typing import Any
 
-from steepest.update.optimizer import RuleOptimizer, optimizer_class
-from steepest.update.signature import by_class_name
+from steepest.update.torch_class.optimizer import RuleOptimizer, optimizer_class
+from steepest.update.torch_class.signature import by_class_name
 
 HEAD = """# Made by `steepest conformance` from the classes; a test compares them.
 from collections.abc import Iterable
@@ -21,9 +21,9 @@ from torch.optim import lr_scheduler as lr_scheduler
 from torch.optim import swa_utils as swa_utils
 
 from .rules import Rule
-from .update.optimizer import RuleOptimizer
-from .update.param_groups import groups as groups
-from .update.two_calls import still as still
+from .update.torch_class.optimizer import RuleOptimizer
+from .update.torch_class.param_groups import groups as groups
+from .update.torch_class.two_calls import still as still
 
 def from_rule(rule: Rule) -> type[RuleOptimizer]: ...
 """

@@ -36,7 +36,7 @@ REASONS = (
 
 if os.environ.get(PATCH):  # this module is then loaded by pytest, before torch's tables of optimizers are
     from steepest import optim
-    from steepest.update.signature import by_class_name
+    from steepest.update.torch_class.signature import by_class_name
 
     for name, rule in by_class_name().items():
         if rule.twin:

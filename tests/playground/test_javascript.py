@@ -16,7 +16,7 @@ from steepest.rules.symbols import Symbol, apply
 from steepest.rules.trace import walk
 from steepest.rules.vocabulary import where
 from steepest.rules.words import WORDS
-from steepest.update import plain
+from steepest.update.engines import plain
 
 from .node import node
 

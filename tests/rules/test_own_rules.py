@@ -207,7 +207,7 @@ def test_a_second_process_loads_its_kernel_from_the_disk(tmp_path, monkeypatch):
 
     monkeypatch.setenv("STEEPEST_CACHE", str(tmp_path / "kernels"))
     code = (
-        "import torch, steepest\nfrom steepest.update.llvm import compiler\n"
+        "import torch, steepest\nfrom steepest.update.engines.llvm import compiler\n"
         "p = torch.nn.Parameter(torch.ones(3)); p.grad = torch.ones(3)\n"
         "steepest.optim.Adam([p]).step()\nprint(compiler.compiled)\n"
     )

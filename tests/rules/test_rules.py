@@ -14,10 +14,10 @@ from steepest.errors import SteepestError
 from steepest.report.rule.card import describe
 from steepest.rules import zeros
 from steepest.rules.vocabulary import ema
-from steepest.update import plain
-from steepest.update.optimizer import build
-from steepest.update.signature import class_arguments
+from steepest.update.engines import plain
 from steepest.update.state import initial_state
+from steepest.update.torch_class.optimizer import build
+from steepest.update.torch_class.signature import class_arguments
 from steepest_workshop import oracles
 from tests.cases import FLAGS
 

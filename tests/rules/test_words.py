@@ -15,10 +15,12 @@ from steepest.rules import vocabulary
 from steepest.rules.symbols import Symbol, apply
 from steepest.rules.trace import Graph
 from steepest.rules.words import WORDS, Word
-from steepest.update.kernel import Kernel
-from steepest.update.optimizer import build
-from steepest.update.passes import Column, Known, Work, advance, numeric
-from steepest.update.plain import Plain
+from steepest.update.engines.kernel import Kernel
+from steepest.update.engines.plain import Plain
+from steepest.update.numbers import Known, numeric
+from steepest.update.step import advance
+from steepest.update.torch_class.optimizer import build
+from steepest.update.work import Column, Work
 from steepest_workshop import conformance
 
 VALUES = [-2.5, -1.0, -0.0, 0.0, 0.3, 1.0, 7.0]

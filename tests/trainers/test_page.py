@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import steepest
-from steepest.update.views import whole
+from steepest.update.torch_class.dtensor import whole
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to-trainers.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)

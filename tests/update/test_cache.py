@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import steepest
-from steepest.update import kernel
-from steepest.update.llvm import compiler
+from steepest.update.engines import kernel
+from steepest.update.engines.llvm import compiler
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import torch
 
 import steepest
 from steepest.errors import SteepestError
-from steepest.update.optimizer import build
-from steepest.update.signature import by_class_name
+from steepest.update.torch_class.optimizer import build
+from steepest.update.torch_class.signature import by_class_name
 
 ALL = sorted(by_class_name())
 VIEWS = [name for name, rule in by_class_name().items() if rule.view]

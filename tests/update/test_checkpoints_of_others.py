@@ -10,8 +10,8 @@ import torch
 import steepest
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.update.optimizer import build, optimizer_class
-from steepest.update.signature import by_class_name
+from steepest.update.torch_class.optimizer import build, optimizer_class
+from steepest.update.torch_class.signature import by_class_name
 
 ALL = by_class_name()
 TWINS = [name for name, rule in ALL.items() if rule.twin]

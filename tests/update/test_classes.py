@@ -9,7 +9,7 @@ import torch
 
 import steepest
 from steepest.errors import SteepestError
-from steepest.update.signature import by_class_name
+from steepest.update.torch_class.signature import by_class_name
 from tests.cases import FLAGS
 
 MAXIMIZE = {"maximize": (False, True)}

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import steepest
-from steepest.update.signature import by_class_name
+from steepest.update.torch_class.signature import by_class_name
 
 ALL = by_class_name()
 FACTORS = {
@@ -118,7 +118,7 @@ def ours(name):
 def exact(cell, monkeypatch):
     """What a cell should give: the same numbers, schedule and rule, plainly and in float64."""
     with monkeypatch.context() as patch:
-        patch.setattr("steepest.update.kernel.shared_dtypes", lambda tensors: None)
+        patch.setattr("steepest.update.engines.kernel.shared_dtypes", lambda tensors: None)
         return ends(lambda ps: ours(cell["name"])(ps, lr=rate(cell["number"])), cell, torch.float64)
 
 

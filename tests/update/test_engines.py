@@ -14,13 +14,14 @@ from steepest.errors import SteepestError
 from steepest.rules.symbols import Symbol
 from steepest.rules.trace import Graph
 from steepest.rules.vocabulary import cbrt, power
-from steepest.update import kernel, plain
-from steepest.update.kernel import Kernel
-from steepest.update.llvm import compiler
-from steepest.update.passes import Column, Work, advance
-from steepest.update.plain import Plain
-from steepest.update.runs import ManyRuns
+from steepest.update.engines import kernel, plain
+from steepest.update.engines.kernel import Kernel
+from steepest.update.engines.llvm import compiler
+from steepest.update.engines.plain import Plain
+from steepest.update.many import ManyRuns
 from steepest.update.state import initial_state
+from steepest.update.step import advance
+from steepest.update.work import Column, Work
 from steepest_workshop import oracles
 from tests import exact
 from tests.cases import CASES, oracle_of, rule_of

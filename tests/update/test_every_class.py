@@ -9,9 +9,9 @@ import torch
 
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.update.optimizer import build as build_optimizer
-from steepest.update.plain import Plain
-from steepest.update.runs import ManyRuns
+from steepest.update.engines.plain import Plain
+from steepest.update.many import ManyRuns
+from steepest.update.torch_class.optimizer import build as build_optimizer
 from tests.cases import COMPOSED
 
 ALL = {name: rule for name, rule in rules.RULES.items() if rule.is_ours} | {k: v[0] for k, v in COMPOSED.items()}
@@ -55,7 +55,7 @@ def run(optimizer, params, steps, begin=0, where=None):
 
 def plain(optimizer, monkeypatch):
     """The same optimizer on torch's operations."""
-    monkeypatch.setattr("steepest.update.kernel.shared_dtypes", lambda tensors: None)
+    monkeypatch.setattr("steepest.update.engines.kernel.shared_dtypes", lambda tensors: None)
     return optimizer
 
 

@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 import steepest
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.update import kernel
-from steepest.update.optimizer import build
+from steepest.update.engines import kernel
+from steepest.update.torch_class.optimizer import build
 from steepest_workshop.bench import step as bench
 
 ELEMENTWISE = [name for name, rule in rules.RULES.items() if rule.reach == "element" and not rule.oracle and rule.is_ours]

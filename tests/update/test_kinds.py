@@ -9,8 +9,8 @@ from torch._subclasses import FakeTensor, FakeTensorMode
 import steepest
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.update.optimizer import build
-from steepest.update.signature import by_class_name
+from steepest.update.torch_class.optimizer import build
+from steepest.update.torch_class.signature import by_class_name
 
 TWINS = sorted({rule.twin for rule in rules.RULES.values() if rule.twin and rule.is_ours})
 ROWS = {"Adafactor", "Muon"}  # look at rows and columns

@@ -9,7 +9,7 @@ from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_
 
 import steepest
 from steepest.errors import SteepestError
-from steepest.update.signature import by_class_name
+from steepest.update.torch_class.signature import by_class_name
 
 STEPS = 20
 TWINS = [info for info in optim_db if info.name in by_class_name()]

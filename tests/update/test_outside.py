@@ -11,8 +11,8 @@ import torch
 import steepest
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.update.optimizer import build
-from steepest.update.signature import by_class_name
+from steepest.update.torch_class.optimizer import build
+from steepest.update.torch_class.signature import by_class_name
 
 STATEFUL = ["SGD", "Adam", "NAdam", "Adagrad", "RMSprop", "ASGD"]  # with counters, numbers and tensors as state
 
@@ -217,7 +217,7 @@ def test_a_later_gradient_of_another_kind_is_noticed_by_torchs_operations_too(ki
 
 
 def test_a_step_that_was_interrupted_leaves_nothing_of_its_gradient(monkeypatch):
-    from steepest.update.plain import Plain
+    from steepest.update.engines.plain import Plain
 
     ends = []
     for interrupt in (True, False):

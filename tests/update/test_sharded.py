@@ -13,8 +13,8 @@ from torch.testing._internal.two_tensor import TwoTensor
 import steepest
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.update import kernel
-from steepest.update.optimizer import build
+from steepest.update.engines import kernel
+from steepest.update.torch_class.optimizer import build
 
 FEW = ["momentum", "adafactor", "lamb", "sam", "schedule_free_adamw", "noisy", "noisy muon"]
 COMPOSED = {

@@ -13,7 +13,7 @@ import torch
 import steepest
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.update.signature import by_class_name, class_arguments
+from steepest.update.torch_class.signature import by_class_name, class_arguments
 
 SCRIPT = """
 import torch

@@ -9,7 +9,7 @@ from torch.optim import lr_scheduler
 from torch.testing._internal.common_optimizers import optim_db
 
 import steepest
-from steepest.update.signature import by_class_name
+from steepest.update.torch_class.signature import by_class_name
 
 STEPS = 40
 TWINS = {info.name: info for info in optim_db if info.name in by_class_name()}

@@ -9,8 +9,8 @@ from torch import nn
 
 from steepest import optim, rules
 from steepest.errors import SteepestError
-from steepest.update.optimizer import build
-from steepest.update.runs import ManyRuns
+from steepest.update.many import ManyRuns
+from steepest.update.torch_class.optimizer import build
 
 RULES = {
     "sam": rules.get("sam"),

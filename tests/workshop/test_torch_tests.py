@@ -13,7 +13,7 @@ OURS = {
 }
 TAKEN = {
     "test_errors_SGD_taken": (
-        "from steepest.update.optimizer import RuleOptimizer\n"
+        "from steepest.update.torch_class.optimizer import RuleOptimizer\n"
         "        with self.assertRaises(ValueError):\n"
         "            issubclass(torch.optim.SGD, RuleOptimizer) or torch.optim.SGD([torch.ones(1)], lr=-1)"
     ),

@@ -22,8 +22,8 @@ from ..rules.trace import Graph
 from ..rules.vocabulary import maximum, sign, sqrt, where
 from ..rules.words import WORDS
 from ..surfaces import Surface
-from ..update.llvm.compiler import load
-from ..update.llvm.lowering import Body
+from ..update.engines.llvm.compiler import load
+from ..update.engines.llvm.lowering import Body
 
 Kind = TypeVar("Kind", np.float64, np.int64)
 LIBRARY = ("sin", "cos", "tan", "exp", "log", "sinh", "cosh", "tanh", "atan")  # functions of C's library

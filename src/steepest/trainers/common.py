@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..training.norms import REFRESH, normalizes, refresh
-from ..update.optimizer import RuleOptimizer
-from ..update.two_calls import still
-from ..update.views import whole
+from ..update.torch_class.dtensor import whole
+from ..update.torch_class.optimizer import RuleOptimizer
+from ..update.torch_class.two_calls import still
 
 Batch = Any  # what a trainer gives its step
 PREFIX = "steepest/"

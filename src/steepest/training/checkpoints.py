@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..update.optimizer import RuleOptimizer
+from ..update.torch_class.optimizer import RuleOptimizer
 
 EVERY = 60.0  # seconds of training that a crash may lose
 ASIDE = ".damaged"  # ends the name of a file that did not fit

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..problems.accuracy import scores
 from ..problems.problem import Problem
 from ..problems.seeds import seeded
-from ..update.optimizer import RuleOptimizer, build
+from ..update.torch_class.optimizer import RuleOptimizer, build
 from .recorder import marks
 from .single import batch_loss, batches, set_rate
 from .stacked import Run

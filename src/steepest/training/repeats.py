@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import SteepestError
 from ..problems.problem import Problem
 from ..problems.seeds import seeded
-from ..update.optimizer import build
+from ..update.torch_class.optimizer import build
 from .single import batch_loss, batches, set_rate
 from .stacked import Run
 

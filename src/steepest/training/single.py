@@ -21,7 +21,7 @@ from ..problems.trees import size_of
 from ..rules import Rule
 from ..rules.definition import Hyper
 from ..schedules import Schedule, constant
-from ..update.optimizer import RuleOptimizer, build
+from ..update.torch_class.optimizer import RuleOptimizer, build
 from . import checkpoints
 from .checkpoints import NOWHERE, Slot
 from .forward import drops, keyed

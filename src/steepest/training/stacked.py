@@ -23,7 +23,7 @@ from ..problems.seeds import seeded
 from ..rules import Rule
 from ..rules.definition import Hyper
 from ..schedules import Schedule
-from ..update.runs import ManyRuns
+from ..update.many import ManyRuns
 from .checkpoints import NOWHERE, Slot, State, UnfitError
 from .forward import Forward, NotStackableError, losses
 from .norms import normalizes

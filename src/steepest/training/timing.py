@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..problems.problem import Problem
 from ..problems.seeds import seeded
 from ..rules import Rule
-from ..update.optimizer import RuleOptimizer, build
+from ..update.torch_class.optimizer import RuleOptimizer, build
 from .recorder import POINTS
 from .single import batch_loss, batches, laid
 

@@ -24,11 +24,11 @@ from steepest.problems.built_in.mnist import network
 from steepest.rules import RULES, Rule, get
 from steepest.rules.symbols import Symbol, apply
 from steepest.rules.trace import Graph, walk
-from steepest.update import kernel
-from steepest.update.kernel import Kernel
-from steepest.update.optimizer import build
-from steepest.update.passes import Column, Work
-from steepest.update.signature import class_arguments
+from steepest.update.engines import kernel
+from steepest.update.engines.kernel import Kernel
+from steepest.update.torch_class.optimizer import build
+from steepest.update.torch_class.signature import class_arguments
+from steepest.update.work import Column, Work
 
 Shapes = list[tuple[int, ...]]
 PER_TURN = 0.05  # seconds: a contender slower than this needs no step to warm up before the one that is timed

@@ -16,7 +16,7 @@ from steepest.problems.built_in import mnist
 from steepest.problems.seeds import seeded
 from steepest.rules import RULES, get, rule, zeros
 from steepest.rules.vocabulary import ema, sqrt
-from steepest.update.optimizer import build
+from steepest.update.torch_class.optimizer import build
 
 from . import ON_EDGE, Row, agreed, between, claim, close_to, edge, kept, predicted
 from .power import Block, Setting

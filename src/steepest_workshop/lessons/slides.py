@@ -25,8 +25,8 @@ from steepest import optim
 from steepest.problems.seeds import seeded
 from steepest.report.palette import COLOURS, DASHES
 from steepest.training.ways import workers_on
-from steepest.update.optimizer import build
-from steepest.update.signature import by_class_name
+from steepest.update.torch_class.optimizer import build
+from steepest.update.torch_class.signature import by_class_name
 
 from .. import mutants
 from . import Row, agreed, between, claim, close_to, kept, predicted

@@ -16,9 +16,10 @@ from ...rules import Rule, combinators
 from ...rules.definition import MATRIX, State
 from ...rules.symbols import Symbol
 from ...rules.trace import is_static
-from ...update import plain
-from ...update.passes import Column
+from ...update.engines import plain
+from ...update.numbers import evaluate
 from ...update.state import initial_state
+from ...update.work import Column
 from . import javascript
 from .latex import equations
 
@@ -110,7 +111,7 @@ def _step(rule: Rule) -> list[dict[str, Any]]:
         return work.tensors[x.name][0]
 
     for x in graph.reductions:
-        inner = plain.evaluate(x.args[0], known, leaf)
+        inner = evaluate(x.args[0], known, leaf)
         assert x.reduction
         assert isinstance(inner, torch.Tensor)
         known[x] = float(x.reduction.of(x.reduction.term(inner).sum(), inner.numel()))
@@ -118,7 +119,7 @@ def _step(rule: Rule) -> list[dict[str, Any]]:
     inputs += [{"name": f"{x.name}, here as g", "value": _plain(g)} for x in graph.gradients]
     inner_names = {k: x for k, x in graph.names.items() if isinstance(x, Symbol) and x.args and k not in graph.outputs}
     named = {**inner_names, **{f"new {k}": x for k, x in graph.outputs.items()}}
-    return inputs + [{"name": k, "value": _plain(plain.evaluate(x, known, leaf))} for k, x in named.items()]
+    return inputs + [{"name": k, "value": _plain(evaluate(x, known, leaf))} for k, x in named.items()]
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ from ...rules.definition import FILES
 from ...studies.design import TUNING_SEEDS
 from ...studies.results import Entry, Result, first_why, reasons
 from ...studies.verdicts import Verdict
-from ...update.signature import class_arguments
+from ...update.torch_class.signature import class_arguments
 
 if TYPE_CHECKING:
     import pandas

@@ -13,11 +13,13 @@ from ..errors import SteepestError
 from ..rules import Rule
 from ..rules.definition import Hyper
 from ..rules.trace import Graph
-from .engine import Engine
-from .engines import PLAIN, choose
-from .layout import differs
-from .passes import Column, Index, Number, Numbers, Stack, Work, advance
+from .engines.choose import PLAIN, choose
+from .engines.protocol import Engine
+from .numbers import Index, Number, Numbers
 from .state import initial_state
+from .step import advance
+from .torch_class.layout import differs
+from .work import Column, Stack, Work
 
 
 @dataclass

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import SteepestError
+from ...errors import SteepestError
+from ..step import Leave
+from .dtensor import here
 from .layout import AskAt, Layout
-from .passes import Leave
-from .state import Group
-from .views import here
+from .stores import Group
 
 SCALED = 4.0  # times the first gradients' length, from which on second ones that nobody unscaled were scaled
 

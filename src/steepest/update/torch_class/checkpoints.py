@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from inspect import Signature
 from typing import Any, NamedTuple
 
-from ..errors import SteepestError, listed
-from ..rules import RULES, Rule
-from ..rules.definition import DOMAINS, MATRIX
+from ...errors import SteepestError, listed
+from ...rules import RULES, Rule
+from ...rules.definition import DOMAINS, MATRIX
 
 # Keys of groups that came to torch's classes with time, or choose no numbers: a checkpoint may lack them.
 LATE = {"foreach", "fused", "maximize", "capturable", "differentiable", "decoupled_weight_decay"}

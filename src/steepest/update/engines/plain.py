@@ -1,40 +1,25 @@
-"""The plain engine: a traced rule run by torch's own operations, on any dtype and device. The oracle for every faster engine.
+"""The plain engine: a traced rule run by torch's own operations, on any dtype and device. The oracle of every faster engine.
 
-bfloat16 and float16 parameters are computed in float32.
+bfloat16 and float16 tensors are computed in float32. On a device other than the CPU nothing of a step comes back to the host.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..rules import Rule
-from ..rules.definition import Hyper
-from ..rules.symbols import Expr, Symbol
-from ..rules.trace import Graph
-from ..rules.words import WORDS
-from .passes import Column, Known, Numbers, Value, Work, advance
-from .views import fake_mode, here, laid_as, whole
-
-
-def evaluate(x: Expr, known: dict[Symbol, Value], leaf: Callable[[Symbol], Tensor] | None = None) -> Value:
-    """The value of a symbol. `known` holds leaves and reductions, and keeps what is computed; `leaf` gives tensors."""
-    if not isinstance(x, Symbol):
-        return x
-    if x not in known:
-        if x.args:
-            values = [evaluate(a, known, leaf) for a in x.args]
-            word = WORDS[x.op]
-            form = word.tensor if word.number is None or any(isinstance(v, Tensor) for v in values) else word.number
-            known[x] = form(*values)
-        else:
-            assert leaf is not None
-            known[x] = leaf(x)
-    return known[x]
+from ...rules import Rule
+from ...rules.definition import Hyper
+from ...rules.symbols import Expr, Symbol
+from ...rules.trace import Graph
+from ..numbers import Known, Sums, Value, evaluate
+from ..step import advance
+from ..torch_class.dtensor import fake_mode, here, laid_as, whole
+from ..work import Column, Work
 
 
 class Plain:
@@ -49,16 +34,19 @@ class Plain:
         return "any"
 
     @torch.no_grad()
-    def reduce(self, work: Work, symbols: Sequence[Symbol], known: Known) -> Numbers:
-        """For each tensor, the sum (or sum of squares) of each symbol's argument over its elements: (tensors, symbols)."""
-        sums = np.zeros((len(work), len(symbols)))
-        for i in range(len(work)):
-            if fake_mode(work.tensors["p"][i]):
-                sums[i] = np.nan  # which no one will read
-                continue
-            values = _evaluate(work, i, [x.args[0] for x in symbols], known)
-            sums[i] = [float(x.reduction.term(v).sum()) for x, v in zip(symbols, values, strict=True) if x.reduction]
-        return sums
+    def reduce(self, work: Work, symbols: Sequence[Symbol], known: Known) -> Sums:
+        """The sum of each reduction's terms over the elements of each tensor, (tensors, symbols)."""
+        terms = [x.args[0] for x in symbols]
+        p = work.tensors["p"].first
+        if fake_mode(p):
+            return np.full((len(work), len(symbols)), np.nan)  # which no one will read
+        if reads_back(p):
+            sums = np.zeros((len(work), len(symbols)))
+            for i in range(len(work)):
+                sums[i] = [*map(float, _sums(symbols, _evaluate(work, i, terms, known)))]
+            return sums
+        rows = [torch.stack(_sums(symbols, _evaluate(work, i, terms, known))) for i in range(len(work))]
+        return torch.stack([row.to(p.device) for row in rows])
 
     @torch.no_grad()
     def write(self, work: Work, targets: Mapping[str, Expr], known: Known) -> None:
@@ -75,6 +63,17 @@ class Plain:
                 for place, value in zip(places, values, strict=True):
                     here(place).copy_(here(laid_as(value, place))) if isinstance(value, Tensor) else here(place).fill_(value)
         work.scratch.pop("values", None)
+
+
+def reads_back(p: Tensor) -> bool:
+    """Whether sums over tensors of this kind are read by the host: of the CPU's, where that takes no wait."""
+    return p.is_cpu
+
+
+def _sums(symbols: Sequence[Symbol], values: Sequence[Value]) -> list[Tensor]:
+    """The sum of each reduction's terms over one tensor: 0-dim, in float64 where the device has it."""
+    sums = [x.reduction.term(v).sum() for x, v in zip(symbols, values, strict=True) if x.reduction]
+    return [x if x.device.type == "mps" else x.double() for x in sums]
 
 
 def _evaluate(work: Work, i: int, targets: list[Expr], known: Known) -> list[Value]:

@@ -13,16 +13,17 @@ from torch import Tensor
 from torch.optim import optimizer
 from torch.optim.optimizer import ParamsT, StateDict
 
-from ..errors import SteepestError
-from ..rules import Rule
-from ..rules.definition import MATRIX, Hyper, Setting, plain
+from ...errors import SteepestError
+from ...rules import Rule
+from ...rules.definition import MATRIX, Hyper, Setting, plain
+from ..state import initial_state, kept_dtype
 from . import differentiable
 from .checkpoints import check_class, check_names, warn_of_kin
+from .dtensor import here, laid_as
 from .layout import Layout
 from .signature import by_class_name, class_arguments, docstring, signature_of, spread
-from .state import Closure, Group, Loss, Store, counter, initial_state, kept_dtype
+from .stores import Closure, Group, Loss, Store, counter
 from .two_calls import Began, begin, go_back, scaled_by
-from .views import here, laid_as
 
 TAKES_SPARSE = ("SGD", "Adagrad")  # gradients, as torch's
 

@@ -6,9 +6,9 @@ import inspect
 
 import torch
 
-from ..rules import RULES, Rule
-from ..rules.definition import Hyper
-from .state import Group
+from ...rules import RULES, Rule
+from ...rules.definition import Hyper
+from .stores import Group
 
 # Arguments of torch's classes that hold several hyperparameters.
 TUPLES = {

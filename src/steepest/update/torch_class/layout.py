@@ -15,15 +15,17 @@ import torch
 from torch import Tensor
 from torch.utils._mode_utils import no_dispatch
 
-from ..errors import SteepestError
-from ..rules import Rule
-from ..rules.definition import Hyper
-from ..rules.trace import Graph
-from .engine import Engine
-from .engines import PLAIN, choose
-from .passes import Column, Number, Numbers, Work, advance, is_memory
-from .state import Group, Store, counter
-from .views import gradient, here, is_split, is_viewed
+from ...errors import SteepestError
+from ...rules import Rule
+from ...rules.definition import Hyper
+from ...rules.trace import Graph
+from ..engines.choose import PLAIN, choose
+from ..engines.protocol import Engine
+from ..numbers import Number, Numbers
+from ..step import advance
+from ..work import Column, Work, is_memory
+from .dtensor import gradient, here, is_split, is_viewed
+from .stores import Group, Store, counter
 
 TENSORS = {Tensor}
 AskAt = Callable[[Sequence[Tensor]], Sequence[Tensor]]  # gives the gradients of these parameters where they now stand

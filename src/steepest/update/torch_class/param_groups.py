@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple, overload
 
 from torch import nn
 
-from ..errors import SteepestError, described, listed
-from .state import Group
+from ...errors import SteepestError, described, listed
+from .stores import Group
 
 logger = logging.getLogger(__name__)
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+import numpy as np
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
-    from .passes import Numbers
+    from ..numbers import Sums
 
 
 def is_split(t: Tensor) -> TypeGuard[DTensor]:
@@ -76,8 +77,8 @@ def shape_of(t: Tensor) -> tuple[int, ...]:
     return (*t.shape, 2) if t.is_complex() else tuple(t.shape)
 
 
-def summed(sums: Numbers, params: Sequence[Tensor]) -> Numbers:
-    """Sums over what lies here of each parameter, (parameters, symbols), as sums over the whole: on every process the same."""
+def summed(sums: Sums, params: Sequence[Tensor]) -> Sums:
+    """Sums over the local shard of each parameter, (parameters, symbols), all-reduced to sums over the whole."""
     teams: dict[tuple[Any, int], list[int]] = {}
     for i, p in enumerate(params):
         if is_split(p):
@@ -85,7 +86,10 @@ def summed(sums: Numbers, params: Sequence[Tensor]) -> Numbers:
                 if not placement.is_replicate():
                     teams.setdefault((p.device_mesh, dim), []).append(i)
     for (mesh, dim), rows in teams.items():
-        total = torch.from_numpy(sums[rows]).to(mesh.device_type)
+        total = torch.as_tensor(sums[rows]).to(mesh.device_type)
         torch.distributed.all_reduce(total, group=mesh.get_group(dim))
-        sums[rows] = total.cpu().numpy()
+        if isinstance(sums, np.ndarray):
+            sums[rows] = total.cpu().numpy()
+        else:
+            sums[rows] = total
     return sums

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..rules import Rule
-from ..rules.definition import Hyper
-from ..rules.symbols import Symbol
-from .passes import Value
-from .plain import evaluate
-from .state import Group, Store, counter
+from ...rules import Rule
+from ...rules.definition import Hyper
+from ...rules.symbols import Symbol
+from ..numbers import Value, evaluate
+from .stores import Group, Store, counter
 
 
 def step(rule: Rule, p: Tensor, group: Group, store: Store, hyper: Hyper, tensors: Hyper) -> None:

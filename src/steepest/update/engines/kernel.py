@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..rules.symbols import Expr, Symbol
-from ..rules.trace import Graph
+from ...rules.symbols import Expr, Symbol
+from ...rules.trace import Graph
+from ..numbers import Index, Known, Numbers, numeric
+from ..work import Work, is_memory
+from .choose import register
 from .llvm.compiler import load
 from .llvm.lowering import BLOCK, source
-from .passes import Index, Known, Numbers, Work, is_memory, numeric
 
 CHUNK = 1 << 17  # elements in a row of the table at most
 SHORT = 1 << 13  # elements in a row that is summed: so few that a sum in float32 is as good as its terms
@@ -239,3 +241,6 @@ class Kernel:
         if work.graph.reductions:
             targets = {k: x for k, x in targets.items() if k not in self._early(work)}
         self._run(work, targets, [], known, first=not work.graph.reductions)
+
+
+register(Kernel())

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...rules.symbols import Expr, Symbol, apply
-from ...rules.words import WORDS
+from ....rules.symbols import Expr, Symbol, apply
+from ....rules.words import WORDS
 
 # Cube root: divide the exponent by 3 in the bits, then Halley's iteration. Magic number, integer type, iterations.
 _CBRT = {"float": (709_958_130, "i32", 2), "double": (0x2A9F_7893_782D_A1CE, "i64", 3)}

@@ -1,0 +1,107 @@
+"""The numbers of a step: those known so far, and what is computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..rules.symbols import Expr, Symbol
+from ..rules.words import WORDS
+
+Numbers = NDArray[np.float64]
+Index = NDArray[np.int64]
+Sums = Numbers | Tensor  # of reductions: NumPy's from the CPU; from a device tensors, which stay there
+Number = float | Numbers | Tensor  # one for all tensors of a work, or (tensors,), one for each; a tensor is on the device
+Value = Tensor | float  # of a symbol, or of a piece of state
+
+
+@dataclass
+class Known:
+    """The numbers of a step known so far; `rows` is 1 where all tensors share them, else the number of tensors.
+
+    `device` is where the values of reductions are tensors; None where all values are NumPy's and Python's.
+    """
+
+    values: dict[Symbol, Number]
+    rows: int
+    device: torch.device | None = None
+
+    def of(self, i: int) -> dict[Symbol, Value]:
+        """The numbers of tensor i."""
+        return {x: _row(v, i) for x, v in self.values.items()}
+
+
+def _row(v: Number, i: int) -> Value:
+    if isinstance(v, np.ndarray):
+        return float(v[i])
+    return v[i] if isinstance(v, Tensor) and v.ndim else v
+
+
+def evaluate(x: Expr, known: dict[Symbol, Value], leaf: Callable[[Symbol], Tensor] | None = None) -> Value:
+    """The value of a symbol. `known` has leaves and reductions, and caches what is computed; `leaf` gives tensors."""
+    if not isinstance(x, Symbol):
+        return x
+    if x not in known:
+        if x.args:
+            values = [evaluate(a, known, leaf) for a in x.args]
+            word = WORDS[x.op]
+            form = word.tensor if word.number is None or any(isinstance(v, Tensor) for v in values) else word.number
+            known[x] = form(*values)
+        else:
+            assert leaf is not None
+            known[x] = leaf(x)
+    return known[x]
+
+
+def numeric(targets: Sequence[Symbol | float]) -> Callable[[Known], list[Number]]:
+    """A function of the known numbers that computes others: Python floats, float64 arrays of all rows, or device tensors."""
+    names: dict[Symbol, str] = {}
+    lines: list[str] = []
+    space: dict[str, Symbol | float] = {}
+
+    def name(x: Symbol | float) -> str:
+        if not isinstance(x, Symbol):
+            space[f"c{len(space)}"] = x
+            return f"c{len(space) - 1}"
+        if x not in names:
+            if x.args and not x.reduction:
+                text = f"{x.op}({', '.join(name(a) for a in x.args)})"
+            else:
+                space[f"s{len(space)}"] = x
+                text = f"known[s{len(space) - 1}]"
+            names[x] = f"n{len(names)}"
+            lines.append(f"    {names[x]} = {text}")
+        return names[x]
+
+    answer = f"    return [{', '.join([name(x) for x in targets])}]"
+    text = "\n".join(["def compute(known):", *lines, answer])
+    compute: list[Callable[[dict[Symbol, Number]], list[Number]]] = []
+    numbers = {op: word.number for op, word in WORDS.items()}
+    arrays = {op: getattr(np, word.array) if isinstance(word.array, str) else word.array for op, word in WORDS.items()}
+    for operations in (numbers, arrays):
+        names_of: dict[str, Any] = {**space, **operations}
+        exec(text, names_of)
+        compute.append(names_of["compute"])
+    on_floats, on_arrays = compute
+
+    def call(known: Known) -> list[Number]:
+        if known.device is not None:
+            values: dict[Symbol, Value] = {x: _tensor(v, known.device) for x, v in known.values.items()}
+            return [evaluate(x, values) for x in targets]
+        if known.rows == 1:
+            return on_floats(known.values)
+        with np.errstate(all="ignore"):
+            return on_arrays(known.values)
+
+    return call
+
+
+def _tensor(v: Number, device: torch.device) -> Value:
+    """A number on the device, where it is one for each tensor."""
+    return torch.from_numpy(v).to(device) if isinstance(v, np.ndarray) else v
