@@ -1,0 +1,64 @@
+"""The plain engine off the CPU: what a reduction sums stays on the device, and no step waits for it."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from steepest import rules
+from steepest.rules.vocabulary import norm
+from steepest.update.engines import plain
+from steepest.update.engines.plain import Plain
+from steepest.update.state import initial_state
+from steepest.update.step import advance
+from steepest.update.work import Column, Work
+from tests.cases import rule_of
+
+RULES = ["lamb", "lars", "adai", "adafactor", "sam", "clip_by_norm(adam)", "path length"]
+
+
+@rules.rule("a number that depends on a reduction, and is state")
+def path_length(p, g, t, long=rules.scalar(0.0), *, lr=0.1):
+    long = long + lr * norm(g)
+    return p - lr * g / (1 + long), long
+
+
+class NoReads(TorchDispatchMode):
+    """Fails where a number is read from a tensor, which on a GPU waits for all that was queued before."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func is not torch.ops.aten._local_scalar_dense.default, "a step reads a number from a tensor"
+        return func(*args, **(kwargs or {}))
+
+
+def parameters(name, runs=None):
+    """Two matrices after three steps of the plain engine."""
+    rule = path_length if name == "path length" else rules.clip_by_norm(rules.get("adam"), 0.5) if "clip" in name else rule_of(name)
+    generator = torch.Generator().manual_seed(0)
+    ps, *gradients = [[torch.randn(shape, generator=generator) for shape in ((4, 3), (5, 3))] for _ in range(4)]
+    hyper = rule.of(rule.settings(), 2)
+    graph = rule.graph(hyper)
+    states = [initial_state(rule, p, g, hyper) for p, g in zip(ps, gradients[0], strict=True)]
+    columns = {"p": Column(ps)} | {k: Column([state[k] for state in states]) for k in graph.tensors if k != "p"}
+    work = Work(graph, columns, {**hyper, **{k: states[0][k] for k in graph.scalars}}, runs=runs)
+    for t, gs in enumerate(gradients, start=1):
+        work.tensors["g"] = Column(gs)
+        work.numbers["t"] = float(t)
+        advance(work, Plain(), lambda gs=gs: [g + 0.1 * p for p, g in zip(ps, gs, strict=True)])
+    return ps
+
+
+@pytest.mark.parametrize("runs", [None, np.array([0, 1])], ids=["one run", "two runs"])
+@pytest.mark.parametrize("name", RULES)
+def test_a_step_reads_no_number_back_and_comes_out_as_on_the_cpu(name, runs, monkeypatch):
+    on_cpu = parameters(name, runs)
+    monkeypatch.setattr(plain, "reads_back", lambda p: False)
+    with NoReads():
+        on_device = parameters(name, runs)
+    for a, b in zip(on_cpu, on_device, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_the_guard_sees_a_number_that_is_read():
+    with pytest.raises(AssertionError, match="reads a number"), NoReads():
+        parameters("lamb")
