@@ -31,8 +31,8 @@ author's package, and torch.
 
 def state_bytes(rule: Rule) -> int:
     """Bytes of state for each float32 parameter at the defaults; rows, columns and single numbers count nothing."""
-    live = rule.live_state(rule.of(rule.settings(), 2)).values()
-    return 4 * sum(not (state.is_scalar or state.shape) for state in live)
+    live = rule.live_state(rule.settings(), MATRIX).values()
+    return 4 * sum(state.is_like_p(MATRIX) for state in live)
 
 
 def compared(rows: Sequence[dict[str, Any]], link: Callable[[Rule], str]) -> Iterator[str]:
@@ -78,7 +78,7 @@ def _section(row: dict[str, Any]) -> list[str]:
     lines += [line.replace(" = ", " &= ", 1) + " \\\\" for line in equations(rule)] + ["\\end{aligned}", "$$", ""]
     origin = "torch" if rule.twin else rule.origin
     lines += [f"| hyperparameter | default (from {origin}) | domain |", "|---|---|---|"]
-    lines += [f"| {h['name']} | {h['default']} | {h['domain']} |" for h in card["hyper"] if h["name"] != MATRIX]
+    lines += [f"| {h['name']} | {h['default']} | {h['domain']} |" for h in card["hyper"]]
     lines += ["", f"State: {state_bytes(rule)} bytes for each float32 parameter at the defaults."]
     lines += [f"- `{s['name']}` starts at {s['starts']}; in a checkpoint `{s['key']}`." for s in card["state"]]
     if rule.deviations:

@@ -95,7 +95,7 @@ def test_torchs_classes_that_we_do_not_have_are_refused(name):
 def test_each_class_takes_its_own_without_what_was_added_with_time_and_with_what_others_added(name):
     """Flags that older versions do not have; a scheduler's and a user's own keys in groups and state."""
     saved = copy.deepcopy(trained(ours(name)).state_dict())
-    flags = [k for k, v in rules.get(ALL[name].name).hyper.items() if isinstance(v, bool) and k != "matrix"]
+    flags = [k for k, v in rules.get(ALL[name].name).hyper.items() if isinstance(v, bool)]
     late = ["foreach", "fused", "maximize", "capturable", "differentiable", "state_dtype", "seed", "matrices_only"]
     for group in saved["param_groups"]:
         for key in [*late, *([] if ALL[name].twin else flags)]:
@@ -110,7 +110,7 @@ def test_each_class_takes_its_own_without_what_was_added_with_time_and_with_what
 
 @pytest.mark.parametrize("name", ALL)
 def test_choices_that_change_the_state_are_the_same_class(name):
-    flags = [k for k, v in ALL[name].hyper.items() if isinstance(v, bool) and k not in ("matrix", *ALL[name].fixed)]
+    flags = [k for k, v in ALL[name].hyper.items() if isinstance(v, bool) and k not in ALL[name].fixed]
     for flag in flags:
         momentum = {"momentum": 0.9} if flag == "nesterov" else {}
         changed = {flag: not ALL[name].hyper[flag], **momentum}

@@ -55,9 +55,9 @@ def run(name, engine, dtype, seed=0, gradients_at=None):
     """The path of an engine on the workload; `gradients_at` are the oracle's points, where float32 takes its gradients too."""
     rule = rule_of(name)
     starts, grad, rates = workload(seed)
-    settings = [rule.of(rule.settings(**CASES[name][g]), p.ndim) for g, p in zip(GROUP, starts, strict=True)]
+    settings = [rule.settings(**CASES[name][g]) for g in GROUP]
     ps = [torch.tensor(p, dtype=dtype) for p in starts]
-    graphs = [rule.graph(h) for h in settings]
+    graphs = [rule.graph(h, shape=p.shape) for h, p in zip(settings, starts, strict=True)]
     if rule.reach == "model":  # one work for all, of a graph that has what any group needs
         graphs = [rule.graph({k: max(h[k] for h in settings) for k in settings[0]})] * len(ps)
     works, path = [], []
@@ -116,7 +116,7 @@ def test_the_average_of_asgd_equals_the_oracle():
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_the_kernel_equals_the_oracle(name, dtype):
-    if not rule_of(name).graph(rule_of(name).of(rule_of(name).settings(), 2)).elementwise:
+    if not rule_of(name).graph(rule_of(name).settings(), shape=(3, 4)).elementwise:
         pytest.skip("matrices run plain")
     path = expected(name)
     ours = run(name, Kernel(), dtype, gradients_at=path if dtype == torch.float32 else None)

@@ -1,5 +1,7 @@
 """The plain engine off the CPU: what a reduction sums stays on the device, and no step waits for it."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -12,15 +14,22 @@ from steepest.update.engines.plain import Plain
 from steepest.update.state import initial_state
 from steepest.update.step import advance
 from steepest.update.work import Column, Work
-from tests.cases import rule_of
-
-RULES = ["lamb", "lars", "adai", "adafactor", "sam", "clip_by_norm(adam)", "path length"]
 
 
-@rules.rule("a number that depends on a reduction, and is state")
-def path_length(p, g, t, long=rules.scalar(0.0), *, lr=0.1):
-    long = long + lr * norm(g)
-    return p - lr * g / (1 + long), long
+def path_length():
+    """A rule of which a number that depends on a reduction is state."""
+    begin = rules.scalar(0.0)
+
+    @rules.rule("mine")
+    def path_length(p, g, t, long=begin, *, lr=0.1):
+        long = long + lr * norm(g)
+        return p - lr * g / (1 + long), long
+
+    return path_length
+
+
+RULES = {name: functools.partial(rules.get, name) for name in ("lamb", "lars", "adai", "adafactor", "sam")}
+RULES |= {"clipped": lambda: rules.clip_by_norm(rules.get("adam"), 0.5), "path length": path_length}
 
 
 class NoReads(TorchDispatchMode):
@@ -33,11 +42,11 @@ class NoReads(TorchDispatchMode):
 
 def parameters(name, runs=None):
     """Two matrices after three steps of the plain engine."""
-    rule = path_length if name == "path length" else rules.clip_by_norm(rules.get("adam"), 0.5) if "clip" in name else rule_of(name)
+    rule = RULES[name]()
     generator = torch.Generator().manual_seed(0)
     ps, *gradients = [[torch.randn(shape, generator=generator) for shape in ((4, 3), (5, 3))] for _ in range(4)]
-    hyper = rule.of(rule.settings(), 2)
-    graph = rule.graph(hyper)
+    hyper = rule.settings()
+    graph = rule.graph(hyper, shape=(4, 3))
     states = [initial_state(rule, p, g, hyper) for p, g in zip(ps, gradients[0], strict=True)]
     columns = {"p": Column(ps)} | {k: Column([state[k] for state in states]) for k in graph.tensors if k != "p"}
     work = Work(graph, columns, {**hyper, **{k: states[0][k] for k in graph.scalars}}, runs=runs)
@@ -50,6 +59,7 @@ def parameters(name, runs=None):
 
 @pytest.mark.parametrize("runs", [None, np.array([0, 1])], ids=["one run", "two runs"])
 @pytest.mark.parametrize("name", RULES)
+@pytest.mark.usefixtures("registry")
 def test_a_step_reads_no_number_back_and_comes_out_as_on_the_cpu(name, runs, monkeypatch):
     on_cpu = parameters(name, runs)
     monkeypatch.setattr(plain, "reads_back", lambda p: False)

@@ -62,7 +62,7 @@ def parameter():
 
 def given(rule, cast):
     """Every number of a class's arguments at its default, as another library has it."""
-    numbers = {k: v for k, v in rule.choices.items() if isinstance(v, float) and k not in rule.fixed}
+    numbers = {k: v for k, v in rule.hyper.items() if isinstance(v, float) and k not in rule.fixed}
     return class_arguments({k: cast(v) for k, v in numbers.items()})
 
 

@@ -40,7 +40,7 @@ def list_(
                 "reference": r.reference,
                 "reach": r.reach,
                 "state": list(r.state),
-                "hyper": r.choices,
+                "hyper": r.hyper,
                 "deviations": list(r.deviations),
             }
             for r in rules.RULES.values()

@@ -12,7 +12,6 @@ from ..errors import SteepestError
 from ..escapes import script as quoted
 from ..report import policy
 from ..rules import RACE, RULES, Rule, get, switch
-from ..rules.definition import MATRIX
 from ..surfaces import SURFACES, Surface
 from ..surfaces import get as surface_of
 from . import script
@@ -57,7 +56,7 @@ def play(surface: str = "valley", optimizers: Sequence[str | Rule] = RACE) -> Pl
         raise SteepestError(
             f"The optimizers are {', '.join(names) or 'none'}; the page begins with 1 to {MOST}, each named once."
         )
-    matrices = [rule.name for rule in rules if MATRIX in rule.hyper]
+    matrices = [rule.name for rule in rules if len(rule.shapes) > 1]
     if matrices:
         raise SteepestError(f"{matrices[0]} cannot walk on a surface: {script.MATRICES}.")
     surfaces = {name: make() for name, make in SURFACES.items()}

@@ -15,7 +15,7 @@ from ..report.palette import style
 from ..report.rule import javascript
 from ..report.surface import javascript as surface_javascript
 from ..rules import Rule
-from ..rules.definition import FINITE, MATRIX, Domain, Hyper, State
+from ..rules.definition import FINITE, Domain, Hyper, State
 from ..surfaces import Surface
 
 HERE = Path(__file__).parent
@@ -55,7 +55,7 @@ def _constant(name: str, entries: Iterator[str]) -> str:
 
 
 def _rule(rule: Rule, offered: Sequence[str] | None) -> str:
-    open_ = [k for k in rule.choices if k != "lr"] if offered is None else offered
+    open_ = [k for k in rule.hyper if k != "lr"] if offered is None else offered
     data = {
         "name": rule.name,
         "reference": rule.reference,
@@ -63,11 +63,11 @@ def _rule(rule: Rule, offered: Sequence[str] | None) -> str:
         "evaluations": rule.evaluations,
         "reach": rule.reach,
         "style": asdict(style(rule.name)),
-        "hyper": rule.choices,
+        "hyper": rule.hyper,
         "domains": {k: _domain(rule.domain(k) or FINITE) for k, v in rule.hyper.items() if not isinstance(v, bool | str)},
         "offered": list(open_),
         "refused": list(_refused(rule)),
-        "apart": MATRICES if MATRIX in rule.hyper else "",
+        "apart": MATRICES if len(rule.shapes) > 1 else "",
         "state": {k: _state(s) for k, s in rule.state.items()},
     }
     kept = (
@@ -107,8 +107,8 @@ def choices(rule: Rule) -> Iterator[tuple[dict[str, bool], str]]:
 
     A way that the rule refuses, or has no JavaScript for, is left out.
     """
-    asked = {k for k, v in rule.hyper.items() if isinstance(v, bool) and k != MATRIX}
-    asked |= {s.condition for s in rule.state.values() if s.condition and s.condition != MATRIX}
+    asked = {k for k, v in rule.hyper.items() if isinstance(v, bool)}
+    asked |= {s.condition for s in rule.state.values() if s.condition}
     while True:
         ways = [dict(zip(sorted(asked), way, strict=True)) for way in itertools.product((False, True), repeat=len(asked))]
         found = [(when, hyper) for when in ways if (hyper := settings(rule, when)) is not None]

@@ -1,7 +1,20 @@
 """Update rules, each written once, in its paper's notation. They import no engine."""
 
 from .combinators import clip_by_norm, clip_by_value, coupled, decoupled, lookahead, noisy, sam, switch
-from .definition import RULES, Rule, column_zeros, copy_of_g, copy_of_p, filled, row_zeros, rule, scalar, zeros
+from .definition import (
+    RULES,
+    Rule,
+    column_zeros,
+    copy_of_g,
+    copy_of_p,
+    filled,
+    row_zeros,
+    rule,
+    scalar,
+    shaped,
+    vector_zeros,
+    zeros,
+)
 from .lookup import get
 
 # The families, in order of growing complexity, which is the registry's order.
@@ -17,5 +30,6 @@ RACE = CLASSICS[:-1]  # on surfaces, which have no weights to decay
 __all__ = [
     "CLASSICS", "RACE", "RULES", "Rule",
     "clip_by_norm", "clip_by_value", "column_zeros", "copy_of_g", "copy_of_p", "coupled", "decoupled",
-    "filled", "get", "lookahead", "noisy", "row_zeros", "rule", "sam", "scalar", "switch", "zeros",
+    "filled", "get", "lookahead", "noisy", "row_zeros", "rule", "sam", "scalar", "shaped", "switch",
+    "vector_zeros", "zeros",
 ]  # fmt: skip

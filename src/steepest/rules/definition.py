@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import itertools
 import math
 import numbers
 from collections.abc import Callable, Mapping
@@ -22,12 +23,20 @@ Setting = bool | int | float | str  # a hyperparameter; all but floats are stati
 Hyper = dict[str, Any]  # settings by name
 
 
+Shape = tuple[int, ...]
+Present = tuple[tuple[bool, bool], ...]  # of each piece of state: whether it exists, and whether it has p's shape
+Shaping = Callable[[Shape], Shape | None]  # the shape of state from its parameter's; None where there is none
+Beginning = Callable[[Any, Any, Shape], Any]  # makes state from p, the first g and the shape of the state
+VECTOR, MATRIX = (7,), (5, 7)
+SHAPES: tuple[Shape, ...] = (VECTOR, MATRIX, (), (3, 5, 7), (2, 3, 5, 7))  # at which rules are looked at
+
+
 @dataclasses.dataclass(frozen=True)
 class State:
-    """How a piece of state starts: at a number, at a hyperparameter, or as a copy of p or of the first g.
+    """How a piece of state starts: at a number, at a hyperparameter, as a copy of p or of the first g, or by a function.
 
-    It has an element for each of the parameter's (or of its rows or columns, `shape`), or is one number (`is_scalar`), which
-    a parameter group may share. `precise` keeps it in float32 at least, where 16 bits would lose what it is for.
+    It has the parameter's shape or that of `shape`, or is one number (`is_scalar`), which a parameter group may share.
+    `precise` keeps it in float32 at least.
     """
 
     start: float | str = 0.0  # a number, or the hyperparameter of this name
@@ -36,13 +45,38 @@ class State:
     per_group: bool = False
     condition: str | None = None
     exists: bool = True
-    shape: str = ""
+    shape: Shaping | None = None
+    begin: Beginning | None = None
     precise: bool = False
 
     @property
     def begins(self) -> float | str:
         """Its start in words."""
+        if self.begin is not None:
+            return self.begin.__name__
         return f"copy of {self.copies}" if self.copies else self.start
+
+    def is_for(self, shape: Shape) -> bool:
+        """Whether it exists for a parameter of this shape."""
+        return self.shape is None or self.shape(shape) is not None
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it exists whatever the hyperparameters and the parameter's shape."""
+        return self.condition is None and all(map(self.is_for, SHAPES))
+
+    def is_like_p(self, shape: Shape) -> bool:
+        """Whether it has the shape of a parameter of this shape."""
+        return not self.is_scalar and (self.shape is None or self.shape(shape) == shape)
+
+    @property
+    def layout(self) -> str:
+        """Its shape in words: "row" or "column" for an element for each, "" for the parameter's own, else examples."""
+        examples = [(shape, self.shape(shape)) for shape in SHAPES if self.shape and self.is_for(shape)]
+        for word, usual in (("", tuple), ("row", _of_rows), ("column", _of_columns)):
+            if all(own == usual(shape) for shape, own in examples):
+                return word
+        return str(examples)
 
     def number(self, hyper: Mapping[str, Any]) -> Any:
         """The number that it starts at, with these hyperparameters (each a number, or many)."""
@@ -57,8 +91,35 @@ class State:
         return dataclasses.replace(self, condition=hyper, exists=False)
 
 
+def _of_rows(shape: Shape) -> Shape | None:
+    return (*shape[:-1], 1) if len(shape) > 1 else None
+
+
+def _of_columns(shape: Shape) -> Shape | None:
+    return (*shape[:-2], 1, shape[-1]) if len(shape) > 1 else None
+
+
+def _of_vectors(shape: Shape) -> Shape | None:
+    return shape if len(shape) < 2 else None
+
+
+def shaped(shape: Shaping, begin: Beginning | float | str = 0.0, *, precise: bool = False) -> State:
+    """State of any shape, a function of the parameter's; where that returns None the rule receives None for the state.
+
+    `begin` is a number or a hyperparameter's name, as in `filled`, or a function `begin(p, g, shape)` of the parameter, its
+    first gradient and the shape, which makes the tensor by their methods.
+
+    >>> shaped(lambda shape: (*shape[:-1], 1), begin=1.0).shape((3, 4))
+    (3, 1)
+    """
+    if callable(begin):
+        return State(shape=shape, begin=begin, precise=precise)
+    return State(begin, shape=shape, precise=precise)
+
+
 zeros = State()
-row_zeros, column_zeros = State(shape="row"), State(shape="column")  # a zero for each row, for each column
+row_zeros, column_zeros = shaped(_of_rows), shaped(_of_columns)  # a zero for each row, for each column, of a matrix
+vector_zeros = shaped(_of_vectors)  # zeros like p where p is no matrix
 copy_of_p = State(copies="p")
 copy_of_g = State(copies="g")
 
@@ -187,40 +248,55 @@ class Rule(Shown):
         """The domain of a hyperparameter, the rule's own or the usual one of the name; None if there is none: any number."""
         return self.domains.get(name) or DOMAINS.get(name)
 
-    def live_state(self, hyper: Mapping[str, Any]) -> dict[str, State]:
-        """The state that exists with these hyperparameters, by letter."""
-        return {k: s for k, s in self.state.items() if s.condition is None or bool(hyper[s.condition]) == s.exists}
+    def key(self, letter: str) -> str:
+        """The key of a letter's state in checkpoints."""
+        return self.keys.get(letter, letter)
 
-    @property
-    def choices(self) -> Hyper:
-        """The hyperparameters that users set, with their defaults."""
-        return {k: v for k, v in self.hyper.items() if k != MATRIX}
+    def live_state(self, hyper: Mapping[str, Any], shape: Shape = VECTOR) -> dict[str, State]:
+        """The state that exists with these hyperparameters for a parameter of this shape, by letter."""
+        live = {k: s for k, s in self.state.items() if s.is_for(shape)}
+        return {k: s for k, s in live.items() if s.condition is None or bool(hyper[s.condition]) == s.exists}
 
-    def of(self, hyper: Hyper, dims: int) -> Hyper:
-        """Set `matrix`, in rules that have it, for a tensor with this number of dimensions."""
-        return {**hyper, MATRIX: dims >= 2} if MATRIX in self.hyper else hyper
+    def present(self, shape: Shape) -> Present:
+        """Of each piece of state, whether it exists for a parameter of this shape, and whether it has that shape."""
+        return tuple((state.is_for(shape), state.is_like_p(shape)) for state in self.state.values())
+
+    @functools.cached_property
+    def shapes(self) -> tuple[Shape, ...]:
+        """An example of each kind of shape for which other state exists; one where the shape decides nothing."""
+        found: dict[Present, Shape] = {}
+        for shape in SHAPES:
+            found.setdefault(self.present(shape), shape)
+        return tuple(found.values())
 
     @functools.cached_property
     def noisy(self) -> bool:
         """Whether the engine must draw random numbers for the rule, with some hyperparameters."""
         return bool(self.graph({k: 0.5 if isinstance(v, float) else v for k, v in self.hyper.items()}).noises)
 
-    def graph(self, hyper: Mapping[str, Any], maximize: bool = False) -> Graph:
-        """The graph of the rule, cached. Floats do not matter, except for an `if` on whether they are zero."""
-        static = {k: v for k, v in hyper.items() if is_static(self.hyper[k])} | {"maximize": maximize}
+    def graph(self, hyper: Mapping[str, Any], maximize: bool = False, shape: Shape = VECTOR) -> Graph:
+        """The graph of the rule for a parameter of this shape, cached.
+
+        Floats do not matter, except for an `if` on whether they are zero.
+        """
+        static = {k: v for k, v in hyper.items() if is_static(self.hyper[k])}
+        static |= {"maximize": maximize, "present": self.present(shape)}
         for statics, asked, graph in self.traced:
             if statics == static and all(bool(hyper[k]) == flag for k, flag in asked.items()):
                 return graph
-        graph = self.trace(hyper, maximize)
+        graph = self.trace(hyper, maximize, shape)
         asked = {k: bool(hyper[k]) for k in hyper if k not in static and graph.inputs[k].asked}
         asked |= {s.condition: bool(hyper[s.condition]) for s in self.state.values() if s.condition}
         self.traced.append((static, asked, graph))
         return graph
 
-    def trace(self, hyper: Mapping[str, Any], maximize: bool = False) -> Graph:
+    def trace(self, hyper: Mapping[str, Any], maximize: bool = False, shape: Shape = VECTOR) -> Graph:
         """Trace the rule, without the cache of `graph`."""
         values = {k: v if is_static(self.hyper[k]) else float(v) for k, v in hyper.items()}
-        return trace(self.name, self.step, self.code, self.state, self.live_state(hyper), values, self.oracle, maximize)
+        live = self.live_state(hyper, shape)
+        graph = trace(self.name, self.step, self.code, self.state, live, values, self.oracle, maximize)
+        graph.shaped = not all(state.is_scalar or state.is_like_p(shape) for state in live.values())
+        return graph
 
     @functools.cached_property
     def digest(self) -> str:
@@ -235,7 +311,7 @@ class Rule(Shown):
     @functools.cached_property
     def reach(self) -> str:
         """The scope of an update with the defaults: "element", "tensor" or "model"."""
-        return self.graph(self.of(self.settings(), 2)).reach
+        return self.graph(self.settings(), shape=MATRIX).reach
 
     def preset(self, name: str, **changes: Any) -> Rule:
         """Register the same rule under another name with other defaults.
@@ -277,7 +353,6 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, numbers.Integral) else number
 
 
-MATRIX = "matrix"  # the engine sets a hyperparameter of this name: whether the tensor has two dimensions or more
 FOLDERS = [str(Path(__file__).parent)]  # of the built-in rules
 RULES: dict[str, Rule] = {}
 FILES: dict[Rule, tuple[Path, str]] = {}  # the origin of rules from a user's file: path, and name in it
@@ -312,13 +387,12 @@ def rule(reference: str, *, class_name: str | None = None, **fields: Any) -> Cal
             code=noted.__code__,
             reference=reference,
             class_name=class_name or fields.get("twin") or name.title().replace("_", ""),
-            fixed=frozenset({MATRIX} & set(inspect.signature(function).parameters)),
             doc=function.__doc__ or "",
             **_signature(name, function),
             **fields,
         )
-        for hyper in _flips(made.hyper):
-            made.graph(hyper)  # so that mistakes are reported at the definition
+        for shape, hyper in itertools.product(made.shapes, _flips(made.hyper)):
+            made.graph(hyper, shape=shape)  # so that mistakes are reported at the definition
         return register(made)
 
     return make

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import inspect
 import math
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,7 @@ from .symbols import VALUE, Symbol
 from .trace import Graph, is_static, walk
 
 if TYPE_CHECKING:
-    from .definition import Rule
+    from .definition import Rule, State
 
 MARK = "traced-1:"  # prefix of these digests; older stores have digests of the rule's text, without a prefix
 
@@ -27,24 +30,28 @@ def digest(rule: Rule) -> str:
 def _variants(rule: Rule) -> Iterator[tuple[str, str]]:
     """Yield each distinct set of branch outcomes, with its graph as text.
 
-    Starting from the defaults, every branch that a trace takes is flipped, until no new outcomes appear.
+    Starting from the defaults, every branch that a trace takes is flipped, until no new outcomes appear. A rule whose state
+    depends on the parameter's shape is traced at each kind of shape.
     """
-    waiting, seen = [dict(rule.hyper)], set[str]()
+    waiting, seen = [(dict(rule.hyper), shape) for shape in rule.shapes], set[str]()
     while waiting:
-        hyper = waiting.pop()
+        hyper, shape = waiting.pop()
         try:
-            graph = rule.trace(hyper)
-            text = _words(rule, graph, hyper)
+            graph = rule.trace(hyper, shape=shape)
+            text = _words(rule, graph, rule.live_state(hyper, shape))
         except SteepestError as error:  # an invalid setting, such as an unknown string
             graph, text = error.graph, "refused"  # type: ignore[attr-defined]
         asked = _asked(rule, graph)
-        choice = ", ".join(f"{k}={_answers(hyper[k], asked[k])}" for k in sorted(asked))
+        answers = {k: _answers(hyper[k], asked[k]) for k in asked}
+        if len(rule.shapes) > 1:
+            answers["matrix"] = [f"None: {len(shape) > 1}", *([] if shape in rule.shapes[:2] else [str(shape)])]
+        choice = ", ".join(f"{k}={answers[k]}" for k in sorted(answers))
         if choice in seen:
             continue
         seen.add(choice)
         yield choice, text
         for k, questions in asked.items():
-            waiting += [{**hyper, k: other} for other in _others(hyper[k], questions)]
+            waiting += [({**hyper, k: other}, shape) for other in _others(hyper[k], questions)]
 
 
 def _asked(rule: Rule, graph: Graph) -> dict[str, list[Any]]:
@@ -79,17 +86,24 @@ def _others(value: Any, questions: list[Any]) -> list[Any]:
     return values
 
 
-def _words(rule: Rule, graph: Graph, hyper: dict[str, Any]) -> str:
+def _start(state: State) -> Any:
+    """How a state starts: its number or copy, or the source of the function that makes it."""
+    if state.begin is None:
+        return state.begins
+    return ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(state.begin))))
+
+
+def _words(rule: Rule, graph: Graph, live: dict[str, State]) -> str:
     """A graph as text: the start of each state, each operation once, the new p and the new state."""
     places = {letter: i for i, letter in enumerate(rule.state)}
-    live, numbers = rule.live_state(hyper), dict[Symbol, int]()
+    numbers = dict[Symbol, int]()
 
     def shown(x: Any) -> str:
         if isinstance(x, Symbol):
             return f"%{numbers[x]}"
         return "none" if x is None else float(x).hex()
 
-    lines = [f"state {places[k]}: {s.begins} {s.is_scalar} {s.per_group} {s.shape}" for k, s in live.items()]
+    lines = [f"state {places[k]}: {_start(s)} {s.is_scalar} {s.per_group} {s.layout}" for k, s in live.items()]
     for x in walk(graph.targets()):
         numbers[x] = len(numbers)
         leaf = f"state {places[x.name]}" if x.name in places else x.name

@@ -1,7 +1,7 @@
 """Rules with norms or means over a tensor or over the whole model."""
 
 from .combinators import coupled
-from .definition import UNIT, column_zeros, filled, row_zeros, rule, zeros
+from .definition import UNIT, column_zeros, filled, row_zeros, rule, vector_zeros, zeros
 from .vocabulary import (
     clip,
     column_mean,
@@ -97,8 +97,8 @@ def lars(p, g, t, b=zeros, *, lr=0.1, momentum=0.9, weight_decay=0.0, trust=1e-3
     ),
 )
 def adafactor(
-    p, g, t, R=row_zeros.when("matrix"), C=column_zeros.when("matrix"), V=zeros.unless("matrix"), *,
-    lr=1e-2, beta2_decay=-0.8, eps1=0.0, eps2=1e-3, d=1.0, weight_decay=0.0, matrix=False,
+    p, g, t, R=row_zeros, C=column_zeros, V=vector_zeros, *,
+    lr=1e-2, beta2_decay=-0.8, eps1=0.0, eps2=1e-3, d=1.0, weight_decay=0.0,
 ):  # fmt: skip
     """Store row and column averages of squared gradients in place of the whole matrix: nearly no state for a large layer.
 
@@ -107,12 +107,12 @@ def adafactor(
     """
     least = where(eps1 > 0, eps1, epsilon(p))
     share = t**beta2_decay
-    if matrix:
+    if V is None:
         R = lerp(R, row_mean(g * g), share)
         C = lerp(C, column_mean(g * g), share)
+        v = R * C / maximum(column_mean(R), least)
     else:
-        V = lerp(V, g * g, share)
-    v = R * C / maximum(column_mean(R), least) if matrix else V
+        v = V = lerp(V, g * g, share)
     u = g / sqrt(maximum(v, least * least))
     size, moved = sqrt(mean(p * p)), sqrt(mean(u * u)) / d
     alpha = minimum(lr, 1 / sqrt(t)) * where(size > eps2, size, eps2)
@@ -139,8 +139,8 @@ def adafactor(
     ),
 )
 def muon(
-    p, g, t, b=zeros, v=zeros.unless("matrix"), *, lr=1e-3, weight_decay=0.1, momentum=0.95, nesterov=True, ns_a=3.4445,
-    ns_b=-4.775, ns_c=2.0315, eps=1e-7, ns_steps=5, adjust_lr_fn="original", beta_v=0.95, precise=False, matrix=False,
+    p, g, t, b=zeros, v=vector_zeros, *, lr=1e-3, weight_decay=0.1, momentum=0.95, nesterov=True, ns_a=3.4445,
+    ns_b=-4.775, ns_c=2.0315, eps=1e-7, ns_steps=5, adjust_lr_fn="original", beta_v=0.95, precise=False,
 ):  # fmt: skip
     """Make the momentum matrix orthogonal, so that all directions of a layer move equally far.
 
@@ -149,7 +149,7 @@ def muon(
     """
     b = ema(b, g, momentum)
     d = ema(g, b, 1 - momentum) if nesterov else b
-    if matrix:
+    if v is None:
         ratio = maximum(1.0, rows(p) / columns(p)) if adjust_lr_fn == "original" else 0.04 * maximum(rows(p), columns(p))
         d = sqrt(ratio) * orthogonal(d, ns_a, ns_b, ns_c, eps, ns_steps, precise)
     else:

@@ -26,7 +26,8 @@ class Graph:
 
     `inputs` maps p, g, t, hyperparameters and state letters to leaves; `outputs` maps p and state letters to their new
     values. `points` are where further gradients are taken, in order; `gradients` are the leaves for these. `statics` has the
-    bools, ints and strings of the trace; `names` the local names of values in the rule's function.
+    bools, ints and strings of the trace; `names` the local names of values in the rule's function;
+    `shaped` says that some state has another shape than the parameter.
     """
 
     inputs: dict[str, Symbol]
@@ -35,6 +36,7 @@ class Graph:
     gradients: list[Symbol] = field(default_factory=list)
     statics: dict[str, Static] = field(default_factory=dict)
     names: dict[str, Any] = field(default_factory=dict)
+    shaped: bool = False
 
     @functools.cached_property
     def stages(self) -> int:
@@ -85,7 +87,7 @@ class Graph:
     @functools.cached_property
     def elementwise(self) -> bool:
         """Whether a loop over elements can run it: nothing depends on rows or columns."""
-        return not any(x.op in WORDS and WORDS[x.op].llvm is None for x in walk(self.targets()))
+        return not self.shaped and not any(x.op in WORDS and WORDS[x.op].llvm is None for x in walk(self.targets()))
 
     @functools.cached_property
     def counts(self) -> bool:

@@ -84,7 +84,7 @@ def total(x: Any, over: str = "tensor") -> Any:
 
 
 def row_mean(x: Any) -> Any:
-    """Mean over the last dimension, which remains with length 1. For rules with the hyperparameter `matrix`."""
+    """Mean over the last dimension, which stays with length 1: of a matrix, for each row."""
     return apply("row mean", x)
 
 

@@ -161,7 +161,7 @@ class Answer:
             "optimizer": pick and pick.candidate.rule.name,
             "schedule": pick and pick.candidate.schedule,
             "lr": pick and pick.lr,
-            "hyper": {k: v for k, v in pick.candidate.rule.choices.items() if k != "lr"} if pick else {},
+            "hyper": {k: v for k, v in pick.candidate.rule.hyper.items() if k != "lr"} if pick else {},
             "bound": self.bound,
             "bound_new_data": self.bound_new_data,
             "confidence": self.confidence,

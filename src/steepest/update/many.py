@@ -138,7 +138,7 @@ class ManyRuns:
         alike: dict[Graph, tuple[list[int], list[int]]] = {}
         for r, hyper in enumerate(self.hypers):
             for i, p in enumerate(self.params):
-                graph = self.rule.graph(self.rule.of(hyper, p.ndim - 1))
+                graph = self.rule.graph(hyper, shape=tuple(p.shape[1:]))
                 runs_of, params_of = alike.setdefault(graph, ([], []))
                 if r not in runs_of[-1:]:
                     runs_of.append(r)
@@ -150,15 +150,15 @@ class ManyRuns:
         for graph, (members, places) in alike.items():
             runs, ps = np.array(members), [self.params[i] for i in places]
             gs = [gradients[i] for i in places]
-            hyper = self.rule.of(self.hypers[members[0]], ps[0].ndim - 1)
-            hypers = [self.rule.of({**self.hypers[r], "lr": lrs[r]}, ps[0].ndim - 1) for r in members]
+            hyper = self.hypers[members[0]]
+            hypers = [{**self.hypers[r], "lr": lrs[r]} for r in members]
             numbers: dict[str, Number] = {k: np.array([h[k] for h in hypers], float) for k in graph.numbers if k in hyper}
             tensors: dict[str, Column] = {"p": Stack(ps, runs), "g": Stack(gs, runs)}
             begun = [
                 [initial_state(self.rule, p[r], g[r], own) for r, own in zip(members, hypers, strict=True)]
                 for p, g in zip(ps, gs, strict=True)
             ]
-            for letter, state in self.rule.live_state(hyper).items():
+            for letter, state in self.rule.live_state(hyper, tuple(ps[0].shape[1:])).items():
                 if state.is_scalar:
                     numbers[letter] = np.array([own[letter] for own in begun[0]], float)
                 else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import SteepestError
 from ..rules import Rule
 from ..rules.definition import Hyper, State
 from .numbers import Value
@@ -12,7 +13,8 @@ from .numbers import Value
 
 def initial_state(rule: Rule, p: Tensor, g: Tensor, hyper: Hyper, dtype: torch.dtype | None = None) -> dict[str, Value]:
     """The rule's state before step 1 for one parameter, by letter: tensors like p (of `dtype`, if given), or numbers."""
-    return {letter: _begin(state, p, g, hyper, dtype) for letter, state in rule.live_state(hyper).items()}
+    live = rule.live_state(hyper, tuple(p.shape))
+    return {letter: _begin(state, p, g, hyper, dtype) for letter, state in live.items()}
 
 
 def kept_dtype(state: State, p: Tensor, dtype: torch.dtype | None) -> torch.dtype | None:
@@ -28,9 +30,15 @@ def _begin(state: State, p: Tensor, g: Tensor, hyper: Hyper, dtype: torch.dtype 
     start = float(state.number(hyper))
     if state.is_scalar:
         return start
-    if p.is_complex():
-        return torch.full_like(p, complex(start, start), dtype=dtype)
+    shape = tuple(p.shape)
     if state.shape:
-        line = p.detach().narrow(-1 if state.shape == "row" else -2, 0, 1)
-        return torch.full_like(line, start, dtype=dtype, memory_format=torch.contiguous_format)
-    return torch.full_like(p, start, dtype=dtype)
+        shape = state.shape(shape) or ()
+    if state.begin:
+        begun: Tensor = state.begin(p.detach(), g.detach(), shape)
+        if begun.shape != shape:
+            raise SteepestError(f"{state.begins} makes state of shape {tuple(begun.shape)}; expected {shape}.")
+        return begun
+    fill = complex(start, start) if p.is_complex() else start
+    if shape == p.shape:
+        return torch.full_like(p, fill, dtype=dtype)
+    return p.detach().new_full(shape, fill, dtype=dtype)

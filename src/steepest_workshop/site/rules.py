@@ -17,7 +17,6 @@ from steepest.report.rule.card import describe
 from steepest.report.rule.latex import equations
 from steepest.report.surface.pictures import save
 from steepest.rules import RULES, Rule, get
-from steepest.rules.definition import MATRIX
 from steepest.studies.design import rate
 
 from .. import catalogue, conformance
@@ -124,7 +123,7 @@ def page(rule: Rule, row: dict[str, Any], folder: Path) -> str:
         words = figure.get_gid() or ""
         title = {"paths": "## Its path, with those of SGD and Adam", "rates": "## Accuracy by rate"}[name]
         lines += [title, "", f"![{words.partition('. ')[0].replace('[', '(').replace(']', ')')}]({rule.name}-{name}.png)", ""]
-        if name == "paths" and MATRIX not in rule.hyper:
+        if name == "paths" and len(rule.shapes) == 1:
             address = f"surface=valley&amp;rules={','.join(each.name for each in _beside(rule))}"
             lines += [f"<a href='../{PLAYGROUND}#{address}'>Race them yourself</a> in the playground.", ""]
     lines += [
@@ -171,7 +170,7 @@ def _evidence(rule: Rule) -> Iterator[str]:
 
 def _hyper(card: dict[str, Any]) -> list[str]:
     lines = ["## Settings", "", "| setting | default | domain |", "|---|---|---|"]
-    return lines + [f"| `{h['name']}` | {h['default']} | {h['domain']} |" for h in card["hyper"] if h["name"] != MATRIX]
+    return lines + [f"| `{h['name']}` | {h['default']} | {h['domain']} |" for h in card["hyper"]]
 
 
 def _state(rule: Rule, card: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ import torch
 from ... import rules
 from ...errors import SteepestError
 from ...rules import Rule, combinators
-from ...rules.definition import MATRIX, State
+from ...rules.definition import MATRIX, VECTOR, State
 from ...rules.symbols import Symbol
 from ...rules.trace import is_static
 from ...update.engines import plain
@@ -38,9 +38,7 @@ def describe(name: str | Rule) -> dict[str, Any]:
         **rule.about._asdict(),
         "reach": rule.reach,
         "source": _source(rule),
-        "hyper": [
-            {"name": k, "default": v, "domain": _domain(rule, k), "static": is_static(v)} for k, v in rule.choices.items()
-        ],
+        "hyper": [{"name": k, "default": v, "domain": _domain(rule, k), "static": is_static(v)} for k, v in rule.hyper.items()],
         "state": [{"name": k, "starts": _start(s), "key": rule.keys.get(k, k)} for k, s in rule.state.items()],
         "deviations": list(rule.deviations),
         "step": _step(rule),
@@ -91,9 +89,11 @@ def _domain(rule: Rule, name: str) -> str:
 def _start(state: State) -> str:
     where = "" if not state.is_scalar else ", one number for each " + ("group" if state.per_group else "parameter")
     only = f", only where {state.condition} is {'not ' if state.exists else ''}0" if state.condition else ""
-    if state.condition == MATRIX:
-        only = ", only for tensors of two dimensions or more" if state.exists else ", only for tensors of fewer dimensions"
-    each = f", one for each {state.shape}" if state.shape else ""
+    if not state.is_for(VECTOR):
+        only = ", only for tensors of two dimensions or more"
+    if not state.is_for(MATRIX):
+        only = ", only for tensors of fewer dimensions"
+    each = f", one for each {state.layout}" if state.layout else ""
     return f"{state.begins}{where}{each}{only}"
 
 

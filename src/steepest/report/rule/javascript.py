@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import SteepestError
 from ...rules import Rule
-from ...rules.definition import MATRIX, Hyper
+from ...rules.definition import Hyper
 from ...rules.symbols import Symbol
 from ...rules.trace import Graph, walk
 from ...rules.words import WORDS
@@ -43,7 +43,7 @@ def text(rule: Rule, hyper: Hyper | None = None) -> str:
     above = [f"// {rule.reference}"]
     if any(x.reduction and x.reduction.over == "model" for x in rule.graph(settings).reductions):
         above.append("// p is all there is: what the rule sums over the whole model is summed over it.")
-    if MATRIX in rule.hyper:
+    if len(rule.shapes) > 1:
         above.append("// p is no matrix: a matrix takes another step, which looks at rows and columns.")
     if "sign(" in body:
         above.append(SIGN)

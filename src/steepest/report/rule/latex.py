@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...rules import Rule
+from ...rules.definition import MATRIX
 from ...rules.symbols import Symbol
 from ...rules.trace import Graph
 from ...rules.words import WORDS
@@ -34,8 +35,7 @@ def letter(name: str) -> str:
 
 def equations(rule: Rule, hyper: dict[str, Any] | None = None) -> list[str]:
     """The rule's step as LaTeX, a line for each value; state before the step has the index t-1."""
-    settings = rule.of(rule.settings(**(hyper or {})), 2)
-    graph = rule.graph(settings)
+    graph = rule.graph(rule.settings(**(hyper or {})), shape=MATRIX)
     return _Printer(graph).lines()
 
 

@@ -48,7 +48,7 @@ def _optimizer(entry: Entry, steps: int) -> dict[str, Any]:
         "name": entry.candidate.rule.name,
         "schedule": entry.candidate.schedule,
         "lr": entry.lr,
-        "hyper": {k: v for k, v in entry.candidate.rule.choices.items() if k != "lr"},
+        "hyper": {k: v for k, v in entry.candidate.rule.hyper.items() if k != "lr"},
         "lr_at_edge": entry.at_edge,
         "seeds": list(range(len(entry.values))),
         "values": entry.values,

@@ -108,4 +108,4 @@ def of_one(rule: Rule, p: Tensor, g: Tensor, t: int, state: Mapping[str, Value],
     """The work of updating one tensor, in place."""
     tensors = {"p": p, "g": g, **{k: v for k, v in state.items() if isinstance(v, Tensor)}}
     numbers = {"t": float(t), **hyper, **{k: v for k, v in state.items() if not isinstance(v, Tensor)}}
-    return Work(rule.graph(hyper), {k: Column([v]) for k, v in tensors.items()}, numbers)
+    return Work(rule.graph(hyper, shape=tuple(p.shape)), {k: Column([v]) for k, v in tensors.items()}, numbers)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ...errors import SteepestError, listed
 from ...rules import RULES, Rule
-from ...rules.definition import DOMAINS, MATRIX
+from ...rules.definition import DOMAINS
 
 # Keys of groups that came to torch's classes with time, or choose no numbers: a checkpoint may lack them.
 LATE = {"foreach", "fused", "maximize", "capturable", "differentiable", "decoupled_weight_decay"}
@@ -40,11 +40,11 @@ def keys_of(rule: Rule, signature: Signatures) -> Keys:
     kept = {rule.keys.get(letter, letter): state for letter, state in rule.state.items()}
     shared = {key for key, state in kept.items() if state.per_group}
     return Keys(
-        groups=frozenset({*parameters, *shared, *(rule.fixed - {MATRIX}), *LATE}),
+        groups=frozenset({*parameters, *shared, *rule.fixed, *LATE}),
         core=frozenset(own.keys() - flags),
         flags=frozenset(flags),
         state=frozenset(kept),
-        needed=frozenset(key for key, state in kept.items() if state.condition is None and key not in shared),
+        needed=frozenset(key for key, state in kept.items() if state.is_certain and key not in shared),
     )
 
 
@@ -64,7 +64,7 @@ def check_class(rule: Rule, checkpoint: Mapping[str, Any], classes: Iterable[Rul
     """
     others = {other.class_name: keys_of(other, signature) for other in classes if other is not rule}
     own = keys_of(rule, signature)
-    known = set(DOMAINS).union(own.groups, *(keys.groups for keys in others.values())) - {MATRIX}
+    known = set(DOMAINS).union(own.groups, *(keys.groups for keys in others.values()))
     of_state = {r.keys.get(letter, letter) for r in (*RULES.values(), rule) for letter in r.state} - {"step"}
     stores = [set(store) - {"step"} for store in checkpoint["state"].values() if isinstance(store, dict)]
     stores = [store for store in stores if store & of_state]
@@ -86,7 +86,7 @@ def check_class(rule: Rule, checkpoint: Mapping[str, Any], classes: Iterable[Rul
 
 def warn_of_kin(rule: Rule, ours: list[dict[str, Any]], theirs: list[dict[str, Any]], classes: Iterable[Rule]) -> None:
     """One warning where a flag differs that a class of the same update fixes, such as Adam's coupled decay and AdamW's own."""
-    fixed = {flag for other in classes if other.step is rule.step for flag in other.fixed - {MATRIX}}
+    fixed = {flag for other in classes if other.step is rule.step for flag in other.fixed}
     for flag in sorted(fixed):
         pairs = [(a.get(flag), b[flag]) for a, b in zip(ours, theirs, strict=False) if flag in b]
         differ = next(((a, b) for a, b in pairs if bool(a) != bool(b)), None)

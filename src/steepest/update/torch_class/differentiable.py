@@ -20,7 +20,7 @@ def step(rule: Rule, p: Tensor, group: Group, store: Store, hyper: Hyper, tensor
     `tensors` has the hyperparameters that are tensors, which the update takes in place of their numbers. Only rules that work
     element by element, as those torch differentiates.
     """
-    graph = rule.graph(hyper, group["maximize"])
+    graph = rule.graph(hyper, group["maximize"], tuple(p.shape))
     if graph.counts:
         with torch.no_grad():
             store["step"] = counter(store["step"]) + 1

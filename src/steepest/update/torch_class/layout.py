@@ -17,7 +17,7 @@ from torch.utils._mode_utils import no_dispatch
 
 from ...errors import SteepestError
 from ...rules import Rule
-from ...rules.definition import Hyper
+from ...rules.definition import Hyper, Shape
 from ...rules.trace import Graph
 from ..engines.choose import PLAIN, choose
 from ..engines.protocol import Engine
@@ -32,6 +32,7 @@ AskAt = Callable[[Sequence[Tensor]], Sequence[Tensor]]  # gives the gradients of
 States = MutableMapping[Tensor, Store]  # of an optimizer
 _bytes = attrgetter("nbytes")
 Members = list[tuple[int, Tensor]]  # parameters, each with the number of its group
+Present = tuple[bool, ...]  # of each piece of state, whether it exists for a parameter
 SPENT = Column([])  # stands in place of the gradients between steps
 
 
@@ -241,7 +242,9 @@ class Layout:
     """The parts of a step: tensors that share a graph and an engine. All that a rule looks over in the model is one part."""
 
     def __init__(self, rule: Rule, groups: list[Group], hypers: list[Hyper], state: States) -> None:
-        self.rule, self.hypers, self.graphs = rule, hypers, _graphs(rule, groups, hypers)
+        self.rule, self.hypers = rule, hypers
+        self.shapes = [{rule.present(tuple(p.shape)): tuple(p.shape) for p in group["params"]} for group in groups]
+        self.graphs = self._graphs(groups, hypers)
         self.groups, self.state = groups, state
         self.lists = [(group["params"], [*group["params"]]) for group in groups]
         self.idle = [p for group in groups for p in group["params"] if p.grad is None]
@@ -251,7 +254,7 @@ class Layout:
         for i, (group, graphs) in enumerate(zip(groups, self.graphs, strict=True)):
             for p in group["params"]:
                 if p.grad is not None:
-                    graph = graphs[p.ndim >= 2]
+                    graph = graphs[rule.present(tuple(p.shape))]
                     keys = [rule.keys.get(letter, letter) for letter in graph.tensors if letter != "p"]
                     kept = [state[p][key] for key in keys]
                     if p.grad.is_sparse and not (hypers[i].get("momentum") or hypers[i].get("weight_decay")):
@@ -276,6 +279,19 @@ class Layout:
         self.owners, self.stores = [*state], [*state.values()]
         self.keeps = any(part.objects for part in self.parts)  # state at all
 
+    def _graphs(self, groups: list[Group], hypers: list[Hyper]) -> list[dict[Present, Graph]]:
+        """The graphs of each group, by which state exists; the same for all where the rule looks over the model."""
+
+        def each(shapes: dict[Present, Shape], hyper: Hyper, maximize: bool) -> dict[Present, Graph]:
+            return {present: self.rule.graph(hyper, maximize, shape) for present, shape in shapes.items()}
+
+        flags = [group["maximize"] for group in groups]
+        graphs = [each(*own) for own in zip(self.shapes, hypers, flags, strict=True)]
+        if len(groups) > 1 and any(graph.reach == "model" for own in graphs for graph in own.values()):
+            merged = {k: next((h[k] for h in hypers if h[k]), v) for k, v in hypers[0].items()}
+            graphs = [each(shapes, merged, flags[0]) for shapes in self.shapes]
+        return graphs
+
     def holds(self, groups: list[Group], hypers: list[Hyper], state: States) -> bool:
         """Whether this is the layout of this step too, whatever was changed from outside; takes up the step's gradients."""
         if groups is not self.groups or state is not self.state or len(groups) != len(self.lists):
@@ -288,7 +304,7 @@ class Layout:
         if self.keeps and not all(map(is_, state.values(), self.stores)):
             return False
         if not all(map(is_, hypers, self.hypers)):
-            if _graphs(self.rule, groups, hypers) != self.graphs:
+            if self._graphs(groups, hypers) != self.graphs:
                 return False
             self.hypers = hypers
         if self.idle and any(p.grad is not None for p in self.idle):
@@ -328,19 +344,6 @@ def differs(rule: Rule) -> SteepestError:
 def _may_differ(p: Tensor) -> bool:
     """Whether the gradient of a parameter may be of another dtype. 16 bits are two dtypes that convert as one."""
     return p.element_size() == 2 or getattr(p, "grad_dtype", p.dtype) is not p.dtype
-
-
-def _graphs(rule: Rule, groups: list[Group], hypers: list[Hyper]) -> list[tuple[Graph, Graph]]:
-    """The graphs of each group, for vectors and for matrices; the same for all where the rule looks over the model."""
-
-    def both(hyper: Hyper, maximize: bool) -> tuple[Graph, Graph]:
-        return rule.graph(rule.of(hyper, 1), maximize), rule.graph(rule.of(hyper, 2), maximize)
-
-    graphs = [both(hyper, group["maximize"]) for hyper, group in zip(hypers, groups, strict=True)]
-    if len(groups) > 1 and any(graph.reach == "model" for pair in graphs for graph in pair):
-        merged = {k: next((h[k] for h in hypers if h[k]), v) for k, v in hypers[0].items()}
-        graphs = [both(merged, groups[0]["maximize"])] * len(groups)
-    return graphs
 
 
 def _waves(members: list[tuple[int, Tensor]], most: int) -> list[list[tuple[int, Tensor]]]:

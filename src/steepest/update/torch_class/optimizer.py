@@ -15,7 +15,7 @@ from torch.optim.optimizer import ParamsT, StateDict
 
 from ...errors import SteepestError
 from ...rules import Rule
-from ...rules.definition import MATRIX, Hyper, Setting, plain
+from ...rules.definition import Hyper, Setting, plain
 from ..state import initial_state, kept_dtype
 from . import differentiable
 from .checkpoints import check_class, check_names, warn_of_kin
@@ -80,7 +80,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def _forget(self) -> None:
         """Begin without a layout."""
-        self._arguments = [*class_arguments(self.rule.choices), "maximize", "state_dtype"]
+        self._arguments = [*class_arguments(self.rule.hyper), "maximize", "state_dtype"]
         self._tensor_keys = {self._key(letter): state for letter, state in self.rule.state.items() if not state.is_scalar}
         self._at_view = any(TRAINED in store for _, store in self._stores())
         self._layout: Layout | None = None
@@ -164,7 +164,9 @@ class RuleOptimizer(torch.optim.Optimizer):
                 for key, value in loaded["state"].get(k, {}).items():
                     if isinstance(value, Tensor) and value.is_floating_point() and key != "step":
                         kept = self._tensor_keys.get(key)
-                        wanted = (kept_dtype(kept, p, ours["state_dtype"]) or p.dtype) if kept else value.dtype
+                        wanted = value.dtype
+                        if kept is not None and kept.begin is None:
+                            wanted = kept_dtype(kept, p, ours["state_dtype"]) or p.dtype
                         if self.state[p][key].dtype is not wanted:
                             self.state[p][key] = value.to(p.device, wanted, copy=True)
 
@@ -184,7 +186,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             for name, value in self.defaults.items():
                 if name in arguments or name in self._arguments:
                     group.setdefault(name, value)
-            group.update({k: self.rule.hyper[k] for k in self.rule.fixed - {MATRIX}})
+            group.update({k: self.rule.hyper[k] for k in self.rule.fixed})
             for p in group["params"]:
                 if self.state.get(p):
                     self.state[p]["step"] = torch.as_tensor(self.state[p].get("step", 1.0))
@@ -248,7 +250,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 for p in group["params"]:
                     if p.grad is not None:
-                        differentiable.step(self.rule, p, group, self.state[p], self.rule.of(hyper, p.ndim), tensors)
+                        differentiable.step(self.rule, p, group, self.state[p], hyper, tensors)
 
     @outside_graphs
     def first_step(self) -> None:
@@ -316,8 +318,8 @@ class RuleOptimizer(torch.optim.Optimizer):
                 )
             if not (p.is_floating_point() or p.is_complex()):
                 raise SteepestError(f"{name} got a parameter of {p.dtype}; it takes floating-point and complex ones.")
-            own = self.rule.of(hyper, p.ndim)
-            graph = self.rule.graph(own, group["maximize"])
+            shape = tuple(p.shape)
+            graph = self.rule.graph(hyper, group["maximize"], shape)
             if p.grad.is_sparse and self.rule.twin not in TAKES_SPARSE:
                 raise SteepestError(
                     f"{name} got a sparse gradient; it takes dense ones, and {' and '.join(TAKES_SPARSE)} both."
@@ -329,14 +331,14 @@ class RuleOptimizer(torch.optim.Optimizer):
                     f"{name} looks over a whole {graph.reach}, and the first FSDP cuts parameters where it likes; shard the "
                     "model by torch.distributed.fsdp.fully_shard, or take a rule that works element by element, such as AdamW."
                 )
-            live = self.rule.live_state(own)
+            live = self.rule.live_state(hyper, shape)
             kept = [self._key(letter) for letter, state in live.items() if not state.per_group] + ["step"] * graph.counts
             shared = [self._key(letter) for letter, state in live.items() if state.per_group]
             missing = any(self.state[p].get(key) is None for key in kept)  # None: as torch's SGD has kept a buffer to come
             if kept and (missing or not all(map(group.__contains__, shared))):
-                self._begin(group, p, own)  # new, or a hyperparameter that was zero and keeps state now
+                self._begin(group, p, hyper)  # new, or a hyperparameter that was zero and keeps state now
             for letter, state in live.items():
-                if not state.is_scalar and not state.shape:
+                if state.is_like_p(shape):
                     self.state[p][self._key(letter)] = laid_as(self.state[p][self._key(letter)], p)
 
     def _begin(self, group: Group, p: Tensor, hyper: Hyper) -> None:
@@ -456,7 +458,7 @@ def optimizer_class(rule: Rule) -> type[RuleOptimizer]:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         arguments = {k: v for k, v in bound.arguments.items() if k != "self"}
-        RuleOptimizer.__init__(self, arguments.pop("params"), arguments | {k: rule.hyper[k] for k in rule.fixed - {MATRIX}})
+        RuleOptimizer.__init__(self, arguments.pop("params"), arguments | {k: rule.hyper[k] for k in rule.fixed})
 
     init.__signature__ = signature  # type: ignore[attr-defined]
     names = {"rule": rule, "__init__": init, "__doc__": docstring(rule), "__module__": "steepest.optim"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -25,7 +27,7 @@ def by_class_name() -> dict[str, Rule]:
     return {rule.class_name: rule for rule in RULES.values() if not rule.base and rule.is_ours}
 
 
-def class_arguments(hyper: Hyper) -> Hyper:
+def class_arguments(hyper: Mapping[str, Any]) -> Hyper:
     """Hyperparameters of a rule as arguments of its class: beta1, beta2 become betas, and so on."""
     arguments: Hyper = {}
     for name, value in hyper.items():
