@@ -16,7 +16,7 @@ from steepest.rules.symbols import Symbol, apply
 from steepest.rules.trace import walk
 from steepest.rules.vocabulary import where
 from steepest.rules.words import WORDS
-from steepest.update.engines import plain
+from steepest.update.numbers import evaluate
 
 from .node import node
 
@@ -236,7 +236,7 @@ def test_brackets_stand_where_javascript_needs_them(tmp_path):
         f"const x = 0.7, y = -1.3, z = 2; print([{', '.join(f'String(Number({javascript.expression(t)}))' for t in trees)}]);"
     )
     for tree, text in zip(trees, node(tmp_path, code, None), strict=True):
-        wanted = float(plain.evaluate(tree, {x: at["x"], y: at["y"], z: at["z"]}))
+        wanted = float(evaluate(tree, {x: at["x"], y: at["y"], z: at["z"]}))
         np.testing.assert_allclose(float(text.replace("Infinity", "inf")), wanted, rtol=1e-15, err_msg=str(tree))
 
 

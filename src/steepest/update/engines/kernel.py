@@ -25,7 +25,7 @@ from ..numbers import Index, Known, Numbers, numeric
 from ..work import Work, is_memory
 from .choose import register
 from .llvm.compiler import load
-from .llvm.lowering import BLOCK, source
+from .llvm.loops import BLOCK, source
 
 CHUNK = 1 << 17  # elements in a row of the table at most
 SHORT = 1 << 13  # elements in a row that is summed: so few that a sum in float32 is as good as its terms

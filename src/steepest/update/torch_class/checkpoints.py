@@ -37,7 +37,7 @@ def keys_of(rule: Rule, signature: Signatures) -> Keys:
     twins = {k for k, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD} if rule.twin else parameters
     own = {k: p.default for k, p in parameters.items() if k not in LATE and (k in twins or not rule.twin)}
     flags = {k for k, default in own.items() if isinstance(default, bool) and not rule.twin}
-    kept = {rule.keys.get(letter, letter): state for letter, state in rule.state.items()}
+    kept = {rule.key(letter): state for letter, state in rule.state.items()}
     shared = {key for key, state in kept.items() if state.per_group}
     return Keys(
         groups=frozenset({*parameters, *shared, *rule.fixed, *LATE}),
@@ -65,7 +65,7 @@ def check_class(rule: Rule, checkpoint: Mapping[str, Any], classes: Iterable[Rul
     others = {other.class_name: keys_of(other, signature) for other in classes if other is not rule}
     own = keys_of(rule, signature)
     known = set(DOMAINS).union(own.groups, *(keys.groups for keys in others.values()))
-    of_state = {r.keys.get(letter, letter) for r in (*RULES.values(), rule) for letter in r.state} - {"step"}
+    of_state = {r.key(letter) for r in (*RULES.values(), rule) for letter in r.state} - {"step"}
     stores = [set(store) - {"step"} for store in checkpoint["state"].values() if isinstance(store, dict)]
     stores = [store for store in stores if store & of_state]
     for group in checkpoint["param_groups"]:

@@ -24,7 +24,7 @@ def step(rule: Rule, p: Tensor, group: Group, store: Store, hyper: Hyper, tensor
     if graph.counts:
         with torch.no_grad():
             store["step"] = counter(store["step"]) + 1
-    keys = {letter: rule.keys.get(letter, letter) for letter in graph.outputs if letter != "p"}
+    keys = {letter: rule.key(letter) for letter in graph.outputs if letter != "p"}
     values: dict[str, Any] = {"p": _apart(p), "g": _apart(p.grad), "t": float(store.get("step", 0.0)), **hyper, **tensors}
     for letter, key in keys.items():
         number = rule.state[letter].is_scalar and not store[key].requires_grad

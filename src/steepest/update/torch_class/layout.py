@@ -51,7 +51,7 @@ class Part:
         self.steps = self._joined("step") if graph.counts else None
         self.scalars = {}  # numbers kept for each parameter: one array for all, of which the state has views
         self.shared = []  # numbers kept in the group
-        self.keys = {letter: rule.keys.get(letter, letter) for letter in (*rule.state,)}
+        self.keys = {letter: rule.key(letter) for letter in rule.state}
         for letter in graph.scalars:
             if rule.state[letter].per_group:
                 self.shared.append(letter)
@@ -255,7 +255,7 @@ class Layout:
             for p in group["params"]:
                 if p.grad is not None:
                     graph = graphs[rule.present(tuple(p.shape))]
-                    keys = [rule.keys.get(letter, letter) for letter in graph.tensors if letter != "p"]
+                    keys = [rule.key(letter) for letter in graph.tensors if letter != "p"]
                     kept = [state[p][key] for key in keys]
                     if p.grad.is_sparse and not (hypers[i].get("momentum") or hypers[i].get("weight_decay")):
                         rows.append(Rows(rule, graph, PLAIN, [(i, p)], groups, state))

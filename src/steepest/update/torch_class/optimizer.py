@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,53 +16,22 @@ from torch.optim.optimizer import ParamsT, StateDict
 from ...errors import SteepestError
 from ...rules import Rule
 from ...rules.definition import Hyper, Setting, plain
-from ..state import initial_state, kept_dtype
-from . import differentiable
+from . import differentiable, refusals, untraced
 from .checkpoints import check_class, check_names, warn_of_kin
-from .dtensor import here, laid_as
+from .dtensor import here
 from .layout import Layout
-from .signature import by_class_name, class_arguments, docstring, signature_of, spread
-from .stores import Closure, Group, Loss, Store, counter
+from .signature import by_class_name, class_arguments, docstring, settings_of, signature_of, spread
+from .stores import Closure, Group, Loss, Store, prepare, restore_dtypes
 from .two_calls import Began, begin, go_back, scaled_by
-
-TAKES_SPARSE = ("SGD", "Adagrad")  # gradients, as torch's
-
+from .untraced import outside_graphs
 
 _PRE_HOOKS, _POST_HOOKS = optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks
 _profiled = torch.autograd._profiler_enabled  # type: ignore[attr-defined]
-# torch wraps these so that torch.compile does not trace them, and the wrapper's first call imports torch._dynamo: 0.7 s.
-_add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
-_zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
-_load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
-_before_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_pre_hook)
-_after_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_post_hook)
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
-
-
-def outside_graphs(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Run a method as it is where `torch.compile` traces its caller: the graph ends before it and begins anew after it.
-
-    `torch.compiler.disable` does so, but imports torch._dynamo when it is called, so it is called while one traces.
-    """
-
-    @functools.wraps(method)
-    def call(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        if torch.compiler.is_compiling():
-            apart: Callable[_Arguments, _Result] = torch.compiler.disable(method)  # type: ignore[no-untyped-call]
-            return apart(*args, **kwargs)
-        return method(*args, **kwargs)
-
-    # a code of its own: torch recompiles one code 8 times at most
-    call.__code__ = call.__code__.replace(co_name=method.__name__)  # type: ignore[attr-defined]
-    return call
-
-
-TRAINED = "trained"  # where a parameter's state keeps what is trained, while the rule's view stands in its place
+TRAINED = "trained"  # the key of the trained values in a parameter's state, while the parameter has those of the rule's view
 
 
 class RuleOptimizer(torch.optim.Optimizer):
-    """An optimizer whose update is a `Rule`. Its subclasses are made by `optimizer_class`.
+    """An optimizer whose update is a `Rule`; `optimizer_class` makes its subclasses.
 
     `state_dtype` is the dtype of the state; None for the parameter's own.
     """
@@ -79,16 +48,15 @@ class RuleOptimizer(torch.optim.Optimizer):
         super().__init__(params, defaults)
 
     def _forget(self) -> None:
-        """Begin without a layout."""
+        """Drop all that is cached of the groups and the state."""
         self._arguments = [*class_arguments(self.rule.hyper), "maximize", "state_dtype"]
-        self._tensor_keys = {self._key(letter): state for letter, state in self.rule.state.items() if not state.is_scalar}
         self._at_view = any(TRAINED in store for _, store in self._stores())
         self._layout: Layout | None = None
         self._halfway: Began | None = None  # between `first_step` and `second_step`
         self._seen: dict[int, tuple[list[Any], dict[str, Any]]] = {}
 
     def _stores(self) -> list[tuple[Tensor, Store]]:
-        """Each parameter that has state, and its state; users may keep other things beside."""
+        """Each parameter that has state, and its state; users may add other entries."""
         state = getattr(self, "state", {})
         return [(p, store) for p, store in state.items() if isinstance(p, Tensor) and isinstance(store, dict)]
 
@@ -98,39 +66,24 @@ class RuleOptimizer(torch.optim.Optimizer):
         if isinstance(param_group, dict):  # torch refuses others
             param_group.update({k: plain(v) for k, v in param_group.items() if k not in ("params", "param_names")})
         self._checked({**self.defaults, **param_group})
-        _add_param_group(self, param_group)
+        untraced.add_param_group(self, param_group)
         try:
-            self._check_params(self.param_groups[-1])
+            refusals.check_group(type(self).__name__, self.param_groups[-1])
         except SteepestError:
             self.param_groups.pop()
             raise
 
-    def _check_params(self, group: Group) -> None:
-        """Refuse parameters that the class, as it was asked to run, does not take; the same as torch's refuses."""
-        name = type(self).__name__
-        if group.get("fused") and group.get("foreach"):
-            raise SteepestError(f"{name}: fused and foreach are both True; give one of them.")
-        wanted = group.get("state_dtype")
-        if wanted is not None and not (isinstance(wanted, torch.dtype) and wanted.is_floating_point):
-            raise SteepestError(f"{name}: state_dtype is {wanted!r}; expected a floating-point torch.dtype, or None.")
-        for p in group["params"]:
-            if group.get("matrices_only") and p.ndim != 2:
-                raise SteepestError(
-                    f"{name} is for matrices, and got a parameter of shape {tuple(p.shape)}; give the others to another "
-                    "optimizer, or matrices_only=False: vectors then take a step of AdamW, and tensors count as matrices."
-                )
-
     @outside_graphs
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients: set them to None, or to zero."""
-        _zero_grad(self, set_to_none)
+        """Set the gradients to None, or to zero."""
+        untraced.zero_grad(self, set_to_none)
 
     @outside_graphs
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load a checkpoint of this class or of its twin; SteepestError for one of another class or of another model.
 
-        State keeps the precision that `state_dtype` asks for, and single numbers keep their own. Between `first_step` and
-        `second_step` the parameters first go back, but those that were written to since, as by a model's checkpoint.
+        State has the precision of `state_dtype`, and numbers their own. Between `first_step` and `second_step` the parameters
+        are first restored, except those that were written to since, as by a model's checkpoint.
         """
         if self._halfway is not None:
             self._halfway.forget_written()
@@ -146,29 +99,18 @@ class RuleOptimizer(torch.optim.Optimizer):
             warn_of_kin(self.rule, self.param_groups, checkpoint["param_groups"], classes)
             loaded.update(checkpoint)
 
-        def keep(_: object) -> None:
-            self._keep_precision(loaded)
+        def restore(_: object) -> None:
+            for ours, theirs in zip(self.param_groups, loaded["param_groups"], strict=True):
+                for k, p in zip(theirs["params"], ours["params"], strict=True):
+                    restore_dtypes(self.rule, ours, p, self.state[p], loaded["state"].get(k, {}))
 
-        before = _before_loading(self, look)  # the last hook, which sees what the user's have made of it
-        after = _after_loading(self, keep, prepend=True)
+        before = untraced.before_loading(self, look)  # the last hook, which sees what the user's have made of it
+        after = untraced.after_loading(self, restore, prepend=True)
         try:
-            _load_state_dict(self, state_dict)
+            untraced.load_state_dict(self, state_dict)
         finally:
             before.remove()
             after.remove()
-
-    def _keep_precision(self, loaded: StateDict) -> None:
-        """Give state its own precision again; torch has made it the parameters'."""
-        for ours, theirs in zip(self.param_groups, loaded["param_groups"], strict=True):
-            for k, p in zip(theirs["params"], ours["params"], strict=True):
-                for key, value in loaded["state"].get(k, {}).items():
-                    if isinstance(value, Tensor) and value.is_floating_point() and key != "step":
-                        kept = self._tensor_keys.get(key)
-                        wanted = value.dtype
-                        if kept is not None and kept.begin is None:
-                            wanted = kept_dtype(kept, p, ours["state_dtype"]) or p.dtype
-                        if self.state[p][key].dtype is not wanted:
-                            self.state[p][key] = value.to(p.device, wanted, copy=True)
 
     def __getstate__(self) -> StateDict:
         if self._halfway is not None:
@@ -306,63 +248,14 @@ class RuleOptimizer(torch.optim.Optimizer):
         return " and ".join(sorted({part.engine.name for part in self._layout.parts})) if self._layout else "none yet"
 
     def _prepare(self, group: Group, hyper: Hyper) -> None:
-        """Refuse gradients that no engine takes; make the state of parameters that come for the first time."""
+        """Refuse parameters and gradients that no engine takes; make the state of parameters that are new."""
         name = type(self).__name__
         for p in group["params"]:
-            if p.grad is None:
-                continue
-            if group.get("fused") and (p.is_meta or not p.is_floating_point()):
-                what = "no memory (device meta)" if p.is_meta else f"no floating-point numbers ({p.dtype})"
-                raise SteepestError(
-                    f"{name}: `fused=True` requires all the params to be floating point Tensors, and one has {what}."
-                )
-            if not (p.is_floating_point() or p.is_complex()):
-                raise SteepestError(f"{name} got a parameter of {p.dtype}; it takes floating-point and complex ones.")
-            shape = tuple(p.shape)
-            graph = self.rule.graph(hyper, group["maximize"], shape)
-            if p.grad.is_sparse and self.rule.twin not in TAKES_SPARSE:
-                raise SteepestError(
-                    f"{name} got a sparse gradient; it takes dense ones, and {' and '.join(TAKES_SPARSE)} both."
-                )
-            if p.grad.is_complex() and not graph.elementwise:
-                raise SteepestError(f"{name} got a complex gradient; it looks at rows and columns of real ones.")
-            if graph.reach != "element" and (hasattr(p, "_is_flat_param") or hasattr(p, "_fsdp_flattened")):
-                raise SteepestError(
-                    f"{name} looks over a whole {graph.reach}, and the first FSDP cuts parameters where it likes; shard the "
-                    "model by torch.distributed.fsdp.fully_shard, or take a rule that works element by element, such as AdamW."
-                )
-            live = self.rule.live_state(hyper, shape)
-            kept = [self._key(letter) for letter, state in live.items() if not state.per_group] + ["step"] * graph.counts
-            shared = [self._key(letter) for letter, state in live.items() if state.per_group]
-            missing = any(self.state[p].get(key) is None for key in kept)  # None: as torch's SGD has kept a buffer to come
-            if kept and (missing or not all(map(group.__contains__, shared))):
-                self._begin(group, p, hyper)  # new, or a hyperparameter that was zero and keeps state now
-            for letter, state in live.items():
-                if state.is_like_p(shape):
-                    self.state[p][self._key(letter)] = laid_as(self.state[p][self._key(letter)], p)
-
-    def _begin(self, group: Group, p: Tensor, hyper: Hyper) -> None:
-        """Make the state that a parameter does not have yet, where checkpoints have it: numbers as 0-dim tensors."""
-        store, g = self.state[p], p.grad
-        assert g is not None
-        g = g.to_dense() if g.is_sparse else g
-        began = any(store.get(self._key(letter)) is not None for letter in self.rule.state)  # torch's SGD counts no steps
-        for key in [key for key in ("step", *map(self._key, self.rule.state)) if key in store and store[key] is None]:
-            del store[key]
-            if not began:
-                store.pop("step", None)  # a buffer begins at step 1
-        store.setdefault("step", counter(1.0 if began else 0.0))
-        begun = initial_state(self.rule, p, -g if group["maximize"] else g, hyper, group["state_dtype"])
-        for letter, value in begun.items():
-            if self.rule.state[letter].per_group:
-                group.setdefault(self._key(letter), value)
-            elif isinstance(value, Tensor):
-                store.setdefault(self._key(letter), value)
-            else:
-                store.setdefault(self._key(letter), counter(value))
-
-    def _key(self, letter: str) -> str:
-        return self.rule.keys.get(letter, letter)
+            if p.grad is not None:
+                refusals.check_parameter(name, group, p)
+                graph = self.rule.graph(hyper, group["maximize"], tuple(p.shape))
+                refusals.check_gradient(name, self.rule, graph, p)
+                prepare(self.rule, graph, group, p, self.state[p], hyper)
 
     def _ask(self, closure: Closure | None, params: Sequence[Tensor]) -> list[Tensor]:
         """The gradients where the parameters now stand; the gradients there were stay in `p.grad`."""
@@ -385,7 +278,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
         What is trained is kept in the state, and so in a checkpoint, until `train` or `step` puts it back.
         """
-        key = self._key(self.rule.view or "")
+        key = self.rule.key(self.rule.view or "")
         for p, store in self._stores():
             if store.get(key) is not None and TRAINED not in store:
                 store[TRAINED] = p.detach().clone()
@@ -417,26 +310,12 @@ class RuleOptimizer(torch.optim.Optimizer):
         return seen[1]
 
     def _checked(self, group: Group) -> Hyper:
-        """The rule's hyperparameters out of a parameter group, checked against their domains: done where they are chosen."""
+        """The rule's hyperparameters of a group, checked against their domains: where they are chosen, not at each step."""
         return self.rule.settings(**self._settings(group))
 
     def _settings(self, group: Group) -> Hyper:
-        """The rule's hyperparameters out of a parameter group, as Python's numbers.
-
-        A scheduler may take them past a bound by a rounding error: torch's LinearLR ends at -4e-20 for 0.
-        """
-        settings = spread(self.rule, group)
-        hyper = {name: settings.get(name, default) for name, default in self.rule.hyper.items()}
-        for name, value in hyper.items():
-            if isinstance(value, Tensor) and value.numel() != 1:
-                raise SteepestError(f"{type(self).__name__}: {name} is a tensor of {value.numel()} numbers; expected one.")
-            if isinstance(value, Tensor | np.generic):
-                hyper[name] = value.item()
-            elif value is None and isinstance(self.rule.hyper[name], str | float):
-                hyper[name] = self.rule.hyper[name]  # torch's way to say "the default"
-            else:
-                hyper[name] = plain(value)
-        return hyper
+        """The rule's hyperparameters of a group, as Python numbers, unchecked."""
+        return settings_of(self.rule, group, type(self).__name__)
 
     def state_bytes(self) -> int:
         """Bytes of state held for the parameters stepped so far, counters left out."""

@@ -1,4 +1,4 @@
-"""What the class of a rule is called with: torch's signature and argument names where torch has a twin."""
+"""The arguments of a rule's class: torch's signature and names where torch has a twin."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from ...errors import SteepestError
 from ...rules import RULES, Rule
-from ...rules.definition import Hyper
+from ...rules.definition import Hyper, plain
 from .stores import Group
 
-# Arguments of torch's classes that hold several hyperparameters.
+# Arguments of torch's classes that are several hyperparameters of a rule.
 TUPLES = {
     "betas": ("beta0", "beta1", "beta2", "beta3"),
     "etas": ("etaminus", "etaplus"),
@@ -40,12 +43,31 @@ def class_arguments(hyper: Mapping[str, Any]) -> Hyper:
 
 
 def spread(rule: Rule, group: Group) -> Group:
-    """A parameter group with its tuples taken apart: betas as beta1 and beta2."""
+    """A parameter group with its tuples spread: betas as beta1 and beta2."""
     settings = dict(group)
     for name, parts in TUPLES.items():
         own = [part for part in parts if part in rule.hyper]
         settings.update(zip(own, group[name], strict=False) if own and name in group else ())
     return settings
+
+
+def settings_of(rule: Rule, group: Group, class_name: str) -> Hyper:
+    """The rule's hyperparameters of a parameter group, as Python numbers.
+
+    They are not checked: a scheduler may take one past its bound by a rounding error, as torch's LinearLR ends at -4e-20.
+    """
+    settings = spread(rule, group)
+    hyper = {name: settings.get(name, default) for name, default in rule.hyper.items()}
+    for name, value in hyper.items():
+        if isinstance(value, Tensor) and value.numel() != 1:
+            raise SteepestError(f"{class_name}: {name} is a tensor of {value.numel()} numbers; expected one.")
+        if isinstance(value, Tensor | np.generic):
+            hyper[name] = value.item()
+        elif value is None and isinstance(rule.hyper[name], str | float):
+            hyper[name] = rule.hyper[name]  # torch's way to say "the default"
+        else:
+            hyper[name] = plain(value)
+    return hyper
 
 
 def signature_of(rule: Rule) -> inspect.Signature:

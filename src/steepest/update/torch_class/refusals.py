@@ -1,0 +1,51 @@
+"""The parameters and gradients that a class refuses, the same as torch's class where there is a twin."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...errors import SteepestError
+from ...rules import Rule
+from ...rules.trace import Graph
+from .stores import Group
+
+TAKES_SPARSE = ("SGD", "Adagrad")  # gradients, as torch's
+
+
+def check_group(name: str, group: Group) -> None:
+    """Raise SteepestError for a group's options that contradict each other, or parameters that they exclude."""
+    if group.get("fused") and group.get("foreach"):
+        raise SteepestError(f"{name}: fused and foreach are both True; give one of them.")
+    wanted = group.get("state_dtype")
+    if wanted is not None and not (isinstance(wanted, torch.dtype) and wanted.is_floating_point):
+        raise SteepestError(f"{name}: state_dtype is {wanted!r}; expected a floating-point torch.dtype, or None.")
+    for p in group["params"]:
+        if group.get("matrices_only") and p.ndim != 2:
+            raise SteepestError(
+                f"{name} is for matrices, and got a parameter of shape {tuple(p.shape)}; give the others to another "
+                "optimizer, or matrices_only=False: vectors then take a step of AdamW, and tensors count as matrices."
+            )
+
+
+def check_parameter(name: str, group: Group, p: Tensor) -> None:
+    """Raise SteepestError for a parameter whose numbers no engine updates."""
+    if group.get("fused") and (p.is_meta or not p.is_floating_point()):
+        what = "no memory (device meta)" if p.is_meta else f"no floating-point numbers ({p.dtype})"
+        raise SteepestError(f"{name}: `fused=True` requires all the params to be floating point Tensors, and one has {what}.")
+    if not (p.is_floating_point() or p.is_complex()):
+        raise SteepestError(f"{name} got a parameter of {p.dtype}; it takes floating-point and complex ones.")
+
+
+def check_gradient(name: str, rule: Rule, graph: Graph, p: Tensor) -> None:
+    """Raise SteepestError for a gradient, or a sharding, that the rule cannot use."""
+    assert p.grad is not None
+    if p.grad.is_sparse and rule.twin not in TAKES_SPARSE:
+        raise SteepestError(f"{name} got a sparse gradient; it takes dense ones, and {' and '.join(TAKES_SPARSE)} both.")
+    if p.grad.is_complex() and not graph.elementwise:
+        raise SteepestError(f"{name} got a complex gradient; it looks at rows and columns of real ones.")
+    if graph.reach != "element" and (hasattr(p, "_is_flat_param") or hasattr(p, "_fsdp_flattened")):
+        raise SteepestError(
+            f"{name} looks over a whole {graph.reach}, and the first FSDP cuts parameters where it likes; shard the "
+            "model by torch.distributed.fsdp.fully_shard, or take a rule that works element by element, such as AdamW."
+        )
