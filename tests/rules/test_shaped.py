@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import steepest
 from steepest import rules
 from steepest.errors import SteepestError
 from steepest.rules import shaped
@@ -112,6 +113,18 @@ def test_a_beginning_of_another_shape_is_refused():
     p.grad = torch.ones(4, 3)
     with pytest.raises(SteepestError, match=r"wrong makes state of shape \(3, 3, 3\); expected \(1, 3\)"):
         optimizer.step()
+
+
+def test_a_path_refuses_state_of_another_shape_than_a_point():
+    state = shaped(lambda shape: (1,) * len(shape))
+
+    @rules.rule("mine")
+    def rough(p, g, t, c=state, *, lr=0.1):
+        c = ema(c, g, 0.9)
+        return p - lr * c, c
+
+    with pytest.raises(SteepestError, match=r"rough .* state of another shape"):
+        steepest.trajectory("valley", ["rough"], steps=3)
 
 
 def test_a_rule_with_such_state_looks_at_the_whole_of_a_tensor():

@@ -297,6 +297,8 @@ def trajectory(
     rates = _lasting(np.asarray(lr, float), steps, ())  # the loop reads one step past the last, and does nothing with it
     settings = rule.settings(**hyper, lr=float(rates[0]))
     graph = rule.graph(settings)
+    if not graph.elementwise:
+        raise SteepestError(f"{rule.name} looks at rows and columns, or has state of another shape than a point's.")
     origin = np.ascontiguousarray(start, float)
     if origin.shape != (dims,):
         raise SteepestError(f"The start has shape {origin.shape}; the formula has {dims} coordinates.")

@@ -1,4 +1,4 @@
-"""Many runs at once: parameters with the run axis in front, hyperparameters and rates of their own for each run."""
+"""Updates of many runs of one model at once, each with its own hyperparameters and rates."""
 
 from __future__ import annotations
 
@@ -36,8 +36,7 @@ class ManyRuns:
     """The updates of many runs of one model.
 
     `params` are the tensors of the model, each (runs, *shape), updated in place; `hypers` the hyperparameters of each run,
-    `keys` the keys of the runs' noise (default: their numbers). A run never touches another: NaN in one leaves the bits
-    of its neighbours as they would be without it.
+    `keys` the seeds of the runs' noise (default: their numbers). Runs do not affect each other, to the bit, even by NaN.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class ManyRuns:
         return " and ".join(sorted({group.engine.name for group in self.groups}))
 
     def view(self) -> list[Tensor]:
-        """What each run evaluates, (runs, *shape): the rule's view, or the parameters where it has none."""
+        """The parameters to evaluate, (runs, *shape): those of the rule's view, where it has one."""
         if not self.rule.view or not self.groups:
             return self.params
         evaluated = [p.clone() for p in self.params]
@@ -70,12 +69,12 @@ class ManyRuns:
         return evaluated
 
     def state_bytes(self) -> int:
-        """Bytes of state held for all runs."""
+        """Bytes of state of all runs."""
         columns = [c for group in self.groups for k, c in group.work.tensors.items() if k in self.rule.state]
         return sum(t.numel() * t.element_size() for c in columns for t in c.tensors)
 
     def state(self) -> dict[str, Tensor]:
-        """The state of all runs by name, and the number of steps: what `put_back` takes."""
+        """The state of all runs by name, and the number of steps, for `put_back`."""
         found = {"t": torch.tensor(self.t)}
         for i, group in enumerate(self.groups):
             found |= {f"{i}.{k}": torch.as_tensor(x, dtype=torch.float64) for k, x in group.work.numbers.items()}
@@ -86,12 +85,12 @@ class ManyRuns:
 
     @torch.no_grad()
     def put_back(self, state: Mapping[str, Tensor]) -> None:
-        """The state as it was when `state` was called; the parameters are the caller's to put back."""
+        """Restore what `state` returned; the caller restores the parameters."""
         self._begin([torch.zeros_like(p) for p in self.params], np.array([h["lr"] for h in self.hypers], float))
         self.t = int(state["t"])
         for i, group in enumerate(self.groups):
             for k in group.work.numbers:
-                group.work.numbers[k] = state[f"{i}.{k}"].numpy()
+                group.work.numbers[k] = state[f"{i}.{k}"].cpu().numpy()
             for k, column in group.work.tensors.items():
                 for j, t in enumerate(column.tensors if k in self.rule.state else ()):
                     t.copy_(state[f"{i}.{k}.{j}"])
@@ -106,8 +105,8 @@ class ManyRuns:
     ) -> None:
         """One update of every run. `gradients` are (runs, *shape) each, `rates` the learning rate of each run at this step.
 
-        `momenta` are the momentum (or beta1) of each run at this step where it is cycled, else None. `ask()` gives the
-        gradients where the parameters then stand, for rules that ask for them at other points.
+        `momenta` are the momentum (or beta1) of each run at this step where it is cycled, else None. `ask()` evaluates the
+        gradients at the current parameters, for rules that need them at other points.
         """
         self.t += 1
         gradients = [g.resolve_neg().to(p.dtype).contiguous() for g, p in zip(gradients, self.params, strict=True)]
@@ -117,9 +116,8 @@ class ManyRuns:
 
         def answer() -> list[Tensor]:
             assert ask is not None
-            return [
-                g.resolve_neg().contiguous() for g in ask()
-            ]  # a rule that asks looks over the model: all parameters are one work
+            # of all parameters: a rule with a second gradient has one work
+            return [g.resolve_neg().contiguous() for g in ask()]
 
         for group in self.groups:
             work = group.work
@@ -134,7 +132,7 @@ class ManyRuns:
             advance(work, group.engine, answer)
 
     def _begin(self, gradients: Sequence[Tensor], lrs: Numbers) -> None:
-        """Lay out the work: one for the runs and parameters of each graph."""
+        """Make the works: one for the runs and parameters of each graph."""
         alike: dict[Graph, tuple[list[int], list[int]]] = {}
         for r, hyper in enumerate(self.hypers):
             for i, p in enumerate(self.params):
@@ -170,9 +168,9 @@ class ManyRuns:
 
     @staticmethod
     def _engine(work: Work) -> Engine:
-        """The engine that takes a run's tensors, and so those of all, in one work."""
+        """The engine of the work, chosen by the tensors of its first run."""
         columns = list(work.tensors.values())
         each = len(work) // len(columns[0].tensors)  # runs
         chosen = {choose(work.graph, [column[i] for column in columns]) for i in range(0, len(work), each)}
-        lie_as_rows = all(t.is_contiguous() for column in columns for t in column.tensors)
-        return next(iter(chosen))[0] if len(chosen) == 1 and lie_as_rows else PLAIN
+        are_rows = all(t.is_contiguous() for column in columns for t in column.tensors)
+        return next(iter(chosen))[0] if len(chosen) == 1 and are_rows else PLAIN

@@ -12,19 +12,19 @@ from .numbers import Value
 
 
 def initial_state(rule: Rule, p: Tensor, g: Tensor, hyper: Hyper, dtype: torch.dtype | None = None) -> dict[str, Value]:
-    """The rule's state before step 1 for one parameter, by letter: tensors like p (of `dtype`, if given), or numbers."""
+    """The rule's state before step 1 for one parameter, by letter: tensors like p (of `dtype`, unless None), or numbers."""
     live = rule.live_state(hyper, tuple(p.shape))
     return {letter: _begin(state, p, g, hyper, dtype) for letter, state in live.items()}
 
 
-def kept_dtype(state: State, p: Tensor, dtype: torch.dtype | None) -> torch.dtype | None:
-    """The dtype of a piece of state where `dtype` is asked for, None for the parameter's."""
+def dtype_of(state: State, p: Tensor, dtype: torch.dtype | None) -> torch.dtype | None:
+    """The dtype of a piece of state where `dtype` is requested; None for the parameter's."""
     return torch.promote_types(dtype or p.dtype, torch.float32) if state.precise else dtype
 
 
 def _begin(state: State, p: Tensor, g: Tensor, hyper: Hyper, dtype: torch.dtype | None) -> Value:
     dtype = dtype.to_complex() if dtype is not None and p.is_complex() else dtype
-    dtype = kept_dtype(state, p, dtype)
+    dtype = dtype_of(state, p, dtype)
     if state.copies:
         return torch.empty_like(p, dtype=dtype).copy_((p if state.copies == "p" else g).detach())
     start = float(state.number(hyper))

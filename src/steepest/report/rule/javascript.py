@@ -73,7 +73,7 @@ class _Writer:
 
     def __init__(self, rule: Rule, graph: Graph, notes: bool) -> None:
         self.graph, self.notes = graph, notes
-        if graph.noises or any(x.op in WORDS and WORDS[x.op].javascript is None for x in walk(graph.targets())):
+        if graph.noises or graph.shaped or any(x.op in WORDS and WORDS[x.op].javascript is None for x in walk(graph.targets())):
             what = "draws noise" if graph.noises else "looks at the rows and columns of a matrix"
             raise SteepestError(f"Rule {rule.name} {what}, which its form in JavaScript has not; it has one without that.")
         self.names: dict[Symbol, str] = {}

@@ -1,8 +1,8 @@
 """The CPU kernels: a pass of a traced rule compiled by LLVM to one loop over memory, in place.
 
-A kernel takes a table with a row for each stretch of a tensor: where its tensors lie, and which
-row of the step's numbers (computed in float64, rounded once) is its own. So one call serves one large tensor, a thousand
-small ones, or as many runs; threads share the rows; a changed rate compiles nothing.
+A kernel takes a table with a row for each chunk of a tensor: the addresses of p, g and state, and the index of its set of
+numbers (computed in float64, rounded once). So one call updates one large tensor, a thousand small ones, or as many runs;
+threads share the rows; a changed rate compiles nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloa
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled pass: the letters of its slots, what computes the numbers of a row, and its entry points."""
+    """A compiled pass: the letters of its slots, the function that computes the numbers of a row, and its entry points."""
 
     slots: list[str]
     numbers: Callable[[Known], list[Any]]
@@ -46,9 +46,9 @@ class Program:
 
 
 def shared_dtypes(tensors: list[torch.Tensor]) -> tuple[torch.dtype, ...] | None:
-    """The dtypes of the tensors of one parameter, p first, where the kernels can update it; None where they cannot.
+    """The dtypes of the tensors of one parameter, p first; None where the kernels cannot update it.
 
-    All must be memory on the CPU and lie densely, in the same order.
+    All must be dense memory on the CPU, with elements in the same order.
     """
     if not all(map(is_memory, tensors)):
         return None
@@ -65,7 +65,7 @@ def _contiguous(p: torch.Tensor, t: torch.Tensor) -> bool:
 
 
 def _dense(p: torch.Tensor) -> bool:
-    """Whether a tensor's elements fill their stretch of memory, each once, in whatever order."""
+    """Whether a tensor's elements fill a range of memory, each once, in any order."""
     if p.is_contiguous() or p.is_contiguous(memory_format=torch.channels_last if p.ndim == 4 else torch.contiguous_format):
         return True
     expected = 1
@@ -77,9 +77,9 @@ def _dense(p: torch.Tensor) -> bool:
 
 
 class _Threads:
-    """Runs the parts of a table on torch's own team of threads where it is OpenMP's, else on threads of ours.
+    """Runs the parts of a table on torch's own threads where they are OpenMP's, else on a pool.
 
-    torch's threads wait a while for more work; a second team would take turns with them on the same cores.
+    torch's threads spin for a while after their work; a second team would compete with them for the same cores.
     """
 
     def __init__(self) -> None:
@@ -93,16 +93,16 @@ class _Threads:
 
     @functools.cached_property
     def openmp(self) -> Any:
-        """OpenMP's call to run a function on a team, and the addresses of what tells a thread its number and how many."""
+        """OpenMP's call to run a function on a team, and the addresses of its queries for a thread's number and count."""
         try:
             library = ctypes.CDLL(None)
             run = library.GOMP_parallel
             queries = [getattr(library, f"omp_get_{x}") for x in ("thread_num", "num_threads")]
-            tells = [ctypes.cast(query, ctypes.c_void_p).value for query in queries]
+            addresses = [ctypes.cast(query, ctypes.c_void_p).value for query in queries]
         except (AttributeError, OSError, TypeError):
             return None
         run.argtypes, run.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
-        return run, *tells
+        return run, *addresses
 
     def run(self, program: Program, parts: int, block: int) -> None:
         if parts == 1:
@@ -138,7 +138,7 @@ def _rows(sizes: bytes, chunk: int, threads: int) -> tuple[Index, Index, Index, 
 
 
 class Table:
-    """What a program needs to run over the tensors of a work: arrays, and the block of their addresses."""
+    """The arrays by which a program runs over the tensors of a work, and the block of their addresses."""
 
     def __init__(self, program: Program, work: Work, known: Known) -> None:
         self.program = program
@@ -148,7 +148,7 @@ class Table:
         chunk = SHORT if program.sums else min(CHUNK, max(SHORT, shares // SHORT * SHORT))
         self.tensor, self.begin, self.length, self.cuts = _rows(sizes, chunk, self.threads)
         self.parts = len(self.cuts) - 1
-        if work.graph.reductions and not program.sums:  # what was read last lies in the cache
+        if work.graph.reductions and not program.sums:  # what was read last is in the cache
             order = np.concatenate([np.arange(a, b)[::-1] for a, b in itertools.pairwise(self.cuts)] or [self.tensor])
             self.tensor, self.begin, self.length = (
                 np.ascontiguousarray(x[order]) for x in (self.tensor, self.begin, self.length)
@@ -166,7 +166,7 @@ class Table:
         self.address = self.block.ctypes.data
 
     def run(self, work: Work, known: Known) -> None:
-        """Fill in what changed since the last step, and run."""
+        """Fill in the addresses and numbers that changed since the last step, and run."""
         for k, letter in enumerate(self.program.slots):
             addresses = work.tensors[letter].addresses
             if addresses is not self.seen[k]:
@@ -194,12 +194,12 @@ class Kernel:
     wave = 1 << 21
 
     def takes(self, graph: Graph, tensors: Sequence[torch.Tensor]) -> Hashable:
-        """The dtypes of tensors that lie densely in memory; None where a rule looks at rows and columns, or else."""
+        """The dtypes of dense tensors; None for others, and where a rule looks at rows and columns."""
         return shared_dtypes(list(tensors)) if graph.elementwise else None
 
     @staticmethod
     def program(work: Work, targets: Mapping[str, Expr], sums: Sequence[Symbol], written: dict[Symbol, str]) -> Program:
-        """The compiled pass that writes the targets and sums the sums; compiled once in a process, and kept on disk."""
+        """The compiled pass that writes the targets and takes the sums; cached in the process and on disk."""
         dtypes = {letter: column.first.dtype for letter, column in work.tensors.items()}
         key = id(work.graph), *map(id, targets.values()), *map(id, sums), *dtypes.values()
         if key not in _programs:
@@ -212,7 +212,7 @@ class Kernel:
 
     @staticmethod
     def _early(work: Work) -> dict[str, Symbol]:
-        """The state that the first pass writes: it must be kept as exactly as it is computed."""
+        """The state that the first pass writes: of the dtype that is computed in, so that no later pass reads a rounded one."""
         if "early" not in work.scratch:
             exact = torch.float64 if work.tensors["p"].first.dtype is torch.float64 else torch.float32
             work.scratch["early"] = {k: x for k, x in work.graph.early.items() if work.tensors[k].first.dtype is exact}
@@ -228,9 +228,9 @@ class Kernel:
         return table
 
     def reduce(self, work: Work, symbols: Sequence[Symbol], known: Known) -> Numbers:
-        """For each tensor, the sum (or sum of squares) of each symbol's argument over its elements: (tensors, symbols).
+        """The sum of each reduction's terms over the elements of each tensor, (tensors, symbols).
 
-        The first pass writes what state it can, so that later ones read less.
+        The first pass writes the state that it can, so that later ones read less.
         """
         first = symbols[0].args[0].stage == 0
         table = self._run(work, self._early(work) if first else {}, symbols, known, first)

@@ -17,7 +17,6 @@ from ...rules.definition import Hyper
 from ...rules.symbols import Expr, Symbol
 from ...rules.trace import Graph
 from ..numbers import Known, Sums, Value, evaluate
-from ..step import advance
 from ..torch_class.dtensor import fake_mode, here, laid_as, whole
 from ..work import Column, Work
 
@@ -27,7 +26,7 @@ class Plain:
 
     name = "plain"
     reads_memory = False
-    wave = 1  # it keeps between passes what it computed of a tensor
+    wave = 1  # a tensor at a time, whose values are cached between passes
 
     def takes(self, graph: Graph, tensors: Sequence[Tensor]) -> Hashable:
         """Any tensors together."""
@@ -59,7 +58,7 @@ class Plain:
                 values = [
                     value.clone() if written and isinstance(value, Tensor) and value.data_ptr() in written else value
                     for value in _evaluate(work, i, list(targets.values()), known)
-                ]  # a rule may return what it was given, under another letter
+                ]  # a rule may return one letter under another
                 for place, value in zip(places, values, strict=True):
                     here(place).copy_(here(laid_as(value, place))) if isinstance(value, Tensor) else here(place).fill_(value)
         work.scratch.pop("values", None)
@@ -89,19 +88,6 @@ def _evaluate(work: Work, i: int, targets: list[Expr], known: Known) -> list[Val
     if len(work) == 1 and not work.graph.points:  # what a pass has computed serves the next: nothing is written in between
         own = work.scratch["values"] = {**work.scratch.get("values", {}), **own}
     return [evaluate(x, own, leaf) for x in targets]
-
-
-def step(rule: Rule, p: Tensor, g: Tensor, t: int, state: Mapping[str, Value], hyper: Hyper) -> tuple[Tensor, dict[str, Value]]:
-    """One update of one tensor: the new parameter and state. Writes to no argument.
-
-    `t` counts from 1; `hyper` holds every hyperparameter (`rule.settings()`).
-    """
-    work = of_one(
-        rule, p.detach().clone(), g, t, {k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()}, hyper
-    )
-    advance(work, Plain())
-    new: dict[str, Value] = {k: work.tensors[k][0] if k in work.tensors else work.numbers[k] for k in state}  # type: ignore[misc]
-    return work.tensors["p"][0], new
 
 
 def of_one(rule: Rule, p: Tensor, g: Tensor, t: int, state: Mapping[str, Value], hyper: Hyper) -> Work:

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is one of a class: decided by the keys of its groups and of its state, as far as they are known."""
+"""Whether a checkpoint belongs to a class, by the keys of its groups and of its state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...errors import SteepestError, listed
 from ...rules import RULES, Rule
 from ...rules.definition import DOMAINS
 
-# Keys of groups that came to torch's classes with time, or choose no numbers: a checkpoint may lack them.
+# Keys that torch's classes got in later versions, or that change no numbers: a checkpoint may lack them.
 LATE = {"foreach", "fused", "maximize", "capturable", "differentiable", "decoupled_weight_decay"}
 LATE |= {"state_dtype", "seed", "matrices_only"}
 # What checkpoint_wrapper, torch.compile, FSDP and DataParallel put into the names of what they wrap.
@@ -21,7 +21,7 @@ Signatures = Callable[[Rule], Signature]
 
 
 class Keys(NamedTuple):
-    """The keys of a class's checkpoints: those that may be there, those that must, and those that ours have had for a time."""
+    """The keys of a class's checkpoints: those that may be there, those that must, and flags, which old ones of ours lack."""
 
     groups: frozenset[str]
     core: frozenset[str]
@@ -32,24 +32,24 @@ class Keys(NamedTuple):
 
 @functools.cache
 def keys_of(rule: Rule, signature: Signatures) -> Keys:
-    """The keys of the class of a rule; of one with a twin, torch's checkpoints have only the twin's."""
+    """The keys of the class of a rule; where it has a twin, `core` has only those of torch's checkpoints."""
     parameters = {k: p for k, p in signature(rule).parameters.items() if k not in ("self", "params")}
     twins = {k for k, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD} if rule.twin else parameters
     own = {k: p.default for k, p in parameters.items() if k not in LATE and (k in twins or not rule.twin)}
     flags = {k for k, default in own.items() if isinstance(default, bool) and not rule.twin}
-    kept = {rule.key(letter): state for letter, state in rule.state.items()}
-    shared = {key for key, state in kept.items() if state.per_group}
+    pieces = {rule.key(letter): state for letter, state in rule.state.items()}
+    shared = {key for key, state in pieces.items() if state.per_group}
     return Keys(
         groups=frozenset({*parameters, *shared, *rule.fixed, *LATE}),
         core=frozenset(own.keys() - flags),
         flags=frozenset(flags),
-        state=frozenset(kept),
-        needed=frozenset(key for key, state in kept.items() if state.is_certain and key not in shared),
+        state=frozenset(pieces),
+        needed=frozenset(key for key, state in pieces.items() if state.is_certain and key not in shared),
     )
 
 
 def _contradiction(keys: Keys, groups: set[str], stores: list[set[str]], known: tuple[set[str], set[str]]) -> str:
-    """What speaks against these keys, in words; "" if nothing does. A flag may be missing."""
+    """Why a checkpoint does not have these keys, in words; "" if it has. A flag may be missing."""
     odd = sorted((groups & known[0]) - keys.groups) + sorted({key for store in stores for key in store & known[1]} - keys.state)
     if odd:
         return f"it has {listed(odd)}"
@@ -58,9 +58,9 @@ def _contradiction(keys: Keys, groups: set[str], stores: list[set[str]], known: 
 
 
 def check_class(rule: Rule, checkpoint: Mapping[str, Any], classes: Iterable[Rule], signature: Signatures) -> None:
-    """Refuse a checkpoint whose keys are another class's; warn where only a flag tells it from one of this class.
+    """Raise SteepestError for a checkpoint of another class.
 
-    A checkpoint without state is judged by its groups. What no class knows, such as a scheduler's `initial_lr`, is left out.
+    One without state is judged by its groups. Keys of no class, such as a scheduler's `initial_lr`, are ignored.
     """
     others = {other.class_name: keys_of(other, signature) for other in classes if other is not rule}
     own = keys_of(rule, signature)
@@ -85,7 +85,7 @@ def check_class(rule: Rule, checkpoint: Mapping[str, Any], classes: Iterable[Rul
 
 
 def warn_of_kin(rule: Rule, ours: list[dict[str, Any]], theirs: list[dict[str, Any]], classes: Iterable[Rule]) -> None:
-    """One warning where a flag differs that a class of the same update fixes, such as Adam's coupled decay and AdamW's own."""
+    """Warn where a flag differs that a class of the same rule fixes, such as the decay of Adam and AdamW."""
     fixed = {flag for other in classes if other.step is rule.step for flag in other.fixed}
     for flag in sorted(fixed):
         pairs = [(a.get(flag), b[flag]) for a, b in zip(ours, theirs, strict=False) if flag in b]
@@ -100,7 +100,7 @@ def warn_of_kin(rule: Rule, ours: list[dict[str, Any]], theirs: list[dict[str, A
 
 
 def check_names(own: list[dict[str, Any]], groups: list[dict[str, Any]]) -> None:
-    """Refuse names that are others than this optimizer's. Wrappers do not matter, nor a prefix that all have or lack."""
+    """Raise SteepestError where parameters have other names, apart from wrappers' parts and a prefix common to all."""
     for ours, theirs in zip(own, groups, strict=False):
         pairs = [*zip(theirs.get("param_names") or (), ours.get("param_names") or (), strict=False)]
         prefixes = {_prefixes(a, b) for a, b in pairs}
@@ -111,9 +111,9 @@ def check_names(own: list[dict[str, Any]], groups: list[dict[str, Any]]) -> None
 
 
 def _prefixes(a: str, b: str) -> tuple[str, str] | None:
-    """What stands before the parts that two names share at their ends; None where not even the last part is the same.
+    """Two names without the parts in which they end alike; None where even the last part differs.
 
-    The parts that wrappers put into names, anywhere, are left out.
+    The parts that wrappers put into names are ignored.
     """
     ours, theirs = ([part for part in name.split(".") if part not in WRAPPERS] for name in (a, b))
     while ours and theirs and ours[-1] == theirs[-1]:

@@ -1,4 +1,4 @@
-"""A step that torch can differentiate: by parameters, gradients, state and hyperparameters that require it."""
+"""A step that autograd can differentiate, by parameters, gradients, state and hyperparameters."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from .stores import Group, Store, counter
 
 
 def step(rule: Rule, p: Tensor, group: Group, store: Store, hyper: Hyper, tensors: Hyper) -> None:
-    """One update of one parameter, written in place as torch records it.
+    """One update of one parameter, in place, as autograd records it; for elementwise rules, as in torch.
 
-    `tensors` has the hyperparameters that are tensors, which the update takes in place of their numbers. Only rules that work
-    element by element, as those torch differentiates.
+    `tensors` has the hyperparameters that are tensors, which take the place of their numbers.
     """
     graph = rule.graph(hyper, group["maximize"], tuple(p.shape))
     if graph.counts:
@@ -40,5 +39,5 @@ def step(rule: Rule, p: Tensor, group: Group, store: Store, hyper: Hyper, tensor
 
 
 def _apart(t: Any) -> Any:
-    """A tensor's real numbers, apart from those that will be written to."""
+    """A copy of a tensor as real numbers, so that the update may write to the tensor."""
     return torch.view_as_real(t.clone()) if t.is_complex() else t.clone()

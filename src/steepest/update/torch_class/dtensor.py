@@ -1,9 +1,8 @@
-"""What an update runs on where a parameter is not one dense real tensor of this process.
+"""The dense real tensors of this process that an update writes to, where a parameter is a DTensor or complex.
 
-Of a DTensor, as FSDP2 and tensor parallelism lay it out, a rule that works element by element updates what lies here, and its
-sums go over the mesh; one that looks at rows and columns updates the whole, gathered for one update on every process alike.
-Complex numbers are updated as their real and imaginary parts, as torch does it. Of a sparse gradient's parameter, the rows that
-it names. torch.distributed is loaded only by who uses it.
+For a DTensor, elementwise rules update the local shard and all-reduce their sums; rules that look at rows and columns gather
+the whole and update it on every process alike. Complex numbers are updated as their real and imaginary parts, as in torch.
+torch.distributed is imported only where it is used.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def is_split(t: Tensor) -> TypeGuard[DTensor]:
-    """Whether a tensor is a DTensor, of which this process may hold a part."""
+    """Whether a tensor is a DTensor, of which this process has a shard."""
     return hasattr(t, "device_mesh") and hasattr(t, "placements")
 
 
@@ -34,12 +33,12 @@ def fake_mode(t: Tensor) -> AbstractContextManager[Any] | None:
 
 
 def is_viewed(p: Tensor) -> bool:
-    """Whether something else stands for a parameter, or for its gradient, in an update."""
+    """Whether another tensor takes the place of a parameter, or of its gradient, in an update."""
     return is_split(p) or p.is_complex() or (p.grad is not None and p.grad.is_sparse)
 
 
 def here(t: Tensor) -> Tensor:
-    """What this process holds of a tensor, as real numbers (*shape, 2) if it is complex."""
+    """The local shard of a tensor, as real numbers (*shape, 2) if it is complex."""
     if is_split(t):
         own: Any = t._local_tensor  # to_local() makes a new view of a parameter every time
         t = own.wait() if hasattr(own, "wait") else own
@@ -47,7 +46,7 @@ def here(t: Tensor) -> Tensor:
 
 
 def gradient(p: Tensor, g: Tensor | None = None) -> Tensor:
-    """A gradient as the update of its parameter reads it: dense, laid as the parameter is, real."""
+    """A gradient as the update of its parameter reads it: dense, sharded as the parameter is, real."""
     g = p.grad if g is None else g
     assert g is not None
     own = here(laid_as(g.to_dense() if g.is_sparse else g, p).resolve_conj())
@@ -57,7 +56,7 @@ def gradient(p: Tensor, g: Tensor | None = None) -> Tensor:
 
 
 def laid_as(t: Tensor, like: Tensor) -> Tensor:
-    """A tensor split as another is. A whole one must be the same on every process."""
+    """A tensor sharded as another is. A whole one must be the same on every process."""
     if not is_split(like) or (is_split(t) and (t.device_mesh, t.placements) == (like.device_mesh, like.placements)):
         return t
     if is_split(t):
@@ -68,12 +67,12 @@ def laid_as(t: Tensor, like: Tensor) -> Tensor:
 
 
 def whole(t: Tensor) -> Tensor:
-    """All of a tensor, on every process that holds a part of it."""
+    """The whole tensor, gathered on every process that has a shard of it."""
     return t.full_tensor() if is_split(t) else t
 
 
 def shape_of(t: Tensor) -> tuple[int, ...]:
-    """The shape of what is updated of all of a tensor."""
+    """The shape of a whole tensor as real numbers."""
     return (*t.shape, 2) if t.is_complex() else tuple(t.shape)
 
 

@@ -134,9 +134,9 @@ class RuleOptimizer(torch.optim.Optimizer):
                     self.state[p]["step"] = torch.as_tensor(self.state[p].get("step", 1.0))
 
     def step(self, closure: Closure | None = None) -> Loss:
-        """One update of every parameter that has a gradient. Returns what the closure returns, if one is given.
+        """One update of every parameter that has a gradient. Returns what the closure returns.
 
-        A rule that asks for gradients at other points needs the closure, which computes the loss and calls backward().
+        A rule with a second gradient needs the closure, which computes the loss and calls backward().
         """
         if torch.compiler.is_compiling():  # as `outside_graphs`, which would cost a small step 2 % by its call
             return torch.compiler.disable(RuleOptimizer.step)(self, closure)  # type: ignore[no-untyped-call]
@@ -170,9 +170,9 @@ class RuleOptimizer(torch.optim.Optimizer):
         return loss
 
     def _laid(self) -> Layout:
-        """How this step is laid out: as the one before, where nothing was changed from outside."""
+        """The layout of this step: that of the step before, unless something was changed from outside."""
         hypers = [self._hyper(i, group) for i, group in enumerate(self.param_groups)]
-        if self._layout is None or not self._layout.holds(self.param_groups, hypers, self.state):
+        if self._layout is None or not self._layout.is_current(self.param_groups, hypers, self.state):
             self.train()  # state that was set from outside may be that of a view
             with torch.no_grad():
                 for group, hyper in zip(self.param_groups, hypers, strict=True):
@@ -181,7 +181,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         return self._layout
 
     def _differentiable_step(self) -> None:
-        """A step of which torch can take the gradient: by operations that it records, one parameter after the other."""
+        """A step that autograd records, one parameter after the other."""
         self._layout = None
         for i, group in enumerate(self.param_groups):
             hyper = self._hyper(i, group)
@@ -196,13 +196,13 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     @outside_graphs
     def first_step(self) -> None:
-        """Half a step of a rule that asks for a second gradient, for loops that cannot give a closure: go to where it asks.
+        """Move to the point of the second gradient: the first half of a step, for loops that cannot pass a closure.
 
         Call it after backward(), then backward() on the same batches again, then `second_step()` (or `GradScaler.step`, which
-        goes back where gradients overflow). The first gradients are taken away, so that the second ones start from nothing. A
-        model with BatchNorm makes its second pass inside `steepest.optim.still(model)`. Where the second call of the step
-        before was skipped, the parameters first go back to where that began. SteepestError for a rule that asks for one
-        gradient, and where there is none.
+        restores the parameters where gradients overflow). The first gradients are set to None, so that the second ones are
+        not added to them. Run the second pass of a model with BatchNorm inside `steepest.optim.still(model)`. Where
+        `second_step` was skipped, the parameters are first restored. SteepestError for a rule with one gradient, and where
+        there is none.
         """
         if not self.rule.oracle:
             raise SteepestError(f"{type(self).__name__} asks for one gradient; call step().")
@@ -215,7 +215,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     @outside_graphs
     def second_step(self) -> None:
-        """The other half: the step that `first_step` began, with the gradients that are there now."""
+        """Complete the step that `first_step` began, with the current gradients."""
         if self._halfway is None:
             raise SteepestError("second_step() comes after first_step() and a second backward().")
         began, self._halfway = self._halfway, None
@@ -228,23 +228,23 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     @outside_graphs
     def cancel_first_step(self) -> None:
-        """Undo `first_step`, where there will be no second one: parameters and gradients are what they were."""
+        """Undo `first_step`: restore the parameters and their gradients."""
         self._return(gradients=True)
 
     def _return(self, gradients: bool) -> None:
-        """Go back to where the first step began, if there was one; with its gradients, or with those that are there now."""
+        """Undo a first step, if there was one; restore its gradients, or leave the current ones."""
         if self._halfway is not None:
             began, self._halfway = self._halfway, None
             go_back(began, gradients)
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
-        """By which a GradScaler calls a step that it would skip, so that the parameters go back to where it began."""
+        """Makes a GradScaler call a step that it would skip, so that the parameters are restored."""
         return self._halfway is not None
 
     @property
     def engine(self) -> str:
-        """What ran the last step: "kernel", or "plain" where a dtype, device or layout is not the kernels'."""
+        """The engine of the last step: "kernel", or "plain" for a dtype, device or layout that the kernels do not take."""
         return " and ".join(sorted({part.engine.name for part in self._layout.parts})) if self._layout else "none yet"
 
     def _prepare(self, group: Group, hyper: Hyper) -> None:
@@ -258,7 +258,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 prepare(self.rule, graph, group, p, self.state[p], hyper)
 
     def _ask(self, closure: Closure | None, params: Sequence[Tensor]) -> list[Tensor]:
-        """The gradients where the parameters now stand; the gradients there were stay in `p.grad`."""
+        """Evaluate the gradients at the current parameters by the closure; `p.grad` is restored."""
         assert closure is not None
         before = [p.grad for p in params]
         for p in params:
@@ -274,9 +274,9 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     @outside_graphs
     def view(self) -> None:
-        """Put the rule's view in place of the parameters, to evaluate or save: Schedule-Free's x, ASGD's average.
+        """Swap the rule's view into the parameters, to evaluate or save it: Schedule-Free's x, ASGD's average.
 
-        What is trained is kept in the state, and so in a checkpoint, until `train` or `step` puts it back.
+        The trained values are in the state, and so in a checkpoint, until `train` or `step` swaps them back.
         """
         key = self.rule.key(self.rule.view or "")
         for p, store in self._stores():
@@ -286,20 +286,20 @@ class RuleOptimizer(torch.optim.Optimizer):
                 self._at_view = True
 
     def eval(self) -> None:
-        """What trainers call before they evaluate: `view`, but of a class with a twin, which stays where torch's stays."""
+        """`view`, called by trainers before they evaluate; does nothing for a class with a twin, as torch's does not."""
         if not self.rule.twin:
             self.view()
 
     @outside_graphs
     def train(self) -> None:
-        """Put the parameters that are trained back in place; `step` does it too."""
+        """Swap the trained values back into the parameters; `step` does it too."""
         for p, store in self._stores():
             if TRAINED in store:
                 p.data.copy_(store.pop(TRAINED))
         self._at_view = False
 
     def _hyper(self, i: int, group: Group) -> Hyper:
-        """The hyperparameters of group i; the same object as long as none changes."""
+        """The hyperparameters of group i; the same object while none changes."""
         values = [group[name] for name in self._arguments]
         seen = self._seen.get(i)
         if seen is None or seen[0] != values:
@@ -318,9 +318,9 @@ class RuleOptimizer(torch.optim.Optimizer):
         return settings_of(self.rule, group, type(self).__name__)
 
     def state_bytes(self) -> int:
-        """Bytes of state held for the parameters stepped so far, counters left out."""
-        kept = [value for _, store in self._stores() for key, value in store.items() if key != "step" and value is not None]
-        return sum(here(value).nbytes for value in kept)
+        """Bytes of state of the parameters stepped so far, without counters."""
+        values = [value for _, store in self._stores() for key, value in store.items() if key != "step" and value is not None]
+        return sum(here(value).nbytes for value in values)
 
 
 _hooked = torch.optim.Optimizer.profile_hook_step(RuleOptimizer._step)

@@ -1,11 +1,11 @@
-"""Parameter groups of a model: no decay where it does harm, rates layer by layer, every parameter once, by name."""
+"""Parameter groups of a model by name: without decay for biases and norms, with rates layer by layer, and for Muon."""
 
 from __future__ import annotations
 
 import fnmatch
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, NamedTuple, overload
+from typing import Literal, NamedTuple, TypedDict, Unpack, overload
 
 from torch import nn
 
@@ -17,35 +17,29 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 class Split(NamedTuple):
-    """The groups of the matrices of hidden layers, for Muon, and those of all else, for another optimizer."""
+    """Groups of the hidden layers' matrices, for Muon, and of all other parameters, for another optimizer."""
 
     muon: list[Group]
     rest: list[Group]
 
     def __str__(self) -> str:
-        return "\n".join(f"{what}: {_told(part)}" for what, part in (("Muon", self.muon), ("the rest", self.rest)))
+        return "\n".join(f"{what}: {_described(part)}" for what, part in (("Muon", self.muon), ("the rest", self.rest)))
+
+
+class Options(TypedDict, total=False):
+    """The arguments of `groups` that do not decide what it returns."""
+
+    lr: float | Mapping[str, float] | None
+    weight_decay: float | None
+    no_decay: str | Iterable[str]
 
 
 @overload
-def groups(
-    model: nn.Module,
-    *,
-    lr: float | Mapping[str, float] | None = None,
-    weight_decay: float | None = None,
-    no_decay: str | Iterable[str] = ("bias", "norm"),
-    muon: Literal[False] = False,
-) -> list[Group]: ...
+def groups(model: nn.Module, *, muon: Literal[False] = False, **options: Unpack[Options]) -> list[Group]: ...
 
 
 @overload
-def groups(
-    model: nn.Module,
-    *,
-    lr: float | Mapping[str, float] | None = None,
-    weight_decay: float | None = None,
-    no_decay: str | Iterable[str] = ("bias", "norm"),
-    muon: Literal[True] | Iterable[str],
-) -> Split: ...
+def groups(model: nn.Module, *, muon: Literal[True] | Iterable[str], **options: Unpack[Options]) -> Split: ...
 
 
 def groups(
@@ -58,17 +52,15 @@ def groups(
 ) -> list[Group] | Split:
     """The model's trainable parameters as groups for an optimizer: `Adam(steepest.optim.groups(model, ...), lr=1e-3)`.
 
-    `weight_decay` is for all but what `no_decay` names: "bias" (every parameter so called, also `in_proj_bias` and a bias
-    with a parametrization), "norm" (everything in a normalization layer), or a part of a parameter's name, or a pattern such
-    as "embed*". `lr` maps the beginning of names
-    ("encoder", "encoder.layer.0") to rates, the longest that fits wins, the others keep the optimizer's rate; one number is
-    for all. A shared parameter is taken once, under its first name. Names are kept, so that a `state_dict` of another
-    model is refused. Raises SteepestError for a name that fits no parameter.
+    `weight_decay` is for all parameters but those of `no_decay`: "bias" (every parameter so called, also `in_proj_bias` and a
+    bias with a parametrization), "norm" (everything in a normalization layer), or a part of a parameter's name, or a pattern
+    such as "embed*". `lr` maps prefixes of names ("encoder", "encoder.layer.0") to rates, of which the longest wins; the
+    others have the optimizer's rate; one number is for all. A shared parameter is taken once, under its first name. Names
+    are stored, so that a `state_dict` of another model is refused. Raises SteepestError for a name that fits no parameter.
 
-    With `muon` there are two lists, and the split, which `str` shows, is logged to this module's logger: the matrices of
-    hidden layers, for Muon (ours or torch's), and all else, for a second optimizer. Hidden are all matrices but those of
-    embeddings, of the first layer, and of the last (where it is not tied to an embedding); or those whose names fit one of
-    the patterns that `muon` gives.
+    With `muon` it returns two lists, and logs the split, which `str` shows: the matrices of hidden layers, for Muon (ours or
+    torch's), and all else, for a second optimizer. Hidden are all matrices but those of embeddings, of the first layer, and
+    of the last (where it is not tied to an embedding); or those whose names fit one of the patterns of `muon`.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))
     >>> [(len(g["params"]), g["weight_decay"]) for g in groups(model, weight_decay=0.1)]
@@ -77,41 +69,43 @@ def groups(
     if not isinstance(model, nn.Module):
         raise SteepestError(f"groups takes a model, a torch.nn.Module, and got {described(model)}; give the model itself.")
     rates = {word: lr[word] for word in _words("lr", lr)} if isinstance(lr, Mapping) else {}
-    kept, used = _words("no_decay", no_decay), set[str]()
+    rate_of_all = None if isinstance(lr, Mapping) else lr
+    no_decay = _words("no_decay", no_decay)
+    _check_used(model, rates, no_decay)
     hidden = _hidden(model, muon)
-    members: dict[tuple[bool, float | None, bool], tuple[list[nn.Parameter], list[str]]] = {}
+    made: dict[tuple[bool, float | None, bool], Group] = {}
     normal = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters(recurse=False)}
-    for name, p in model.named_parameters():
-        if not p.requires_grad:
-            continue
+    for name, p in _trainable(model):
         fits = [prefix for prefix in rates if _begins(prefix, name)]
-        used.update(fits)
-        rate = rates[max(fits, key=len)] if fits else None if isinstance(lr, Mapping) else lr
-        words = [word for word in kept if _spares(word, name, id(p) in normal)]
-        used.update(words)
-        spared = bool(words) and weight_decay is not None
-        params, names = members.setdefault((name in hidden, rate, spared), ([], []))
-        params.append(p)
-        names.append(name)
-    for word in rates:
-        if word not in used:
-            raise _unfit(model, word, _begins)
-    for word in kept:
-        if word not in used and word not in ("bias", "norm"):
-            raise _unfit(model, word, lambda word, name: _spares(word, name, normal=False))
-    made: dict[bool, list[Group]] = {True: [], False: []}
-    for (is_hidden, rate, spared), (params, names) in members.items():
-        group: Group = {"params": list(zip(names, params, strict=True))}
+        rate = rates[max(fits, key=len)] if fits else rate_of_all
+        spared = weight_decay is not None and any(_spares(word, name, id(p) in normal) for word in no_decay)
+        group = made.setdefault((name in hidden, rate, spared), {"params": []})
+        group["params"].append((name, p))
         if rate is not None:
             group["lr"] = rate
         if weight_decay is not None:
             group["weight_decay"] = 0.0 if spared else weight_decay
-        made[is_hidden].append(group)
     if muon is False:
-        return made[False]
-    split = Split(made[True], made[False])
+        return [*made.values()]
+    split = Split(*([group for (own, *_), group in made.items() if own is is_hidden] for is_hidden in (True, False)))
     logger.info("%s", split)
     return split
+
+
+def _trainable(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """The parameters that require gradients, with their first names."""
+    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+
+
+def _check_used(model: nn.Module, rates: Iterable[str], no_decay: Iterable[str]) -> None:
+    """Raise SteepestError for a prefix of `lr` or a word of `no_decay` that fits no parameter."""
+    names = [name for name, _ in _trainable(model)]
+    for word in rates:
+        if not any(_begins(word, name) for name in names):
+            raise _unfit(model, word, _begins)
+    for word in no_decay:
+        if word not in ("bias", "norm") and not any(_spares(word, name, normal=False) for name in names):
+            raise _unfit(model, word, lambda word, name: _spares(word, name, normal=False))
 
 
 def _hidden(model: nn.Module, muon: bool | Iterable[str]) -> set[str]:
@@ -120,10 +114,10 @@ def _hidden(model: nn.Module, muon: bool | Iterable[str]) -> set[str]:
         return set()
     embedded = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
     tied = any(id(getattr(m, "weight", None)) in embedded for m in model.modules() if isinstance(m, nn.Linear))
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    named = _trainable(model)
     matrices = [name for name, p in named if p.ndim == 2]
     if muon is True:
-        weights = [name for name, p in model.named_parameters() if p.ndim > 1]  # frozen ones too: a layer keeps its place
+        weights = [name for name, p in model.named_parameters() if p.ndim > 1]  # frozen ones too, so that the ends are the same
         ends = {weights[0], *weights[-1 if not tied else len(weights) :]} if weights else set()
         hidden = {name for name, p in named if p.ndim == 2 and id(p) not in embedded and name not in ends}
     else:
@@ -144,7 +138,7 @@ def _hidden(model: nn.Module, muon: bool | Iterable[str]) -> set[str]:
 
 
 def _unfit(model: nn.Module, word: str, fits: Callable[[str, str], bool]) -> SteepestError:
-    """What is said of a word that fits no trainable parameter, or one that is frozen, or another name of one."""
+    """The error for a word that fits no trainable parameter, or a frozen one, or another name of one."""
     firsts: dict[nn.Parameter, str] = {}
     for name, p in model.named_parameters(remove_duplicate=False):
         first = firsts.setdefault(p, name)
@@ -163,16 +157,16 @@ def _no_matrix(pattern: str, name: str, p: nn.Parameter) -> SteepestError:
     )
 
 
-def _told(part: list[Group]) -> str:
-    """Groups in words: how many tensors and numbers, and the names of the first."""
+def _described(part: list[Group]) -> str:
+    """Groups in words: the numbers of tensors and elements, and the names of the first."""
     named = [pair for group in part for pair in group["params"]]
     names = ", ".join(name for name, _ in named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "")
     return f"{len(named)} tensors, {sum(p.numel() for _, p in named):,} numbers ({names})"
 
 
-def _words(argument: str, given: str | Iterable[str]) -> list[str]:
-    """One word or several as a list; SteepestError for what is none."""
-    words = [given] if isinstance(given, str) else list(given)
+def _words(argument: str, words: str | Iterable[str]) -> list[str]:
+    """One word or several as a list; SteepestError for anything else."""
+    words = [words] if isinstance(words, str) else list(words)
     for word in words:
         if not isinstance(word, str):
             raise SteepestError(f"groups: {argument} names parameters, such as 'encoder', and has {described(word)}.")
@@ -180,7 +174,7 @@ def _words(argument: str, given: str | Iterable[str]) -> list[str]:
 
 
 def _begins(prefix: str, name: str) -> bool:
-    """Whether a key of `lr` is the beginning of a parameter's name."""
+    """Whether a key of `lr` is a prefix of a parameter's name."""
     return name == prefix or name.startswith(prefix + ".")
 
 

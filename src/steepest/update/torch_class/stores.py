@@ -12,7 +12,7 @@ from torch.utils._mode_utils import no_dispatch
 from ...rules import Rule
 from ...rules.definition import Hyper
 from ...rules.trace import Graph
-from ..state import initial_state, kept_dtype
+from ..state import dtype_of, initial_state
 from .dtensor import laid_as
 
 Group = dict[str, Any]  # torch's: parameters, their hyperparameters, and the state that they share
@@ -74,6 +74,6 @@ def restore_dtypes(rule: Rule, group: Group, p: Tensor, store: Store, loaded: St
             wanted = value.dtype
             state = tensors.get(key)
             if state is not None and state.begin is None:
-                wanted = kept_dtype(state, p, group["state_dtype"]) or p.dtype
+                wanted = dtype_of(state, p, group["state_dtype"]) or p.dtype
             if store[key].dtype is not wanted:
                 store[key] = value.to(p.device, wanted, copy=True)

@@ -1,4 +1,4 @@
-"""A step in two calls, for rules that ask for a second gradient; and a second pass that leaves no trace in the model."""
+"""A step in two calls, for rules with a second gradient; and a second pass that leaves running statistics as they are."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from ...errors import SteepestError
 from ..step import Leave
 from .dtensor import here
-from .layout import AskAt, Layout
+from .layout import Layout
+from .part import AskAt
 from .stores import Group
 
-SCALED = 4.0  # times the first gradients' length, from which on second ones that nobody unscaled were scaled
+SCALED = 4.0  # second gradients this many times longer than the first, and never unscaled, are taken for scaled
 
 
 @dataclasses.dataclass
 class Began:
-    """A step between its two calls: what it began from, and how backward() left the second gradient of one parameter."""
+    """A step between its two calls: where it started, and one parameter's second gradient as backward() left it."""
 
     there: list[tuple[Tensor, Tensor, Tensor | None]]  # each parameter, its value and its first gradient
     versions: list[int] = dataclasses.field(default_factory=list)  # of the parameters, as the first step left them
@@ -31,22 +32,22 @@ class Began:
     hook: Any = None
 
     def watch(self) -> None:
-        """Note what backward() leaves in the smallest parameter, to see later whether it was unscaled since."""
-        asked = [p for p, _, g in self.there if g is not None and p.requires_grad and p.is_leaf]
-        if asked:
-            self.watched = min(asked, key=Tensor.numel)
+        """Record the gradient that backward() leaves in the smallest parameter, to see later whether it was unscaled."""
+        leaves = [p for p, _, g in self.there if g is not None and p.requires_grad and p.is_leaf]
+        if leaves:
+            self.watched = min(leaves, key=Tensor.numel)
             self.hook = self.watched.register_post_accumulate_grad_hook(self._note)  # type: ignore[no-untyped-call]
 
     def _note(self, p: Tensor) -> None:
         self.left = None if p.grad is None else p.grad.detach().clone()
 
     def forget_written(self) -> None:
-        """Leave out the parameters that were written to since the first step."""
-        self.there = [kept for kept, v in zip(self.there, self.versions, strict=True) if kept[0]._version == v]
+        """Drop the parameters that were written to since the first step, so that they are not restored."""
+        self.there = [own for own, v in zip(self.there, self.versions, strict=True) if own[0]._version == v]
         self.versions = [p._version for p, _, _ in self.there]
 
     def scaled(self) -> bool:
-        """Whether the second gradients, which a GradScaler takes for unscaled, are as backward() left them, and far longer."""
+        """Whether the second gradients were never unscaled and are far longer than the first."""
         p = self.watched
         if p is None or p.grad is None or self.left is None or not torch.equal(p.grad, self.left):
             return False
@@ -61,7 +62,7 @@ def _length(gradients: Sequence[Tensor | None]) -> float:
 
 @torch.no_grad()
 def begin(layout: Layout, groups: Sequence[Group]) -> Began:
-    """Run a step until it asks, and leave the parameters there; what it began from. The count of steps stays as it was."""
+    """Run a step until it needs the second gradient, and leave the parameters there. The count of steps is restored."""
     began = Began([(p, p.detach().clone(), p.grad) for group in groups for p in group["params"]])
     ages = [None if part.steps is None else part.steps.copy() for part in layout.parts]
 
@@ -82,10 +83,7 @@ def begin(layout: Layout, groups: Sequence[Group]) -> Began:
 
 @torch.no_grad()
 def go_back(began: Began, gradients: bool = True) -> AskAt:
-    """Put parameters and first gradients back; what answers with the second ones, which were there.
-
-    Without `gradients`, those that are there stay.
-    """
+    """Restore the parameters, and with `gradients` their first gradients; returns a function that gives the second ones."""
     if began.hook is not None:
         began.hook.remove()
     second = {p: p.grad for p, _, _ in began.there}
@@ -103,9 +101,9 @@ def go_back(began: Began, gradients: bool = True) -> AskAt:
 
 @torch.no_grad()
 def scaled_by(began: Began, optimizer: Any) -> bool:
-    """What a GradScaler that steps the optimizer has said: unscale the second gradients; whether they are finite.
+    """Unscale the second gradients where a GradScaler steps the optimizer; whether they are finite.
 
-    SteepestError where it has unscaled the first ones and takes the second ones for unscaled too.
+    Raises SteepestError where it has unscaled the first ones and takes the second ones for unscaled too.
     """
     found, scale = getattr(optimizer, "found_inf", None), getattr(optimizer, "grad_scale", None)
     if found is None:
@@ -125,9 +123,9 @@ def scaled_by(began: Began, optimizer: Any) -> bool:
 
 @contextlib.contextmanager
 def still(model: nn.Module) -> Iterator[None]:
-    """Inside, layers that keep running statistics, such as BatchNorm, use those of their batch and keep none, not even NaN.
+    """Context in which layers with running statistics, such as BatchNorm, use those of their batch and do not update them.
 
-    For the second pass of a rule that makes two: the statistics are then of the first, where the parameters are.
+    For the second pass of a rule that makes two: the statistics are then of the first, at the parameters themselves.
 
     >>> import torch
     >>> from torch import nn
@@ -138,9 +136,9 @@ def still(model: nn.Module) -> Iterator[None]:
     [0.0, 0.0]
     """
     norms: list[Any] = [m for m in model.modules() if getattr(m, "running_mean", None) is not None and m.training]
-    kept = [(x, x.clone()) for m in norms for x in (m.running_mean, m.running_var, m.num_batches_tracked) if x is not None]
+    saved = [(x, x.clone()) for m in norms for x in (m.running_mean, m.running_var, m.num_batches_tracked) if x is not None]
     try:
         yield
     finally:
-        for x, before in kept:
-            x.data.copy_(before)  # a backward pass that is still to come has noted the version of x
+        for x, before in saved:
+            x.data.copy_(before)  # not x.copy_: a backward pass that is still to come checks its version

@@ -1,4 +1,4 @@
-"""Compiles LLVM's language for this processor, and keeps what it compiled on disk, where only its user can put anything."""
+"""Compiles LLVM's language for this processor, with a cache on disk that only its user can write to."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import Any
 
 
 def cache_folder() -> Path | None:
-    """Where compiled kernels are kept: $STEEPEST_CACHE, or the user's cache; None where the user has no home."""
+    """The folder of compiled kernels: $STEEPEST_CACHE, or the user's cache; None where the user has no home."""
     folder = os.environ.get("STEEPEST_CACHE")
     if folder:
         return Path(folder)
-    theirs = Path(os.environ.get("XDG_CACHE_HOME", ""))  # one that is not absolute counts for nothing: so says its standard
+    theirs = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the standard ignores one that is not absolute
     try:
         return (theirs if theirs.is_absolute() else Path.home() / ".cache") / "steepest" / "kernels"
     except RuntimeError:  # neither HOME nor an entry in the list of users
@@ -28,7 +28,7 @@ def cache_folder() -> Path | None:
 
 @functools.cache
 def _machine(processor: str) -> tuple[Any, Any, str]:
-    """LLVM's binding, a processor (by LLVM's name; "" for this one) as a target, and a name for both."""
+    """LLVM's binding, a target (a processor by LLVM's name; "" for this one), and a name for both."""
     import llvmlite
     import llvmlite.binding as llvm
 
@@ -46,7 +46,7 @@ compiled = 0  # kernels compiled in this process, not loaded from disk
 
 
 def load(source: str, *functions: str) -> list[int]:
-    """The addresses of a source's functions: from the disk, or compiled and kept there.
+    """The addresses of a source's functions: loaded from the cache, or compiled and stored there.
 
     $STEEPEST_TARGET names another processor to compile for than this one, such as x86-64-v3.
     """
@@ -75,15 +75,15 @@ def load(source: str, *functions: str) -> list[int]:
 class _Cache:
     """The folder of kernels, opened once, so that what was checked is what is used.
 
-    What lies there is run as this user. So the folder and its files must be his, no one else may write to them, and none may
-    be a link; else nothing is read or kept, with a warning once. Windows has no owners of this kind: nothing is kept there.
+    Its files run with the user's rights. So it and they must belong to the user, be writable by no one else, and be no links;
+    otherwise nothing is loaded or stored, with one warning. On Windows, which has no such owners, nothing is stored.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path, self.folder = path, self._opened(path) if path and hasattr(os, "geteuid") else None
 
     def _opened(self, path: Path) -> int | None:
-        """The folder, made where there is none; None where it cannot be had or is not this user's alone."""
+        """The folder, created where there is none; None where it cannot be opened or others may write to it."""
         try:
             for folder in (*reversed(path.parents), path):
                 if not folder.exists():
@@ -106,7 +106,7 @@ class _Cache:
             os.close(self.folder)
 
     def _is_own(self, opened: int, path: Path) -> bool:
-        """Whether an open file or folder is this user's alone to write to."""
+        """Whether only this user may write to an open file or folder."""
         owner = os.fstat(opened)
         if owner.st_uid != os.geteuid():
             self._refuse(path, "is another user's")
@@ -118,7 +118,7 @@ class _Cache:
 
     @staticmethod
     def _refuse(path: Path, why: str) -> None:
-        """Say once why what lies there is not used."""
+        """Warn once why the cache is not used."""
         if (path.parent, why) not in _warned:
             _warned.add((path.parent, why))
             warnings.warn(
@@ -128,7 +128,7 @@ class _Cache:
             )
 
     def read(self, name: str) -> bytes | None:
-        """The code kept under this name, or None where there is none or it is damaged (LLVM would end the process)."""
+        """The code stored under this name; None where there is none, or it is damaged, by which LLVM would crash."""
         if self.folder is None or self.path is None:
             return None
         try:
@@ -145,11 +145,11 @@ class _Cache:
         return content[32:] if hashlib.sha256(content[32:]).digest() == content[:32] else None
 
     def write(self, name: str, code: bytes) -> None:
-        """Keep the code and its hash, in one move; nothing of it stays where that fails."""
+        """Store the code and its hash, atomically."""
         if self.folder is None:
             return
         part, at = f"{secrets.token_hex(8)}.part", self.folder
-        with contextlib.suppress(OSError):  # it only costs time at the next start
+        with contextlib.suppress(OSError):  # a kernel that is not stored is compiled again
             opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=at)
             try:
                 with open(opened, "wb") as file:

@@ -7,20 +7,19 @@ from collections.abc import Mapping, Sequence
 from ....rules.symbols import Expr, Symbol
 from .lowering import Body
 
-# How an element lies in memory: its type there, and its bytes. bfloat16 is the upper half of a float.
-STORED = {"float": ("float", 4), "double": ("double", 8), "bfloat": ("i16", 2)}
+STORED = {"float": "float", "double": "double", "bfloat": "i16"}  # the type in memory: bfloat16 is a float's upper half
 
 
 def source(
     type_: str, targets: Mapping[str, Expr], sums: Sequence[Symbol], stored: dict[str, str], written: dict[Symbol, str]
 ) -> tuple[str, Body, list[str]]:
-    """A pass in LLVM's language, computed in `type_`; `stored` has the type in memory of each letter, `written`
-    the symbols that an earlier pass has written under their letters.
+    """A pass in LLVM's language, computed in `type_`: its text, its body and the letter of each slot.
 
+    `stored` has the type in memory of each letter, `written` the symbols that an earlier pass has written under their letters.
     Sums are taken in `type_` over a row, which is short for that reason (see `kernel.SHORT`), and in double over the rows.
 
-    `part` runs a part of the table's rows, `team` is what each thread of a team calls to take its parts. Both get a block
-    of addresses and counts (see `kernel.Table`). Returns the text, the body and the letter of each slot.
+    The function `part` runs a part of the table's rows; each thread of a team calls `team`, which runs its parts. Both take a
+    block of addresses and counts (see `kernel.Table`).
     """
     body = Body(type_, written, stored)
     stores = {letter: body.value(x) for letter, x in targets.items()}
@@ -48,7 +47,7 @@ def source(
     lines.append("  %i = phi i64 [0, %entry], [%next, %loop]")
     lines += [f"  %sum{i} = phi {type_} [0.0, %entry], [%new{i}, %loop]" for i in range(len(terms))]
     for i, dtype in enumerate(dtypes):
-        lines.append(f"  %e{i} = getelementptr {STORED[dtype][0]}, ptr %a{i}, i64 %i")
+        lines.append(f"  %e{i} = getelementptr {STORED[dtype]}, ptr %a{i}, i64 %i")
     for i in range(len(body.loads)):
         lines += _read(i, dtypes[i], type_)
     lines += body.lines
@@ -110,7 +109,7 @@ def _write(i: int, dtype: str, type_: str, value: str) -> list[str]:
     return [f"  %ys{i} = {how} {type_} {value} to {dtype}", f"  store {dtype} %ys{i}, ptr %e{i}"]
 
 
-# What lies in the block of addresses and counts that `part` and `team` get, in this order.
+# The fields of the block of addresses and counts that `part` and `team` take, in this order.
 BLOCK = ("cuts", "parts", "tensor", "begin", "length", "which", "numbers", "out", "thread", "threads", "pointers", "tensors")
 
 
@@ -121,7 +120,7 @@ def _field(name: str) -> list[str]:
 
 
 def _table(dtypes: list[str], numbers: int, sums: int) -> list[str]:
-    """`part(k, block)`: the k-th part of the table's rows, each a stretch of one tensor, with its set of numbers."""
+    """`part(k, block)`: the k-th part of the table's rows, each a chunk of one tensor, with its set of numbers."""
 
     def item(array: str, at: str, name: str) -> list[str]:
         return [f"  %{name}.p = getelementptr i64, ptr %{array}, i64 {at}", f"  %{name} = load i64, ptr %{name}.p"]
@@ -138,7 +137,7 @@ def _table(dtypes: list[str], numbers: int, sums: int) -> list[str]:
     for i, dtype in enumerate(dtypes):
         lines += [f"  %j{i}.0 = mul i64 %tensors, {i}", f"  %j{i} = add i64 %j{i}.0, %row.tensor"]
         lines += [f"  %b{i} = getelementptr i64, ptr %pointers, i64 %j{i}", f"  %c{i}.0 = load ptr, ptr %b{i}"]
-        lines.append(f"  %c{i} = getelementptr {STORED[dtype][0]}, ptr %c{i}.0, i64 %row.begin")
+        lines.append(f"  %c{i} = getelementptr {STORED[dtype]}, ptr %c{i}.0, i64 %row.begin")
     lines += [f"  %s.0 = mul i64 %set, {numbers}", "  %s = getelementptr double, ptr %numbers, i64 %s.0"]
     lines += [f"  %r.0 = mul i64 %i, {sums}", "  %r = getelementptr double, ptr %out, i64 %r.0"]
     passed = "".join(f"ptr %c{i}, " for i in range(len(dtypes)))
@@ -147,7 +146,7 @@ def _table(dtypes: list[str], numbers: int, sums: int) -> list[str]:
 
 
 def _team() -> list[str]:
-    """`team(block)`: every parts-th part, from this thread's own number on; OpenMP tells the numbers."""
+    """`team(block)`: every n-th part of n threads, from this thread's number on, which OpenMP knows."""
     lines = ["define void @team(ptr %block) {", "entry:"]
     for name in ("parts", "thread", "threads"):
         lines += _field(name)

@@ -20,7 +20,7 @@ class Body:
     def __init__(self, type_: str, written: dict[Symbol, str] | None = None, stored: dict[str, str] | None = None) -> None:
         self.type, self.lines = type_, list[str]()
         self.stored = stored or {}  # the type in memory of each letter
-        self.written = written or {}  # what an earlier pass has written, and under which letter
+        self.written = written or {}  # the letter of each symbol that an earlier pass has written
         self.values: dict[Symbol, str] = {}
         self.loads: list[str] = []
         self.numbers: list[Symbol] = []
@@ -66,7 +66,7 @@ class Body:
         return self.add(f"fcmp une {self.type} {self.value(x)}, 0.0")
 
     def reciprocal(self, x: Expr) -> Expr:
-        """1 / x for a number."""
+        """1 / x for a number, once for all divisions by it."""
         if not isinstance(x, Symbol):
             return 1.0 / x
         if x not in self.reciprocals:
@@ -74,7 +74,7 @@ class Body:
         return self.reciprocals[x]
 
     def inline(self, x: Expr) -> bool:
-        """Whether this symbol is computed here as a truth."""
+        """Whether this symbol is a comparison of tensors, which has LLVM's type of truths."""
         return isinstance(x, Symbol) and x.tensor and x.op in WORDS and WORDS[x.op].is_condition
 
     def emit(self, x: Symbol) -> str:

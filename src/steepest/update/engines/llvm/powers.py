@@ -80,12 +80,12 @@ def _power(body: Body, x: str, y: str) -> str:
 
 
 def _replaced(body: Body, value: str, test: str, instead: str) -> str:
-    """A value, or where the test holds another."""
+    """A value, or where the test is true another."""
     return body.add(f"select i1 {body.add(test)}, {body.type} {instead}, {body.type} {value}")
 
 
 def _at_the_ends(body: Body, power: str, x: str, y: str, is_zero: str) -> str:
-    """A power x ** y, put right where x is 0, infinite, below 0 or NaN."""
+    """A power x ** y, corrected where x is 0, infinite, below 0 or NaN."""
     t, grows, falls = body.type, f"fcmp ogt double {y}, 0.0", f"fcmp olt double {y}, 0.0"
     at_zero = _replaced(body, _replaced(body, "1.0", falls, INFINITY), grows, "0.0")
     at_infinity = _replaced(body, _replaced(body, "1.0", falls, "0.0"), grows, INFINITY)
