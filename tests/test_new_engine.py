@@ -83,3 +83,15 @@ def test_many_runs_go_through_it(counting):
     many.step([torch.ones(4, 3, dtype=torch.float64)])
     assert many.engine == "counting"
     assert counting.written == 3 * 4 * 3 * 8
+
+
+def test_one_that_is_taken_out_again_updates_nothing():
+    made = Counting()
+    unregister = register(made)
+    unregister()
+    p = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+    p.grad = torch.ones_like(p)
+    optimizer = steepest.optim.Adam([p])
+    optimizer.step()
+    assert optimizer.engine == "kernel"
+    assert made.written == 0
