@@ -1,0 +1,249 @@
+"""The answer of a study as data: what to pick, how far behind the best it could be, and what else was seen.
+
+`conclude` makes it from the course of a study, `sentences` puts it into words. JSON has it under `to_dict`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .scalars import Amount, Count, Name, Positive, Real, Setting, Steps, Words, explained, plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """A candidate by name. `settings` has its values on the axes other than the rate."""
+
+    name: Name
+    schedule: Name
+    lr: Positive
+    label: Name = ""
+    settings: dict[str, Real] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.label or self.name} at {self.lr:g}" + "".join(f", {k} {v:g}" for k, v in self.settings.items())
+
+    def as_json(self) -> dict[str, Any]:
+        """Its name, schedule and rate, and the settings where some were searched."""
+        return {"name": self.name, "schedule": self.schedule, "lr": self.lr} | (
+            {"settings": self.settings} if self.settings else {}
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected(Named):
+    """A candidate of whose runs half or more collapsed."""
+
+    collapsed: Count
+    of: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Possible(Named):
+    """A candidate that may still be the best: by how much it could be ahead of the pick, None where nothing bounds it."""
+
+    ahead_at_most: Real | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(Named):
+    """Who is best by another measure, with its mean, and the pick's."""
+
+    measure: Name
+    value: Real
+    pick: Real
+
+    def __str__(self) -> str:
+        value, own = (f"{x:,}" if isinstance(x, int) else f"{x:.4g}" for x in (self.value, self.pick))
+        return f"{self.measure} {Named.__str__(self)} ({value}; the pick {own})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cheaper(Named):
+    """A candidate with less state: how far behind the best at most, and its state as a share of the pick's."""
+
+    at_most: Real
+    state: Real
+
+
+@dataclass(frozen=True, kw_only=True)
+class Longer(Named):
+    """The runner-up in longer runs: by how much the pick is ahead of it there, None where a run collapsed."""
+
+    steps: Steps
+    seeds: Count
+    ahead: Real | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collapse:
+    """How many runs of the pick collapsed, and the upper limit of their share."""
+
+    seen: Count
+    of: Count
+    at_most: Real | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean:
+    """A mean over seeds that nothing was chosen by, on "test" or "validation" data."""
+
+    mean: Real
+    se: Real | None
+    n: Count
+    split: Name = "test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxisRange:
+    """What is known along one axis: whether the pick is at the edge of what was tried."""
+
+    name: Name
+    low: Real | None = None
+    high: Real | None = None
+    cost_under: Real | None = None
+    edge: bool
+    tried: list[Real] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place(Named):
+    """How a candidate stands in a race: at least and at most so far behind the best, None where nothing bounds it."""
+
+    standing: Literal["pick", "possible", "ruled out"]
+    at_least: Real
+    at_most: Real | None
+    n: Count
+    mean: Real | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What was known at one look at a race: after so many runs and seconds of training."""
+
+    runs: Count
+    seconds: Amount
+    pick: Name
+    bound: Amount | None
+    seeds: dict[str, Count]
+
+
+UNKNOWN_COST = "one seed cannot bound what rates near the pick's cost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What to pick, and how far behind the best it could be. Bounds are in the metric's units, None where nothing bounds.
+
+    `bound` is how much better than the pick any other of the `compared` could be, with `confidence`, on these validation
+    examples; `bound_new_data` on new ones. `possible` may still be the best; `rejected` diverged or collapsed; `not_followed`
+    candidates were dropped in screening. `limit` says what limits the answer: "margin", "time" or "examples". `figure` is the
+    pick on fresh seeds. `fidelity` is the share of its steps at which the pick was compared, `screened` that at which it was
+    screened. `repeats`: whether runs repeat at one seed, None where that was not tried. `typed`: whether all rates were.
+    `lost` says why no run has a value. `sentence` and `details` are the answer in words.
+    """
+
+    pick: Named | None
+    hyper: dict[str, Setting]
+    bound: Real | None
+    bound_new_data: Real | None
+    confidence: Real
+    compared: Count
+    possible: list[Possible]
+    ruled_out: list[Named]
+    rejected: list[Rejected]
+    not_followed: Count
+    limit: Name
+    margin: Amount | None
+    seconds_to_margin: Real | None
+    collapse: Collapse
+    beside: list[Measured]
+    figure: Mean | None
+    question: Count
+    raced: bool
+    unit: Name
+    steps: Steps
+    places: list[Place]
+    looks: list[Look]
+    sentence: Words = ""
+    details: list[Words] = field(default_factory=list)
+    fidelity: Real | None = None
+    screened: Real | None = None
+    repeats: bool | None = None
+    axes: list[AxisRange] = field(default_factory=list)
+    cheaper: Cheaper | None = None
+    longer: Longer | None = None
+    saturated: bool = False
+    examples: Count = 0
+    typed: bool = False
+    lost: Words = ""
+
+    @property
+    def edge(self) -> bool:
+        """Whether the pick's rate is the first or last of those tried."""
+        return bool(self.axes) and self.axes[0].edge
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the pick was compared in shortened runs alone."""
+        return self.fidelity is not None and self.fidelity < 1
+
+    def __str__(self) -> str:
+        return "\n".join([self.sentence, *self.details])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as JSON has it."""
+        pick, figure = self.pick, self.figure
+        shown = figure and explained(plain(figure, "split"), "one run has no standard error")
+        data: dict[str, Any] = {
+            "optimizer": pick and pick.name,
+            "schedule": pick and pick.schedule,
+            "lr": pick and pick.lr,
+            "possible": [explained(_row(one, "ahead_at_most"), "too few seeds") for one in self.possible],
+            "ruled_out": [one.as_json() for one in self.ruled_out],
+            "rejected": [_row(one, "collapsed", "of") for one in self.rejected],
+            "collapse": explained(plain(self.collapse), "no run"),
+            "cheaper": self.cheaper and _row(self.cheaper, "at_most", "state"),
+            "longer": self.longer
+            and explained(_row(self.longer, "steps", "seeds", "ahead"), "a run of the first two collapsed"),
+            "beside": [{"measure": one.measure} | _row(one, "value", "pick") for one in self.beside],
+            "test": shown if figure and figure.split == "test" else None,
+            "fresh": shown if figure and figure.split != "test" else None,
+            "axes": [
+                explained(plain(axis, "tried"), "one seed cannot bound what rates near the pick's cost") for axis in self.axes
+            ],
+        }
+        whys = []
+        if pick is None:
+            whys.append(self.sentence)
+        elif self.bound is None:
+            whys.append("under five shared seeds, or nothing to compare with: no bound")
+        elif self.bound_new_data is None:
+            whys.append("no bound on new examples: that wants a race, by a metric that is a mean over examples")
+        if self.repeats is None:
+            whys.append("whether runs repeat at one seed was not tried: that would take over 3 % of the budget")
+        kept = {name: getattr(self, name) for name in ANSWERED}
+        return data | kept | ({"status": "; ".join(whys)} if whys else {})
+
+
+ANSWERED = (  # fields of an answer that JSON has as they are
+    "hyper",
+    "bound",
+    "bound_new_data",
+    "confidence",
+    "compared",
+    "not_followed",
+    "limit",
+    "margin",
+    "seconds_to_margin",
+    "fidelity",
+    "repeats",
+    "saturated",
+    "question",
+    "sentence",
+)
+
+
+def _row(one: Named, *names: str) -> dict[str, Any]:
+    return one.as_json() | {name: getattr(one, name) for name in names}

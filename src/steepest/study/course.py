@@ -1,0 +1,234 @@
+"""The course of a study: what was screened, what races, and how it stands. Pure functions of runs that have ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..training.recorder import Outcome
+from .bounds import Standing, standing
+from .measures import Cost
+from .question import Question
+from .space import Candidate, Space
+
+TINY = 1e-9  # a lead that is only rounding
+
+
+@dataclass(eq=False)
+class Contender:
+    """A candidate that races, and its runs on seeds 0, 1, 2, ...
+
+    `values` has what each came to, more being better, NaN where it collapsed; `collapses` counts those.
+    """
+
+    candidate: Candidate
+    outcomes: list[Outcome] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    collapses: int = 0
+
+    @property
+    def lr(self) -> float:
+        """Its rate."""
+        return self.candidate.lr
+
+    def __str__(self) -> str:
+        return str(self.candidate)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was known at one look: after so many runs and seconds of training the pick, its bound, and everyone's seeds."""
+
+    runs: int
+    seconds: float
+    pick: str
+    bound: float | None
+    seeds: dict[str, int]
+
+
+@dataclass(eq=False)
+class Course:
+    """What a strategy has seen. `trials` has the runs of screening by candidate and seed.
+
+    `early` says that screening runs end early, `fits` is a sentence on what was left out for want of time. `figure` and
+    `longer` are the runs after the race: the pick on fresh seeds, and the first two at more steps.
+    """
+
+    question: Question
+    trials: dict[Candidate, dict[int, Outcome]] = field(default_factory=dict)
+    contenders: list[Contender] = field(default_factory=list)
+    now: Standing | None = None
+    looks: list[Look] = field(default_factory=list)
+    early: bool = False
+    grows: bool = True
+    fits: str = ""
+    stopped: str = ""
+    interrupted: bool = False
+    number: int = 1  # of this question among those asked of a store
+    costs: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    figure: list[Outcome] = field(default_factory=list)
+    longer: tuple[Contender, list[Outcome]] | None = None
+    merits: dict[Candidate, tuple[int, float]] = field(default_factory=dict)  # by the number of runs that they are of
+    standings: list[Standing] = field(default_factory=list)
+    ran: int = 0
+    seconds: float = 0.0
+    split: str = "validation"
+    bounds: dict[Any, Any] = field(default_factory=dict)  # of earlier looks
+
+    def tried(self, space: Space) -> list[Candidate]:
+        """The candidates of a space that were screened, in the order in which they were."""
+        return [candidate for candidate in self.trials if candidate.space is space]
+
+    def cost(self, candidate: Candidate) -> Cost:
+        """What a step of a candidate costs."""
+        if not self.costs:
+            return Cost(0.0, 0, candidate.steps(self.question.steps))
+        whole = [self.costs[space.label][0] * space.steps(self.question.steps) for space in self.question.spaces]
+        return Cost(*self.costs[candidate.label], candidate.steps(self.question.steps), min(whole))
+
+    def value(self, candidate: Candidate, outcome: Outcome) -> float | None:
+        """What a run came to, None where it has no value."""
+        return self.question.scale.value(outcome, self.split, self.cost(candidate) if self.costs else Cost(0.0, 0, 1))
+
+    def merit(self, candidate: Candidate) -> float:
+        """The mean over the screening seeds, more being better; minus infinity where one run has no value."""
+        count, merit = self.merits.get(candidate, (0, 0.0))
+        if count != len(self.trials[candidate]):
+            outcomes = self.trials[candidate].values()
+            values = [v for outcome in outcomes if (v := self.question.scale.value(outcome)) is not None]
+            merit = self.question.scale.sign * sum(values) / len(values) if len(values) == len(outcomes) else -math.inf
+            self.merits[candidate] = len(outcomes), merit
+        return merit
+
+    def best_rates(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Of each space the candidate with the best merit, then whatever else is within the margin of the best of all."""
+        if not candidates:
+            return []
+        merits = {candidate: self.merit(candidate) for candidate in candidates}
+        leader = max(merits.values())
+        margin = self.question.margin_of([leader])
+        order = sorted((c for c in candidates if merits[c] > -math.inf), key=lambda c: -merits[c])
+        firsts = {c.space: c for c in reversed(order)}
+        chosen = [c for c in order if firsts[c.space] is c or merits[c] >= leader - margin]
+        return sorted(chosen, key=lambda c: firsts[c.space] is not c) if len(chosen) > 1 else order[:2]
+
+    def add(self, one: Contender, outcomes: Iterable[Outcome]) -> None:
+        """The next runs of a contender have ended."""
+        sign = self.question.scale.sign
+        for outcome in outcomes:
+            value = None if self.collapsed(outcome) else self.value(one.candidate, outcome)
+            one.outcomes.append(outcome)
+            one.values.append(math.nan if value is None else sign * value)
+            one.collapses += self.collapsed(outcome)
+            self.ran += 1
+            self.seconds += outcome.seconds
+
+    def screened(self, candidate: Candidate, seed: int, outcome: Outcome) -> None:
+        """A run of screening has ended."""
+        self.trials.setdefault(candidate, {})[seed] = outcome
+        self.ran += 1
+        self.seconds += outcome.seconds
+
+    def collapsed(self, outcome: Outcome) -> bool:
+        """Whether a run diverged, or ended no better than it began, by the problem's metric."""
+        if outcome.valid is None:
+            return True
+        start = outcome.curve.metric[0] if outcome.curve.metric else None
+        sign = self.question.scale.metric_sign
+        return start is not None and sign * outcome.valid <= sign * start
+
+    def is_rejected(self, outcomes: Sequence[Outcome]) -> bool:
+        """Whether half of some runs or more collapsed."""
+        return bool(outcomes) and 2 * sum(map(self.collapsed, outcomes)) >= len(outcomes)
+
+    def mean(self, one: Contender) -> float:
+        """The mean value of a contender's runs that did not collapse; minus infinity without any."""
+        values = [v for v in one.values if math.isfinite(v)]
+        return float(np.mean(values)) if values else -math.inf
+
+    def margin(self) -> float:
+        """The margin now: the default one goes by the values of the pick."""
+        if self.now is None:
+            return self.question.margin_of([])
+        return self.question.margin_of(self.contenders[self.now.pick].values)
+
+    def look(self) -> Standing:
+        """Judge the contenders by the values that they have, and record what is known now."""
+        self.now = now = self._stand()
+        self.standings.append(now)
+        pick, seeds = self.contenders[now.pick], {str(one): len(one.outcomes) for one in self.contenders}
+        bound = float(now.bound[now.pick])
+        self.looks.append(Look(self.ran, self.seconds, str(pick), bound if math.isfinite(bound) else None, seeds))
+        return now
+
+    def _stand(self) -> Standing:
+        most = max(len(one.outcomes) for one in self.contenders)
+        values = np.full((len(self.contenders), most), np.nan)
+        for row, one in zip(values, self.contenders, strict=True):
+            row[: len(one.values)] = one.values
+        best = values[int(np.argmax(np.where(np.isnan(values), -math.inf, values).mean(1)))]
+        return standing(
+            values,
+            [len(one.outcomes) for one in self.contenders],
+            example=self.question.scale.example,
+            alpha=self.question.alpha,
+            margin=self.question.margin_of(best.tolist()),
+            disfavoured=[k for k, one in enumerate(self.contenders) if one.collapses],
+            excluded=[k for k, one in enumerate(self.contenders) if one.outcomes and 2 * one.collapses >= len(one.outcomes)],
+            earlier=self.bounds,
+        )
+
+    def ended(self) -> Iterator[Outcome]:
+        """Every run of screening and race."""
+        for outcomes in self.trials.values():
+            yield from outcomes.values()
+        for one in self.contenders:
+            yield from one.outcomes
+
+    def best_of_few(self) -> Contender | None:
+        """The best candidate that was screened, where nothing raced; None where all failed."""
+        tried = [c for space in self.question.spaces for c in self.tried(space) if self.trials[c]]
+        sound = [c for c in tried if not self.is_rejected([*self.trials[c].values()]) and self.merit(c) > -math.inf]
+        if not sound:
+            return None
+        most = max(len(self.trials[c]) for c in sound)
+        return Contender(max((c for c in sound if len(self.trials[c]) == most), key=self.merit))
+
+    def words(self) -> str:
+        """Who leads, for whoever watches."""
+        if self.now is not None:
+            return f"{self.contenders[self.now.pick]}, at most {self.now.bound[self.now.pick]:.3g} behind"
+        leader = self.best_of_few()
+        return f"{leader} leads" if leader else ""
+
+    def seconds_per_run(self) -> float:
+        """The mean seconds of a run of the race, as it was trained: alone, or with others."""
+        seconds = [o.seconds for one in self.contenders for o in one.outcomes]
+        return float(np.mean(seconds)) if seconds else 0.0
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """How many seeds each contender has run on."""
+        return tuple(len(one.outcomes) for one in self.contenders)
+
+    @property
+    def pick(self) -> Contender | None:
+        """The contender that stands best, else the best candidate that was screened; None where it is rejected."""
+        pick = self.contenders[self.now.pick] if self.now else self.best_of_few()
+        return None if pick is None or self.is_rejected(pick.outcomes) else pick
+
+    def others(self) -> list[int]:
+        """The numbers of the contenders other than the pick."""
+        return [k for k in range(len(self.contenders)) if self.now and k != self.now.pick]
+
+    def possible(self) -> list[tuple[Contender, float]]:
+        """The contenders that could still be better than the pick, each with how far ahead it could be."""
+        now = self.now
+        if now is None:
+            return []
+        open_ = [k for k in self.others() if now.possible[k] and now.ahead[k, now.pick] > TINY]
+        return [(self.contenders[k], float(now.ahead[k, now.pick])) for k in open_]

@@ -1,0 +1,194 @@
+"""The data of a study, typed and versioned: written to the store and read back, and all that answers and reports are made from.
+
+Each number and text has bounds, which hold for what is read (`store.gate`), since a store may come from elsewhere. A field with
+a default is younger than version 0. `as_json` is what `--json` writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from .answer import Answer
+from .recorded import Recorded, check_recorded
+from .scalars import Amount, Count, Name, Positive, Real, Setting, Step, Steps, Words, expect, grow, plain
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """The curve of a run. The training loss at a step is the mean since the step before."""
+
+    steps: list[Step]
+    train: list[Real | None]
+    valid: list[Real | None]
+    metric: list[Real | None]
+    diverged_at: Step | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A rate of the sweep: its values, None for a run without one, and where runs diverged. `seen` is its longest run.
+
+    `settings` has its values on the other axes. `why` says what was not finite in the first run without a value.
+    """
+
+    lr: Positive
+    values: list[Real | None]
+    diverged: Count
+    diverged_at: list[Step | None]
+    seen: Step | None = None
+    settings: dict[str, Real] = field(default_factory=dict)
+    status: Words = ""
+    why: Words = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The rate as JSON has it."""
+        data: dict[str, Any] = {"lr": self.lr, "values": self.values, "diverged": self.diverged}
+        data |= {"settings": self.settings} if self.settings else {}
+        return data | ({"status": self.status, "why": self.why} if self.status else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A space of a study at the candidate that stands best: its sweep and its runs on the seeds compared.
+
+    `multipliers` are the schedule's, as (step, multiplier); `length` the steps of a run, `evaluations` the gradients of a step.
+    `variant` is the number of its schedule. `lr` is None where nothing was tried.
+    """
+
+    name: Name
+    schedule: Name
+    label: Name
+    lr: Positive | None
+    settings: dict[str, Real] = field(default_factory=dict)
+    hyper: dict[str, Setting]
+    lr_at_edge: bool
+    seeds: list[Count]
+    values: list[Real | None]
+    mean: Real | None
+    se: Real | None
+    diverged: Count
+    seconds_per_step: Amount
+    state_bytes: Count
+    loss: Real | None = None
+    fidelity: Real | None = None
+    status: Words = ""
+    why: Words = ""
+    variant: Count
+    evaluations: Steps
+    length: Steps
+    multipliers: Annotated[list[tuple[Step, Real]], msgspec.Meta(min_length=1)]
+    runs: list[Curve]
+    trials: list[Trial]
+
+    @property
+    def n(self) -> int:
+        """How many of its runs have a value."""
+        return sum(value is not None for value in self.values)
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry as JSON has it."""
+        data: dict[str, Any] = {name: getattr(self, name) for name in ENTERED}
+        data |= {"settings": self.settings} if self.settings else {}
+        data |= {"fidelity": self.fidelity} if self.fidelity is not None else {}
+        data |= {name: value for name in ("status", "why") if (value := getattr(self, name))}
+        return data | {"sweep": [trial.as_json() for trial in self.trials]}
+
+
+ENTERED = (  # fields of an entry that JSON has as they are
+    "name",
+    "schedule",
+    "lr",
+    "hyper",
+    "lr_at_edge",
+    "seeds",
+    "values",
+    "mean",
+    "se",
+    "diverged",
+    "seconds_per_step",
+    "state_bytes",
+    "loss",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The verdict on a pair. `sentence` is the verdict in words, `beside` a permutation test for comparison."""
+
+    a: Name
+    b: Name
+    difference: Real | None
+    low: Real | None
+    high: Real | None
+    p: Real | None
+    probability: Real | None
+    verdict: Name
+    seeds_needed: Count | None
+    status: Words = ""
+    sentence: Words = ""
+    beside: Words = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The verdict as JSON has it."""
+        data = plain(self, "sentence", "beside", "status")
+        return data | ({"status": self.status} if self.status else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyData:
+    """A study that ended, as data. `ran` says how many runs it is of, `table` is a heading and rows in words."""
+
+    version: Count = 0
+    problem: Name
+    about: Words
+    metric: Name
+    direction: Literal["min", "max"]
+    in_points: bool
+    split: Name
+    steps: Steps
+    device: Name
+    versions: dict[str, Name]
+    answer: Answer
+    batch_size: Setting = None
+    batches: Words = ""
+    optimizers: Annotated[list[Entry], msgspec.Meta(min_length=1, max_length=1_000)]
+    verdicts: list[Verdict]
+    optimum: tuple[Real, Words] | None
+    notes: list[Words]
+    table: tuple[list[Words], list[list[Words]]]
+    code: Words
+    protocol: Words
+    ran: Name
+    command: Words
+    recorded: Recorded | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What `compare --json` writes. Never NaN or infinity: null, and a "status" that says why."""
+        data = {name: getattr(self, name) for name in TOLD}
+        data["answer"] = self.answer.to_dict()
+        data["optimizers"] = [entry.as_json() for entry in self.optimizers]
+        data["verdicts"] = [verdict.as_json() for verdict in self.verdicts]
+        return data
+
+
+TOLD = ("problem", "metric", "direction", "steps", "device", "versions", "batch_size", "optimum", "notes")
+
+
+def check(study: StudyData) -> None:
+    """UnfitError where lists that belong together have several lengths, or something points at nothing."""
+    for entry in study.optimizers:
+        expect(len(entry.values) == len(entry.seeds), "values and seeds differ in number")
+        expect(entry.lr is not None or not (entry.values or entry.runs), "it has values at no rate")
+        for trial in entry.trials:
+            expect(len(trial.values) == len(trial.diverged_at), "values and seeds of a rate differ in number")
+        for run in entry.runs:
+            lengths = {len(run.steps), len(run.train), len(run.valid), len(run.metric)}
+            expect(len(lengths) == 1, "a curve has columns of several lengths")
+            expect(grow(run.steps), "the steps of a curve do not grow")
+    if study.recorded:
+        check_recorded(study.recorded)

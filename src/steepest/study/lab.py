@@ -1,0 +1,374 @@
+"""The laboratory: it trains the runs that a protocol wants, stores each as it ends, watches the clock, and shows progress.
+
+Everything else is decided elsewhere: what runs are wanted in `race` and `equal`, what fits a budget in `budget`, what the
+outcomes mean in `answer`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import SteepestError
+from ..problems.fingerprint import identify
+from ..problems.problem import Problem
+from ..training import checkpoints, ways
+from ..training.executors.protocol import Executor
+from ..training.processes import OutOfTimeError
+from ..training.recorder import POINTS, Outcome
+from ..training.stacked import Run
+from ..training.timing import threads
+from ..training.versions import versions
+from ..training.ways import Plan
+from . import bounds, budget, notes
+from . import statistics as st
+from .budget import AFTER as AFTER_SECONDS
+from .budget import RESERVE, Begun, Clock, Costs, Ended, Fit, Fits, Later, Number, Steps
+from .conclude import conclude
+from .course import Course
+from .equal import equal
+from .keys import Keys
+from .machine import Machine, Progress, first_runs
+from .protocol import AFTER, RACE, Asking, Decision, History, Job, Stop, Wanted
+from .question import Question
+from .race import race
+from .result import Entry, Result, entries
+from .store import Store, key_of
+from .store.runs import packed, unpacked
+from .verdicts import Side, Verdict, judge_all
+
+FEW = 60  # runs that fit, below which the ways to train are not timed
+
+
+class ShareDoneError(Exception):
+    """This slice of the missing runs is trained, and so many are left to others, on which what comes next depends."""
+
+    def __init__(self, trained: int, left: int) -> None:
+        super().__init__(trained, left)
+        self.trained, self.left = trained, left
+
+
+class RestartError(Exception):
+    """The protocol begins anew: the race that a store says has ended is not the one that its runs make."""
+
+
+class Runs(Mapping[Job, Outcome]):
+    """The outcomes of runs, read from the store when they are first looked up."""
+
+    def __init__(self, store: Store, keys: Keys, progress: Progress) -> None:
+        self.store, self.named_by, self.progress = store, keys, progress
+        self.outcomes: dict[Job, Outcome] = {}
+        self.stored = 0
+        self.days: list[str] = []  # on which stored runs ended
+
+    def get(self, job: Job, default: Any = None) -> Any:
+        """The outcome of a run; the default where it has not ended."""
+        if job not in self.outcomes:
+            spec = self.named_by.job(job)
+            outcome = self.store.run(spec)
+            if outcome is None:
+                return default
+            self.outcomes[job] = outcome
+            self.stored += 1
+            self.days.append(self.store.day(spec))
+            self.progress.expect(gradients(job))
+            self.progress.done(gradients(job))
+        return self.outcomes[job]
+
+    def __getitem__(self, job: Job) -> Outcome:
+        outcome: Outcome | None = self.get(job)
+        if outcome is None:
+            raise KeyError(job)
+        return outcome
+
+    def __iter__(self) -> Any:
+        return iter(self.outcomes)
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+
+def gradients(job: Job) -> int:
+    """The gradient evaluations that a run takes."""
+    return (job.until or job.length) * job.candidate.rule.evaluations
+
+
+class Lab:
+    """One study under way. `began` is when its budget began, `goes_on` continues a race that had ended."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        question: Question,
+        store: Store,
+        progress: Progress,
+        executor: Executor,
+        *,
+        device: str = "cpu",
+        plan: str = "auto",
+        memory: int | None = None,
+        began: float | None = None,
+        goes_on: bool = False,
+    ) -> None:
+        self.problem, self.question, self.store, self.progress = problem.on(device), question, store, progress
+        self.executor, self.device, self.plan_name, self.memory = executor, device, plan, memory
+        self.goes_on, self.reads_only, self.phase = goes_on, False, "" if question.seeds else RACE
+        identity = identify(self.problem, device)
+        self.keys, self.undigested = Keys(identity.key, device), identity.undigested
+        self.machine = Machine(self.problem, self.keys, store, progress)
+        self.runs = Runs(store, self.keys, progress)
+        self.plan: Plan | None = None
+        self.trained, self.seconds = 0, 0.0
+        self.ended: int | None = None  # the runs of this race when it ended, as the store has it
+        began = time.perf_counter() if began is None else began
+        limited = question.budget is not None and not question.seeds
+        self.end = began + (question.budget or 0.0) if limited else math.inf
+        self.deadline = self.end - RESERVE * (question.budget or 0.0) - AFTER_SECONDS
+
+    def run(self) -> Result:
+        """The whole study."""
+        with threads(self.machine.operations()):
+            repeats = self.machine.repeats(self.question)
+            course = self._course()
+            result = self._result(course, repeats)
+        if not self.question.seeds and self._is_whole and not course.interrupted and not self.reads_only:
+            self.store.remember("finished", self._state(course.question, course.seeds), len(self.runs))
+        return result
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether all runs are trained here, and not a slice of them."""
+        return self.executor.share == (1, 1)
+
+    def _course(self) -> Course:
+        """Ask the protocol, train and decide, until it stops."""
+        strategy, question, history = equal if self.question.seeds else race, self.question, History(self.runs)
+        asking = Asking(strategy(question))
+        while True:
+            try:
+                step = asking.ask(history)
+                if isinstance(step, Stop):
+                    return step.result
+                if isinstance(step, Decision):
+                    history.decisions[step] = self._decide(step)
+                else:
+                    self._train(step, history)
+            except KeyboardInterrupt:
+                if not (self._is_whole and self.phase):
+                    raise
+                history.over[self.phase] = True
+                asking = Asking(strategy(question))
+            except RestartError:
+                history.over.clear()
+                asking = Asking(strategy(question))
+
+    def _decide(self, step: Decision) -> Any:
+        """A decision of the clock: the stored one, else a new one, which is stored."""
+        if isinstance(step, Begun):
+            return self._begin(step.question)
+        if isinstance(step, Ended):
+            return self._end(step)
+        if isinstance(step, Number):
+            return self.store.question(self.problem.name, self.keys.study(step.question))
+        if isinstance(step, Costs):
+            return self.machine.costs(step.question.spaces)
+        spec = step.spec(self.keys.study(step.question))  # type: ignore[attr-defined]
+        kept = self.store.recall(step.name, spec)
+        if kept is None:
+            kept = step.decide(self._clock(step))
+            if isinstance(step, Fit):
+                kept = *kept, self.plan.name if self.plan else None
+            self.store.remember(step.name, spec, kept)
+        if isinstance(step, Steps):
+            self.question = dataclasses.replace(step.question, steps=kept)
+        return self._fits(step, kept) if isinstance(step, Fit) else kept
+
+    def _fits(self, step: Fit, kept: Any) -> Fits:
+        """What fits the budget, and the plan to train by, as the store has them."""
+        *fits, way = kept
+        chosen = Fits(*fits)
+        if self.plan is None and way is not None and self.plan_name in ("auto", "show"):
+            self.plan = ways.named(way, "as this study was begun")
+        if not {*chosen.labels} <= {space.label for space in step.question.spaces}:
+            raise self.store.damaged("The fact 'fit' of this study")
+        return chosen
+
+    def _begin(self, question: Question) -> float:
+        """The alpha of this question. A race that had ended is read from the store up to where it ended, unless it goes on."""
+        race = {"race": self.keys.study(question)}
+        self.ended = self.store.recall("ended", race) or self.store.recall("finished", race)  # the latter of earlier versions
+        self.reads_only = self.ended is not None and not self.goes_on
+        self.progress.plan(int(1.5 * budget.least_runs(question.spaces, question.trials)) * question.steps)
+        return st.alpha_at_look(self.store.share(*self.keys.family(question)))
+
+    def _end(self, step: Ended) -> bool:
+        """Store that the race has ended, before anything is trained that depends on it."""
+        if self.reads_only and len(self.runs) < (self.ended or 0):  # it was another version's race
+            self.reads_only = False
+            raise RestartError
+        if not self.reads_only and self._is_whole:
+            self.store.remember("ended", {"race": self.keys.study(step.question)}, len(self.runs))
+        self.phase, self.deadline = AFTER, self.end
+        state = self._state(step.question, step.seeds)
+        self.reads_only = not self.goes_on and self.store.recall("finished", state) is not None
+        return True
+
+    def _state(self, question: Question, seeds: tuple[int, ...]) -> dict[str, Any]:
+        """What names a race as far as it went: its study, and the seeds of each contender."""
+        return {"race": self.keys.study(question), "seeds": [*seeds]}
+
+    def _clock(self, step: Decision) -> Clock:
+        """What the clock says for a decision."""
+        clock = Clock(
+            left=self.deadline - time.perf_counter(),
+            begun=time.perf_counter() - self.end + (self.question.budget or 0.0),
+            pace=self.trained / self.seconds if self.trained and self.seconds else None,
+            workers=self.executor.at_once(self.device),
+            local=ways.workers_on(self.device),
+            chunked=self.plan is not None and self.plan.chunk > 1,
+            reads_only=self.reads_only,
+        )
+        if isinstance(step, Fit):
+            run = self._run_seconds(step.question)
+            return dataclasses.replace(clock, run=run, left=self.deadline - time.perf_counter())
+        if isinstance(step, Later):
+            return dataclasses.replace(clock, known=all(job in self.runs for job in step.jobs))
+        if isinstance(step, Steps):
+            costs = self.machine.costs(step.question.spaces)
+            return dataclasses.replace(clock, costs=costs, evaluations=self.machine.evaluations())
+        return clock
+
+    def _run_seconds(self, question: Question) -> float:
+        """About how many seconds a run takes, trained in the way that is chosen here."""
+        self.progress.say("timing a step")
+        workers, (step, once) = self.executor.at_once(self.device), self.machine.timed(question)
+        evaluation = (POINTS + 1) * once
+        alone = (step * question.steps + evaluation) / workers
+        if (self.deadline - time.perf_counter()) / alone < FEW:  # timing the other ways would take as long as several runs
+            way = "processes" if workers > 1 and self.problem.train.in_memory else "one"
+            self.plan = ways.named(way, "few runs fit") if self.plan_name in ("auto", "show") else self._plan([])
+            return alone
+        if self.plan is None:
+            self.plan = self._plan(first_runs(question))
+        together = self.plan.ms / 1e3 * question.steps + evaluation / self.plan.workers
+        together *= ways.workers_on(self.device) / workers
+        return min(alone, together) if self.plan.ms else alone
+
+    def _plan(self, runs: list[Run]) -> Plan:
+        """The way to train: as asked, as this study was begun, or the fastest here."""
+        if self.plan_name not in ("auto", "show"):
+            return ways.fitted(ways.named(self.plan_name), self.problem, self.memory, self.device)
+        spec = {"study": self.keys.study(self.question), "plan": self.memory or 0}
+        known = self.store.recall("way", spec)
+        if known is not None:
+            return ways.named(known, "as this study was begun")
+        self.progress.say("choosing how to train")
+        chosen = ways.choose(self.problem, runs, memory=self.memory, device=self.device)
+        self.store.remember("way", spec, chosen.name)
+        return chosen
+
+    def _train(self, wanted: Wanted, history: History) -> None:
+        """Train the runs that are missing. Chunks are laid out from all, so that a study that was stopped repeats itself."""
+        jobs = wanted.jobs
+        if self.reads_only:
+            history.over[wanted.phase] = False
+            return
+        known = [i for i, job in enumerate(jobs) if job in self.runs.outcomes]  # all were looked up in the store
+        runs = [_run(job) for job in jobs]
+        if self.plan is None:
+            self.plan = self._plan(runs)
+        missing = [job for job in jobs if job not in self.runs.outcomes]
+        self.progress.expect(sum(map(gradients, missing)))
+        self.progress.say(f"{len(missing)} runs, {self.plan.name}{'; ' + why if (why := wanted.why()) else ''}")
+        specs = [self.keys.job(job) for job in jobs]
+        slots = checkpoints.beside(self.store.path, [key_of(spec) for spec in specs], self.plan.name)
+        began = time.perf_counter()
+        try:
+            for i, outcome in self.executor.train_all(
+                self.problem, runs, self.plan, device=self.device, on_step=self._tick, known=known, slots=slots
+            ):
+                if jobs[i] not in self.runs.outcomes:
+                    self._keep(jobs[i], specs[i], outcome)
+        except OutOfTimeError:
+            history.over[wanted.phase] = False
+            return
+        finally:
+            self.seconds += time.perf_counter() - began
+        left = sum(job not in self.runs.outcomes for job in jobs)
+        if left:
+            raise ShareDoneError(self.trained, left)
+
+    def _tick(self, steps: int) -> None:
+        """Steps of training are done; OutOfTimeError where there is no time for more."""
+        self.progress.done(steps)
+        if time.perf_counter() > self.deadline:
+            raise OutOfTimeError
+
+    def _keep(self, job: Job, spec: dict[str, Any], outcome: Outcome) -> None:
+        """Store a run that ended."""
+        names = {k: spec[k] for k in ("schedule", "lr", "seed", "steps")}
+        self.store.add_run(spec, {"problem": self.problem.name, "optimizer": job.candidate.rule.name, **names}, outcome)
+        self.runs.outcomes[job] = dataclasses.replace(outcome, examples=unpacked(packed(outcome.examples)))  # as read again
+        self.trained += 1
+
+    def _result(self, course: Course, repeats: bool | None) -> Result:
+        made = conclude(course, repeats)
+        rows = entries(course, made)
+        look, alpha = 0, st.alpha_at_look(1)
+        if not self.question.seeds:
+            most = max(course.seeds, default=0)
+            alpha = course.question.alpha * bounds.spent(max(len(bounds.looks(most)) - 1, 0))
+        elif self.question.seeds >= st.LEAST_PAIRS:  # with fewer no verdict is possible, so nothing is looked at
+            look, alpha = self.store.look(self.keys.study(course.question), self.question.seeds, st.alpha_at_look)
+        said = notes.notes(self, course, rows, repeats)
+        return Result(
+            self.problem,
+            course.question,
+            self.device,
+            made,
+            rows,
+            self._verdicts(course, rows, look, alpha),
+            look,
+            alpha,
+            self.trained,
+            self.runs.stored,
+            self.seconds,
+            said,
+            versions(),
+            f"{self.plan}{self.executor.describe(self.device)}" if self.plan else "nothing to train",
+            (min(self.runs.days), max(self.runs.days)) if self.runs.days else None,
+        )
+
+    def _verdicts(self, course: Course, rows: list[Entry], look: int, alpha: float) -> list[Verdict]:
+        """A verdict on every pair."""
+        question = course.question
+        sides = [Side(e.candidate.label, e.values, e.seconds_per_step * e.candidate.steps(question.steps)) for e in rows]
+        return judge_all(
+            [side for side in sides if side.values],
+            direction=question.scale.direction,
+            in_points=question.scale.in_points,
+            margin=question.margin if question.seeds else course.margin(),
+            alpha=alpha,
+            next_alpha=st.alpha_at_look(look + 1) if question.seeds else alpha,
+        )
+
+    def first_known(self) -> str:
+        """The fingerprint that the store first saw under this problem's name; one of an earlier version's form is no other."""
+        return notes.first_known(self.store, self.problem.name, self.keys)
+
+    def check_fingerprint(self) -> None:
+        """Refuse to share the runs of another problem: SteepestError where the store knows this one otherwise."""
+        if self.first_known() != self.keys.fingerprint:
+            raise SteepestError(
+                f"{self.problem.name} is not the problem that the store knows by this name: its file was edited, or "
+                "this processor computes it to other last digits. Run slices on processors of one kind, or give a new --store."
+            )
+
+
+def _run(job: Job) -> Run:
+    """A run as an executor trains it."""
+    c = job.candidate
+    return Run(c.rule, c.lr, job.seed, job.length, c.multiplier, job.test, job.examples, until=job.until)

@@ -1,0 +1,157 @@
+"""A study that ended: its entries, and how it was made. What a report and JSON show of it is made in `summary`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from ..problems.problem import Problem
+from ..training.recorder import Outcome
+from . import statistics as st
+from .answer import Answer
+from .conclude import fidelity_of
+from .course import Course
+from .question import Question
+from .space import Candidate, Space
+from .verdicts import Verdict
+
+Number = float | None
+
+
+@dataclasses.dataclass
+class Trial:
+    """A candidate that was screened, or tried on the tuning seeds, and its runs there."""
+
+    candidate: Candidate
+    outcomes: list[Outcome]
+
+    @property
+    def lr(self) -> float:
+        """Its rate."""
+        return self.candidate.lr
+
+    @property
+    def values(self) -> list[Number]:
+        """The metric on validation data, None where a run has none."""
+        return [o.valid for o in self.outcomes]
+
+    @property
+    def diverged(self) -> int:
+        """How many runs diverged or crashed."""
+        return count_diverged(self.outcomes)
+
+
+@dataclasses.dataclass
+class Entry:
+    """A space at the candidate that stands best: its trials, and its runs in the order of the seeds compared.
+
+    `tried` is False where no run of the space has ended; its candidate then says nothing. `values` are what is compared.
+    """
+
+    candidate: Candidate
+    trials: list[Trial]
+    tried: bool
+    at_edge: bool
+    outcomes: list[Outcome]
+    values: list[Number]
+    split: str
+    seconds_per_step: float
+    state_bytes: int
+
+    @property
+    def lr(self) -> float | None:
+        """Its rate; None where nothing was tried."""
+        return self.candidate.lr if self.tried else None
+
+    def summary(self) -> tuple[Number, Number, int]:
+        """Mean, standard error and count of the values that there are; None where there is none."""
+        mean, se, n = st.mean_se([math.nan if v is None else v for v in self.values])
+        return *(x.item() if math.isfinite(x) else None for x in (mean, se)), int(n)  # type: ignore[return-value]
+
+    @property
+    def screened(self) -> Trial | None:
+        """The trial of its candidate; None where that was not screened."""
+        return next((t for t in self.trials if t.candidate == self.candidate and t.outcomes), None)
+
+    def fidelity(self, steps: int) -> float | None:
+        """The share of its steps at which it was seen: 1, or less where it ran in shortened runs alone; None if never."""
+        trial = self.screened
+        return fidelity_of(self.outcomes or (trial.outcomes if trial else []), self.candidate.steps(steps))
+
+
+def count_diverged(outcomes: Sequence[Outcome]) -> int:
+    """How many runs diverged or crashed."""
+    return sum(o.status in ("diverged", "failed") for o in outcomes)
+
+
+@dataclasses.dataclass
+class Result:
+    """A study that ended: entries best first, verdicts on all pairs, and how it was made.
+
+    `look` is the number of this look at a study of equal seeds, 0 for a race, and `alpha` what the verdicts spend. `trained`
+    runs took `seconds`; `stored` ones were read from the store, made from the first of `days` to the last.
+    """
+
+    problem: Problem
+    question: Question
+    device: str
+    answer: Answer
+    entries: list[Entry]
+    verdicts: list[Verdict]
+    look: int
+    alpha: float
+    trained: int
+    stored: int
+    seconds: float
+    notes: list[str]
+    versions: dict[str, str]
+    plan: str
+    days: tuple[str, str] | None
+
+    @property
+    def chosen(self) -> Entry:
+        """The entry of the answer's pick; the first where nothing was picked."""
+        pick = self.answer.pick
+        return next((e for e in self.entries if pick and e.candidate.label == pick.label), self.entries[0])
+
+    @property
+    def split(self) -> str:
+        """The data that its values are of: "test" or "validation"."""
+        return self.entries[0].split
+
+
+def entries(course: Course, answer: Answer) -> list[Entry]:
+    """An entry for each space, at the candidate that stands best, with what was tried; in a race the pick first."""
+    made = [_entry(course, answer, space) for space in course.question.spaces]
+    sign = course.question.scale.sign
+    pick = answer.pick.label if answer.pick and answer.raced else None
+
+    def order(entry: Entry) -> tuple[bool, bool, int, float, str]:
+        """Best first: the pick, fewest without a value, then the mean; last those of which nothing is known."""
+        mean, label = entry.summary()[0], entry.candidate.label
+        return label != pick, mean is None, entry.values.count(None), -sign * (mean or 0.0), label
+
+    return sorted(made, key=order)
+
+
+def _entry(course: Course, answer: Answer, space: Space) -> Entry:
+    own = [one for one in course.contenders if one.candidate.space is space and one.outcomes]
+    own.sort(key=lambda one: (-len(one.outcomes), -course.mean(one)))
+    best = next((one for one in own if one is course.pick and answer.pick), own[0] if own else None)
+    tried = sorted(course.tried(space), key=lambda c: (c.settings, c.lr))
+    candidate = best.candidate if best else max(tried, key=course.merit, default=None)
+    trials = [Trial(c, [*course.trials[c].values()]) for c in tried]
+    outcomes = best.outcomes if best else []
+    chosen = candidate or space.at(space.rate.centre)
+    rates = sorted({trial.lr for trial in trials})
+    return Entry(
+        chosen,
+        trials or ([Trial(chosen, outcomes)] if candidate else []),
+        candidate is not None,
+        len(rates) > 1 and chosen.lr in (rates[0], rates[-1]),
+        outcomes,
+        [course.value(chosen, outcome) for outcome in outcomes],
+        course.split,
+        *course.costs[chosen.label],
+    )

@@ -1,0 +1,184 @@
+"""Screening: which candidates race. Few runs for each, on seeds of their own, by one rule for all optimizers.
+
+Every rate of every grid gets one seed, and grids grow together where a best rate is at an edge. The other axes are searched at
+the best rate. The better half of each space gets two seeds more; the best of each space race, and whatever else is within the
+margin of the leader.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Sequence
+
+from ..training.recorder import Outcome, marks
+from . import statistics as st
+from .budget import EARLY, TUNING_SEEDS, Carried, Grows
+from .course import Contender, Course
+from .protocol import Job, StoppedError, Strategy, wanted
+from .space import Axis, Candidate, Space, grow
+
+MOST_GROWN = 6  # values added to a grid whose best one is at an edge
+MOST_GROWN_IN_TIME = 18  # added while half of a budget is left: six decades more
+LEAST_TO_GROW = 3  # values of a grid that still grows: one or two are all edge
+
+
+def screened(course: Course) -> Strategy[list[Contender]]:
+    """The candidates that race, in the order of their labels and rates."""
+    spaces = course.question.spaces
+    single = [space.at(space.rates[0]) for space in spaces if space.rates is not None and len(space.rates) == 1]
+    plain = [candidate for candidate in single if not candidate.space.others]
+    several = [space for space in spaces if space not in [candidate.space for candidate in plain]]
+    yield from _rates(course, several)
+    for space in several:
+        for axis in space.others:
+            yield from _along(course, space, axis)
+    if course.early:
+        best = course.best_rates([c for space in several for c in course.tried(space)])[:2]
+        return _in_order([*plain, *best])
+    halves = yield from _halved(course, several)
+    chosen = course.best_rates(halves)
+    while beyond := (yield from _beyond(course, chosen)):
+        yield from screen(course, beyond, TUNING_SEEDS)
+        halves += [c for c in beyond if course.merit(c) > -math.inf]
+        chosen = course.best_rates(halves)
+    chosen = sorted(chosen, key=lambda c: -course.merit(c))
+    going_on = yield from _carried(course, "race", st.LEAST_PAIRS)
+    return _in_order([*plain, *chosen[:going_on]])
+
+
+def _in_order(candidates: Sequence[Candidate]) -> list[Contender]:
+    return [Contender(c) for c in sorted(candidates, key=lambda c: (c.label, c.lr, c.settings))]
+
+
+def screen(course: Course, candidates: Sequence[Candidate], seeds: Sequence[int]) -> Strategy[None]:
+    """Run these on the seeds that they have not been run on."""
+    missing = [(c, seed) for c in candidates for seed in seeds if seed not in course.trials.get(c, ())]
+    if not missing:
+        return
+    try:
+        outcomes = yield from wanted((_job(course, c, seed) for c, seed in missing), why=course.words)
+    except StoppedError as stop:
+        _record(course, missing, stop.outcomes)
+        raise
+    _record(course, missing, outcomes)
+
+
+def _record(course: Course, ran: Sequence[tuple[Candidate, int]], outcomes: Sequence[Outcome | None]) -> None:
+    for (candidate, seed), outcome in zip(ran, outcomes, strict=True):
+        if outcome is not None:
+            course.screened(candidate, seed, outcome)
+
+
+def _job(course: Course, candidate: Candidate, seed: int) -> Job:
+    """A run of screening; one that is early ends at its first evaluation after a share of its steps."""
+    length = candidate.steps(course.question.steps)
+    until = min(k for k in marks(length) if k >= EARLY * length) if course.early else 0
+    return Job(candidate, seed, length, until)
+
+
+def _rates(course: Course, spaces: Sequence[Space]) -> Strategy[None]:
+    """Every rate on the first seed. Grids of rates that are searched grow together while a best one is at an edge."""
+    trials = course.question.trials
+    searched = [space for space in spaces if space.rates is None]
+    grids = [space.rate.first(trials) for space in searched]
+    first = [c for space in spaces for c in _candidates(space, space.rates or space.rate.values(space.rate.first(trials)))]
+    yield from screen(course, first, TUNING_SEEDS[:1])
+    while searched:
+        best = [_best(course, space, grid) for space, grid in zip(searched, grids, strict=True)]
+        grown = grown_together(searched, grids, best, trials + MOST_GROWN) if course.grows else None
+        if grown is None:
+            grown = grown_together(searched, grids, best, trials + MOST_GROWN_IN_TIME)
+            if grown is None or not (yield from _grows(course, grown, len(grids[0]))):
+                return
+        grids = grown
+        more = [c for space, grid in zip(searched, grids, strict=True) for c in _candidates(space, space.rate.values(grid))]
+        yield from screen(course, more, TUNING_SEEDS[:1])
+
+
+def _candidates(space: Space, rates: Sequence[float]) -> list[Candidate]:
+    return [space.at(lr) for lr in rates]
+
+
+def _best(course: Course, space: Space, grid: range) -> int:
+    """The index of the best rate of a grid."""
+    return max(grid, key=lambda k: course.merit(space.at(space.rate.value(k))))
+
+
+def grown_together(spaces: Sequence[Space], grids: Sequence[range], best: Sequence[int], most: int) -> list[range] | None:
+    """Every grid longer if the best index of any is at its edge; None where none is, or the grids have `most` values."""
+    inside = all(grid[0] < k < grid[-1] for grid, k in zip(grids, best, strict=True))
+    if inside or len(grids[0]) + spaces[0].rate.growth > most:
+        return None
+    grown = [grow(space.rate, grid, k) for space, grid, k in zip(spaces, grids, best, strict=True)]
+    return None if grown == [*grids] else grown
+
+
+def _along(course: Course, space: Space, axis: Axis) -> Strategy[None]:
+    """The values of an axis on the first seed, at the best candidate of its space so far; the grid grows at its edges."""
+    centre = max(course.tried(space), key=course.merit)
+    grid = axis.first(course.question.trials)
+    while True:
+        values = axis.values(grid)
+        yield from screen(course, [centre.moved(axis.name, value) for value in values], TUNING_SEEDS[:1])
+        best = max(grid, key=lambda k: course.merit(centre.moved(axis.name, axis.value(k))))
+        grown = grow(axis, grid, best)
+        if grid[0] < best < grid[-1] or len(grown) > course.question.trials + MOST_GROWN or grown == grid:
+            return
+        if not (yield from _grows(course, [grown], len(grid))):
+            return
+        grid = grown
+
+
+def _halved(course: Course, spaces: Sequence[Space]) -> Strategy[list[Candidate]]:
+    """The better half of each space's candidates, run on the other screening seeds too."""
+    tried = max((len(course.tried(space)) for space in spaces), default=1)
+    leading = sorted(spaces, key=lambda space: -max(map(course.merit, course.tried(space))))
+    halves: list[Candidate] = []
+    going_on = yield from _carried(course, "screening", 2 * max(tried // 2, 1) + st.LEAST_PAIRS)
+    for space in leading[:going_on]:
+        candidates = sorted(course.tried(space), key=course.merit, reverse=True)
+        halves += [c for c in candidates[: max(len(candidates) // 2, 1)] if course.merit(c) > -math.inf]
+    yield from screen(course, halves, TUNING_SEEDS[1:])
+    return halves
+
+
+def _beyond(course: Course, chosen: Sequence[Candidate]) -> Strategy[list[Candidate]]:
+    """The next rates beyond an edge at which a space's best rate is, if it is within the margin of the leader.
+
+    Those of the first such space, while half of the budget is left; none where there is none.
+    """
+    best: dict[Space, Candidate] = {}
+    for candidate in sorted(chosen, key=lambda c: -course.merit(c)):
+        best.setdefault(candidate.space, candidate)
+    leader = max(map(course.merit, best.values()), default=0.0)
+    near = [c for c in best.values() if course.merit(c) >= leader - course.question.margin_of([leader])]
+    for candidate in near:
+        axis = candidate.space.rate
+        rates = sorted(c.lr for c in course.tried(candidate.space) if c.settings == candidate.settings)
+        if axis.typed is not None or candidate.lr not in (rates[0], rates[-1]):
+            continue
+        edge = axis.index(candidate.lr)
+        below = range(edge - axis.growth, edge)
+        grid = axis.within(below if candidate.lr == rates[0] else range(edge + 1, edge + 1 + axis.growth))
+        if grid and len(rates) < MOST_GROWN_IN_TIME and (yield from _grows(course, [grid], len(rates))):
+            return [dataclasses.replace(candidate, lr=axis.value(k)) for k in grid]
+    return []
+
+
+def _grows(course: Course, grids: Sequence[range], tried: int) -> Strategy[bool]:
+    """Whether grids with so many values may grow: always without a budget, unless they are too short to have an inside."""
+    if tried < LEAST_TO_GROW:
+        return False
+    if course.question.budget is None:
+        return True
+    growth = course.question.spaces[0].rate.growth
+    return bool((yield Grows(course.question, tuple(grids), growth * len(grids))))
+
+
+def _carried(course: Course, stage: str, each: int) -> Strategy[int]:
+    """How many candidates go on to a stage that takes so many runs of each."""
+    if course.question.budget is None:
+        return sys.maxsize
+    return int((yield Carried(course.question, stage, each)))

@@ -1,0 +1,206 @@
+"""Types of all else that is read back from a store: runs, looks and facts; and the gate through which everything passes.
+
+A store may come from elsewhere, so nothing in it is used before it passed here: `decoded` for JSON, `row` for a row. All raise
+`UnfitError` with what is wrong. SQLite itself takes any type in any column, and JSON any depth.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypedDict, cast
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ...training import recorder
+from ...training.recorder import Curve
+from .. import data
+from ..scalars import (
+    MOST,
+    MOST_STEPS,
+    Amount,
+    Count,
+    Name,
+    Positive,
+    Setting,
+    Step,
+    Steps,
+    UnfitError,
+    Words,
+    expect,
+    grow,
+)
+
+MOST_BYTES = 2**60
+Result = Annotated[float, msgspec.Meta(ge=-recorder.LARGEST, le=recorder.LARGEST)]
+Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+Key = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Time = Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}[T0-9:+.-]{0,30}$")]
+Trials = Annotated[int, msgspec.Meta(ge=1, le=10_000)]  # rates
+Way = Annotated[str, msgspec.Meta(pattern="^((one|processes)(:channels-last)?|one:compiled|many:[0-9]{1,9})$")]
+Status = Literal["finished", "diverged", "failed", "no metric"]
+
+
+class Row(TypedDict):
+    """A row of the table `runs`, without its key, its blobs and JSON."""
+
+    problem: Name
+    optimizer: Name
+    schedule: Name
+    lr: Positive
+    seed: Count
+    steps: Steps
+    status: Status
+    valid: Result | None
+    test: Result | None
+    loss: Result | None
+    diverged_at: Step | None
+    seconds: Amount
+
+
+class Counted(TypedDict):
+    """How many runs of a problem a store has."""
+
+    problem: Name
+    runs: Count
+    optimizers: Count
+    diverged: Count
+    failed: Count
+    seconds: Amount
+    last: Time
+
+
+class AskedStudy(TypedDict):
+    """A study in the store, under what was asked."""
+
+    asked: tuple[Name, Count, bool]
+    shown: dict[str, Any]
+
+
+FACTS: dict[str, Any] = {
+    "asked": dict[Name, Words | int | float | None],
+    "at once": Steps,
+    "candidates": tuple[Name, list[Key]],
+    "carried": Annotated[int, msgspec.Meta(ge=2, le=MOST)],
+    "ended": Count,
+    "finished": Count,
+    "fingerprint": Name,
+    "fit": tuple[Annotated[list[Name], msgspec.Meta(min_length=1)], Trials, bool, Words, Way | None],
+    "grows": bool,
+    "identity": Name,
+    "later": bool,
+    "operations": Amount,
+    "question": tuple[Name, Name],
+    "repeats": bool,
+    "steps": Steps,
+    "steps to repeat": Count,
+    "study": AskedStudy,
+    "timing": Annotated[list[Amount], msgspec.Meta(min_length=2, max_length=2)],  # seconds of a step, bytes of state
+    "way": Way,
+}
+"""The types of facts by their names. One of another version is any JSON."""
+
+
+def decoded(text: object, kind: Any) -> Any:
+    """JSON as a value of a type; UnfitError for text that is no JSON, nested too deep, or of another type."""
+    if not isinstance(text, str):
+        raise UnfitError(f"it is {type(text).__name__}, not text")
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.ValidationError as error:
+        raise UnfitError(f"it is not JSON of this kind: {' '.join(str(error).split())}") from error
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise UnfitError("it is not JSON") from error
+
+
+def fact(what: str, text: object) -> Any:
+    """The value of a fact; UnfitError where it is not of the fact's type, or contradicts itself."""
+    value = decoded(text, FACTS.get(what, Any))
+    if what == "study":
+        return value["asked"], study(value["shown"])
+    if what == "timing":
+        expect(0 < value[0] < MOST_STEPS and value[1] < MOST_BYTES, "no step takes that long, or has so much state")
+    return value
+
+
+def study(shown: dict[str, Any]) -> data.StudyData:
+    """The data of a study, of this version or of the one before; UnfitError where they are not of its type."""
+    try:
+        made = msgspec.convert(shown if "version" in shown else upgraded(shown), data.StudyData)
+    except (msgspec.ValidationError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UnfitError(f"it is not the data of a study: {' '.join(str(error).split())}") from error
+    data.check(made)
+    return made
+
+
+def upgraded(shown: dict[str, Any]) -> dict[str, Any]:
+    """The data of a study of version 0, where the answer had no candidate of its own and a rate of the sweep stood twice."""
+    old = shown["answer"]
+    pick = {"name": old["optimizer"], "schedule": old["schedule"], "lr": old["lr"]}
+    figure = (old["test"] and old["test"] | {"split": "test"}) or (old["fresh"] and old["fresh"] | {"split": "validation"})
+    moved = {key: shown[key] for key in ("places", "looks", "details", "unit", "raced", "steps")}
+    places = [place | {"label": place["label"].rpartition(" at ")[0]} for place in shown["places"]]
+    answer = old | moved | {"places": places, "pick": pick if old["optimizer"] else None, "figure": figure}
+    entries = []
+    for entry in shown["optimizers"]:
+        trials = [swept | trial for swept, trial in zip(entry["sweep"], entry["trials"], strict=True)]
+        entries.append(entry | {"trials": trials})
+    verdicts = [
+        verdict | {"sentence": sentence, "beside": beside}
+        for verdict, (_, sentence, beside) in zip(shown["verdicts"], shown["pairs"], strict=True)
+    ]
+    return shown | {"answer": answer, "optimizers": entries, "verdicts": verdicts}
+
+
+def row(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of names and results; UnfitError where a column has a value of another type."""
+    for name in ("valid", "test", "loss"):
+        if not isinstance(values[name], float | int | None):
+            raise UnfitError("one of its results is not a number")
+    try:
+        return cast(dict[str, Any], msgspec.convert(dict(values), Row))
+    except msgspec.ValidationError as error:
+        raise UnfitError(f"a column is not what it is for: {' '.join(str(error).split())}") from error
+
+
+def curve(text: object) -> Curve:
+    """A learning curve; UnfitError where its columns are not numbers, of one length, at growing steps."""
+    if isinstance(text, str):
+        text = re.sub("-?(NaN|Infinity)", "null", text)  # of versions before curves had gaps
+    try:
+        made = cast(Curve, decoded(text, Curve))
+    except UnfitError as error:
+        raise UnfitError("its curve is not a curve in JSON") from error
+    if len({len(made.steps), len(made.train), len(made.valid), len(made.metric)}) > 1:
+        raise UnfitError("its curve has columns of several lengths")
+    if not grow(made.steps):
+        raise UnfitError("the steps of its curve do not grow")
+    return made
+
+
+def spec(text: object) -> dict[str, Any]:
+    """What made a run itself; UnfitError where it is no dictionary of plain values."""
+    try:
+        return cast(dict[str, Any], decoded(text, dict[str, Setting]))
+    except UnfitError as error:
+        raise UnfitError("what made it is not JSON of plain values") from error
+
+
+def examples(blob: object, unpack: Callable[[bytes | None], NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+    """The results of examples; UnfitError where they cannot be unpacked."""
+    if not isinstance(blob, bytes | None):
+        raise UnfitError("the results of its examples cannot be read")
+    try:
+        return unpack(blob)
+    except ValueError as error:
+        raise UnfitError("the results of its examples cannot be read") from error
+
+
+def one(value: object, kind: Any, what: str) -> Any:
+    """A single value of a type; UnfitError for another."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise UnfitError(f"{what} is {value!r:.60}") from error

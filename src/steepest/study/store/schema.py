@@ -1,0 +1,109 @@
+"""The tables of a store, what brings those of earlier versions to them, and the check that a file has these and nothing else.
+
+A file from elsewhere may hold views and triggers, whose queries run as a table of that name is read or written: it is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+
+VERSION = 5
+APPLICATION = 0x73746565  # "stee", in SQLite's header: tells our file from another program's
+LARGEST = 64 << 20  # bytes of a value
+FACTS = """CREATE TABLE facts (
+    what TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, created TEXT NOT NULL, PRIMARY KEY (what, key))"""
+STATE = "CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER NOT NULL)"  # what may change: whether it is open
+TABLES = f"""
+CREATE TABLE runs (
+    key TEXT PRIMARY KEY, spec TEXT NOT NULL, problem TEXT NOT NULL, optimizer TEXT NOT NULL, schedule TEXT NOT NULL,
+    lr REAL NOT NULL, seed INTEGER NOT NULL, steps INTEGER NOT NULL, status TEXT NOT NULL, valid REAL, test REAL,
+    loss REAL, diverged_at INTEGER, seconds REAL NOT NULL, curve TEXT NOT NULL, created TEXT NOT NULL, examples BLOB,
+    why TEXT);
+CREATE TABLE looks (
+    study TEXT NOT NULL, look INTEGER NOT NULL, seeds INTEGER NOT NULL, alpha REAL NOT NULL, created TEXT NOT NULL,
+    PRIMARY KEY (study, look), UNIQUE (study, seeds));
+{FACTS};
+{STATE};
+"""
+KEEP = """
+CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table}
+BEGIN SELECT RAISE(ABORT, 'the store is append-only'); END
+"""
+KEPT = [(table, verb) for table in ("runs", "looks", "facts") for verb in ("UPDATE", "DELETE")]
+# Migrations from each schema to the next. Schema 1 named ways by numbers, which nothing reads any more.
+MIGRATIONS = {
+    1: ["CREATE TABLE ways (key TEXT PRIMARY KEY, name TEXT NOT NULL, created TEXT NOT NULL)"],
+    2: [
+        FACTS,
+        *(KEEP.format(table=t, verb=v) for t, v in KEPT if t == "facts"),
+        "ALTER TABLE runs ADD COLUMN examples BLOB",
+        "INSERT INTO facts (what, key, value, created) SELECT 'steps', key, steps, created FROM plans",
+        "INSERT INTO facts (what, key, value, created) SELECT 'way', key, json_quote(name), created FROM ways",
+        """INSERT INTO facts (what, key, value, created)
+           SELECT 'timing', key, printf('[%!.17g, %d]', seconds_per_step, state_bytes), created FROM timings""",
+    ],
+    3: [STATE],
+    4: [],  # the column `why` is added to any store that lacks it; examples may be in single precision
+}
+NEWER = {"examples", "why"}  # columns of runs that earlier versions lack
+COLUMNS = {  # of each table; those of earlier versions as well
+    "runs": "key spec problem optimizer schedule lr seed steps status valid test loss diverged_at seconds curve created "
+    "examples why",
+    "looks": "study look seeds alpha created",
+    "facts": "what key value created",
+    "state": "name value",
+    "plans": "key steps created",
+    "ways": "key name created",
+    "timings": "key seconds_per_step state_bytes created",
+}
+SINCE = {"runs": 1, "looks": 1, "facts": 3, "state": 4}  # the schema that brought a table
+
+
+def guard(db: sqlite3.Connection) -> None:
+    """Set the limits under which a file from elsewhere is read: no functions run by its schema, no gigantic values."""
+    db.execute("PRAGMA trusted_schema = OFF")
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
+
+
+def make(db: sqlite3.Connection) -> None:
+    """Make the tables of a new store."""
+    for statement in (*TABLES.split(";\n"), *(KEEP.format(table=table, verb=verb) for table, verb in KEPT)):
+        db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION}")
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def fault(db: sqlite3.Connection, version: int) -> str:
+    """What in a database is not a store of this version, by its schema alone, which runs nothing; empty where all is.
+
+    A store without its triggers is one: it can be changed by others, and is read as any.
+    """
+    triggers = {f"{table}_no_{verb}": _plain(KEEP.format(table=table, verb=verb)) for table, verb in KEPT}
+    found = set()
+    for kind, name, table, text in db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"):
+        if kind == "table" and name.startswith("sqlite_"):  # SQLite's own, such as statistics
+            continue
+        if kind == "table" and name in COLUMNS and not re.match(r"CREATE\s+VIRTUAL", text, re.IGNORECASE):
+            found.add(name)
+        elif kind == "trigger" and _plain(text) != triggers.get(name):
+            return f"it has a trigger {name!r} of another program"
+        elif kind == "index" and (text is not None or table not in COLUMNS):
+            return f"it has an index {name!r} of another program"
+        elif kind not in ("trigger", "index"):
+            return f"it has a {kind} {name!r} of another program"
+    for name, since in SINCE.items():
+        if name not in found and version >= since:
+            return f"it has no table {name!r}"
+    for name in found:
+        columns = db.execute("SELECT name, hidden FROM pragma_table_xinfo(?)", (name,)).fetchall()
+        here, known = {column for column, _ in columns}, set(COLUMNS[name].split())
+        optional = NEWER if name == "runs" else set()
+        if any(hidden for _, hidden in columns) or not known - optional <= here <= known:
+            return f"the columns of its table {name!r} are others"
+    return ""
+
+
+def _plain(text: str) -> str:
+    """SQL without line breaks and its last semicolon."""
+    return " ".join(text.split()).rstrip("; ")

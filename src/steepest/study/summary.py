@@ -1,0 +1,254 @@
+"""From a result to `StudyData`: all that the terminal, JSON, a report and its figures show, as numbers and words."""
+
+from __future__ import annotations
+
+from ..rules.definition import FILES
+from ..training.recorder import Curve as Recorded
+from ..update.torch_class.signature import class_arguments
+from . import data, sentences
+from .budget import TUNING_SEEDS
+from .conclude import DIGITS, first_why, reasons
+from .data import StudyData
+from .result import Entry, Result, Trial, count_diverged
+from .space import RATE
+from .verdicts import Verdict
+
+MOST_POINTS = 100  # of a schedule
+
+
+def study_data(result: Result, command: str) -> StudyData:
+    """A result as data; `command` is what made it."""
+    problem, question, answer = result.problem, result.question, result.answer
+    courses = sorted({e.candidate.schedule for e in result.entries})
+    return StudyData(
+        version=data.VERSION,
+        problem=problem.name,
+        about=problem.about,
+        metric=question.scale.name,
+        direction=question.scale.direction,  # type: ignore[arg-type]
+        in_points=question.scale.in_points,
+        split=result.split,
+        steps=question.steps,
+        device=result.device,
+        versions=result.versions,
+        answer=answer,
+        batch_size=problem.batch_size,
+        batches=str(problem.drawing),
+        optimizers=[_entry(entry, courses, result) for entry in result.entries],
+        verdicts=[_verdict(v) for v in result.verdicts],
+        optimum=problem.optimum,
+        notes=result.notes,
+        table=table(result),
+        code=code(result.chosen, question.steps) if answer.pick else "",
+        protocol=protocol(result),
+        ran=f"{result.trained + result.stored} runs of {sentences.seen(answer)}",
+        command=command,
+    )
+
+
+def _entry(entry: Entry, courses: list[str], result: Result) -> data.Entry:
+    mean, se, n = entry.summary()
+    seen = entry.outcomes or [o for t in entry.trials for o in t.outcomes]
+    whys = [reasons(entry.outcomes)] if n < len(entry.values) else []
+    if se is None and n == 1:
+        whys.append("one value has no standard error")
+    if not entry.values:
+        whys.append("not raced" if seen else "never tried")
+    share, candidate = entry.fidelity(result.question.steps), entry.candidate
+    return data.Entry(
+        name=candidate.space.name,
+        schedule=candidate.schedule,
+        label=candidate.label,
+        lr=entry.lr,
+        settings=dict(candidate.settings),
+        hyper={k: v for k, v in candidate.rule.hyper.items() if k != RATE},
+        lr_at_edge=entry.at_edge,
+        seeds=list(range(len(entry.values))),
+        values=entry.values,
+        mean=mean,
+        se=se,
+        diverged=count_diverged(entry.outcomes),
+        seconds_per_step=entry.seconds_per_step,
+        state_bytes=entry.state_bytes,
+        loss=_mean_loss(entry),
+        fidelity=share if share is not None and share < 1 else None,
+        status="; ".join(whys),
+        why=first_why(entry.outcomes),
+        variant=courses.index(candidate.schedule),
+        evaluations=candidate.rule.evaluations,
+        length=candidate.steps(result.question.steps),
+        multipliers=_multipliers(entry, result),
+        runs=[_curve(outcome.curve, outcome.diverged_at) for outcome in entry.outcomes],
+        trials=[_trial(trial) for trial in entry.trials],
+    )
+
+
+def _multipliers(entry: Entry, result: Result) -> list[tuple[int, float]]:
+    """The multipliers of the schedule along a run, with what the run of seed 0 measured, which a schedule may have read."""
+    candidate, own = entry.candidate, entry.candidate.steps(result.question.steps)
+    sign = -result.question.scale.metric_sign
+    curve = entry.outcomes[0].curve if entry.outcomes else None
+    marks = zip(curve.steps[1:], curve.metric[1:], strict=True) if curve else ()
+    seen = [(step, sign * value) for step, value in marks if value is not None]
+    at = sorted({round(k * (own - 1) / MOST_POINTS) for k in range(MOST_POINTS + 1)})
+    return [(k, _short(candidate.multiplier(k, own, [better for step, better in seen if step <= k]))) for k in at]
+
+
+def _curve(curve: Recorded, diverged_at: int | None) -> data.Curve:
+    columns = {key: [x if x is None else _short(x) for x in getattr(curve, key)] for key in ("train", "valid", "metric")}
+    return data.Curve(steps=curve.steps, **columns, diverged_at=diverged_at)
+
+
+def _trial(trial: Trial) -> data.Trial:
+    seen = [o.curve.steps[-1] for o in trial.outcomes if o.diverged_at is None and o.curve.steps]
+    lost = [o for o in trial.outcomes if o.valid is None]
+    return data.Trial(
+        lr=trial.lr,
+        values=trial.values,
+        diverged=trial.diverged,
+        diverged_at=[o.diverged_at for o in trial.outcomes],
+        seen=max(seen, default=None),
+        settings=dict(trial.candidate.settings),
+        status=reasons(trial.outcomes) if lost else "",
+        why=first_why(trial.outcomes) if lost else "",
+    )
+
+
+def _verdict(v: Verdict) -> data.Verdict:
+    keys = ("a", "b", "difference", "low", "high", "p", "probability", "verdict", "seeds_needed", "sentence")
+    p, least = v.sign_flip
+    beside = f"Sign-flip permutation p = {p:.2g} (least possible {least:.2g})."
+    return data.Verdict(**{key: getattr(v, key) for key in keys}, status=v.status or "", beside=beside)
+
+
+def _short(x: float) -> float:
+    return float(f"{x:.{DIGITS}g}")
+
+
+def table(result: Result) -> tuple[list[str], list[list[str]]]:
+    """The table in words, for the screen and the page: its heading and its rows."""
+    several = len({e.candidate.schedule for e in result.entries}) > 1
+    searched = list(dict.fromkeys(name for e in result.entries for name, _ in e.candidate.settings))
+    heading = ["optimizer", *(["schedule"] if several else []), "learning rate", *searched]
+    heading += [f"{result.split} {result.question.scale.name} ± SE", "n", "diverged", "step time", "state"]
+    losses = result.problem.metric is not None
+    heading += ["validation loss"] if losses else []
+    rows = []
+    for e in result.entries:
+        mean, se, n = e.summary()
+        lr = "-" if e.lr is None else f"{e.lr:g}" + (" (edge)" if e.at_edge else "")
+        loss, settings = _mean_loss(e), dict(e.candidate.settings)
+        rows.append(
+            [
+                e.candidate.space.name,
+                *([e.candidate.schedule] if several else []),
+                lr,
+                *(f"{settings[name]:g}" if name in settings else "" for name in searched),
+                _raced(e, mean, se) if e.values else _screened(e, result.question.steps),
+                str(n),
+                str(count_diverged(e.outcomes)),
+                duration(e.seconds_per_step),
+                size(e.state_bytes),
+                *(["" if loss is None else f"{loss:.4g}"] if losses else []),
+            ]
+        )
+    return heading, rows
+
+
+def _mean_loss(entry: Entry) -> float | None:
+    """The mean loss on validation data of an entry's runs; None without one."""
+    values = [o.loss for o in entry.outcomes if o.loss is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _raced(entry: Entry, mean: float | None, se: float | None) -> str:
+    """The mean of an entry that raced, or why it has none."""
+    if mean is None and entry.outcomes and all(o.status == "no metric" for o in entry.outcomes):
+        return "metric not finite"
+    return spread(mean, se)
+
+
+def _screened(entry: Entry, steps: int) -> str:
+    """The mean of an entry that did not race, on the seeds of its screening, or why it has none."""
+    trial = entry.screened
+    if trial is None:
+        return "never tried"
+    values = [v for v in trial.values if v is not None]
+    if not values:
+        return "diverged" if trial.diverged else "metric not finite"
+    share = entry.fidelity(steps)
+    whole = entry.candidate.steps(steps)
+    short = f", {round(share * whole)} of {whole} steps" if share is not None and share < 1 else ""
+    return f"{sum(values) / len(values):.5g} (screened{short})"
+
+
+def spread(mean: float | None, se: float | None) -> str:
+    """A mean and its standard error, to two digits of the error."""
+    if mean is None:
+        return "all diverged"
+    if not se:
+        return f"{mean:.6g}"
+    digits = max(0, 1 - int(f"{se:e}".rsplit("e", 1)[1]))
+    return f"{mean:.{digits}f} ± {se:.{digits}f}" if digits < 9 else f"{mean:.5g} ± {se:.1e}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that reads best."""
+    unit, factor = next((u, f) for u, f, least in (("s", 1, 1), ("ms", 1e3, 1e-3), ("µs", 1e6, 0)) if seconds >= least)
+    return f"{seconds * factor:.3g} {unit}"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that reads best."""
+    for unit, least in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= least:
+            return f"{count / least:.3g} {unit}"
+    return f"{count} B"
+
+
+def code(entry: Entry, steps: int) -> str:
+    """The choice as lines of Python to paste."""
+    rule = entry.candidate.rule
+    defaults = class_arguments(dict((rule.base or rule).hyper))
+    changed = {k: v for k, v in class_arguments(dict(rule.hyper)).items() if k != "lr" and v != defaults[k]}
+    changed |= {"matrices_only": False} if rule.matrices_only else {}
+    arguments = "".join(f", {k}={v!r}" for k, v in changed.items())
+    lines, maker = ["import steepest", ""], f"steepest.optim.{rule.class_name}"
+    if not (rule.base or rule).is_ours:
+        file, name = FILES.get(rule, (None, rule.name))
+        maker = f"steepest.optim.from_rule({name})"
+        lines[1:1] = [f"from {file.stem} import {name}"] if file else []
+    lines.append(f"optimizer = {maker}(model.parameters(), lr={entry.lr!r}{arguments})")
+    if entry.candidate.schedule != "constant":
+        lines.append(f"scheduler = steepest.schedules.get({entry.candidate.schedule!r}).to_torch(optimizer, {steps})")
+    return "\n".join(lines)
+
+
+def protocol(result: Result) -> str:
+    """How the numbers came about, for the foot of a report."""
+    question, answer = result.question, result.answer
+    length = f"{question.steps} steps a run, {result.problem.drawing}"
+    diverged = "a run diverged if its loss was not finite or stayed over 1,000 times its start."
+    searched = [e for e in result.entries if e.candidate.space.rates is None]
+    if answer.raced:
+        screening = "every rate of a log grid on one screening seed, the better half on two more; " if searched else ""
+        return (
+            f"{length}; {screening}then a race on common seeds (same initial weights and batches), until no other "
+            f"could be better than the pick by more than {answer.margin:.3g}{answer.unit}; comparisons with the best (Hsu), "
+            f"one-sided t bounds at {100 * answer.confidence:.0f} % over {answer.compared - 1} comparisons and all looks; "
+            f"on validation data; {diverged}"
+        )
+    level = f"{result.alpha:.4g}".rstrip("0")
+    if searched:
+        tuning = (
+            f"{len(searched[0].trials)} rates of a log grid for each optimizer, "
+            f"chosen on {len(TUNING_SEEDS)} tuning seeds by validation {question.scale.name}"
+        )
+    else:
+        tuning = "rates as given"
+    spent = f"look {result.look} at this study, which spends {level} of the 0.05 for all looks"
+    look = spent if result.look else "no look, since under 5 seeds allow no verdict"
+    return (
+        f"{length}; {tuning}; confirmed on {question.seeds} fresh seeds, paired (same initial weights and batches); "
+        f"paired t tests with Holm's correction over {len(result.verdicts)} pairs; {look}; {diverged}"
+    )

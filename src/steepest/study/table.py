@@ -1,0 +1,184 @@
+"""A table of recorded runs, from which a study can be replayed in place of training: to calibrate what it claims, and to test.
+
+`replay` runs the protocol and answers from the table until it stops; nothing is trained, and no clock runs.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import rules, schedules
+from ..training.recorder import Curve, Outcome
+from .budget import AFTER, RESERVE, TUNING_SEEDS, Clock, Ended
+from .course import Course
+from .protocol import Asking, Decision, History, Job, Stop, Strategy, Wanted
+from .question import Question, Scale
+from .race import FRESH_SEEDS, race
+from .space import LEARNING_RATE, Candidate, Space
+
+UNTIMED = Clock(reads_only=True)  # a clock that ends nothing, and has no time for runs that no table has
+SECONDS = 1.0  # that a recorded run counts
+
+
+class Table(Mapping[Job, Outcome]):
+    """The last validation values of recorded runs, (candidates, columns), NaN for a run that diverged.
+
+    Screening, race and fresh seeds have columns that no other has: the first three, those between, and the last `fresh`.
+    `rates` bounds what a space can search: the rates that were recorded of it. Every run counts a second.
+    """
+
+    def __init__(self, spaces: Sequence[Space], rates: Sequence[Sequence[float]], values: NDArray[Any], fresh: int = 0) -> None:
+        self.recorded, self.fresh = values, fresh
+        self.columns: Sequence[int] = range(values.shape[1])
+        self.spaces = tuple(
+            dataclasses.replace(space, axes=(_bounded(space, own), *space.others))
+            for space, own in zip(spaces, rates, strict=True)
+        )
+        pairs = [(space.label, lr) for space, own in zip(spaces, rates, strict=True) for lr in own]
+        self.rows = {pair: row for row, pair in enumerate(pairs)}
+        self._outcomes: dict[int, list[Outcome]] = {}
+        self._known: dict[Candidate, list[Outcome] | None] = {}
+
+    def drawn(self, columns: NDArray[Any]) -> Table:
+        """The same table with other columns: some of its own, in this order."""
+        other = copy.copy(self)
+        other.columns = columns.tolist()
+        return other
+
+    def _row(self, candidate: Candidate) -> list[Outcome] | None:
+        """The recorded runs of a candidate; None where it has none."""
+        if candidate not in self._known:
+            row = self.rows.get((candidate.label, candidate.lr))
+            if row is not None and row not in self._outcomes:
+                self._outcomes[row] = [*map(_outcome, self.recorded[row].tolist())]
+            self._known[candidate] = None if row is None else self._outcomes[row]
+        return self._known[candidate]
+
+    def column(self, seed: int) -> int | None:
+        """The column of a seed; None where the table has none for it."""
+        columns = len(self.columns)
+        if 0 <= seed < columns:
+            column = len(TUNING_SEEDS) + seed
+            return column if column < columns - self.fresh else None
+        if seed in TUNING_SEEDS:
+            return TUNING_SEEDS.index(seed)
+        if seed in FRESH_SEEDS:
+            place = FRESH_SEEDS.index(seed)
+            return columns - self.fresh + place if place < self.fresh else None
+        return None
+
+    def get(self, job: Job, default: Any = None) -> Any:
+        """The outcome of a recorded run; the default where the table has none."""
+        column, row = self.column(job.seed), self._row(job.candidate)
+        if column is None or row is None or job.until:
+            return default
+        return row[self.columns[column]]
+
+    def __getitem__(self, job: Job) -> Outcome:
+        outcome: Outcome | None = self.get(job)
+        if outcome is None:
+            raise KeyError(job)
+        return outcome
+
+    def __iter__(self) -> Iterator[Job]:
+        raise TypeError("a table is asked for single runs")
+
+    def __len__(self) -> int:
+        return int(self.recorded.size)
+
+
+NO_CURVE = Curve()
+
+
+def _outcome(value: float) -> Outcome:
+    """A run that came to a value, NaN where it diverged."""
+    if math.isnan(value):
+        return Outcome(NO_CURVE, None, None, None, 1, SECONDS)
+    return Outcome(NO_CURVE, value, value, None, None, SECONDS)
+
+
+def _bounded(space: Space, rates: Sequence[float]) -> Any:
+    """The axis of the rate within those that were recorded; one rate is as if typed."""
+    typed = tuple(rates) if len(rates) == 1 else space.rates
+    return dataclasses.replace(space.rate, low=min(rates), high=max(rates), typed=typed)
+
+
+def arms(values: NDArray[Any], fresh: int = 0) -> Table:
+    """A table of candidates without names, each at one rate, so that nothing is screened: values (candidates, columns)."""
+    rule, constant = rules.get("gd"), schedules.get("constant")
+    typed = dataclasses.replace(LEARNING_RATE, typed=(1.0,))
+    spaces = [Space(rule, constant, f"{k:03}", (typed,)) for k in range(len(values))]
+    unused = np.zeros((len(values), len(TUNING_SEEDS)))
+    return Table(spaces, [(1.0,)] * len(values), np.concatenate([unused, values], 1), fresh)
+
+
+def question(table: Table, scale: Scale, **fields: Any) -> Question:
+    """A question about the spaces of a table."""
+    asked = {"steps": 1, "trials": 7} | fields
+    return Question(table.spaces, scale, **asked)
+
+
+def replay(
+    asked: Question,
+    runs: Mapping[Job, Outcome],
+    *,
+    strategy: Callable[[Question], Strategy[Course]] = race,
+    clock: Clock = UNTIMED,
+    seconds: float = 0.0,
+    watch: Callable[[Wanted], None] | None = None,
+) -> Course:
+    """The course of a study whose runs are known; a phase ends where it wants a run that is not.
+
+    A question with a budget has a clock on which every run takes so many `seconds`, all workers together. `clock` has what else
+    decisions go by. `watch` is called with each batch of runs that is wanted.
+    """
+    clock = dataclasses.replace(clock, costs=clock.costs or {space.label: (SECONDS, 0) for space in asked.spaces})
+    stepwise = watch is not None or asked.budget is not None
+    known: dict[Job, Outcome] = {}
+    history, asking = History(known if stepwise else runs), Asking(strategy(asked))
+    time = _Time(asked.budget, seconds)
+    while not isinstance(step := asking.ask(history), Stop):
+        if isinstance(step, Decision):
+            history.decisions[step] = step.decide(time.clock(clock, len(known)))
+            if isinstance(step, Ended):
+                time.end = time.budget
+        elif not stepwise:
+            history.over[step.phase] = False
+        else:
+            if watch is not None:
+                watch(step)
+            for job in step.jobs:
+                outcome = runs.get(job)
+                if outcome is None or not time.passes():
+                    history.over[step.phase] = False
+                    break
+                known[job] = outcome
+    return step.result
+
+
+class _Time:
+    """A clock that only runs move on."""
+
+    def __init__(self, budget: float | None, seconds: float) -> None:
+        self.budget = math.inf if budget is None else budget
+        self.end = math.inf if budget is None else (1 - RESERVE) * budget - AFTER
+        self.now, self.seconds = 0.0, seconds
+
+    def passes(self) -> bool:
+        """Take the time of a run, and say whether it ended in time."""
+        self.now += self.seconds
+        return self.now <= self.end
+
+    def clock(self, clock: Clock, ran: int) -> Clock:
+        """What the clock says now."""
+        if math.isinf(self.budget):
+            return clock
+        pace = 1 / self.seconds if ran and self.seconds else None
+        return dataclasses.replace(clock, left=self.end - self.now, begun=self.now, pace=pace, run=self.seconds)

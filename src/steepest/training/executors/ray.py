@@ -1,0 +1,283 @@
+"""Runs on a cluster by Ray: blocks of them are its tasks, and what they come to goes to the one store as they end.
+
+The problem travels with its code, also where that is a file of the user's; steepest is to be installed on every node. What is
+trained, and in which blocks, is decided here as it is without a cluster, so a race over one eliminates as it does alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import socket
+import sys
+import sysconfig
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...errors import SteepestError
+from ...prints import Silence
+from ...problems.problem import Problem
+from .. import ways
+from ..checkpoints import NOWHERE, Slot, Slots, finish, nowhere
+from ..recorder import Curve, Outcome
+from ..single import ignore
+from ..stacked import Run
+from ..versions import versions
+from ..ways import Plan
+
+TRIES = 3  # times that a run is begun that ends its process; a block of several is cut in two after the second
+MOVES = 20  # times that a block is begun anew because its node went or ran out of memory: no fault of its own, as a rule
+LOOKED = 0.2  # seconds after which the clock is looked at
+ANSWER = 5.0  # seconds that a cluster has to answer
+FRAME, SETTINGS = 9, 4  # bytes before what an HTTP/2 frame holds, and the kind of the first one, in its fourth byte
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
+AHEAD = 2  # blocks under way or waiting for each core, so that none is idle
+FAILED = Outcome(Curve(), None, None, None, 0, 0.0, failed=True)
+INSTALLED = ("site-packages", "dist-packages")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Runs that are one task, by number; how often they ended their process, and how often they lost their node."""
+
+    runs: list[int]
+    tries: int = 0
+    moves: int = 0
+
+    def again(self) -> list[Block]:
+        """How it is begun again after its process ended: as it is, then in halves; a run alone until it has failed."""
+        tried = replace(self, tries=self.tries + 1)
+        if len(self.runs) == 1:
+            return [tried] if tried.tries < TRIES else []
+        half = len(self.runs) // 2
+        return [tried] if tried.tries == 1 else [Block(self.runs[:half]), Block(self.runs[half:])]
+
+
+def connect(address: str | None) -> Any:
+    """Ray, connected to the cluster at an address ("auto" for the one that this machine is part of), or to one begun here.
+
+    What the process is connected to already stays. SteepestError where Ray is not installed, or no cluster answers.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise SteepestError("--engine ray needs Ray; install it by `pip install 'steepest[ray]'`.") from None
+    if not ray.is_initialized():
+        dashboard = False if address is None else None
+        try:
+            _reach(address or "")
+            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
+        except Exception as error:
+            where = "No Ray cluster can be begun here" if address is None else f"No Ray cluster can be used at {address!r}"
+            raise SteepestError(f"{where}: {_last_line(error)}") from error
+    return ray
+
+
+def _reach(address: str) -> None:
+    """OSError where no cluster answers at an address with a port: Ray itself would wait for one for minutes.
+
+    A cluster speaks HTTP/2 (gRPC), whose server answers the first words with its settings; one that needs TLS is only reached.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER) as line:
+            line.settimeout(ANSWER)
+            if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+                return
+            line.sendall(GREETING)
+            answer = line.recv(FRAME)
+    except TimeoutError:
+        raise OSError(f"nothing answered within {ANSWER:.0f} seconds") from None
+    if len(answer) < FRAME or answer[3] != SETTINGS:
+        raise OSError("something else than a cluster answers there; give the address that `ray start` printed")
+
+
+class Cluster:
+    """A Ray cluster that trains runs of one problem."""
+
+    share = (1, 1)
+
+    def __init__(self, address: str | None = None) -> None:
+        self.ray = connect(address)
+        self._sent: Any = None
+        self._remote = self.ray.remote(_train)
+
+    def at_once(self, device: str) -> int:
+        """How many runs train at a time: a core or a GPU for each."""
+        return max(int(self.ray.cluster_resources().get("CPU" if device == "cpu" else "GPU", 1)), 1)
+
+    def describe(self, device: str) -> str:
+        """How many runs the cluster trains at a time."""
+        return f", {self.at_once(device)} at once on a Ray cluster"
+
+    def train_all(
+        self,
+        problem: Problem,
+        runs: Sequence[Run],
+        plan: Plan,
+        *,
+        device: str = "cpu",
+        on_step: Callable[[int], None] | None = None,
+        known: Collection[int] = (),
+        slots: Slots = nowhere,
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Train the runs by the plan, in blocks of its chunks; each with its index, as it ends. As `ways.train_all`, but:
+
+        A block that ends its process is begun once more; where it does so again its halves are, and a run that does so three
+        times has failed, and counts as diverged. A block whose node is lost is begun on another.
+        Unfinished runs are stored next to the store, if the nodes can access it.
+        """
+        heard = on_step or ignore
+        together = plan.workers > 1 or plan.chunk > 1
+        workers = max(self.at_once(device) if together else 1, plan.workers)
+        chunks = ways.chunks(runs, plan.chunk, workers)
+        waiting = deque(Block(chunk) for chunk in chunks if not all(i in known for i in chunk))
+        under_way: dict[Any, Block] = {}
+        if not waiting:
+            return
+        needs = self._needs(problem, 1 if together else torch.get_num_threads(), device)
+        self._sent = self._sent if self._sent is not None else self._send(problem)
+        try:
+            while waiting or under_way:
+                most = AHEAD * self.at_once(device)
+                while waiting and len(under_way) < most:
+                    block = waiting.popleft()
+                    under_way[self._begin(block, runs, plan, device, slots, needs(len(block.runs)))] = block
+                ended, rest = self.ray.wait([*under_way], timeout=LOOKED)
+                ended += self.ray.wait(rest, num_returns=len(rest), timeout=0)[0] if rest else []
+                for reference in ended:
+                    block = under_way.pop(reference)
+                    outcomes, again = self._got(reference, block, runs)
+                    waiting.extend(again)
+                    if outcomes or not again:
+                        heard(sum(runs[i].length * runs[i].rule.evaluations for i in block.runs))
+                        yield from zip(block.runs, outcomes or [FAILED], strict=True)
+                    if outcomes or len(again) != 1:
+                        finish(slots, block.runs)
+                heard(0)  # raises where there is no time for more
+        finally:
+            for reference in under_way:
+                with contextlib.suppress(Exception):
+                    self.ray.cancel(reference, force=True)
+
+    def _begin(self, block: Block, runs: Sequence[Run], plan: Plan, device: str, slots: Slots, asked: dict[str, Any]) -> Any:
+        path = slots(block.runs).path
+        how = plan, device, path and path.absolute(), asked["num_cpus"], versions()
+        return self._remote.options(max_retries=0, **asked).remote([self._sent], [runs[i] for i in block.runs], *how)
+
+    def _got(self, reference: Any, block: Block, runs: Sequence[Run]) -> tuple[list[Outcome], list[Block]]:
+        """What a block made, or how it is begun again; neither for a run that has failed. What was raised there is raised."""
+        lost = self.ray.exceptions
+        try:
+            outcomes = list(self.ray.get(reference))
+        except lost.RayTaskError as error:
+            cause = getattr(error, "cause", None)
+            raise (cause if isinstance(cause, SteepestError) else SteepestError(_last_line(cause or error))) from error
+        except lost.WorkerCrashedError:
+            return [], block.again()
+        except (lost.NodeDiedError, lost.OutOfMemoryError, lost.ObjectLostError) as error:
+            if block.moves < MOVES:
+                return [], [replace(block, moves=block.moves + 1)]
+            raise SteepestError(f"{runs[block.runs[0]]} was lost on {MOVES + 1} nodes: {_last_line(error)}") from error
+        except lost.RayError as error:
+            raise SteepestError(f"Ray cannot go on: {_last_line(error)}") from error
+        return outcomes, [] if outcomes else [Block([i]) for i in block.runs]  # they cannot train together
+
+    def _needs(self, problem: Problem, cores: int, device: str) -> Callable[[int], dict[str, Any]]:
+        """The resources of a node that a task of so many runs needs; SteepestError where no node has them."""
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        fit = [node for node in nodes if node.get("CPU", 0) >= 1 and (device == "cpu" or node.get("GPU", 0) >= 1)]
+        if not fit:
+            raise SteepestError(f"No node of the Ray cluster has a {'core' if device == 'cpu' else 'GPU'} for a run.")
+        most, held = max(node.get("memory", 0) for node in fit), _data_bytes(problem)
+
+        @functools.cache
+        def of(runs: int) -> dict[str, Any]:
+            bytes_ = ways.bytes_of(problem, runs) + held
+            if bytes_ > most:
+                raise SteepestError(
+                    f"{runs} runs at once take {bytes_ / 2**20:.4g} MiB, and no node of the Ray cluster offers more than "
+                    f"{most / 2**20:.4g}; give a --plan with fewer at once."
+                )
+            wide = max(node["CPU"] for node in fit if node.get("memory", 0) >= bytes_)
+            return {"num_cpus": min(cores, int(wide)), "memory": bytes_, **({} if device == "cpu" else {"num_gpus": 1})}
+
+        return of
+
+    def _send(self, problem: Problem) -> Any:
+        """Put the problem where all nodes get it; from here on what is the user's own code travels by value."""
+        from ray import cloudpickle
+
+        for name, module in [*sys.modules.items()]:
+            if _is_users(name, module):
+                cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call, unused-ignore]
+        try:
+            return self.ray.put(problem)
+        except Exception as error:
+            reason = _last_line(error.__cause__ or error)
+            raise SteepestError(
+                f"Problem '{problem.name}' cannot be sent to a cluster: {reason}. Open files, locks and generators stay where "
+                "they are; make them inside the model's or the data's functions."
+            ) from error
+
+
+def _last_line(error: BaseException) -> str:
+    try:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    except Exception:  # the user's own class
+        lines = []
+    return (lines or [type(error).__name__])[-1]
+
+
+def _data_bytes(problem: Problem) -> int:
+    """The memory that a node's own copy of the data takes."""
+    splits = (problem.train, problem.valid, problem.test)
+    held = [data for data in splits if data is not None and data.in_memory]
+    return sum(t.numel() * t.element_size() for data in held for t in data.tensors)
+
+
+def _is_users(name: str, module: Any) -> bool:
+    """Whether a module is neither installed nor steepest's: other nodes do not have it."""
+    path = getattr(module, "__file__", None)
+    if not path or getattr(module, "__name__", "") != name or name == "__main__":
+        return False
+    if name.partition(".")[0] in ("steepest", "steepest_workshop") or {*INSTALLED} & {*Path(path).parts}:
+        return False
+    libraries = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return Path(path).is_absolute() and not any(Path(path).is_relative_to(place) for place in libraries)
+
+
+_held: dict[Any, Problem] = {}  # in a worker: the problem it trains
+
+
+def _train(
+    sent: list[Any], runs: list[Run], plan: Plan, device: str, place: Path | None, threads: int, wanted: dict[str, str]
+) -> list[Outcome]:
+    """A task: train a block on so many threads; what has not ended is kept where this node sees the store."""
+    import ray
+
+    own = versions()
+    other = [f"{name} {own[name]} there, {version} here" for name, version in wanted.items() if own[name] != version]
+    if other:
+        raise SteepestError(f"A node of the Ray cluster has other versions ({', '.join(other)}); install the same on all.")
+    if sent[0] not in _held:
+        _held.clear()
+        _held[sent[0]] = ray.get(sent[0])
+    torch.set_num_threads(threads)
+    seen = place is not None and Path(str(place.parent).removesuffix("-unfinished")).is_file()
+    whole = Slot(place) if seen else NOWHERE
+    numbers = [*range(len(runs))]
+    with Silence():  # a user who began Ray may see what its nodes print
+        made = ways.train_chunk(
+            _held[sent[0]], runs, numbers, plan, device, ignore, lambda chunk: whole if chunk == numbers else NOWHERE
+        )
+        return [outcome for _, outcome in sorted(made, key=lambda pair: pair[0])]
