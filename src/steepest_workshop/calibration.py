@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from scipy import special
 
-from steepest import problems, rules, schedules
-from steepest.report.study.terminal import Bar
-from steepest.studies import bounds
-from steepest.studies.bounds import Standing
-from steepest.studies.defaults import TRIALS
-from steepest.studies.design import Candidate, Design
-from steepest.studies.race import TOGETHER, Race
-from steepest.studies.running import Wanted
-from steepest.studies.statistics import ALPHA, LEAST_PAIRS, alpha_at_look, interval, judge, mean_se
-from steepest.studies.store import Store
+from steepest import problems
+from steepest.problems.problem import Problem
+from steepest.study import bounds
+from steepest.study.bounds import Standing
+from steepest.study.course import Course
+from steepest.study.protocol import RACE, Job, Wanted
+from steepest.study.question import Question, Scale
+from steepest.study.space import spaces
+from steepest.study.statistics import ALPHA, LEAST_PAIRS, alpha_at_look, interval, judge, mean_se
+from steepest.study.table import UNTIMED, Table, arms, question, replay
+from steepest.training import ways
+from steepest.training.recorder import Outcome
 from steepest.training.stacked import Run
 
 from . import tables
-from .tables import Table
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]
@@ -43,20 +46,32 @@ STEPS = 500  # of one run of digits
 KNOWN = "the equal protocol, had it known how many seeds are enough"
 EQUAL_LOOKS = (10, 20, 40, 80, 160, 320)  # seeds after which the equal protocol is looked at
 TINY = 1e-9
+MORE = Scale("value", "max")  # of simulated values
 
 
 def everything(studies: int = 10_000, seed: int = 0) -> Iterator[Row]:
-    """All rows: shares with a verdict (what, share, low, high, holds) and figures without one (what, figure, unit, holds)."""
-    yield from simulate(studies, seed)
+    """All rows: shares with a verdict (what, share, low, high, holds) and figures without one (what, figure, unit, holds).
+
+    Rows that do not depend on each other are made in as many processes as there are cores.
+    """
     races = max(studies // 25, LEAST_RACES)
-    yield from simulated_races(races, seed)
-    for name in TABLES:
-        yield from replays(name, races, seed)
-    yield from copies("digits", races, seed)
+    parts: list[tuple[Callable[..., Iterable[Row]], tuple[Any, ...]]] = [(simulate, (studies, seed))]
+    parts += [(simulated_races, (races, seed, [count], [noise])) for noise in NOISES for count in TRUTHS]
+    parts += [(replays, (name, races, seed)) for name in TABLES]
+    parts += [
+        (copies, ("digits", races, seed)),
+        (costs, (max(races // 4, 25), seed)),
+        (on_new_examples, (max(studies // 10, 200), seed)),
+        (boundaries, (max(races // 2, 50), seed)),
+    ]
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        for rows in [pool.submit(_listed, make, asked) for make, asked in parts]:
+            yield from rows.result()
     yield from real_copies(max(races // 10, 3))
-    yield from costs(max(races // 4, 25), seed)
-    yield from on_new_examples(max(studies // 10, 200), seed)
-    yield from boundaries(max(races // 2, 50), seed)
+
+
+def _listed(make: Callable[..., Iterable[Row]], asked: tuple[Any, ...]) -> list[Row]:
+    return [*make(*asked)]
 
 
 def words(row: Row) -> str:
@@ -116,24 +131,6 @@ def simulate(studies: int = 10_000, seed: int = 0) -> list[Row]:
     return rows
 
 
-def race(values: Array, margin: float, example: float = 0.0, least_runs: int = 1) -> Iterator[Standing]:
-    """The standings of a race on these values (K, seeds), more being better, until it ends or the seeds do.
-
-    A block of it makes so many runs, at least.
-    """
-    seeds = np.zeros(len(values), int)
-    wanted, target = list(range(len(values))), LEAST_PAIRS
-    while target <= values.shape[1]:
-        seeds[wanted] = target
-        collapsed = [k for k, (row, n) in enumerate(zip(values, seeds, strict=True)) if np.isnan(row[:n]).any()]
-        now = bounds.standing(values, seeds.tolist(), example=example, margin=margin, disfavoured=collapsed)
-        yield now
-        after = bounds.following(now, margin, least_runs)
-        if after is None:
-            return
-        wanted, target = after
-
-
 @dataclass
 class Wrong:
     """What was wrong at any time of a race: a bound of the best over another, the bound of the pick, who was ruled out."""
@@ -150,10 +147,12 @@ class Wrong:
         self.ruled_out |= not now.possible[best].all()
 
 
-def _watched(values: Array, truth: Array, margin: float, example: float = 0.0) -> Wrong:
-    wrong = Wrong()
-    for now in race(values, margin, example):
-        wrong.see(now, truth)
+def _watched(course: Course, table: Table, truth: Array) -> Wrong:
+    """What was wrong at any look of a race on a table whose rows have these true means."""
+    rows = [table.rows[one.candidate.label, one.lr] for one in course.contenders]
+    wrong, means = Wrong(), truth[rows]
+    for now in course.standings:
+        wrong.see(now, means)
     return wrong
 
 
@@ -193,39 +192,19 @@ def simulated_races(
     studies: int, seed: int = 0, counts: Iterable[int] = tuple(TRUTHS), noises: Iterable[str] = tuple(NOISES)
 ) -> Iterator[Row]:
     """Races to a margin of 0.1 SD, which most never reach, so that every look is taken: the hardest case."""
-    rng = np.random.default_rng((seed, 1))
     for name in noises:
         draw, promised = NOISES[name]
         for count in counts:
+            rng = np.random.default_rng((seed, 1, [*NOISES].index(name), count))
             truth, seen = TRUTHS[count].astype(float), []
             for _ in range(studies):
                 noise = draw(rng, (count, MOST_SEEDS))
                 noise[0] = rng.standard_normal(MOST_SEEDS)
                 common = 2 * rng.standard_normal(MOST_SEEDS)
-                seen.append(_watched(truth[:, None] + noise / np.sqrt(2) + common, truth, 0.1))
+                table = arms(truth[:, None] + noise / np.sqrt(2) + common)
+                course = replay(question(table, MORE, margin=0.1), table)
+                seen.append(_watched(course, table, truth))
             yield from _shares(f"{count} candidates, {name}", seen, promised)
-
-
-@dataclass(frozen=True)
-class Screened:
-    """Which candidates race after screening, and the runs that it took."""
-
-    racing: list[int]
-    runs: int
-
-
-def screened(values: Array, group: NDArray[np.int64], margin: float) -> Screened:
-    """As the race screens: all on one seed, the better half of each group on the others, its best and those near the leader."""
-    merits = [np.where(np.isnan(m), -np.inf, m) for m in (values[:, 0], values.mean(1))]
-    halves, racing = [], []
-    for g in np.unique(group):
-        own = _sorted(np.flatnonzero(group == g).tolist(), merits[0])
-        halves += [c for c in own[: max(len(own) // 2, 1)] if merits[0][c] > -np.inf]
-    leader = max(merits[1][c] for c in halves)
-    for g in np.unique(group):
-        own = _sorted([c for c in halves if group[c] == g], merits[1])
-        racing += [c for i, c in enumerate(own) if merits[1][c] > -np.inf and (i == 0 or merits[1][c] >= leader - margin)]
-    return Screened(sorted(racing), len(values) + (values.shape[1] - 1) * len(halves))
 
 
 def _sorted(candidates: list[int], merit: Array) -> list[int]:
@@ -239,75 +218,82 @@ def _means(values: Array) -> Array:
     return np.where(there.any(1), sums / np.maximum(there.sum(1), 1), -np.inf)
 
 
-def _margin(table: Table, truth: Array) -> float:
-    """The default margin: 0.5 points, or 1 % of the best loss."""
-    return 0.5 if table.example else 0.01 * abs(float(truth.max()))
-
-
 def replays(name: str, studies: int, seed: int = 0) -> Iterator[Row]:
     """Races on columns of a recorded table; the truth is the mean over all of them.
 
     Drawn without replacement, sample and truth have columns in common, which is slightly favourable; with it, draws are
     independent, and the truth is exact.
     """
-    rng, table = np.random.default_rng((seed, 2)), tables.load(name)
-    values = table.sign * table.values
-    truth, count = _means(values), values.shape[1]
-    margin = _margin(table, truth)
+    rng, recorded = np.random.default_rng((seed, 2)), tables.load(name)
+    truth, count, table = _means(recorded.sign * recorded.values), recorded.values.shape[1], recorded.table
     for how in ("without replacement", "with replacement"):
         seen = []
         for _ in range(studies):
             columns: Any = rng.permutation(count) if how == "without replacement" else rng.integers(0, count, count)
-            first, later = values[:, columns[:SCREENING]], values[:, columns[SCREENING:]]
-            racing = screened(first, table.group, margin).racing
-            seen.append(_watched(later[racing], truth[racing], margin, table.example))
+            course = replay(question(table, recorded.scale), table.drawn(columns))
+            seen.append(_watched(course, table, truth))
         yield from _shares(f"{name}, its seeds drawn {how}", seen)
 
 
 def copies(name: str, studies: int, seed: int = 0, names: int = 3) -> Iterator[Row]:
-    """One rule under three names, each with seeds of its own: is every rate of one name ruled out at any time?"""
-    rng, table = np.random.default_rng((seed, 3)), tables.load(name)
-    values = table.sign * table.values
-    truth, count = _means(values), values.shape[1]
-    own = np.flatnonzero(table.group == table.group[int(truth.argmax())])
-    optimizer, schedule, _ = table.names[own[0]]
+    """One rule under three names, each with seeds of its own: is every rate of one name that raced ruled out at any time?"""
+    rng, recorded = np.random.default_rng((seed, 3)), tables.load(name)
+    truth, count = _means(recorded.sign * recorded.values), recorded.values.shape[1]
+    optimizer, schedule, _ = recorded.names[int(truth.argmax())]
+    own = np.flatnonzero([name[:2] == (optimizer, schedule) for name in recorded.names])
+    rates = [[recorded.names[row][2] for row in own]] * names
+    (space,) = spaces([optimizer], [schedule], None)
+    alike = [dataclasses.replace(space, label=f"{optimizer} {k + 1}") for k in range(names)]
     each, wrong = count // names, []
     for _ in range(studies):
         columns = rng.permutation(count)[: each * names].reshape(names, each)
-        racing = np.concatenate([values[np.ix_(own, part)] for part in columns])
-        standings = race(racing, _margin(table, truth), table.example)
-        wrong.append(any(not now.possible.reshape(names, -1).any(1).all() for now in standings))
-    what = (
-        f"{optimizer} with {schedule} on {name} under {names} names, {len(own)} rates each: every rate of one name is ruled out"
-    )
+        table = Table(alike, rates, np.concatenate([recorded.values[np.ix_(own, part)] for part in columns]))
+        wrong.append(_loses_a_name(replay(question(table, recorded.scale), table)))
+    what = f"{optimizer} with {schedule} on {name} under {names} names: every rate of one name that raced is ruled out"
     yield _row(what, float(np.mean(wrong)), 0.0, ALPHA, studies)
 
 
-class Copies(Race):
-    """A race whose candidates are one, each on seeds that no other has, nor those of another study."""
+def _loses_a_name(course: Course) -> bool:
+    """Whether, at any look of a race of one rule under several names, all that raced under one of them was ruled out."""
+    labels = [one.candidate.label for one in course.contenders]
 
-    def __init__(self, design: Design, number: int) -> None:
-        super().__init__(design, Store(":memory:"), Bar(Console(quiet=True)), None, None, False)
-        self.first_seed = {c.label: APART * (1 + number * len(design.candidates) + k) for k, c in enumerate(design.candidates)}
+    def left(now: Standing) -> int:
+        return len({label for label, may in zip(labels, now.possible, strict=True) if may})
 
-    def _runs(self, wanted: list[Wanted], **how: Any) -> tuple[list[Run], list[dict[str, Any]]]:
-        return super()._runs([(c, lr, seed + self.first_seed[c.label]) for c, lr, seed in wanted], **how)
+    return any(left(now) < len(set(labels)) for now in course.standings)
 
 
 def real_copies(studies: int, names: int = 3, steps: int = STEPS) -> Iterator[Row]:
     """Whole studies on digits, trained here: one rule under three names, each with seeds of its own, its rates searched."""
-    rule, course, problem = rules.get("adamw"), schedules.get("cosine"), problems.get("digits")
-    candidates = tuple(Candidate(rule, course, f"{rule.name} {k + 1}", None) for k in range(names))
-    design = Design(problem, candidates, 0, steps, TRIALS, margin=None, device="cpu", plan="many:64")
+    problem, (space,) = problems.get("digits"), spaces(["adamw"], ["cosine"], None)
+    alike = tuple(dataclasses.replace(space, label=f"adamw {k + 1}") for k in range(names))
+    scale = Scale("accuracy", "max", in_points=True, examples=len(problem.valid))
+    asked = Question(alike, scale, steps, 7)
     wrong, runs = [], 0
     for number in range(studies):
-        study = Copies(design, number)
-        runs += study.run().trained
-        assert study.now
-        possible = {one.candidate.label for one, may in zip(study.contenders, study.now.possible, strict=True) if may}
-        wrong.append(len(possible) < names)
-    what = f"{studies} real studies of {rule.name} with cosine under {names} names on digits, {runs} runs"
+        first = {space.label: APART * (1 + number * names + k) for k, space in enumerate(alike)}
+        trained = Trained(problem, first)
+        wrong.append(_loses_a_name(replay(asked, trained, watch=trained.train)))
+        runs += len(trained)
+    what = f"{studies} real studies of adamw with cosine under {names} names on digits, {runs} runs"
     yield _row(f"{what}: every rate of one name that raced is ruled out", float(np.mean(wrong)), 0.0, ALPHA, studies)
+
+
+class Trained(dict[Job, Outcome]):
+    """Runs that are trained when they are wanted, by which every label has seeds of its own; without those after the race."""
+
+    def __init__(self, problem: Problem, first: Mapping[str, int]) -> None:
+        super().__init__()
+        self.problem, self.first = problem, first
+
+    def train(self, wanted: Wanted) -> None:
+        """Train a batch of runs."""
+        jobs = wanted.jobs if wanted.phase == RACE else ()
+        runs = [
+            Run(c.rule, c.lr, job.seed + self.first[c.label], job.length, c.multiplier) for job in jobs if (c := job.candidate)
+        ]
+        for i, outcome in ways.train_all(self.problem, runs, ways.named("many:64")):
+            self[jobs[i]] = outcome
 
 
 def costs(studies: int, seed: int = 0) -> Iterator[Row]:
@@ -316,17 +302,17 @@ def costs(studies: int, seed: int = 0) -> Iterator[Row]:
     The equal protocol runs every rate on three seeds and the best of each optimizer and schedule on as many seeds each, looked
     at after 10, 20, 40, ... of them. Beside it is what it would take if it were known beforehand how many are enough.
     """
-    rng, table = np.random.default_rng((seed, 4)), tables.load("digits")
-    values = table.sign * table.values
+    rng, recorded = np.random.default_rng((seed, 4)), tables.load("digits")
+    table, values = recorded.table, recorded.sign * recorded.values
+    chunked = dataclasses.replace(UNTIMED, chunked=True)
     for bound in (0.5, 0.2):
         runs: dict[str, list[int]] = {"the race": [], "the equal protocol": [], KNOWN: []}
         for _ in range(studies):
             columns = rng.integers(0, values.shape[1], SCREENING + MOST_REPLAYED)
+            asked = question(table, recorded.scale, margin=bound)
+            runs["the race"].append(replay(asked, table.drawn(columns), clock=chunked).ran)
             first, later = values[:, columns[:SCREENING]], values[:, columns[SCREENING:]]
-            chosen = screened(first, table.group, bound)
-            *_, last = race(later[chosen.racing], bound, table.example, TOGETHER)
-            runs["the race"].append(chosen.runs + int(last.seeds.sum()))
-            best = [_sorted(np.flatnonzero(table.group == g).tolist(), _means(first))[0] for g in np.unique(table.group)]
+            best = [_sorted(np.flatnonzero(recorded.group == g).tolist(), _means(first))[0] for g in np.unique(recorded.group)]
             for way, looks in (("the equal protocol", EQUAL_LOOKS), (KNOWN, None)):
                 runs[way].append(first.size + len(best) * equal_seeds(later[best], bound, looks))
         medians = {way: float(np.median(of)) for way, of in runs.items()}

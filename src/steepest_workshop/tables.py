@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,11 @@ from torch import nn
 
 from steepest import problems, rules, schedules
 from steepest.problems.problem import Problem
-from steepest.studies import design
+from steepest.study import space as designs
+from steepest.study.question import Scale
+from steepest.study.race import FRESH_SEEDS
+from steepest.study.space import LEARNING_RATE
+from steepest.study.table import Table
 from steepest.training import ways
 from steepest.training.stacked import Run
 
@@ -22,7 +27,7 @@ HERE = Path(__file__).parent / "recorded"
 
 
 @dataclass(frozen=True)
-class Table:
+class Recorded:
     """Validation values (candidates, seeds), NaN for a diverged run; `names` has optimizer, schedule and rate of each.
 
     `group` says which candidates share optimizer and schedule, `sign` is 1 where more is better, else -1, `example` what one
@@ -35,10 +40,25 @@ class Table:
     example: float
 
     @property
+    def scale(self) -> Scale:
+        """How its runs are compared."""
+        direction = "max" if self.sign > 0 else "min"
+        return Scale("metric", direction, self.example > 0, round(100 / self.example) if self.example else 0)
+
+    @functools.cached_property
+    def table(self) -> Table:
+        """The table as a study reads it: a space for each optimizer and schedule, bounded by the rates recorded."""
+        pairs = list(dict.fromkeys(name[:2] for name in self.names))
+        spaces = designs.spaces([*dict.fromkeys(o for o, _ in pairs)], [*dict.fromkeys(s for _, s in pairs)], None)
+        rates = [[lr for o, s, lr in self.names if (o, s) == (space.name, space.schedule)] for space in spaces]
+        return Table(spaces, rates, self.values, fresh=len(FRESH_SEEDS))
+
+    @functools.cached_property
     def group(self) -> NDArray[np.int64]:
         """The number of each candidate's optimizer and schedule."""
         pairs = [name[:2] for name in self.names]
-        return np.array([sorted(set(pairs)).index(pair) for pair in pairs])
+        order = sorted(set(pairs))
+        return np.array([order.index(pair) for pair in pairs])
 
 
 def diabetes() -> Problem:
@@ -74,9 +94,10 @@ def record(name: str, progress: Callable[[str], None]) -> None:
     for optimizer in optimizers:
         rule = rules.get(optimizer)
         for schedule in ("constant", "cosine"):
-            for k in design.first_grid(rule, trials):
-                names.append((optimizer, schedule, design.rate(k)))
-                runs += [Run(rule, design.rate(k), seed, steps, schedules.get(schedule)) for seed in range(seeds)]
+            axis = replace(LEARNING_RATE, centre=rule.rate)
+            for lr in axis.values(axis.first(trials)):
+                names.append((optimizer, schedule, lr))
+                runs += [Run(rule, lr, seed, steps, schedules.get(schedule)) for seed in range(seeds)]
     values = np.full(len(runs), np.nan)
     for done, (i, outcome) in enumerate(ways.train_all(problem, runs, ways.named("many:64"))):
         values[i] = np.nan if outcome.valid is None else outcome.valid
@@ -92,12 +113,12 @@ def record(name: str, progress: Callable[[str], None]) -> None:
     )
 
 
-def load(name: str) -> Table:
+def load(name: str) -> Recorded:
     """A recorded table."""
     with np.load(HERE / f"{name}.npz") as file:
         parts = [line.split() for line in file["names"].tolist()]
         names = [(optimizer, schedule, float(lr)) for optimizer, schedule, lr in parts]
-        return Table(names, file["values"].astype(float), float(file["sign"]), float(file["example"]))
+        return Recorded(names, file["values"].astype(float), float(file["sign"]), float(file["example"]))
 
 
 def main(chosen: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from steepest.studies import bounds
+from steepest.study import bounds, course
 from steepest_workshop import calibration, tables
 
 
@@ -88,16 +88,6 @@ def test_tables_of_real_runs_have_every_candidate_on_many_seeds():
         assert len(set(table.group.tolist())) == len({(optimizer, schedule) for optimizer, schedule, _ in table.names})
 
 
-def test_screening_takes_the_best_of_each_group_and_those_near_the_leader():
-    nan = np.nan
-    values = np.array([[9, 9, 9], [8, 8.8, 9], [7, 99, 99], [1, 1, 1], [3, 2, nan], [2, 2, 2], [5, 5, nan], [1, 1, 1]])
-    group = np.array([0, 0, 0, 0, 1, 1, 2, 2])
-    narrow, wide = (calibration.screened(values, group, margin) for margin in (0.1, 0.5))
-    assert narrow.racing == [0]
-    assert wide.racing == [0, 1]
-    assert narrow.runs == 8 + 2 * (2 + 1 + 1)
-
-
 def test_a_race_without_bonferroni_is_noticed(monkeypatch):
     upper = bounds._upper
     monkeypatch.setattr(bounds, "_upper", lambda values, level, example: upper(values, 14 * level, example))
@@ -126,7 +116,7 @@ def test_bounds_divided_by_two_are_noticed(monkeypatch):
         return dataclasses.replace(now, bound=now.bound / 2)
 
     standing = bounds.standing
-    monkeypatch.setattr(bounds, "standing", halved)
+    monkeypatch.setattr(course, "standing", halved)
     noticed = broken(calibration.simulated_races(500, counts=(2,), noises=("normal",)))
     assert noticed == ["2 candidates, normal: the loss by the pick exceeds its bound"]
 

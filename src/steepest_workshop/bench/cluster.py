@@ -19,14 +19,16 @@ import numpy as np
 
 from steepest import problems, rules
 from steepest.errors import SteepestError
-from steepest.studies.ray import connect
-from steepest.studies.statistics import LEAST_PAIRS
-from steepest.studies.store import Store
+from steepest.study.budget import Clock
+from steepest.study.statistics import LEAST_PAIRS
+from steepest.study.store import Store
+from steepest.study.table import question, replay
+from steepest.training.executors.ray import connect
 from steepest.training.single import train
 from steepest.training.ways import one_thread
 
 from .. import tables
-from ..calibration import SCREENING, race, screened
+from ..tables import Recorded
 
 WORKERS = (1, 2, 4, 8, 16, 32, 64)
 LENGTHS = (0.1, 1.0, 100.0)  # times a run of digits: smaller and larger models
@@ -71,17 +73,17 @@ def task_seconds() -> float | None:
     return took
 
 
-def rounds(values: Any, group: Any, example: float, workers: int, rng: np.random.Generator) -> list[int]:
-    """The runs of each round of one replayed race: screening twice, then block after block."""
-    columns = rng.integers(0, values.shape[1], values.shape[1])
-    first, later = values[:, columns[:SCREENING]], values[:, columns[SCREENING:]]
-    chosen = screened(first, group, MARGIN)
-    sizes = [len(values), chosen.runs - len(values)]
-    seen = np.zeros(len(chosen.racing), int)
-    for now in race(later[chosen.racing], MARGIN, example, workers):
-        sizes.append(int((now.seeds - seen).sum()))
-        seen = np.array(now.seeds)
-    return [size for size in sizes if size]
+def rounds(recorded: Recorded, workers: int, rng: np.random.Generator) -> list[int]:
+    """The runs of each batch of one replayed race: of screening, then block after block, then of the pick on fresh seeds."""
+    sizes, count = list[int](), recorded.values.shape[1]
+    columns: Any = rng.integers(0, count, count)
+    replay(
+        question(recorded.table, recorded.scale, margin=MARGIN),
+        recorded.table.drawn(columns),
+        clock=Clock(workers=workers, local=1, reads_only=True),
+        watch=lambda wanted: sizes.append(len(wanted.jobs)),
+    )
+    return sizes
 
 
 def answer_seconds(sizes: list[int], workers: int, run: float, taken_up: float) -> float:
@@ -103,10 +105,8 @@ def measure() -> dict[str, Any]:
     run, outcome = run_seconds()
     keep, task = store_seconds(outcome), task_seconds()
     taken_up = keep + (task or 0.0)
-    table = tables.load("digits")
-    values = table.sign * table.values
-    rng = np.random.default_rng(0)
-    replayed = {w: [rounds(values, table.group, table.example, w, rng) for _ in range(RACES)] for w in WORKERS}
+    recorded, rng = tables.load("digits"), np.random.default_rng(0)
+    replayed = {w: [rounds(recorded, w, rng) for _ in range(RACES)] for w in WORKERS}
     rows = []
     for length in LENGTHS:
         for w, races in replayed.items():
