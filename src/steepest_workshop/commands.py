@@ -146,9 +146,9 @@ def bench_cluster(json_file: JSON = None) -> None:
 @bench.command("answer")
 @sentences
 def bench_answer(
-    problem: Annotated[str, typer.Option(help="A built-in problem.")] = "digits",
+    problem: Annotated[str, typer.Option(help="digits, diabetes or mnist-mlp, whose runs are recorded.")] = "digits",
     seconds: Annotated[str, typer.Option(help="Times after which the picks are judged, separated by commas.")] = "10,30,60",
-    repetitions: Annotated[int, typer.Option(min=1, help="How often all is done, each time on other seeds.")] = 3,
+    repetitions: Annotated[int, typer.Option(min=1, help="How often all is done, each time on other seeds.")] = 20,
     docs: Annotated[Path | None, typer.Option(metavar="FILE.md", help="The result as Markdown.")] = None,
     json_file: JSON = None,
 ) -> None:

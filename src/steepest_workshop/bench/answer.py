@@ -1,59 +1,57 @@
-"""What is picked after so many seconds, and how good it is: `compare`, Optuna's TPE and random search on one problem."""
+"""What is picked after so many seconds, and how good it is: `compare`, Optuna's TPE and random search, on a table of runs.
+
+Every method sees the runs of a recorded table, at the pace at which this machine trains them, so that a minute takes a second.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import importlib.util
 import math
 import os
 import platform
 import random
+import statistics
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
-import steepest
-from steepest import problems, rules, schedules
-from steepest.errors import SteepestError
-from steepest.problems.data import Examples
+from steepest import rules
+from steepest.errors import SteepestError, unknown
 from steepest.problems.problem import Problem
+from steepest.study.budget import Clock
+from steepest.study.conclude import conclude
+from steepest.study.statistics import mean_se
+from steepest.study.table import question, replay
 from steepest.training import ways
-from steepest.training.recorder import Outcome
-from steepest.training.single import train
 from steepest.training.stacked import Run
 
 from .. import tables
+from ..tables import Recorded
 
 Setting = tuple[str, str, float]  # optimizer, schedule, rate
 
 OURS, TPE, RANDOM = "steepest compare", "Optuna's TPE", "random search"
-SCHEDULES = ("constant", "cosine")
-LOWEST, HIGHEST = 1e-5, 10.0  # rates of the two searches
 WIDTH = 124  # of a line on the screen
-TRUTH_SEEDS = range(3_000_000, 3_000_030)  # of every pick; no method trains on them
-TRIAL_SEEDS = 10_000_000  # the first seed of the searches, a million for each repetition
-TABLES = {"digits": "digits", "mnist-mlp": "mnist"}  # problem: the recorded table whose best is trained again beside the picks
+TABLES = {"digits": "digits", "mnist-mlp": "mnist", "diabetes": "diabetes"}  # problem: its recorded table
+TIMED = 64  # runs, to see how long one takes
 
 
 @dataclass(frozen=True)
 class Pick:
     """What a method picks after some seconds: `claim` is the value that it saw, `bound` how much better another may be.
 
-    `took` are the seconds until it ended, `runs` those trained by then; no setting where there is nothing to pick yet, and
-    `why` says so.
+    No setting where there is nothing to pick yet, and `why` says so.
     """
 
     repetition: int
     seconds: float
-    took: float
     runs: int
     setting: Setting | None
     claim: float | None = None
@@ -63,212 +61,183 @@ class Pick:
 
 @dataclass
 class Search:
-    """A search under way, one run after the other in the careful loop, each on a seed of its own."""
+    """A search under way: one run after the other, each from a column of the table, drawn by chance."""
 
-    problem: Problem
+    recorded: Recorded
     repetition: int
-    began: float = field(default_factory=time.perf_counter)
+    seconds: float  # that a run takes
     trials: list[tuple[float, float, Setting]] = field(default_factory=list)  # seconds at its end, value, setting
 
-    def run(self, setting: Setting) -> float:
-        """The validation metric of one run."""
-        name, schedule, lr = setting
-        seed = TRIAL_SEEDS + 1_000_000 * self.repetition + len(self.trials)
-        course, steps = schedules.get(schedule), self.problem.steps or 0
-        value = _value(train(self.problem, rules.get(name), lr=lr, steps=steps, seed=seed, schedule=course))
-        self.trials.append((time.perf_counter() - self.began, value, setting))
-        return value
+    def __post_init__(self) -> None:
+        self.draw = random.Random(self.repetition)
+        self.spaces = {
+            (s.name, s.schedule): [lr for label, lr in self.recorded.table.rows if label == s.label] for s in self.all
+        }
+
+    @property
+    def all(self) -> Any:
+        """The spaces of the table."""
+        return self.recorded.table.spaces
+
+    @property
+    def now(self) -> float:
+        """Seconds since the search began."""
+        return self.seconds * len(self.trials)
+
+    def run(self, optimizer: str, schedule: str, lr: float) -> float:
+        """The value of one run, at the recorded rate that is nearest; one that diverged counts as the worst recorded."""
+        near = min(self.spaces[optimizer, schedule], key=lambda own: abs(math.log(own / lr)))
+        row = self.recorded.names.index((optimizer, schedule, near))
+        value = self.recorded.values[row, self.draw.randrange(self.recorded.values.shape[1])]
+        if math.isnan(value):
+            value = self.recorded.sign * float(np.nanmin(self.recorded.sign * self.recorded.values))
+        self.trials.append((self.now + self.seconds, float(value), (optimizer, schedule, near)))
+        return float(value)
 
     def pick(self, seconds: float) -> Pick:
         """The best of the runs that had ended by then."""
-        ended = [trial for trial in self.trials if trial[0] <= seconds and math.isfinite(trial[1])]
+        ended = [trial for trial in self.trials if trial[0] <= seconds]
         if not ended:
-            return Pick(self.repetition, seconds, seconds, 0, None, why="no run had ended")
-        sign = _sign(self.problem)
-        _, value, setting = max(ended, key=lambda trial: sign * trial[1])  # the first of equals, as Optuna has it
-        return Pick(self.repetition, seconds, seconds, len(ended), setting, value)
+            return Pick(self.repetition, seconds, 0, None, why="no run had ended")
+        _, value, setting = max(ended, key=lambda trial: self.recorded.sign * trial[1])  # the first of equals, as Optuna has it
+        return Pick(self.repetition, seconds, len(ended), setting, value)
 
 
-def _sign(problem: Problem) -> float:
-    return 1.0 if problem.direction == "max" else -1.0
-
-
-def _value(outcome: Outcome) -> float:
-    """The metric at a run's end; one that diverged counts as it began."""
-    if outcome.valid is not None:
-        return outcome.valid
-    start = outcome.curve.metric[0] if outcome.curve.metric else None
-    return math.nan if start is None else start
-
-
-def varied(problem: Problem, repetition: int) -> Problem:
-    """The same problem with other initial weights and batches for every seed."""
-    count = len(problem.train)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(repetition))
-    changed: dict[str, Any] = {"name": f"{problem.name}, repetition {repetition}"}
-    make = problem.model
-    if not isinstance(make, nn.Module):
-
-        def model() -> nn.Module:
-            torch.rand(1000 * repetition)  # moves torch's generator on
-            return make()
-
-        changed["model"] = model
-    if problem.shuffle and problem.train.in_memory:
-        changed["train"] = Examples(tuple(t[order.to(t.device)] for t in problem.train.tensors), problem.train.names)
-    return replace(problem, **changed)
-
-
-def ours(problem: Problem, seconds: float, repetition: int) -> Pick:
-    """The pick of `compare` with this budget, its mean in the race, and its bound."""
-    problem = varied(problem, repetition)
-    began = time.perf_counter()
+def ours(recorded: Recorded, seconds: float, repetition: int, run: float) -> Pick:
+    """The pick of `compare` with this budget, its mean in the race, and its bound; each repetition on other columns."""
+    count = recorded.values.shape[1]
+    columns: Any = np.random.default_rng((repetition, 7)).permutation(count)
+    asked = question(recorded.table, recorded.scale, budget=seconds, typed_optimizers=False)
+    clock = Clock(reads_only=True, chunked=True)
     try:
-        study = steepest.compare(problem, budget=seconds, store=":memory:")
+        course = replay(asked, recorded.table.drawn(columns), clock=clock, seconds=run)
     except SteepestError as error:
-        return Pick(repetition, seconds, time.perf_counter() - began, 0, None, why=str(error))
-    took, answer = time.perf_counter() - began, study.answer()
-    runs = study.result.trained
-    if answer.pick is None:
-        return Pick(repetition, seconds, took, runs, None, why=answer.sentence)
-    pick = answer.pick
-    values = [v for outcome in pick.outcomes if (v := outcome.valid) is not None]
-    setting = pick.candidate.rule.name, pick.candidate.schedule, pick.lr
-    return Pick(repetition, seconds, took, runs, setting, float(np.mean(values)) if values else None, answer.bound)
+        return Pick(repetition, seconds, 0, None, why=str(error))
+    found, pick = conclude(course), course.pick
+    if pick is None:
+        return Pick(repetition, seconds, course.ran, None, why=found.sentence)
+    values = [o.valid for o in pick.outcomes if o.valid is not None]
+    setting = pick.candidate.space.name, pick.candidate.schedule, pick.lr
+    return Pick(repetition, seconds, course.ran, setting, float(np.mean(values)) if values else None, found.bound)
 
 
-def tpe(problem: Problem, seconds: float, repetition: int) -> Search:
+def tpe(search: Search, seconds: float) -> None:
     """Optuna's TPE with its default settings, for some seconds."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    search = Search(problem, repetition)
+    optimizers, schedules = (sorted({names[i] for names in search.spaces}) for i in (0, 1))
+    rates = [lr for own in search.spaces.values() for lr in own]
 
     def objective(trial: optuna.Trial) -> float:
-        name = trial.suggest_categorical("optimizer", rules.CLASSICS)
-        schedule = trial.suggest_categorical("schedule", SCHEDULES)
-        return search.run((name, schedule, trial.suggest_float("lr", LOWEST, HIGHEST, log=True)))
+        name = trial.suggest_categorical("optimizer", optimizers)
+        schedule = trial.suggest_categorical("schedule", schedules)
+        return search.run(name, schedule, trial.suggest_float("lr", min(rates), max(rates), log=True))
 
-    sampler = optuna.samplers.TPESampler(seed=repetition)
-    study = optuna.create_study(direction="maximize" if problem.direction == "max" else "minimize", sampler=sampler)
-    study.optimize(objective, timeout=seconds)
-    return search
+    sampler = optuna.samplers.TPESampler(seed=search.repetition)
+    study = optuna.create_study(direction="maximize" if search.recorded.sign > 0 else "minimize", sampler=sampler)
+    study.optimize(objective, n_trials=int(seconds / search.seconds))
 
 
-def by_chance(problem: Problem, seconds: float, repetition: int) -> Search:
+def by_chance(search: Search, seconds: float) -> None:
     """Random search over the same space, for some seconds."""
-    search, draw = Search(problem, repetition), random.Random(repetition)
-    while time.perf_counter() - search.began < seconds:
-        lr = math.exp(draw.uniform(math.log(LOWEST), math.log(HIGHEST)))
-        search.run((draw.choice(rules.CLASSICS), draw.choice(SCHEDULES), lr))
-    return search
+    draw = random.Random(search.repetition)
+    while search.now + search.seconds <= seconds:
+        (optimizer, schedule), rates = draw.choice([*search.spaces.items()])
+        search.run(optimizer, schedule, draw.choice(rates))
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def truths(problem: Problem, settings: Sequence[Setting]) -> dict[Setting, np.ndarray]:
-    """The validation metric of each setting on the seeds of the truth."""
-    steps = problem.steps or 0
-    runs = [Run(rules.get(o), lr, seed, steps, schedules.get(s)) for o, s, lr in settings for seed in TRUTH_SEEDS]
-    values = np.full(len(runs), math.nan)
-    for i, outcome in ways.train_all(problem, runs, ways.named("many:32")):
-        values[i] = _value(outcome)
-    return dict(zip(settings, values.reshape(len(settings), -1), strict=True))
-
-
-def _recorded(name: str) -> list[Setting]:
-    """The best of the recorded table of this problem, where there is one."""
-    if name not in TABLES:
-        return []
-    table = tables.load(TABLES[name])
-    merits = np.nan_to_num(table.sign * table.values.mean(1), nan=-math.inf)
-    return [table.names[int(merits.argmax())]]
+def paces(problem: Problem) -> tuple[float, float]:
+    """Seconds that a run takes here: as `compare` trains it, beside others, and alone on one thread."""
+    rule = rules.get("adam")
+    runs = [Run(rule, 0.003, seed, problem.steps or 0) for seed in range(TIMED)]
+    began = time.perf_counter()
+    for _ in ways.train_all(problem, runs, ways.choose(problem, runs)):
+        pass
+    beside = (time.perf_counter() - began) / len(runs)
+    with ways.one_thread():
+        taken = []
+        for run in runs[:5]:
+            began = time.perf_counter()
+            for _ in ways.train_all(problem, [run], ways.named("one")):
+                pass
+            taken.append(time.perf_counter() - began)
+    return beside, statistics.median(taken)
 
 
 def measure(
     name: str = "digits",
     seconds: Sequence[float] = (10, 30, 60),
-    repetitions: int = 3,
-    steps: int | None = None,
+    repetitions: int = 20,
+    pace: tuple[float, float] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """The picks of the three methods after each of these times, and what they are worth on fresh seeds."""
-    problem = problems.get(name)
-    problem = replace(problem, steps=steps or problem.steps)
+    """The picks of the three methods after each of these times, and what they are worth: the mean over all columns."""
+    if name not in TABLES:
+        raise unknown("problem with a recorded table", name, TABLES)
+    recorded = tables.load(TABLES[name])
+    problem, steps = tables.RECORDED[TABLES[name]][0](), tables.RECORDED[TABLES[name]][1]
+    together, alone = pace or paces(dataclasses.replace(problem, steps=steps))
     there = importlib.util.find_spec("optuna") is not None
-    if there:
-        import optuna  # noqa: F401  before any clock starts
     picks: dict[str, list[Pick]] = {OURS: [], TPE: [], RANDOM: []}
     for repetition in range(repetitions):
-        for limit in seconds:
-            picks[OURS].append(ours(problem, limit, repetition))
-            say(_line(OURS, picks[OURS][-1]))
-        with _one_thread():
-            for method, search in ((TPE, tpe), (RANDOM, by_chance)):
-                if method == TPE and not there:
-                    continue
-                ended = search(problem, max(seconds), repetition)
-                picks[method] += [ended.pick(limit) for limit in seconds]
-                say(_line(method, picks[method][-1]))
-    recorded = _recorded(name)
-    settings = list(dict.fromkeys([*recorded, *(p.setting for some in picks.values() for p in some if p.setting)]))
-    say(f"training {len(settings)} settings on {len(TRUTH_SEEDS)} fresh seeds")
-    values = truths(problem, settings)
-    sign = _sign(problem)
-    best = max(settings, key=lambda setting: float(sign * values[setting].mean()), default=None)
+        picks[OURS] += [ours(recorded, limit, repetition, together) for limit in seconds]
+        for method, searching in ((TPE, tpe), (RANDOM, by_chance)):
+            if method == RANDOM or there:
+                search = Search(recorded, repetition, alone)
+                searching(search, max(seconds))
+                picks[method] += [search.pick(limit) for limit in seconds]
+        say(f"repetition {repetition + 1} of {repetitions}")
+    means = _truths(recorded)
+    best = max(means, key=lambda setting: recorded.sign * means[setting][0])
     rows = []
     for method, some in picks.items():
+        missing = "" if some else "Optuna is not installed: pip install optuna"
         for limit in seconds:
-            judged = [_judged(p, values, best, sign) for p in some if p.seconds == limit]
-            missing = "" if judged else "Optuna is not installed: pip install optuna"
+            judged = [_judged(p, means, best, recorded.sign) for p in some if p.seconds == limit]
             rows.append({"method": method, "seconds": limit, "missing": missing, "picks": judged})
     return {
         "problem": problem.name,
-        "steps": problem.steps,
+        "steps": steps,
         "metric": problem.metric_name,
         "unit": " points" if problem.in_points else "",
         "repetitions": repetitions,
-        "truth_seeds": list(TRUTH_SEEDS),
-        "best": {**_named(best), **_summary(values[best])} if best else None,
-        "recorded": {**_named(recorded[0]), **_summary(values[recorded[0]])} if recorded else None,
+        "columns": recorded.values.shape[1],
+        "run_seconds": {"beside others": together, "alone": alone},
+        "best": {**_named(best), "truth": means[best][0], "se": means[best][1]},
         "rows": rows,
         "machine": _machine(there),
     }
+
+
+def _truths(recorded: Recorded) -> dict[Setting, tuple[float, float]]:
+    """The mean of each setting over all columns, and its standard error; one that diverged in most is the worst there is."""
+    worst = recorded.sign * float(np.nanmin(recorded.sign * recorded.values))
+    mean, se, _ = mean_se(np.where(np.isnan(recorded.values), worst, recorded.values))
+    return {name: (float(m), float(s)) for name, m, s in zip(recorded.names, mean, se, strict=True)}
 
 
 def _named(setting: Setting) -> dict[str, Any]:
     return dict(zip(("optimizer", "schedule", "lr"), setting, strict=True))
 
 
-def _summary(values: np.ndarray) -> dict[str, float]:
-    return {"truth": float(values.mean()), "se": float(values.std(ddof=1) / math.sqrt(len(values)))}
-
-
-def _judged(pick: Pick, values: dict[Setting, np.ndarray], best: Setting | None, sign: float) -> dict[str, Any]:
-    """A pick as JSON has it: its truth, what it loses to the best known, and by how much its claim was too good."""
+def _judged(pick: Pick, means: dict[Setting, tuple[float, float]], best: Setting, sign: float) -> dict[str, Any]:
+    """A pick as JSON has it: its truth, what it loses to the best, and by how much its claim was too good."""
     row = {
         "repetition": pick.repetition,
-        "took": pick.took,
         "runs": pick.runs,
         **_named(pick.setting or ("", "", 0.0)),
         "claim": pick.claim,
         "bound": pick.bound,
         "why": pick.why,
     }
-    if pick.setting is None or best is None:
-        return {**row, "truth": None, "se": None, "loss": None, "too_good": None, "bound_holds": None}
-    own = _summary(values[pick.setting])
-    loss = sign * (float(values[best].mean()) - own["truth"])
-    too_good = None if pick.claim is None else sign * (pick.claim - own["truth"])
-    return {**row, **own, "loss": loss, "too_good": too_good, "bound_holds": None if pick.bound is None else loss <= pick.bound}
+    if pick.setting is None:
+        return {**row, "truth": None, "loss": None, "too_good": None, "bound_holds": None}
+    truth = means[pick.setting][0]
+    loss = sign * (means[best][0] - truth)
+    too_good = None if pick.claim is None else sign * (pick.claim - truth)
+    holds = None if pick.bound is None else loss <= pick.bound
+    return {**row, "truth": truth, "loss": loss, "too_good": too_good, "bound_holds": holds}
 
 
 def _machine(optuna: bool) -> str:
@@ -286,33 +255,32 @@ def _words(optimizer: str, schedule: str, lr: float) -> str:
     return f"{optimizer}{course} {lr:.2g}"
 
 
-def _line(method: str, pick: Pick) -> str:
-    """A pick, as it is made."""
-    what = _words(*pick.setting) if pick.setting else f"nothing ({pick.why})"
-    return f"repetition {pick.repetition}: {method}, {pick.seconds:g} s, {pick.runs} runs: {what}"
-
-
 HEAD = (
-    f"{'method':<17}{'seconds':>8}{'took':>7}{'runs':>7}{'truth':>9}{'worst':>9}{'loss':>8}{'worst':>8}"
+    f"{'method':<17}{'seconds':>8}{'runs':>7}{'truth':>9}{'worst':>9}{'loss':>8}{'worst':>8}"
     f"{'claimed':>10}{'too good':>10}{'worst':>8}{'bound':>8}  bound holds"
 )
 
 
 def text(result: dict[str, Any]) -> str:
     """The result for the screen."""
-    seeds, best = len(result["truth_seeds"]), result["best"]
+    best, pace = result["best"], result["run_seconds"]
+    words = _words(best["optimizer"], best["schedule"], best["lr"])
     lines = [
-        f"{result['problem']}, {result['steps']} steps a run, {result['repetitions']} repetitions; {result['metric']} on "
-        f"validation data, truth: mean of {seeds} fresh seeds",
+        f"{result['problem']}, {result['steps']} steps a run, {result['repetitions']} repetitions on a table of "
+        f"{result['columns']} runs of each setting; {result['metric']} on validation data",
+        f"a run takes {pace['beside others']:.2g} s as compare trains it, {pace['alone']:.2g} s alone",
+        f"best: {words}, {best['truth']:.5g} ± {best['se']:.2g}",
+        "",
+        HEAD,
+        *(_row(row) for row in result["rows"]),
+        "",
+        "picks",
     ]
-    for what, setting in (("best known", best), ("best of the recorded table", result["recorded"])):
-        if setting:
-            words = _words(setting["optimizer"], setting["schedule"], setting["lr"])
-            lines.append(f"{what}: {words}, {setting['truth']:.5g} ± {setting['se']:.2g}")
-    lines += ["", HEAD, *(_row(row) for row in result["rows"]), "", "picks"]
     for row in result["rows"]:
-        named = ", ".join(_words(p["optimizer"], p["schedule"], p["lr"]) for p in row["picks"])
-        lines += _wrapped(f"{row['method']:<17}{row['seconds']:>8g}  ", named) if named else []
+        named = [_words(p["optimizer"], p["schedule"], p["lr"]) for p in row["picks"]]
+        counts = sorted(((named.count(name), name) for name in set(named)), key=lambda pair: (-pair[0], pair[1]))
+        shown = ", ".join(f"{name} ({count})" for count, name in counts[:6])
+        lines += _wrapped(f"{row['method']:<17}{row['seconds']:>8g}  ", shown) if shown else []
     whys = dict.fromkeys(p["why"] for row in result["rows"] for p in row["picks"] if p["why"])
     return "\n".join([*lines, *(line for why in whys for line in _wrapped("nothing: ", why))])
 
@@ -342,7 +310,7 @@ def _row(row: dict[str, Any]) -> str:
     holds = all_of("bound_holds")
     kept = f"{sum(map(bool, holds))} of {len(holds)}" if holds else "none said"
     return (
-        f"{lead}{mean('took', '.1f'):>7}{mean('runs', '.0f'):>7}{mean('truth', '.5g'):>9}{lowest:>9}"
+        f"{lead}{mean('runs', '.0f'):>7}{mean('truth', '.5g'):>9}{lowest:>9}"
         f"{mean('loss', '.2f'):>8}{most('loss', '.2f'):>8}{mean('claim', '.5g'):>10}"
         f"{mean('too_good', '+.2f'):>10}{most('too_good', '+.2f'):>8}{mean('bound', '.2f'):>8}  {kept}"
     )
@@ -350,26 +318,27 @@ def _row(row: dict[str, Any]) -> str:
 
 PAGE = """# The answer after so many seconds
 
-What a user would do instead of `steepest compare`, measured: `{command}`
+What a user would do instead of `steepest compare`: `{command}`
 
-- **steepest compare**: `steepest.compare(problem, budget=...)` with an empty store, each budget a run of its own, on all
-  processors. For each repetition the training examples stand in another order and every seed has other initial weights.
-- **Optuna's TPE**: `TPESampler(seed=repetition)`, default settings, over the seven classics, constant or cosine, and rates from
-  {lowest:g} to {highest:g} on a log scale; a trial is one run on a seed of its own, trained by steepest's loop for one run on
-  one thread. One study for the longest time, and its best after each time.
-- **random search**: the same space, loop and seeds.
+Nothing is trained here but a few runs that are timed. Every method sees a table of recorded runs, 100 seeds of each setting, at
+the pace at which this machine trains one: `compare` beside others, a search one after the other on one thread. `compare` runs
+the protocol that the product runs, with this budget on its clock.
 
-Clocks start after imports.
+- **steepest compare**: screening, race and clock as in the product, each repetition on other seeds of the table.
+- **Optuna's TPE**: `TPESampler(seed=repetition)`, default settings, over the optimizers, schedules and rates of the table; a
+  trial is one run on a seed drawn by chance, at the recorded rate that is nearest.
+- **random search**: settings of the table drawn by chance.
 
-- *truth*: the mean metric of the pick on {seeds} seeds that no method trained on.
-- *loss*: what the best known has more: the best truth of all picks and of the best of the recorded table. The best of many
-  means of {seeds} seeds is itself a little too good, for all methods alike.
+What the columns say:
+
+- *truth*: the mean metric of the pick over all recorded seeds.
+- *loss*: how much better the best setting of the table is.
 - *claimed*: the best value that a search saw; of `compare` the mean of its pick in the race. *too good*: claimed minus truth.
 - *bound*: how much better than the pick `compare` says another of those compared could be, with 95 %; it holds where the loss
-  is no larger, though the best known need not be among those compared.
+  is no larger, though the best setting need not be among those compared.
 
-Each is the mean over the repetitions, beside it the worst; a pick that claims nothing is left out of what is
-claimed (`compare`, where the time did not reach for a race). A run that diverged counts as it began.
+Each is the mean over the repetitions, with the worst next to it; a pick that claims nothing is left out of what is claimed
+(`compare`, where there was no time for a race). A run that diverged counts as the worst value of the table.
 
 ```text
 {table}
@@ -381,7 +350,4 @@ The machine: {machine}.
 
 def page(result: dict[str, Any], command: str) -> str:
     """The result as Markdown."""
-    seeds = len(result["truth_seeds"])
-    return PAGE.format(
-        command=command, lowest=LOWEST, highest=HIGHEST, seeds=seeds, table=text(result), machine=result["machine"]
-    )
+    return PAGE.format(command=command, table=text(result), machine=result["machine"])
