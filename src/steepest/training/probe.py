@@ -1,10 +1,10 @@
-"""One run watched from inside: its steps, its state, its weights on the way; and the loss on a plane through three of them."""
+"""Measurements inside a run: its updates, its state, its weights on the way; and the loss on a plane through three of them."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from ..problems.accuracy import scores
 from ..problems.problem import Problem
-from ..problems.seeds import seeded
-from ..update.torch_class.optimizer import RuleOptimizer, build
+from ..update.torch_class.optimizer import RuleOptimizer
 from .recorder import marks
-from .single import batch_loss, batches, set_rate
+from .single import Hook, train
 from .stacked import Run
 
 Array = NDArray[np.float64]
@@ -27,11 +26,11 @@ SIDE = 25  # points of a plane's grid, on each side
 
 @dataclass
 class Probe:
-    """What was seen at each of `steps`: norms over the whole model, and the weights (flat) at the start and after each.
+    """Measurements at each of `steps`: norms over the whole model, and the weights (flat) at the start and after each.
 
     `ratio` is that of the update's norm to the weights', `effective` that of the update's to the gradient's, `cosine` that
     of the angle between the update and minus the gradient; `state` has the root mean square of each piece of state, and
-    `outputs` the class that each watched example was given, where the problem has classes.
+    `outputs` the predicted class of each watched example, where the problem has classes.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -45,33 +44,46 @@ class Probe:
 
 
 def probe(problem: Problem, run: Run, watched: slice = slice(0, 0), device: str = "cpu") -> tuple[Probe, nn.Module]:
-    """Train as `single.train` does, and look inside at the steps after which it evaluates; the trained model too."""
-    problem, seen = problem.fresh(device), Probe()
-    with seeded(run.seed):
-        model = problem.start(run.seed, device).train()
-        optimizer = build(run.rule, model.parameters(), lr=run.lr, seed=run.seed, **run.hyper)
-        seen.weights.append(_flat(model))
-        history: list[float] = []
-        sign = -1.0 if problem.direction == "max" else 1.0
-        stream = batches(problem, run.seed)
-        at = marks(run.steps)
-        for k in range(1, run.steps + 1):
-            set_rate(optimizer, run.lr, run.schedule, k - 1, run.steps, history)
-            before = _flat(model) if k in at else None
-            loss = optimizer.step(functools.partial(batch_loss, problem, model, optimizer, next(stream), run.seed, k)).item()
-            if not np.isfinite(loss):
-                break
-            if before is not None:
-                _look(seen, k, before, model, optimizer)
-                optimizer.view()
-                history.append(sign * problem.evaluate(model, problem.valid)[1])
-                seen.outputs.append(_classes(problem, model, watched))
-                optimizer.train()
-        optimizer.view()
-    return seen, model
+    """Train, and measure at the steps after which the run is evaluated; the trained model too.
+
+    `watched` are the validation examples whose classes are recorded.
+    """
+    hook = _Measuring(marks(run.steps), watched)
+    how: dict[str, Any] = {"lr": run.lr, "steps": run.steps, "seed": run.seed, "schedule": run.schedule, "hyper": run.hyper}
+    train(problem, run.rule, **how, device=device, hook=hook)
+    return hook.seen, hook.model
 
 
-def _look(seen: Probe, k: int, before: Tensor, model: nn.Module, optimizer: RuleOptimizer) -> None:
+class _Measuring(Hook):
+    """Fills a `Probe`."""
+
+    model: nn.Module
+
+    def __init__(self, at: set[int], watched: slice) -> None:
+        self.seen, self._at, self._watched = Probe(), at, watched
+
+    def begin(self, problem: Problem, model: nn.Module, optimizer: RuleOptimizer) -> None:
+        self.model, self._problem, self._optimizer = model, problem, optimizer
+        self._before = _flat(model)
+        self.seen.weights.append(self._before)
+
+    def before(self, k: int) -> None:
+        if k in self._at:
+            self._before = _flat(self.model)
+
+    def after(self, k: int) -> None:
+        if k in self._at:
+            _measure(self.seen, k, self._before, self.model, self._optimizer)
+
+    def evaluated(self, k: int) -> None:
+        self.seen.outputs.append(_classes(self._problem, self.model, self._watched))
+
+    def end(self) -> None:
+        self._optimizer.view()
+
+
+def _measure(seen: Probe, k: int, before: Tensor, model: nn.Module, optimizer: RuleOptimizer) -> None:
+    """Add a step to a probe, from the weights before it and the model and optimizer after it."""
     after = _flat(model)
     update = after - before
     params = [p for p in model.parameters() if p.requires_grad]
@@ -98,7 +110,7 @@ def _flat(model: nn.Module) -> Tensor:
 
 @torch.no_grad()
 def _classes(problem: Problem, model: nn.Module, watched: slice) -> list[int]:
-    """The class that each watched validation example is given."""
+    """The predicted class of each watched validation example."""
     if problem.metric != "accuracy" or watched.stop == 0 or not problem.valid.in_memory:
         return []
     model.eval()
@@ -111,9 +123,9 @@ def _classes(problem: Problem, model: nn.Module, watched: slice) -> list[int]:
 class Plane:
     """The loss on a plane through three points, and paths in it.
 
-    `losses[i][j]` stands at (x[j], y[i]), in units of the weights. `paths` are (points, 2) each; `shown` is the share of each
-    path's squared motion that lies in the plane, `apart` says of each point whether the loss there is another than the plane
-    shows below it, by more than a tenth of what the picture spans.
+    `losses[i][j]` is at (x[j], y[i]), in units of the weights. `paths` are (points, 2) each; `shown` is the share of each
+    path's squared motion in the plane, `apart` whether the loss at each point differs from that in the plane below it by more
+    than a tenth of the range of losses.
     """
 
     x: Array
@@ -168,6 +180,6 @@ def plane(problem: Problem, model: nn.Module, paths: list[list[Tensor]], device:
 
 
 def _share(path: list[Tensor], basis: Tensor) -> float:
-    """Of the squared lengths of a path's steps, the share that lies in the plane."""
+    """The share in the plane of the squared lengths of a path's steps."""
     steps = torch.stack([b - a for a, b in itertools.pairwise(path)])
     return float((steps @ basis.T).square().sum() / steps.square().sum().clamp(min=1e-300))

@@ -1,4 +1,4 @@
-"""The one-run trainer: a problem, a rule, a rate, a schedule and a seed to a curve and a final value."""
+"""The one-run trainer: from a problem, a rule, a rate, a schedule and a seed to a curve and a final value."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONSTANT = constant()
 
 
 def batches(problem: Problem, seed: int, after: int = 0) -> Iterator[Batch]:
-    """Batches without end, the same for every optimizer at this seed, drawn as the problem says; without the first `after`."""
+    """Endless batches in the order of the problem, the same for every optimizer at this seed, from batch `after` on."""
     stream = problem.train.batches(orders(problem, seed), seed, after)
     while True:
         with problem.theirs("data"):
@@ -42,12 +42,34 @@ def batches(problem: Problem, seed: int, after: int = 0) -> Iterator[Batch]:
 
 
 def orders(problem: Problem, seed: int) -> Iterator[Tensor]:
-    """The indices of each batch; none for a stream, which has an order of its own."""
+    """The indices of each batch; none for a stream, which has its own order."""
     return iter(()) if problem.train.is_stream else problem.drawing.indices(len(problem.train), seed)
 
 
+class Hook:
+    """Callbacks of a run as it trains; each does nothing unless it is overridden."""
+
+    def begin(self, problem: Problem, model: nn.Module, optimizer: RuleOptimizer) -> None:
+        """Called before the first step, with the initial weights."""
+
+    def before(self, k: int) -> None:
+        """Called before step k, counted from 1."""
+
+    def after(self, k: int) -> None:
+        """Called after the update of step k; the parameters still have its gradient."""
+
+    def evaluated(self, k: int) -> None:
+        """Called after step k where it is a mark, with the weights that were evaluated."""
+
+    def end(self) -> None:
+        """Called after the last step, or the one at which the run diverged."""
+
+
+SILENT = Hook()
+
+
 def _or_anew(train: Callable[P, Outcome]) -> Callable[P, Outcome]:
-    """The same function, which begins once more where what it found to go on from does not fit."""
+    """The same function, retried from the beginning if its checkpoint is invalid."""
 
     @functools.wraps(train)
     def trained(*args: P.args, **how: P.kwargs) -> Outcome:
@@ -75,15 +97,15 @@ def train(
     compiled: bool = False,
     hyper: Hyper | None = None,
     on_step: Callable[[int, nn.Module], None] | None = None,
+    hook: Hook = SILENT,
     until: int = 0,
     slot: Slot = NOWHERE,
 ) -> Outcome:
-    """Train once. `channels_last` lays images and the weights of convolutions out so, which is faster on most CPUs;
-    `compiled` trains through torch.compile.
+    """Train once. `channels_last` lays out images and convolutions so, `compiled` trains through torch.compile.
 
-    `test` reads the test data at the end, `examples` keeps the metric of each validation example; `on_step(k, model)` is
-    called at the end of step k, counted from 1. `until`, a mark of the recorder's, ends the run early. A run goes on from what
-    its `slot` holds, and is kept there every minute and at a stop.
+    `test` evaluates on the test data at the end, `examples` records the metric of each validation example; `on_step(k, model)`
+    is called at the end of step k, counted from 1, and `hook` along the run. `until`, a mark of the recorder's, ends it early.
+    A run resumes from the checkpoint in its `slot`, which is written every minute and at a stop.
 
     A run has diverged, and ends, as `Recorder` says, or where the user's code raises and does not with the initial weights.
     SteepestError where a loss is not finite with the initial weights either: no rate trains on such a batch.
@@ -94,54 +116,78 @@ def train(
         model = problem.start(seed, device)
         forward = laid(model, channels_last, compiled)
         optimizer = build(rule, model.parameters(), lr=lr, seed=seed, **(hyper or {}))
-        kept = slot.read()
-        done = 0
-        if kept:
-            with slot.fitting(kept, until or steps):
-                recorder.put_back(kept[1]["recorder"])
-                checkpoints.put_back(model, optimizer, kept)
-                done = kept[1]["step"]
-                began -= kept[1]["seconds"]
-        else:
-            recorder.begin(*problem.evaluate(model, problem.valid))
+        done, began = _resumed(slot, until or steps, problem, model, optimizer, recorder, began)
         stream = batches(problem, seed, done)
-
-        def state(k: int) -> checkpoints.State:
-            tensors, facts = checkpoints.of_run(model, optimizer)
-            return tensors, facts | {"step": k, "seconds": time.perf_counter() - began, "recorder": recorder.state()}
-
+        hook.begin(problem, model, optimizer)
         for k in range(done + 1, (until or steps) + 1) if recorder.alive.any() else ():
             batch = next(stream)
             set_rate(optimizer, lr, schedule, k - 1, steps, recorder.histories[0])
-            try:
+            hook.before(k)
+            with _diverging(problem, recorder, seed, device, batch, k):
                 loss = optimizer.step(functools.partial(batch_loss, problem, forward, optimizer, batch, seed, k))
                 recorder.step(k, loss.item())
                 if not recorder.alive.any():
                     refuse_broken(problem, seed, device, batch, k)
                     break
+                hook.after(k)
                 if k in recorder.marks:
                     optimizer.view()
                     with evaluated(problem, model, rule):
-                        recorder.evaluate(k, *problem.evaluate(model, problem.valid))
-                        if test and k == steps and problem.test is not None and recorder.alive.any():
-                            recorder.test(problem.evaluate(model, problem.test)[1])
-                        if examples and k == steps and recorder.alive.any():
-                            each = problem.results(model, problem.valid)
-                            recorder.examples = [None if each is None else each.float().cpu().numpy()]
+                        _evaluate(problem, model, recorder, k, test and k == steps, examples and k == steps)
+                    hook.evaluated(k)
                     optimizer.train()
-            except SteepestError as error:
-                exits = not isinstance(error.__cause__, Exception)  # sys.exit(), or a sentence of ours
-                if exits or not _works_at_the_start(problem, seed, device, batch):
-                    raise
-                recorder.stop(k, str(error))
             if not recorder.alive.any():
                 break
-            slot.tick(functools.partial(state, k), functools.partial(on_step or ignore, k, model))
+            state = functools.partial(_state, model, optimizer, recorder, k, began)
+            slot.tick(state, functools.partial(on_step or ignore, k, model))
+        hook.end()
     return recorder.outcomes(time.perf_counter() - began)[0]
 
 
+def _resumed(
+    slot: Slot, length: int, problem: Problem, model: nn.Module, optimizer: RuleOptimizer, recorder: Recorder, began: float
+) -> tuple[int, float]:
+    """Load the checkpoint of a run, or evaluate the initial weights; the steps done, and when the run would have begun."""
+    state = slot.read()
+    if state is None:
+        recorder.begin(*problem.evaluate(model, problem.valid))
+        return 0, began
+    with slot.fitting(state, length):
+        recorder.put_back(state[1]["recorder"])
+        checkpoints.put_back(model, optimizer, state)
+        return state[1]["step"], began - state[1]["seconds"]
+
+
+def _state(model: nn.Module, optimizer: RuleOptimizer, recorder: Recorder, k: int, began: float) -> checkpoints.State:
+    """The checkpoint of a run after step k."""
+    tensors, facts = checkpoints.of_run(model, optimizer)
+    return tensors, facts | {"step": k, "seconds": time.perf_counter() - began, "recorder": recorder.state()}
+
+
+@contextlib.contextmanager
+def _diverging(problem: Problem, recorder: Recorder, seed: int, device: str, batch: Batch, k: int) -> Iterator[None]:
+    """Inside, a run has diverged where the user's code raises and does not with the initial weights."""
+    try:
+        yield
+    except SteepestError as error:
+        exits = not isinstance(error.__cause__, Exception)  # sys.exit(), or a sentence of ours
+        if exits or not _works_at_the_start(problem, seed, device, batch):
+            raise
+        recorder.stop(k, str(error))
+
+
+def _evaluate(problem: Problem, model: nn.Module, recorder: Recorder, k: int, test: bool, examples: bool) -> None:
+    """Record the metric on validation data; with `test` that on test data too, with `examples` that of each example."""
+    recorder.evaluate(k, *problem.evaluate(model, problem.valid))
+    if test and problem.test is not None and recorder.alive.any():
+        recorder.test(problem.evaluate(model, problem.test)[1])
+    if examples and recorder.alive.any():
+        each = problem.results(model, problem.valid)
+        recorder.examples = [None if each is None else each.float().cpu().numpy()]
+
+
 def ignore(*_: Any) -> None:
-    """What hears of steps where nobody does."""
+    """No-op callback."""
 
 
 def set_rate(optimizer: RuleOptimizer, lr: float, schedule: Schedule, k: int, steps: int, history: list[float]) -> None:
@@ -219,7 +265,7 @@ def _works_at_the_start(problem: Problem, seed: int, device: str, batch: Batch) 
 
 
 def refuse_broken(problem: Problem, seed: int, device: str, batch: Batch, k: int) -> None:
-    """SteepestError, which says what is wrong, where a batch's loss is not finite with the initial weights either."""
+    """Raise SteepestError with the reason where a batch's loss is not finite with the initial weights either."""
     with seeded(seed):
         model = problem.start(seed, device).train()
         with torch.enable_grad():
