@@ -21,7 +21,7 @@ from torch import nn
 import steepest
 from steepest import rules
 from steepest.paths import loop as trajectory
-from steepest.studies import running
+from steepest.study import machine
 from steepest.training import timing, ways
 from steepest.update.engines import kernel
 from steepest_workshop import gallery
@@ -35,7 +35,7 @@ MNIST_FILE = "mnist/train-images-idx3-ubyte.gz"
 def short_timings():
     """Studies time a step for a fifth of the usual time: no test needs it more exactly."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (running, ways):
+        for module in (machine, ways):
             patch.setattr(module, "time_steps", functools.partial(timing.time_steps, slice_seconds=0.01))
         yield
 

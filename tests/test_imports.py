@@ -22,7 +22,8 @@ def start(node):
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
-        return str(node.values[0].value)
+        first = str(node.values[0].value)
+        return f"{first}module" if first == "." else first  # of the package's own folder
     return None
 
 
@@ -66,6 +67,8 @@ def test_no_import_by_a_string_points_up(path):
         ("def _package(name): return import_module(name)\n_package('steepest.cli')", True),
         ("def _package(name): return import_module(name)\n_package('pyarrow')", False),
         ("importlib.import_module(f'.built_in.{module}', __name__)", False),
+        ("importlib.import_module(f'.{module}', __name__)", False),
+        ("importlib.import_module(f'..{module}', __name__)", True),
     ],
 )
 def test_such_an_import_is_recognised(text, found):

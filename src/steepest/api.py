@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from rich.console import Console
 
 from . import problems
 from . import schedules as multipliers
-from .checks import bytes_of, names_in, seconds_of, whole
-from .errors import SteepestError, absolute, place
+from .checks import whole
+from .errors import SteepestError, place
+from .options import Options
 from .prints import Once, Silence
 from .problems.problem import Problem
-from .report.study import file, summary, terminal
-from .report.study.shown import shown
-from .rules import Rule
+from .report import file, tables, terminal
+from .rules import CLASSICS, Rule
 from .schedules import Schedule
-from .studies import defaults
-from .studies import design as designs
-from .studies.answers import Answer
-from .studies.design import Design
-from .studies.inspection import copied, merge
-from .studies.race import Race
-from .studies.rates import Rates, rates_of
-from .studies.results import Entry, Result
-from .studies.running import ShareDoneError
-from .studies.store import Store
-from .studies.verdicts import Verdict
+from .study import space as designs
+from .study.answer import Answer
+from .study.data import StudyData
+from .study.lab import Lab, ShareDoneError
+from .study.question import Question, Scale
+from .study.rates import Rates, rates_of
+from .study.result import Entry, Result
+from .study.store import Store
+from .study.store.inspection import copied, merge
+from .study.summary import code, study_data
+from .study.verdicts import Verdict
 from .training import ways
+from .training.executors.local import Local, Slice
+from .training.executors.protocol import Executor
+from .training.executors.ray import Cluster
 from .update.torch_class.optimizer import RuleOptimizer, build
 
 if TYPE_CHECKING:
     import pandas
 
     from .paths.descent import Descent
-    from .report.study.gallery import Figures
+    from .report.gallery import Figures
     from .surfaces import Surface
 
 
@@ -53,7 +58,7 @@ class Choice:
 
     def __init__(self, entry: Entry, steps: int) -> None:
         self._entry, self._steps = entry, steps
-        self.name, self.schedule, self.lr = entry.candidate.rule.name, entry.candidate.schedule, entry.rate
+        self.name, self.schedule, self.lr = entry.candidate.space.name, entry.candidate.schedule, entry.candidate.lr
 
     def optimizer(self, params: Iterable[Any]) -> RuleOptimizer:
         """The optimizer on these parameters, as a `torch.optim.Optimizer`.
@@ -72,7 +77,7 @@ class Choice:
         >>> "model.parameters(), lr=" in study.best().code()
         True
         """
-        return summary.code(self._entry, self._steps)
+        return code(self._entry, self._steps)
 
     def __repr__(self) -> str:
         return f"<Choice {self.name}, lr={self.lr:g}, {self.schedule}>"
@@ -87,7 +92,7 @@ class Study:
     """
 
     def __init__(self, result: Result, command: str) -> None:
-        self.result, self.shown = result, shown(result, command)
+        self.result, self.data = result, study_data(result, command)
         self.store = ""  # the file that keeps its runs
 
     def answer(self) -> Answer:
@@ -97,7 +102,6 @@ class Study:
         >>> study.answer().sentence.startswith("Use ")
         True
         """
-        assert self.result.answer is not None
         return self.result.answer
 
     def table(self) -> pandas.DataFrame:
@@ -107,7 +111,7 @@ class Study:
         >>> study.table().columns.tolist()
         ['schedule', 'lr', 'mean', 'se', 'n', 'diverged', 'seconds_per_step', 'state_bytes']
         """
-        return summary.table(self.result)
+        return tables.table(self.data)
 
     def verdicts(self) -> list[Verdict]:
         """A verdict on every pair; `str(verdict)` is a sentence.
@@ -127,7 +131,7 @@ class Study:
         """
         if self.answer().pick is None:
             raise SteepestError(self.answer().sentence)
-        return Choice(self.result.chosen, self.result.design.steps)
+        return Choice(self.result.chosen, self.result.question.steps)
 
     def report(self, path: str | Path) -> Path:
         """Write the HTML report, or leave alone a file that is it already; SteepestError where the folder does not exist.
@@ -136,7 +140,7 @@ class Study:
         >>> study.report("report.html").exists()
         True
         """
-        return file.write([self.shown], path)
+        return file.write([self.data], path)
 
     @property
     def figures(self) -> Figures:
@@ -148,9 +152,9 @@ class Study:
         >>> study.figures.regret()
         <Figure ...>
         """
-        from .report.study.gallery import Figures
+        from .report.gallery import Figures
 
-        return Figures(self.shown, self.record)
+        return Figures(self.data, self._recorded)
 
     def record(self) -> None:
         """Train the first two once more and watch them from inside, for `figures.insides()`, `.landscape()` and the report.
@@ -160,11 +164,16 @@ class Study:
         >>> study.figures.landscape()
         <Figure ...>
         """
-        from .studies.recording import record
+        from .study.recording import record
 
-        if "recorded" not in self.shown:
+        if self.data.recorded is None:
             with Silence():
-                self.shown["recorded"] = record(self.result)
+                self.data = dataclasses.replace(self.data, recorded=record(self.result))
+
+    def _recorded(self) -> StudyData:
+        """The data of the study with what `record` adds."""
+        self.record()
+        return self.data
 
     def to_dict(self) -> dict[str, Any]:
         """What `steepest compare --json` writes.
@@ -173,18 +182,18 @@ class Study:
         >>> study.to_dict()["optimizers"][0]["seeds"]
         [0, 1]
         """
-        return summary.as_dict(self.result)
+        return self.data.as_json()
 
     def _repr_html_(self) -> str:
         """The answer, the code and how far behind each could be, as a notebook shows them; it needs no script."""
-        from .report.study import page  # with matplotlib, which takes a while to import
+        from .report import page  # with matplotlib, which takes a while to import
 
-        return page.section(self.shown)
+        return page.section(self.data)
 
     def __str__(self) -> str:
         console = Console(width=160, no_color=True, force_terminal=False, highlight=False)
         with console.capture() as capture:
-            terminal.show(self.result, console)
+            terminal.show(self.result, self.data, console)
         return capture.get()
 
 
@@ -197,39 +206,38 @@ class Share:
     left: int
 
 
-def compare(
-    problem: Problem | str = defaults.PROBLEM,
-    optimizers: Sequence[str | Rule] | Rule | str = defaults.OPTIMIZERS,
-    *,
-    schedules: Sequence[str | Schedule] | Schedule | str = defaults.SCHEDULES,
-    lrs: Rates = None,
-    trials: int = defaults.TRIALS,
-    seeds: int | None = None,
-    steps: int | None = None,
-    budget: str | float | None = None,
-    margin: float | None = None,
-    store: str | Path = defaults.STORE,
-    device: str = "cpu",
-    plan: str = "auto",
-    memory: str | int | None = None,
-    engine: str = "local",
-    address: str | None = None,
-    go_on: bool = False,
-    record: bool = False,
-    command: str | None = None,
-    began: float | None = None,
-) -> Study:
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _takes(options: Callable[P, Options]) -> Callable[[Callable[[Options], T]], Callable[P, T]]:
+    """Make a function of `Options` one of their fields."""
+
+    def make(function: Callable[[Options], T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+            return function(options(*args, **kwargs))
+
+        wrapped.__signature__ = inspect.signature(options).replace(return_annotation=Study)  # type: ignore[attr-defined]
+        return wrapped
+
+    return make
+
+
+@_takes(Options)
+def compare(options: Options) -> Study:
     """Which optimizer, rate and schedule does this problem need, and how sure is that?
 
     problem: a `Problem`, a built-in one's name, or the path of a Python file that defines `problem`.
     optimizers, schedules: names, rules or schedules; every optimizer runs under every schedule, at equal work. A schedule may
-        have arguments: "step(size=30)", "warmup(0.1) * cosine".
+        have arguments: "step(size=30)", "warmup(0.1) * cosine". "adamw(weight_decay=?)" searches a setting beside the rate.
     lrs: None or "auto" to search a log grid; rates for all, or {name: rate or rates}. One rate is taken as given.
     trials: rates in each grid at first. steps: of each run (default: the problem's own).
     budget: time for the study, such as "60s", the default, or "5min", or seconds; float("inf") for none. seeds: in place of a
         race, this many confirming runs of each, all pairs compared; a budget then sets the steps. go_on: race on where a race
         had ended.
     margin: the difference that matters, in units of the metric (default 0.5 points of accuracy, 1 % of a loss).
+    measure: what runs are compared by: "metric", the problem's own, or another of `steepest.study.measures`.
     plan: how runs are trained: "auto" takes the fastest way here that agrees with runs trained one by one; "one", or "many:N"
         for N at once. memory: what those at once may take, such as "4GiB".
     engine: "local", or "ray" to train on the Ray cluster at `address` ("auto" for the one this machine is part of; None begins
@@ -247,122 +255,118 @@ def compare(
     >>> study.table().shape
     (4, 8)
     """
+    return run(options)
+
+
+def run(options: Options, command: str = "", began: float | None = None) -> Study:
+    """Compare as the options ask; `command` is what a report says that made it, `began` when the budget began."""
     began = time.perf_counter() if began is None else began
-    kept = absolute(store)  # before code of the user's runs
-    more: dict[str, Any] = {"device": device, "plan": plan, "memory": memory, "engine": engine, "address": address}
-    sizes = {"trials": trials, "seeds": seeds, "steps": steps}
-    asked = {"schedules": schedules, "lrs": lrs, "budget": budget, "margin": margin, **sizes, **more}
     printed = Once()
     with printed:
-        design, seconds, given = _designed(problem, optimizers, **asked)
-    with Store(kept) as opened, terminal.Bar(Console(stderr=True)) as bar:
+        problem, question = _asked(options)
+    with Store(options.store) as opened, terminal.Bar(Console(stderr=True)) as bar:
         with printed:
-            race = Race(design, opened, bar, seconds, began, go_on)
+            executor = Cluster(options.address) if options.engine == "ray" else Local()
+            lab = _lab(options, problem, question, opened, bar, executor, began)
         with Silence():
-            result = race.run()
-        study = Study(result, command or f"steepest.compare({design.problem.name!r}{given})")
-        if record:
+            result = lab.run()
+        study = Study(result, command or options.command(problem.name))
+        if options.record:
             bar.say("watching the first two from inside")
             study.record()
-        opened.keep_study(study.shown)
+        opened.keep_study(study.data)
         study.store = opened.path
     return study
 
 
-def _designed(
-    problem: Problem | str,
-    optimizers: Sequence[str | Rule] | Rule | str,
-    *,
-    schedules: Sequence[str | Schedule] | Schedule | str = defaults.SCHEDULES,
-    lrs: Rates = None,
-    trials: int = defaults.TRIALS,
-    seeds: int | None = None,
-    steps: int | None = None,
-    budget: str | float | None = None,
-    margin: float | None = None,
-    device: str = "cpu",
-    plan: str = "auto",
-    memory: str | int | None = None,
-    engine: str = "local",
-    address: str | None = None,
-) -> tuple[Design, float | None, str]:
-    """The design of what `compare` was asked, its seconds, and what of it is not by default, as arguments in Python."""
-    if steps is not None and budget is not None and seeds is not None:
-        raise SteepestError(
-            "Seeds, steps and a budget were given; at equal seeds a budget sets the steps: give one of the two."
-        )
-    if margin is not None and not 0 <= margin < float("inf"):
-        raise SteepestError(f"The margin is {margin!r}; expected a finite number, 0 or more, in units of the metric.")
-    budget = defaults.BUDGET if budget is None and seeds is None else budget
-    seconds = None if budget in (None, math.inf) else seconds_of(budget)
-    if seeds is not None:
-        whole("seeds", seeds)
-    whole("trials", trials)
-    if steps is not None:
-        whole("steps", steps)
-    names = _names(optimizers)
-    typed = names != list(defaults.OPTIMIZERS)
-    candidates = designs.candidates(names, _names(schedules), lrs)
-    _check_device(device)
-    if isinstance(problem, str):
-        problem = problems.get(problem)
-    if not isinstance(problem, Problem):
-        raise SteepestError(f"The problem is a {type(problem).__name__}; expected a steepest.Problem, a name or a file.")
-    assert problem.steps is not None
-    given = {"lrs": lrs, "seeds": seeds, "steps": steps, "budget": seconds if seeds is None else None, "margin": margin}
-    asked = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
-    if plan not in ("auto", "show"):
-        ways.named(plan)
-    memory_bound = None if memory is None else bytes_of(memory)
-    if engine not in ("local", "ray"):
-        raise SteepestError(f"The engine is {engine!r}; expected local or ray.")
-    if address is not None and engine != "ray":
-        raise SteepestError(f"The address {address!r} is a Ray cluster's; give --engine ray with it.")
-    more = (device, plan, memory_bound, typed, engine, address)
-    design = Design(problem, candidates, seeds or 0, steps or problem.steps, trials, margin, *more)
-    return design, seconds, asked
-
-
-def work(
-    problem: Problem | str,
-    optimizers: Sequence[str | Rule] | Rule | str = defaults.OPTIMIZERS,
-    *,
-    store: str | Path,
-    share: tuple[int, int] = (1, 1),
-    command: str | None = None,
-    **asked: Any,
-) -> Study | Share:
+def work(*asked: Any, share: tuple[int, int] = (1, 1), **more: Any) -> Study | Share:
     """One share (i, n) of the runs that a study needs next, for machines that share a folder and no more.
 
-    What else is asked is as in `compare`, without a budget: a race goes on to its margin. A share goes to a store of its own
+    It takes the arguments of `compare`. There is no budget: a race goes on to its margin. A share goes to a store of its own
     beside the study's, `STORE-slice-i-of-n`; `steepest store merge` brings all together, and what the study needs after that
-    depends on them. A `Share` says how many runs are left for the others; a `Study` is returned, and kept, where none is left.
+    depends on them. A `Share` says how many runs are left for the others; a `Study` is returned, and stored, where none is.
     """
     which, of = share
     if not 1 <= which <= of:
         raise SteepestError(f"The slice is {which}/{of}; expected i/n with i from 1 to n.")
-    budget = math.inf if asked.get("seeds") is None else None
-    study_store = absolute(place("store", store))  # before code of the user's runs
+    options = Options(*asked, **more)
+    options = dataclasses.replace(options, budget=math.inf if options.seeds is None else None)
+    study_store = place("store", options.store)
     printed = Once()
     with printed:
-        design, _, given = _designed(problem, optimizers, **asked, budget=budget)
+        problem, question = _asked(options)
     own = place("store", f"{study_store}-slice-{which}-of-{of}") if of > 1 else study_store
     with Store(own) as opened, terminal.Bar(Console(stderr=True)) as bar:
         if of > 1 and study_store.is_file():
             with copied(study_store) as copy:
                 merge(opened, copy)
+        executor: Executor = Slice(Local(), share) if of > 1 else Local()
         with printed:
-            race = Race(dataclasses.replace(design, share=share), opened, bar, None, None, True)
-        race.check_fingerprint()
+            lab = _lab(dataclasses.replace(options, go_on=True), problem, question, opened, bar, executor)
+        lab.check_fingerprint()
         try:
             with Silence():
-                result = race.run()
+                result = lab.run()
         except ShareDoneError as done:
             return Share(str(own), done.trained, done.left)
-        study = Study(result, command or f"steepest.compare({design.problem.name!r}{given})")
-        opened.keep_study(study.shown)
+        study = Study(result, options.command(problem.name))
+        opened.keep_study(study.data)
         study.store = opened.path
     return study
+
+
+def _asked(options: Options) -> tuple[Problem, Question]:
+    """The problem, and what is asked about it. Code of the user's runs here."""
+    spaces = designs.spaces(options.optimizers, options.schedules, options.lrs)  # type: ignore[arg-type]
+    _check_device(options.device)
+    problem = problems.get(options.problem) if isinstance(options.problem, str) else options.problem
+    if not isinstance(problem, Problem):
+        raise SteepestError(f"The problem is a {type(problem).__name__}; expected a steepest.Problem, a name or a file.")
+    if options.plan not in ("auto", "show"):
+        ways.named(options.plan)
+    assert problem.steps is not None
+    scale = Scale(
+        problem.metric_name,
+        problem.direction,
+        problem.in_points,
+        len(problem.valid),
+        "validation" if problem.test is None else "test",
+        problem.metric is None,
+    ).by(options.measure)
+    question = Question(
+        spaces,
+        scale,
+        options.steps or problem.steps,
+        options.trials,
+        options.seeds or 0,
+        options.margin,
+        options.seconds,
+        typed_optimizers=options.optimizers != CLASSICS,
+    )
+    return problem, question
+
+
+def _lab(
+    options: Options,
+    problem: Problem,
+    question: Question,
+    store: Store,
+    bar: terminal.Bar,
+    executor: Executor,
+    began: float | None = None,
+) -> Lab:
+    return Lab(
+        problem,
+        question,
+        store,
+        bar,
+        executor,
+        device=options.device,
+        plan=options.plan,
+        memory=options.bytes,
+        began=began,
+        goes_on=options.go_on,
+    )
 
 
 def trajectory(
@@ -390,7 +394,7 @@ def trajectory(
     from .paths.descent import descend  # with sympy, which nothing else here needs
 
     chosen = surfaces.get(surface) if isinstance(surface, str) else surface
-    rules = [candidate.rule for candidate in designs.candidates(_names(optimizers), ["constant"], None)]
+    rules = [space.rule for space in designs.spaces(Options(optimizers=optimizers).optimizers, ["constant"], None)]  # type: ignore[arg-type]
     rates_by_name = rates_of(lrs, [rule.name for rule in rules])
     several = next((name for name, values in rates_by_name.items() if len(values) > 1), None)
     if several:
@@ -400,18 +404,9 @@ def trajectory(
     return descend(chosen, rules, at, whole("steps", steps), rates, multipliers.get(schedule), noise, seed)
 
 
-def _names(names: Any) -> list[Any]:
-    """What was chosen, one by one; what is no list is the only one."""
-    if isinstance(names, str):
-        return names_in(names)
-    return list(names) if isinstance(names, Iterable) else [names]
-
-
 def _check_device(device: str) -> None:
     import torch
 
-    if device not in ("cpu", "cuda"):
-        raise SteepestError(f"The device is {device!r}; expected cpu or cuda.")
     if device == "cuda" and not torch.cuda.is_available():
         raise SteepestError("The device is cuda, but torch finds no GPU here; leave --device out to use the CPU.")
 

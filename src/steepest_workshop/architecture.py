@@ -15,10 +15,11 @@ FLOORS = (  # from the ground up, as pyproject.toml holds them
     ("problems", "schedules", "rules", "surfaces"),
     ("update",),
     ("training", "paths"),
-    ("studies",),
+    ("study",),
     ("report",),
     ("playground",),
-    ("api", "optim", "trainers"),
+    ("options", "optim"),
+    ("api", "trainers"),
     ("cli",),
 )
 WORDS = {
@@ -36,7 +37,8 @@ WORDS = {
     "update": "ONE STEP\nstate, numbers, passes, engines, the torch class",
     "training": "RUNS\none or many, recorded",
     "paths": "A POINT\non a surface",
-    "studies": "what to run, the store,\nwhat may be said",
+    "study": "A QUESTION\nspace, protocol, laboratory, answer, store",
+    "options": "each once",
     "report": "page, figures, text",
     "playground": "a page that runs rules\nin the browser",
     "api": "compare, trajectory",

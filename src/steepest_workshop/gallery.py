@@ -18,8 +18,8 @@ from torch import nn
 import steepest
 from steepest.api import Study
 from steepest.errors import SteepestError
+from steepest.report import file
 from steepest.report.palette import COLOURS
-from steepest.report.study import file
 from steepest.rules import RULES
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -92,7 +92,7 @@ def main(folder: Path) -> Iterator[Path]:
     with sync_playwright() as play:
         chromium = play.chromium.launch(executable_path=browser())
         for name, make in STUDIES.items():
-            report = file.write([make().shown], folder / f"report-{name}.html")
+            report = file.write([make().data], folder / f"report-{name}.html")
             for suffix, width in WIDTHS.items():
                 tab = chromium.new_page(viewport={"width": width, "height": 900})
                 tab.goto(report.resolve().as_uri())

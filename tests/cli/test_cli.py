@@ -219,7 +219,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def a_store(tmp_path_factory):
-    from steepest.studies.store import Store
+    from steepest.study.store import Store
 
     path = tmp_path_factory.mktemp("store") / "runs.db"
     with Store(path) as store:
@@ -297,7 +297,7 @@ def test_list_names_what_there_is(what, name, keys, strict):
 
 
 def test_selftest_prints_the_simulation_and_fails_where_a_claim_does_not_hold(monkeypatch):
-    from steepest.studies import statistics
+    from steepest.study import statistics
     from steepest_workshop import calibration
 
     monkeypatch.setattr(calibration, "everything", calibration.simulate)  # which is all that Holm's method has a part in

@@ -182,7 +182,7 @@ def test_an_error_in_a_run_leaves_standard_output_as_it_was(line, monkeypatch, c
         raise KeyError
 
     before = sys.stdout
-    monkeypatch.setattr(steepest.studies.running.ways, "train_all", stopped)
+    monkeypatch.setattr(steepest.training.ways, "train_all", stopped)
     with pytest.raises(KeyError):
         steepest.compare(line, "sgd", lrs=0.1, seeds=2, steps=20, store=":memory:", plan="one")
     assert sys.stdout is before

@@ -11,7 +11,7 @@ import pytest
 
 import steepest
 from steepest.errors import SteepestError, run_file
-from steepest.studies.store import Store
+from steepest.study.store import Store
 from tests.fuzz.test_hostile import called
 
 pytestmark = pytest.mark.usefixtures("own_rules")

@@ -8,7 +8,7 @@ import pytest
 import steepest
 from steepest.cli import app
 from steepest.errors import SteepestError
-from steepest.studies.store import Store
+from steepest.study.store import Store
 
 ASKED = ["digits", "--optimizers", "sgd,adam", "--lrs", "0.1,0.01", "--steps", "20", "--plan", "one"]
 
@@ -113,10 +113,14 @@ def test_a_slice_that_is_interrupted_ends_no_study(monkeypatch):
 
 def test_a_race_that_was_ended_goes_on(monkeypatch):
     """`work` goes on to the margin where `compare` would only read."""
-    from steepest.studies.race import Race
+    from steepest.study import race
+
+    def no_time(course):
+        yield from ()
+        return "time"
 
     with monkeypatch.context() as patch:
-        patch.setattr(Race, "_raced", lambda self: "time")  # as where there was no time
+        patch.setattr(race, "raced", no_time)
         ended = steepest.compare("digits", "sgd,adam", budget=float("inf"), **RACE)
     assert ended.answer().limit == "time"
     study = steepest.api.work("digits", "sgd,adam", **RACE)

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import steepest
-from steepest.studies.store import Store
+from steepest.study.store import Store
 from tests.fuzz.test_hostile import LIMIT, QUICK, called, judged
 
 COMMANDS = (("store", "check"), ("store", "ls"), ("store", "show"), ("report",), ("store", "merge", "taken.db"))

@@ -11,8 +11,8 @@ import zipfile
 
 import pytest
 
-from steepest.studies import kept
-from steepest.studies.store import Store
+from steepest.study.store import Store
+from steepest.study.store import gate as kept
 from tests.fuzz.test_hostile import called, judged
 
 pytestmark = pytest.mark.usefixtures("own_rules")
@@ -209,7 +209,7 @@ def columns():
     """Every column of runs and looks with values of other types."""
     values = (None, b"\xff\x00", "x", -1, 0, 1.5, float("inf"), 2**62, "\x1b[31m", "x" * 100_000, "[" * 5_000 + "]" * 5_000)
     with sqlite3.connect(":memory:") as db:
-        from steepest.studies import schema
+        from steepest.study.store import schema
 
         schema.make(db)
         for table in ("runs", "looks", "facts"):
@@ -331,7 +331,7 @@ def fits(text):
 def test_what_steepest_writes_passes_its_own_gate(whole):
     """Every fact, run and look of a real store; and a fact of a name that is not known is any JSON."""
     with Store(whole) as opened:
-        from steepest.studies import inspection
+        from steepest.study.store import inspection
 
         assert [*inspection.faults(opened)] == []
     assert kept.fact("of a later version", '{"a": [1, null]}') == {"a": [1, None]}

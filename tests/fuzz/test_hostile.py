@@ -194,7 +194,7 @@ def called(arguments):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder of its own, with a store in it."""
-    from steepest.studies.store import Store
+    from steepest.study.store import Store
 
     made = tmp_path_factory.mktemp("hostile")
     Store(made / "kept.db").close()

@@ -1,14 +1,15 @@
 """The report's file: drawn where what it shows changed, and left alone where it is the report already."""
 
-import copy
 import json
 import os
 import re
+from dataclasses import asdict, replace
 
 import pytest
 
 import steepest
-from steepest.report.study import file, page
+from steepest.report import file, page
+from steepest.study.store import gate
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def study():
 @pytest.fixture(scope="module")
 def whole(study):
     """The page, drawn once for all tests."""
-    return page.text([study.shown])
+    return page.text([study.data])
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def report(study, drawn, tmp_path):
 
 
 def test_a_report_of_the_same_data_is_left_alone(study, report, drawn):
-    kept = json.loads(json.dumps(study.shown))  # as a store gives it back
+    kept = gate.study(json.loads(json.dumps(asdict(study.data))))  # as a store gives it back
     for again in (lambda: study.report(report), lambda: file.write([kept], report)):
         assert again() == report
         assert not drawn
@@ -83,19 +84,19 @@ def test_bytes_that_are_no_text_are_written_over(study, report):
 
 
 def change_answer(data):
-    data["answer"]["sentence"] += "!"
+    return replace(data, answer=replace(data.answer, sentence=data.answer.sentence + "!"))
 
 
 def change_value(data):
-    data["optimizers"][0]["runs"][0]["valid"][-1] += 1e-6
+    first, *others = data.optimizers
+    run = replace(first.runs[0], valid=[*first.runs[0].valid[:-1], first.runs[0].valid[-1] + 1e-6])
+    return replace(data, optimizers=[replace(first, runs=[run, *first.runs[1:]]), *others])
 
 
 @pytest.mark.parametrize("change", [change_answer, change_value])
 def test_other_data_are_another_report(study, report, drawn, change):
-    other = copy.deepcopy(study.shown)
-    change(other)
-    file.write([other], report)
-    file.write([study.shown, study.shown], report)
+    file.write([change(study.data)], report)
+    file.write([study.data, study.data], report)
     assert len(drawn) == 2
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import steepest
-from steepest.report.study import page
+from steepest.report import page
 from steepest_workshop import gallery
 
 from ..browsing import opened
@@ -172,7 +172,7 @@ def test_studies_that_are_hard_to_show_give_readable_pages(chromium, name, tmp_p
     with opened(chromium, path, width=390) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth") == 390
         assert tab.inner_text(".answer") == re.sub(r"\s+", " ", study.answer().sentence)
-        assert tab.inner_text("h1") == re.sub(r"\s+", " ", study.shown["problem"])
+        assert tab.inner_text("h1") == re.sub(r"\s+", " ", study.data.problem)
         words = tab.inner_text("main")
     assert "nan" not in re.sub(r"[^a-z ]", " ", words.lower()).split()
     expected = {"diverged": "diverged", "saturated": "Saturated", "one-seed": "too few"}
@@ -202,20 +202,20 @@ def test_a_notebook_shows_the_answer_without_a_script(raced):
 
 def test_the_page_of_two_studies_has_both_and_no_id_twice(raced):
     study, _, _ = raced
-    text = page.text([study.shown, study.shown])
+    text = page.text([study.data, study.data])
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len({*ids})
     assert text.count('class="answer"') == 2
 
 
 def test_a_store_reports_each_question_once_and_keeps_what_was_watched(line, tmp_path):
-    from steepest.studies.store import Store
+    from steepest.study.store import Store
 
     store = tmp_path / "runs.db"
     for record in (False, True, False):
-        steepest.compare(line, "sgd,adam", lrs=0.05, seeds=5, steps=20, store=store, record=record, command=f"{record}")
+        steepest.compare(line, "sgd,adam", lrs=0.05, seeds=5, steps=20, store=store, record=record)
     steepest.compare(line, "sgd", lrs=0.05, seeds=5, steps=20, store=store)
     with Store(store) as opened:
         first, second = opened.studies()
-    assert "recorded" in first
-    assert len(second["optimizers"]) == 2
+    assert first.recorded
+    assert len(second.optimizers) == 2

@@ -9,7 +9,7 @@ from scipy import stats
 import steepest
 from steepest import rules
 from steepest.report import palette
-from steepest.report.study import summary
+from steepest.study import summary
 from tests.cases import is_drawn, lines_of
 
 
@@ -115,12 +115,12 @@ def raced(tmp_path_factory):
 def test_regret_shows_the_bounds_of_the_standing_with_the_pick_on_top(raced):
     (axes,) = raced.figures.regret().axes
     places = [place for place in raced.answer().places if place.at_most is not None]
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == [str(place.contender) for place in places]
-    assert places[0].contender is raced.answer().pick
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [*map(str, places)]
+    assert str(places[0]) == str(raced.answer().pick)
     assert places[0].at_most == raced.answer().bound
     right = axes.get_xlim()[1]
     for row, place in enumerate(places):
-        name = place.contender.candidate.rule.name
+        name = place.name
         bars = [x for marker, x, y in lines_of(axes, name) if marker == "None" and y == [row, row]]
         assert bars == [pytest.approx([place.at_least, min(place.at_most, right)])]
     for place in places[1:]:
@@ -137,9 +137,9 @@ def test_race_shows_the_bound_at_every_look_and_where_each_stopped(raced):
     assert [look.runs for look in looks] == sorted({look.runs for look in looks})
     assert len(lanes.get_yticklabels()) == len(raced.answer().places)
     for place in raced.answer().places:
-        seeds = [look.seeds[str(place.contender)] for look in looks]
+        seeds = [look.seeds[str(place)] for look in looks]
         assert seeds == sorted(seeds)
-        assert seeds[-1] == len(place.contender.outcomes)
+        assert seeds[-1] == place.n
     assert not [*steepest.compare("digits", "sgd", lrs=0.1, seeds=2, steps=20, store=":memory:").figures].count("race")
 
 
@@ -160,11 +160,11 @@ def test_cost_names_those_that_no_other_beats(raced):
 
 def test_schedules_are_drawn_as_they_were_applied(raced):
     rates, losses = raced.figures.schedules().axes
-    name = raced.answer().pick.candidate.rule.name
-    for row in raced.shown["optimizers"]:
-        if row["name"] == name:
-            course = steepest.schedules.get(row["schedule"])
-            expected = [row["lr"] * course(k, 100) for k in range(100)]
+    name = raced.answer().pick.name
+    for row in raced.data.optimizers:
+        if row.name == name:
+            course = steepest.schedules.get(row.schedule)
+            expected = [row.lr * course(k, 100) for k in range(100)]
             lines = [ys for marker, xs, ys in lines_of(rates, name) if marker == "None" and len(xs) == 100]
             assert any(ys == pytest.approx(expected, rel=1e-5, abs=1e-9) for ys in lines)
     assert losses.get_ylabel() == "training loss"
@@ -180,7 +180,7 @@ def test_figures_can_be_saved_and_each_has_words_of_its_own(raced, tmp_path):
     for name in names:
         figure = getattr(raced.figures, name)()
         figure.savefig(tmp_path / f"{name}.png", dpi=150)
-        pick = raced.answer().pick.candidate.rule.name
+        pick = raced.answer().pick.name
         is_drawn(tmp_path / f"{name}.png", figure, [palette.style(pick).colour])
         words.add(figure.get_gid())
     assert len(words) == len(names)

@@ -11,7 +11,7 @@ from torch.optim import lr_scheduler as theirs
 import steepest
 from steepest import rules, schedules
 from steepest.errors import SteepestError
-from steepest.report.study import summary
+from steepest.study import summary
 from steepest.training.single import batches, train
 from steepest.training.stacked import Run
 from steepest.training.ways import Plan, train_all

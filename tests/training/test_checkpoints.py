@@ -144,10 +144,10 @@ ASK = ["compare", "slow.py", "--optimizers", "sgd,adam", "--lrs", "0.01", "--sch
 STARTED = """
 import functools, sys
 from steepest.cli import main
-from steepest.studies import running
+from steepest.study import machine
 from steepest.training import checkpoints
 checkpoints.SHORT = checkpoints.EVERY = 0.04
-running.time_steps = functools.partial(running.time_steps, slice_seconds=0.01)
+machine.time_steps = functools.partial(machine.time_steps, slice_seconds=0.01)
 sys.argv[0] = "steepest"
 main()
 """

@@ -11,8 +11,8 @@ from torch import nn
 import steepest
 from steepest import rules
 from steepest.errors import SteepestError
-from steepest.studies.exports import export
-from steepest.studies.store import Store
+from steepest.study.store import Store
+from steepest.study.store.exports import export
 from steepest.training.recorder import Recorder
 from steepest.training.single import train
 from steepest.training.stacked import Run
@@ -183,7 +183,7 @@ def test_what_collapsed_is_never_recommended(how, tmp_path):
 
 
 def test_one_that_collapses_on_most_seeds_is_not_picked_though_its_other_runs_are_best():
-    from steepest.studies.bounds import standing
+    from steepest.study.bounds import standing
 
     values = np.array([[9.0, np.nan, np.nan, np.nan, 9.0, np.nan], [1.0, 1.1, 1.0, 0.9, 1.0, 1.1]])
     assert standing(values, [6, 6], disfavoured=[0], excluded=[0]).pick == 1
@@ -191,17 +191,17 @@ def test_one_that_collapses_on_most_seeds_is_not_picked_though_its_other_runs_ar
 
 
 def test_what_was_never_tried_says_so(tmp_path, monkeypatch):
-    from steepest.studies.race import Race
+    from steepest.study.lab import Lab
     from steepest.training.processes import OutOfTimeError
 
-    keep, kept = Race._keep, []
+    keep, kept = Lab._keep, []
 
     def stop(self, *args):
         keep(self, *args)
         kept.append(1)
         raise OutOfTimeError
 
-    monkeypatch.setattr(Race, "_keep", stop)
+    monkeypatch.setattr(Lab, "_keep", stop)
     study = steepest.compare(
         problem(),
         "sgd,adam",

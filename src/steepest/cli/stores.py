@@ -11,7 +11,7 @@ from ..escapes import every
 from ..shell import JSON, check_json, say, sentences, write_json
 
 if TYPE_CHECKING:
-    from ..studies.store import Store
+    from ..study.store import Store
 
 app = typer.Typer(help="What a store keeps.", no_args_is_help=True)
 STORE = Annotated[str, typer.Argument(metavar="STORE", help="A store that `compare` made.")]
@@ -19,7 +19,7 @@ STORE = Annotated[str, typer.Argument(metavar="STORE", help="A store that `compa
 
 def opened(path: str) -> Store:
     """An existing store; SteepestError where there is none."""
-    from ..studies.store import Store
+    from ..study.store import Store
 
     if not place("store", path).is_file():
         raise SteepestError(f"There is no store {path}; give the file that `steepest compare --store` wrote.")
@@ -30,7 +30,7 @@ def opened(path: str) -> Store:
 @sentences
 def ls(store: STORE, json_file: JSON = None) -> None:
     """What it holds: runs by problem, studies that ended, and what was under way when it was stopped."""
-    from ..studies import inspection
+    from ..study.store import inspection
 
     check_json(json_file)
     with opened(store) as found:
@@ -50,7 +50,7 @@ def show(
     json_file: JSON = None,
 ) -> None:
     """The newest runs, or one: what made it itself, what it came to, and its curve."""
-    from ..studies import inspection
+    from ..study.store import inspection
 
     check_json(json_file)
     with opened(store) as found:
@@ -71,8 +71,7 @@ def merge(
     json_file: JSON = None,
 ) -> None:
     """Several stores in one: every run, look and fact once. What is damaged is left out, and counted."""
-    from ..studies import inspection
-    from ..studies.store import Store
+    from ..study.store import Store, inspection
 
     check_json(json_file)
     for other in others:
@@ -89,7 +88,7 @@ def merge(
 @sentences
 def check(store: STORE, json_file: JSON = None) -> None:
     """Whether all that it keeps can be read and is what it says it is; every row that is not."""
-    from ..studies import inspection
+    from ..study.store import inspection
 
     check_json(json_file)
     with opened(store) as found:
@@ -114,7 +113,7 @@ def export(
     json_file: JSON = None,
 ) -> None:
     """Every run of a store for another program: a table, TensorBoard's curves, MLflow's runs."""
-    from ..studies.exports import export as write
+    from ..study.store.exports import export as write
 
     check_json(json_file)
     with opened(store) as found:

@@ -13,84 +13,60 @@ import typer
 from .. import problems as library
 from ..checks import names_in
 from ..errors import SteepestError, absolute, place
+from ..options import PROBLEM, Options, stored
 from ..shell import JSON, check_json, loading, near, sentences, write_json
-from ..studies import defaults
+from .options import takes_options
 
 app = typer.Typer()
 ASKED = "asked"  # the fact in a store that tells what its studies were asked
 FILE = "FILE.py"  # stands in a store for a Python file: a store names no code
-DEFAULTS: dict[str, Any] = {
-    "optimizers": ",".join(defaults.OPTIMIZERS),
-    "schedules": ",".join(defaults.SCHEDULES),
-    "lrs": "auto",
-    "trials": defaults.TRIALS,
-    "seeds": None,
-    "steps": None,
-    "margin": None,
-    "device": "cpu",
-    "plan": "auto",
-    "memory": None,
-}
 
 
 @app.command()
 @sentences
+@takes_options("work")
 def work(
     problem: Annotated[
         str | None,
         typer.Argument(metavar="[PROBLEM|FILE.py]", help="Default: what the store was last asked; a file is to be named."),
     ] = None,
-    store: Annotated[str, typer.Option(metavar="FILE", help="The study's store; slices write beside it.")] = defaults.STORE,
     slice_: Annotated[str, typer.Option("--slice", metavar="i/n", help="Which of how many. Default: all.")] = "1/1",
-    optimizers: Annotated[str, typer.Option(help="As for compare.")] = DEFAULTS["optimizers"],
-    schedules: Annotated[str, typer.Option(help="As for compare.")] = DEFAULTS["schedules"],
-    lrs: Annotated[str, typer.Option(help="As for compare.")] = "auto",
-    trials: Annotated[int, typer.Option(help="As for compare.")] = defaults.TRIALS,
-    seeds: Annotated[int | None, typer.Option(help="As for compare.")] = None,
-    steps: Annotated[int | None, typer.Option(help="As for compare.")] = None,
-    margin: Annotated[float | None, typer.Option(help="As for compare.")] = None,
-    device: Annotated[str, typer.Option(help="As for compare.")] = "cpu",
-    plan: Annotated[str, typer.Option(help="As for compare.")] = "auto",
-    memory: Annotated[str | None, typer.Option(help="As for compare.")] = None,
     json_file: JSON = None,
+    **asked: Any,
 ) -> None:
     """One slice of the runs that a study needs next, for a cluster without Ray; `store merge` brings the slices together.
 
     There is no budget: a race goes on to its margin, round after round. Where nothing is left to train, the answer is printed.
     """
     check_json(json_file)
-    store = str(absolute(store))  # before code of the user's runs
-    asked: dict[str, Any] = {"problem": problem, "optimizers": optimizers, "schedules": schedules, "lrs": lrs, "trials": trials}
-    asked |= {"seeds": seeds, "steps": steps, "margin": margin, "device": device, "plan": plan, "memory": memory}
-    share = _share(slice_)
-    console_file = sys.stdout
+    share, store = _share(slice_), str(absolute(asked["store"]))  # before code of the user's runs
+    asked = asked | {"problem": problem} if problem is not None else last_asked(store)
+    asked["store"] = store
+    options, out = Options(**asked), sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # what a model or a problem file prints is not part of the answer
         with loading():
             from ..api import Share
             from ..api import work as run
-            from ..report.study import terminal
+            from ..report import terminal
 
-        chosen = asked if problem is not None else last_asked(store)
-        found = run(**chosen, store=store, share=share)
-        remember(found.store, chosen)
-        console = terminal.console(console_file)
+        found = run(**asked, share=share)
+        remember(found.store, asked)
+        console = terminal.console(out)
         if isinstance(found, Share):
             others = f"{found.left:,} runs are left for the other slices; when they have ended: "
-            merging = f"steepest store merge {store} {store}-slice-*-of-{share[1]}, then the slices once more."
+            merging = f"steepest store merge {options.store} {options.store}-slice-*-of-{share[1]}, then the slices once more."
             words = f"{found.trained:,} runs trained, kept in {found.store}. {others}{merging}"
             console.print(near(words), soft_wrap=True)
+            result: dict[str, Any] = {"trained": found.trained, "left": found.left, "study": None}
         else:
-            terminal.show(found.result, console)
-    if isinstance(found, Share):
-        result: dict[str, Any] = {"trained": found.trained, "left": found.left, "study": None}
-    else:
-        result = {"trained": found.result.trained, "left": 0, "study": found.to_dict()}
+            terminal.show(found.result, found.data, console)
+            result = {"trained": found.result.trained, "left": 0, "study": found.to_dict()}
     write_json({"store": near(found.store)} | result, json_file)
 
 
 def remember(store: str, asked: dict[str, Any]) -> None:
     """Store what a study was asked, for `work` and `--continue`; a Python file is stored as `FILE`, without its path."""
-    from ..studies.store import Store
+    from ..study.store import Store
 
     if store != ":memory:":
         asked = _without_paths(asked)
@@ -108,15 +84,15 @@ def last_asked(store: str) -> dict[str, Any]:
     return asked
 
 
-def resumed(store: str, asked: dict[str, Any], typed: set[str]) -> tuple[str, dict[str, Any]]:
+def resumed(asked: dict[str, Any], typed: set[str]) -> tuple[list[str], dict[str, Any]]:
     """The problem and the options that `compare --continue` goes on with where no problem was typed.
 
     They are what the store was last asked, but for options that were `typed`; the defaults where it remembers nothing.
     """
-    last = _last(store, "steepest compare --continue")
+    last = _last(asked["store"], "steepest compare --continue")
     if last is None:
-        return defaults.PROBLEM, asked
-    return last.pop("problem"), {k: asked[k] if k in typed else last[k] for k in asked}
+        return [PROBLEM], asked
+    return [last.pop("problem")], asked | {k: v for k, v in last.items() if k not in typed}
 
 
 def _last(store: str, command: str) -> dict[str, Any] | None:
@@ -125,18 +101,18 @@ def _last(store: str, command: str) -> dict[str, Any] | None:
     A store may come from elsewhere, so no file is taken from it: where a problem or a rule was one, SteepestError prints the
     command with the options that were asked and a file to fill in.
     """
-    from ..studies.inspection import copied
-    from ..studies.store import Store
+    from ..study.store import Store
+    from ..study.store.inspection import copied
 
     if not place("store", store).is_file():
         return None
-    with copied(store) as copy, Store(copy) as kept:
-        facts = [*kept.facts(ASKED)]
+    with copied(store) as copy, Store(copy) as opened:
+        facts = [*opened.facts(ASKED)]
     if not facts:
         return None
     asked = _without_paths(facts[-1])
     if any(FILE in name for name in (asked["problem"], *names_in(asked["optimizers"]))):
-        changed = {k: v for k, v in asked.items() if k != "problem" and v != DEFAULTS[k]}
+        changed = {k: v for k, v in asked.items() if k != "problem" and v != stored()[k]}
         options = {"store": near(store)} | changed
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         raise SteepestError(
@@ -147,11 +123,12 @@ def _last(store: str, command: str) -> dict[str, Any] | None:
 
 
 def _without_paths(asked: dict[str, Any]) -> dict[str, Any]:
-    """The same with `FILE` in place of every path: of the problem, and of rules in files."""
-    asked = DEFAULTS | asked
-    names = [f"{FILE}:{name.rpartition(':')[2]}" if ":" in name else name for name in names_in(asked["optimizers"])]
+    """What was asked, with `FILE` in place of every path: of the problem, and of rules in files."""
+    defaults = stored()
+    chosen = defaults | {k: v for k, v in asked.items() if k in defaults}
+    names = [f"{FILE}:{name.rpartition(':')[2]}" if ":" in name else name for name in names_in(chosen["optimizers"])]
     problem = asked["problem"] if asked["problem"] in library.BUILT_IN else FILE
-    return asked | {"problem": problem, "optimizers": ",".join(names)}
+    return chosen | {"problem": problem, "optimizers": ",".join(names)}
 
 
 def _share(text: str) -> tuple[int, int]:

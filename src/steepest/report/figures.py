@@ -57,8 +57,8 @@ def draw(picture: Picture) -> Figure:
 
 
 def _drawn(picture: Picture, legend: bool) -> tuple[Figure, dict[str, list[str]]]:
-    """A figure, and the words of each mark's points by the mark's name; with a legend and a title where it stands alone."""
-    said: dict[str, list[str]] = {}
+    """A figure, and the words of each mark's points by the mark's name; `legend` adds a legend and a title."""
+    words: dict[str, list[str]] = {}
     with matplotlib.rc_context(FONT):
         columns = picture.columns
         lines = math.ceil(len(picture.panels) / columns)
@@ -68,7 +68,7 @@ def _drawn(picture: Picture, legend: bool) -> tuple[Figure, dict[str, list[str]]
         grid = [*figure.subplots(lines, columns, squeeze=False, gridspec_kw={"height_ratios": heights}).flat]
         for k, (panel, axes) in enumerate(zip(picture.panels, grid, strict=False)):
             most = int(ACROSS * WIDTH / columns), int(UP * _height(panel, small))
-            said |= _panel(axes, panel, k, most)
+            words |= _panel(axes, panel, k, most)
             if columns > 1 and not panel.log_x:
                 axes.locator_params(axis="x", nbins=4)
         for axes in grid[len(picture.panels) :]:
@@ -79,7 +79,7 @@ def _drawn(picture: Picture, legend: bool) -> tuple[Figure, dict[str, list[str]]
             figure.legend(*named, loc="outside lower center", ncols=3, frameon=False)
         if legend:
             figure.suptitle("\n".join(textwrap.wrap(picture.title, 80)), x=0.01, ha="left", fontsize=9.5)
-    return figure, said
+    return figure, words
 
 
 def _height(panel: Panel, otherwise: float) -> float:
@@ -88,7 +88,7 @@ def _height(panel: Panel, otherwise: float) -> float:
 
 def _panel(axes: Axes, panel: Panel, number: int, most: tuple[int, int]) -> dict[str, list[str]]:
     """Draw a panel, with so many characters across and up at most; the words of its points by the id of their mark."""
-    said: dict[str, list[str]] = {}
+    words: dict[str, list[str]] = {}
     axes.set_xscale("log" if panel.log_x else "linear")
     axes.set_yscale("log" if panel.log_y else "linear")
     if panel.image:
@@ -98,7 +98,7 @@ def _panel(axes: Axes, panel: Panel, number: int, most: tuple[int, int]) -> dict
     for k, series in enumerate(panel.series):
         for m, mark in enumerate(series.marks):
             name = f"mark {number} {k} {m} {mark.form}"
-            said[name] = _draw(axes, series, _within(mark, panel), name)
+            words[name] = _draw(axes, series, _within(mark, panel), name)
     if panel.rows:
         axes.set_yticks(range(len(panel.rows)), [middle_out(row, LONGEST) for row in panel.rows])
         axes.set_ylim(len(panel.rows) - 0.5, -0.5)
@@ -108,8 +108,8 @@ def _panel(axes: Axes, panel: Panel, number: int, most: tuple[int, int]) -> dict
         axes.set_ylim(panel.view_y)
     for guide in panel.guides:
         _guide(axes, guide)
-    for height, words in panel.notes:
-        note = middle_out(words, LONGEST)
+    for height, text in panel.notes:
+        note = middle_out(text, LONGEST)
         axes.annotate(note, (0.99, height), xycoords=("axes fraction", "data"), ha="right", va="center", color=GREY)
     axes.set_xlabel(middle_out(panel.x_label, most[0]))
     axes.set_ylabel(middle_out(panel.y_label, most[1]))
@@ -120,7 +120,7 @@ def _panel(axes: Axes, panel: Panel, number: int, most: tuple[int, int]) -> dict
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(_Minor(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
     plain(axes)
-    return said
+    return words
 
 
 class _Minor(LogFormatter):
@@ -136,7 +136,7 @@ def _within(mark: Mark, panel: Panel) -> Mark:
         return mark
     views = [view or (-math.inf, math.inf) for view in (panel.view_x, panel.view_y)]
     keep = [all(low <= v <= high for v, (low, high) in zip(at, views, strict=True)) for at in zip(mark.x, mark.y, strict=True)]
-    inside = [k for k, kept in enumerate(keep) if kept]
+    inside = [k for k, is_inside in enumerate(keep) if is_inside]
     words = [mark.words[k] for k in inside] if mark.words else []
     return replace(mark, x=[mark.x[k] for k in inside], y=[mark.y[k] for k in inside], words=words)
 
@@ -158,18 +158,10 @@ def _guide(axes: Axes, guide: Guide) -> None:
         span(guide.at, guide.until, color="#000000", alpha=0.06, linewidth=0, zorder=0)
     if guide.words:
         down = guide.axis == "x"
-        at, transform = (
-            ((guide.at, 1.0), axes.get_xaxis_transform()) if down else ((0.01, guide.at), axes.get_yaxis_transform())
-        )
-        axes.text(
-            *at,
-            f" {middle_out(guide.words, LONGEST // 2)} ",
-            transform=transform,
-            ha="left",
-            va="bottom",
-            color=GREY,
-            fontsize=7.5,
-        )
+        at = (guide.at, 1.0) if down else (0.01, guide.at)
+        transform = axes.get_xaxis_transform() if down else axes.get_yaxis_transform()
+        words = f" {middle_out(guide.words, LONGEST // 2)} "
+        axes.text(*at, words, transform=transform, ha="left", va="bottom", color=GREY, fontsize=7.5)
 
 
 def _draw(axes: Axes, series: Series, mark: Mark, name: str) -> list[str]:
@@ -184,9 +176,9 @@ def _draw(axes: Axes, series: Series, mark: Mark, name: str) -> list[str]:
         axes.axhline(y[0], color=colour, linewidth=0.8, alpha=0.4, zorder=0)
     elif mark.form == "words":
         for at, height, words in zip(x, y, mark.words, strict=True):
-            beside = middle_out(words, LONGEST)
-            said = axes.annotate(beside, (at, height), (4, 3), textcoords="offset points", fontsize=7, color=GREY, gid=name)
-            said.set_in_layout(beside == words)  # what was cut may leave the frame, and takes no room from it
+            shown = middle_out(words, LONGEST)
+            text = axes.annotate(shown, (at, height), (4, 3), textcoords="offset points", fontsize=7, color=GREY, gid=name)
+            text.set_in_layout(shown == words)  # text that was cut may leave the frame, and takes no room from it
     else:
         x, y = ([x, high], [y, y]) if mark.form == "bar" else (x, y)
         label = middle_out(series.label, LONGEST) if mark.form == "line" else None
@@ -248,8 +240,8 @@ def svg_of(
             label, form = labels[known]
             group.set("data-series", label)
             group.set("class", form)
-            for point, said in zip(group.iter(f"{{{SVG}}}use"), (words or {}).get(known, ()), strict=False):
-                point.set("data-words", said)
+            for point, text in zip(group.iter(f"{{{SVG}}}use"), (words or {}).get(known, ()), strict=False):
+                point.set("data-words", text)
     for element in root.iter():
         for key, value in element.attrib.items():
             if key == "id":

@@ -32,6 +32,7 @@ def style(optimizer: str, variant: int = 0) -> Style:
 
     Neighbours in the order differ in dash as well as in colour, so that no picture relies on colour alone.
     """
+    optimizer = optimizer.partition("(")[0]  # without arguments
     order = [*FIRST, *(name for name in RULES if name not in FIRST)]
     if optimizer not in order:
         return Style(COLOURS[-1], DASHES[(2 + variant) % len(DASHES)])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 from .palette import Style
 
@@ -11,15 +12,16 @@ Form = Literal[
     "line", "thin", "dots", "mean", "diamond", "cross", "below", "above", "hollow", "spots", "words", "band", "bar", "rail"
 ]
 Table = tuple[list[str], list[list[str]]]  # a heading and rows
+Point = tuple[float, float, str]  # x, y, words
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something drawn at x and y. `words` are said of each point where a pointer rests on it.
+    """Something drawn at x and y. `words` describe each point, shown where a pointer rests on it.
 
-    A band lies between y and `high` at each x, a bar from x to `high` at each y, a rail is a line across at y, below and above
-    point to what lies out of the frame, spots are where a pointer finds words, words stand beside a point. Lines break where x
-    is NaN.
+    A band is between y and `high` at each x, a bar from x to `high` at each y, a rail is a line across at y, below and above
+    point to what is out of the frame, spots are invisible points with words for a pointer, words are text next to a point.
+    Lines break where x is NaN.
     """
 
     form: Form
@@ -27,6 +29,18 @@ class Mark:
     y: list[float]
     high: list[float] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
+
+    @classmethod
+    def at(cls, form: Form, points: Iterable[Point]) -> Self:
+        """A mark at points (x, y, words)."""
+        points = [*points]
+        return cls(form, [float(x) for x, _, _ in points], [float(y) for _, y, _ in points], words=[w for _, _, w in points])
+
+    @classmethod
+    def line(cls, points: Iterable[Point]) -> list[Self]:
+        """A line through points, and spots on it where a pointer finds their words."""
+        points = [*points]
+        return [cls.at("line", points), cls.at("spots", points)]
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Guide:
-    """A line across a panel at an x or y, or a shade up to `until`, with words beside it."""
+    """A line across a panel at an x or y, or a shade up to `until`, with a label."""
 
     axis: Literal["x", "y"]
     at: float
@@ -72,7 +86,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Picture:
-    """Panels under a title that says what is seen; `table` has its data. A legend names the labels of the first panel."""
+    """Panels under a title that states the result; `table` has its data. A legend names the labels of the first panel."""
 
     title: str
     caption: str
@@ -83,5 +97,5 @@ class Picture:
 
     @property
     def words(self) -> str:
-        """What stands for the picture where it cannot be seen."""
+        """The alternative text of the picture."""
         return f"{self.title}: {self.caption}"

@@ -372,17 +372,16 @@ def measure_regression(replicates: int = 10, steps: int = 1000) -> dict[str, Any
 def measure_study() -> dict[str, Any]:
     """The row of a whole default study: its training, evaluations and small rounds included, beside steps in full chunks."""
     study = compare("digits", store=":memory:").result
-    problem, plan = study.design.problem, ways.named("many:128")
-    candidates = study.design.candidates
-    runs = [Run(c.rule, 0.01, seed, study.design.steps, c.multiplier) for c in candidates for seed in range(20)]
-    full = statistics.median(ours(problem, runs, plan) for _ in range(ROUNDS))
+    steps, plan = study.question.steps, ways.named("many:128")
+    runs = [Run(space.rule, 0.01, seed, steps, space.multiplier) for space in study.question.spaces for seed in range(20)]
+    full = statistics.median(ours(study.problem, runs, plan) for _ in range(ROUNDS))
     return _row(
         problem="study",
         runs=study.trained,
-        seeds=study.design.seeds,
+        seeds=max(len(entry.outcomes) for entry in study.entries),
         plan=study.plan.partition(" (")[0],
-        why=f"steepest compare digits: {study.trained} runs of {study.design.steps} steps in {study.seconds:.1f} s",
-        ms=1e3 * study.seconds / study.trained / study.design.steps,
+        why=f"steepest compare digits: {study.trained} runs of {steps} steps in {study.seconds:.1f} s",
+        ms=1e3 * study.seconds / study.trained / steps,
         rivals={FULL: full},
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )

@@ -32,7 +32,7 @@ def on_mnist(say: Callable[[str], None]) -> Iterator[Row]:
     chosen = ("step(gamma=0.3)", "cosine", *free)
     problem = document()
     study = compare(problem, "momentum", schedules=chosen, seeds=SEEDS, store=":memory:")
-    study_rate = next(entry.rate for entry in study.result.entries if entry.candidate.label == "momentum+cosine")
+    study_rate = next(entry.candidate.lr for entry in study.result.entries if entry.candidate.label == "momentum+cosine")
     words = f"momentum on MNIST, 1,000 steps, {SEEDS} seeds, per cent: {scores(study)}"
     pairs = [(f"momentum+{name}", f"momentum+{other}") for name in chosen[:2] for other in free]
     values, asked = settled(problem, study, pairs, len(pairs)), len(pairs) * LOOKS
@@ -77,7 +77,7 @@ def _decay(say: Callable[[str], None]) -> Row:
     few = _few()
     names = ("madgrad", "momentum", "adam")
     tuned = compare(few, names, schedules="constant", store=":memory:", seeds=5).result.entries
-    table = _swept(names, {e.candidate.rule.name: e.rate for e in tuned}, "weight_decay", DECAYS, few)
+    table = _swept(names, {e.candidate.rule.name: e.candidate.lr for e in tuned}, "weight_decay", DECAYS, few)
     parts, gains, inner = [], {}, True
     for name, values in zip(names, np.nan_to_num(table), strict=True):
         top = int(values.mean(1).argmax())

@@ -17,7 +17,7 @@ from steepest.problems import download
 from steepest.problems.built_in import tables
 from steepest.problems.problem import Problem
 from steepest.problems.seeds import seeded
-from steepest.studies.verdicts import ACCURACY_MARGIN
+from steepest.study.verdicts import ACCURACY_MARGIN
 from steepest.surfaces import optimality
 from steepest.training import ways
 from steepest.training.single import train
@@ -373,7 +373,7 @@ def settled(problem: Problem, study: Study, pairs: Sequence[tuple[str, str]], as
         undecided = {label for pair in pairs if against(values, *pair, asked * LOOKS)[0] is None for label in pair}
         runs = []
         for label in sorted(undecided):
-            candidate, lr, count = entries[label].candidate, entries[label].rate, len(values[label])
+            candidate, lr, count = entries[label].candidate, entries[label].candidate.lr, len(values[label])
             schedule = schedules.get(candidate.schedule)
             more = range(count, 2 * count)
             runs += [Run(candidate.rule, lr, k, steps, schedule=schedule, test=True) for k in more]

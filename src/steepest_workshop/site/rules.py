@@ -17,7 +17,7 @@ from steepest.report.rule.card import describe
 from steepest.report.rule.latex import equations
 from steepest.report.surface.pictures import save
 from steepest.rules import RULES, Rule, get
-from steepest.studies.design import rate
+from steepest.study.space import LEARNING_RATE
 
 from .. import catalogue, conformance
 from . import cost, sensitivity
@@ -59,11 +59,11 @@ def paths(rule: Rule) -> Figure:
         axes.set_title(name, loc="left", fontsize="medium")
         ends = ", ".join(f"{path.name} {path.values[np.isfinite(path.values)][-1]:.1e}" for path in descent.paths)
         words.append(f"heights at the end on {name}: {ends}")
-    surface = surfaces.get("bowl")
+    surface, rates = surfaces.get("bowl"), LEARNING_RATE.values(range(-9, 3))
     noise = NOISE * np.random.default_rng(0).standard_normal((STEPS, 2))
     for each in _beside(rule):
         best = min(
-            (trajectory(each, formula_of(surface), surface.start, STEPS, lr=rate(k), noise=noise)[1] for k in range(-9, 3)),
+            (trajectory(each, formula_of(surface), surface.start, STEPS, lr=lr, noise=noise)[1] for lr in rates),
             key=lambda values: float(np.median(np.nan_to_num(values, nan=np.inf)[STEPS // 2 :])),
         )
         look = style(each.name)

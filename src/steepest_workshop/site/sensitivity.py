@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from steepest import problems
 from steepest.rules import RULES, Rule
-from steepest.studies.design import rate
+from steepest.study.space import LEARNING_RATE
 from steepest.training import ways
 from steepest.training.stacked import Run
 
@@ -27,8 +28,8 @@ SEEDS, RATES = 3, 13  # rates of a log grid, three a decade, around the rule's o
 
 def rates(rule: Rule) -> list[float]:
     """The rates that a rule is tried at."""
-    centre = round(3 * np.log10(rule.rate))
-    return [rate(k) for k in range(centre - RATES // 2, centre + RATES // 2 + 1)]
+    axis = dataclasses.replace(LEARNING_RATE, centre=rule.rate)
+    return [*axis.values(axis.first(RATES))]
 
 
 def made_by(name: str, rule: Rule) -> str:

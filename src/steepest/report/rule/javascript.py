@@ -28,10 +28,10 @@ LONGEST = 12  # operations of a value without a name that is used again: longer 
 def function(rule: Rule, hyper: Hyper, name: str | None = None, notes: bool = False) -> str:
     """The rule's step on one tensor as a JavaScript function `(p, g, t, state, hyper)` that writes to p and state.
 
-    p and g are arrays, `state` holds an array or a number for each letter, `hyper` the hyperparameters. A rule that asks for
-    gradients at other points takes a last argument `f`, which gives the gradient at an array. With `notes` every rule does,
-    and a `note` after it, if given, is told each value that has a line: `note(name, i, value)`, i -1 for a number. What looks
-    over the whole model sees this tensor. SteepestError for a rule that has no form in JavaScript.
+    p and g are arrays, `state` holds an array or a number for each letter, `hyper` the hyperparameters. A rule that needs
+    gradients at other points takes a last argument `f`, which returns the gradient at an array. With `notes` every rule does,
+    and an optional callback `note(name, i, value)` after it gets each value that has a line, i -1 for a number. Reductions
+    over the whole model see this tensor only. SteepestError for a rule that has no form in JavaScript.
     """
     return "\n".join(_Writer(rule, rule.graph(hyper), notes).lines(name or rule.name))
 
@@ -53,7 +53,7 @@ def text(rule: Rule, hyper: Hyper | None = None) -> str:
 def expression(x: Any, strength: int = 0, known: Mapping[Symbol, str] | None = None, bare: bool = False) -> str:
     """A value as JavaScript, in brackets where it binds less than `strength`; a bare choice stands without any.
 
-    `known` holds what stands for a symbol; other leaves go by their names.
+    `known` maps symbols to their text; other leaves are written by name.
     """
     names = known or {}
     if not isinstance(x, Symbol):

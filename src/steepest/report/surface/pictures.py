@@ -41,17 +41,13 @@ def save(figure: Figure, path: File) -> None:
         figure.savefig(part, dpi=150, metadata=metadata)
 
 
-def _styles(paths: Sequence[Path]) -> list[Style]:
-    return [style(path.name) for path in paths]
-
-
 def _label(path: Path, surface: Surface | None = None) -> str:
     left = path.leaves(surface.domain) if surface else None
     return f"{path.name}, rate {path.lr:g}" + (f", out at step {left}" if left is not None else "")
 
 
 def _words(descent: Descent) -> str:
-    """What a picture of paths shows, in sentences."""
+    """The alternative text of a picture of paths."""
     surface = descent.surface
     ends = []
     for path in descent.paths:
@@ -91,7 +87,7 @@ def _contour(axes: Axes, surface: Surface) -> None:
 
 
 def _draw(axes: Axes, path: Path, surface: Surface, look: Style, upto: int | None = None) -> None:
-    """A path up to a step; one that leaves the frame ends in a cross that says at which step."""
+    """A path up to a step; one that leaves the frame ends in a cross with its last step."""
     left, last = path.leaves(surface.domain), len(path.points) - 1 if upto is None else min(upto, len(path.points) - 1)
     shown = last if left is None else min(last, left)
     points = path.points[: shown + 1]
@@ -109,13 +105,29 @@ def _draw(axes: Axes, path: Path, surface: Surface, look: Style, upto: int | Non
         edge = inside + toward * min(float(np.nanmin(reach)), 1.0) if np.isfinite(reach).any() else inside
         axes.plot(*edge, "X", color=look.colour, markersize=9, markeredgecolor="white", zorder=6, clip_on=False)
         near = [np.abs((np.array(text.xy) - edge) / (high - low)).max() < 0.08 for text in axes.texts if hasattr(text, "xy")]
-        if not any(near):  # where crosses crowd, the legend tells the steps
+        if not any(near):  # where crosses crowd, only the legend has the steps
             centre = (low + high) / 2
             across, up = ("left" if edge[0] < centre[0] else "right"), ("bottom" if edge[1] < centre[1] else "top")
             offset = 8 if across == "left" else -8, 4 if up == "bottom" else -4
             axes.annotate(f"step {left}", edge, offset, textcoords="offset points", fontsize=8, ha=across, va=up)
     else:
         axes.plot(*points[-1], "o", color=look.colour, markersize=7, markeredgecolor="white", zorder=4)
+
+
+def _map(axes: Axes, surface: Surface, paths: Sequence[Path], start: Point, size: float, label: str | None = None) -> None:
+    """Paths on a map of the surface, and their start as a white dot."""
+    _contour(axes, surface)
+    for path in paths:
+        _draw(axes, path, surface, style(path.name))
+    axes.plot(*start, "o", color="white", markeredgecolor="#000000", markersize=size, zorder=7, label=label)
+
+
+def _title(descent: Descent) -> str:
+    return f"{descent.surface.name}: {descent.steps} gradients each"
+
+
+def _legend(figure: Figure, *handles: Any) -> None:
+    figure.legend(*handles, loc="outside right upper", frameon=False, fontsize="small")
 
 
 def level_lines(surface: Surface) -> Figure:
@@ -129,17 +141,14 @@ def contour(descent: Descent) -> Figure:
     """The paths on a map of the surface, with the start, the known minima, and where a path leaves the frame."""
     figure = Figure(figsize=(7.6, 5.2), layout="constrained", gid=_words(descent))
     axes = figure.subplots()
-    _contour(axes, descent.surface)
-    for path, look in zip(descent.paths, _styles(descent.paths), strict=True):
-        _draw(axes, path, descent.surface, look)
-    axes.plot(*descent.start, "o", color="white", markeredgecolor="#000000", markersize=9, zorder=7, label="start")
-    axes.set_title(f"{descent.surface.name}: {descent.steps} gradients each", loc="left")
-    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    _map(axes, descent.surface, descent.paths, descent.start, 9, "start")
+    axes.set_title(_title(descent), loc="left")
+    _legend(figure)
     return figure
 
 
 def surface3d(descent: Descent) -> Figure:
-    """The paths on the surface as it stands in space."""
+    """The paths on the surface in three dimensions."""
     surface = descent.surface
     x, y, z = _plane(surface)
     figure = Figure(figsize=(8, 5.6), layout="constrained", gid=_words(descent))
@@ -151,7 +160,8 @@ def surface3d(descent: Descent) -> Figure:
 
     # every point of the grid: a coarser one cuts the floor of a narrow valley into teeth
     axes.plot_surface(x, y, height(z), cmap="Greys_r", alpha=0.7, linewidth=0, rstride=1, cstride=1, antialiased=False)
-    for path, look in zip(descent.paths, _styles(descent.paths), strict=True):
+    for path in descent.paths:
+        look = style(path.name)
         left = path.leaves(surface.domain)
         points, values = path.points[:left], path.values[:left]
         label = _label(path, surface)
@@ -168,8 +178,8 @@ def surface3d(descent: Descent) -> Figure:
     axes.set_zlabel("log10(1 + height)" if steep else "height")
     axes.view_init(elev=42, azim=-62 if surface.minima else 52)
     axes.computed_zorder = False
-    axes.set_title(f"{surface.name}: {descent.steps} gradients each", loc="left")
-    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    axes.set_title(_title(descent), loc="left")
+    _legend(figure)
     return figure
 
 
@@ -180,16 +190,14 @@ def panels(descent: Descent) -> Figure:
     down = -(-count // across)
     figure = Figure(figsize=(3.0 * across, 2.8 * down + 0.4), layout="constrained", gid=_words(descent))
     grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
-    for axes, path, look in zip(grid.flat, descent.paths, _styles(descent.paths), strict=False):
-        _contour(axes, descent.surface)
-        _draw(axes, path, descent.surface, look)
-        axes.plot(*descent.start, "o", color="white", markeredgecolor="#000000", markersize=6, zorder=7)
+    for axes, path in zip(grid.flat, descent.paths, strict=False):
+        _map(axes, descent.surface, [path], descent.start, 6)
         how = "best of a grid" if path.tuned else "given"
         axes.set_title(f"{path.name}: rate {path.lr:g} ({how})", fontsize=9, loc="left")
         axes.label_outer()
     for axes in grid.flat[count:]:
         axes.set_visible(False)
-    figure.suptitle(f"{descent.surface.name}: {descent.steps} gradients each", x=0.01, ha="left")
+    figure.suptitle(_title(descent), x=0.01, ha="left")
     return figure
 
 
@@ -198,7 +206,8 @@ def heights(descent: Descent) -> Figure:
     figure = Figure(figsize=(7.6, 4.4), layout="constrained", gid=_words(descent))
     axes = figure.subplots()
     floor = min((float(descent.surface.value(m)) for m in descent.surface.minima), default=None)
-    for path, look in zip(descent.paths, _styles(descent.paths), strict=True):
+    for path in descent.paths:
+        look = style(path.name)
         shown = path.values if floor is None else np.maximum(path.values - floor, 1e-16)
         work = path.rule.evaluations * np.arange(len(shown))
         axes.plot(work, shown, color=look.colour, linestyle=look.dash, linewidth=1.9, label=_label(path))
@@ -209,31 +218,24 @@ def heights(descent: Descent) -> Figure:
     axes.set_ylabel("height above the minimum" if floor is not None else "height")
     plain(axes)
     axes.set_title(f"{descent.surface.name}", loc="left")
-    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    _legend(figure)
     return figure
 
 
 def rates(surface: Surface, rule: Rule, start: Point, steps: int) -> Figure:
     """One optimizer at a rate too small, right, and too large: a tenth of a grid's best, it, and the next that ends higher."""
-    best = descend(surface, [rule], start, steps, {}).paths[0].lr
-    floor = float(surface.value(start))
-    large = next(
-        (
-            lr
-            for lr in GRID
-            if lr > best and not descend(surface, [rule], start, steps, {rule.name: lr}).paths[0].values[-1] < floor
-        ),
-        10 * best,
-    )
+
+    def at(lr: float) -> Descent:
+        return descend(surface, [rule], start, steps, {rule.name: lr})
+
+    best, floor = descend(surface, [rule], start, steps, {}).paths[0].lr, float(surface.value(start))
+    large = next((lr for lr in GRID if lr > best and not at(lr).paths[0].values[-1] < floor), 10 * best)
     figure = Figure(figsize=(11, 3.7), layout="constrained")
     words = []
-    for axes, (what, lr) in zip(
-        figure.subplots(1, 3), (("too small", best / 10), ("right", best), ("too large", large)), strict=True
-    ):
-        descent = descend(surface, [rule], start, steps, {rule.name: lr})
-        _contour(axes, surface)
-        _draw(axes, descent.paths[0], surface, style(rule.name))
-        axes.plot(*start, "o", color="white", markeredgecolor="#000000", markersize=7, zorder=7)
+    shown = {"too small": best / 10, "right": best, "too large": large}
+    for axes, (what, lr) in zip(figure.subplots(1, 3), shown.items(), strict=True):
+        descent = at(lr)
+        _map(axes, surface, descent.paths, start, 7)
         axes.set_title(f"{what}: rate {lr:.2g}", loc="left")
         words.append(_words(descent))
     figure.set_gid(" ".join(words))
@@ -267,30 +269,26 @@ def schedules(chosen: Sequence[Schedule], steps: int, rate: float = 1.0) -> Figu
 
 
 def insides(path: Path, surface: Surface) -> Figure:
-    """What an optimizer has inside on its way: gradient and averages, effective rate, and the angle of its step to downhill."""
+    """The inside of an optimizer on its way: gradient and averages, effective rate, and the angle of its step to downhill."""
     g = path.insides.get("g", surface.gradient(path.points[:-1]))
     moved = np.diff(path.points, axis=0)
     size = np.linalg.norm(moved, axis=1)
     steepness = np.linalg.norm(g, axis=1)
     figure = Figure(figsize=(7.6, 7), layout="constrained")
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
-    top.semilogy(steepness, color=COLOURS[0], linestyle="solid", linewidth=1.8, label="‖g‖, the gradient")
-    averages = [("m_hat", "‖m̂‖"), ("m", "‖m‖"), ("b", "‖b‖, the momentum")]
-    name, words = next((pair for pair in averages if pair[0] in path.insides), ("", ""))
+    lines = [(steepness, "‖g‖, the gradient", COLOURS[0], "solid")]
+    averages = {"m_hat": "‖m̂‖", "m": "‖m‖", "b": "‖b‖, the momentum"}
+    name = next((name for name in averages if name in path.insides), None)
     if name:
-        top.semilogy(
-            np.linalg.norm(np.atleast_2d(path.insides[name].T).T, axis=1),
-            color=COLOURS[1],
-            linestyle="dashed",
-            linewidth=1.8,
-            label=words,
-        )
-    squares = [("v_hat", "√v̂"), ("v", "√v"), ("G", "√G")]
-    name, words = next((pair for pair in squares if pair[0] in path.insides and path.insides[pair[0]].ndim == 2), ("", ""))
+        lines.append((np.linalg.norm(np.atleast_2d(path.insides[name].T).T, axis=1), averages[name], COLOURS[1], "dashed"))
+    squares = {"v_hat": "√v̂", "v": "√v", "G": "√G"}
+    name = next((name for name in squares if name in path.insides and path.insides[name].ndim == 2), None)
     if name:
-        for d, dash in zip(range(surface.dims), ("dashdot", "dotted"), strict=False):
-            root = np.sqrt(np.abs(path.insides[name][:, d]))
-            top.semilogy(root, color=COLOURS[2 + d], linestyle=dash, linewidth=1.8, label=f"{words} of {surface.variables[d]}")
+        looks = zip(COLOURS[2:], ("dashdot", "dotted"), strict=False)
+        for column, variable, look in zip(path.insides[name].T, surface.variables, looks, strict=False):
+            lines.append((np.sqrt(np.abs(column)), f"{squares[name]} of {variable}", *look))
+    for values, words, colour, dash in lines:
+        top.semilogy(values, color=colour, linestyle=dash, linewidth=1.8, label=words)
     with np.errstate(divide="ignore", invalid="ignore"):
         effective = size / steepness
         cosine = -(moved * g).sum(1) / (size * steepness)
@@ -314,7 +312,7 @@ def insides(path: Path, surface: Surface) -> Figure:
 
 
 def animate(descent: Descent, path: File) -> File:
-    """Write the paths as they grow, on the map and as heights, as a GIF; the last frame goes beside it as a PNG.
+    """Write the paths as they grow, on the map and as heights, as a GIF; the last frame is written next to it as a PNG.
 
     Returns the poster's path.
     """
@@ -326,8 +324,7 @@ def animate(descent: Descent, path: File) -> File:
     left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
     _contour(left, surface)
     left.plot(*descent.start, "o", color="white", markeredgecolor="#000000", markersize=7, zorder=7)
-    left.set_title(f"{surface.name}: {descent.steps} gradients each", loc="left")
-    looks = _styles(descent.paths)
+    left.set_title(_title(descent), loc="left")
     inside = [p.values[: p.leaves(surface.domain)] for p in descent.paths]
     kept = np.concatenate([v[np.isfinite(v)] for v in inside])
     pad = 0.05 * float(np.ptp(kept)) or 1.0
@@ -336,9 +333,10 @@ def animate(descent: Descent, path: File) -> File:
     right.set_xlabel("gradients")
     right.set_title("height", loc="left")
     plain(right)
-    for p, look in zip(descent.paths, looks, strict=True):
+    for p in descent.paths:
+        look = style(p.name)
         right.plot([], [], color=look.colour, linestyle=look.dash, linewidth=1.9, label=_label(p, surface))
-    figure.legend(*right.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize="small")
+    _legend(figure, *right.get_legend_handles_labels())
     fixed = {id(artist) for axes in (left, right) for artist in (*axes.lines, *axes.texts)}
     frames = np.unique(np.round(np.geomspace(1, descent.steps + 1, FRAMES)).astype(int)) - 1
 
@@ -346,7 +344,8 @@ def animate(descent: Descent, path: File) -> File:
         for axes in (left, right):
             for artist in [a for a in (*axes.lines, *axes.texts) if id(a) not in fixed]:
                 artist.remove()
-        for p, look in zip(descent.paths, looks, strict=True):
+        for p in descent.paths:
+            look = style(p.name)
             at = k // p.rule.evaluations
             _draw(left, p, surface, look, at)
             work = p.rule.evaluations * np.arange(at + 1)

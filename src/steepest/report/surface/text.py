@@ -1,4 +1,4 @@
-"""What `steepest surface` and `steepest path` tell, as text and as JSON."""
+"""The output of `steepest surface` and `steepest path`, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ def _counts(points: list[Stationary]) -> str:
 
 
 def network(name: str, here: Curvature, rate: float) -> str:
-    """What a network's loss is like at its initial weights, beside a rate."""
+    """The slope and curvature of a network's loss at its initial weights, compared with a rate."""
     lines = [f"{name}, initial weights of seed 0: loss {here.loss:.6g}, gradient norm {here.gradient:.6g}"]
     lines.append(f"Hessian: eigenvalues from {here.least:.6g} to {here.largest:.6g}")
     if here.least < 0 < here.largest:
         lines.append("Both signs: the loss curves up in some directions and down in others, as at a saddle.")
     if here.bound is not None:
-        beside = "above" if rate > here.bound else "below"
+        side = "above" if rate > here.bound else "below"
         lines.append(
             f"Plain descent grows along the steepest direction at a rate above 2 / {here.largest:.4g} = {here.bound:.4g};"
         )
-        lines.append(f"sgd's usual rate, {rate:g}, lies {beside} it.")
+        lines.append(f"sgd's usual rate, {rate:g}, lies {side} it.")
     return "\n".join(lines)
 
 

@@ -4,4 +4,4 @@ import importlib
 import pkgutil
 
 for _module in sorted(found.name for found in pkgutil.iter_modules(__path__)):
-    importlib.import_module(f"{__name__}.{_module}")
+    importlib.import_module(f".{_module}", __name__)

@@ -1,0 +1,70 @@
+"""The report's file, rewritten only if its contents changed: drawing takes longer than reading a whole study."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from ..checks import writable, written
+from ..study.data import StudyData
+
+SOURCES = Path(__file__).parent  # of reports: a page drawn by another version of them is drawn again
+MARK = '<meta name="steepest-digest" content="{}">\n'
+LINES_BEFORE = 2  # of a page, before its digest
+
+
+def write(studies: Sequence[StudyData], path: str | Path) -> Path:
+    """Write the report of some studies, unless the file is this report already.
+
+    SteepestError where the folder does not exist.
+    """
+    path = check(path)
+    shown = _digest(studies)
+    if _is_report(path, shown):
+        return path
+    from . import page  # with matplotlib, which takes a while to import
+
+    head, rest = _split(page.text(studies))
+    return written("report", path, head + MARK.format(_sealed(shown, head, rest)) + rest)
+
+
+def check(path: str | Path) -> Path:
+    """The path of a report that can be written there; SteepestError for another."""
+    return writable("report", path, "report.html")
+
+
+def _is_report(path: Path, shown: str) -> bool:
+    """Whether a file is a whole report of this digest, and was not edited since."""
+    if not path.is_file():  # a device may have no end
+        return False
+    try:
+        head, rest = _split(path.read_bytes().decode())
+    except (OSError, UnicodeDecodeError):
+        return False
+    mark, _, rest = rest.partition("\n")
+    return mark + "\n" == MARK.format(_sealed(shown, head, rest))
+
+
+def _split(page: str) -> tuple[str, str]:
+    """A page before the place of its digest, and after."""
+    lines = page.split("\n", LINES_BEFORE)
+    return "".join(f"{line}\n" for line in lines[:LINES_BEFORE]), lines[-1]
+
+
+def _digest(studies: Sequence[StudyData]) -> str:
+    """The digest of all that a page is made from: the studies' data, and the code and the version that draw them."""
+    h = hashlib.sha256(version("steepest").encode())
+    for source in sorted(SOURCES.rglob("*.*")):
+        if source.suffix in (".py", ".css", ".js"):
+            h.update(source.read_bytes())
+    h.update(json.dumps([dataclasses.asdict(study) for study in studies], sort_keys=True).encode())
+    return h.hexdigest()
+
+
+def _sealed(shown: str, head: str, rest: str) -> str:
+    """The digest written into a page: of its data, and of the page itself, so that an edit is noticed."""
+    return hashlib.sha256("\n".join((shown, head, rest)).encode()).hexdigest()

@@ -1,0 +1,94 @@
+"""Learning curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ...study.data import Curve, Entry, StudyData
+from ..picture import Mark, Panel, Picture, Series
+from ..registry import Choices, picture
+from .parts import metric, padded, quarters, shortest, style_of
+
+LEAST_FOR_BAND = 3  # seeds
+MOST_THIN = 10  # seeds of each that are drawn one by one
+POINTS = 21  # of the curve of a complete run
+
+
+def _choices(study: StudyData) -> Choices:
+    measures = {"metric": study.metric} | ({"loss": "loss"} if study.metric != "loss" else {})
+    return {"x": {"steps": "steps", "seconds": "seconds"}, "scale": {"linear": "linear", "log": "log"}, "of": measures}
+
+
+@picture("curves", order=5, choices=_choices)
+def curves(study: StudyData, x: str = "steps", scale: str = "linear", of: str = "metric") -> Picture:
+    """Validation metric against the step: mean, standard error and seeds.
+
+    `x` is "steps" or "seconds", `scale` "linear" or "log", `of` "metric" or "loss". A mean stops where its first seed stopped.
+    On a logarithmic axis the band is that of the logarithms.
+    """
+    series, table = [], []
+    for row in study.optimizers:
+        drawn = _series(study, row, x, scale == "log", "metric" if of == "metric" else "valid")
+        if drawn:
+            series.append(drawn[0])
+            table.append(drawn[1])
+    lines = [line.y for one in series if (line := one.mark("line"))]
+    words = metric(study, "validation") if of == "metric" else "validation loss"
+    view = None if scale == "log" or not lines else _late(lines)
+    panel = Panel(series, "step" if x == "steps" else "seconds", words, log_y=scale == "log", view_y=view)
+    heading = ["optimizer", "seeds", "at the start", "after a quarter", "half-way", "at the end"]
+    title = _leads(study, lines, [one.label for one in series], of)
+    return Picture(title, "Mean and standard error; a mean stops where a seed stopped.", [panel], (heading, table))
+
+
+def _series(study: StudyData, row: Entry, x: str, log: bool, column: str) -> tuple[Series, list[str]] | None:
+    """The marks of an optimizer, and its row of the table; None where it has no mean, or none on a logarithmic axis."""
+    each = row.seconds_per_step if x == "seconds" else row.evaluations  # equal work at equal places
+    runs = [run for run in row.runs if run.steps]
+    at = [each * step for step in shortest(runs)]
+    values = np.ma.masked_invalid(np.array([getattr(run, column)[: len(at)] for run in runs], float))  # None where not finite
+    if not at or not values.count(0).all() or (log and not (values > 0).all()):
+        return None
+    forward, back = (np.ma.log, np.ma.exp) if log else (np.ma.asarray, np.ma.asarray)
+    logs = forward(values)
+    mean = logs.mean(0)
+    marks = [_thin(runs[:MOST_THIN], column, each)]
+    if len(runs) >= LEAST_FOR_BAND:
+        se = np.ma.filled(logs.std(0, ddof=1), 0.0) / math.sqrt(len(runs))
+        marks.append(Mark("band", at, back(mean - se).tolist(), back(mean + se).tolist()))
+    stopped = sum(len(run.steps) < POINTS for run in runs)
+    n = f"n = {len(runs)}" + (f", {stopped} stopped early" if stopped and len(at) < POINTS else "")
+    means = back(mean).tolist()
+    marks += Mark.line((k, v, f"{row.label} at {k:.4g}: {v:.5g} ({n})") for k, v in zip(at, means, strict=True))
+    table = [row.label, n, *(f"{means[k]:.5g}" for k in quarters(len(at)))]
+    return Series(row.label, style_of(study, row), marks), table
+
+
+def _thin(runs: Sequence[Curve], column: str, each: float) -> Mark:
+    """Every seed as a thin line, with a break after each."""
+    x = [v for run in runs for v in (*(each * step for step in run.steps), math.nan)]
+    return Mark("thin", x, [math.nan if v is None else v for run in runs for v in (*getattr(run, column), None)])
+
+
+def _late(lines: Sequence[list[float]]) -> tuple[float, float]:
+    """The range of the means after their first fifth, where optimizers are compared."""
+    return padded([v for line in lines for v in line[len(line) // 5 :]] or [0.0], 1 / 10)
+
+
+def _leads(study: StudyData, lines: list[list[float]], labels: list[str], of: str) -> str:
+    """Which optimizer is ahead early and at the end, by the means."""
+    if not lines:
+        return ""
+    best: Callable[..., int] = np.argmax if of == "metric" and study.direction == "max" else np.argmin
+    whole = max(map(len, lines))
+    full = [k for k, line in enumerate(lines) if len(line) == whole]
+    early, late = (labels[full[int(best([lines[k][at] for k in full]))]] for at in (whole // 4, -1))
+    what = study.metric if of == "metric" else "loss"
+    if len(labels) == 1:
+        return f"The mean {what} of {labels[0]} as it learned"
+    if early == late:
+        return f"{late} has the best mean {what} after a quarter of the steps and at the end"
+    return f"{early} has the best mean {what} after a quarter of the steps, {late} at the end"

@@ -1,0 +1,54 @@
+"""The register of a study's pictures: a picture is one function of `StudyData` in one file of `pictures/`.
+
+    @picture("regret", order=1)
+    def regret(study: StudyData) -> Picture | None:
+        \"\"\"How far behind the best each candidate that raced could be.\"\"\"
+
+That is all: the page draws it in its place with a table of its data, and `study.figures.regret()` draws it in a notebook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..study.data import StudyData
+from .picture import Picture
+
+Choices = dict[str, dict[str, str]]  # the words for each value of each option
+PICTURES: dict[str, Registered] = {}
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A picture by name, with its place in the order of a page.
+
+    `draw(study, **options)` returns the picture, or None where there is nothing to show. `needs` is the field of the study
+    without which it is not drawn. `choices(study)` has the options among which a reader of the page may choose.
+    """
+
+    name: str
+    order: float
+    draw: Callable[..., Picture | None]
+    needs: str = ""
+    choices: Callable[[StudyData], Choices] | None = None
+
+    def __call__(self, study: StudyData, *args: Any, **options: Any) -> Picture | None:
+        """The picture of a study; None where it has nothing to show."""
+        if self.needs and getattr(study, self.needs) is None:
+            return None
+        made = self.draw(study, *args, **options)
+        return made if made and any(panel.series for panel in made.panels) else None
+
+
+def picture(
+    name: str, order: float, needs: str = "", choices: Callable[[StudyData], Choices] | None = None
+) -> Callable[[Callable[..., Picture | None]], Callable[..., Picture | None]]:
+    """Register a function of a study as a picture; the arguments are the fields of `Registered`."""
+
+    def register(draw: Callable[..., Picture | None]) -> Callable[..., Picture | None]:
+        PICTURES[name] = Registered(name, order, draw, needs, choices)
+        return draw
+
+    return register

@@ -1,1 +1,0 @@
-"""A study: its tables, page, figures and text."""

@@ -1,0 +1,245 @@
+"""A store that is listed, shown, merged, checked; one that is damaged, deleted or replaced while it is used."""
+
+import gc
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import steepest
+from steepest.cli import app
+from steepest.errors import SteepestError
+from steepest.study.store import Store, inspection
+
+ASKED = {"optimizers": "sgd,adam", "lrs": 0.05, "seeds": 5, "steps": 20, "schedules": "constant", "plan": "one"}
+
+
+def told(*arguments):
+    return CliRunner().invoke(app, ["store", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def trained(line, tmp_path_factory):
+    """A store of ten runs, to be copied."""
+    path = tmp_path_factory.mktemp("trained") / "runs.db"
+    steepest.compare(line, **ASKED, store=path)
+    return path
+
+
+@pytest.fixture
+def store(trained, tmp_path):
+    return shutil.copy(trained, tmp_path / "runs.db")
+
+
+def edited(path, statement):
+    """Change what is never changed."""
+    with sqlite3.connect(path) as db:
+        for table in ("runs", "looks", "facts"):
+            db.execute(f"DROP TRIGGER IF EXISTS {table}_no_UPDATE")
+        db.execute(statement)
+    db.close()
+
+
+def test_what_it_holds_is_listed(store, strict):
+    result = told("ls", store, "--json", store.parent / "ls.json")
+    assert result.exit_code == 0, result.output
+    assert "line: 10 runs of 2 optimizers" in result.stdout
+    assert "Study of line: Use" in result.stdout
+    held = strict((store.parent / "ls.json").read_text())
+    assert held["problems"][0]["runs"] == 10
+    assert held["unfinished"] == {"files": 0, "bytes": 0}
+    (store.parent / "runs.db-unfinished").mkdir()
+    (store.parent / "runs.db-unfinished" / "a.safetensors").write_bytes(b"x" * 2**20)
+    assert "Stopped on the way: 1 (1 MiB)" in told("ls", store).stdout
+
+
+def test_a_run_is_shown_by_the_beginning_of_its_key(store, strict):
+    listed = told("show", store)
+    assert listed.exit_code == 0, listed.output
+    assert len(listed.stdout.splitlines()) == 11
+    key = listed.stdout.splitlines()[1].split()[0]
+    result = told("show", store, key, "--json", "-")
+    run = strict(result.stdout)
+    assert run["key"].startswith(key)
+    assert run["spec"]["seed"] == run["seed"]
+    assert run["curve"]["steps"][-1] == 20
+    assert f"optimizer   {run['optimizer']}" in told("show", store, key).stdout
+    for wrong in ("zz", ""):
+        refused = told("show", store, wrong)
+        assert refused.exit_code == 2
+        assert "whose key begins with" in refused.stderr
+
+
+def test_stores_are_merged_into_one_that_answers_for_all(line, store, tmp_path):
+    other, all_of_them = tmp_path / "other.db", tmp_path / "all.db"
+    steepest.compare(line, **{**ASKED, "optimizers": "sgd,momentum", "seeds": 6}, store=other)
+    result = told("merge", all_of_them, store, other)
+    assert result.exit_code == 0, result.output
+    assert "runs.db: 10 runs, 1 looks" in result.stdout
+    assert "other.db: 7 runs, 1 looks" in result.stdout  # sgd's first five are there
+    assert "nothing new" in told("merge", all_of_them, store, other).stdout
+    study = steepest.compare(line, **{**ASKED, "optimizers": "sgd,momentum,adam"}, store=all_of_them)
+    assert study.result.trained == 0
+    whole = steepest.compare(line, **{**ASKED, "optimizers": "sgd,momentum,adam"}, store=":memory:")
+    assert [e.values for e in study.result.entries] == [e.values for e in whole.result.entries]
+    assert "merged into itself" in told("merge", store, store).stderr
+    assert told("merge", all_of_them, tmp_path / "none.db").exit_code == 2
+
+
+def test_looks_at_the_same_study_in_two_stores_spend_alpha_one_after_the_other(tmp_path):
+    with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
+        a.look("study", 5, lambda k: 0.1 / k)
+        b.look("study", 6, lambda k: 0.1 / k)
+        assert b.look("study", 6, None) == (1, 0.1)
+    with Store(tmp_path / "a.db") as a:
+        assert inspection.merge(a, str(tmp_path / "b.db"))["looks"] == 1
+        assert a.look("study", 6, None)[0] == 2
+        assert a.look("study", 6, None)[1] < 0.1
+
+
+DAMAGE = {
+    "a curve that is no JSON": ("UPDATE runs SET curve = '{' WHERE rowid = 3", "its curve is not a curve"),
+    "a curve of something else": ("UPDATE runs SET curve = '[]' WHERE rowid = 3", "its curve is not a curve"),
+    "columns of several lengths": (
+        """UPDATE runs SET curve = json_set(curve, '$.train', json('[1]')) WHERE rowid = 3""",
+        "columns of several lengths",
+    ),
+    "another spec": ("UPDATE runs SET spec = '{}' WHERE rowid = 3", "its key is not that of what made it"),
+    "no spec": ("UPDATE runs SET spec = 'x' WHERE rowid = 3", "what made it is not JSON"),
+    "examples": ("UPDATE runs SET examples = x'6201' WHERE rowid = 3", "the results of its examples cannot be read"),
+    "words for a number": ("UPDATE runs SET loss = 'low' WHERE rowid = 3", "one of its results is not a number"),
+    "a fact": ("UPDATE facts SET value = '{' WHERE what = 'timing'", "is not JSON"),
+    "a look": ("UPDATE looks SET alpha = 'x'", "its alpha is 'x'"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_named_and_the_rest_taken_over(kind, line, store, tmp_path):
+    assert told("check", store).stdout == f"{store} is sound: 10 runs.\n"
+    statement, words = DAMAGE[kind]
+    edited(store, statement)
+    result = told("check", store, "--json", tmp_path / "c.json")
+    assert result.exit_code == 2
+    assert words in result.stdout
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not json.loads((tmp_path / "c.json").read_text())["sound"]
+    taken = told("merge", tmp_path / "new.db", store)
+    assert taken.exit_code == 0, taken.output
+    assert told("check", tmp_path / "new.db").exit_code == 0
+    study = steepest.compare(line, **ASKED, store=tmp_path / "new.db")
+    assert study.result.trained == (1 if "runs SET" in statement else 0)
+
+
+def test_a_damaged_run_that_is_asked_for_is_one_sentence(line, store):
+    edited(store, "UPDATE runs SET curve = '{' WHERE rowid = 3")
+    with pytest.raises(SteepestError, match=r"^Run [0-9a-f]{12} in the store .* is damaged; `steepest store check`"):
+        steepest.compare(line, **ASKED, store=store)
+
+
+def test_bytes_that_are_no_longer_a_database_are_one_sentence(store):
+    bytes_ = bytearray(store.read_bytes())
+    bytes_[5000 : len(bytes_) - 4000] = os.urandom(len(bytes_) - 9000)
+    store.write_bytes(bytes_)
+    for command in ("ls", "show", "check"):
+        result = told(command, store)
+        assert result.exit_code == 2, result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "its log deleted"])
+def test_a_store_that_goes_while_it_is_used_is_said_and_saved(how, line, store, tmp_path, monkeypatch):
+    add, done = Store.add_run, []
+
+    def add_then_lose(self, *arguments):
+        add(self, *arguments)
+        done.append(1)
+        if len(done) == 3:
+            if how == "its log deleted":
+                os.remove(f"{store}-wal")
+            else:
+                os.remove(store)
+            if how == "replaced":
+                shutil.copy(tmp_path / "empty.db", store)
+
+    Store(tmp_path / "empty.db").close()
+    monkeypatch.setattr(Store, "add_run", add_then_lose)
+    study = steepest.compare(line, **{**ASKED, "optimizers": "sgd,momentum,adam"}, store=store)
+    (note,) = [note for note in study.result.notes if "deleted or replaced" in note]
+    saved = f"{store}-rescued"
+    assert note.endswith(f"is in {saved}.")
+    assert note in str(study)
+    assert study.store == saved
+    monkeypatch.undo()
+    assert told("check", saved).stdout == f"{saved} is sound: 15 runs.\n"
+    assert steepest.compare(line, **{**ASKED, "optimizers": "sgd,momentum,adam"}, store=saved).result.trained == 0
+
+
+KILLED = """
+import os, sys, signal
+from steepest.study.store import Store
+store = Store(sys.argv[1])
+store.remember("fact", {}, 1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_log_that_is_lost_is_said(store, tmp_path):
+    subprocess.run([sys.executable, "-c", KILLED, store], check=False)
+    assert Path(f"{store}-wal").exists()
+    copied = tmp_path / "copied.db"
+    shutil.copy(store, copied)
+    with Store(copied) as opened:
+        (note,) = opened.notes
+        assert "which held its newest runs, is gone" in note
+    with Store(copied) as opened:
+        assert opened.notes == []
+    assert "newest runs, is gone" in (shutil.copy(store, copied), told("ls", copied).stdout)[1]
+    with Store(store) as opened:  # its log is there
+        assert opened.notes == []
+        assert opened.recall("fact", {}) == 1
+
+
+def test_two_that_use_one_store_lose_nothing_and_are_told_nothing(tmp_path):
+    with Store(tmp_path / "s.db") as a, Store(tmp_path / "s.db") as b:
+        a.remember("fact", {"of": "a"}, 1)
+        b.remember("fact", {"of": "b"}, 2)
+    with Store(tmp_path / "s.db") as c:
+        assert (c.recall("fact", {"of": "a"}), c.recall("fact", {"of": "b"})) == (1, 2)
+        assert (a.notes, b.notes, c.notes) == ([], [], [])
+
+
+def test_many_short_runs_are_listed_in_seconds(tmp_path):
+    import time
+
+    from steepest.training.recorder import Curve, Outcome
+
+    path, names = tmp_path / "many.db", {"problem": "p", "optimizer": "sgd", "schedule": "constant", "lr": 0.1, "steps": 5}
+    outcome = Outcome(Curve([0, 5], [1.0, 0.5], [1.0, 0.5], [1.0, 0.5]), 0.5, None, 0.5, None, 0.01)
+    with Store(path) as store, store.transaction():
+        for seed in range(20_000):
+            store.add_run({"seed": seed}, names | {"seed": seed}, outcome)
+    began = time.perf_counter()
+    with Store(path) as store:
+        assert inspection.listed(store)["problems"][0]["runs"] == 20_000
+        assert len(inspection.newest(store)) == inspection.NEWEST
+        assert list(inspection.faults(store)) == []
+    assert time.perf_counter() - began < 20  # 0.5 s on two cores that do nothing else
+
+
+def test_rows_left_unread_are_dropped_in_silence_after_the_store_was_closed(tmp_path):
+    """As when a command stops at a damaged row: what is raised as memory is freed is printed as a traceback."""
+    store = Store(tmp_path / "runs.db")
+    store.remember("steps", {"a": 1}, 3)
+    store.remember("steps", {"a": 2}, 3)
+    rows = store.all("SELECT * FROM facts")
+    next(rows)
+    store.close()
+    del rows
+    gc.collect()
