@@ -18,7 +18,6 @@ from .answer import (
     Cheaper,
     Collapse,
     Longer,
-    Look,
     Mean,
     Measured,
     Named,
@@ -33,8 +32,6 @@ from .measures import MEASURES, METRIC, Measure
 from .race import LONGER_SEEDS
 from .scalars import finite
 from .space import RATE, Candidate
-
-DIGITS = 6  # of numbers that are only drawn
 
 
 def conclude(course: Course, repeats: bool | None = None) -> Answer:
@@ -74,7 +71,7 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
         unit=question.scale.unit,
         steps=question.steps,
         places=_places(course),
-        looks=[Look(**{**vars(look), "seconds": float(f"{look.seconds:.{DIGITS}g}")}) for look in course.looks],
+        looks=course.looks,
         fidelity=_fidelity(course, pick),
         screened=_screened_at(course, pick),
         repeats=repeats,

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..training.recorder import Outcome
+from .answer import Look
 from .bounds import Standing, standing
 from .measures import Cost
 from .question import Question
+from .scalars import DIGITS, finite
 from .space import Candidate, Space
 
 TINY = 1e-9  # a lead that is only rounding
@@ -37,17 +39,6 @@ class Contender:
 
     def __str__(self) -> str:
         return str(self.candidate)
-
-
-@dataclass(frozen=True)
-class Look:
-    """What was known at one look: after so many runs and seconds of training the pick, its bound, and everyone's seeds."""
-
-    runs: int
-    seconds: float
-    pick: str
-    bound: float | None
-    seeds: dict[str, int]
 
 
 @dataclass(eq=False)
@@ -160,9 +151,15 @@ class Course:
         """Judge the contenders by the values that they have, and record what is known now."""
         self.now = now = self._stand()
         self.standings.append(now)
-        pick, seeds = self.contenders[now.pick], {str(one): len(one.outcomes) for one in self.contenders}
-        bound = float(now.bound[now.pick])
-        self.looks.append(Look(self.ran, self.seconds, str(pick), bound if math.isfinite(bound) else None, seeds))
+        self.looks.append(
+            Look(
+                runs=self.ran,
+                seconds=float(f"{self.seconds:.{DIGITS}g}"),
+                pick=str(self.contenders[now.pick]),
+                bound=finite(float(now.bound[now.pick])),
+                seeds={str(one): len(one.outcomes) for one in self.contenders},
+            )
+        )
         return now
 
     def _stand(self) -> Standing:

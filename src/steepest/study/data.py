@@ -13,7 +13,8 @@ import msgspec
 
 from .answer import Answer
 from .recorded import Recorded, check_recorded
-from .scalars import Amount, Count, Name, Positive, Real, Setting, Step, Steps, Words, expect, grow, plain
+from .scalars import Amount, Count, Name, Positive, Real, Setting, Step, Steps, Words, expect, grow
+from .verdicts import Verdict
 
 VERSION = 1
 
@@ -114,29 +115,6 @@ ENTERED = (  # fields of an entry that JSON has as they are
     "state_bytes",
     "loss",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """The verdict on a pair. `sentence` is the verdict in words, `beside` a permutation test for comparison."""
-
-    a: Name
-    b: Name
-    difference: Real | None
-    low: Real | None
-    high: Real | None
-    p: Real | None
-    probability: Real | None
-    verdict: Name
-    seeds_needed: Count | None
-    status: Words = ""
-    sentence: Words = ""
-    beside: Words = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """The verdict as JSON has it."""
-        data = plain(self, "sentence", "beside", "status")
-        return data | ({"status": self.status} if self.status else {})
 
 
 @dataclass(frozen=True, kw_only=True)

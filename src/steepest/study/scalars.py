@@ -12,6 +12,7 @@ import msgspec
 LARGEST = 1.7976931348623157e308  # of floats that are finite
 MOST = 2**63 - 1  # of whole numbers
 MOST_STEPS = 10**12
+DIGITS = 6  # of numbers that are only drawn
 
 Name = Annotated[str, msgspec.Meta(max_length=2_000)]
 Words = Annotated[str, msgspec.Meta(max_length=20_000)]

@@ -7,11 +7,11 @@ from ..training.recorder import Curve as Recorded
 from ..update.torch_class.signature import class_arguments
 from . import data, sentences
 from .budget import TUNING_SEEDS
-from .conclude import DIGITS, first_why, reasons
+from .conclude import first_why, reasons
 from .data import StudyData
 from .result import Entry, Result, Trial, count_diverged
+from .scalars import DIGITS
 from .space import RATE
-from .verdicts import Verdict
 
 MOST_POINTS = 100  # of a schedule
 
@@ -35,7 +35,7 @@ def study_data(result: Result, command: str) -> StudyData:
         batch_size=problem.batch_size,
         batches=str(problem.drawing),
         optimizers=[_entry(entry, courses, result) for entry in result.entries],
-        verdicts=[_verdict(v) for v in result.verdicts],
+        verdicts=result.verdicts,
         optimum=problem.optimum,
         notes=result.notes,
         table=table(result),
@@ -112,13 +112,6 @@ def _trial(trial: Trial) -> data.Trial:
         status=reasons(trial.outcomes) if lost else "",
         why=first_why(trial.outcomes) if lost else "",
     )
-
-
-def _verdict(v: Verdict) -> data.Verdict:
-    keys = ("a", "b", "difference", "low", "high", "p", "probability", "verdict", "seeds_needed", "sentence")
-    p, least = v.sign_flip
-    beside = f"Sign-flip permutation p = {p:.2g} (least possible {least:.2g})."
-    return data.Verdict(**{key: getattr(v, key) for key in keys}, status=v.status or "", beside=beside)
 
 
 def _short(x: float) -> float:

@@ -7,10 +7,12 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from . import statistics as st
+from .scalars import Amount, Count, Name, Real, Words, finite, plain
 
 ACCURACY_MARGIN = 0.2  # points
 LOSS_MARGIN = 0.01  # of the better mean
@@ -35,58 +37,57 @@ class Side:
         return np.array([math.nan if v is None else v for v in self.values], float)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What is known of a pair. `difference` is above 0 where `a` is better, in units of the metric.
+    """What is known about a pair. `difference` is above 0 where `a` is better, in units of the metric.
 
-    `low` and `high` bound it at the confidence `1 - level` at which Holm tested this pair; `p` is adjusted by Holm.
-    `sign_flip` is (p, least possible p) of the permutation test, not adjusted; it decides nothing. Where a side has
-    diverged runs, nothing is said of means: those are None, and `status` says why.
+    `low` and `high` bound it at the confidence at which Holm tested this pair; `p` is adjusted by Holm. Where a side has
+    diverged runs, means are not compared: those are None, and `status` says why. `sentence` is the verdict in words, `beside`
+    a permutation test for comparison, which is not adjusted and decides nothing.
     """
 
-    a: str
-    b: str
-    difference: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    probability: float | None
-    verdict: str
-    seeds_needed: int | None
-    minutes_needed: float | None
-    n: int
-    level: float
-    margin: float
-    sign_flip: tuple[float, float]
-    unit: str
-    status: str | None
+    a: Name
+    b: Name
+    difference: Real | None
+    low: Real | None
+    high: Real | None
+    p: Real | None
+    probability: Real | None
+    verdict: Name
+    seeds_needed: Count | None
+    margin: Amount = 0.0
+    status: Words = ""
+    sentence: Words = ""
+    beside: Words = ""
 
     def __str__(self) -> str:
         return self.sentence
 
-    @property
-    def sentence(self) -> str:
-        """The verdict in words."""
-        if self.difference is None:
-            return f"{self.a} against {self.b} is undecided: {self.status}."
-        gap, margin = f"{abs(self.difference):.3g}{self.unit}", f"{self.margin:.3g}{self.unit}"
-        if self.low is None or self.high is None:
-            return f"{self.a} against {self.b} is undecided: {self.status}."
-        span = f"{100 * (1 - self.level):.4g} % interval {self.low:.3g} to {self.high:.3g}"
-        ahead = f"{self.a} ahead on {100 * (self.probability or 0):.0f} % of {self.n} seeds"
-        if self.verdict == "better":
-            return f"{self.a} is better than {self.b} by {gap} ({span}; p = {self.p:.2g}; {ahead})."
-        if self.verdict == "tied":
-            return f"{self.a} and {self.b} are tied: they differ by {gap}, within the margin of {margin} ({span})."
-        return f"{self.a} against {self.b} is undecided: they differ by {gap} ({span}; {ahead}); {self._more(margin)}."
+    def as_json(self) -> dict[str, Any]:
+        """The verdict as JSON has it."""
+        data = plain(self, "sentence", "beside", "status", "margin")
+        return data | ({"status": self.status} if self.status else {})
 
-    def _more(self, margin: str) -> str:
-        if self.n < st.LEAST_PAIRS:
-            return f"{self.n} seeds are too few for any verdict, {st.LEAST_PAIRS} the least"
-        if self.seeds_needed is None:
-            return self.status or ""
-        time = f"{self.minutes_needed:.1f} minutes" if self.minutes_needed else "no time"
-        return f"about {self.seeds_needed} more seeds ({time}) would tell a difference of {margin}"
+
+def _sentence(v: Verdict, n: int, level: float, unit: str, seconds: float) -> str:
+    """The verdict in words: on `n` seeds, tested at a level; `seconds` is what a further seed of both takes."""
+    if v.difference is None or v.low is None or v.high is None:
+        return f"{v.a} against {v.b} is undecided: {v.status}."
+    gap, margin = f"{abs(v.difference):.3g}{unit}", f"{v.margin:.3g}{unit}"
+    span = f"{100 * (1 - level):.4g} % interval {v.low:.3g} to {v.high:.3g}"
+    ahead = f"{v.a} ahead on {100 * (v.probability or 0):.0f} % of {n} seeds"
+    if v.verdict == "better":
+        return f"{v.a} is better than {v.b} by {gap} ({span}; p = {v.p:.2g}; {ahead})."
+    if v.verdict == "tied":
+        return f"{v.a} and {v.b} are tied: they differ by {gap}, within the margin of {margin} ({span})."
+    more = v.status
+    if n < st.LEAST_PAIRS:
+        more = f"{n} seeds are too few for any verdict, {st.LEAST_PAIRS} the least"
+    elif v.seeds_needed is not None:
+        minutes = v.seeds_needed * seconds / 60
+        time = f"{minutes:.1f} minutes" if minutes else "no time"
+        more = f"about {v.seeds_needed} more seeds ({time}) would tell a difference of {margin}"
+    return f"{v.a} against {v.b} is undecided: they differ by {gap} ({span}; {ahead}); {more}."
 
 
 def judge_all(
@@ -107,39 +108,35 @@ def judge_all(
     verdicts = []
     for i, (a, b) in enumerate(pairs):
         mean, low, high, n = (said[k][i].item() for k in ("mean", "low", "high", "n"))
-        status = needed = None
+        status, needed = "", None
         if not compared[i]:
             status = _divergence(a, b, direction)
+        elif said["verdict"][i] != "undecided":
+            needed = 0
         else:
-            if n < 2:
-                status = "one seed gives no interval"
-            if said["verdict"][i] == "undecided":
-                sd = said["se"][i].item() * math.sqrt(n)
-                needed = st.seeds_needed(sd, n, margins[i], next_alpha / len(pairs))
-                if needed is None:
-                    status = f"no number of seeds up to 100,000 would tell a difference of {margins[i]:.3g}"
-            else:
-                needed = 0
-        verdicts.append(
-            Verdict(
-                a=a.label,
-                b=b.label,
-                difference=_finite(mean),
-                low=_finite(low),
-                high=_finite(high),
-                p=said["p"][i].item() if compared[i] else None,
-                probability=st.probability_of_improvement(a.array, b.array, direction),
-                verdict=str(said["verdict"][i]),
-                seeds_needed=needed,
-                minutes_needed=needed and needed * (a.seconds_per_run + b.seconds_per_run) / 60,
-                n=n,
-                level=said["level"][i].item(),
-                margin=margins[i].item(),
-                sign_flip=st.sign_flip(differences[i]),
-                unit=" points" if in_points else "",
-                status=status,
-            )
+            needed = st.seeds_needed(said["se"][i].item() * math.sqrt(n), n, margins[i], next_alpha / len(pairs))
+            if needed is None:
+                status = f"no number of seeds up to 100,000 would tell a difference of {margins[i]:.3g}"
+        if compared[i] and n < 2:
+            status = status or "one seed gives no interval"
+        flips, least = st.sign_flip(differences[i])
+        verdict = Verdict(
+            a=a.label,
+            b=b.label,
+            difference=finite(mean),
+            low=finite(low),
+            high=finite(high),
+            p=said["p"][i].item() if compared[i] else None,
+            probability=st.probability_of_improvement(a.array, b.array, direction),
+            verdict=str(said["verdict"][i]),
+            seeds_needed=needed,
+            margin=margins[i].item(),
+            status=status,
+            beside=f"Sign-flip permutation p = {flips:.2g} (least possible {least:.2g}).",
         )
+        unit, seconds = " points" if in_points else "", a.seconds_per_run + b.seconds_per_run
+        words = _sentence(verdict, n, said["level"][i].item(), unit, seconds)
+        verdicts.append(dataclasses.replace(verdict, sentence=words))
     return verdicts
 
 
@@ -165,7 +162,3 @@ def _divergence(a: Side, b: Side, direction: str) -> str:
     share = st.probability_of_improvement(a.array, b.array, direction) or 0.0
     p = st.sign_test(a.array, b.array, direction)
     return f"{how}, so no means are compared ({a.label} ahead on {100 * share:.0f} % of {n} seeds, sign test p = {p:.2g})"
-
-
-def _finite(x: float) -> float | None:
-    return x if math.isfinite(x) else None
