@@ -9,8 +9,7 @@ import pytest
 from steepest import rules, schedules, surfaces
 from steepest.errors import SteepestError
 from steepest.paths.loop import formula_of, trajectory
-from steepest.playground import script
-from steepest.report.rule import javascript
+from steepest.playground import javascript, script
 from steepest.rules import RULES, zeros
 from steepest.rules.symbols import Symbol, apply
 from steepest.rules.trace import walk

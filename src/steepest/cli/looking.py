@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from .. import rules
 from .. import schedules as multipliers
 from ..checks import names_in
 from ..errors import SteepestError, absolute
-from ..rules import RACE
+from ..rules import RACE, Rule
 from ..shell import JSON, check_distinct, check_file, check_json, near, say, sentences, write_json
 
 app = typer.Typer()
@@ -208,7 +209,22 @@ def show(
     from ..report.rule import card
 
     check_json(json_file)
-    rule = card.describe(name) if language is None else card.written(name, language)
+    shown = card.describe(name) if language is None else _step_in(language, rules.get(name))
     if str(json_file) != "-":
-        say(card.text(rule) if language is None else rule["text"])
-    write_json(rule, json_file)
+        say(card.text(shown) if language is None else shown["text"])
+    write_json(shown, json_file)
+
+
+def _step_in(language: str, rule: Rule) -> dict[str, str]:
+    """A rule's step in a language, as `steepest show --language` writes it; SteepestError for an unknown language."""
+    from ..playground import javascript
+    from ..report.rule import card, latex
+
+    forms: dict[str, Callable[[Rule], str]] = {
+        "python": card.source,
+        "latex": lambda rule: "\n".join(latex.equations(rule)),
+        "javascript": javascript.text,
+    }
+    if language not in forms:
+        raise SteepestError(f"--language is {language!r}; expected one of {', '.join(forms)}.")
+    return {"name": rule.name, "language": language, "text": forms[language](rule)}

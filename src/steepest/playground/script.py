@@ -12,11 +12,10 @@ from typing import Any
 from ..errors import SteepestError
 from ..escapes import script as quoted
 from ..report.palette import style
-from ..report.rule import javascript
-from ..report.surface import javascript as surface_javascript
 from ..rules import Rule
 from ..rules.definition import FINITE, Domain, Hyper, State
 from ..surfaces import Surface
+from . import javascript
 
 HERE = Path(__file__).parent
 MATRICES = "it looks at the rows and columns of a matrix, and a point has none"
@@ -144,4 +143,4 @@ def _surface(surface: Surface) -> str:
         "minima": surface.minima,
         "rates": dict(surface.rates),
     }
-    return f'{quoted(data)[:-1]}, "f": {surface_javascript.function(surface)}}}'
+    return f'{quoted(data)[:-1]}, "f": {javascript.height(surface)}}}'

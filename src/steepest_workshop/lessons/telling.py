@@ -5,7 +5,9 @@ from __future__ import annotations
 import html
 import re
 
-from steepest.report.rule.card import written
+from steepest import rules
+from steepest.report.rule.card import source
+from steepest.report.rule.latex import equations
 
 from .exercises import hint, solution, task
 
@@ -42,6 +44,6 @@ def _told(words: str) -> str:
 
 def rule(name: str) -> Shown:
     """A rule: its formula, made from the rule, and the rule as it stands in the library."""
-    lines = written(name, "latex")["text"].splitlines()
-    formula = "\n\n".join(f"$${line}$$" for line in lines)
-    return Shown(f"{formula}\n\n```python\n{written(name, 'python')['text']}\n```")
+    chosen = rules.get(name)
+    formula = "\n\n".join(f"$${line}$$" for line in equations(chosen))
+    return Shown(f"{formula}\n\n```python\n{source(chosen)}\n```")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from ... import rules
-from ...errors import SteepestError
 from ...rules import Rule, combinators
 from ...rules.definition import MATRIX, VECTOR, State
 from ...rules.symbols import Symbol
@@ -20,8 +18,6 @@ from ...update.engines import plain
 from ...update.numbers import evaluate
 from ...update.state import initial_state
 from ...update.work import Column
-from . import javascript
-from .latex import equations
 
 P, G = (1.0, -2.0, 0.5), (0.1, -0.4, 0.0)  # the parameter and gradient of the example
 WIDTH = 100  # of a paragraph on the screen, in characters
@@ -37,7 +33,7 @@ def describe(name: str | Rule) -> dict[str, Any]:
         "reference": rule.reference,
         **rule.about._asdict(),
         "reach": rule.reach,
-        "source": _source(rule),
+        "source": source(rule),
         "hyper": [{"name": k, "default": v, "domain": _domain(rule, k), "static": is_static(v)} for k, v in rule.hyper.items()],
         "state": [{"name": k, "starts": _start(s), "key": rule.keys.get(k, k)} for k, s in rule.state.items()],
         "deviations": list(rule.deviations),
@@ -45,7 +41,7 @@ def describe(name: str | Rule) -> dict[str, Any]:
     }
 
 
-def _source(rule: Rule) -> str:
+def source(rule: Rule) -> str:
     """The source of a rule without its docstring; of one that a combinator makes, such as SAM, the combinator's comes first."""
     own = textwrap.dedent("".join(inspect.getsourcelines(rule.code)[0])).rstrip()
     maker = getattr(combinators, rule.name, None)
@@ -60,21 +56,6 @@ def _undocumented(source: str) -> str:
         return source
     first, lines = function.body[0], source.splitlines()
     return "\n".join([*lines[: first.lineno - 1], *lines[first.end_lineno :]])
-
-
-LANGUAGES: dict[str, Callable[[Rule], str]] = {
-    "python": _source,
-    "latex": lambda rule: "\n".join(equations(rule)),
-    "javascript": javascript.text,
-}
-
-
-def written(name: str, language: str) -> dict[str, str]:
-    """A rule's step in a language, as `steepest show --language` writes it. SteepestError for one that is not known."""
-    if language not in LANGUAGES:
-        raise SteepestError(f"--language is {language!r}; expected one of {', '.join(LANGUAGES)}.")
-    rule = rules.get(name)
-    return {"name": rule.name, "language": language, "text": LANGUAGES[language](rule)}
 
 
 def _domain(rule: Rule, name: str) -> str:

@@ -1,4 +1,4 @@
-"""A traced rule as a JavaScript function: every value by the name it has in the rule, a line each, in the order computed."""
+"""Rules and surfaces as JavaScript functions; a rule's values keep their names, one line each, in the order of computation."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...errors import SteepestError
-from ...rules import Rule
-from ...rules.definition import Hyper
-from ...rules.symbols import Symbol
-from ...rules.trace import Graph, walk
-from ...rules.words import WORDS
+import sympy
+
+from ..errors import SteepestError
+from ..rules import Rule
+from ..rules.definition import Hyper
+from ..rules.symbols import Symbol
+from ..rules.trace import Graph, walk
+from ..rules.words import WORDS
+from ..surfaces import Surface
 
 SIGN = "const sign = (x) => (x > 0) - (x < 0); // 0 of NaN"
 OWN = ("p", "g", "t", "i", "f", "state", "note", "hyper", "sign")  # names that a step's function has itself
@@ -66,6 +69,20 @@ def expression(x: Any, strength: int = 0, known: Mapping[Symbol, str] | None = N
     assert form is not None
     shown, own = form(lambda a, needed=0: expression(a, needed, names), *x.args)
     return f"({shown})" if own < strength or (own == 0 and not bare) else str(shown)
+
+
+def height(surface: Surface) -> str:
+    """The function `f(p, g)`: returns the height at the point p, an array, and writes the gradient to the array g."""
+    shared, outputs = sympy.cse([surface.expression, *surface.gradient_expressions], sympy.numbered_symbols("c"))
+    value, *gradient = map(sympy.jscode, outputs)
+    lines = ["function f(p, g) {"]
+    lines += [f"  const {v} = p[{k}];" for k, v in enumerate(surface.variables)]
+    lines += [f"  const {c} = {sympy.jscode(expression)};" for c, expression in shared]
+    lines += [f"  g[{k}] = {part};" for k, part in enumerate(gradient)]
+    for kink in surface.kinks:
+        here = " && ".join(f"{v} === {x!r}" for v, x in zip(surface.variables, kink, strict=True))
+        lines.append(f"  if ({here}) g.fill(0);")
+    return "\n".join([*lines, f"  return {value};", "}"])
 
 
 class _Writer:
