@@ -1,4 +1,4 @@
-"""The tables that install with scikit-learn, read without importing it."""
+"""The shipped tables are scikit-learn's, and are read without importing it."""
 
 import subprocess
 import sys
@@ -16,24 +16,15 @@ def same_bits(read, loaded):
 @pytest.mark.parametrize(
     ("read", "load"), [(tables.digits, datasets.load_digits), (tables.tumours, datasets.load_breast_cancer)]
 )
-def test_a_table_is_scikit_learns_bit_for_bit(read, load, monkeypatch):
+def test_a_table_is_scikit_learns_bit_for_bit(read, load):
     loaded = load()
     ours = read()
     assert same_bits(ours[0], loaded.data)
     assert same_bits(ours[1], loaded.target)
-    monkeypatch.setattr(tables, "_installed", lambda name: None)  # a scikit-learn whose files are elsewhere
-    others = read()
-    assert same_bits(others[0], loaded.data)
-    assert same_bits(others[1], loaded.target)
 
 
 def test_the_names_of_the_features_are_scikit_learns():
     assert datasets.load_breast_cancer().feature_names.tolist() == tables.FEATURES
-
-
-def test_a_file_that_is_not_there_is_none():
-    assert tables._installed("digits.csv.gz").is_file()
-    assert tables._installed("no-such.csv") is None
 
 
 def test_built_in_problems_leave_scikit_learn_alone():

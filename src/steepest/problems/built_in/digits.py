@@ -1,4 +1,4 @@
-"""Handwritten digits of 8 x 8 pixels: the default problem, because its data install with scikit-learn."""
+"""Handwritten digits of 8 x 8 pixels: the default problem, because its data are shipped."""
 
 from __future__ import annotations
 
