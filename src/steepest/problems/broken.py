@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import SteepestError
-from .data import Batch
+from .examples import Batch
 from .trees import leaves, mapped, size_of
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from . import origin
-from .data import raw
+from .examples import raw
 from .syntax import dump, find, imports, nested_codes, parsed, parts_of, written
 
 STEPS = 2  # steps of a path that a message names

@@ -1,4 +1,4 @@
-"""The data of a problem: examples in memory, read batch by batch, or a stream of batches."""
+"""Data that are read while training, batch by batch, and evaluation batches of unequal shapes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -14,84 +14,13 @@ from torch.utils.data import DataLoader, default_collate
 
 from ..errors import SteepestError
 from .drawing import Drawing
-from .parts import parted
+from .examples import Batch as Batch
+from .examples import Examples as Examples
+from .examples import digest_of, parse
 from .seeds import Generators, mixed, seeded
-from .trees import Tree, leaves, mapped, size_of
+from .trees import equal, leaves, size_of
 
-Batch = tuple[tuple[Any, ...], Tree]  # inputs and target, each (batch, ...); a target may be a tuple, list or dict of tensors
-
-EVALUATING = 0  # the seed of what evaluation data draw at random: each evaluation sees the same
-
-
-def raw(t: Tensor) -> memoryview:
-    """The bytes of a tensor."""
-    return memoryview(t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())  # type: ignore[arg-type]
-
-
-class Examples:
-    """Examples in memory: inputs, each a tensor (examples, ...), and the target, a tensor or a tuple, list or dict of them.
-
-    `names` are those of the inputs where they came as a dict: the model takes them by keyword. `label` is the target's name
-    there. `drawing` is how a DataLoader that they came in draws batches, None without one.
-    """
-
-    in_memory, is_stream = True, False
-
-    def __init__(
-        self,
-        tensors: Sequence[Tensor],
-        names: tuple[str, ...] = (),
-        *,
-        target: Tree = None,
-        label: str = "",
-        drawing: Drawing | None = None,
-    ) -> None:
-        self.inputs = tuple(tensors if target is not None else tensors[:-1])
-        self.target: Tree = tensors[-1] if target is None else target
-        self.names, self.label, self.drawing = names, label, drawing
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Inputs and target, one after the other."""
-        return (*self.inputs, *leaves(self.target))
-
-    def __len__(self) -> int:
-        return len(self.tensors[0])
-
-    def batch(self, index: Tensor | slice) -> Batch:
-        """Inputs and target of these examples, the index's shape in front; copies, as a model may write to its input."""
-
-        def taken(t: Tensor) -> Tensor:
-            if isinstance(index, slice):
-                return t[index].clone()
-            rows = t.index_select(0, index.flatten().to(t.device))  # thrice as fast as t[index]
-            return rows.view(*index.shape, *t.shape[1:])
-
-        return tuple(map(taken, self.inputs)), mapped(taken, self.target)
-
-    def chunks(self, most: int) -> Iterator[Batch]:
-        """All examples in order, at most so many at a time."""
-        for begin in range(0, len(self), most):
-            yield self.batch(slice(begin, begin + most))
-
-    def batches(self, indices: Iterator[Tensor], seed: int, after: int = 0) -> Iterator[Batch]:
-        """A batch for each set of indices, without the first `after`."""
-        for index in itertools.islice(indices, after, None):
-            yield self.batch(index)
-
-    def to(self, device: str) -> Examples:
-        """The same examples on a device."""
-        moved = copy.copy(self)
-        moved.inputs, moved.target = _on(device, (self.inputs, self.target))
-        return moved
-
-    def digest(self) -> str:
-        """Hash of every byte of the data, with shapes, dtypes and names."""
-        h = hashlib.sha256(repr(self.names).encode() if self.names else b"")
-        for t in self.tensors:
-            h.update(f"{tuple(t.shape)} {t.dtype}".encode())
-            h.update(raw(t))
-        return h.hexdigest()
+EVALUATING = 0  # the seed of the random draws of evaluation data: each evaluation sees the same
 
 
 class Unread(Examples):
@@ -99,13 +28,13 @@ class Unread(Examples):
 
     in_memory = False
     dtype: torch.dtype
-    device: str
+    device = "cpu"
 
     def _batch(self, batch: Any) -> Batch:
-        parts = parted(batch, "training").cast(self.dtype)
-        return _on(self.device, (parts.inputs, parts.target))
+        examples = parse(batch, "training").cast(self.dtype).to(self.device)
+        return examples.inputs, examples.target
 
-    def to(self, device: str) -> Unread:
+    def to(self, device: str) -> Self:
         moved = copy.copy(self)
         moved.device = device
         return moved
@@ -123,23 +52,19 @@ class Streamed(Unread):
         dataset: Any,
         dtype: torch.dtype,
         loader: DataLoader[Any] | None = None,
-        device: str = "cpu",
-        drawing: Drawing | None = None,
         order: list[list[int]] | None = None,
     ) -> None:
-        self.dataset, self.dtype, self.loader, self.device = dataset, dtype, loader, device
-        self.drawing, self.order = drawing, order
-        self.workers = loader.num_workers if loader is not None else 0
+        self.dataset, self.dtype, self.loader, self.order = dataset, dtype, loader, order
+        self.collate = default_collate if loader is None else loader.collate_fn
         with seeded(EVALUATING):
-            first = parted(self._collated(order[0] if order else [0]), "training")
+            first = parse(self._collated(order[0] if order else [0]), "training")
         self.names, self.label = first.names, first.label
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def _collated(self, chosen: Sequence[int]) -> Any:
-        items = items_of(self.dataset, chosen)
-        return self.loader.collate_fn(items) if self.loader else default_collate(items)
+        return self.collate(items_of(self.dataset, chosen))
 
     def batch(self, index: Tensor | slice) -> Batch:
         chosen = range(len(self))[index] if isinstance(index, slice) else index.tolist()
@@ -153,17 +78,16 @@ class Streamed(Unread):
             yield self._batch(batch)
 
     def batches(self, indices: Iterator[Tensor], seed: int, after: int = 0) -> Iterator[Batch]:
-        if self.workers:
-            yield from map(self._batch, itertools.islice(self._ahead(indices, seed), after, None))
+        if self.loader is not None and self.loader.num_workers:
+            yield from map(self._batch, itertools.islice(self._ahead(self.loader, indices, seed), after, None))
             return
         for k, index in enumerate(itertools.islice(indices, after, None), start=after):
             with seeded(mixed(seed, k)):
                 batch = self._collated(index.tolist())
             yield self._batch(batch)
 
-    def _ahead(self, indices: Iterator[Tensor], seed: int) -> Iterator[Any]:
-        """Batches that workers read ahead, as the user's own loader has them."""
-        loader: Any = self.loader
+    def _ahead(self, loader: DataLoader[Any], indices: Iterator[Tensor], seed: int) -> Iterator[Any]:
+        """Batches prefetched by as many workers as the user's loader has."""
         ahead = DataLoader(
             self.dataset,
             batch_sampler=(index.tolist() for index in indices),
@@ -180,7 +104,7 @@ class Streamed(Unread):
         """Hash of the number of examples and of the first few; the rest is read only while training."""
         with seeded(EVALUATING):
             batch = self._collated([*range(min(8, len(self)))])
-        return _digest_of(self._batch(batch)) + f" of {len(self)}"
+        return digest_of(leaves(self._batch(batch))) + f" of {len(self)}"
 
 
 class Stream(Unread):
@@ -188,29 +112,21 @@ class Stream(Unread):
 
     is_stream = True
 
-    def __init__(self, loader: DataLoader[Any], dtype: torch.dtype, device: str = "cpu") -> None:
-        self.loader, self.dtype, self.device = loader, dtype, device
+    def __init__(self, loader: DataLoader[Any], dtype: torch.dtype) -> None:
+        self.loader, self.dtype = loader, dtype
         first, again = (self._first() for _ in range(2))
-        if [t.shape for t in leaves(first)] != [t.shape for t in leaves(again)] or not all(
-            torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(leaves(first), leaves(again), strict=True)
-        ):
+        if not equal(first.tensors, again.tensors):
             raise SteepestError(
                 "The training data are a stream that does not repeat: begun again from the same seed it gives another first "
                 "batch. Every run must see the same batches at one seed: let __iter__ begin anew, and draw from torch, numpy "
                 "or random."
             )
-        parts = parted(self._raw_first(), "training")
-        self.names, self.label = parts.names, parts.label
-        ready = loader.batch_size is None
-        size = size_of(first) if ready else loader.batch_size
+        self.names, self.label = first.names, first.label
+        size = size_of(first.tensors) if loader.batch_size is None else loader.batch_size
         self.drawing = Drawing(size or 1, False, loader.drop_last, name=type(loader.dataset).__name__)
 
-    def _raw_first(self) -> Any:
-        return next(self._epochs(EVALUATING))
-
-    def _first(self) -> list[Any]:
-        inputs, target = self._batch(self._raw_first())
-        return [*inputs, target]
+    def _first(self) -> Examples:
+        return parse(next(self._epochs(EVALUATING)), "training").cast(self.dtype)
 
     def _epochs(self, seed: int) -> Iterator[Any]:
         """What the loader gives, epoch after epoch, from one seed."""
@@ -236,53 +152,45 @@ class Stream(Unread):
                 )
 
     def __len__(self) -> int:
-        """The examples in an epoch; TypeError where the data do not tell."""
-        return len(self.loader) * self.drawing.batch_size if self.drawing else len(self.loader)
+        """The examples in an epoch; TypeError if the loader has no length."""
+        return len(self.loader) * (self.drawing or Drawing()).batch_size
 
     def batches(self, indices: Iterator[Tensor], seed: int, after: int = 0) -> Iterator[Batch]:
         return map(self._batch, itertools.islice(self._epochs(seed), after, None))
 
     def digest(self) -> str:
         """Hash of the first batch; the rest is read only while training."""
-        return _digest_of(self._batch(self._raw_first())) + " of a stream"
+        return digest_of(leaves(self._first().tensors)) + " of a stream"
 
 
 class Ready(Examples):
-    """Evaluation batches kept as they were read, where they cannot be joined: sequences padded to another length in each."""
+    """Evaluation batches as they were read, which cannot be joined: sequences padded to another length in each."""
 
     in_memory = False
 
-    def __init__(self, batches: list[Batch], names: tuple[str, ...], label: str) -> None:
-        self.kept, self.names, self.label, self.drawing = batches, names, label, None
+    def __init__(self, parts: list[Examples]) -> None:
+        self.parts, self.names, self.label, self.drawing = parts, parts[0].names, parts[0].label, None
 
     def __len__(self) -> int:
-        return sum(size_of(target) for _, target in self.kept)
+        return sum(size_of(part.target) for part in self.parts)
 
     def chunks(self, most: int) -> Iterator[Batch]:
-        yield from self.kept
+        for part in self.parts:
+            yield part.inputs, part.target
 
     def batch(self, index: Tensor | slice) -> Batch:
-        return self.kept[0]
+        return next(self.chunks(0))
 
-    def to(self, device: str) -> Ready:
+    def to(self, device: str) -> Self:
         moved = copy.copy(self)
-        moved.kept = [_on(device, batch) for batch in self.kept]
+        moved.parts = [part.to(device) for part in self.parts]
         return moved
 
     def digest(self) -> str:
-        return hashlib.sha256("".join(map(_digest_of, self.kept)).encode()).hexdigest()
-
-
-def _on(device: str, batch: Batch) -> Batch:
-    inputs, target = batch
-    return tuple(t.to(device) for t in inputs), mapped(lambda t: t.to(device), target)
-
-
-def _digest_of(batch: Batch) -> str:
-    return Examples([*leaves(batch)]).digest()
+        return hashlib.sha256("".join(digest_of(leaves(batch)) for batch in self.chunks(0)).encode()).hexdigest()
 
 
 def items_of(dataset: Any, chosen: Sequence[int]) -> list[Any]:
-    """Some examples of a map-style dataset, read at once where it can, as torch's loaders do."""
+    """Some examples of a map-style dataset, read in one call if it has `__getitems__`, as torch's loaders do."""
     several = getattr(dataset, "__getitems__", None)
     return list(several([*chosen])) if several else [dataset[i] for i in chosen]

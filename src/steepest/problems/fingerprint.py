@@ -15,7 +15,7 @@ from ..errors import SteepestError
 from . import IDENTITY
 from .broken import broken_in
 from .code import digest
-from .data import Batch, Examples, raw
+from .examples import Batch, Examples, raw
 from .problem import Problem
 from .seeds import seeded
 from .trees import leaves

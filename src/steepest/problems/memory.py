@@ -13,7 +13,7 @@ from .seeds import seeded
 from .trees import leaves
 
 if TYPE_CHECKING:
-    from .data import Batch
+    from .examples import Batch
     from .problem import Problem
 
 SMALL = 2**24  # bytes that an evaluation may always take at once: 16 MiB

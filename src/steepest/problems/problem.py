@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from ..errors import SteepestError, message_of, text_of
 from .accuracy import Labels, labels_of, right
-from .data import Batch, Examples
 from .drawing import Drawing
+from .examples import Batch, Examples
 from .memory import evaluation_room
 from .reading import read
 from .trees import Tree, alike, can_join, joined, leaves, mapped, size_of

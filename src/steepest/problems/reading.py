@@ -1,9 +1,10 @@
-"""From what users bring as data (tensors, arrays, tables, data sets, loaders) to the classes of `data`."""
+"""Read the data of a problem: tensors, arrays, tables, data sets and loaders."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
 from ..errors import SteepestError, text_of
-from .data import Batch, Examples, Ready, Stream, Streamed, items_of
+from .data import Ready, Stream, Streamed, items_of
 from .drawing import drawing_of, once_each
-from .parts import Parts, is_frame, parted
-from .trees import alike, can_join, joined, size_of
+from .examples import Examples, is_frame, parse
+from .trees import alike, can_join, equal, joined, size_of
 
 LARGEST_IN_MEMORY = 4 * 2**30  # bytes; a larger map-style dataset is read batch by batch
 PROBE = 256  # examples, evenly spread, read twice, to see whether a dataset gives the same example each time
@@ -36,9 +37,9 @@ def read(source: Any, dtype: torch.dtype, what: str) -> Examples:
     if isinstance(source, DataLoader):
         examples = _read_loader(source, dtype, what)
     elif isinstance(source, TensorDataset):
-        examples = _in_memory(parted(source.tensors, what), dtype, what)
+        examples = _in_memory(source.tensors, dtype, what)
     elif _are_columns(source):
-        examples = _in_memory(parted(source, what), dtype, what)
+        examples = _in_memory(source, dtype, what)
     elif has_rows and not isinstance(source, Mapping) and not is_frame(source):
         examples = _read_dataset(source, dtype, what)
     else:
@@ -47,7 +48,7 @@ def read(source: Any, dtype: torch.dtype, what: str) -> Examples:
             "map-style dataset of pairs, or a DataLoader."
         )
     if not examples.is_stream and len(examples) == 0:
-        raise SteepestError(f"The {what} data are empty; at least one example is needed.")
+        raise _empty(what)
     if examples.in_memory:
         _check_finite(examples, what)
     return examples
@@ -76,10 +77,13 @@ def _is_several(part: Any) -> bool:
     return isinstance(part, tuple) and bool(part) and all(isinstance(one, Tensor | np.ndarray) and one.ndim for one in part)
 
 
-def _in_memory(parts: Parts, dtype: torch.dtype, what: str) -> Examples:
-    """Columns as examples; SteepestError where they have no rows, or not as many of each."""
-    cast = parts.cast(dtype)
-    examples = Examples(cast.inputs, cast.names, target=cast.target, label=cast.label)
+def _empty(what: str) -> SteepestError:
+    return SteepestError(f"The {what} data are empty; at least one example is needed.")
+
+
+def _in_memory(columns: Any, dtype: torch.dtype, what: str) -> Examples:
+    """Columns as examples; SteepestError if they have no rows, or unequal numbers of rows."""
+    examples = parse(columns, what).cast(dtype)
     if any(t.ndim == 0 for t in examples.tensors):
         raise SteepestError(f"The {what} data hold a single number; expected tensors with one row for each example.")
     lengths = [len(t) for t in examples.tensors]
@@ -97,7 +101,7 @@ def _read_loader(loader: DataLoader[Any], dtype: torch.dtype, what: str) -> Exam
     if isinstance(dataset, IterableDataset) or own_way:
         return Stream(loader, dtype) if training else _read_stream(loader, dtype, what)
     if len(dataset) == 0:  # type: ignore[arg-type]
-        return Examples((torch.empty(0), torch.empty(0)))
+        raise _empty(what)
     drawing = drawing_of(loader)
     if training and drawing is None:
         return Stream(loader, dtype)
@@ -105,7 +109,7 @@ def _read_loader(loader: DataLoader[Any], dtype: torch.dtype, what: str) -> Exam
     if loader.collate_fn is default_collate:
         examples = _read_dataset(dataset, dtype, what, loader, order)
     else:
-        examples = Streamed(dataset, dtype, loader, drawing=drawing, order=order)
+        examples = Streamed(dataset, dtype, loader, order)
     examples.drawing = drawing
     return examples
 
@@ -116,20 +120,18 @@ def _read_dataset(
     """A map-style dataset: in memory where it gives the same examples each time and fits, else read batch by batch."""
     count = len(dataset)
     if count == 0:
-        return Examples((torch.empty(0), torch.empty(0)))
+        raise _empty(what)
 
     def some(chosen: range) -> Examples:
-        parts = parted(_collated(dataset, chosen, what), what).cast(dtype)
-        return Examples(parts.inputs, parts.names, target=parts.target, label=parts.label)
+        return parse(_collated(dataset, chosen, what), what).cast(dtype)
 
     probe = range(0, count, -(-count // PROBE))
     once, again = some(probe), some(probe)
-    same = all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(once.tensors, again.tensors, strict=True))
     _check_finite(once, what)
     size = sum(t.numel() * t.element_size() for t in once.tensors) / len(probe) * count
-    if same and size <= LARGEST_IN_MEMORY:
+    if equal(once.tensors, again.tensors) and size <= LARGEST_IN_MEMORY:
         return some(range(count))
-    return Streamed(dataset, dtype, loader, order=order)
+    return Streamed(dataset, dtype, loader, order)
 
 
 def _collated(dataset: Any, chosen: range, what: str) -> Any:
@@ -153,24 +155,22 @@ def _plain(item: Any) -> Any:
 
 def _read_stream(loader: DataLoader[Any], dtype: torch.dtype, what: str) -> Examples:
     """Batches of a stream to evaluate on, read once: joined where they can be, else kept as they are."""
-    kept: list[Batch] = []
-    count, first = 0, None
+    parts: list[Examples] = []
+    count = 0
     for batch in itertools.islice(loader, MOST_EVALUATED):
-        parts = parted(batch, what).cast(dtype)
-        first = first or parts
-        kept.append((parts.inputs, parts.target))
-        count += size_of(parts.target)
+        parts.append(parse(batch, what).cast(dtype))
+        count += size_of(parts[-1].target)
         if count > MOST_EVALUATED:
             raise SteepestError(
                 f"The {what} data are a stream of over {MOST_EVALUATED:,} examples, perhaps without an end; give one that ends."
             )
-    if first is None:
-        return Examples((torch.empty(0), torch.empty(0)))
-    pairs = [(list(inputs), target) for inputs, target in kept]
+    if not parts:
+        raise _empty(what)
+    pairs = [(part.inputs, part.target) for part in parts]
     if all(can_join(pair, size_of(pair)) and alike(pair, pairs[0]) for pair in pairs):
         inputs, target = joined(pairs)
-        return Examples(inputs, first.names, target=target, label=first.label)
-    return Ready(kept, first.names, first.label)
+        return replace(parts[0], inputs=inputs, target=target)
+    return Ready(parts)
 
 
 def _check_finite(examples: Examples, what: str) -> None:

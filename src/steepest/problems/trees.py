@@ -62,3 +62,11 @@ def alike(one: Tree, other: Tree) -> bool:
     """Whether the rows of two trees have the same shapes."""
     shapes = [[t.shape[1:] for t in leaves(tree)] for tree in (one, other)]
     return shapes[0] == shapes[1]
+
+
+def equal(one: Tree, other: Tree) -> bool:
+    """Whether the tensors of two trees are equal, NaN to NaN."""
+    mine, theirs = [*leaves(one)], [*leaves(other)]
+    if len(mine) != len(theirs):
+        return False
+    return all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(mine, theirs, strict=True))

@@ -1,9 +1,12 @@
-"""A batch, or a whole data set, in its parts: inputs and target as tensors, from what people call a pair."""
+"""Examples: inputs and targets as tensors, and how a batch or a data set as users have it is read into them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,33 +14,99 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from ..errors import SteepestError, listed, text_of
-from .trees import Tree, mapped, size_of
+from .drawing import Drawing
+from .trees import Tree, leaves, mapped, size_of
 
-LABELS = ("labels", "label", "targets", "target", "y")  # what dicts call the target, in the order in which they are looked for
+Batch = tuple[tuple[Any, ...], Tree]  # inputs and target, each (batch, ...); a target may be a tuple, list or dict of tensors
+
+LABELS = ("labels", "label", "targets", "target", "y")  # names of the target in a dict, in the order in which they are tried
 
 
-class Parts:
-    """Inputs, by name where they came in a dict, and target; `label` is the target's name where all came in one dict."""
+@dataclass(eq=False)
+class Examples:
+    """Examples in memory: inputs, each a tensor (examples, ...), and the target, a tensor or a tuple, list or dict of them.
 
-    def __init__(self, inputs: Sequence[Any], target: Tree, names: Sequence[str] = (), label: str = "") -> None:
-        self.inputs, self.target, self.names, self.label = tuple(inputs), target, tuple(names), label
+    names: of the inputs if they came in a dict; the model then takes them as keyword arguments.
+    label: the target's name in that dict.
+    drawing: how the DataLoader of the examples draws batches; None without a DataLoader.
+    """
 
-    def cast(self, dtype: torch.dtype) -> Parts:
-        """Floating-point data in `dtype`, whole-number targets as int64."""
+    inputs: tuple[Any, ...]
+    target: Tree
+    names: tuple[str, ...] = ()
+    label: str = ""
+    drawing: Drawing | None = None
+
+    in_memory, is_stream = True, False
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Inputs and target, one after the other."""
+        return (*self.inputs, *leaves(self.target))
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def batch(self, index: Tensor | slice) -> Batch:
+        """Inputs and target of these examples, the index's shape in front; copies, as a model may write to its input."""
+
+        def select(t: Tensor) -> Tensor:
+            if isinstance(index, slice):
+                return t[index].clone()
+            rows = t.index_select(0, index.flatten().to(t.device))  # thrice as fast as t[index]
+            return rows.view(*index.shape, *t.shape[1:])
+
+        return tuple(map(select, self.inputs)), mapped(select, self.target)
+
+    def chunks(self, most: int) -> Iterator[Batch]:
+        """All examples in order, in batches of at most `most`."""
+        for begin in range(0, len(self), most):
+            yield self.batch(slice(begin, begin + most))
+
+    def batches(self, indices: Iterator[Tensor], seed: int, after: int = 0) -> Iterator[Batch]:
+        """A batch for each set of indices, without the first `after`."""
+        for index in itertools.islice(indices, after, None):
+            yield self.batch(index)
+
+    def to(self, device: str) -> Self:
+        """The same examples on a device."""
+        inputs = tuple(t.to(device) for t in self.inputs)
+        return replace(self, inputs=inputs, target=mapped(lambda t: t.to(device), self.target))
+
+    def cast(self, dtype: torch.dtype) -> Examples:
+        """Floating-point data in `dtype`, integer targets as int64."""
 
         def real(t: Any) -> Any:
             return t.to(dtype) if isinstance(t, PackedSequence) or t.is_floating_point() else t
 
-        def wanted(t: Tensor) -> Tensor:
+        def target(t: Tensor) -> Tensor:
             return t.to(dtype) if t.is_floating_point() else t if t.is_complex() else t.long()
 
-        return Parts([real(t) for t in self.inputs], mapped(wanted, self.target), self.names, self.label)
+        return replace(self, inputs=tuple(map(real, self.inputs)), target=mapped(target, self.target))
+
+    def digest(self) -> str:
+        """Hash of every byte of the data, with shapes, dtypes and names."""
+        return digest_of(self.tensors, self.names)
 
 
-def parted(batch: Any, what: str) -> Parts:
-    """A pair, or a dict with labels, as inputs and target. `what` names the data in errors.
+def digest_of(tensors: Iterable[Tensor], names: tuple[str, ...] = ()) -> str:
+    """Hash of every byte of some tensors, with shapes and dtypes."""
+    h = hashlib.sha256(repr(names).encode() if names else b"")
+    for t in tensors:
+        h.update(f"{tuple(t.shape)} {t.dtype}".encode())
+        h.update(raw(t))
+    return h.hexdigest()
 
-    SteepestError for what has no target, or holds what is no number.
+
+def raw(t: Tensor) -> memoryview:
+    """The bytes of a tensor."""
+    return memoryview(t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())  # type: ignore[arg-type]
+
+
+def parse(batch: Any, what: str) -> Examples:
+    """Read a batch, a pair or a dict with labels, as inputs and target. `what` names the data in errors.
+
+    SteepestError for a batch without a target, or with contents that are no numbers.
     """
     if isinstance(batch, Mapping):
         return _from_dict(batch, what)
@@ -52,11 +121,11 @@ def parted(batch: Any, what: str) -> Parts:
     target = column(last, f"the target of the {what} data") if _is_rows(last, rows) else _target(last, what)
     if len(pair) == 2 and isinstance(inputs[0], Mapping):
         named = _columns(inputs[0], what)
-        return Parts([*named.values()], target, [*named])
-    return Parts([t for part in inputs for t in _inputs(part, what, size_of(target))], target)
+        return Examples(tuple(named.values()), target, tuple(named))
+    return Examples(tuple(t for part in inputs for t in _inputs(part, what, size_of(target))), target)
 
 
-def _from_dict(batch: Mapping[Any, Any], what: str) -> Parts:
+def _from_dict(batch: Mapping[Any, Any], what: str) -> Examples:
     """A dict as data sets of Hugging Face have it: the labels are the target, the rest the inputs by name."""
     label = next((key for key in LABELS if key in batch), None)
     if label is None or len(batch) < 2:
@@ -65,7 +134,7 @@ def _from_dict(batch: Mapping[Any, Any], what: str) -> Parts:
             f"called {' or '.join(LABELS)}."
         )
     named = _columns(batch, what)
-    return Parts([*named.values()], _target(batch[label], what), [*named], label)
+    return Examples(tuple(named.values()), _target(batch[label], what), tuple(named), label)
 
 
 def _columns(named: Mapping[Any, Any], what: str) -> dict[str, Any]:
