@@ -9,7 +9,7 @@ import pytest
 from steepest.shell import loading
 
 RACE = ["compare", "--optimizers", "sgd,adam", "--lrs", "sgd=0.5,adam=0.01", "--steps", "20", "--margin", "30"]
-HEAVY = {"matplotlib", "pandas", "sklearn", "sympy", "llvmlite", "pooch", "requests", "scipy.stats", "torch._dynamo"}
+HEAVY = {"matplotlib", "pandas", "sklearn", "sympy", "llvmlite", "platformdirs", "requests", "scipy.stats", "torch._dynamo"}
 CODE = (
     "import sys; from steepest.cli import main\ntry:\n    main()\nfinally:\n    print(*sys.modules, file=open('modules', 'w'))"
 )

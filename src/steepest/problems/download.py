@@ -1,4 +1,4 @@
-"""Downloads: from the first mirror that answers, going on where a broken one stopped, checked before they are kept."""
+"""Download files over https: resumable, bounded in size, from the first mirror that works, checked before they are used."""
 
 from __future__ import annotations
 
@@ -6,46 +6,42 @@ import contextlib
 import ipaddress
 import os
 import re
-import shutil
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urljoin
 
 from ..errors import SteepestError
 
 ADDRESS = re.compile(r"https?://(?P<host>[a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/[!-\[\]-~]*)?", re.ASCII | re.IGNORECASE)
-Progress = Callable[[str, int, int], None]  # file, bytes here, bytes in all (0 where the mirror does not say)
+Progress = Callable[[str, int, int], None]  # file, bytes downloaded, bytes in all (0 if the mirror does not say)
 
 
 def folder(name: str) -> Path:
-    """Where a data set lies: its folder in $STEEPEST_DATA, or in the user's cache."""
-    import pooch
+    """The folder of a data set: in $STEEPEST_DATA, or in the user's cache."""
+    import platformdirs
 
-    local = os.environ.get("STEEPEST_DATA")
-    return (Path(local) if local else pooch.os_cache("steepest")) / name
+    return Path(os.environ.get("STEEPEST_DATA") or platformdirs.user_cache_dir("steepest")) / name
 
 
 def retrieve(
     name: str, here: Path, mirrors: Sequence[str], check: Callable[[Path], object], most: int, progress: Progress
 ) -> None:
-    """Download the file `name`, of `most` bytes at most, into a folder.
+    """Download the file `name`, of `most` bytes at most, into a folder. A broken download is resumed by the next call.
 
-    `check` raises SteepestError where its content is wrong, and it is not kept. SteepestError for a mirror that is not https,
-    and with what each mirror said where none could give the file.
+    `check` raises SteepestError for wrong content, which is then deleted. SteepestError for a mirror that is not https, and,
+    with the error of each mirror, if none has the file.
     """
     for mirror in mirrors:
         _check_address(mirror)
-    import pooch
     import requests
 
-    pooch.get_logger().setLevel("WARNING")  # what is told is told by `progress` and by the result
     target, problems = here / name, []
     for mirror in mirrors:
         try:
             here.mkdir(parents=True, exist_ok=True)
-            pooch.retrieve(f"{mirror.rstrip('/')}/{name}", None, name, here, downloader=_Resuming(here, most, progress))
+            _download(f"{mirror.rstrip('/')}/{name}", target, most, progress)
             check(target)
         except (requests.RequestException, SteepestError, OSError) as error:
             problems.append(f"{mirror}: {error}")
@@ -56,84 +52,43 @@ def retrieve(
     raise SteepestError(f"{name} could not be had from any mirror. {' | '.join(problems)}")
 
 
-def _check_address(address: str) -> None:
-    """SteepestError where an address is not https; a server on this machine may do without.
+def _download(url: str, target: Path, most: int, progress: Progress) -> None:
+    """Download to `target`, by a `.part` file beside it that is appended to if it exists already."""
+    import requests
 
-    It is read strictly: where there is a user's name, a backslash or a control character, two readers may find two hosts.
-    """
-    if address.startswith("https://") and not ADDRESS.fullmatch(address):
-        raise SteepestError(f"The mirror {address} is no plain address; give https://HOST/PATH, without a user's name.")
-    if not address.startswith("https://") and not _is_here(address):
-        raise SteepestError(f"The mirror {address} is not https; give an address that begins with https://.")
-
-
-def _is_here(address: str) -> bool:
-    """Whether an address is of this machine."""
-    plain = ADDRESS.fullmatch(address)
-    host = plain["host"].lower().strip("[]") if plain else ""
-    with contextlib.suppress(ValueError):  # of a host that is no number
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    return False
-
-
-def _check_redirect(answer: Any, *_: Any, **__: Any) -> None:
-    """SteepestError where a mirror sends elsewhere than to https, or to this machine, before anything is asked there."""
-    if not answer.is_redirect:
-        return
-    try:
-        target = urljoin(answer.url, answer.headers["Location"])
-    except ValueError as error:
-        raise SteepestError(f"it sends to {answer.headers['Location']}, which is no address") from error
-    _check_address(target)
-    if _is_here(target) and not _is_here(answer.url):
-        raise SteepestError(f"it sends to {target}, which is this machine")
-
-
-class _Resuming:
-    """A pooch downloader that keeps a `.part` file and asks the server for the rest of it."""
-
-    def __init__(self, here: Path, most: int, progress: Progress) -> None:
-        self.here, self.most, self.progress = here, most, progress
-
-    def __call__(self, url: str, output_file: str, pooch: object) -> None:
-        import requests
-
-        name = url.rsplit("/", 1)[1]
-        part = self.here / f"{name}.part"
-        done = _begun(part)
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
-        hooks = {"response": _check_redirect}
-        with requests.get(url, headers=headers, stream=True, timeout=30, hooks=hooks) as answer:
-            if answer.status_code == 416:  # the part is whole already
-                shutil.move(part, output_file)
-                return
+    part = target.with_name(f"{target.name}.part")
+    done = _begun(part)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
+    with requests.get(url, headers=headers, stream=True, timeout=30, hooks={"response": _check_redirect}) as answer:
+        if answer.status_code != 416:  # else the part is complete
             answer.raise_for_status()
             if answer.status_code != 206 and done:
                 part.unlink()
                 done = 0
-            total = done + _length(answer.headers.get("Content-Length", "0"))
-            self._check_size(total, name)
-            with _appended(part) as file:
+            length = answer.headers.get("Content-Length", "0")
+            if not re.fullmatch("[0-9]{1,18}", length):
+                raise SteepestError(f"it says that the file has {length!r} bytes, which is no length")
+            total = done + int(length)
+            too_long = SteepestError(f"it sends more than the {most} bytes that {target.name} can have")
+            if total > most:
+                raise too_long
+            with open(os.open(part, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666), "ab") as file:
                 for block in answer.iter_content(1 << 16):
                     done += len(block)
-                    if done > self.most:
+                    if done > most:
                         part.unlink()
-                    self._check_size(done, name)
+                        raise too_long
                     file.write(block)
-                    self.progress(name, done, total)
+                    progress(target.name, done, total)
             if done < total:
                 raise requests.ConnectionError(f"the connection ended after {done} of {total} bytes; run it again to go on")
-        shutil.move(part, output_file)
-
-    def _check_size(self, size: int, name: str) -> None:
-        if size > self.most:
-            raise SteepestError(f"it sends more than the {self.most} bytes that {name} can have")
+    part.replace(target)
 
 
 def _begun(part: Path) -> int:
-    """How many bytes of a file an earlier download left; anything else in its place, such as a link, is removed."""
+    """The bytes of an earlier download; anything in its place that is no plain file, such as a link, is deleted."""
     try:
-        there = os.lstat(part)
+        there = part.lstat()
     except FileNotFoundError:
         return 0
     if stat.S_ISREG(there.st_mode) and there.st_nlink == 1:
@@ -142,13 +97,34 @@ def _begun(part: Path) -> int:
     return 0
 
 
-def _appended(part: Path) -> BinaryIO:
-    """A file to write on at its end; never what a link leads to."""
-    return os.fdopen(os.open(part, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666), "ab")
+def _check_address(address: str) -> None:
+    """SteepestError unless an address is https, or this machine's.
+
+    It is read strictly: an address with a user's name, a backslash or a control character may name two hosts to two readers.
+    """
+    if address.startswith("https://") and not ADDRESS.fullmatch(address):
+        raise SteepestError(f"The mirror {address} is no plain address; give https://HOST/PATH, without a user's name.")
+    if not address.startswith("https://") and not _is_local(address):
+        raise SteepestError(f"The mirror {address} is not https; give an address that begins with https://.")
 
 
-def _length(said: str) -> int:
-    """The length that a mirror says; SteepestError where that is none."""
-    if not re.fullmatch("[0-9]{1,18}", said):
-        raise SteepestError(f"it says that the file has {said!r} bytes, which is no length")
-    return int(said)
+def _is_local(address: str) -> bool:
+    """Whether an address is this machine's."""
+    plain = ADDRESS.fullmatch(address)
+    host = plain["host"].lower().strip("[]") if plain else ""
+    with contextlib.suppress(ValueError):  # of a host that is no number
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    return False
+
+
+def _check_redirect(answer: Any, *_: Any, **__: Any) -> None:
+    """SteepestError before a redirect to another scheme than https, or from elsewhere to this machine, is followed."""
+    if not answer.is_redirect:
+        return
+    try:
+        target = urljoin(answer.url, answer.headers["Location"])
+    except ValueError as error:
+        raise SteepestError(f"it sends to {answer.headers['Location']}, which is no address") from error
+    _check_address(target)
+    if _is_local(target) and not _is_local(answer.url):
+        raise SteepestError(f"it sends to {target}, which is this machine")
