@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import unknown
+from ..errors import SteepestError, alone, message_of, run_file, unknown
 
 if TYPE_CHECKING:
     from .problem import Problem
 
-IDENTITY = "2:"  # how the keys of problems begin that know the user's code; those of earlier versions have no such beginning
+IDENTITY = "2:"  # prefix of the keys of problems that include the user's code; keys of earlier versions have none
 
-# name: (module, function). They import torch, so they are imported only when asked for.
+# name: (module, function). They import torch, so they are imported only when used.
 BUILT_IN = {
     "digits": ("digits", "digits"),
     "breast-cancer": ("breast_cancer", "breast_cancer"),
@@ -24,10 +25,35 @@ BUILT_IN = {
 
 
 def get(name: str) -> Problem:
-    """A built-in problem by name, or the one in a Python file; SteepestError where there is none."""
+    """A built-in problem by name, or the one in a Python file; SteepestError if there is none."""
     if name.endswith(".py") or "/" in name:
-        return importlib.import_module(".from_file", __name__).from_file(Path(name))  # type: ignore[no-any-return]
+        return _from_file(Path(name))
     if name not in BUILT_IN:
         raise unknown("problem", name, BUILT_IN, hint="A problem of your own is a Python file: steepest compare FILE.py.")
     module, function = BUILT_IN[name]
     return getattr(importlib.import_module(f".built_in.{module}", __name__), function)()  # type: ignore[no-any-return]
+
+
+def _from_file(path: Path) -> Problem:
+    """The `problem` that a Python file defines (a `Problem`, or a function that returns one), named after the file.
+
+    SteepestError if the file is missing, does not parse, raises, or defines none.
+    """
+    from .problem import LONGEST_NAME, Problem
+
+    problem = run_file(path, "problem").get("problem")
+    if callable(problem) and not isinstance(problem, Problem):
+        try:
+            with alone(path):
+                problem = problem()
+        except (SteepestError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise SteepestError(f"{path} raised {message_of(error)}") from error
+    if not isinstance(problem, Problem):
+        defines = "defines no problem" if problem is None else f"defines a problem that is a {type(problem).__name__}"
+        raise SteepestError(
+            f"{path} {defines}; it needs a line: problem = steepest.Problem(model=..., loss=..., train=..., valid=...)"
+        )
+    stem = "".join(c if c.isprintable() else "?" for c in path.stem[:LONGEST_NAME])
+    return replace(problem, name=stem) if problem.name == "problem" else problem

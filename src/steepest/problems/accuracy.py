@@ -1,25 +1,30 @@
-"""Accuracy as people mean it: of classes or of one logit, over the labels that the loss counts."""
+"""Measures of outputs: accuracy of classes or of one logit over the labels that the loss counts, and losses of examples."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .trees import Tree, can_join, leaves, mapped, size_of
+
 Loss = Callable[[Any, Any], Any]
-DRAWS = 2  # random outputs on which a loss must ignore a label to be taken to do so always
+DRAWS = 2  # random outputs for which a loss must ignore a label before it counts as ignored
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What a loss makes of labels.
+    """How a loss treats labels.
 
-    It takes the labels `ignored` for no labels; one output means the larger label above `threshold`; classes stand in
-    dimension `classes` of the outputs, None where shapes tell.
+    ignored: labels that do not count, such as cross-entropy's ignore_index.
+    threshold: of a single output, above which it means the larger of two labels.
+    classes: the dimension of the classes in the outputs; None if the shapes determine it.
     """
 
     ignored: frozenset[int] = frozenset()
@@ -28,7 +33,7 @@ class Labels:
 
 
 def scores(output: Any) -> Any:
-    """The class scores in what a model returns: a tensor, the first of a tuple, or `logits`."""
+    """The class scores in a model's output: a tensor, the first of a tuple, or `logits`."""
     if isinstance(output, Mapping) and "logits" in output:
         return output["logits"]
     if isinstance(output, tuple | list) and output:
@@ -37,7 +42,7 @@ def scores(output: Any) -> Any:
 
 
 def _with_scores(output: Any, new: Tensor) -> Any:
-    """What a model returns, with other scores in it."""
+    """A model's output with other scores."""
     if isinstance(output, Mapping):
         return {**output, "logits": new}
     if isinstance(output, tuple | list):
@@ -46,11 +51,11 @@ def _with_scores(output: Any, new: Tensor) -> Any:
 
 
 def right(output: Any, target: Any, labels: Labels = Labels()) -> tuple[Tensor, Tensor]:
-    """Whether each label is met, and whether it counts; both of the target's shape, (batch, ...).
+    """Whether each prediction is right, and whether it counts; both of the target's shape, (batch, ...).
 
     Outputs are (batch, classes, ...), or (batch, ..., classes), with whole-number targets (batch, ...); or one number each,
-    (batch,) or (batch, 1), with targets of two values, 0 and 1 or -1 and 1. A label that the loss ignores, or for which there
-    is no class, does not count. ValueError for other shapes.
+    (batch,) or (batch, 1), with targets of two values, 0 and 1 or -1 and 1. Labels that the loss ignores, or without a class,
+    do not count. ValueError for other shapes.
     """
     output = scores(output)
     if isinstance(output, Tensor) and isinstance(target, Tensor):
@@ -72,9 +77,60 @@ def right(output: Any, target: Any, labels: Labels = Labels()) -> tuple[Tensor, 
 
 
 def accuracy(output: Any, target: Any, labels: Labels = Labels()) -> Tensor:
-    """Per cent of the labels that count at which the largest output stands; NaN where none counts."""
+    """Per cent of the labels that count whose output is the largest; NaN if none counts."""
     met, counts = right(output, target, labels)
     return 100 * (met & counts).double().sum() / counts.double().sum()
+
+
+def accuracies(output: Any, target: Any, labels: Labels = Labels()) -> Tensor | None:
+    """Accuracy of every example with a label that counts; None if examples have different numbers of these."""
+    met, counts = (t.reshape(len(t), -1) for t in right(output, target, labels))
+    own = counts.double().sum(1)
+    met = (met & counts).double().sum(1)
+    return 100 * met[own > 0] / own[own > 0] if len(torch.unique(own[own > 0])) == 1 else None
+
+
+def losses_of(loss: Any, output: Any, target: Tree) -> Tensor | None:
+    """The loss of every example, (examples,); None if the loss is not their mean."""
+    size = size_of(target)
+    if not can_join([output, target], size):
+        return None
+    try:
+        total = float(loss(output, target))
+        if isinstance(loss, nn.Module) and getattr(loss, "reduction", "") == "mean" and getattr(loss, "weight", None) is None:
+            each: Any = copy.copy(loss)
+            each.reduction = "none"
+            values = each(output, target)
+            values = values.flatten(1).mean(1) if values.ndim > 1 else values
+        else:
+            values = _one_by_one(loss, output, target)
+    except Exception:  # whatever a loss of the user's raises
+        return None
+    fits = values.shape == (size,) and abs(float(values.double().mean()) - total) <= 1e-4 * abs(total) + 1e-12
+    return values.double() if fits else None
+
+
+def _one_by_one(loss: Any, output: Any, target: Tree) -> Tensor:
+    """A loss of every example by itself, (examples,)."""
+    tensors = [*leaves([output, target])]
+
+    def one(*parts: Tensor) -> Any:
+        own = iter(part[None] for part in parts)
+        return loss(*mapped(lambda _: next(own), [output, target]))
+
+    return torch.func.vmap(one)(*tensors)  # type: ignore[no-any-return]
+
+
+def number(x: Any) -> float:
+    """A loss or metric as a number."""
+    return float(x.detach() if isinstance(x, Tensor) else x)
+
+
+def combined(values: Sequence[float], weights: Sequence[float], adds_up: bool) -> float:
+    """The value over all chunks: the sum, or the weighted mean; chunks of weight 0 do not count."""
+    if adds_up:
+        return sum(values)
+    return sum(v * w for v, w in zip(values, weights, strict=True) if w) / (sum(weights) or math.nan)
 
 
 def _shape(x: Any) -> str:
@@ -91,7 +147,7 @@ def _is_one_number(output: Tensor, target: Tensor) -> bool:
 
 
 def _class_dimensions(output: Tensor, target: Tensor) -> list[int]:
-    """Where the classes may stand in outputs: dimension 1 as torch's losses have it, or the last."""
+    """The possible dimensions of the classes in outputs: 1 as in torch's losses, or the last."""
     if target.is_floating_point() or target.is_complex() or output.ndim != target.ndim + 1:
         return []
     second = output.shape[1] > 1 and output.shape[0] == target.shape[0] and output.shape[2:] == target.shape[1:]
@@ -100,72 +156,72 @@ def _class_dimensions(output: Tensor, target: Tensor) -> list[int]:
 
 
 def labels_of(loss: Loss, output: Any, target: Any, known: Labels | None = None) -> Labels:
-    """What a loss makes of the labels in a target, found by asking it about outputs of these shapes.
+    """How a loss treats the labels in a target, found by evaluating it on outputs of these shapes.
 
-    `known` is what it made of others before.
+    `known` is the result for earlier labels.
     """
     own = scores(output)
     if not isinstance(own, Tensor) or not isinstance(target, Tensor):
         return Labels()
 
-    def asked(new: Tensor, labels: Tensor) -> Any:
+    def evaluate(new: Tensor, labels: Tensor) -> Any:
         return loss(_with_scores(output, new), labels)
 
     if _is_one_number(own, target):
-        return known or Labels(threshold=_threshold(asked, own, target))
+        return known or Labels(threshold=_threshold(evaluate, own, target))
     places = _class_dimensions(own, target)
-    classes = known.classes if known else _closer(asked, own, target, places)
-    given = getattr(loss, "ignore_index", None)
+    classes = known.classes if known else _closer(evaluate, own, target, places)
+    index = getattr(loss, "ignore_index", None)
     weighted = getattr(loss, "weight", None) is not None  # a class of weight 0 is still a class
-    if isinstance(given, int) or weighted or not places:
-        return Labels(frozenset([given] if isinstance(given, int) else []), classes=classes)
-    ignored = _ignored(asked, own, target, places[0] if classes is None else classes)
+    if isinstance(index, int) or weighted or not places:
+        return Labels(frozenset([index] if isinstance(index, int) else []), classes=classes)
+    ignored = _ignored(evaluate, own, target, places[0] if classes is None else classes)
     return Labels(ignored | (known.ignored if known else frozenset()), classes=classes)
 
 
-def _closer(asked: Loss, output: Tensor, target: Tensor, places: list[int]) -> int | None:
-    """Of two dimensions the one in which scores for the right classes have the smaller loss; None where there is one."""
+def _closer(evaluate: Loss, output: Tensor, target: Tensor, places: list[int]) -> int | None:
+    """Of two dimensions the one in which right scores have the smaller loss; None if there is only one."""
     if len(places) < 2:
         return None
     classes = output.shape[-1]
     best = 10.0 * nn.functional.one_hot(target.clamp(0, classes - 1), classes).to(output)
     try:
         with torch.no_grad():
-            last, second = float(asked(best, target)), float(asked(best.movedim(-1, 1), target))
-    except Exception:  # a loss of the user's that takes no such outputs
+            last, second = float(evaluate(best, target)), float(evaluate(best.movedim(-1, 1), target))
+    except Exception:  # the user's loss may reject such outputs
         return None
     return places[1] if last < second else places[0]
 
 
-def _ignored(asked: Loss, output: Tensor, target: Tensor, dim: int) -> frozenset[int]:
-    """The labels whose outputs have no gradient at all, wherever they stand and whatever the outputs are."""
+def _ignored(evaluate: Loss, output: Tensor, target: Tensor, dim: int) -> frozenset[int]:
+    """The labels whose outputs have no gradient, at any position and for any output."""
     free = torch.ones_like(target, dtype=torch.bool)
     generator = torch.Generator().manual_seed(0)
     for _ in range(DRAWS):
         drawn = torch.randn(output.shape, generator=generator).to(output).requires_grad_()
         try:
             with torch.enable_grad():
-                (slope,) = torch.autograd.grad(asked(drawn, target), drawn)
-        except Exception:  # a loss of the user's that takes no such outputs
+                (slope,) = torch.autograd.grad(evaluate(drawn, target), drawn)
+        except Exception:  # the user's loss may reject such outputs
             return frozenset()
         free &= (slope == 0).all(dim)
     return frozenset(int(k) for k in torch.unique(target) if bool(free[target == k].all()))
 
 
-def _threshold(asked: Loss, output: Tensor, target: Tensor) -> float:
-    """The output at which the loss is as large for one label as for the other: 0 for a logit, 0.5 for a probability."""
+def _threshold(evaluate: Loss, output: Tensor, target: Tensor) -> float:
+    """The output for which the loss is the same for both labels: 0 for a logit, 0.5 for a probability."""
     low, high = (-1, 1) if bool((target < 0).any()) else (0, 1)
 
     def indifferent(at: float) -> bool:
-        one, other = (asked(torch.full_like(output, at), torch.full_like(target, label)) for label in (low, high))
+        one, other = (evaluate(torch.full_like(output, at), torch.full_like(target, label)) for label in (low, high))
         return bool(torch.isclose(torch.as_tensor(one), torch.as_tensor(other), rtol=1e-3, atol=1e-6))
 
     for at in (0.0, 0.5):
-        with contextlib.suppress(Exception), torch.no_grad():  # a probability's loss may refuse what is none
+        with contextlib.suppress(Exception), torch.no_grad():  # the loss of a probability may reject other numbers
             if indifferent(at):
                 return at
     try:
         with torch.no_grad():
-            return 0.0 if bool(torch.isfinite(torch.as_tensor(asked(torch.full_like(output, 2.0), target)))) else 0.5
+            return 0.0 if bool(torch.isfinite(torch.as_tensor(evaluate(torch.full_like(output, 2.0), target)))) else 0.5
     except Exception:
         return 0.5

@@ -24,7 +24,7 @@ EVALUATING = 0  # the seed of the random draws of evaluation data: each evaluati
 
 
 class Unread(Examples):
-    """Examples that are read while training."""
+    """Examples that are read during training."""
 
     in_memory = False
     dtype: torch.dtype
@@ -41,10 +41,10 @@ class Unread(Examples):
 
 
 class Streamed(Unread):
-    """Examples read from a map-style dataset batch by batch: random augmentation, a collate function, or more than memory.
+    """A map-style dataset read batch by batch: for random augmentation, a collate function, or data larger than memory.
 
-    Where they came in a DataLoader, its collate function makes each batch, and as many workers read ahead. What batch k draws
-    at random depends on the run's seed and k alone. `order` are the batches of an evaluation, where a loader gave them.
+    The collate function and workers are those of `loader`, if any. The random draws of batch k depend only on the run's seed
+    and k. `order` has the indices of the batches of an evaluation, if a loader determines them.
     """
 
     def __init__(
@@ -88,16 +88,9 @@ class Streamed(Unread):
 
     def _ahead(self, loader: DataLoader[Any], indices: Iterator[Tensor], seed: int) -> Iterator[Any]:
         """Batches prefetched by as many workers as the user's loader has."""
-        ahead = DataLoader(
-            self.dataset,
-            batch_sampler=(index.tolist() for index in indices),
-            collate_fn=loader.collate_fn,
-            num_workers=loader.num_workers,
-            worker_init_fn=loader.worker_init_fn,
-            multiprocessing_context=loader.multiprocessing_context,
-            prefetch_factor=loader.prefetch_factor,
-            generator=torch.Generator().manual_seed(seed),
-        )
+        ahead = copy.copy(loader)
+        batches = (index.tolist() for index in indices)
+        vars(ahead).update(batch_sampler=batches, generator=torch.Generator().manual_seed(seed))
         return iter(ahead)
 
     def digest(self) -> str:
@@ -108,7 +101,7 @@ class Streamed(Unread):
 
 
 class Stream(Unread):
-    """Training batches as a DataLoader gives them, begun anew for each run and epoch: an IterableDataset, ready batches."""
+    """Training batches of a DataLoader that is iterated anew in each epoch of each run, such as one of an IterableDataset."""
 
     is_stream = True
 
@@ -129,7 +122,7 @@ class Stream(Unread):
         return parse(next(self._epochs(EVALUATING)), "training").cast(self.dtype)
 
     def _epochs(self, seed: int) -> Iterator[Any]:
-        """What the loader gives, epoch after epoch, from one seed."""
+        """The loader's batches, epoch after epoch, from one seed."""
         own, loader = Generators(seed), copy.copy(self.loader)
         for epoch in itertools.count():
             with own:

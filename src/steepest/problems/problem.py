@@ -1,4 +1,4 @@
-"""What a problem is: a model, a loss, data and a measure of success. It never sees an optimizer."""
+"""A problem: a model, a loss, data and a measure of success. It never sees an optimizer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..errors import SteepestError, message_of, text_of
-from .accuracy import Labels, labels_of, right
+from .accuracy import Labels, accuracies, accuracy, combined, labels_of, losses_of, number, right
 from .drawing import Drawing
 from .examples import Batch, Examples
 from .memory import evaluation_room
@@ -31,15 +31,14 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Problem:
-    """Something to train.
+    """A model, a loss and data to train on.
 
     model: called once per seed, returns an `nn.Module`; a module given instead is copied, so every seed starts from it.
     loss: `loss(output, target)`, a scalar to be made small.
     train, valid, test: `(inputs, target)` tensors, arrays, lists or pandas tables (examples, ...), a map-style dataset of
         pairs or of dicts with labels, or a DataLoader, whose sampler, batch size, collate function and workers are used;
         `train` may be a stream (an IterableDataset). Inputs are a tensor, several, or a dict by the names of the model's
-        arguments; targets a tensor, or a tuple or dict of them. Rates are chosen on `valid`; `test`, where given, is read
-        once, for the chosen.
+        arguments; targets a tensor, or a tuple or dict of them. Rates are chosen on `valid`; `test` is read once, for the best.
     metric: what is reported: None for the loss, "accuracy" (per cent of the labels that the loss counts, of classes or of one
         logit; larger is better), or `metric(output, target)` whose better `direction` is "min" or "max".
     batch_size: examples in a batch; the last batch of an epoch may be smaller. None: the DataLoader's, else 32.
@@ -48,13 +47,13 @@ class Problem:
         the DataLoader has it, else True.
     drop_last: leave out the last batch of an epoch where it is smaller (BatchNorm cannot train on one example). None: as the
         DataLoader has it, else False.
-    steps: updates in a run unless `compare` is told otherwise (default: ten epochs, at least 100 and at most 2,000).
-    optimum: the least value the validation loss can take, where known, and how it was found.
+    steps: updates in a run, if `compare` gets none (default: ten epochs, at least 100 and at most 2,000).
+    optimum: the least value of the validation loss, if known, and how it was found.
     accumulate: parts into which a batch is cut, whose gradients are added up before the step: less memory, the same step. The
-        loss is taken to be a mean over examples, unless it has reduction="sum".
+        loss is assumed to be a mean over examples, unless it has reduction="sum".
     autocast: torch.bfloat16 to run the forward pass in it where torch.autocast does; the loss is computed in `dtype`.
     clip: the largest norm that all gradients together may have; larger ones are scaled down.
-    image: the shape in which a report shows an input as an image, such as (28, 28), where its own is not one.
+    image: the shape in which a report shows an input as an image, such as (28, 28), if its own is not one.
 
     >>> x = torch.linspace(-1, 1, 40)[:, None]
     >>> problem = Problem(model=lambda: nn.Linear(1, 1), loss=nn.MSELoss(), train=(x, 2 * x), valid=(x, 2 * x))
@@ -69,7 +68,7 @@ class Problem:
     test: Any = None
     metric: Callable[[Tensor, Tensor], Any] | str | None = None
     direction: str = "min"
-    batch_size: int = None  # type: ignore[assignment]  # a number from __post_init__ on, as are the next three
+    batch_size: int = None  # type: ignore[assignment]  # set in __post_init__, as the next three are
     dtype: torch.dtype = None  # type: ignore[assignment]
     name: str = "problem"
     about: str = ""
@@ -110,16 +109,15 @@ class Problem:
             expect(known, f"metric is {self.metric!r}", "None, 'accuracy' or a function")
             up = self.metric is None and self.direction == "max"
             expect(not up, "direction is 'max' without a metric", "a metric, or 'min': the loss is made small")
-        if isinstance(self.train, IterableDataset):
-            stream = DataLoader(self.train, batch_size=self.batch_size or Drawing.batch_size, drop_last=bool(self.drop_last))
-            object.__setattr__(self, "train", stream)
-        for split in ("train", "valid", "test"):
+        for split, what in {"train": "training", "valid": "validation", "test": "test"}.items():
             source = getattr(self, split)
+            if isinstance(source, IterableDataset):
+                size = (self.batch_size or Drawing.batch_size) if split == "train" else 256
+                source = DataLoader(source, size, drop_last=split == "train" and bool(self.drop_last))
             if split != "test" or source is not None:
-                what = {"train": "training", "valid": "validation"}.get(split, split)
                 with self.theirs(f"{what} data"):
-                    data = read(DataLoader(source, 256) if isinstance(source, IterableDataset) else source, self.dtype, what)
-                object.__setattr__(self, split, data)
+                    object.__setattr__(self, split, read(source, self.dtype, what))
+                data = getattr(self, split)
                 names = f"the {split} data name the inputs {', '.join(data.names) or 'nothing'}"
                 expect(data.names == self.train.names, names, f"{', '.join(self.train.names) or 'nothing'}, as in train")
         for name in ("batch_size", "shuffle", "drop_last"):
@@ -141,7 +139,7 @@ class Problem:
 
     @property
     def epoch_steps(self) -> int | None:
-        """The batches of an epoch; None where the data do not tell."""
+        """The batches of an epoch; None if the data have no length."""
         if not self.train.is_stream:
             return self.drawing.epoch(len(self.train))
         with contextlib.suppress(TypeError):
@@ -149,17 +147,17 @@ class Problem:
         return None
 
     def first_batches(self, count: int) -> Iterator[Batch]:
-        """The first batches of the training data, in their own order where they have one, else as seed 0 draws them."""
-        if self.train.drawing is None or (self.train.drawing.sampler is None and not self.train.is_stream):
+        """The first batches of the training data, in the order of the data, or as a sampler draws them from seed 0."""
+        if self.train.is_stream:
+            yield from itertools.islice(self.train.batches(iter(()), 0), count)
+        elif self.drawing.sampler is None:
             for begin in range(0, min(count * self.batch_size, len(self.train)), self.batch_size):
                 yield self.train.batch(slice(begin, begin + self.batch_size))
-        elif self.train.is_stream:
-            yield from itertools.islice(self.train.batches(iter(()), 0), count)
         else:
             yield from map(self.train.batch, itertools.islice(self.drawing.indices(len(self.train), 0), count))
 
     def sample(self, count: int) -> Batch:
-        """The first training examples, so many where they are in memory, else a batch."""
+        """The first `count` training examples if they are in memory, else the first batch."""
         return self.train.batch(slice(0, count)) if self.train.in_memory else self.first_batch()
 
     def first_batch(self) -> Batch:
@@ -176,7 +174,7 @@ class Problem:
 
     @property
     def in_points(self) -> bool:
-        """Whether the metric is the built-in accuracy, whose differences are points."""
+        """Whether the metric is the built-in accuracy, in per cent."""
         return self.metric == "accuracy"
 
     @property
@@ -193,13 +191,13 @@ class Problem:
         return dataclasses.replace(self, **moved)
 
     def fresh(self, device: str = "cpu") -> Problem:
-        """The same problem with a loss of its own: a loss that is a module may hold buffers, which one run must not hand on."""
+        """The same problem with a copy of the loss: a loss that is a module may have buffers, which runs must not share."""
         if not isinstance(self.loss, nn.Module):
             return self
         return dataclasses.replace(self, loss=copy.deepcopy(self.loss).to(device=device, dtype=self.dtype))
 
     def start(self, seed: int, device: str = "cpu") -> nn.Module:
-        """The model as training with this seed begins. Draws from the global generators: call it inside `seeded`."""
+        """The initial model of a seed. Draws from the global generators: call it within `seeded`."""
         with self.theirs("model"):
             made = self.model if isinstance(self.model, nn.Module) else self.model()
         if not isinstance(made, nn.Module):
@@ -207,16 +205,16 @@ class Problem:
         if any(map(is_lazy, (*made.parameters(), *made.buffers()))):
             inputs, _ = self.first_batch()  # from which nn.LazyLinear and its like take their shapes
             with self.theirs("model"), torch.no_grad():
-                made = _copied(made) if made is self.model else made  # what was given stays lazy, as its identity does
+                made = _copied(made) if made is self.model else made  # the user's module stays lazy, and its identity the same
                 self.output(made.to(device=device, dtype=self.dtype).eval(), inputs)
             made.train()
         with self.theirs("model"):
-            with contextlib.suppress(RuntimeError):  # what cannot be copied was made anew by the function
+            with contextlib.suppress(RuntimeError):  # a model that cannot be copied is the function's own, new one
                 made = _copied(made)  # a function may return the same module, or share a part, at every call
             return made.to(device=device, dtype=self.dtype)
 
     def output(self, model: nn.Module, inputs: Sequence[Any]) -> Any:
-        """What a model makes of inputs, which it takes by name where the data name them."""
+        """The model's output for some inputs, passed by keyword if the data name them."""
         named = dict(zip(self.train.names, inputs, strict=True)) if self.train.names else {}
         if named and self.train.label and self.train.label not in _arguments(model.__class__.forward):
             del named[self.train.label]
@@ -237,29 +235,27 @@ class Problem:
         return loss
 
     def parts(self, batch: Batch) -> Iterator[tuple[Batch, float]]:
-        """The parts into which a batch is cut, and the weight of each one's loss in the batch's."""
+        """The parts of a batch for `accumulate`, and the weight of each part's loss in the batch's."""
         inputs, target = batch
         size, sums = size_of(target), getattr(self.loss, "reduction", "mean") == "sum"
         count = min(self.accumulate, size)
-        pieces = [x.tensor_split(count) for x in (*inputs, *leaves(target))]
-        for piece in zip(*pieces, strict=True):
-            own = iter(piece[len(inputs) :])
-            wanted = mapped(lambda _, own=own: next(own), target)  # type: ignore[misc]
-            yield (piece[: len(inputs)], wanted), 1.0 if sums else size_of(wanted) / size
+        for k in range(count):
+            own = mapped(lambda t, k=k: t.tensor_split(count)[k], target)  # type: ignore[misc]
+            yield (tuple(x.tensor_split(count)[k] for x in inputs), own), 1.0 if sums else size_of(own) / size
 
     def evaluate(self, model: nn.Module, data: Examples) -> tuple[float, float]:
         """Loss and metric over all of the data, in evaluation mode.
 
-        The forward pass runs in chunks; loss and metric see all outputs at once, unless these are too many to hold or cannot
-        be joined: then they are means over chunks, weighted by size (accuracy by the labels that count), or sums, of a loss
-        or metric that adds up. No chunk takes more than a training step does.
+        The forward pass runs in chunks, none of which takes more memory than a training step. Loss and metric are computed from
+        all outputs together; if these do not fit or cannot be joined, they are means over chunks, weighted by size (accuracy by
+        the labels that count), or sums if the loss or metric is a sum over examples.
         """
         weights: list[float] = []
 
         def measure(output: Any, target: Tree) -> tuple[float, float]:
             if len(weights) == 1:
                 self._see_what_adds_up(output, target)
-            weights.append(float(self._right(output, target)[1].sum()) if self.metric == "accuracy" else size_of(target))
+            weights.append(self._weight(output, target))
             return self._measure(output, target)
 
         measured = self._over(model, data, measure)
@@ -267,13 +263,13 @@ class Problem:
         if len(values) == 1:
             return values[0]
         of_loss, of_metric = self._adds_up
-        loss = _combined([loss for loss, _ in values], [size for _, size in measured], of_loss)
-        return loss, _combined([metric for _, metric in values], weights[-len(values) :], of_metric)
+        loss = combined([loss for loss, _ in values], [size for _, size in measured], of_loss)
+        return loss, combined([metric for _, metric in values], weights[-len(values) :], of_metric)
 
     def _over(self, model: nn.Module, data: Examples, measure: Callable[[Any, Tree], T]) -> list[tuple[T, int]]:
-        """What `measure` makes of the outputs and targets of the data, with sizes: of all at once where they can be held.
+        """Apply `measure` to outputs and targets, all together if they fit; returns the results with numbers of examples.
 
-        A model or loss that takes gradients of its own is noticed by its error, and gets a graph from then on.
+        A model or loss that computes gradients itself is recognised by its error, and evaluated with a graph from then on.
         """
         try:
             return self._measured(model, data, measure)
@@ -290,8 +286,8 @@ class Problem:
         training = model.training
         model.eval()
         try:
-            with torch.set_grad_enabled(self._takes_gradients):
-                for inputs, target in self._chunks(data, most):
+            with torch.set_grad_enabled(self._takes_gradients), self.theirs("data"):
+                for inputs, target in data.chunks(most):
                     with self.theirs("model"):
                         piece, size = (self.output(model, inputs), target), size_of(target)
                     total = sum(t.numel() * t.element_size() for t in leaves(list(piece))) * len(data) / max(size, 1)
@@ -307,21 +303,11 @@ class Problem:
             model.train(training)
         return measured
 
-    def _chunks(self, data: Examples, most: int) -> Iterator[Batch]:
-        """The data in batches of at most so many."""
-        batches = data.chunks(most)
-        while True:
-            with self.theirs("data"):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            yield batch
-
-    _takes_gradients = False  # whether the model or loss needs a graph in evaluation too, as forces and residuals do
+    _takes_gradients = False  # whether model or loss need a graph in evaluation too, as forces and residuals do
     _adds_up = False, False  # whether loss and metric are sums over examples
 
     def _see_what_adds_up(self, output: Any, target: Tree) -> None:
-        """Note whether loss and metric double where the examples do."""
+        """Record whether loss and metric double if the examples do."""
         whole = can_join([output, target], size_of(target))
         if "_adds_up" in self.__dict__ or self._takes_gradients or not whole:  # joined outputs have no graph
             return
@@ -333,24 +319,18 @@ class Problem:
     def _measure(self, output: Any, target: Tree) -> tuple[float, float]:
         """Loss and metric of outputs."""
         with self.theirs("loss"):
-            loss = _number(self.loss(output, target))
+            loss = number(self.loss(output, target))
         if self.metric is None:
             return loss, loss
         if not math.isfinite(loss) and not all(bool(t.isfinite().all()) for t in leaves([output])):
-            return loss, math.nan  # of a model that diverged: a metric may refuse such outputs
+            return loss, math.nan  # the model diverged: a metric may refuse such outputs
         with self.theirs("metric"):
             if isinstance(self.metric, str):
-                met, counts = self._right(output, target)
-                return loss, float(100 * (met & counts).double().sum() / counts.double().sum())
-            return loss, _number(self.metric(output, target))
-
-    def _right(self, output: Any, target: Tree) -> tuple[Tensor, Tensor]:
-        """Whether each label is met, and whether it counts."""
-        with self.theirs("metric"):
-            return right(output, target, self.labels_in(output, target))
+                return loss, float(accuracy(output, target, self.labels_in(output, target)))
+            return loss, number(self.metric(output, target))
 
     def labels_in(self, output: Any, target: Tree) -> Labels:
-        """What the loss makes of labels such as these; it is asked once for each label."""
+        """How the loss treats labels such as these; each label is tried once."""
         asked, known = self.__dict__.get("_labels", (set(), None))
         fresh = set(torch.unique(target).tolist()) - asked if isinstance(target, Tensor) else set()
         if fresh or known is None:
@@ -358,39 +338,25 @@ class Problem:
             self.__dict__["_labels"] = (asked | fresh, known)
         return known  # type: ignore[no-any-return]
 
+    def _weight(self, output: Any, target: Tree) -> float:
+        """The weight of a chunk's metric in the mean over chunks: its labels that count for accuracy, else its examples."""
+        if self.metric != "accuracy":
+            return size_of(target)
+        with self.theirs("metric"):
+            return float(right(output, target, self.labels_in(output, target))[1].sum())
+
     @torch.no_grad()
     def each(self, output: Any, target: Tree) -> Tensor | None:
         """The metric of every example, (examples,); None for a metric or loss that is no mean over examples."""
-        if self.metric == "accuracy":
-            return self._each_right(output, target)
-        size = size_of(target)
-        if self.metric is not None or not can_join([output, target], size):
+        if self.metric is None:
+            return losses_of(self.loss, output, target)
+        if self.metric != "accuracy":
             return None
-        loss: Any = self.loss
-        mean = isinstance(loss, nn.Module) and getattr(loss, "reduction", "") == "mean"
         try:
-            if mean and getattr(loss, "weight", None) is None:
-                loss = copy.copy(loss)
-                loss.reduction = "none"
-                values = loss(output, target)
-                values = values.flatten(1).mean(1) if values.ndim > 1 else values
-            else:
-                values = _one_by_one(loss, output, target)
-            total = float(self.loss(output, target))
-        except Exception:  # whatever a loss of the user's does
-            return None
-        fits = values.shape == (size,) and abs(float(values.double().mean()) - total) <= 1e-4 * abs(total) + 1e-12
-        return values.double() if fits else None
-
-    def _each_right(self, output: Any, target: Tree) -> Tensor | None:
-        """Accuracy of every example with a label that counts; None where examples have different numbers of these."""
-        try:
-            met, counts = self._right(output, target)
+            with self.theirs("metric"):
+                return accuracies(output, target, self.labels_in(output, target))
         except SteepestError:
             return None
-        met, counts = (t.reshape(len(t), -1).double() for t in (met & counts, counts))
-        own = counts.sum(1)
-        return 100 * met.sum(1)[own > 0] / own[own > 0] if len(torch.unique(own[own > 0])) == 1 else None
 
     @torch.no_grad()
     def results(self, model: nn.Module, data: Examples) -> Tensor | None:
@@ -400,21 +366,17 @@ class Problem:
         return torch.cat(whole) if whole and len(whole) == len(parts) else None
 
     def theirs(self, what: str) -> Theirs:
-        """Inside runs code of the user's: what it raises becomes one sentence, sys.exit() too."""
+        """A context for code of the user's: any exception becomes a SteepestError, sys.exit() too."""
         return Theirs(f"Problem '{self.name}': its {what}")
 
 
-class Theirs:
-    """A `with` in which code of the user's runs: any exception becomes a SteepestError that says what raised it.
+class Theirs(contextlib.AbstractContextManager[None]):
+    """A context that turns any exception of the user's code into a SteepestError that says what raised it."""
 
-    A class, since `contextlib.contextmanager` lets StopIteration through.
-    """
+    # no generator: contextlib.contextmanager lets StopIteration through
 
     def __init__(self, what: str) -> None:
         self.what = what
-
-    def __enter__(self) -> None:
-        pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is not None and not isinstance(error, KeyboardInterrupt | GeneratorExit | SteepestError):
@@ -432,30 +394,7 @@ def _copied(model: nn.Module) -> nn.Module:
     return made
 
 
-def _number(x: Any) -> float:
-    """A loss or metric as a number."""
-    return float(x.detach() if isinstance(x, Tensor) else x)
-
-
-def _combined(values: Sequence[float], weights: Sequence[float], adds_up: bool) -> float:
-    """The value over all of some parts: their sum, or their mean by weight; parts without weight do not count."""
-    if adds_up:
-        return sum(values)
-    return sum(v * w for v, w in zip(values, weights, strict=True) if w) / (sum(weights) or math.nan)
-
-
 @functools.cache
 def _arguments(forward: Callable[..., Any]) -> frozenset[str]:
-    """The names of what a model's forward pass takes."""
+    """The names of the arguments of a model's forward pass."""
     return frozenset(inspect.signature(forward).parameters)
-
-
-def _one_by_one(loss: Any, output: Any, target: Tree) -> Tensor:
-    """A loss of every example by itself, (examples,)."""
-    tensors = [*leaves([output, target])]
-
-    def one(*parts: Tensor) -> Any:
-        own = iter(part[None] for part in parts)
-        return loss(*mapped(lambda _: next(own), [output, target]))
-
-    return torch.func.vmap(one)(*tensors)  # type: ignore[no-any-return]

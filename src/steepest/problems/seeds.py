@@ -1,4 +1,4 @@
-"""Global random generators: started from a seed for a while, or a set of states of one's own."""
+"""Seed the global random generators for a while, or give code a sequence of its own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Inside, the global generators of torch, NumPy and Python start from `seed`; afterwards they go on as before."""
-    states = random.getstate(), np.random.get_state()
+    """Within the context, the global generators of torch, NumPy and Python start from `seed`; their states are restored."""
+    before = _states()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)
@@ -22,17 +22,16 @@ def seeded(seed: int) -> Iterator[None]:
         try:
             yield
         finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
+            _restore(before)
 
 
 def mixed(seed: int, k: int) -> int:
-    """The seed of part k of what is drawn from `seed`."""
+    """A seed for part k of the draws from `seed`."""
     return (seed * 1_000_003 + k + 1) % 2**63
 
 
 class Generators:
-    """Global generators of one's own: inside the context, what draws from the global ones continues this sequence."""
+    """A sequence of random numbers: within the context, draws from the global generators continue it."""
 
     def __init__(self, seed: int) -> None:
         with seeded(seed):

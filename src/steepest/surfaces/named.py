@@ -1,4 +1,4 @@
-"""The surfaces with a name: each a formula, where it is looked at, and where its minima are known to be."""
+"""The named surfaces: formula, domain, start and known minima of each."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from ..checks import whole
 from ..errors import SteepestError
 from .surface import Surface, box
 
+MOST_DIMS = 100  # sympy takes a second for the second derivatives of a surface of so many
 SURFACES: dict[str, Callable[..., Surface]] = {}
+x, y = sympy.symbols("x y", real=True)
 
 
 def _surface(write: Callable[..., Surface]) -> Callable[..., Surface]:
     SURFACES[write.__name__] = write
     return write
-
-
-MOST_DIMS = 100  # sympy differentiates a surface of so many twice in a second
 
 
 def _variables(dims: int, least: int = 1) -> tuple[Symbol, ...]:
@@ -44,7 +43,6 @@ def valley(condition: float = 50.0) -> Surface:
     """(x^2 + condition * y^2) / 2: the largest curvature is `condition` times the smallest."""
     if isinstance(condition, bool) or not isinstance(condition, int | float) or not 1 <= condition < math.inf:
         raise SteepestError(f"condition is {condition!r}; expected a number of at least 1.")
-    x, y = _variables(2)
     return Surface("valley", (x**2 + condition * y**2) / 2, (x, y), ((-5, 5), (-2, 2)), (-4.5, 1.2), ((0.0, 0.0),))
 
 
@@ -60,7 +58,6 @@ def rosenbrock(dims: int = 2) -> Surface:
 @_surface
 def beale() -> Surface:
     """Flat corners around one minimum. Beale 1958."""
-    x, y = _variables(2)
     terms = ((sympy.Rational(3, 2), 1), (sympy.Rational(9, 4), 2), (sympy.Rational(21, 8), 3))
     f = sum((a - x + x * y**k) ** 2 for a, k in terms)
     return Surface("beale", f, (x, y), box(2, -4.5, 4.5), (1.0, 1.5), ((3.0, 0.5),))
@@ -69,7 +66,6 @@ def beale() -> Surface:
 @_surface
 def himmelblau() -> Surface:
     """Four minima of equal height. Himmelblau 1972."""
-    x, y = _variables(2)
     minima = ((3.0, 2.0), (-2.805118086952745, 3.131312518250573), (-3.779310253377747, -3.283185991286170))
     f = (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2
     return Surface("himmelblau", f, (x, y), box(2, -5, 5), (-0.5, -1.0), (*minima, (3.584428340330492, -1.848126526964404)))
@@ -78,7 +74,6 @@ def himmelblau() -> Surface:
 @_surface
 def booth() -> Surface:
     """A tilted bowl."""
-    x, y = _variables(2)
     return Surface("booth", (x + 2 * y - 7) ** 2 + (2 * x + y - 5) ** 2, (x, y), box(2, -10, 10), (-8.0, -6.0), ((1.0, 3.0),))
 
 
@@ -111,7 +106,6 @@ def styblinski_tang(dims: int = 2) -> Surface:
 @_surface
 def six_hump_camel() -> Surface:
     """Six minima, two of them least. Dixon & Szego 1978."""
-    x, y = _variables(2)
     f = (4 - sympy.Rational(21, 10) * x**2 + x**4 / 3) * x**2 + x * y + (-4 + 4 * y**2) * y**2
     low = (0.08984201310031806, -0.7126564030207396)
     minima = (low, (-low[0], -low[1]))
@@ -121,7 +115,6 @@ def six_hump_camel() -> Surface:
 @_surface
 def saddle() -> Surface:
     """x^2 - y^2: down without end along y, from y = 0 nowhere."""
-    x, y = _variables(2)
     rates = {"": 0.02, "adagrad": 0.05, "adam": 0.05, "adadelta": 0.5}
     return Surface("saddle", x**2 - y**2, (x, y), box(2, -1.5, 1.5), (1.0, 1e-3), rates=rates)
 
@@ -129,20 +122,17 @@ def saddle() -> Surface:
 @_surface
 def monkey_saddle() -> Surface:
     """x^3 - 3 x y^2: three ways down, and a Hessian that is zero between them."""
-    x, y = _variables(2)
     return Surface("monkey_saddle", x**3 - 3 * x * y**2, (x, y), box(2, -1.5, 1.5), (0.8, 0.05), rates={"": 0.03})
 
 
 @_surface
 def plateau() -> Surface:
     """1 - exp(-(x^2 + y^2) / 2): a hole in a field that is almost flat further out."""
-    x, y = _variables(2)
     return Surface("plateau", 1 - exp(-(x**2 + y**2) / 2), (x, y), box(2, -4, 4), (-3.0, 2.0), ((0.0, 0.0),))
 
 
 @_surface
 def schwarz() -> Surface:
     """x y (x^2 - y^2) / (x^2 + y^2): at the origin its mixed second derivatives differ, for they are not continuous there."""
-    x, y = _variables(2)
     f = x * y * (x**2 - y**2) / (x**2 + y**2)
     return Surface("schwarz", f, (x, y), box(2, -1.5, 1.5), (1.0, 0.2), kinks=((0.0, 0.0),), rates={"": 0.03})

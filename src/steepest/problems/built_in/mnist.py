@@ -27,24 +27,18 @@ CONTENT = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-# Bytes of each file's content, uncompressed.
-SIZES = {
-    "train-images-idx3-ubyte": 16 + 60_000 * 28 * 28,
-    "train-labels-idx1-ubyte": 8 + 60_000,
-    "t10k-images-idx3-ubyte": 16 + 10_000 * 28 * 28,
-    "t10k-labels-idx1-ubyte": 8 + 10_000,
-}
+LARGEST = 16 + 60_000 * 28 * 28  # bytes of the largest content
 
 
 def folder() -> Path:
-    """Where MNIST lies: `mnist` in $STEEPEST_DATA, or in the user's cache."""
+    """The folder of MNIST: `mnist` in $STEEPEST_DATA, or in the user's cache."""
     return download.folder("mnist")
 
 
 def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: None) -> tuple[Path, list[str]]:
-    """Download what is missing, from the first mirror that answers. Returns the folder and the names of new files.
+    """Download missing files from the first mirror that works. Returns the folder and the names of new files.
 
-    A broken download goes on where it stopped. Content is checked against `CONTENT`; a file that fails is not kept.
+    A broken download is resumed. Content is checked against `CONTENT`; a file that fails is deleted.
     """
     here, fetched = folder(), []
     for name in CONTENT:
@@ -52,7 +46,7 @@ def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: No
         if target.exists():
             _content(target)
             continue
-        download.retrieve(target.name, here, mirrors, _content, SIZES[name], progress)
+        download.retrieve(target.name, here, mirrors, _content, LARGEST, progress)
         fetched.append(target.name)
     return here, fetched
 
@@ -63,11 +57,11 @@ def verified(fetched: list[str]) -> str:
 
 
 def _content(path: Path) -> bytes:
-    """The uncompressed bytes of a file, checked; SteepestError where they are not MNIST's."""
+    """The uncompressed bytes of a file; SteepestError if their checksum is not MNIST's."""
     name = path.name.removesuffix(".gz")
     try:
         with gzip.open(path) as file:
-            content = file.read(SIZES[name] + 1)  # no more, whatever it unpacks to
+            content = file.read(LARGEST + 1)  # no more, whatever it unpacks to
     except (OSError, EOFError, zlib.error):
         content = b""
     if hashlib.sha256(content).hexdigest() != CONTENT[name]:
