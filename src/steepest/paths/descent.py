@@ -1,8 +1,7 @@
-"""Paths down a surface: several optimizers from one start at equal work, each with a rate given or tuned."""
+"""Paths of several optimizers on a surface, from one start, at equal work, each at a given or tuned learning rate."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,16 +16,17 @@ from ..surfaces import Point, Surface
 from .loop import formula_of, trajectory
 
 Array = NDArray[np.float64]
-GRID = tuple(float(f"{10 ** (k / 3):.1e}") for k in range(-15, 5))  # rates that are tried, three a decade
-FAR = 1e6  # times the size of the domain: a path that gets there has diverged
+GRID = tuple(float(f"{10 ** (k / 3):.1e}") for k in range(-15, 5))  # learning rates of a search, three a decade
+FAR = 1e6  # times the size of the domain, beyond which a path has diverged
 
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """One optimizer's way: points (steps + 1, dims), the start first, and the height at each.
+    """One optimizer's path: points (steps + 1, dims), the start first, and the height at each.
 
-    `diverged_at` is the first step that ended nowhere, None for none; the points from there on are NaN. `insides` holds what
-    each step computed (see `trajectory`), `tuned` says that the rate was searched for.
+    diverged_at: the first step to a point that is not finite or too far away, or None; points from there on are NaN.
+    insides: the values that each step computed, see `trajectory`.
+    tuned: whether the learning rate was searched for.
     """
 
     rule: Rule
@@ -69,11 +69,10 @@ def descend(
     noise: float = 0.0,
     seed: int = 0,
 ) -> Descent:
-    """Every rule from the start. A rate is the one given, else the surface's own for a race, else the best of a grid.
+    """Run every rule from the start, at the rate in `lrs`, else the surface's own, else the best of a grid.
 
-    The best rate is the one that ends lowest, of those whose path stays in the domain if any does. `noise` is the size of a
-    normal number added to each coordinate of every
-    gradient, the same numbers for every rule.
+    The best rate is the one whose path ends lowest, among those that stay in the domain if any does. `noise` is the standard
+    deviation of a normal number added to each coordinate of every gradient, the same numbers for every rule.
     """
     if steps < 1:
         raise SteepestError(f"steps is {steps}; expected 1 or more.")
@@ -85,36 +84,25 @@ def descend(
         raise SteepestError(f"{surface.name} has no finite value at {start}; start elsewhere.")
     # NumPy keeps the stream of a RandomState for ever, and the playground draws the same numbers in a browser
     shaken = noise * np.random.RandomState(seed).standard_normal((steps, surface.dims)) if noise else None
-    one = functools.partial(_path, surface, start, steps, far, schedule or constant(), shaken)
+
+    def walk(rule: Rule, lr: float, tuned: bool) -> Path:
+        count, insides = max(steps // rule.evaluations, 1), dict[str, Array]()
+        rates = lr * np.array((schedule or constant()).values(count))
+        own = None if shaken is None else shaken[:count]
+        points, values = trajectory(rule, formula_of(surface), start, count, lr=rates, noise=own, insides=insides)
+        with np.errstate(invalid="ignore"):
+            lost = ~(np.isfinite(points).all(1) & np.isfinite(values) & (np.abs(points).max(1) <= far))
+        diverged_at = int(lost.argmax()) if lost.any() else None
+        if diverged_at is not None:
+            points[diverged_at:] = values[diverged_at:] = np.nan
+        return Path(rule, lr, points, values, diverged_at, insides, tuned)
+
     paths = []
     for rule in rules:
         own = surface.rates.get(rule.name, surface.rates.get("")) if lrs is None else None
         rate = (lrs or {}).get(rule.name, own)
-        tried = [one(rule, lr, rate is None) for lr in ((rate,) if rate is not None else GRID)]
+        tried = [walk(rule, lr, rate is None) for lr in ((rate,) if rate is not None else GRID)]
         staying = [path for path in tried if path.leaves(surface.domain) is None] or tried
         ends = [np.inf if path.diverged_at is not None else path.values[-1] for path in staying]
         paths.append(staying[int(np.argmin(ends))])
     return Descent(surface, start, steps, tuple(paths))
-
-
-def _path(
-    surface: Surface,
-    start: Point,
-    steps: int,
-    far: float,
-    schedule: Schedule,
-    noise: Array | None,
-    rule: Rule,
-    lr: float,
-    tuned: bool,
-) -> Path:
-    count, insides = max(steps // rule.evaluations, 1), dict[str, Array]()
-    rates = lr * np.array(schedule.values(count))
-    shaken = None if noise is None else noise[:count]
-    points, values = trajectory(rule, formula_of(surface), start, count, lr=rates, noise=shaken, insides=insides)
-    with np.errstate(invalid="ignore"):
-        lost = ~(np.isfinite(points).all(1) & np.isfinite(values) & (np.abs(points).max(1) <= far))
-    diverged_at = int(lost.argmax()) if lost.any() else None
-    if diverged_at is not None:
-        points[diverged_at:] = values[diverged_at:] = np.nan
-    return Path(rule, lr, points, values, diverged_at, insides, tuned)

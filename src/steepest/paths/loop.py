@@ -1,11 +1,10 @@
-"""Trajectories: a rule and a formula's gradient compiled together into one loop over the steps, in float64."""
+"""Trajectories: a rule and a formula's gradient, compiled into one loop over the steps, in float64."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import operator
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -31,9 +30,9 @@ LIBRARY = ("sin", "cos", "tan", "exp", "log", "sinh", "cosh", "tanh", "atan")  #
 
 @dataclass(frozen=True, eq=False)
 class Formula:
-    """A function of a few numbers as symbols: its coordinates, its value and its gradient.
+    """A function of a few coordinates as symbols: the coordinates, the value and the gradient.
 
-    One with a `row` is a mean over rows of data: value and gradient are those of one row.
+    With a `row` of symbols, the function is a mean over rows of data; value and gradient are those of one row.
     """
 
     at: tuple[Symbol, ...]
@@ -49,20 +48,19 @@ class Formula:
         return cls(at, value(*at, *row), tuple(gradient(*at, *row)), row)
 
 
+@functools.lru_cache(maxsize=128)
 def formula_of(surface: Surface) -> Formula:
-    """A surface's value and gradient for the compiled loop; what both compute is computed once."""
-    if surface not in _formulas:
-        at = tuple(Symbol("input", name=str(v)) for v in surface.variables)
-        shared, outputs = sympy.cse([surface.expression, *surface.gradient_expressions])
-        known: dict[sympy.Basic, Expr] = dict(zip(surface.variables, at, strict=True))
-        for name, expression in shared:
-            known[name] = _symbols(expression, known)
-        value, *gradient = (_symbols(expression, known) for expression in outputs)
-        for kink in surface.kinks:
-            off = functools.reduce(maximum, (abs(x - k) for x, k in zip(at, kink, strict=True)))
-            gradient = [where(off > 0, g, 0.0) for g in gradient]
-        _formulas[surface] = Formula(at, value, tuple(gradient))
-    return _formulas[surface]
+    """A surface's value and gradient for the compiled loop, with common subexpressions computed once."""
+    at = tuple(Symbol("input", name=str(v)) for v in surface.variables)
+    shared, outputs = sympy.cse([surface.expression, *surface.gradient_expressions])
+    known: dict[sympy.Basic, Expr] = dict(zip(surface.variables, at, strict=True))
+    for name, expression in shared:
+        known[name] = _symbols(expression, known)
+    value, *gradient = (_symbols(expression, known) for expression in outputs)
+    for kink in surface.kinks:
+        off = functools.reduce(maximum, (abs(x - k) for x, k in zip(at, kink, strict=True)))
+        gradient = [where(off > 0, g, 0.0) for g in gradient]
+    return Formula(at, value, tuple(gradient))
 
 
 def _symbols(e: sympy.Basic, known: Mapping[sympy.Basic, Expr]) -> Expr:
@@ -97,7 +95,7 @@ def _whole(x: Expr, power: int) -> Expr:
 
 
 class _Loop(Body):
-    """The body of the loop: a tensor's symbols are computed once for each coordinate, numbers once, all inline."""
+    """The body of the loop: symbols of tensors are computed for each coordinate, numbers once, all inline."""
 
     vector = False
 
@@ -121,6 +119,16 @@ class _Loop(Body):
     def inline(self, x: Expr) -> bool:
         return isinstance(x, Symbol) and x.op in WORDS and WORDS[x.op].is_condition
 
+    def load(self, array: str, index: str | int, type_: str = "double") -> str:
+        """An element of an argument of the function."""
+        place = self.add(f"getelementptr {type_}, ptr %{array}, i64 {index}")
+        return self.add(f"load {type_}, ptr {place}")
+
+    def store(self, array: str, index: str | int, value: str) -> None:
+        """Write an element of an argument of the function."""
+        place = self.add(f"getelementptr double, ptr %{array}, i64 {index}")
+        self.lines.append(f"  store double {value}, ptr {place}")
+
     def every(self, x: Expr) -> list[str]:
         """A tensor's value at each coordinate."""
         before, values = self.dim, []
@@ -141,8 +149,7 @@ class _Loop(Body):
         if self.formula.row:
             arguments = "".join(f", double {name}" for name in point)
             self.lines.append(f"  call void @batch(ptr %data, ptr %rows, i64 %batch, i64 {step}, ptr %sums{arguments})")
-            places = [self.add(f"getelementptr double, ptr %sums, i64 {d}") for d in range(len(point) + 1)]
-            *gradient, value = [self.add(f"load double, ptr {place}") for place in places]
+            *gradient, value = [self.load("sums", d) for d in range(len(point) + 1)]
         else:
             before, self.cells = self.cells, {(x, -1): name for x, name in zip(self.formula.at, point, strict=True)}
             value, *gradient = [self.value(x) for x in (self.formula.value, *self.formula.gradient)]
@@ -150,9 +157,8 @@ class _Loop(Body):
         if self.noisy:
             base = self.add(f"mul i64 {step}, {len(point)}")
             for d, clean in enumerate(gradient):
-                index = self.add(f"add i64 {base}, {d}")
-                place = self.add(f"getelementptr double, ptr %noise, i64 {index}")
-                gradient[d] = self.add(f"fadd double {clean}, {self.add(f'load double, ptr {place}')}")
+                noise = self.load("noise", self.add(f"add i64 {base}, {d}"))
+                gradient[d] = self.add(f"fadd double {clean}, {noise}")
         return value, gradient
 
     def _reduction(self, x: Symbol, reduction: Reduction) -> str:
@@ -170,47 +176,50 @@ class _Loop(Body):
 
 
 def _batch(formula: Formula) -> tuple[set[str], list[str]]:
-    """`batch`: the mean over a step's rows of gradient and value, in LLVM's language, and what it declares."""
+    """The LLVM function `batch`, the mean of gradient and value over the rows of a step, and the functions it declares."""
     body, dims = _Loop(Graph({}, {}), formula, False), len(formula.at)
-    body.cells = {(x, -1): f"%p{d}" for d, x in enumerate(formula.at)} | {(x, -1): f"%r{c}" for c, x in enumerate(formula.row)}
+    row = body.load("rows", body.add("add i64 %begin, %k"), "i64")
+    first = body.add(f"mul i64 {row}, {len(formula.row)}")
+    for d, x in enumerate(formula.at):
+        body.cells[x, -1] = f"%p{d}"
+    for c, x in enumerate(formula.row):
+        body.cells[x, -1] = body.load("data", body.add(f"add i64 {first}, {c}"))
     terms = [body.value(x) for x in (*formula.gradient, formula.value)]
+    sums = [body.add(f"fadd double %sum{d}, {term}") for d, term in enumerate(terms)]
+    looped = len(body.lines)
+    count = body.add("sitofp i64 %count to double")
+    for d, total in enumerate(sums):
+        body.store("sums", d, body.add(f"fdiv double {total}, {count}"))
     at = "".join(f", double %p{d}" for d in range(dims))
-    lines = [
+    return body.declared, [
         f"define internal void @batch(ptr %data, ptr %rows, i64 %count, i64 %step, ptr %sums{at}) alwaysinline {{",
-        *("entry:", "  %begin = mul i64 %step, %count", "  br label %loop", "loop:"),
+        "entry:",
+        "  %begin = mul i64 %step, %count",
+        "  br label %loop",
+        "loop:",
         "  %k = phi i64 [0, %entry], [%next, %loop]",
-        *(f"  %sum{d} = phi double [0.0, %entry], [%new{d}, %loop]" for d in range(dims + 1)),
-        *("  %at = add i64 %begin, %k", "  %place = getelementptr i64, ptr %rows, i64 %at", "  %row = load i64, ptr %place"),
-        f"  %first = mul i64 %row, {len(formula.row)}",
-    ]
-    for c in range(len(formula.row)):
-        lines += [f"  %i{c} = add i64 %first, {c}", f"  %a{c} = getelementptr double, ptr %data, i64 %i{c}"]
-        lines.append(f"  %r{c} = load double, ptr %a{c}")
-    lines += [*body.lines, *(f"  %new{d} = fadd double %sum{d}, {term}" for d, term in enumerate(terms))]
-    lines += [
+        *(f"  %sum{d} = phi double [0.0, %entry], [{total}, %loop]" for d, total in enumerate(sums)),
+        *body.lines[:looped],
         "  %next = add i64 %k, 1",
         "  %end = icmp eq i64 %next, %count",
         "  br i1 %end, label %done, label %loop",
         "done:",
+        *body.lines[looped:],
+        "  ret void",
+        "}",
     ]
-    lines.append("  %many = sitofp i64 %count to double")
-    for d in range(dims + 1):
-        lines += [f"  %mean{d} = fdiv double %new{d}, %many", f"  %o{d} = getelementptr double, ptr %sums, i64 {d}"]
-        lines.append(f"  store double %mean{d}, ptr %o{d}")
-    return body.declared, [*lines, "  ret void", "}"]
-
-
-def _insides(graph: Graph) -> dict[str, Expr]:
-    """What a step can tell: its gradient, what the rule names, and the new state."""
-    named = {k: x for k, x in graph.names.items() if isinstance(x, Symbol) and x.args and k not in graph.outputs}
-    gradient = {"g": graph.inputs["g"]} if not graph.gradients else {f"g{i}": x for i, x in enumerate(graph.gradients)}
-    return {**gradient, **named, **{k: x for k, x in graph.outputs.items() if k != "p"}}
 
 
 def _columns(graph: Graph, dims: int) -> list[tuple[str, Expr, int]]:
-    """Name, symbol and coordinate (-1: a number of the step) of each."""
-    named = [(k, x, isinstance(x, Symbol) and x.tensor) for k, x in _insides(graph).items()]
-    return [(k, x, d) for k, x, tensor in named for d in (range(dims) if tensor else [-1])]
+    """The values of a step by name: its gradient, what the rule names, the new state; each with its coordinate or -1."""
+    named = {k: x for k, x in graph.names.items() if isinstance(x, Symbol) and x.args and k not in graph.outputs}
+    gradient = {"g": graph.inputs["g"]} if not graph.gradients else {f"g{i}": x for i, x in enumerate(graph.gradients)}
+    values = {**gradient, **named, **{k: x for k, x in graph.outputs.items() if k != "p"}}
+    columns: list[tuple[str, Expr, int]] = []
+    for name, x in values.items():
+        is_tensor = isinstance(x, Symbol) and x.tensor
+        columns += [(name, x, d) for d in (range(dims) if is_tensor else [-1])]
+    return columns
 
 
 def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, insides: bool, hyper: Hyper) -> tuple[str, list[str]]:
@@ -219,58 +228,70 @@ def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, insides: bo
     loop = _Loop(graph, formula, noisy)
     declared, batch = _batch(formula) if formula.row else (set(), [])
     taken = [k for k, x in graph.inputs.items() if k in hyper and k != "lr"]
-    head = [f"  %h{i} = getelementptr double, ptr %hyper, i64 {i}\n  %k{i} = load double, ptr %h{i}" for i in range(len(taken))]
     for i, k in enumerate(taken):
-        loop.cells[graph.inputs[k], -1] = f"%k{i}"
-    head += [f"  %s{d} = getelementptr double, ptr %start, i64 {d}\n  %p{d} = load double, ptr %s{d}" for d in range(dims)]
-    head.append("  %first = load double, ptr %rates")
+        loop.cells[graph.inputs[k], -1] = loop.load("hyper", i)
     slots = [("p", d) for d in range(dims)]
     slots += [(k, d) for k in letters for d in (range(dims) if graph.inputs[k].tensor else [-1])]
-    starts = {("p", d): f"%p{d}" for d in range(dims)}
-    copied = any(rule.state[k].copies == "g" for k in letters)
-    at_start = loop.evaluate([f"%p{d}" for d in range(dims)], "0")[1] if copied else []
-    for k, d in slots[dims:]:
-        state, start = rule.state[k], rule.state[k].start
-        if state.copies:
-            starts[k, d] = f"%p{d}" if state.copies == "p" else at_start[d]
-        elif isinstance(start, str):
-            starts[k, d] = "%first" if start == "lr" else loop.cells[graph.inputs[start], -1]
-        else:
-            starts[k, d] = loop.constant(start)
-    head += loop.lines
+    starts = _starts(rule, graph, loop, slots)
     begun = len(loop.lines)
     point = [f"%now{d}" for d in range(dims)]
     for i, (k, d) in enumerate(slots):
         loop.cells[graph.inputs[k], d] = f"%now{i}"
-    loop.cells[graph.inputs["lr"], -1], loop.cells[graph.inputs["t"], -1] = "%lr", "%t"
+    loop.cells[graph.inputs["lr"], -1] = loop.load("rates", "%i")
+    loop.cells[graph.inputs["t"], -1] = loop.add("sitofp i64 %next to double")
     value, gradient = loop.evaluate(point, "%i")
     for d, name in enumerate(gradient):
         loop.cells[graph.inputs["g"], d] = name
-    new = {}
-    for k, d in slots:
+
+    def at(x: Expr, d: int) -> str:
         loop.dim = max(d, 0)
-        new[k, d] = loop.value(graph.outputs[k])
-    stored = [*point, value]
-    for _, x, d in _columns(graph, dims) if insides else []:
-        loop.dim = max(d, 0)
-        stored.append(loop.value(x))
+        return loop.value(x)
+
+    new = [at(graph.outputs[k], d) for k, d in slots]
+    shown = [at(x, d) for _, x, d in _columns(graph, dims)] if insides else []
+    stored = [*point, value, *shown]
+    base = loop.add(f"mul i64 %i, {len(stored)}")
+    for d, name in enumerate(stored):
+        loop.store("points", loop.add(f"add i64 {base}, {d}"), name)
     lines = [
         *sorted(loop.declared | declared),
         *batch,
         "define void @table(i64 %steps, i64 %batch, "
         "ptr %start, ptr %rates, ptr %hyper, ptr %data, ptr %rows, ptr %noise, ptr %points) {",
-        *("entry:", f"  %sums = alloca double, i64 {dims + 1}", *head, "  br label %loop", "loop:"),
+        "entry:",
+        f"  %sums = alloca double, i64 {dims + 1}",
+        *loop.lines[:begun],
+        "  br label %loop",
+        "loop:",
         "  %i = phi i64 [0, %entry], [%next, %loop]",
-        *(f"  %now{i} = phi double [{starts[slot]}, %entry], [{new[slot]}, %loop]" for i, slot in enumerate(slots)),
-        *("  %r = getelementptr double, ptr %rates, i64 %i", "  %lr = load double, ptr %r"),
-        *("  %next = add i64 %i, 1", "  %t = sitofp i64 %next to double", f"  %base = mul i64 %i, {len(stored)}"),
+        *(f"  %now{i} = phi double [{a}, %entry], [{b}, %loop]" for i, (a, b) in enumerate(zip(starts, new, strict=True))),
+        "  %next = add i64 %i, 1",
         *loop.lines[begun:],
+        "  %end = icmp eq i64 %i, %steps",
+        "  br i1 %end, label %done, label %loop",
+        "done:",
+        "  ret void",
+        "}",
     ]
-    for d, name in enumerate(stored):
-        lines += [f"  %o{d} = add i64 %base, {d}", f"  %q{d} = getelementptr double, ptr %points, i64 %o{d}"]
-        lines.append(f"  store double {name}, ptr %q{d}")
-    lines += ["  %end = icmp eq i64 %i, %steps", "  br i1 %end, label %done, label %loop", "done:", "  ret void", "}"]
     return "\n".join(lines) + "\n", taken
+
+
+def _starts(rule: Rule, graph: Graph, loop: _Loop, slots: Sequence[tuple[str, int]]) -> list[str]:
+    """The initial value of the point's coordinates and of each number of the state."""
+    copies = {k: rule.state[k].copies for k, _ in slots if k != "p"} | {"p": "p"}
+    point = [loop.load("start", d) for d in range(len(loop.formula.at))]
+    gradient = loop.evaluate(point, "0")[1] if "g" in copies.values() else []
+    starts = []
+    for k, d in slots:
+        if copies[k]:
+            starts.append(point[d] if copies[k] == "p" else gradient[d])
+            continue
+        start = rule.state[k].start
+        if start == "lr":
+            starts.append(loop.load("rates", 0))
+        else:
+            starts.append(loop.cells[graph.inputs[start], -1] if isinstance(start, str) else loop.constant(start))
+    return starts
 
 
 def trajectory(
@@ -286,15 +307,17 @@ def trajectory(
     insides: dict[str, NDArray[np.float64]] | None = None,
     **hyper: Setting,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The points (steps + 1, dims), the start first, and the formula's value at each. `lr` is one rate, or one a step.
+    """Run a rule on a formula: the points (steps + 1, dims), the start first, and the formula's value at each.
 
-    A formula with rows takes `data` (rows, columns) and `batches` (steps, batch), the numbers of each step's rows; its
-    values are then means over the batch about to be used, the last one used again at the end. `noise` (steps, dims) is
-    added to every gradient of its step. A dict given as `insides` is filled with what each step computes, (steps, dims) or
-    (steps,): its gradient g, whatever the rule names, and the new state.
+    lr: one learning rate, or one for each step.
+    data, batches: for a formula with rows, the rows (rows, columns) and the numbers of each step's rows (steps, batch). Values
+        are then means over the next batch; the last batch is used again at the end.
+    noise: (steps, dims), added to every gradient of its step.
+    insides: a dict to fill with the values of each step, (steps, dims) or (steps,): gradient g, the rule's named values, and
+        the new state.
     """
     dims, columns = len(formula.at), len(formula.row)
-    rates = _lasting(np.asarray(lr, float), steps, ())  # the loop reads one step past the last, and does nothing with it
+    rates = _lasting(np.asarray(lr, float), steps, ())  # the loop reads one past the last step, without effect
     settings = rule.settings(**hyper, lr=float(rates[0]))
     graph = rule.graph(settings)
     if not graph.elementwise:
@@ -302,20 +325,7 @@ def trajectory(
     origin = np.ascontiguousarray(start, float)
     if origin.shape != (dims,):
         raise SteepestError(f"The start has shape {origin.shape}; the formula has {dims} coordinates.")
-    if (data is None or batches is None) if columns else (data is not None or batches is not None):
-        raise SteepestError("A formula with rows takes data and batches; one without takes neither.")
-    table, rows = np.zeros((1, columns)), np.zeros((1, 1), np.int64)
-    if columns:
-        table, rows = np.ascontiguousarray(data, float), np.asarray(batches)
-        if table.ndim != 2 or table.shape[1] != columns:
-            raise SteepestError(f"The data have shape {table.shape}; expected (rows, {columns}).")
-        if rows.ndim != 2 or not rows.shape[1] or rows.dtype.kind not in "iu":
-            raise SteepestError(f"The batches have shape {rows.shape}; expected (steps, batch), the numbers of rows.")
-        if rows.size and (rows.min() < 0 or rows.max() >= len(table)):
-            raise SteepestError(
-                f"The batches name rows from {rows.min()} to {rows.max()}; the data have rows 0 to {len(table) - 1}."
-            )
-        rows = _lasting(rows.astype(np.int64), steps, rows.shape[1:])
+    table, rows = _data(columns, data, batches, steps)
     shaken = np.zeros(1) if noise is None else _lasting(np.asarray(noise, float), steps, (dims,))
     key = graph, formula, noise is not None, insides is not None
     if key not in _compiled:
@@ -336,13 +346,32 @@ def trajectory(
     return output[:, :dims], output[:, dims]
 
 
+def _data(
+    columns: int, data: ArrayLike | None, batches: ArrayLike | None, steps: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Check a formula's data (rows, columns) and the numbers of each step's rows, (steps + 1, batch) in the result."""
+    if any((given is None) == (columns > 0) for given in (data, batches)):
+        raise SteepestError("A formula with rows takes data and batches; one without takes neither.")
+    if not columns:
+        return np.zeros((1, 0)), np.zeros((1, 1), np.int64)
+    table, rows = np.ascontiguousarray(data, float), np.asarray(batches)
+    if table.ndim != 2 or table.shape[1] != columns:
+        raise SteepestError(f"The data have shape {table.shape}; expected (rows, {columns}).")
+    if rows.ndim != 2 or not rows.shape[1] or rows.dtype.kind not in "iu":
+        raise SteepestError(f"The batches have shape {rows.shape}; expected (steps, batch), the numbers of rows.")
+    if rows.size and (rows.min() < 0 or rows.max() >= len(table)):
+        raise SteepestError(
+            f"The batches name rows from {rows.min()} to {rows.max()}; the data have rows 0 to {len(table) - 1}."
+        )
+    return table, _lasting(rows.astype(np.int64), steps, rows.shape[1:])
+
+
 def _lasting(series: NDArray[Kind], steps: int, of: tuple[int, ...]) -> NDArray[Kind]:
-    """A number, or several, for each step, (steps, *of), and the last again."""
+    """Numbers for each step, (steps + 1, *of): the last step's are repeated."""
     if series.shape != of and series.shape != (steps, *of):
         raise SteepestError(f"Given for each step: shape {series.shape}; expected {(steps, *of)}.")
     each = np.broadcast_to(series, (max(steps, 1), *of))
     return np.ascontiguousarray(np.concatenate([each, each[-1:]]))
 
 
-_formulas: weakref.WeakKeyDictionary[Surface, Formula] = weakref.WeakKeyDictionary()
 _compiled: dict[tuple[Graph, Formula, bool, bool], tuple[Any, list[str]]] = {}
