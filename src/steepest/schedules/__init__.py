@@ -5,61 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SteepestError, described
-from .formulas import (
-    FORMULAS,
-    constant,
-    cosine,
-    cosine_restarts,
-    cyclic,
-    exponential,
-    exponential_steps,
-    function,
-    inverse_sqrt,
-    inverse_time,
-    linear,
-    multi_step,
-    multiplicative,
-    one_cycle,
-    plateau,
-    polynomial,
-    step,
-    warmup,
-    warmup_stable_decay,
-)
+from .formulas import FORMULAS as FORMULAS
+from .formulas import constant as constant
+from .formulas import cosine as cosine
+from .formulas import cosine_restarts as cosine_restarts
+from .formulas import cyclic as cyclic
+from .formulas import exponential as exponential
+from .formulas import exponential_steps as exponential_steps
+from .formulas import function as function
+from .formulas import inverse_sqrt as inverse_sqrt
+from .formulas import inverse_time as inverse_time
+from .formulas import linear as linear
+from .formulas import multi_step as multi_step
+from .formulas import multiplicative as multiplicative
+from .formulas import one_cycle as one_cycle
+from .formulas import plateau as plateau
+from .formulas import polynomial as polynomial
+from .formulas import step as step
+from .formulas import warmup as warmup
+from .formulas import warmup_stable_decay as warmup_stable_decay
 from .parse import parse
 from .schedule import Schedule
 
 if TYPE_CHECKING:
-    from .torch import Scheduler, from_torch
+    from .torch import from_torch as from_torch
 
-__all__ = [
-    "FORMULAS",
-    "Schedule",
-    "constant",
-    "cosine",
-    "cosine_restarts",
-    "cyclic",
-    "exponential",
-    "exponential_steps",
-    "from_torch",
-    "function",
-    "get",
-    "inverse_sqrt",
-    "inverse_time",
-    "linear",
-    "multi_step",
-    "multiplicative",
-    "one_cycle",
-    "plateau",
-    "polynomial",
-    "step",
-    "warmup",
-    "warmup_stable_decay",
-]
+__all__ = ["FORMULAS", "Schedule", "from_torch", "function", "get", "multiplicative", *FORMULAS]
 
 
 def get(schedule: str | Schedule) -> Schedule:
-    """The schedule as written, such as "cosine", "step(size=30)" or "warmup(0.1) * cosine"; SteepestError for another.
+    """Parse a schedule such as "cosine", "step(size=30)" or "warmup(0.1) * cosine"; a Schedule is returned as it is.
 
     >>> get("warmup(4) * cosine")(0, 100)
     0.25
@@ -74,34 +49,8 @@ def get(schedule: str | Schedule) -> Schedule:
     return parse(schedule, FORMULAS)
 
 
-def to_torch(schedule: Schedule, optimizer: Any, steps: int | None = None, last_epoch: int = -1) -> Scheduler:
-    """A scheduler for any torch optimizer: the group's rate is the one it was made with, times the multiplier.
-
-    `steps` may be left out where every length is a number of steps; SteepestError where one is a share of the run.
-    `last_epoch` is torch's: the last step that was taken, where only the optimizer's state is loaded.
-
-    >>> import torch
-    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
-    >>> scheduler = get("cosine").to_torch(optimizer, steps=2)
-    >>> optimizer.step()
-    >>> scheduler.step()
-    >>> optimizer.param_groups[0]["lr"]
-    0.05
-    """
-    from .torch import Scheduler
-
-    if steps is None:
-        if any(schedule(k, 1009) != schedule(k, 2018) for k in range(1009)):
-            raise SteepestError(f"The schedule {schedule.name} depends on the length of the run; give to_torch its steps.")
-        steps = 10**9
-    return Scheduler(optimizer, schedule, steps, last_epoch=last_epoch)
-
-
-Schedule.to_torch = to_torch  # type: ignore[assignment, method-assign]
-
-
 def __getattr__(name: str) -> Any:
-    if name == "from_torch":  # it imports torch, which schedules alone do not need
+    if name == "from_torch":  # imported here, as it needs torch
         from .torch import from_torch
 
         return from_torch

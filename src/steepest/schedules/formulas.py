@@ -1,21 +1,18 @@
-"""The schedules: each a formula of the step, its source, and the domain of its arguments.
+"""The schedules: each with its formula of the step, its source, and the domains of its arguments.
 
-A length is a number of steps where it is an int, and a share of the run where it is a float.
+A length is a number of steps if it is an int, and a share of the run if it is a float.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import CodeType
 from typing import Any
 
-from .schedule import Length, Schedule, check_length, expect, length
+from .schedule import Length, Schedule, check_length, expect, length, named
 
 Pure = Callable[[int, int], float]
 Formula = Pure | tuple[Pure, Pure] | Schedule
@@ -24,7 +21,7 @@ FORMULAS: dict[str, Callable[..., Schedule]] = {}
 
 
 def _schedule(**domains: Domain) -> Callable[[Callable[..., Formula]], Callable[..., Schedule]]:
-    """A schedule from its formula: checked by the domains of its arguments, named by those that differ from their defaults."""
+    """Make a schedule of a formula: arguments are checked, and those that differ from their defaults are in its name."""
 
     def decorate(write: Callable[..., Formula]) -> Callable[..., Schedule]:
         signature = inspect.signature(write)
@@ -54,7 +51,7 @@ def _schedule(**domains: Domain) -> Callable[[Callable[..., Formula]], Callable[
 
 
 def _made(name: str, arguments: dict[str, Any]) -> Schedule:
-    """A schedule out of a pickle."""
+    """Make a schedule when it is unpickled."""
     return FORMULAS[name](**arguments)
 
 
@@ -138,7 +135,7 @@ def exponential(gamma: float | None = None, k: float | None = None, epoch: Lengt
 
 @_schedule(k=NONNEGATIVE)
 def inverse_time(k: float | None = None, end: float = 0.05) -> Pure:
-    """1 / (1 + k * step), or from 1 to `end` over the run. Robbins & Monro 1951 ask for such a decay. k >= 0, 0 < end <= 1.
+    """1 / (1 + k * step), or from 1 to `end` over the run. Robbins & Monro 1951. k >= 0, 0 < end <= 1.
 
     >>> [inverse_time(1.0)(k, 4) for k in range(4)]
     [1.0, 0.5, 0.3333333333333333, 0.25]
@@ -231,17 +228,14 @@ def one_cycle(
             phase = sum(k > turn for turn in turns)
             begin, end = [0.0, *turns, n - 1][phase : phase + 2]
             share = (k - begin) / (end - begin) if end > begin else 1.0
-            return _between(points[phase], points[phase + 1], share, anneal)
+            a, b = points[phase], points[phase + 1]
+            return b + (a - b) / 2 * (1 + math.cos(math.pi * share)) if anneal == "cos" else a + (b - a) * share
 
         return value
 
     rates = (1 / div, 1.0, 1 / div, last) if three_phase else (1 / div, 1.0, last)
     momenta = (high, low, high, high) if three_phase else (high, low, high)
     return at(rates), at(momenta)
-
-
-def _between(a: float, b: float, share: float, anneal: str) -> float:
-    return b + (a - b) / 2 * (1 + math.cos(math.pi * share)) if anneal == "cos" else a + (b - a) * share
 
 
 @_schedule(low=SHARE, up=LENGTH, down=LENGTH, mode=MODE, gamma=SHARE, least=SHARE, most=SHARE)
@@ -254,7 +248,7 @@ def cyclic(
     least: float = 0.8,
     most: float = 0.9,
 ) -> tuple[Pure, Pure]:
-    """From `low` up to 1 in `up` steps and down in `down` (default: as many), again and again; momentum the other way round.
+    """From `low` up to 1 in `up` steps and down in `down` (default: as many), repeatedly; momentum in the opposite direction.
 
     Smith 2017, arXiv:1506.01186; torch's CyclicLR with base_lr = low * max_lr, relative to max_lr. `mode` "triangular" keeps
     the height, "triangular2" halves it each cycle, "exp_range" multiplies it by gamma ** k. 0 <= low <= 1.
@@ -304,8 +298,8 @@ SHAPES: dict[str, Callable[[float], float]] = {
 def warmup_stable_decay(over: Length = 0.05, decay: Length = 0.2, shape: str = "linear", end: float = 0.0) -> Pure:
     """A straight line to 1 over `over` steps, 1, and down to `end` over the last `decay` steps.
 
-    Hu et al. 2024, arXiv:2404.06395 (MiniCPM); Hagele et al. 2024, arXiv:2405.18392, where `shape` "sqrt" is 1 - sqrt(share),
-    beside "linear" and "cosine". 0 <= end <= 1.
+    Hu et al. 2024, arXiv:2404.06395 (MiniCPM); Hagele et al. 2024, arXiv:2405.18392, where `shape` "sqrt" is 1 - sqrt(share);
+    others are "linear" and "cosine". 0 <= end <= 1.
 
     >>> [warmup_stable_decay(over=2, decay=4)(k, 10) for k in (0, 1, 5, 8, 10)]
     [0.5, 1.0, 1.0, 0.5, 0.0]
@@ -340,7 +334,7 @@ def plateau(
 ) -> Schedule:
     """factor ** (times that the metric stopped improving): a pure function of the metric at each evaluation so far.
 
-    A drop comes after more than `patience` evaluations without one better than the best by `threshold` (a share of it, or
+    A drop follows more than `patience` evaluations that do not improve on the best by `threshold` (a share of it, or
     absolute); `cooldown` evaluations after a drop do not count. torch's ReduceLROnPlateau. 0 <= factor < 1, least the
     smallest multiplier.
 
@@ -366,12 +360,12 @@ def plateau(
 
 
 def function(f: Callable[[int], float]) -> Schedule:
-    """f(step), whatever it is. torch's LambdaLR. Its name holds a hash of the function's code.
+    """f(step), for any function. torch's LambdaLR. The schedule's name has a hash of the function's code.
 
     >>> function(lambda k: 1 / (1 + k))(3, 10)
     0.25
     """
-    return Schedule(_named("function", f), lambda k, n, h: float(f(k)), recipe=(function, (f,)))
+    return Schedule(named("function", f), lambda k, n, h: float(f(k)), recipe=(function, (f,)))
 
 
 def multiplicative(f: Callable[[int], float]) -> Schedule:
@@ -380,26 +374,5 @@ def multiplicative(f: Callable[[int], float]) -> Schedule:
     >>> multiplicative(lambda k: 0.5)(3, 10)
     0.125
     """
-    name = _named("multiplicative", f)
+    name = named("multiplicative", f)
     return Schedule(name, lambda k, n, h: math.prod(float(f(i)) for i in range(1, k + 1)), recipe=(multiplicative, (f,)))
-
-
-def _named(name: str, f: Callable[[int], float]) -> str:
-    return f"{name}({hashlib.sha256(repr(_content(f)).encode()).hexdigest()[:8]})"
-
-
-def _content(f: Any) -> Any:
-    """What a function computes with, which is the same in every process: its code, constants, closure and defaults."""
-    if isinstance(f, functools.partial):
-        return ("partial", _content(f.func), f.args, f.keywords)
-    code = f if isinstance(f, CodeType) else getattr(f, "__code__", None)
-    if code is None:
-        return _without_address(f), *sorted(map(_without_address, getattr(f, "__dict__", {}).items()))
-    constants = tuple(_content(x) if isinstance(x, CodeType) else x for x in code.co_consts)
-    cells = [cell.cell_contents for cell in getattr(f, "__closure__", None) or ()]
-    named = [x for x in (getattr(f, "__defaults__", None), getattr(f, "__kwdefaults__", None)) if x]
-    return (code.co_code, constants, code.co_names, [_content(x) if callable(x) else x for x in cells], *named)
-
-
-def _without_address(x: object) -> str:
-    return re.sub(" at 0x[0-9a-f]+", "", repr(x))

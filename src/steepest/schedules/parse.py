@@ -1,4 +1,4 @@
-"""A schedule as typed: a name, a name with arguments, products, and `a.then(b, at=...)`."""
+"""Parse a schedule: a name, a name with arguments, products, and `a.then(b, at=...)`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LONGEST = 500  # characters of a schedule as it is typed
 
 
 def parse(text: str, known: dict[str, Callable[..., Schedule]]) -> Schedule:
-    """A schedule as written: a name, a name with arguments, products, and `a.then(b, at=...)`."""
+    """Parse a schedule, as `schedules.get` does; `known` are the formulas by name."""
 
     def refuse(node: ast.AST) -> SteepestError:
         what = ast.unparse(node)

@@ -1,13 +1,20 @@
-"""What a schedule is: the learning rate's multiplier as a pure function of the step; composable, and exact on resume."""
+"""A schedule: the learning rate's multiplier as a pure function of the step; composable, and exact after a resume."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SteepestError
 from ..notebook import Shown
+
+if TYPE_CHECKING:
+    from .torch import Scheduler
 
 Length = int | float  # an int is a number of steps, a float a share of the run
 Values = Callable[[int, int, Sequence[float]], float]
@@ -17,8 +24,8 @@ Values = Callable[[int, int, Sequence[float]], float]
 class Schedule(Shown):
     """`schedule(step, steps)` is the multiplier of the learning rate at a step, counted from 0, of a run of `steps`.
 
-    `history` holds the metric at each evaluation so far, smaller being better; only `plateau` reads it. `momentum`, where a
-    schedule cycles it, gives the momentum (beta1) of the same step. Two schedules with one name give the same values.
+    `history` has the metric of each evaluation so far, smaller being better; only `plateau` reads it. `momentum` gives the
+    momentum (beta1) of a step, for schedules that cycle it. Two schedules of the same name give the same values.
 
     >>> from steepest import schedules
     >>> (schedules.warmup(2) * schedules.linear())(0, 10)
@@ -29,10 +36,12 @@ class Schedule(Shown):
     value: Values = field(compare=False)
     momentum: Values | None = field(default=None, compare=False)
     reads: bool = field(default=False, compare=False)  # the history
-    recipe: tuple[Callable[..., Schedule], tuple[Any, ...]] | None = field(default=None, compare=False)  # what makes it anew
+    recipe: tuple[Callable[..., Schedule], tuple[Any, ...]] | None = field(
+        default=None, compare=False
+    )  # a call that makes it again
 
     def __reduce__(self) -> Any:
-        """Pickle what makes the schedule, since the formulas are closures, which no pickle takes."""
+        """Pickle the call that made the schedule, since formulas are closures, which cannot be pickled."""
         return self.recipe or (Schedule, (self.name, self.value, self.momentum, self.reads))
 
     def __call__(self, step: int, steps: int, history: Sequence[float] = ()) -> float:
@@ -42,7 +51,7 @@ class Schedule(Shown):
         return f"<Schedule {self.name}>"
 
     def __mul__(self, other: Schedule) -> Schedule:
-        """The product of both, at every step; the momentum is that of the one that cycles it."""
+        """The product of both at every step, with the momentum of the one that cycles it."""
         return Schedule(
             f"{self.name} * {other.name}",
             lambda k, n, h: self.value(k, n, h) * other.value(k, n, h),
@@ -52,7 +61,7 @@ class Schedule(Shown):
         )
 
     def then(self, other: Schedule, at: Length) -> Schedule:
-        """This schedule up to step `at`, then the other from its own step 0, for what is left of the run.
+        """This schedule up to step `at`, then the other from its own step 0, over the rest of the run.
 
         >>> from steepest import schedules
         >>> schedules.warmup(2).then(schedules.cosine(), at=2)(2, 10)
@@ -83,7 +92,7 @@ class Schedule(Shown):
         return [self(k, steps) for k in range(steps)]
 
     def momenta(self, steps: int) -> list[float] | None:
-        """The momentum at each step of a run, or None where it is not cycled.
+        """The momentum at each step of a run; None if it is not cycled.
 
         >>> from steepest import schedules
         >>> schedules.cyclic(up=2).momenta(3)
@@ -91,14 +100,32 @@ class Schedule(Shown):
         """
         return [self.momentum(k, steps, ()) for k in range(steps)] if self.momentum else None
 
-    if TYPE_CHECKING:
+    def to_torch(self, optimizer: Any, steps: int | None = None, last_epoch: int = -1) -> Scheduler:
+        """A scheduler for any torch optimizer: each group's rate is its initial one, times the multiplier.
 
-        def to_torch(self, optimizer: Any, steps: int | None = None, last_epoch: int = -1) -> Any:
-            """See `schedules.to_torch`, which the package puts here: a schedule knows no torch."""
+        `steps` may be left out if every length is a number of steps; SteepestError if one is a share of the run. `last_epoch`
+        is torch's: the last step that was taken, if only the optimizer's state is loaded.
+
+        >>> import torch
+        >>> from steepest import schedules
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+        >>> scheduler = schedules.get("cosine").to_torch(optimizer, steps=2)
+        >>> optimizer.step()
+        >>> scheduler.step()
+        >>> optimizer.param_groups[0]["lr"]
+        0.05
+        """
+        from .torch import Scheduler
+
+        if steps is None:
+            if any(self(k, 1009) != self(k, 2018) for k in range(1009)):
+                raise SteepestError(f"The schedule {self.name} depends on the length of the run; give to_torch its steps.")
+            steps = 10**9
+        return Scheduler(optimizer, self, steps, last_epoch=last_epoch)
 
 
 def length(value: Length, steps: int) -> int:
-    """A length in steps: a whole number as it is, a float as that share of the run, at least 1."""
+    """A length in steps: an int unchanged, a float as a share of the run, at least 1."""
     return value if isinstance(value, int) else max(round(value * steps), 1)
 
 
@@ -113,3 +140,25 @@ def check_length(name: str, value: Any) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     share = isinstance(value, float) and 0 < value <= 1
     expect(whole or share, name, value, "a number of steps, or a share of the run above 0 and up to 1.0")
+
+
+def named(name: str, f: Callable[[int], float]) -> str:
+    """A name with a hash of what a function computes."""
+    return f"{name}({hashlib.sha256(repr(_code(f)).encode()).hexdigest()[:8]})"
+
+
+def _code(f: Any) -> Any:
+    """A function's code, constants, closure and defaults, the same in every process."""
+    if isinstance(f, functools.partial):
+        return ("partial", _code(f.func), f.args, f.keywords)
+    code = f if isinstance(f, CodeType) else getattr(f, "__code__", None)
+    if code is None:
+        return _shown(f), *sorted(map(_shown, getattr(f, "__dict__", {}).items()))
+    constants = tuple(_code(x) if isinstance(x, CodeType) else x for x in code.co_consts)
+    cells = [cell.cell_contents for cell in getattr(f, "__closure__", None) or ()]
+    named = [x for x in (getattr(f, "__defaults__", None), getattr(f, "__kwdefaults__", None)) if x]
+    return (code.co_code, constants, code.co_names, [_code(x) if callable(x) else x for x in cells], *named)
+
+
+def _shown(x: object) -> str:
+    return re.sub(" at 0x[0-9a-f]+", "", repr(x))
