@@ -1,4 +1,4 @@
-"""Where a loss that is not finite comes from: the data, one example, or the whole batch."""
+"""Find the cause of a loss that is not finite: the data, single examples, or the whole batch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .trees import leaves, mapped, size_of
 if TYPE_CHECKING:
     from .problem import Problem
 
-MOST_TRIED = 4096  # examples whose losses are taken one by one
+MOST_TRIED = 4096  # examples whose losses are computed one by one
 
 
 @torch.no_grad()
 def broken_in(problem: Problem, model: nn.Module, batch: Batch) -> tuple[str, bool]:
-    """What is not finite in a batch whose loss is not, as a phrase; and whether single examples are to blame."""
+    """Explain why the loss of a batch is not finite, as a phrase; and whether single examples are the cause."""
     inputs, target = batch
     for what, tree in (("inputs", [*inputs]), ("targets", [target])):
         for t in leaves(tree):
@@ -38,9 +38,9 @@ def broken_in(problem: Problem, model: nn.Module, batch: Batch) -> tuple[str, bo
 
 
 def _of_example(problem: Problem, model: nn.Module, batch: Batch, k: int) -> float:
-    """The loss of one example of a batch; 0 where the model or loss takes no single example."""
+    """The loss of one example of a batch; 0 if the model or loss rejects single examples."""
     training = model.training
-    model.eval()  # BatchNorm refuses a single example in training
+    model.eval()  # BatchNorm rejects a single example in training
     inputs, target = batch
     try:
         one = tuple(t[k : k + 1] for t in inputs), mapped(lambda t: t[k : k + 1], target)

@@ -1,7 +1,7 @@
-"""Digest of what the user's code computes: an edit changes it; a reformat, a move or a rename of the file does not.
+"""Digest of the user's code: an edit changes it; a reformat, a move or a rename of the file does not.
 
-Whatever is reachable is written breadth first. Each object gets a number at its first visit, so that shared and cyclic
-ones are written once.
+All reachable objects are written breadth first. Each object is numbered at its first visit, so that shared and cyclic ones
+are written once.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from . import origin
 from .examples import raw
 from .syntax import dump, find, imports, nested_codes, parsed, parts_of, written
 
-STEPS = 2  # steps of a path that a message names
+STEPS = 2  # steps of a path that are named in a message
 GLOBAL, CLOSURE, ATTRIBUTE = "global", "closure variable", "attribute"
 READS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
 
 
 def digest(things: Mapping[str, Any], keep: Collection[Any] = ()) -> tuple[str, list[str]]:
-    """Hex digest of what the user's code in `things` computes, and the names of what could not be digested.
+    """Hex digest of the user's code in `things`, and the names of objects that could not be digested.
 
-    things: functions, classes, modules and other objects, by what they are for, such as "loss".
-    keep: objects that count as their type only, compared by identity, such as data that are digested elsewhere.
+    things: functions, classes, modules and other objects, by their purpose, such as "loss".
+    keep: objects digested by their type only, compared by identity, such as data that are digested elsewhere.
 
-    A function counts as its syntax tree without comments and docstrings, and the defaults, closure variables and globals
-    that it reads; a class as its bases and attributes; an object as its class and attributes. What a library defines counts
-    as its name and the library's version, a library's object as its class and what pickle would store. Nothing of the user's
-    is called. The digest is the same in every process and on Python 3.11 and later; only functions without a source file
-    count as bytecode, which differs between Pythons.
+    A function is digested by its syntax tree without comments and docstrings, and the defaults, closure variables and globals
+    that it reads; a class by its bases and attributes; an object by its class and attributes. A library's functions and
+    classes are digested by their names and the library's version, its objects by their class and what pickle would store.
+    No code of the user's is called. The digest is the same in every process and on Python 3.11 and later; only functions
+    without a source file are digested by bytecode, which differs between Pythons.
 
     >>> digest({"loss": lambda output, target: (output - target) ** 2})[1]
     []
@@ -63,19 +63,19 @@ def digest(things: Mapping[str, Any], keep: Collection[Any] = ()) -> tuple[str, 
 
 
 class Walk:
-    """One walk over all that is reachable: the digest so far, what was visited, and what waits to be written."""
+    """A walk over all reachable objects: the digest so far, the numbers of visited objects, and the queue."""
 
     def __init__(self, keep: set[int], within: Walk | None = None) -> None:
-        self.keep, self.within = keep, within  # the walk that came to a set, of whose elements this is one
+        self.keep, self.within = keep, within  # within: the walk that reached a set, if this one digests an element
         self.hash = hashlib.sha256()
         self.numbers: dict[int, int] = within.numbers.copy() if within else {}  # by identity
-        self.found: list[tuple[Any, tuple[str, ...]]] = []  # and how; they stay, so that no identity goes to another object
+        self.found: list[tuple[Any, tuple[str, ...]]] = []  # with their paths; stored, so that no identity is reused
         self.path: tuple[str, ...] = within.path if within else ()
         self.missing: set[str] = within.missing if within else set()
         self.imports: set[str] = set()
 
     def emit(self, *parts: str | bytes | memoryview) -> None:
-        """Write parts, each after its length, so that no two lists of parts read the same."""
+        """Write parts, each after its length, so that different lists of parts differ."""
         for part in parts:
             data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
             self.hash.update(b"%d:" % len(data))
@@ -96,14 +96,14 @@ class Walk:
             self.emit(f"#{self.numbers[id(x)]}")
 
     def named(self, items: Iterable[tuple[str, Any]], what: str) -> None:
-        """Write objects by name, whatever their order."""
+        """Write objects sorted by name."""
         for name, x in sorted(items, key=lambda item: item[0]):
             self.emit(what, name)
             self.put(x, f"the {what} `{name}`")
 
     def run(self) -> None:
-        """Write the contents of all that was found, and of what these lead to."""
-        for x, path in self.found:  # which grows
+        """Write the contents of the objects in the queue, which grows meanwhile."""
+        for x, path in self.found:
             self.path = path
             form = next((FORMS[kind] for kind in type(x).__mro__ if kind in FORMS), _object)
             self.emit(form.__name__)
@@ -116,18 +116,18 @@ class Walk:
         return self.hash.digest()
 
     def attributes(self, x: Any, base: type | None = None) -> None:
-        """Write the class and attributes of an object, unless it is just what `base` holds."""
+        """Write the class and attributes of an object, unless its type is `base`."""
         if type(x) is not base:
             self.put(type(x))
             self.named(origin.state_of(x).items(), ATTRIBUTE)
 
     def library(self, module: Any, name: str) -> None:
-        """Write what a library defines: modules below its top move from version to version, and from C to Python."""
+        """Write a library's definition without its submodule, which may differ between versions."""
         top = str(module or "").partition(".")[0]
         self.emit("library", top.lstrip("_"), name, origin.version(top))
 
     def unknown(self, x: Any) -> None:
-        """Note that an object cannot be digested, and write its type."""
+        """Record that an object cannot be digested, and write its type."""
         thing, *steps = self.path
         kind_name = f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
         self.missing.add(f"{thing}: {' of '.join(reversed(steps)) or 'itself'} ({kind_name})")
@@ -135,7 +135,7 @@ class Walk:
         self.put(type(x))
 
     def imported(self, tree: ast.AST, package: str) -> None:
-        """Write the modules that a tree imports, and those that these do: what a function imports is in no namespace."""
+        """Write the modules that a tree imports, recursively: imports of a function are in no namespace."""
         for name in sorted(imports(tree, package) - self.imports):
             self.imports.add(name)
             file, parent = origin.file_of(name)
@@ -158,7 +158,7 @@ def _function(walk: Walk, f: FunctionType) -> None:
             closure[name] = cell.cell_contents
     if not origin.is_own_code(code):
         walk.library(variables.get("__name__"), code.co_qualname)
-        if origin.lookup(f.__module__, f.__qualname__) is not f:  # made by a function of the library, perhaps from the user's
+        if origin.lookup(f.__module__, f.__qualname__) is not f:  # made by a function of the library, perhaps of user code
             walk.named(closure.items(), CLOSURE)
             walk.put(origin.dictionary(f).get("__wrapped__"))
         return
@@ -178,7 +178,7 @@ def _function(walk: Walk, f: FunctionType) -> None:
 
 
 def _read(code: CodeType, names: Mapping[str, Any]) -> dict[str, Any]:
-    """What a function reads of its globals: attributes of the user's modules, else what stands before the first dot."""
+    """The globals that a function reads: attributes of the user's modules, else the name before the first dot."""
     found: dict[str, Any] = {}
     x: Any = None
     for each in nested_codes(code):
@@ -198,7 +198,7 @@ def _class(walk: Walk, cls: type) -> None:
     if not origin.is_own_class(cls):
         walk.library(cls.__module__, cls.__qualname__)
         if not origin.is_c(cls) and origin.lookup(cls.__module__, cls.__qualname__) is not cls:
-            walk.put(cls.__bases__)  # made by a function of the library, perhaps from the user's
+            walk.put(cls.__bases__)  # made by a function of the library, perhaps of user code
         return
     walk.emit(cls.__name__)
     walk.put(cls.__bases__)
@@ -241,7 +241,7 @@ def _neural_module(walk: Walk, x: nn.Module) -> None:
 
 
 def _items(walk: Walk, x: Any) -> None:
-    """Those of a list or tuple in order; those of a set each by itself, numbered as if it were the first."""
+    """Items of a list or tuple in order; elements of a set each by itself, numbered as if it were the first."""
     base: Any = next(kind for kind in type(x).__mro__ if kind in (list, tuple, set, frozenset))
     walk.attributes(x, base)
     walk.emit(str(base.__len__(x)))
@@ -263,7 +263,7 @@ def _mapping(walk: Walk, x: Any) -> None:
 
 
 def _with(*names: str) -> Callable[[Walk, Any], None]:
-    """The form of an object that counts as some of its attributes."""
+    """The form of an object that is digested by some of its attributes."""
 
     def attributes(walk: Walk, x: Any) -> None:
         walk.put(type(x))
@@ -273,11 +273,11 @@ def _with(*names: str) -> Callable[[Walk, Any], None]:
 
 
 def _object(walk: Walk, x: Any) -> None:
-    """Any other object: of the user's, its class and attributes, if it has no more than these; of a library, what it stores."""
+    """Other objects: the user's by class and attributes, if these are all; a library's by what pickle would store."""
     kind, parts = type(x), None
     if not origin.is_own_class(kind):
-        if not issubclass(kind, Iterator):  # its place in the data is no code
-            with contextlib.suppress(Exception):  # whatever a library raises for what cannot be stored
+        if not issubclass(kind, Iterator):  # its position in the data is no code
+            with contextlib.suppress(Exception):  # a library may raise anything for objects that cannot be pickled
                 parts = copyreg.dispatch_table.get(kind, lambda x: x.__reduce_ex__(5))(x)  # type: ignore[no-untyped-call]
     elif not any(origin.is_c(k) and k.__basicsize__ > object.__basicsize__ for k in kind.__mro__):
         walk.attributes(x)
@@ -307,6 +307,8 @@ FORMS: dict[type, Callable[[Walk, Any], None]] = {
     property: _with("fget", "fset", "fdel"),
     **dict.fromkeys((staticmethod, classmethod, functools._lru_cache_wrapper), _with("__wrapped__")),
     functools.cached_property: _with("func"),
-    **dict.fromkeys((PurePath, logging.Logger, weakref.ref, weakref.WeakKeyDictionary), _with()),  # no part of what is computed
+    **dict.fromkeys(
+        (PurePath, logging.Logger, weakref.ref, weakref.WeakKeyDictionary), _with()
+    ),  # without effect on what is computed
     **dict.fromkeys((torch.Generator, np.random.Generator, np.random.RandomState, random.Random), _with()),
 }

@@ -1,4 +1,4 @@
-"""How the batches of a run are drawn: which examples, in which order, how many, from one seed."""
+"""Draw the batches of a run: the indices of their examples, in order, from one seed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 from ..errors import SteepestError
 from .seeds import Generators
 
-BLOCK = 64  # batches that a sampler draws while the global generators are its own: exchanging them takes 50 microseconds
+BLOCK = 64  # batches drawn per exchange of the global generators, which takes 50 microseconds
 
 
 @dataclass(frozen=True)
 class Drawing:
     """How batches are drawn.
 
-    `sampler`, if any, gives batches of indices in place of `shuffle`, `batch_size` and `drop_last`; `name` is its class.
-    `keep` are objects that copies of the sampler share, such as its data set.
+    sampler: yields batches of indices, instead of `shuffle`, `batch_size` and `drop_last`; `name` is its class.
+    keep: objects that copies of the sampler share, such as its data set.
     """
 
     batch_size: int = 32
@@ -38,7 +38,7 @@ class Drawing:
         return f"batch {self.batch_size} by {self.name}" if self.name else f"batch {self.batch_size}"
 
     def epoch(self, count: int) -> int | None:
-        """The batches in an epoch of so many examples; None where the sampler does not tell."""
+        """The number of batches in an epoch of `count` examples; None if the sampler has no length."""
         if self.sampler is None:
             return max(count // self.batch_size, 1) if self.drop_last else -(-count // self.batch_size)
         with contextlib.suppress(Exception):  # a sampler of the user's need not have a length
@@ -46,7 +46,7 @@ class Drawing:
         return None
 
     def indices(self, count: int, seed: int) -> Iterator[Tensor]:
-        """The indices of each batch, without end; the same for every candidate at this seed."""
+        """The indices of each batch, endlessly; the same for every candidate at one seed."""
         return self._plain(count, seed) if self.sampler is None else self._sampled(seed)
 
     def _plain(self, count: int, seed: int) -> Iterator[Tensor]:
@@ -77,10 +77,10 @@ class Drawing:
 
 
 def seeded_copy(sampler: Any, seed: int, keep: tuple[Any, ...] = ()) -> Any:
-    """A copy of a sampler, its generators started from a seed. What cannot be copied is shared."""
+    """A copy of a sampler with its generators seeded; a sampler that cannot be copied is returned itself."""
     memo: dict[int, Any] = {id(one): one for one in keep}
     fresh = sampler
-    with contextlib.suppress(Exception):  # whatever copying a sampler of the user's raises
+    with contextlib.suppress(Exception):  # copying a user's sampler may raise anything
         fresh = copy.deepcopy(sampler, memo)
     inside, depth = fresh, 0
     while inside is not None and depth < 4:  # a batch sampler has a sampler inside
@@ -93,7 +93,7 @@ def seeded_copy(sampler: Any, seed: int, keep: tuple[Any, ...] = ()) -> Any:
 
 
 def begin(sampler: Any, epoch: int) -> None:
-    """Tell a sampler of the epoch, where it wants to know."""
+    """Call a sampler's `set_epoch`, if it has one."""
     for one in (sampler, getattr(sampler, "sampler", None)):
         tell = getattr(one, "set_epoch", None)
         if callable(tell):
@@ -101,7 +101,7 @@ def begin(sampler: Any, epoch: int) -> None:
 
 
 def drawing_of(loader: DataLoader[Any]) -> Drawing | None:
-    """How a DataLoader draws its batches; None where it does so in a way of its own, or gives keys that are no indices."""
+    """How a DataLoader draws its batches; None if its sampler yields no indices."""
     batches: Any = loader.batch_sampler
     dataset = cast(Sized, loader.dataset)
     plain = type(batches) is BatchSampler
@@ -121,7 +121,7 @@ def drawing_of(loader: DataLoader[Any]) -> Drawing | None:
 
 
 def once_each(loader: DataLoader[Any], what: str) -> list[list[int]]:
-    """The batches of one epoch of a loader that evaluates; SteepestError unless each example comes exactly once."""
+    """The indices of each batch of a loader for evaluation; SteepestError unless each example occurs exactly once."""
     count, drawing = len(cast(Sized, loader.dataset)), drawing_of(loader)
     if drawing is None:
         raise SteepestError(f"The {what} data come in a DataLoader whose sampler gives no indices; give the data set itself.")

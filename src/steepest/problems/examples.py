@@ -126,7 +126,7 @@ def parse(batch: Any, what: str) -> Examples:
 
 
 def _from_dict(batch: Mapping[Any, Any], what: str) -> Examples:
-    """A dict as data sets of Hugging Face have it: the labels are the target, the rest the inputs by name."""
+    """Read a dict, as data sets of Hugging Face have it: the labels are the target, the rest the inputs by name."""
     label = next((key for key in LABELS if key in batch), None)
     if label is None or len(batch) < 2:
         raise SteepestError(
@@ -138,12 +138,12 @@ def _from_dict(batch: Mapping[Any, Any], what: str) -> Examples:
 
 
 def _columns(named: Mapping[Any, Any], what: str) -> dict[str, Any]:
-    """The entries of a dict as tensors; those that are None are left out."""
+    """The entries of a dict as tensors, without those that are None."""
     return {str(k): column(v, f"'{k}' in the {what} data", table=True) for k, v in named.items() if v is not None}
 
 
 def _inputs(part: Any, what: str, rows: int) -> list[Any]:
-    """One part of the inputs as tensors: several where it is a tuple or list of tensors, unless these are its rows."""
+    """One part of the inputs as tensors: several for a tuple or list of tensors, unless these are its rows."""
     several = isinstance(part, tuple | list) and not isinstance(part, PackedSequence) and any(map(_is_array, part))
     if several and not _is_rows(part, rows):
         return [t for one in part for t in _inputs(one, what, rows)]
@@ -160,7 +160,7 @@ def _target(part: Any, what: str) -> Tree:
 
 
 def _is_rows(part: Any, rows: int) -> bool:
-    """Whether a list holds an array for each of so many examples, and is not several columns."""
+    """Whether a list has an array for each of `rows` examples, and is not several columns."""
     return isinstance(part, list) and len(part) == rows and all(_is_array(one) and len(one) != rows for one in part)
 
 
@@ -169,12 +169,12 @@ def _is_array(x: Any) -> bool:
 
 
 def is_frame(x: Any) -> bool:
-    """Whether it is a table or a column of pandas, which need not be imported for that."""
+    """Whether an object is a table or a column of pandas, without importing pandas."""
     return type(x).__module__.partition(".")[0] == "pandas" and hasattr(x, "to_numpy")
 
 
 def column(x: Any, what: str, *, table: bool = False) -> Any:
-    """Numbers as a tensor; `table` for inputs, where a table of pandas becomes floating-point. SteepestError for others."""
+    """Convert numbers to a tensor; with `table`, a pandas table to floating point. SteepestError for other objects."""
     if isinstance(x, Tensor | PackedSequence):
         return x
     if is_frame(x):

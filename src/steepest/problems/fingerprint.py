@@ -1,4 +1,4 @@
-"""The check and the identity of a problem: one step of work that finds mistakes early and notices edits later."""
+"""Check a problem and compute its identity: one step finds mistakes early, and later edits change the identity."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from .problem import Problem
 from .seeds import seeded
 from .trees import leaves
 
-LOOKED_AT = 2000  # batches of each split, evenly spread, whose loss and metric are looked at
-WORK = 4e9  # floating-point operations that this may take for each split, about a second of one core
+LOOKED_AT = 2000  # batches of each split, evenly spread, whose loss and metric are computed
+WORK = 4e9  # floating-point operations for each split, about a second of one core
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a problem is: the same for the same code, data and initial weights; `undigested` names what it could not see."""
+    """A problem's key, equal for equal code, data and initial weights; `undigested` names objects it does not include."""
 
     key: str
     undigested: tuple[str, ...] = ()
 
 
 def fingerprint(problem: Problem, device: str = "cpu") -> str:
-    """The key of a problem's identity. SteepestError where the problem cannot be trained."""
+    """The key of a problem's identity. SteepestError if the problem cannot be trained."""
     return identify(problem, device).key
 
 
 def identify(problem: Problem, device: str = "cpu") -> Identity:
     """A digest of the user's code, the data, seed 0's initial weights and first gradient, and losses and metrics there.
 
-    Any edit that changes what is trained or measured changes it; comments, names of files and unrelated code do not.
-    SteepestError where the problem cannot be trained: labels out of range, a loss that is not one finite number, nothing to
-    train, an example whose loss is not finite, or code of the user's that raises in a first step.
+    Any edit that affects training or evaluation changes it; comments, names of files and unrelated code do not. SteepestError
+    if the problem cannot be trained: labels out of range, a loss that is not one finite number, no trainable parameters, an
+    example whose loss is not finite, or user code that raises in a first step.
     """
     with problem.theirs("first step"):
         return _identified(problem, device)
@@ -86,7 +86,7 @@ def _identified(problem: Problem, device: str) -> Identity:
 
 
 def _code(problem: Problem) -> dict[str, Any]:
-    """What of the user's holds code: functions, modules, data sets that are read while training, collate functions."""
+    """The user's code: functions, modules, data sets that are read during training, collate functions."""
     found: dict[str, Any] = {"model": problem.model, "loss": problem.loss}
     if callable(problem.metric):
         found["metric"] = problem.metric
@@ -102,16 +102,16 @@ def _code(problem: Problem) -> dict[str, Any]:
 
 
 def _in_memory(problem: Problem) -> list[Any]:
-    """Tensors that the digest of the data covers, and data sets that a sampler refers to."""
+    """Tensors that the data's own digest covers, and data sets that a sampler refers to."""
     held = [data for data in (problem.train, problem.valid, problem.test) if data is not None]
     tensors = [t for data in held if data.in_memory for t in data.tensors]
     return tensors + [one for data in held if data.drawing is not None for one in data.drawing.keep]
 
 
 def _values(problem: Problem, model: nn.Module, what: str, data: Examples) -> list[Any]:
-    """Loss and metric of batches of a split with these weights: batches evenly spread, so many as `WORK` allows.
+    """Loss and metric of batches of a split with these weights: evenly spread, as many as `WORK` allows.
 
-    SteepestError where one is not finite because of single examples.
+    SteepestError if one is not finite because of single examples.
     """
     found: list[Any] = []
     model.eval()
@@ -151,7 +151,7 @@ def _spread(problem: Problem, model: nn.Module, data: Examples) -> Iterator[tupl
 
 @torch.no_grad()
 def _work(problem: Problem, model: nn.Module, batch: Batch) -> float:
-    """About how many floating-point operations a forward pass takes: twice each layer's weights at each of its places."""
+    """Estimate the floating-point operations of a forward pass: twice each layer's weights at each position."""
     total = 0.0
 
     def count(module: nn.Module, _: Any, output: Any) -> None:
@@ -176,7 +176,7 @@ def _work(problem: Problem, model: nn.Module, batch: Batch) -> float:
 
 
 def _check_memory(problem: Problem, model: nn.Module) -> None:
-    """Refuse a model that carries a state from batch to batch: at rest, the same batch must give the same output twice."""
+    """Reject a model with state from batch to batch: in evaluation mode, one batch must give the same output twice."""
     inputs, _ = problem.first_batch()
     model.eval()
     outputs = []
@@ -188,7 +188,7 @@ def _check_memory(problem: Problem, model: nn.Module) -> None:
         return
     finally:
         model.train()
-    rounding = 0.0 if all(t.device.type == "cpu" for t in outputs[0]) else 1e-3  # sums on a GPU change their order
+    rounding = 0.0 if all(t.device.type == "cpu" for t in outputs[0]) else 1e-3  # the order of sums on a GPU varies
     if not all(
         a.shape == b.shape and torch.allclose(a, b, rtol=rounding, atol=rounding, equal_nan=True)
         for a, b in zip(*outputs, strict=True)
@@ -201,7 +201,7 @@ def _check_memory(problem: Problem, model: nn.Module) -> None:
 
 
 def _first_step(problem: Problem, model: nn.Module) -> tuple[float, tuple[Tensor | None, ...]]:
-    """Loss and gradients of the first batch; SteepestError where they cannot be trained on."""
+    """Loss and gradients of the first batch; SteepestError if they cannot be trained on."""
     loss = problem.batch_loss(model, problem.first_batch())
     if not math.isfinite(loss.item()):
         raise SteepestError(
@@ -223,7 +223,7 @@ def _first_step(problem: Problem, model: nn.Module) -> tuple[float, tuple[Tensor
 
 @torch.no_grad()
 def _check_labels(problem: Problem, model: nn.Module, data: Examples) -> None:
-    """Refuse integer targets that the model has no output for, where the loss refuses them too."""
+    """Reject integer targets for which the model has no output, if the loss rejects them too."""
     target = data.target if data.in_memory else None
     if not isinstance(target, Tensor) or target.is_floating_point():
         return

@@ -1,10 +1,8 @@
-"""How much memory training and evaluating take, measured on one batch."""
+"""Memory of training and of evaluation, measured on one batch."""
 
 from __future__ import annotations
 
-import contextlib
-import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,29 +14,27 @@ if TYPE_CHECKING:
     from .examples import Batch
     from .problem import Problem
 
-SMALL = 2**24  # bytes that an evaluation may always take at once: 16 MiB
+SMALL = 2**24  # bytes that an evaluation may always take: 16 MiB
 MOST = 2048  # examples evaluated in one forward pass
-HELD = 0.25  # of what a training step keeps: outputs that an evaluation may hold, since joining and measuring copy them
-
-_measured: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], float]] = weakref.WeakKeyDictionary()
+HELD = 0.25  # share of a training step's memory for the outputs of an evaluation, since joining and measuring copy them
 
 
 def activation_bytes(problem: Problem, model: nn.Module, batch: Batch | None = None) -> int:
-    """About how many bytes one run's training step keeps for its backward pass, of one batch.
+    """Estimate the bytes that a training step stores for its backward pass, for one run and one batch.
 
-    0 where they cannot be counted: a model that takes gradients in its forward pass, say.
+    0 if they cannot be counted, such as for a model that computes gradients in its forward pass.
     """
     kept: dict[int, int] = {}
 
     def note(x: Tensor) -> Tensor:
         kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
-        return x.detach()  # the storage stays as long as the graph; x itself would keep its own graph for ever
+        return x.detach()  # the storage lives as long as the graph; x itself would keep its own graph alive
 
     try:
         with seeded(0), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
             inputs, _ = problem.first_batch() if batch is None else batch
-            outputs = [*leaves([problem.output(model, inputs)])]  # the loss is not asked: it may keep a memory
-    except Exception:  # measuring must not refuse what trains
+            outputs = [*leaves([problem.output(model, inputs)])]  # without the loss, which may have state
+    except Exception:  # measuring must not fail for a model that trains
         return 0
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     of_loss = 2 * sum(t.numel() * t.element_size() for t in outputs)  # about, such as a softmax and its logarithm
@@ -46,21 +42,17 @@ def activation_bytes(problem: Problem, model: nn.Module, batch: Batch | None = N
 
 
 def evaluation_room(problem: Problem, model: nn.Module) -> tuple[int, float]:
-    """How many examples to evaluate at once, and how many bytes of outputs to hold.
+    """The number of examples in a forward pass of an evaluation, and the bytes of outputs to join.
 
-    Both keep an evaluation's peak below one and a half times a training step's: as many examples as a batch has, or as many
-    more as fit into `SMALL`.
+    Both keep the peak memory of an evaluation below one and a half times a training step's: as many examples as in a batch,
+    or as many as fit into `SMALL`.
     """
-    key = (problem.batch_size, problem.accumulate, problem.dtype, problem.autocast)
-    known: dict[tuple[Any, ...], float] = {}
-    with contextlib.suppress(TypeError):  # what cannot be referred to weakly is measured each time
-        known = _measured.setdefault(problem.model, {})
-    if key not in known:
+    if "_step_bytes" not in problem.__dict__:
         training = model.training
-        model.eval()  # no statistics of BatchNorm change
-        known[key] = float(activation_bytes(problem, model))
+        model.eval()  # so that no statistics of BatchNorm change
+        problem.__dict__["_step_bytes"] = float(activation_bytes(problem, model)) / problem.accumulate
         model.train(training)
-    step, most = known[key] / problem.accumulate, -(-problem.batch_size // problem.accumulate)
+    step, most = problem.__dict__["_step_bytes"], -(-problem.batch_size // problem.accumulate)
     if step > 0:
         most = max(most, min(MOST, int(SMALL * most / step)))
     return most, max(float(SMALL), HELD * step)

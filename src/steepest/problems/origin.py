@@ -1,4 +1,4 @@
-"""Where an object comes from: the user's files or a library, and its attributes, read without calling the user's code."""
+"""The origin of an object, the user's files or a library, and its attributes, read without calling the user's code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, cast
 
 PLACES = {"__file__", "__name__", "__doc__", "__builtins__", "__cached__", "__loader__", "__package__", "__path__", "__spec__"}
-MAKERS = {"collections", "dataclasses", "enum", "namedtuple", "reprlib", "typing"}  # modules that give methods to classes
+MAKERS = {"collections", "dataclasses", "enum", "namedtuple", "reprlib", "typing"}  # modules that generate methods of classes
 
 
 @functools.cache
@@ -29,7 +29,7 @@ def in_library(file: str) -> bool:
 
 
 def is_own_module(module: ModuleType) -> bool:
-    """Whether a module is the user's: its file, or for what a package holds the package's, is in no library."""
+    """Whether a module is the user's: its file, or for a submodule its package's, is in no library."""
     name = str(dictionary(module).get("__name__"))
     space = dictionary(sys.modules.get(name.partition(".")[0]) if "." in name else module)
     file = space.get("__file__") or next(iter(space.get("__path__") or ()), None)
@@ -37,14 +37,14 @@ def is_own_module(module: ModuleType) -> bool:
 
 
 def is_own_code(code: CodeType) -> bool:
-    """Whether a function is the user's, by its file; code that was made without one is taken to be."""
+    """Whether a function is the user's, by its file; code without a file is assumed to be."""
     return not code.co_filename.startswith("<frozen") and not in_library(code.co_filename)
 
 
 def is_own_class(cls: type) -> bool:
-    """Whether a class is the user's, by the module that has it.
+    """Whether a class is the user's, by its module.
 
-    A module's name alone proves little: a file that was run as "random" is in no module, and another has its name.
+    The module's name alone is not enough: a file that is run as "random" is not the module of that name.
     """
     module = sys.modules.get(cls.__module__)
     known = lookup(cls.__module__, cls.__qualname__) is cls or "." in cls.__module__
@@ -52,12 +52,12 @@ def is_own_class(cls: type) -> bool:
 
 
 def is_c(cls: type) -> bool:
-    """Whether a class is written in C: an object of it may hold what Python cannot see."""
-    return cls.__flags__ & 0x300 != 0x200  # can be changed, and was made as the program ran
+    """Whether a class is written in C: its objects may have contents that Python cannot see."""
+    return cls.__flags__ & 0x300 != 0x200  # flags: mutable, allocated at run time
 
 
 def lookup(module: Any, name: str) -> Any:
-    """What a dotted name stands for in a module, without calling anything; None where nothing does."""
+    """Look up a dotted name in a module, without calling anything; None if it is not there."""
     x: Any = sys.modules.get(module)
     for part in name.split("."):
         x = (variables_of(x) if issubclass(type(x), type) else dictionary(x)).get(part)
@@ -66,7 +66,7 @@ def lookup(module: Any, name: str) -> Any:
 
 @functools.cache
 def version(top: str) -> str:
-    """Version of the library with this top-level module; none for Python's own, as a problem is the same on each Python."""
+    """Version of the library with this top-level module; empty for Python's own, so that keys do not depend on Python."""
     if not top or top in sys.stdlib_module_names:
         return ""
     try:
@@ -77,9 +77,9 @@ def version(top: str) -> str:
 
 
 def file_of(name: str) -> tuple[Path | None, str]:
-    """The file of a module, found without loading it or what it is in, and its package.
+    """The file of a module, found without importing it or its parents, and its package.
 
-    No file: a name in a module, a folder, built in, or nothing.
+    None for a name inside a module, a folder, a built-in module, or an unknown name.
     """
     spec, places = None, None
     for full in itertools.accumulate(name.split("."), "{}.{}".format):
@@ -93,18 +93,18 @@ def file_of(name: str) -> tuple[Path | None, str]:
 
 
 def dictionary(x: Any) -> dict[Any, Any]:
-    """An object's own dictionary, empty where it has none."""
+    """An object's own dictionary, or an empty one."""
     found = object.__getattribute__(x, "__dict__") if type(x).__dictoffset__ else None
     return found if type(found) is dict else {}
 
 
 def variables_of(cls: type) -> Mapping[str, Any]:
-    """What a class itself defines."""
+    """The definitions of a class itself, without its bases."""
     return cast(Mapping[str, Any], type.__getattribute__(cls, "__dict__"))
 
 
 def state_of(x: Any) -> dict[str, Any]:
-    """The attributes of an object, in its dictionary and slots; torch.compile's are left out, as they hold identities."""
+    """The attributes of an object, in its dictionary and slots, without torch.compile's, which contain identities."""
     state = {k: v for k, v in dictionary(x).items() if type(k) is str and not k.startswith("_torchdynamo")}
     for name in copyreg._slotnames(type(x)):  # type: ignore[attr-defined]
         with contextlib.suppress(AttributeError):  # not set
@@ -113,7 +113,7 @@ def state_of(x: Any) -> dict[str, Any]:
 
 
 def counts(name: str, x: Any) -> bool:
-    """Whether an attribute of a class is the user's: no bookkeeping, no method that Python's library made for the class."""
+    """Whether an attribute of a class is the user's: no bookkeeping, and no method generated by Python's library."""
     x = x.__func__ if type(x) in (staticmethod, classmethod) else x
     if type(x) is FunctionType:
         code, maker = x.__code__, str(x.__globals__.get("__name__"))

@@ -19,27 +19,25 @@ from .examples import Examples, is_frame, parse
 from .trees import alike, can_join, equal, joined, size_of
 
 LARGEST_IN_MEMORY = 4 * 2**30  # bytes; a larger map-style dataset is read batch by batch
-PROBE = 256  # examples, evenly spread, read twice, to see whether a dataset gives the same example each time
-MOST_EVALUATED = 1_000_000  # examples of a stream that is read to evaluate on: more are taken to have no end
+PROBE = 256  # examples, evenly spread, read twice, to detect a dataset that draws at random
+MOST_EVALUATED = 1_000_000  # examples of a stream for evaluation; a longer one is assumed to have no end
 
 
 def read(source: Any, dtype: torch.dtype, what: str) -> Examples:
-    """Examples from what a user brings as training, validation or test data, which `what` says.
+    """Read the training, validation or test data of a problem; `what` names them in errors.
 
     `(inputs, target)` of tensors, arrays, lists or pandas tables, a dict of columns with labels, a map-style dataset of pairs
-    or dicts, a DataLoader of one, or an IterableDataset in a DataLoader. Floating-point data take the problem's `dtype`,
-    integer targets become int64. SteepestError where the data are empty, of unequal length or not finite, or where a loader
-    that evaluates repeats or leaves out examples.
+    or dicts, a DataLoader of one, or an IterableDataset in a DataLoader. Floating-point data are cast to the problem's
+    `dtype`, integer targets to int64. SteepestError for data that are empty, of unequal length or not finite, and for a loader
+    for evaluation that repeats or omits examples.
     """
     if isinstance(source, Examples):
         return source
     has_rows = hasattr(source, "__getitem__") and hasattr(source, "__len__")
     if isinstance(source, DataLoader):
         examples = _read_loader(source, dtype, what)
-    elif isinstance(source, TensorDataset):
-        examples = _in_memory(source.tensors, dtype, what)
-    elif _are_columns(source):
-        examples = _in_memory(source, dtype, what)
+    elif isinstance(source, TensorDataset) or _are_columns(source):
+        examples = _in_memory(source.tensors if isinstance(source, TensorDataset) else source, dtype, what)
     elif has_rows and not isinstance(source, Mapping) and not is_frame(source):
         examples = _read_dataset(source, dtype, what)
     else:
@@ -95,7 +93,7 @@ def _in_memory(columns: Any, dtype: torch.dtype, what: str) -> Examples:
 
 
 def _read_loader(loader: DataLoader[Any], dtype: torch.dtype, what: str) -> Examples:
-    """What a DataLoader gives: its dataset, collate function, sampler, batch size and workers are all used."""
+    """Read a DataLoader: its dataset, collate function, sampler, batch size and workers are all used."""
     training, dataset = what == "training", loader.dataset
     own_way = type(loader).__iter__ is not DataLoader.__iter__ or (loader.batch_size is None and loader.batch_sampler is None)
     if isinstance(dataset, IterableDataset) or own_way:
@@ -117,7 +115,7 @@ def _read_loader(loader: DataLoader[Any], dtype: torch.dtype, what: str) -> Exam
 def _read_dataset(
     dataset: Any, dtype: torch.dtype, what: str, loader: DataLoader[Any] | None = None, order: list[list[int]] | None = None
 ) -> Examples:
-    """A map-style dataset: in memory where it gives the same examples each time and fits, else read batch by batch."""
+    """Read a map-style dataset into memory if it repeats its examples and fits; else it is read batch by batch."""
     count = len(dataset)
     if count == 0:
         raise _empty(what)
@@ -135,7 +133,7 @@ def _read_dataset(
 
 
 def _collated(dataset: Any, chosen: range, what: str) -> Any:
-    """Some examples as one batch; SteepestError where their shapes differ and nobody says how to collate them."""
+    """Some examples as one batch; SteepestError if their shapes differ."""
     items = [_plain(item) for item in items_of(dataset, chosen)]
     try:
         return default_collate(items)
@@ -147,14 +145,14 @@ def _collated(dataset: Any, chosen: range, what: str) -> Any:
 
 
 def _plain(item: Any) -> Any:
-    """An example with its lists of numbers as tensors: torch's collate would turn them into a tensor for each place."""
+    """An example with its lists of numbers as tensors: default_collate would make a tensor of each position."""
     if isinstance(item, Mapping):
         return {key: torch.as_tensor(part) if isinstance(part, list) and part else part for key, part in item.items()}
     return item
 
 
 def _read_stream(loader: DataLoader[Any], dtype: torch.dtype, what: str) -> Examples:
-    """Batches of a stream to evaluate on, read once: joined where they can be, else kept as they are."""
+    """Read a stream for evaluation, once; its batches are joined if possible."""
     parts: list[Examples] = []
     count = 0
     for batch in itertools.islice(loader, MOST_EVALUATED):

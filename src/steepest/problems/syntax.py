@@ -1,4 +1,4 @@
-"""What a function says: its syntax tree without comments and positions, and the names it reads from outside."""
+"""Source code of functions: syntax trees as text without comments and positions, plain values, and imports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import CodeType
 from typing import Any
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-Source = tuple[ast.Module, list[Definition], list[tuple[int, Any]]]  # tree, functions, and what they compile to by first lines
+Source = tuple[ast.Module, list[Definition], list[tuple[int, Any]]]  # tree, functions, and their compiled code by first line
 
 PLAIN = {str, bytes, int, float, complex, bool, type(None), type(...), type(NotImplemented)}
 
@@ -21,17 +21,17 @@ PLAIN = {str, bytes, int, float, complex, bool, type(None), type(...), type(NotI
 def written(x: Any, nested: int = 4) -> bytes | None:
     """A plain value as bytes, the same for equal values on every Python; None for any other object.
 
-    Containers of plain values are plain, so deep in each other: deeper ones would be read again and again.
+    Containers of plain values are plain up to a depth of `nested`; deeper ones would be read repeatedly.
     """
     kind = type(x)
     if kind in PLAIN:
-        return (hex(x) if kind is int else ascii(x)).encode()  # Python writes no more than 4300 decimal digits
+        return (hex(x) if kind is int else ascii(x)).encode()  # hex, as Python converts at most 4300 decimal digits
     if kind not in (list, tuple, dict, set, frozenset) or not nested:
         return None
     items = [*x, *x.values()] if kind is dict else [*x]
     ordered = kind not in (set, frozenset)
     if ordered and PLAIN.issuperset(map(type, items)):
-        with contextlib.suppress(ValueError):  # those digits
+        with contextlib.suppress(ValueError):  # an int of too many digits
             return ascii(x).encode()
     parts = [part for item in items if (part := written(item, nested - 1)) is not None]
     if len(parts) < len(items):
@@ -43,16 +43,16 @@ def written(x: Any, nested: int = 4) -> bytes | None:
 def dump(root: ast.AST) -> str:
     """A syntax tree as text that is the same on every Python: no positions, comments, docstrings or type comments."""
     words: list[str] = []
-    waiting: list[Any] = [root]  # a stack, as expressions may be deeper than Python recurses
+    waiting: list[Any] = [root]  # a stack, as expressions may exceed Python's recursion limit
     while waiting:
         x = waiting.pop()
         if isinstance(x, list):
             items = [item for item in x if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
             words.append(f"list {len(items)}")
             waiting += reversed(items)
-        elif isinstance(x, ast.AST):  # newer Pythons have more fields: absent and empty ones are left out
+        elif isinstance(x, ast.AST):  # newer Pythons have more fields, so empty ones are omitted
             fields = {k: v for k, v in ast.iter_fields(x) if k not in ("ctx", "kind") and v is not None and v != []}
-            if isinstance(x, ast.JoinedStr):  # letter by letter, as Pythons cut its text differently
+            if isinstance(x, ast.JoinedStr):  # letter by letter, as Pythons split its text differently
                 parts: list[Any] = [part.value if isinstance(part, ast.Constant) else [part] for part in x.values]
                 fields = {"values": [*itertools.chain(*parts)]}
             words.append(f"{type(x).__name__} {' '.join(fields)}")
@@ -64,12 +64,12 @@ def dump(root: ast.AST) -> str:
 
 @functools.lru_cache(maxsize=64)
 def parsed(text: str | bytes) -> Source | None:
-    """A source text's syntax tree, its functions, and the code they compile to; None where it does not parse."""
+    """The syntax tree of a source text, its functions, and their compiled code; None if it does not parse."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text)
-            module = compile(tree, "<source>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)  # which notebooks have
+            module = compile(tree, "<source>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)  # for notebooks
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     functions = [node for node in ast.walk(tree) if isinstance(node, Definition)]
@@ -77,7 +77,7 @@ def parsed(text: str | bytes) -> Source | None:
 
 
 def find(code: CodeType, text: str) -> Definition | None:
-    """The syntax tree of a code object in a source text; None where no function there compiles to it, as after an edit."""
+    """The syntax tree of a code object in a source text; None if no function there compiles to it, as after an edit."""
     _, functions, codes = parsed(text) or (None, [], [])
     if (code.co_firstlineno, parts_of(code)) not in codes:
         return None
@@ -86,7 +86,7 @@ def find(code: CodeType, text: str) -> Definition | None:
 
 
 def _is_of(node: Definition, code: CodeType) -> bool:
-    """Whether a function begins where the code does and, as there may be several lambdas on a line, does all that it does."""
+    """Whether a function begins on the code's line and, as there may be several lambdas, contains all of its positions."""
     if not isinstance(node, ast.Lambda):
         first = min(part.lineno for part in (node, *node.decorator_list))
         return (first, node.name) == (code.co_firstlineno, code.co_name)
@@ -97,7 +97,7 @@ def _is_of(node: Definition, code: CodeType) -> bool:
 
 
 def parts_of(code: CodeType) -> list[Any]:
-    """What a code object and those within it do, and where (`==` also sees counters that change as code runs)."""
+    """The instructions, names, lines and constants of a code object and those inside it, without run-time counters."""
     parts: list[Any] = []
     for each in nested_codes(code):
         parts += [each.co_name, each.co_code, each.co_names, each.co_varnames, each.co_freevars, each.co_linetable]
@@ -106,7 +106,7 @@ def parts_of(code: CodeType) -> list[Any]:
 
 
 def nested_codes(code: CodeType) -> Iterator[CodeType]:
-    """A code object and all within it."""
+    """A code object and all those inside it."""
     waiting = [code]
     while waiting:
         yield (code := waiting.pop())

@@ -1,4 +1,4 @@
-"""Tensors in tuples, lists and dicts: what a model returns and what a loss compares it with."""
+"""Tensors in nested tuples, lists and dicts: outputs of models, and targets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Tree = Any  # a tensor, or a tuple, list or dict of trees; other things are carried along
+Tree = Any  # a tensor, or a tuple, list or dict of trees; other leaves are left unchanged
 
 
 def leaves(tree: Tree) -> Iterator[Tensor]:
@@ -21,7 +21,7 @@ def leaves(tree: Tree) -> Iterator[Tensor]:
 
 
 def mapped(change: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
-    """The tree with every tensor changed; what is no tensor stays."""
+    """The tree with `change` applied to every tensor."""
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, Mapping):
@@ -34,12 +34,12 @@ def mapped(change: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
 
 
 def size_of(tree: Tree) -> int:
-    """The number of examples: the length of the first tensor that has one; 0 where none has."""
+    """The number of examples: the length of the first tensor that has one, else 0."""
     return next((len(t) for t in leaves(tree) if t.ndim), 0)
 
 
 def joined(trees: Sequence[Tree]) -> Tree:
-    """Trees of consecutive examples as one."""
+    """Concatenate trees along their examples."""
     if len(trees) == 1:
         return trees[0]
     columns = zip(*map(leaves, trees), strict=True)

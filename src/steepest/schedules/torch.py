@@ -1,4 +1,4 @@
-"""Schedules to and from torch's schedulers."""
+"""Convert schedules to torch's schedulers, and back."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .schedule import Schedule
 
 
 class Scheduler(lr_scheduler.LRScheduler):
-    """A schedule as torch's loops drive it: every value from the step's number alone, so a resumed run repeats a whole one.
+    """A torch scheduler that follows a schedule: values depend on the step alone, so a resumed run equals an uninterrupted one.
 
-    `step(metric)` hands a metric on to a schedule that reads its history (`mode` "min" or "max"). `last_epoch` is torch's: the
-    last step that was taken, where the state of the optimizer is loaded and that of the scheduler is not. A group that is
-    added to the optimizer later follows the schedule from the rate that it was added with.
+    `step(metric)` passes a metric to a schedule that reads its history (`mode` "min" or "max"). `last_epoch` is torch's: the
+    last step that was taken, if the state of the optimizer is loaded and that of the scheduler is not. A group that is added
+    to the optimizer later follows the schedule from its own rate.
     """
 
     def __init__(self, optimizer: Any, schedule: Schedule, steps: int, mode: str = "min", last_epoch: int = -1) -> None:
@@ -38,10 +38,12 @@ class Scheduler(lr_scheduler.LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def step(self, metric: Any = None) -> None:
-        """One step on; with the metric where the schedule reads it."""
+        """Advance one step; with the metric, if the schedule reads it."""
         if metric is not None:
             self.history.append(self.sign * float(metric))
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # torch's, for a first call before the optimizer's
+        with warnings.catch_warnings(
+            action="ignore", category=UserWarning
+        ):  # torch's, about a first call before the optimizer's
             super().step()
         self._cycle_momentum()
 
@@ -53,7 +55,7 @@ class Scheduler(lr_scheduler.LRScheduler):
         return [base * multiplier for base in self.base_lrs]
 
     def _cycle_momentum(self) -> None:
-        """Write the momentum to the groups, where the schedule cycles it."""
+        """Set the groups' momentum, if the schedule cycles it."""
         if self.schedule.momentum:
             momentum = self.schedule.momentum(self.last_epoch, self.steps, self.history)
             for group in self.optimizer.param_groups:
@@ -63,15 +65,15 @@ class Scheduler(lr_scheduler.LRScheduler):
                     group["momentum"] = momentum
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs: the step, the rates of the groups, and the history."""
+        """The step, the rates of the groups, and the history, for resuming."""
         names = ("last_epoch", "base_lrs", "history", "_step_count", "_last_lr")
         state = {name: copy.copy(getattr(self, name)) for name in names}
         return state | {"schedule": self.schedule.name, "steps": self.steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where another left off, and write the rates of that step to the groups, whichever was made or loaded first.
+        """Resume from a state, and set the groups' rates of that step, whichever was made or loaded first.
 
-        SteepestError where the other followed another schedule, or drove more groups than the optimizer has.
+        SteepestError for the state of another schedule, or of more groups than the optimizer has.
         """
         mine, theirs = (self.schedule.name, self.steps), (state_dict["schedule"], state_dict["steps"])
         if mine != theirs:
@@ -94,7 +96,7 @@ class Scheduler(lr_scheduler.LRScheduler):
 
 
 def _copied(rate: Any) -> Any:
-    """A rate that later writes to the group's do not reach: of a tensor, another."""
+    """A copy of a rate, which may be a tensor that is written in place."""
     return rate.clone() if isinstance(rate, torch.Tensor) else rate
 
 
@@ -119,7 +121,7 @@ CLOSED: dict[str, Callable[[Any, list[float]], Schedule]] = {
 
 
 def _same(scheduler: Any, of_groups: Sequence[Any]) -> Any:
-    """What is the same for every group; SteepestError where it is not, since a schedule is one multiplier for all."""
+    """The value that all groups share; SteepestError if they differ, since a schedule is one multiplier for all."""
     if any(other != of_groups[0] for other in of_groups):
         raise SteepestError(
             f"{type(scheduler).__name__} gives its groups different multiples of their rates; a schedule is one multiplier for "
@@ -134,11 +136,10 @@ def _floor(scheduler: Any, lowest: Sequence[float], bases: Sequence[float]) -> f
 
 
 def from_torch(scheduler: Any) -> Schedule:
-    """A schedule that gives a torch scheduler's rates from its beginning, relative to each group's initial rate.
+    """Convert a torch scheduler, from its first step, to a schedule relative to each group's initial rate.
 
-    SteepestError where the groups' multiples differ, such as those of several lambdas, or of one floor under two rates.
-    OneCycleLR and CyclicLR are relative to their largest rate. A scheduler without a closed form here is played forward,
-    step by step, on a copy.
+    SteepestError if the groups' multiples differ, such as those of several lambdas, or of one floor under two rates. OneCycleLR
+    and CyclicLR are relative to their largest rate. A scheduler without a closed form here is run step by step on a copy.
 
     >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
     >>> from_torch(torch.optim.lr_scheduler.StepLR(optimizer, 30))
@@ -152,12 +153,12 @@ def from_torch(scheduler: Any) -> Schedule:
     if scheduler.last_epoch > 0:
         raise SteepestError(f"{name} has taken {scheduler.last_epoch} steps; give it as it was made.")
     there = {id(p): torch.nn.Parameter(torch.zeros(0)) for group in groups for p in group["params"]}
-    without = copy.deepcopy(scheduler, {**there, id(scheduler.optimizer.state): defaultdict(dict)})  # copies no model
+    without = copy.deepcopy(scheduler, {**there, id(scheduler.optimizer.state): defaultdict(dict)})  # without copying the model
     return _played(without, f"{name}({id(scheduler)})")
 
 
 def _played(scheduler: Any, name: str) -> Schedule:
-    """The rates of a scheduler made anew, as it gives them one after another."""
+    """Make a schedule of the rates that a new scheduler gives step by step."""
     moving = copy.deepcopy(scheduler)
     groups = moving.optimizer.param_groups
     largest = getattr(scheduler, "max_lrs", [group.get("initial_lr", group["lr"]) for group in groups])
@@ -173,5 +174,5 @@ def _played(scheduler: Any, name: str) -> Schedule:
                 moving.step()
         return seen[k]
 
-    value(0, 1, ())  # refuses groups that begin apart
+    value(0, 1, ())  # rejects groups with different first multiples
     return Schedule(name, value, recipe=(_played, (scheduler, name)))

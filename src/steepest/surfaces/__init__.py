@@ -1,4 +1,4 @@
-"""Surfaces: functions of a few coordinates to go down on, by name or by a formula of one's own."""
+"""Surfaces: functions of a few coordinates to minimise, by name or by a formula."""
 
 from .formula import get, parse
 from .named import SURFACES

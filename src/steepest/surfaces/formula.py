@@ -1,4 +1,4 @@
-"""A surface as typed: a name, a name with arguments, or a formula, which is read and never run."""
+"""Parse a surface: a name, a name with arguments, or a formula, which is never evaluated as Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .surface import Surface, box
 
 
 def _absolute(u: Any) -> Any:
-    """The absolute value; of what may be complex somewhere its derivative would be split into parts without an end."""
+    """The absolute value; sympy's own derivative for an argument that may be complex grows without end."""
     return sympy.Abs(u) if u.is_extended_real else sympy.sqrt(u**2)
 
 
@@ -26,8 +26,8 @@ FUNCTIONS: dict[str, Any] = {
 CONSTANTS = {"pi": sympy.pi, "e": sympy.E}
 LARGEST = 1e12  # number in a formula
 LONGEST = 500  # characters of a formula
-MOST_PARTS = 70_000  # of its derivatives, written out: all that is asked of a surface takes six seconds on one core
-DEEPEST = 40  # parentheses inside one another: sympy's own recursion ends at some 60
+MOST_PARTS = 70_000  # of its derivatives, written out: everything about such a surface takes six seconds on one core
+DEEPEST = 40  # nested parentheses; sympy's recursion fails at about 60
 
 
 def get(text: str, **arguments: Any) -> Surface:
@@ -66,7 +66,7 @@ def _refused(text: str, why: str) -> SteepestError:
 
 
 def parse(text: str) -> Surface:
-    """A surface from a formula. It is read node by node against a list of what is allowed, and never run as Python."""
+    """Parse a formula node by node against a list of what is allowed; it is never evaluated as Python."""
     if len(text) > LONGEST:
         raise _refused(text, f"it has {len(text)} characters, and {LONGEST} are the most")
     try:
@@ -101,10 +101,10 @@ def parse(text: str) -> Surface:
 
 @dataclass(frozen=True)
 class _Size:
-    """About how many parts an expression and its first and second derivatives have, written out, and how deep it is."""
+    """Estimated numbers of parts of an expression and of its first and second derivatives, written out; and its depth."""
 
     own: int
-    first: Mapping[sympy.Basic, int]  # by coordinate; none where that is not in it
+    first: Mapping[sympy.Basic, int]  # by coordinate, if the expression contains it
     second: Mapping[tuple[sympy.Basic, sympy.Basic], int]
     depth: int
 
@@ -115,7 +115,7 @@ class _Size:
 
 
 def _size(e: sympy.Basic, known: dict[sympy.Basic, _Size]) -> _Size:
-    """The size of an expression, found without a derivative of it."""
+    """The size of an expression, without computing derivatives."""
     if e not in known:
         inner = [_size(part, known) for part in e.args]
         own, depth = 1 + sum(part.own for part in inner), 1 + max((part.depth for part in inner), default=0)
@@ -192,7 +192,7 @@ def _read(text: str, node: ast.AST) -> Any:
 
 
 def _small(text: str, made: Any) -> Any:
-    """What was read; SteepestError for a number that takes long to evaluate, as the sine of exp(exp(30)) does."""
+    """Return a parsed part; SteepestError for a number that takes long to evaluate, such as the sine of exp(exp(30))."""
     if made.is_number and not made.is_Float and not made.is_Rational and made.is_finite is not False:
         size = abs(complex(made))
         if size > LARGEST:

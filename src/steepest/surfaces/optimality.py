@@ -1,4 +1,4 @@
-"""What a surface is like: its stationary points and their kinds, whether it is convex, and where Schwarz's theorem fails."""
+"""Analyse a surface: stationary points and their kinds, convexity, and points where Schwarz's theorem fails."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from scipy.stats import qmc
 from . import Point, Surface
 
 Array = NDArray[np.float64]
-STARTS = 4096  # points of four coordinates or less from which Newton's method looks for stationary points
+STARTS = 4096  # starts of Newton's method for stationary points, in up to four coordinates
 LEAST_STARTS = 16
-FLAT = 1e-6  # an eigenvalue below it, beside the largest or 1, counts as zero
-TRIES = 20_000  # points of four coordinates or less at which convexity is looked at
+FLAT = 1e-6  # an eigenvalue below it, relative to the largest or 1, counts as zero
+TRIES = 20_000  # points at which convexity is tested, in up to four coordinates
 LEAST_TRIES = 64
-MOST_FLAT = 10  # degenerate points that are told one by one
+MOST_FLAT = 10  # degenerate points that are listed
 
 
 @dataclass(frozen=True)
 class Stationary:
-    """A point where the gradient is zero (or taken to be), its height, and "minimum", "maximum", "saddle" or "degenerate".
+    """A point where the gradient is zero (or defined to be), its height, and "minimum", "maximum", "saddle" or "degenerate".
 
-    `eigenvalues` are the Hessian's, smallest first; None where it has none.
+    `eigenvalues` are the Hessian's, smallest first; None if there is no Hessian.
     """
 
     point: Point
@@ -33,7 +33,7 @@ class Stationary:
 
 
 def _affordable(most: int, least: int, dims: int) -> int:
-    """So many points that their eigenvalues, which take the cube of the dimensions, take no longer than those of four do."""
+    """The number of points whose eigenvalues, cubic in the dimensions, take no longer than `most` in four dimensions."""
     return max(least, min(most, int(most * (4 / dims) ** 3)))
 
 
@@ -64,7 +64,7 @@ def stationary(surface: Surface) -> list[Stationary]:
     edge = 1e-9 * (high - low)
     kept = (residual <= 1e-9 * scale) & ((at >= low - edge) & (at <= high + edge)).all(-1)
     at, residual = at[kept], residual[kept]
-    for digits in (4, 8):  # to plain numbers, where these are no worse
+    for digits in (4, 8):  # round to plain numbers if these are no worse
         plain = np.round(at, digits)
         better = np.abs(surface.gradient(plain)).max(-1, initial=0.0) <= residual + 1e-13
         at = np.where(better[:, None], plain, at) + 0.0
@@ -95,7 +95,7 @@ def _kind(surface: Surface, point: Point) -> Stationary:
 
 
 def _at_kink(surface: Surface, kink: Point) -> Stationary:
-    """A point without a gradient, judged by the heights on a small sphere around it."""
+    """Classify a point without a gradient by the heights on a small sphere around it."""
     away = np.random.default_rng(0).normal(size=(400, surface.dims))
     around = np.array(kink) + 1e-4 * away / np.linalg.norm(away, axis=1, keepdims=True)
     height = float(np.nan_to_num(surface.value(kink)))
@@ -105,7 +105,7 @@ def _at_kink(surface: Surface, kink: Point) -> Stationary:
 
 
 def convexity(surface: Surface) -> tuple[bool | None, str]:
-    """Whether the surface is convex, and why: a proof for quadratics, a counter-example, or None: none in so many tries."""
+    """Whether the surface is convex, and why: a proof for quadratics, a counter-example, or None if none was found."""
     if all(h.is_number for row in surface.hessian_expressions for h in row):  # a quadratic
         w = sorted(np.linalg.eigvalsh(surface.hessian(np.zeros(surface.dims))).tolist())
         if w[0] >= 0:
@@ -134,7 +134,7 @@ def _words(point: Array) -> str:
 
 
 def schwarz(surface: Surface) -> str | None:
-    """Where the mixed second derivatives of a kink differ by their order, what they are; None where they do not."""
+    """Describe a kink whose mixed second derivatives depend on their order; None if there is none."""
     for kink in surface.kinks if surface.dims == 2 else ():
         small = 1e-6
         (_, yx), (xy, _) = (surface.gradient(np.array(kink) + small * np.eye(2)[i]) / small for i in (0, 1))

@@ -1,4 +1,4 @@
-"""What a surface is: a formula in one line; value, gradient, Hessian and LaTeX follow from it."""
+"""A surface: a formula, from which value, gradient, Hessian and LaTeX are derived."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ Point = tuple[float, ...]
 
 @dataclass(frozen=True, eq=False)
 class Surface(Shown):
-    """A function of a few coordinates to go down on.
+    """A function of a few coordinates to minimise.
 
-    `domain` holds (low, high) of each coordinate; `minima` the known least points; `kinks` points where the gradient is not
-    defined and taken to be 0; `start` where descent starts unless told otherwise; `rates` rates for optimizers by name,
-    "" for all others, where a search for the best makes no sense because nothing bounds the surface below.
+    domain: (low, high) of each coordinate.
+    start: the default start of a path.
+    minima: the known global minima.
+    kinks: points without a gradient, where it is defined to be 0.
+    rates: learning rates by the optimizer's name, "" for all others, for surfaces unbounded below, where a search for the best
+        makes no sense.
     """
 
     name: str
@@ -57,7 +60,7 @@ class Surface(Shown):
 
     @functools.cached_property
     def hessian_expressions(self) -> tuple[tuple[Expr, ...], ...]:
-        """The formulas of the second derivatives; at the tip of an absolute value, those beside it."""
+        """The formulas of the second derivatives; at the kink of an absolute value, those of its neighbourhood."""
         rows = ([sympy.diff(g, v) for v in self.variables] for g in self.gradient_expressions)
         return tuple(tuple(h.replace(sympy.DiracDelta, lambda *_: sympy.Integer(0)) for h in row) for row in rows)
 

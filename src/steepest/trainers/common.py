@@ -1,4 +1,4 @@
-"""What both callbacks do: evaluate where the rule says, take SAM's second gradient, measure the updates."""
+"""Work of both callbacks: evaluate at the rule's view, compute a second gradient for SAM, measure updates."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PREFIX = "steepest/"
 
 
 class Attendant:
-    """What stands between a trainer and one optimizer, of ours or any other.
+    """Connects a trainer with one optimizer, steepest's or any other.
 
-    `loss_of(batch)` is the loss as the trainer takes it, or None; `backward(loss)` adds its gradients; `refreshes` says that
-    passes of `loss_of` may give BatchNorm new statistics. Kept are the batches whose gradients are being added up, for a rule
-    that asks for a second gradient, and the last ones, for the statistics.
+    `loss_of(batch)` is the trainer's loss, or None; `backward(loss)` accumulates its gradients; `refreshes` allows passes of
+    `loss_of` to recompute BatchNorm's statistics. The batches of an accumulated step are stored for a second gradient, and
+    the most recent batches for the statistics.
     """
 
     def __init__(
@@ -35,20 +35,20 @@ class Attendant:
         refreshes: bool = True,
     ) -> None:
         self.optimizer, self.model, self.loss_of, self.backward = optimizer, model, loss_of, backward
-        rule = optimizer.rule if isinstance(optimizer, RuleOptimizer) else None
-        self.asks = rule is not None and bool(rule.oracle)
-        self.has_view = rule is not None and bool(rule.view) and not rule.twin
+        own = optimizer if isinstance(optimizer, RuleOptimizer) else None
+        self.oracle = own if own and own.rule.oracle else None  # the optimizer, if its rule takes a second gradient
+        self.view = own if own and own.rule.view and not own.rule.twin else None  # if its rule evaluates at another point
         self.of_step: list[Batch] = []
-        self.last: deque[Batch] = deque(maxlen=REFRESH if refreshes and self.has_view and normalizes(model) else 0)
-        self.modes: dict[nn.Module, bool] = {}  # of the model's parts, as they train
+        self.last: deque[Batch] = deque(maxlen=REFRESH if refreshes and self.view and normalizes(model) else 0)
+        self.modes: dict[nn.Module, bool] = {}  # the training mode of each module
         self.put_back: Callable[[], None] | None = None
-        self.wanted = False  # a measure of the next step
+        self.wanted = False  # whether to measure the next step
         self.measured: dict[str, float] = {}
         self.before: list[Tensor] = []
         self.hooks = [optimizer.register_step_pre_hook(self._before), optimizer.register_step_post_hook(self._after)]
 
     def close(self) -> None:
-        """Leave the optimizer, and the model as it now is."""
+        """Remove the hooks from the optimizer."""
         for hook in self.hooks:
             hook.remove()
         self.of_step.clear()
@@ -56,26 +56,24 @@ class Attendant:
         self.put_back = None
 
     def take(self, batch: Batch) -> None:
-        """A batch of training comes: what is trained is in place."""
-        if self.has_view:
-            assert isinstance(self.optimizer, RuleOptimizer)
-            self.optimizer.train()
+        """Prepare for a training batch: restore the trained parameters and statistics, and store the batch."""
+        if self.view:
+            self.view.train()
         if self.put_back is not None:
             self.put_back()
             self.put_back = None
-        if self.asks:
+        if self.oracle:
             self.of_step.append(batch)
         self.last.append(batch)
         if self.last:
             self.modes = {m: m.training for m in self.model.modules()}
 
     def show(self) -> None:
-        """Put the rule's view in place, with BatchNorm's statistics of there, to evaluate or save."""
-        if not self.has_view or self.put_back is not None:
+        """Switch to the rule's view, with BatchNorm's statistics recomputed there, to evaluate or save."""
+        if not self.view or self.put_back is not None:
             return
-        assert isinstance(self.optimizer, RuleOptimizer)
-        self.optimizer.eval()
-        norms = [m for m in normalizes(self.model) if self.modes.get(m)]  # those that are frozen stay
+        self.view.eval()
+        norms = [m for m in normalizes(self.model) if self.modes.get(m)]  # frozen layers are left alone
         if self.last and norms:
             modes = {m: m.training for m in self.model.modules()}
             _set(self.modes)
@@ -86,12 +84,11 @@ class Attendant:
                 _set(modes)
 
     def ask(self) -> None:
-        """Before a step, its gradients being there: those where the rule asks for them, of the same batches."""
-        if not self.asks:
+        """Before a step: replace the gradients by the rule's second ones, of the same batches."""
+        if not self.oracle:
             return
-        assert isinstance(self.optimizer, RuleOptimizer)
-        self._before()  # from here the parameters stand elsewhere
-        self.optimizer.first_step()
+        self._before()  # before the parameters are moved
+        self.oracle.first_step()
         try:
             with torch.enable_grad(), still(self.model):
                 for batch in self.of_step:
@@ -99,15 +96,15 @@ class Attendant:
                     if loss is not None:
                         self.backward(loss)
         except BaseException:
-            self.optimizer.cancel_first_step()
+            self.oracle.cancel_first_step()
             raise
         finally:
             self.of_step.clear()
 
     def give_up(self) -> None:
-        """Training ends by an exception: nothing is left half done."""
-        if isinstance(self.optimizer, RuleOptimizer):
-            self.optimizer.cancel_first_step()
+        """Cancel a step that an exception has interrupted, and remove the hooks."""
+        if self.oracle:
+            self.oracle.cancel_first_step()
         self.close()
 
     def _pass(self) -> None:
@@ -137,6 +134,6 @@ def _set(modes: dict[nn.Module, bool]) -> None:
 
 
 def _norm(tensors: list[Tensor]) -> float:
-    """The length of all of them, one after the other; of split ones over the mesh."""
+    """The norm of all tensors together; of a DTensor over the mesh."""
     squares = [float(whole((t.abs().double() ** 2).sum())) for t in tensors]
     return float(sum(squares) ** 0.5)

@@ -18,14 +18,14 @@ except ImportError:
 
 
 class SteepestCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
-    """Does what an optimizer of steepest asks of its trainer, and logs how far its steps go.
+    """Supports steepest's optimizers in a trainer, and logs the sizes of their steps.
 
-    - Evaluation and checkpoints see the rule's view, such as Schedule-Free's x or an average, and BatchNorm's statistics of
-      there, made of the last 16 batches; training goes on from what is trained, also after a resume.
-    - SAM, and any rule that asks for a second gradient, gets it from all batches of an accumulated step, clipped as the first,
-      with BatchNorm's statistics left as the first pass had them.
-    - Whenever the trainer logs, `steepest/update_to_weight` is the length of an update by that of the weights,
-      `steepest/effective_rate` by that of the gradient. These work with any optimizer; `log=False` leaves them out.
+    - Evaluation and checkpoints use the rule's view, such as Schedule-Free's x or an average, and BatchNorm's statistics of
+      the last 16 batches at that point; training continues from the trained parameters, also after a resume.
+    - SAM, and any rule with a second gradient, gets it from all batches of an accumulated step, clipped as the first;
+      BatchNorm's statistics are those of the first pass.
+    - Whenever the trainer logs, `steepest/update_to_weight` is the norm of an update divided by that of the weights,
+      `steepest/effective_rate` by that of the gradient. These work with any optimizer; `log=False` omits them.
     """
 
     def __init__(self, trainer: Any, log: bool = True) -> None:
@@ -33,9 +33,9 @@ class SteepestCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         self.attendant: Attendant
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Attend to the trainer's optimizer, and hear of its batches."""
+        """Attach to the trainer's optimizer and to its training step, to see the batches."""
         trainer = self.trainer
-        trainer.__dict__.pop("training_step", None)  # of a training that raised
+        trainer.__dict__.pop("training_step", None)  # left over if an earlier training raised
         step = type(trainer).training_step
 
         def loss_of(batch: Batch) -> Tensor:
@@ -52,38 +52,38 @@ class SteepestCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
 
         optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
         self.attendant = Attendant(optimizer, trainer.model, loss_of, lambda loss: None)
-        if self.attendant.asks and getattr(trainer.accelerator, "scaler", None) is not None:
+        if self.attendant.oracle and getattr(trainer.accelerator, "scaler", None) is not None:
             raise SteepestError("A rule with a second gradient goes with no loss scaler; train in bf16 or float32.")
         trainer.training_step = training_step
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Whether the step that begins will be told of."""
+        """Measure the step if it will be logged."""
         every = state.logging_steps
         self.attendant.wanted = self.log and (every <= 1 or (state.global_step + 1) % every == 0)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The gradients are there, clipped: those where the rule asks for them take their place."""
-        if self.attendant.asks:
+        """Replace the clipped gradients by the rule's second ones."""
+        if self.attendant.oracle:
             self.attendant.ask()
             if args.max_grad_norm:
                 self.trainer.accelerator.clip_grad_norm_(self.trainer.model.parameters(), args.max_grad_norm)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Log what was measured, and evaluate and save where the rule says."""
+        """Log the measurements, and evaluate and save at the rule's view."""
         if control.should_log and self.attendant.measured:
             self.trainer.log(self.attendant.measured)
-            control.should_log = True  # which the trainer has taken back: its own numbers come after
+            control.should_log = True  # log() has reset it, and the trainer's own numbers are still to be logged
         self.attendant.measured = {}
         if control.should_evaluate or control.should_save:
             self.attendant.show()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Evaluate and save where the rule says."""
+        """Evaluate and save at the rule's view."""
         if control.should_evaluate or control.should_save:
             self.attendant.show()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Leave the model as it is to be used, and the trainer as it was."""
+        """Leave the model at the rule's view, and restore the trainer's training step."""
         self.attendant.show()
         self.attendant.close()
         del self.trainer.training_step

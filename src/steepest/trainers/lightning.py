@@ -22,15 +22,15 @@ except ImportError:
 
 
 class SteepestCallback(Callback):  # type: ignore[misc, unused-ignore]
-    """Does what an optimizer of steepest asks of its trainer, and logs how far its steps go.
+    """Supports steepest's optimizers in a trainer, and logs the sizes of their steps.
 
-    - Validation, and checkpoints written there or at the end of an epoch, see the rule's view, such as Schedule-Free's x or an
-      average, and BatchNorm's statistics of there, made of the last 16 batches; training goes on from what is trained, also
-      after a resume. Metrics that the training step itself updates count these passes, and SAM's second ones, too.
-    - SAM, and any rule that asks for a second gradient, gets it from all batches of an accumulated step, with BatchNorm's
-      statistics left as the first pass had them.
-    - Every `log_every_n_steps` of the trainer, `steepest/update_to_weight` is the length of an update by that of the weights,
-      `steepest/effective_rate` by that of the gradient. These work with any optimizer; `log=False` leaves them out.
+    - Validation, and checkpoints written then or at the end of an epoch, use the rule's view, such as Schedule-Free's x or an
+      average, and BatchNorm's statistics of the last 16 batches at that point; training continues from the trained
+      parameters, also after a resume. Metrics that the training step updates count these passes, and SAM's second ones, too.
+    - SAM, and any rule with a second gradient, gets it from all batches of an accumulated step; BatchNorm's statistics are
+      those of the first pass.
+    - Every `log_every_n_steps` of the trainer, `steepest/update_to_weight` is the norm of an update divided by that of the
+      weights, `steepest/effective_rate` by that of the gradient. These work with any optimizer; `log=False` omits them.
 
     For modules with automatic optimization; one that steps by hand calls `first_step` and `second_step` itself.
     """
@@ -41,7 +41,7 @@ class SteepestCallback(Callback):  # type: ignore[misc, unused-ignore]
         self.attendants: list[Attendant] = []
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Attend to each optimizer of the trainer."""
+        """Attach to each optimizer of the trainer."""
         numbered = len(inspect.signature(pl_module.training_step).parameters) > 1
 
         def loss_of(batch: Batch) -> Tensor | None:
@@ -55,63 +55,63 @@ class SteepestCallback(Callback):  # type: ignore[misc, unused-ignore]
 
         self.attendants = []
         for optimizer in trainer.optimizers:
-            refreshes = pl_module.automatic_optimization and not any(a.has_view for a in self.attendants)
+            refreshes = pl_module.automatic_optimization and not any(a.view for a in self.attendants)
             self.attendants.append(Attendant(optimizer, pl_module, loss_of, backward, refreshes))
-        if any(a.asks for a in self.attendants):
+        if any(a.oracle for a in self.attendants):
             if not pl_module.automatic_optimization:
                 raise SteepestError("The module steps by hand; call first_step and second_step there, without this callback.")
             if getattr(trainer.precision_plugin, "scaler", None) is not None:
                 raise SteepestError("A rule with a second gradient goes with no loss scaler; train in bf16 or float32.")
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Begin an accumulated step anew, as the trainer does."""
+        """Start a new accumulated step, as the trainer does."""
         for attendant in self.attendants:
             attendant.of_step.clear()
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Train where the rule trains."""
+        """Prepare for a training batch."""
         step = trainer.global_step // max(len(self.attendants), 1) + 1
         for attendant in self.attendants:
             attendant.wanted = self.log and step % trainer.log_every_n_steps == 0
             attendant.take((batch, batch_idx))
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-        """The gradients are there, not yet clipped: those where the rule asks for them take their place."""
+        """Replace the gradients, before they are clipped, by the rule's second ones."""
         for attendant in self.attendants:
             if attendant.optimizer is getattr(optimizer, "optimizer", optimizer):
                 attendant.ask()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
-        """Log what was measured."""
+        """Log the measurements of the step."""
         for k, attendant in enumerate(self.attendants):
             suffix = f"_{k}" if len(self.attendants) > 1 else ""
             pl_module.log_dict({name + suffix: x for name, x in attendant.measured.items()}, on_step=True, on_epoch=False)
             attendant.measured = {}
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        """Evaluate where the rule says."""
+        """Evaluate at the rule's view."""
         for attendant in self.attendants:
             attendant.show()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Save what is evaluated."""
+        """Save the rule's view."""
         self.on_validation_start(trainer, pl_module)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-        """Leave the model as it is to be used."""
+        """Leave the model at the rule's view."""
         for attendant in self.attendants:
             attendant.show()
             attendant.close()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Leave nothing half done."""
+        """Cancel an interrupted step."""
         for attendant in self.attendants:
             attendant.give_up()
 
 
 @contextlib.contextmanager
 def _mute(module: Any) -> Any:
-    """Inside, a module's own logging is not heard: what it says of a batch it has said."""
+    """Within the context, a module's own logging is off: it has logged the batch already."""
     module.log = module.log_dict = lambda *_, **__: None
     try:
         yield

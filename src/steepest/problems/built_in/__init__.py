@@ -1,1 +1,1 @@
-"""Problems that install with steepest, or whose data it fetches: a file each."""
+"""The built-in problems, one in each file."""

@@ -1,4 +1,4 @@
-"""CIFAR-10: fetching its official binary archive, reading what is here of it, and a residual network of 20 layers."""
+"""CIFAR-10: download of its official binary archive, reading of the files present, and a residual network of 20 layers."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the 5
 
 
 def folder() -> Path:
-    """Where CIFAR-10 lies: `cifar10` in $STEEPEST_DATA, or in the user's cache."""
+    """The folder of CIFAR-10: `cifar10` in $STEEPEST_DATA, or in the user's cache."""
     return download.folder("cifar10")
 
 
 def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: None) -> tuple[Path, list[str]]:
-    """Download the archive where a file of it is missing, check it, and unpack its six files. Returns folder and new files.
+    """Download the archive if one of its files is missing, check it, and unpack six files. Returns folder and new files.
 
-    An archive that lies there already is checked as one that was downloaded; the lengths of files that lie there are checked.
+    An archive that is already in the folder is checked as well; of files already there the lengths are checked.
     """
     here, names = folder(), (*TRAIN, TEST[0])
     for name in names:
@@ -58,7 +58,7 @@ def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: No
                     if member.size > MOST:
                         raise SteepestError(f"{archive} holds a {name} of {member.size} bytes; expected {MOST} at most.")
                     part = here / f"{name}.part"
-                    part.unlink(missing_ok=True)  # a link, which would be written through
+                    part.unlink(missing_ok=True)  # in case it is a link, which would be followed
                     part.write_bytes(content.read())
                     part.replace(here / name)
         archive.unlink()
@@ -66,7 +66,7 @@ def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: No
 
 
 def verified(fetched: list[str]) -> str:
-    """What `fetch` has checked, in words."""
+    """What `fetch` has checked, as a phrase."""
     return "the archive's checksum holds" if fetched else "their lengths hold (the checksum is that of the archive)"
 
 
@@ -78,15 +78,15 @@ def _check(archive: Path) -> None:
 
 
 def _path(name: str) -> Path | None:
-    """A file as it is, or gzipped, or None where it is absent."""
+    """The path of a file, plain or gzipped; None if it is missing."""
     return next((path for path in (folder() / name, folder() / f"{name}.gz") if path.exists()), None)
 
 
 def _records(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The records of a file, (n, RECORD); SteepestError where its length is not theirs."""
+    """The records of a file, (n, RECORD); SteepestError for another length."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = file.read(MOST + 1)  # no more, whatever it unpacks to
+            content = file.read(MOST + 1)  # bounded, as a small file may decompress to a huge one
     except (OSError, EOFError, zlib.error):
         content = b""
     if not content or len(content) % RECORD or len(content) > MOST:
@@ -95,7 +95,7 @@ def _records(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def read(names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """Images (n, 3, 32, 32) of uint8 and labels (n,) of the files that are here; SteepestError for none or a broken one."""
+    """Images (n, 3, 32, 32) of uint8 and labels (n,) of the files present; SteepestError if there is none or one is corrupt."""
     parts = [_records(path) for path in filter(None, map(_path, names))]
     if not parts:
         raise SteepestError(
@@ -107,7 +107,7 @@ def read(names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
 
 
 class Block(nn.Module):
-    """Two convolutions of 3 x 3 with BatchNorm, and a shortcut that halves the image and pads channels where these change."""
+    """Two 3 x 3 convolutions with BatchNorm; if the shape changes, the shortcut halves the image and pads channels."""
 
     def __init__(self, into: int, out: int) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ def resnet20() -> nn.Sequential:
 
 
 def cifar10_resnet20() -> Problem:
-    """The network on the training images that are here, a tenth of them kept for validation; no augmentation."""
+    """ResNet-20 on the training images present, a tenth of them for validation; no augmentation."""
 
     def scaled(images: Tensor) -> Tensor:
         mean, deviation = (torch.tensor(x).view(1, 3, 1, 1) for x in (MEAN, DEVIATION))

@@ -1,4 +1,4 @@
-"""MNIST: fetching it with checksum and resume, reading it, and the small network trained on it."""
+"""MNIST: download with checksum and resume, reading, and a small network."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: No
 
 
 def verified(fetched: list[str]) -> str:
-    """What `fetch` has checked, in words."""
+    """What `fetch` has checked, as a phrase."""
     return "all checksums hold"
 
 
@@ -61,7 +61,7 @@ def _content(path: Path) -> bytes:
     name = path.name.removesuffix(".gz")
     try:
         with gzip.open(path) as file:
-            content = file.read(LARGEST + 1)  # no more, whatever it unpacks to
+            content = file.read(LARGEST + 1)  # bounded, as a small file may decompress to a huge one
     except (OSError, EOFError, zlib.error):
         content = b""
     if hashlib.sha256(content).hexdigest() != CONTENT[name]:
@@ -70,7 +70,7 @@ def _content(path: Path) -> bytes:
 
 
 def read(name: str) -> Tensor:
-    """One MNIST file as a uint8 tensor: images (n, 28, 28) or labels (n,). SteepestError where it is absent or corrupted."""
+    """One MNIST file as a uint8 tensor: images (n, 28, 28) or labels (n,). SteepestError if it is missing or corrupted."""
     path = folder() / f"{name}.gz"
     if not path.exists():
         raise SteepestError(

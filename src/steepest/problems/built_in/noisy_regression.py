@@ -1,4 +1,4 @@
-"""Linear regression from noisy labels, one example a step: what the exponent of the error does to an optimizer."""
+"""Linear regression from noisy labels, one example a step: the effect of the exponent of the error on optimizers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 class Data(NamedTuple):
-    """Examples x (examples, 10), labels y (examples,), the same for testing, and where descent starts (10,)."""
+    """Examples x (examples, 10), labels y (examples,), the same for testing, and the initial weights (10,)."""
 
     x: Array
     y: Array
