@@ -17,7 +17,7 @@ from ..rules.words import WORDS
 from ..surfaces import Surface
 
 SIGN = "const sign = (x) => (x > 0) - (x < 0); // 0 of NaN"
-OWN = ("p", "g", "t", "i", "f", "state", "note", "hyper", "sign")  # names that a step's function has itself
+OWN = ("p", "g", "t", "i", "f", "state", "note", "hyper", "sign")  # names that a step's function uses itself
 RESERVED = (
     *("arguments", "await", "break", "case", "catch", "class", "const", "continue", "debugger", "default", "delete", "do"),
     *("else", "enum", "eval", "export", "extends", "false", "finally", "for", "function", "if", "implements", "import", "in"),
@@ -25,22 +25,22 @@ RESERVED = (
     *("super", "switch", "this", "throw", "true", "try", "typeof", "undefined", "var", "void", "while", "with", "yield"),
 )
 TAKEN = frozenset((*OWN, *RESERVED))
-LONGEST = 12  # operations of a value without a name that is used again: longer ones get a line of their own
+LONGEST = 12  # operations; longer unnamed values that are used twice get a line of their own
 
 
 def function(rule: Rule, hyper: Hyper, name: str | None = None, notes: bool = False) -> str:
     """The rule's step on one tensor as a JavaScript function `(p, g, t, state, hyper)` that writes to p and state.
 
-    p and g are arrays, `state` holds an array or a number for each letter, `hyper` the hyperparameters. A rule that needs
-    gradients at other points takes a last argument `f`, which returns the gradient at an array. With `notes` every rule does,
-    and an optional callback `note(name, i, value)` after it gets each value that has a line, i -1 for a number. Reductions
-    over the whole model see this tensor only. SteepestError for a rule that has no form in JavaScript.
+    p and g are arrays; `state` has an array or a number for each letter, `hyper` the hyperparameters. A rule that takes
+    gradients at other points has a last argument `f`, which returns the gradient at an array. With `notes` every rule has it,
+    followed by an optional callback `note(name, i, value)` for each named value, with i -1 for a number. Sums over the whole
+    model are over this tensor. SteepestError for a rule without a form in JavaScript.
     """
     return "\n".join(_Writer(rule, rule.graph(hyper), notes).lines(name or rule.name))
 
 
 def text(rule: Rule, hyper: Hyper | None = None) -> str:
-    """The function for a reader: its source above it, and what it calls."""
+    """The function for readers, below its source and with the functions it calls."""
     settings = rule.settings(**(hyper or {}))
     body = function(rule, settings, "".join(c if c.isalnum() else "_" for c in rule.name).strip("_"))
     above = [f"// {rule.reference}"]
@@ -54,9 +54,9 @@ def text(rule: Rule, hyper: Hyper | None = None) -> str:
 
 
 def expression(x: Any, strength: int = 0, known: Mapping[Symbol, str] | None = None, bare: bool = False) -> str:
-    """A value as JavaScript, in brackets where it binds less than `strength`; a bare choice stands without any.
+    """A value as JavaScript, in parentheses if it binds less than `strength`; a bare choice has none.
 
-    `known` maps symbols to their text; other leaves are written by name.
+    `known` has the text of symbols; other leaves are written by their names.
     """
     names = known or {}
     if not isinstance(x, Symbol):
@@ -86,7 +86,7 @@ def height(surface: Surface) -> str:
 
 
 class _Writer:
-    """The lines of a function: numbers once, and a loop over the elements for each pass that the rule needs."""
+    """Writes the lines of a function: numbers once, and a loop over the elements for each pass of the rule."""
 
     def __init__(self, rule: Rule, graph: Graph, notes: bool) -> None:
         self.graph, self.notes = graph, notes
@@ -103,7 +103,7 @@ class _Writer:
         self.wanted = self._wanted()
 
     def _wanted(self) -> dict[Symbol, str]:
-        """The values that get a line, with the names that they would like."""
+        """The values that get a line, with their preferred names."""
         wanted: dict[Symbol, str] = {}
         for k, x in self.graph.outputs.items():
             if isinstance(x, Symbol) and x.args:
@@ -137,11 +137,11 @@ class _Writer:
         return [*lines, "}"]
 
     def _taken(self, letters: list[str]) -> str:
-        """These letters out of an object; JavaScript's own words under another name."""
+        """Destructure these letters from an object; reserved words get another name."""
         return f"{{ {', '.join(k if self.letters[k] == k else f'{k}: {self.letters[k]}' for k in letters)} }}"
 
     def _numbers(self, stage: int) -> Iterator[str]:
-        """The numbers with a name that are known at this pass."""
+        """The named numbers that are known at this pass."""
         for x in walk(self.graph.targets()):
             if x in self.wanted and x not in self.names and not x.tensor and x.stage == stage:
                 yield f"  {self._line(x)}"
@@ -152,7 +152,7 @@ class _Writer:
         return f"const {self.names[x]} = {shown};"
 
     def _free(self, name: str) -> str:
-        """This name, or the next that is not taken."""
+        """This name, or a numbered one if it is used already."""
         stem, number = name.rstrip("0123456789"), 2
         while name in self.used:
             name, number = f"{stem}{number}", number + 1
@@ -162,7 +162,7 @@ class _Writer:
     def _loop(
         self, targets: list[Any], last: list[str], strengths: dict[int, int] | None = None, notes: bool = False
     ) -> list[str]:
-        """A loop over the elements: the named values that the targets need, then lines with the targets' text put in."""
+        """A loop over the elements: the named values that the targets need, then lines formatted with the targets' text."""
         outside, used = dict(self.names), set(self.used)
         lines = ["  for (let i = 0; i < p.length; i++) {"]
         told = [f'note("{x.name}", i, {x.name}[i]);' for x in self.graph.gradients]
@@ -201,7 +201,7 @@ class _Writer:
                 yield f"  const {x.name} = f(p.map((_, i) => {at}));"
 
     def _last(self) -> list[str]:
-        """The loop that writes, and the numbers that are state."""
+        """The loop that writes the results, and the numbers of the state."""
         graph = self.graph
         tensors = {k: x for k, x in graph.tensors.items() if x is not graph.inputs[k]}
         last = [f"{self.letters[k]}[i] = {{{n}}};" for n, k in enumerate(tensors)]
@@ -212,7 +212,7 @@ class _Writer:
         return lines + [f"  state.{k} = {self.show(x, bare=True)};" for k, x in numbers.items()]
 
     def show(self, x: Any, strength: int = 0, bare: bool = False) -> str:
-        """An expression with what has a name by its name."""
+        """An expression, with named values by their names."""
         return expression(x, strength, self.names, bare)
 
 

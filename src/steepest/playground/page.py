@@ -1,4 +1,4 @@
-"""The page: one HTML file with every rule and surface, that runs from a disk, with no network and nothing behind it."""
+"""The page: one HTML file with every rule and surface, which needs neither network nor server."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PARTS = (
     *("look", "rules_list", "drive", "teach", "take", "controls", "play"),
 )
 SWITCH = switch(get("adam"), get("sgd"), at=60.0)
-OFFERED = ("at", "then_ratio")  # of the switch; the rules themselves have the rest
+OFFERED = ("at", "then_ratio")  # hyperparameters of the switch; the rules themselves have the others
 MOST = 12  # rules at once
 
 
 @dataclass(frozen=True, eq=False)
 class Playground:
-    """A page; `html` is all of it."""
+    """A page, whose text is `html`."""
 
     html: str
 
@@ -41,7 +41,7 @@ class Playground:
 
 
 def play(surface: str = "valley", optimizers: Sequence[str | Rule] = RACE) -> Playground:
-    """A page that begins with a surface of two coordinates, by its name or as a formula, and these optimizers.
+    """Make a page that starts with a surface of two coordinates, a name or a formula, and these optimizers.
 
     >>> from steepest.playground import play
     >>> path = play("x**2 + 3*sin(y)**2", ["sgd", "adam(eps=1)"]).write("steepest-play.html")  # doctest: +SKIP
@@ -70,7 +70,7 @@ def play(surface: str = "valley", optimizers: Sequence[str | Rule] = RACE) -> Pl
 
 
 def _parent(rule: Rule) -> Rule:
-    """The rule of the registry that this one is with other defaults; else the rule itself."""
+    """The registered rule of which this one has other defaults; else the rule itself."""
     parent = RULES.get(rule.name.partition("(")[0])
     return parent if parent and parent.step is rule.step else rule
 

@@ -1,4 +1,4 @@
-"""The JavaScript of rules and surfaces for a page: each rule once for every choice that changes what it computes."""
+"""The JavaScript of rules and surfaces on the page: a step of each rule for every choice that changes what it computes."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ MATRICES = "it looks at the rows and columns of a matrix, and a point has none"
 
 
 def file(name: str) -> str:
-    """A file of the page: run.js walks, kept/kept.js holds `KEPT`, the parts of well-kept libraries."""
+    """The text of a file of the page."""
     return (HERE / name).read_text(encoding="utf-8")
 
 
 def engine() -> str:
-    """What walks: begins a rule's state, takes its steps, and finds the choice that hyperparameters make."""
+    """The code that initialises a rule's state, takes its steps, and finds the choice that hyperparameters make."""
     return file("run.js")
 
 
 def kept() -> str:
-    """The parts of well-kept libraries that the page uses, `KEPT`; their licences are in kept/LICENSES.txt."""
+    """The parts of other libraries that the page uses, `KEPT`; their licences are in kept/LICENSES.txt."""
     return file("kept/kept.js")
 
 
 def rules_script(rules: Sequence[Rule], offered: Mapping[str, Sequence[str]] | None = None) -> str:
-    """`const RULES = {name: rule}`: defaults, how state starts, and a step for each choice; see `run.js`.
+    """`const RULES = {name: rule}`: defaults, initial state, and a step for each choice; see `run.js`.
 
-    `offered` holds, by rule, the only hyperparameters that a reader may change: the others' choices are left out.
+    `offered` has, by rule, the only hyperparameters that a reader may change; choices of others are omitted.
     """
     return _constant("RULES", (f"{quoted(rule.name)}: {_rule(rule, (offered or {}).get(rule.name))}" for rule in rules))
 
 
 def surfaces_script(surfaces: Sequence[Surface]) -> str:
-    """`const SURFACES = {name: surface}`: domain, start, minima, and `f(p, g)`: the height, and into g the gradient."""
+    """`const SURFACES = {name: surface}`: domain, start, minima, and `f(p, g)`, which returns the height and sets g."""
     return _constant("SURFACES", (f"{quoted(surface.name)}: {_surface(surface)}" for surface in surfaces))
 
 
@@ -77,12 +77,12 @@ def _rule(rule: Rule, offered: Sequence[str] | None) -> str:
 
 
 def _domain(domain: Domain) -> list[Any]:
-    """The bounds, None where there is none, the values left out, and the words."""
+    """The bounds, or None, the excluded values, and the words of a domain."""
     return [*(x if math.isfinite(x) else None for x in (domain.low, domain.high)), list(domain.without), domain.words]
 
 
 def _refused(rule: Rule) -> Iterator[dict[str, Any]]:
-    """The hyperparameters that a rule refuses together: which are true, or not zero, and its sentence."""
+    """The combinations of hyperparameters that a rule rejects: which are true, or not zero, and its sentence."""
     for sentence, breaks in rule.refused:
         named = [k for k, v in rule.hyper.items() if not isinstance(v, str) and k in breaks.__code__.co_consts]
         for way in itertools.product((False, True), repeat=len(named)):
@@ -102,9 +102,9 @@ def _state(state: State) -> dict[str, Any]:
 
 
 def choices(rule: Rule) -> Iterator[tuple[dict[str, bool], str]]:
-    """The hyperparameters that a rule asks whether they are true or not zero, each way, and the step that this gives.
+    """Every combination of the hyperparameters that a rule tests for truth or zero, and its step.
 
-    A way that the rule refuses, or has no JavaScript for, is left out.
+    Combinations that the rule rejects are omitted.
     """
     asked = {k for k, v in rule.hyper.items() if isinstance(v, bool)}
     asked |= {s.condition for s in rule.state.values() if s.condition}
@@ -121,7 +121,7 @@ def choices(rule: Rule) -> Iterator[tuple[dict[str, bool], str]]:
 
 
 def settings(rule: Rule, when: dict[str, bool]) -> Hyper | None:
-    """Hyperparameters that are true, or not zero, as wanted; None where the rule refuses them."""
+    """Hyperparameters that are true, or not zero, as given; None if the rule rejects them."""
     try:
         return rule.settings(**_changed(rule, when))
     except SteepestError:
@@ -129,7 +129,7 @@ def settings(rule: Rule, when: dict[str, bool]) -> Hyper | None:
 
 
 def _changed(rule: Rule, when: dict[str, bool]) -> Hyper:
-    """A value for each hyperparameter that is true, or not zero, as wanted."""
+    """A value for each hyperparameter, true or not zero as given."""
     wanted = ((k, on, rule.hyper[k]) for k, on in when.items())
     return {k: on if isinstance(default, bool) else (default or 0.5) if on else 0.0 for k, on, default in wanted}
 
