@@ -53,27 +53,11 @@ def shared_dtypes(tensors: list[torch.Tensor]) -> tuple[torch.dtype, ...] | None
     if not all(map(is_memory, tensors)):
         return None
     p = tensors[0]
-    wanted = p.stride()
     for t in tensors:
-        if t.dtype not in TYPES or t.shape != p.shape or (t.stride() != wanted and not _contiguous(p, t)):
+        alike = t.stride() == p.stride() or (p.is_contiguous() and t.is_contiguous())
+        if t.dtype not in TYPES or t.shape != p.shape or not alike:
             return None
-    return tuple(t.dtype for t in tensors) if _dense(p) else None
-
-
-def _contiguous(p: torch.Tensor, t: torch.Tensor) -> bool:
-    return p.is_contiguous() and t.is_contiguous()
-
-
-def _dense(p: torch.Tensor) -> bool:
-    """Whether a tensor's elements fill a range of memory, each once, in any order."""
-    if p.is_contiguous() or p.is_contiguous(memory_format=torch.channels_last if p.ndim == 4 else torch.contiguous_format):
-        return True
-    expected = 1
-    for stride, size in sorted((st, n) for st, n in zip(p.stride(), p.shape, strict=True) if n != 1):
-        if stride != expected:
-            return False
-        expected *= size
-    return True
+    return tuple(t.dtype for t in tensors) if torch.ops.aten.is_non_overlapping_and_dense(p) else None
 
 
 class _Threads:
@@ -204,9 +188,9 @@ class Kernel:
         key = id(work.graph), *map(id, targets.values()), *map(id, sums), *dtypes.values()
         if key not in _programs:
             type_ = "double" if dtypes["p"] is torch.float64 else "float"
-            text, body, slots = source(type_, targets, sums, {k: TYPES[d] for k, d in dtypes.items()}, written)
+            text, body = source(type_, targets, sums, {k: TYPES[d] for k, d in dtypes.items()}, written)
             part, team = load(text, "part", "team")
-            program = Program(slots, numeric(body.numbers), len(body.numbers), len(sums), _entry(part), team)
+            program = Program(body.slots, numeric(body.numbers), len(body.numbers), len(sums), _entry(part), team)
             _programs[key] = work.graph, program
         return _programs[key][1]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ....rules.symbols import Expr, Symbol, apply
 from ....rules.words import WORDS
-from .powers import cube_root, double, power
+from .powers import Value, constant, cube_root, double, power
+
+STORED = {"float": "float", "double": "double", "bfloat": "i16"}  # the type in memory: bfloat16 is a float's upper half
 
 
 class Body:
@@ -22,7 +22,7 @@ class Body:
         self.stored = stored or {}  # the type in memory of each letter
         self.written = written or {}  # the letter of each symbol that an earlier pass has written
         self.values: dict[Symbol, str] = {}
-        self.loads: list[str] = []
+        self.slots: list[str] = []  # the letters that are read or written
         self.numbers: list[Symbol] = []
         self.declared: set[str] = set()
         self.reciprocals: dict[Symbol, Expr] = {}
@@ -35,8 +35,11 @@ class Body:
 
     def constant(self, x: float) -> str:
         """A number as LLVM writes it: the bits of a double, rounded to the type first."""
-        value = float(np.float32(x)) if self.type == "float" else float(x)
-        return double(value)
+        return constant(self.type, float(x))
+
+    def of(self, x: Expr) -> Value:
+        """The value of a symbol or number, for Python's operators."""
+        return Value(self, self.type, self.value(x))
 
     def call(self, name: str, *args: str) -> str:
         """Call an intrinsic on values of the type."""
@@ -47,17 +50,17 @@ class Body:
     def value(self, x: Expr) -> str:
         """The value of a symbol or number as the type; conditions become 0 or 1."""
         if not isinstance(x, Symbol):
-            return self.constant(float(x))
+            return self.constant(x)
         name = self.emit(x)
         if self.inline(x):
             return self.add(f"uitofp i1 {name} to {self.type}")
         return name
 
-    def wide(self, x: Expr) -> str:
+    def wide(self, x: Expr) -> Value:
         """A number of the step as a double, before it is rounded to the type."""
         if not isinstance(x, Symbol):
-            return double(float(x))
-        return self.emit(x).replace("%n", "%w") if self.type == "float" else self.emit(x)
+            return Value(self, "double", double(float(x)))
+        return Value(self, "double", self.emit(x).replace("%n", "%w") if self.type == "float" else self.emit(x))
 
     def condition(self, x: Expr) -> str:
         """The value of a symbol as a truth."""
@@ -84,11 +87,37 @@ class Body:
                 self.values[x] = f"%n{len(self.numbers)}"
                 self.numbers.append(x)
             elif not x.args or x in self.written:
-                self.values[x] = f"%x{len(self.loads)}"
-                self.loads.append(self.written.get(x, x.name))
+                self.values[x] = self.load(self.written.get(x, x.name))
             else:
                 self.values[x] = self._compute(x)
         return self.values[x]
+
+    def _place(self, letter: str) -> str:
+        """The address of this element of a letter."""
+        if letter not in self.slots:
+            self.slots.append(letter)
+        return self.add(f"getelementptr {STORED[self.stored[letter]]}, ptr %a{self.slots.index(letter)}, i64 %i")
+
+    def load(self, letter: str) -> str:
+        """Load an element of a letter in the type computed in."""
+        place, stored = self._place(letter), STORED[self.stored[letter]]
+        value = Value(self, stored, self.add(f"load {stored}, ptr {place}"))
+        if stored == "i16":
+            value = (value.cast("zext", "i32") << 16).cast("bitcast", "float")
+        return value.to(self.type).name
+
+    def store(self, letter: str, value: Value) -> None:
+        """Store an element of a letter; to bfloat16 it is rounded to the nearest, ties to even."""
+        stored = STORED[self.stored[letter]]
+        if stored == "i16":
+            short = value.to("float")  # as torch rounds it, twice
+            bits = short.cast("bitcast", "i32")
+            rounded = bits + (((bits >> 16) & 1) + 32767)
+            rounded = rounded.where(short.compare("uno", 0.0), 0x7FC0 << 16)
+            value = (rounded >> 16).cast("trunc", "i16")
+        else:
+            value = value.to(stored)
+        self.lines.append(f"  store {stored} {value.name}, ptr {self._place(letter)}")
 
     def _compute(self, x: Symbol) -> str:
         form = WORDS[x.op].llvm
@@ -109,7 +138,7 @@ class Body:
         """`power(a, b)`."""
         if not self.vector:
             return self.call("pow", *map(self.value, x.args))
-        return power(self, self.value(x.args[0]), self.wide(x.args[1]))
+        return power(self.of(x.args[0]), self.wide(x.args[1])).name
 
     def divided(self, x: Symbol) -> str:
         """`a / b`; by a number it is one division a step, not one an element, and by a power a product."""
@@ -117,8 +146,8 @@ class Body:
         is_tensor = isinstance(under, Symbol) and under.tensor
         if self.vector and is_tensor and under.op == "pow":
             base, exponent = under.args
-            inverse = power(self, self.value(base), self.wide(apply("neg", exponent)))
-            return self.add(f"fmul {self.type} {self.value(over)}, {inverse}")
+            inverse = power(self.of(base), self.wide(apply("neg", exponent)))
+            return (self.of(over) * inverse).name
         if self.vector and not is_tensor:
             return self.instruction("fmul contract", over, self.reciprocal(under))
         return self.instruction("fdiv contract", over, under)
@@ -130,12 +159,10 @@ class Body:
 
     def cube_root(self, x: Symbol) -> str:
         """`cbrt(a)`."""
-        return cube_root(self, self.value(x.args[0]))
+        return cube_root(self.of(x.args[0])).name
 
     def sign(self, x: Symbol) -> str:
         """-1, 0 or 1."""
-        t, value = self.type, self.value(x.args[0])
-        below = self.add(f"fcmp olt {t} {value}, 0.0")
-        above = self.add(f"fcmp ogt {t} {value}, 0.0")
-        lower = self.add(f"select i1 {below}, {t} -1.0, {t} 0.0")
-        return self.add(f"select i1 {above}, {t} 1.0, {t} {lower}")
+        value = self.of(x.args[0])
+        negative = self.of(0.0).where(value.compare("olt", 0.0), -1.0)
+        return negative.where(value.compare("ogt", 0.0), 1.0).name
