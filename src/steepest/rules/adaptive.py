@@ -1,7 +1,8 @@
 """Adaptive rules, with a rate for each element, in order of growing complexity."""
 
 from .combinators import coupled, coupled_or_decoupled, decoupled
-from .definition import SHARE, copy_of_g, copy_of_p, filled, rule, scalar, zeros
+from .definition import copy_of_g, copy_of_p, filled, rule, scalar, zeros
+from .domains import SHARE
 from .vocabulary import cbrt, debias, ema, maximum, power, sqrt, total, where
 
 

@@ -6,6 +6,7 @@ They compose, and every engine runs the result. Order, from the outside: maximiz
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,13 +17,7 @@ from .vocabulary import clip, maximum, minimum, norm, normal, random_sign, where
 
 def coupled(inner: Rule) -> Rule:
     """L2 weight decay: the gradient becomes g + weight_decay * p before the rule sees it."""
-
-    def step(p: Any, g: Any, t: Any, *state: Any, weight_decay: float, **hyper: Any) -> Any:
-        if weight_decay:
-            g = _changed(g, lambda g, at: g + weight_decay * at, p)
-        return inner.step(p, g, t, *state, **hyper)
-
-    return _around(inner, step, {"weight_decay": 0.0})
+    return _decayed(inner, False, {"weight_decay": 0.0})
 
 
 def decoupled(inner: Rule) -> Rule:
@@ -31,26 +26,27 @@ def decoupled(inner: Rule) -> Rule:
     Loshchilov & Hutter 2019, arXiv:1711.05101, in torch's form: their decay follows the schedule's multiplier, torch's
     follows the rate itself.
     """
-
-    def step(p: Any, g: Any, t: Any, *state: Any, weight_decay: float, **hyper: Any) -> Any:
-        if weight_decay:
-            p = p * (1 - hyper["lr"] * weight_decay)
-        return inner.step(p, g, t, *state, **hyper)
-
-    return _around(inner, step, {"weight_decay": 0.0})
+    return _decayed(inner, True, {"weight_decay": 0.0})
 
 
 def coupled_or_decoupled(inner: Rule) -> Rule:
     """Weight decay as `coupled`, or as `decoupled` where decoupled_weight_decay is true."""
+    return _decayed(inner, False, {"weight_decay": 0.0, "decoupled_weight_decay": False})
 
-    def step(p: Any, g: Any, t: Any, *state: Any, weight_decay: float, decoupled_weight_decay: bool, **hyper: Any) -> Any:
-        if weight_decay and decoupled_weight_decay:
+
+def _decayed(inner: Rule, is_decoupled: bool, more: dict[str, Any]) -> Rule:
+    """Replace `inner` in the registry by the rule with weight decay and these hyperparameters."""
+
+    def step(p: Any, g: Any, t: Any, *state: Any, weight_decay: float, **hyper: Any) -> Any:
+        by_itself = hyper.pop("decoupled_weight_decay", is_decoupled)
+        if weight_decay and by_itself:
             p = p * (1 - hyper["lr"] * weight_decay)
         elif weight_decay:
             g = _changed(g, lambda g, at: g + weight_decay * at, p)
         return inner.step(p, g, t, *state, **hyper)
 
-    return _around(inner, step, {"weight_decay": 0.0, "decoupled_weight_decay": False})
+    RULES.pop(inner.name, None)
+    return register(dataclasses.replace(inner, step=step, hyper={**inner.hyper, **more}, traced=[]))
 
 
 def clip_by_norm(inner: Rule, max_norm: float = 1.0) -> Rule:
@@ -179,12 +175,6 @@ def _changed(g: Any, change: Callable[[Any, Any], Any], p: Any) -> Any:
     return (lambda point: change(g(point), point)) if callable(g) else change(g, p)
 
 
-def _around(inner: Rule, step: Any, hyper: dict[str, Any]) -> Rule:
-    """Replace `inner` in the registry by a rule with another step and more hyperparameters."""
-    RULES.pop(inner.name, None)
-    return register(dataclasses.replace(inner, step=step, hyper={**inner.hyper, **hyper}, traced=[]))
-
-
 def _with(
     inner: Rule, step: Any, hyper: dict[str, Any], name: str, *, state: dict[str, State] | None = None, **changes: Any
 ) -> Rule:
@@ -196,9 +186,10 @@ def _with(
                 raise SteepestError(
                     f"{name}: {inner.name} has a {k} already; the same combinator cannot be put around it twice."
                 )
+    words = re.split(r"[\W_]+", name)
     own = {
         "name": name,
-        "class_name": _class_name(name),
+        "class_name": "".join(word[:1].upper() + word[1:] for word in words),  # ClipByNormAdam
         "base": None,
         "twin": None,
         "deviations": (),
@@ -207,9 +198,3 @@ def _with(
     return dataclasses.replace(
         inner, step=step, hyper={**inner.hyper, **hyper}, state={**inner.state, **more}, traced=[], **own | changes
     )
-
-
-def _class_name(name: str) -> str:
-    """adam becomes Adam, clip_by_norm(adam) becomes ClipByNormAdam."""
-    words = "".join(c if c.isalnum() else " " for c in name).split()
-    return "".join(word[:1].upper() + word[1:] for word in words)

@@ -6,17 +6,18 @@ import dataclasses
 import functools
 import inspect
 import itertools
-import math
-import numbers
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import SteepestError, unknown
 from ..notebook import Shown
 from .about import About, parse
 from .digest import digest
+from .domains import DOMAINS, plain
+from .domains import FINITE as FINITE
+from .domains import Domain as Domain
 from .trace import Graph, check_function, is_static, trace, with_notes
 
 Setting = bool | int | float | str  # a hyperparameter; all but floats are static
@@ -134,43 +135,6 @@ def scalar(start: float | str, *, per: str = "parameter") -> State:
     return State(start, is_scalar=True, per_group=per == "group")
 
 
-class Domain(NamedTuple):
-    """The values that a hyperparameter may have: in words, and as closed bounds without the numbers in `without`."""
-
-    words: str
-    low: float = -math.inf
-    high: float = math.inf
-    without: tuple[float, ...] = ()
-
-    def holds(self, x: float) -> bool:
-        """Whether a finite number is in the domain."""
-        return self.low <= x <= self.high and x not in self.without
-
-
-FINITE = Domain("a finite number")
-NONNEGATIVE = Domain("a finite number, 0 or more", 0)
-POSITIVE = Domain("a finite number above 0", 0, without=(0,))
-UNIT = Domain("a number in [0, 1)", 0, 1, without=(1,))
-SHARE = Domain("a number in [0, 1]", 0, 1)
-# The domain of each name, in all rules without one of their own (`Rule.domains`).
-DOMAINS: dict[str, Domain] = {
-    **dict.fromkeys(("lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "alpha"), NONNEGATIVE),
-    **dict.fromkeys(("beta1", "beta2", "beta3", "beta0", "beta_v"), UNIT),
-    **dict.fromkeys(("lambd", "t0", "momentum_decay", "warmup_steps", "step_min", "step_max"), NONNEGATIVE),
-    **dict.fromkeys(("eps1", "eps2", "trust", "restart", "at", "slow_steps", "noise", "sign_noise"), NONNEGATIVE),
-    **dict.fromkeys(("rho", "radius"), NONNEGATIVE),
-    **dict.fromkeys(("max_norm", "max_value", "then_ratio"), POSITIVE),
-    **dict.fromkeys(("dampening", "r", "weight_lr_power", "ns_a", "ns_b", "ns_c"), FINITE),
-    "d": Domain("a finite number, 1 or more", 1),
-    "slow_rate": SHARE,
-    "partial": Domain("a number in (0, 0.5]", 0, 0.5, without=(0,)),
-    "ns_steps": Domain("a whole number from 1 to 99", 1, 99),
-    "beta2_decay": Domain("a number of 0 or less", high=0),
-    "etaminus": Domain("a number in (0, 1)", 0, 1, without=(0, 1)),
-    "etaplus": Domain("a number above 1", 1, without=(1,)),
-}
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rule(Shown):
     """An update rule.
@@ -236,8 +200,7 @@ class Rule(Shown):
                 value = self.hyper[name]  # torch's way to say "the default"
             value = settings[name] = plain(value)
             domain = self.domain(name) or FINITE
-            static = isinstance(self.hyper[name], bool | str)
-            if not static and not (is_number(value) and math.isfinite(value) and domain.holds(value)):
+            if not isinstance(self.hyper[name], bool | str) and value not in domain:
                 raise SteepestError(f"{self.name}: {name} is {value!r}; expected {domain.words}.")
         for sentence, breaks in self.refused:
             if breaks(settings):
@@ -284,18 +247,10 @@ class Rule(Shown):
         for statics, asked, graph in self.traced:
             if statics == static and all(bool(hyper[k]) == flag for k, flag in asked.items()):
                 return graph
-        graph = self.trace(hyper, maximize, shape)
+        graph = trace(self, hyper, maximize, shape)
         asked = {k: bool(hyper[k]) for k in hyper if k not in static and graph.inputs[k].asked}
         asked |= {s.condition: bool(hyper[s.condition]) for s in self.state.values() if s.condition}
         self.traced.append((static, asked, graph))
-        return graph
-
-    def trace(self, hyper: Mapping[str, Any], maximize: bool = False, shape: Shape = VECTOR) -> Graph:
-        """Trace the rule, without the cache of `graph`."""
-        values = {k: v if is_static(self.hyper[k]) else float(v) for k, v in hyper.items()}
-        live = self.live_state(hyper, shape)
-        graph = trace(self.name, self.step, self.code, self.state, live, values, self.oracle, maximize)
-        graph.shaped = not all(state.is_scalar or state.is_like_p(shape) for state in live.values())
         return graph
 
     @functools.cached_property
@@ -328,29 +283,6 @@ class Rule(Shown):
         else:
             fields["base"] = self.base or self
         return register(dataclasses.replace(self, name=name, hyper={**self.hyper, **changes}, traced=[], **fields))
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a real number, of Python, NumPy or another library; a bool is not."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def plain(value: Any) -> Any:
-    """Convert a real number, or those in a tuple or list, to int or float, as checkpoints and schedulers need.
-
-    A NumPy array without dimensions becomes its number; a number too large for a float becomes infinite.
-    """
-    if isinstance(value, tuple | list):
-        return tuple(map(plain, value)) if isinstance(value, tuple) else [*map(plain, value)]
-    if hasattr(value, "__array_interface__") and value.shape == ():  # tensors do not have it, and stay tensors
-        value = value.item()
-    if not is_number(value):
-        return value
-    try:
-        number = float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-    return int(value) if isinstance(value, numbers.Integral) else number
 
 
 FOLDERS = [str(Path(__file__).parent)]  # of the built-in rules

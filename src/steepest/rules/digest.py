@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SteepestError
 from .symbols import VALUE, Symbol
-from .trace import Graph, is_static, walk
+from .trace import Graph, is_static, trace, walk
 
 if TYPE_CHECKING:
     from .definition import Rule, State
@@ -37,7 +37,7 @@ def _variants(rule: Rule) -> Iterator[tuple[str, str]]:
     while waiting:
         hyper, shape = waiting.pop()
         try:
-            graph = rule.trace(hyper, shape=shape)
+            graph = trace(rule, hyper, False, shape)
             text = _words(rule, graph, rule.live_state(hyper, shape))
         except SteepestError as error:  # an invalid setting, such as an unknown string
             graph, text = error.graph, "refused"  # type: ignore[attr-defined]

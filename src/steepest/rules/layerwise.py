@@ -1,7 +1,8 @@
 """Rules with norms or means over a tensor or over the whole model."""
 
 from .combinators import coupled
-from .definition import UNIT, column_zeros, filled, row_zeros, rule, vector_zeros, zeros
+from .definition import column_zeros, filled, row_zeros, rule, vector_zeros, zeros
+from .domains import UNIT
 from .vocabulary import (
     clip,
     column_mean,

@@ -12,12 +12,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SteepestError, listed
 from . import vocabulary
 from .symbols import NOISES, RefusedError, Static, Symbol
 from .words import WORDS
+
+if TYPE_CHECKING:
+    from .definition import Rule, Shape
+
+FUTURE = annotations.compiler_flag  # of code that a notebook compiles with it, though its cell does not import it
 
 
 @dataclass(eq=False)
@@ -126,67 +131,53 @@ def walk(targets: list[Any], known: Iterable[int] = ()) -> Iterator[Symbol]:
         yield from visit(target)
 
 
-class Oracle:
-    """The gradient as a function, for rules that need it at other points than p."""
-
-    def __init__(self, graph: Graph, g: Any, maximize: bool) -> None:
-        self.graph, self.g, self.maximize = graph, g, maximize
-
-    def __call__(self, point: Any) -> Any:
-        """The gradient at a point; the first point must be p, where the gradient is known."""
-        if not self.graph.points and point is self.graph.inputs["p"]:
-            return self.g
-        answer = Symbol("gradient", tensor=True, name=f"g{len(self.graph.points) + 2}")
-        answer.stage = point.stage + 1
-        self.graph.points.append(point)
-        self.graph.gradients.append(answer)
-        return -answer if self.maximize else answer
-
-
-def trace(
-    name: str,
-    step: Callable[..., Any],
-    code: CodeType,
-    state: Mapping[str, Any],
-    live: Mapping[str, Any],
-    hyper: Mapping[str, Any],
-    oracle: bool = False,
-    maximize: bool = False,
-) -> Graph:
-    """Trace `step` with these hyperparameters; `code` is the function that the user wrote, for the line in errors.
+def trace(rule: Rule, hyper: Mapping[str, Any], maximize: bool, shape: Shape) -> Graph:
+    """Trace a rule with these hyperparameters, for a parameter of this shape.
 
     Floats become symbols, so that their values may change; bools, ints and strings are constants. `maximize` negates every
     gradient. SteepestError for operations that rules may not use, with the line.
     """
+    live = rule.live_state(hyper, shape)
     leaves = {x: Symbol("input", tensor=x != "t", name=x) for x in ("p", "g", "t")}
-    for letter in live:
-        leaves[letter] = Symbol("input", tensor=not state[letter].is_scalar, name=letter)
-    statics = {k: Static(k, v) for k, v in hyper.items() if is_static(v)}
+    for letter, state in live.items():
+        leaves[letter] = Symbol("input", tensor=not state.is_scalar, name=letter)
+    statics = {k: Static(k, v) for k, v in hyper.items() if is_static(rule.hyper[k])}
     for k, v in hyper.items():
         if k not in statics:
             leaves[k] = Symbol("input", name=k, flag=bool(v))
-    graph = Graph(leaves, {}, statics=statics)
+    shaped = not all(state.is_scalar or state.is_like_p(shape) for state in live.values())
+    graph = Graph(leaves, {}, statics=statics, shaped=shaped)
     g = -leaves["g"] if maximize else leaves["g"]
-    gradient = Oracle(graph, g, maximize) if oracle else g
-    arguments = [leaves["p"], gradient, leaves["t"], *(leaves.get(letter) for letter in state)]
+
+    def gradient_at(point: Any) -> Any:
+        """The gradient at a point; the first point must be p, where the gradient is known."""
+        if not graph.points and point is leaves["p"]:
+            return g
+        answer = Symbol("gradient", tensor=True, name=f"g{len(graph.points) + 2}")
+        answer.stage = point.stage + 1
+        graph.points.append(point)
+        graph.gradients.append(answer)
+        return -answer if maximize else answer
+
+    arguments = [leaves["p"], gradient_at if rule.oracle else g, leaves["t"], *(leaves.get(letter) for letter in rule.state)]
     keywords = {k: statics.get(k, leaves.get(k)) for k in hyper}
-    names = _Names(code)
-    with _explained(name, names, graph), names:
-        returned = step(*arguments, **keywords)
+    with _explained(rule, graph) as last:
+        returned = rule.step(*arguments, **keywords)
         new = returned if isinstance(returned, tuple) else (returned,)
-        if len(new) != 1 + len(state):
-            expected = ", ".join(["p", *state])
-            raise RefusedError(f"returns {len(new)} values and has {len(state)} states; return {expected}, in that order")
-        for letter, x in zip(("p", *state), new, strict=True):
-            if x is None and letter in state and letter not in live:
+        letters = ["p", *rule.state]
+        if len(new) != len(letters):
+            raise RefusedError(
+                f"returns {len(new)} values and has {len(rule.state)} states; return {', '.join(letters)}, in that order"
+            )
+        for letter, x in zip(letters, new, strict=True):
+            if x is None and letter in rule.state and letter not in live:
                 continue
             if not isinstance(x, Symbol | int | float):
                 raise RefusedError(f"returns a {type(x).__name__} for {letter}")
-            scalar = letter != "p" and state[letter].is_scalar
-            if scalar and isinstance(x, Symbol) and x.tensor:
+            if isinstance(x, Symbol) and x.tensor and letter in live and live[letter].is_scalar:
                 raise RefusedError(f"returns a tensor for {letter}, which is one number")
             graph.outputs[letter] = x
-    graph.names = {k: v for k, v in names.values.items() if isinstance(v, Symbol)}
+    graph.names = {k: v for k, v in last.names.items() if isinstance(v, Symbol)}
     return graph
 
 
@@ -202,15 +193,11 @@ def check_function(name: str, function: Callable[..., Any]) -> None:
     read = {k: v for k, v in function.__globals__.items() if k in code.co_names} | free
     for k, v in read.items():
         if not isinstance(v, ModuleType) and getattr(v, "__module__", "") != vocabulary.__name__:
-            line = _line_of(code, k)
+            shown = repr(v) if isinstance(v, int | float | str) else "..."
             raise SteepestError(
-                f"Rule {name}, line {line}: reads {k} from outside the rule; make it a hyperparameter, {k}={_shown(v)}, or use "
-                "a word of the vocabulary."
+                f"Rule {name}, line {_line_of(code, k)}: reads {k} from outside the rule; make it a hyperparameter, "
+                f"{k}={shown}, or use a word of the vocabulary."
             )
-
-
-def _shown(value: Any) -> str:
-    return repr(value) if isinstance(value, int | float | str) else "..."
 
 
 def _line_of(code: CodeType, word: str) -> int:
@@ -221,21 +208,16 @@ def _line_of(code: CodeType, word: str) -> int:
     return code.co_firstlineno
 
 
-class _Names:
-    """The local names of a rule's function when it returns, and the line."""
+@dataclass
+class _Return:
+    """The last return of a rule's function: its line and its local names."""
 
-    def __init__(self, code: CodeType) -> None:
-        self.code, self.values, self.line = code, dict[str, Any](), code.co_firstlineno
-
-    def __enter__(self) -> _Names:
-        self.before = _listening.set(self)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        _listening.reset(self.before)
+    code: CodeType
+    line: int
+    names: dict[str, Any] = field(default_factory=dict)
 
 
-_listening: ContextVar[_Names | None] = ContextVar("listening", default=None)
+_listening: ContextVar[_Return | None] = ContextVar("listening", default=None)
 _NOTE = "<note>"  # not a valid identifier, so no program uses it
 
 
@@ -251,8 +233,8 @@ def with_notes(function: Callable[..., Any]) -> Callable[..., Any]:
     key = code.co_name, code.co_firstlineno
     plain = noted = None
     with contextlib.suppress(SyntaxError):
-        plain, noted = (_codes(text, code.co_filename, notes).get(key) for notes in (False, True))
-    if plain is None or noted is None or code.co_name == "<lambda>" or not _are_equal(plain, code):
+        plain, noted = (_codes(text, code.co_filename, code.co_flags & FUTURE, notes).get(key) for notes in (False, True))
+    if noted is None or plain != code or code.co_name == "<lambda>":
         raise SteepestError(
             f"Rule {function.__name__}: its source is not what runs; a rule is a def in a file or a notebook cell, and one "
             "that was edited is defined anew."
@@ -264,25 +246,18 @@ def with_notes(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @functools.lru_cache(32)
-def _codes(text: str, file: str, notes: bool) -> dict[tuple[str, int], CodeType]:
+def _codes(text: str, file: str, flags: int, notes: bool) -> dict[tuple[str, int], CodeType]:
     """Compile a source, with or without notes, and return the code of each function by name and line."""
     tree = ast.parse(text, file)
     if notes:
         tree = ast.fix_missing_locations(_Returns().visit(tree))
-    waiting, codes = [compile(tree, file, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)], dict[Any, CodeType]()
+    flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    waiting, codes = [compile(tree, file, "exec", flags, dont_inherit=True)], dict[Any, CodeType]()
     while waiting:
         code = waiting.pop()
         codes[code.co_name, code.co_firstlineno] = code
         waiting += [x for x in code.co_consts if isinstance(x, CodeType)]
     return codes
-
-
-def _are_equal(a: CodeType, b: CodeType) -> bool:
-    """Whether two code objects are the same but for their position in a file."""
-    inner = [[x for x in code.co_consts if isinstance(x, CodeType)] for code in (a, b)]
-    constants = [[repr(x) for x in code.co_consts if not isinstance(x, CodeType)] for code in (a, b)]
-    same = (a.co_code, a.co_names, a.co_varnames, a.co_freevars) == (b.co_code, b.co_names, b.co_varnames, b.co_freevars)
-    return same and constants[0] == constants[1] and len(inner[0]) == len(inner[1]) and all(map(_are_equal, *inner))
 
 
 class _Returns(ast.NodeTransformer):
@@ -295,21 +270,24 @@ class _Returns(ast.NodeTransformer):
 
 
 def _note(returned: Any) -> Any:
-    names, frame = _listening.get(), sys._getframe(1)
-    if names is not None and frame.f_code is names.code:
-        names.values, names.line = dict(frame.f_locals), frame.f_lineno
+    last, frame = _listening.get(), sys._getframe(1)
+    if last is not None and frame.f_code is last.code:
+        last.names, last.line = dict(frame.f_locals), frame.f_lineno
     return returned
 
 
 @contextlib.contextmanager
-def _explained(name: str, names: _Names, graph: Graph) -> Iterator[None]:
-    """Inside, every exception becomes a SteepestError with the rule's name and line."""
+def _explained(rule: Rule, graph: Graph) -> Iterator[_Return]:
+    """Record the last return; every exception becomes a SteepestError with the rule's name and line."""
+    code = rule.code
+    last = _Return(code, code.co_firstlineno)
+    before = _listening.set(last)
     try:
-        yield
+        yield last
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        code, line = names.code, names.line
+        line = last.line
         for frame, number in traceback.walk_tb(error.__traceback__):
             if frame.f_code is code:
                 line = number
@@ -321,9 +299,11 @@ def _explained(name: str, names: _Names, graph: Graph) -> Iterator[None]:
             what = f"{error}; the vocabulary has {listed(words())}"
         else:
             what = f"raises {type(error).__name__}: {error}; a rule uses + - * / ** and the vocabulary: {listed(words())}"
-        refused = SteepestError(f"Rule {name}, line {line} ({source}): {what}.")
+        refused = SteepestError(f"Rule {rule.name}, line {line} ({source}): {what}.")
         refused.graph = graph  # type: ignore[attr-defined]  # for what was asked before the error
         raise refused from error
+    finally:
+        _listening.reset(before)
 
 
 def words() -> list[str]:

@@ -13,8 +13,7 @@ from ..errors import SteepestError
 from ..rules import Rule
 from ..rules.definition import Hyper
 from ..rules.trace import Graph
-from .engines.choose import PLAIN, choose
-from .engines.protocol import Engine
+from .engines.choose import PLAIN, Engine, choose
 from .numbers import Index, Number, Numbers
 from .state import initial_state
 from .step import advance

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..rules.symbols import Expr, Symbol
-from ..rules.words import WORDS
+from ..rules.words import WORDS, Form
 
 Numbers = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -43,27 +43,41 @@ def _row(v: Number, i: int) -> Value:
     return v[i] if isinstance(v, Tensor) and v.ndim else v
 
 
-def evaluate(x: Expr, known: dict[Symbol, Value], leaf: Callable[[Symbol], Tensor] | None = None) -> Value:
-    """The value of a symbol. `known` has leaves and reductions, and caches what is computed; `leaf` gives tensors."""
+def evaluate(x: Expr, known: dict[Symbol, Any], leaf: Callable[[Symbol], Tensor] | None = None) -> Any:
+    """The value of a symbol: a tensor, an array or a number.
+
+    `known` has leaves and reductions, and caches what is computed; `leaf` gives tensors.
+    """
     if not isinstance(x, Symbol):
         return x
     if x not in known:
         if x.args:
             values = [evaluate(a, known, leaf) for a in x.args]
-            word = WORDS[x.op]
-            form = word.tensor if word.number is None or any(isinstance(v, Tensor) for v in values) else word.number
-            known[x] = form(*values)
+            known[x] = _form(x.op, {*map(type, values)})(*values)
         else:
             assert leaf is not None
             known[x] = leaf(x)
     return known[x]
 
 
+def _form(op: str, types: set[type]) -> Form:
+    """The form of an operation for arguments of these types."""
+    word = WORDS[op]
+    if word.number is None or any(issubclass(t, Tensor) for t in types):
+        return word.tensor
+    if np.ndarray not in types:
+        return word.number
+    return getattr(np, word.array) if isinstance(word.array, str) else word.array  # type: ignore[return-value]
+
+
 def numeric(targets: Sequence[Symbol | float]) -> Callable[[Known], list[Number]]:
-    """A function of the known numbers that computes others: Python floats, float64 arrays of all rows, or device tensors."""
+    """A function of the known numbers that computes others: Python floats, float64 arrays of all rows, or device tensors.
+
+    What all rows share is compiled to Python, since a small step takes as long as walking its symbols.
+    """
     names: dict[Symbol, str] = {}
     lines: list[str] = []
-    space: dict[str, Symbol | float] = {}
+    space: dict[str, Any] = {op: word.number for op, word in WORDS.items()}
 
     def name(x: Symbol | float) -> str:
         if not isinstance(x, Symbol):
@@ -80,28 +94,15 @@ def numeric(targets: Sequence[Symbol | float]) -> Callable[[Known], list[Number]
         return names[x]
 
     answer = f"    return [{', '.join([name(x) for x in targets])}]"
-    text = "\n".join(["def compute(known):", *lines, answer])
-    compute: list[Callable[[dict[Symbol, Number]], list[Number]]] = []
-    numbers = {op: word.number for op, word in WORDS.items()}
-    arrays = {op: getattr(np, word.array) if isinstance(word.array, str) else word.array for op, word in WORDS.items()}
-    for operations in (numbers, arrays):
-        names_of: dict[str, Any] = {**space, **operations}
-        exec(text, names_of)
-        compute.append(names_of["compute"])
-    on_floats, on_arrays = compute
+    exec("\n".join(["def compute(known):", *lines, answer]), space)
 
     def call(known: Known) -> list[Number]:
+        if known.device is None and known.rows == 1:
+            return space["compute"](known.values)  # type: ignore[no-any-return]
+        values: dict[Symbol, Any] = dict(known.values)
         if known.device is not None:
-            values: dict[Symbol, Value] = {x: _tensor(v, known.device) for x, v in known.values.items()}
-            return [evaluate(x, values) for x in targets]
-        if known.rows == 1:
-            return on_floats(known.values)
+            values = {x: torch.from_numpy(v).to(known.device) if isinstance(v, np.ndarray) else v for x, v in values.items()}
         with np.errstate(all="ignore"):
-            return on_arrays(known.values)
+            return [evaluate(x, values) for x in targets]
 
     return call
-
-
-def _tensor(v: Number, device: torch.device) -> Value:
-    """A number on the device, where it is one for each tensor."""
-    return torch.from_numpy(v).to(device) if isinstance(v, np.ndarray) else v

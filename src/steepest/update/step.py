@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..rules.symbols import Symbol
-from .noise import draw
-from .numbers import Known, numeric
-from .torch_class.dtensor import summed
+from ..rules.symbols import NOISES, Symbol
+from .numbers import Known, Numbers, numeric
+from .torch_class.dtensor import here, is_split, laid_as, shape_of, summed
 from .work import Column, Stack, Work, is_memory
 
 if TYPE_CHECKING:
-    from .engines.protocol import Engine
+    from .engines.choose import Engine
 
 Ask = Callable[[], Sequence[Tensor]]  # evaluates the gradients at the current parameters of a work
 
@@ -33,7 +33,7 @@ def advance(work: Work, engine: Engine, ask: Ask | None = None) -> None:
     graph, known = work.graph, work.known()
     work.scratch.pop("values", None)  # of a step that was interrupted
     if graph.noises:
-        draw(work)
+        _draw(work)
     for stage in range(graph.stages) if graph.reductions or graph.points else ():
         ready = [x for x in graph.reductions if x.args[0].stage == stage]
         if ready:
@@ -82,3 +82,28 @@ def _like(g: Tensor, p: Tensor) -> Tensor:
     """A gradient in memory of its parameter's dtype and layout: itself, or a copy."""
     fits = is_memory(g) and g.dtype is p.dtype and g.stride() == p.stride()
     return g if fits or not is_memory(p) else torch.empty_like(p).copy_(g)
+
+
+def _draw(work: Work) -> None:
+    """Draw the noise of this step into columns of the work."""
+    t, ps = work.numbers["t"], work.tensors["p"]
+    for op, letter in {x.op: x.name for x in work.graph.noises}.items():
+        drawn = []
+        for i in range(len(work)):
+            age = t[i] if isinstance(t, np.ndarray) else t
+            key = work.keys[i] if work.keys else 0
+            place = work.places[i] if work.places else i
+            p = ps[i].detach()
+            entire = work.shards[i] if work.shards else p
+            values = torch.from_numpy(_noise(op, key, place, int(age), shape_of(entire))).to(p.device, p.dtype)
+            # a DTensor among the work's own tensors is gathered to be updated, so its noise is whole
+            drawn.append(values if is_split(p) else torch.empty_like(p).copy_(here(laid_as(values, entire))))
+        work.tensors[letter] = Column(drawn)
+
+
+def _noise(op: str, key: int, place: int, step: int, shape: tuple[int, ...]) -> Numbers:
+    """Standard normal numbers, or random signs, by counter: equal arguments give equal numbers, whatever was drawn before."""
+    philox = np.random.Philox(key=[key % 2**64, 2 * place + (op == NOISES[1])], counter=[0, 0, 0, step])
+    generator = np.random.Generator(philox)
+    drawn = generator.standard_normal(shape) if op == NOISES[0] else 2.0 * generator.integers(0, 2, shape) - 1.0
+    return np.asarray(drawn, float)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ...errors import SteepestError, listed
 from ...rules import RULES, Rule
-from ...rules.definition import DOMAINS
+from ...rules.domains import DOMAINS
 
 # Keys that torch's classes got in later versions, or that change no numbers: a checkpoint may lack them.
 LATE = {"foreach", "fused", "maximize", "capturable", "differentiable", "decoupled_weight_decay"}

@@ -13,11 +13,9 @@ from ...errors import SteepestError
 from ...rules import Rule
 from ...rules.definition import Hyper, Present, Shape
 from ...rules.trace import Graph
-from ..engines.choose import PLAIN, choose
-from ..engines.protocol import Engine
+from ..engines.choose import PLAIN, Engine, choose
 from .dtensor import gradient, here
-from .part import AskAt, Members, Part, States
-from .sparse import Rows
+from .part import AskAt, Members, Part, Rows, States
 from .stores import Group
 
 

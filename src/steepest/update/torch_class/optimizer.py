@@ -15,7 +15,8 @@ from torch.optim.optimizer import ParamsT, StateDict
 
 from ...errors import SteepestError
 from ...rules import Rule
-from ...rules.definition import Hyper, Setting, plain
+from ...rules.definition import Hyper, Setting
+from ...rules.domains import plain
 from . import differentiable, refusals, untraced
 from .checkpoints import check_class, check_names, warn_of_kin
 from .dtensor import here

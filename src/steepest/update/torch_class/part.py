@@ -14,7 +14,7 @@ from torch.utils._mode_utils import no_dispatch
 from ...rules import Rule
 from ...rules.definition import Hyper
 from ...rules.trace import Graph
-from ..engines.protocol import Engine
+from ..engines.choose import Engine
 from ..numbers import Number, Numbers
 from ..step import advance
 from ..work import Column, Work, is_memory
@@ -204,3 +204,32 @@ class Part:
 def _may_differ(p: Tensor) -> bool:
     """Whether the gradient of a parameter may be of another dtype. 16 bits are two dtypes that convert as one."""
     return p.element_size() == 2 or getattr(p, "grad_dtype", p.dtype) is not p.dtype
+
+
+class Rows(Part):
+    """The rows of one parameter that its sparse gradient names, for rules that leave rows without gradient as they are.
+
+    It is for one step: the next gradient names other rows.
+    """
+
+    def __init__(self, rule: Rule, graph: Graph, engine: Engine, members: Members, groups: list[Group], state: States) -> None:
+        (_, p), *_ = members
+        assert p.grad is not None
+        self.sparse = p.grad.coalesce()
+        self.named = tuple(self.sparse.indices())  # the index of the rows, or of single elements
+        self.made_of = rule, graph, engine, members, groups, state
+        super().__init__(rule, graph, engine, members, groups, state)
+
+    def _own(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [here(t).detach()[self.named] for t in tensors]
+
+    def _gradients(self, grads: list[Any]) -> Sequence[Tensor]:
+        return [here(self.sparse.values().resolve_conj())]
+
+    def is_current(self) -> bool:
+        return False
+
+    def remember(self) -> None:
+        super().remember()
+        for t, rows in zip(self.entire, self.tensors, strict=True):
+            here(t.detach())[self.named] = rows

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ...errors import SteepestError
 from ...rules import RULES, Rule
-from ...rules.definition import Hyper, plain
+from ...rules.definition import Hyper
+from ...rules.domains import plain
 from .stores import Group
 
 # Arguments of torch's classes that are several hyperparameters of a rule.

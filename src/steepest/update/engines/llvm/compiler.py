@@ -54,7 +54,7 @@ def load(source: str, *functions: str) -> list[int]:
     with _lock:
         llvm, target, machine = _machine(os.environ.get("STEEPEST_TARGET", ""))
         name = f"{hashlib.sha256((machine + source).encode()).hexdigest()}.o"
-        with _Cache(cache_folder()) as cache:
+        with contextlib.closing(_Cache(cache_folder())) as cache:
             code = cache.read(name)
             if code is None:
                 module = llvm.parse_assembly(source)
@@ -80,68 +80,26 @@ class _Cache:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.path, self.folder = path, self._opened(path) if path and hasattr(os, "geteuid") else None
+        self.path, self.folder = path or Path(), None
+        with contextlib.suppress(OSError):  # a folder that cannot be made or opened
+            if path and hasattr(os, "geteuid"):
+                for folder in (*reversed(path.parents), path):
+                    if not folder.exists():
+                        folder.mkdir(mode=0o700, exist_ok=True)
+                self.folder = _opened(path, os.O_DIRECTORY)
 
-    def _opened(self, path: Path) -> int | None:
-        """The folder, created where there is none; None where it cannot be opened or others may write to it."""
-        try:
-            for folder in (*reversed(path.parents), path):
-                if not folder.exists():
-                    folder.mkdir(mode=0o700, exist_ok=True)
-            opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            if os.path.islink(path):
-                self._refuse(path, "is a link")
-            return None
-        if self._is_own(opened, path):
-            return opened
-        os.close(opened)
-        return None
-
-    def __enter__(self) -> _Cache:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         if self.folder is not None:
             os.close(self.folder)
 
-    def _is_own(self, opened: int, path: Path) -> bool:
-        """Whether only this user may write to an open file or folder."""
-        owner = os.fstat(opened)
-        if owner.st_uid != os.geteuid():
-            self._refuse(path, "is another user's")
-        elif owner.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            self._refuse(path, "may be written by others")
-        else:
-            return True
-        return False
-
-    @staticmethod
-    def _refuse(path: Path, why: str) -> None:
-        """Warn once why the cache is not used."""
-        if (path.parent, why) not in _warned:
-            _warned.add((path.parent, why))
-            warnings.warn(
-                f"steepest does not use its cache of compiled kernels: {path} {why}. Kernels are compiled anew in each "
-                "process. Remove it, or name a folder of your own by STEEPEST_CACHE.",
-                stacklevel=2,
-            )
-
     def read(self, name: str) -> bytes | None:
         """The code stored under this name; None where there is none, or it is damaged, by which LLVM would crash."""
-        if self.folder is None or self.path is None:
-            return None
-        try:
-            opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.folder)
-        except OSError:
-            if os.path.islink(self.path / name):
-                self._refuse(self.path / name, "is a link")
-            return None
-        try:
-            with open(opened, "rb") as file:
-                content = file.read() if self._is_own(opened, self.path / name) else b""
-        except OSError:
-            return None
+        content = b""
+        with contextlib.suppress(OSError):
+            opened = None if self.folder is None else _opened(self.path / name, os.O_NONBLOCK, self.folder)
+            if opened is not None:
+                with open(opened, "rb") as file:
+                    content = file.read()
         return content[32:] if hashlib.sha256(content[32:]).digest() == content[:32] else None
 
     def write(self, name: str, code: bytes) -> None:
@@ -161,3 +119,26 @@ class _Cache:
 
 
 _warned: set[tuple[Path, str]] = set()
+
+
+def _opened(path: Path, flags: int, folder: int | None = None) -> int | None:
+    """Open a file (in an open folder) or a folder that only this user may write to; None and one warning for others."""
+    try:
+        opened = os.open(path if folder is None else path.name, os.O_RDONLY | os.O_NOFOLLOW | flags, dir_fd=folder)
+    except OSError:
+        why = "is a link" if os.path.islink(path) else ""
+    else:
+        owner = os.fstat(opened)
+        others = owner.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        why = "is another user's" if owner.st_uid != os.geteuid() else "may be written by others" if others else ""
+        if not why:
+            return opened
+        os.close(opened)
+    if why and (path.parent, why) not in _warned:
+        _warned.add((path.parent, why))
+        warnings.warn(
+            f"steepest does not use its cache of compiled kernels: {path} {why}. Kernels are compiled anew in each "
+            "process. Remove it, or name a folder of your own by STEEPEST_CACHE.",
+            stacklevel=2,
+        )
+    return None
