@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import NamedTuple
 
 
@@ -24,13 +25,7 @@ def parse(docstring: str) -> About:
     ... Avoid: elsewhere.''')
     About(idea='Step against the gradient.', use='for smooth surfaces.', avoid='elsewhere.')
     """
-    parts: dict[str, list[str]] = {"idea": [], "Use": [], "Avoid": [], "": []}
-    part = "idea"
-    for line in inspect.cleandoc(docstring).splitlines():
-        label, _, rest = line.partition(":")
-        if label in ("Use", "Avoid"):
-            part, line = label, rest
-        elif not line:
-            part = ""
-        parts[part].append(line.strip())
-    return About(*(" ".join(parts[name]).strip() for name in ("idea", "Use", "Avoid")))
+    idea, *labelled = re.split(r"^(Use|Avoid):", inspect.cleandoc(docstring), flags=re.MULTILINE)
+    parts = {"idea": idea, **dict(zip(labelled[::2], labelled[1::2], strict=True))}
+    first = {name: text.strip().split("\n\n")[0] for name, text in parts.items()}
+    return About(*(" ".join(first.get(name, "").split()) for name in ("idea", "Use", "Avoid")))

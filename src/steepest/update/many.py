@@ -70,7 +70,7 @@ class ManyRuns:
     def state_bytes(self) -> int:
         """Bytes of state of all runs."""
         columns = [c for group in self.groups for k, c in group.work.tensors.items() if k in self.rule.state]
-        return sum(t.numel() * t.element_size() for c in columns for t in c.tensors)
+        return sum(t.nbytes for c in columns for t in c.tensors)
 
     def state(self) -> dict[str, Tensor]:
         """The state of all runs by name, and the number of steps, for `put_back`."""

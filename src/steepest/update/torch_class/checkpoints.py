@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from inspect import Signature
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...errors import SteepestError, listed
 from ...rules import RULES, Rule
 from ...rules.domains import DOMAINS
+from .signature import by_class_name, signature_of
 
 # Keys that torch's classes got in later versions, or that change no numbers: a checkpoint may lack them.
 LATE = {"foreach", "fused", "maximize", "capturable", "differentiable", "decoupled_weight_decay"}
 LATE |= {"state_dtype", "seed", "matrices_only"}
 # What checkpoint_wrapper, torch.compile, FSDP and DataParallel put into the names of what they wrap.
 WRAPPERS = ("_checkpoint_wrapped_module", "_orig_mod", "_fsdp_wrapped_module", "module")
-Signatures = Callable[[Rule], Signature]
 
 
 class Keys(NamedTuple):
@@ -31,9 +30,9 @@ class Keys(NamedTuple):
 
 
 @functools.cache
-def keys_of(rule: Rule, signature: Signatures) -> Keys:
+def keys_of(rule: Rule) -> Keys:
     """The keys of the class of a rule; where it has a twin, `core` has only those of torch's checkpoints."""
-    parameters = {k: p for k, p in signature(rule).parameters.items() if k not in ("self", "params")}
+    parameters = {k: p for k, p in signature_of(rule).parameters.items() if k not in ("self", "params")}
     twins = {k for k, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD} if rule.twin else parameters
     own = {k: p.default for k, p in parameters.items() if k not in LATE and (k in twins or not rule.twin)}
     flags = {k for k, default in own.items() if isinstance(default, bool) and not rule.twin}
@@ -57,13 +56,13 @@ def _contradiction(keys: Keys, groups: set[str], stores: list[set[str]], known: 
     return f"it lacks {listed(missing)}" if missing else ""
 
 
-def check_class(rule: Rule, checkpoint: Mapping[str, Any], classes: Iterable[Rule], signature: Signatures) -> None:
+def check_class(rule: Rule, checkpoint: Mapping[str, Any]) -> None:
     """Raise SteepestError for a checkpoint of another class.
 
     One without state is judged by its groups. Keys of no class, such as a scheduler's `initial_lr`, are ignored.
     """
-    others = {other.class_name: keys_of(other, signature) for other in classes if other is not rule}
-    own = keys_of(rule, signature)
+    others = {name: keys_of(other) for name, other in by_class_name().items() if other is not rule}
+    own = keys_of(rule)
     known = set(DOMAINS).union(own.groups, *(keys.groups for keys in others.values()))
     of_state = {r.key(letter) for r in (*RULES.values(), rule) for letter in r.state} - {"step"}
     stores = [set(store) - {"step"} for store in checkpoint["state"].values() if isinstance(store, dict)]
@@ -84,9 +83,9 @@ def check_class(rule: Rule, checkpoint: Mapping[str, Any], classes: Iterable[Rul
             )
 
 
-def warn_of_kin(rule: Rule, ours: list[dict[str, Any]], theirs: list[dict[str, Any]], classes: Iterable[Rule]) -> None:
+def warn_of_kin(rule: Rule, ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
     """Warn where a flag differs that a class of the same rule fixes, such as the decay of Adam and AdamW."""
-    fixed = {flag for other in classes if other.step is rule.step for flag in other.fixed}
+    fixed = {flag for other in by_class_name().values() if other.step is rule.step for flag in other.fixed}
     for flag in sorted(fixed):
         pairs = [(a.get(flag), b[flag]) for a, b in zip(ours, theirs, strict=False) if flag in b]
         differ = next(((a, b) for a, b in pairs if bool(a) != bool(b)), None)

@@ -21,7 +21,7 @@ from . import differentiable, refusals, untraced
 from .checkpoints import check_class, check_names, warn_of_kin
 from .dtensor import here
 from .layout import Layout
-from .signature import by_class_name, class_arguments, docstring, settings_of, signature_of, spread
+from .signature import class_arguments, docstring, settings_of, signature_of, spread
 from .stores import Closure, Group, Loss, Store, prepare, restore_dtypes
 from .two_calls import Began, begin, go_back, scaled_by
 from .untraced import outside_graphs
@@ -92,12 +92,11 @@ class RuleOptimizer(torch.optim.Optimizer):
         loaded: StateDict = {}
 
         def look(_: object, checkpoint: StateDict) -> None:
-            classes = list(by_class_name().values())
-            check_class(self.rule, checkpoint, classes, signature_of)
+            check_class(self.rule, checkpoint)
             check_names(self.param_groups, checkpoint["param_groups"])
             for group in checkpoint["param_groups"]:  # where a scheduler has the rate, it was chosen at its start
                 self._checked({**group, "lr": group.get("initial_lr", group.get("lr"))})
-            warn_of_kin(self.rule, self.param_groups, checkpoint["param_groups"], classes)
+            warn_of_kin(self.rule, self.param_groups, checkpoint["param_groups"])
             loaded.update(checkpoint)
 
         def restore(_: object) -> None:
@@ -253,9 +252,8 @@ class RuleOptimizer(torch.optim.Optimizer):
         name = type(self).__name__
         for p in group["params"]:
             if p.grad is not None:
-                refusals.check_parameter(name, group, p)
                 graph = self.rule.graph(hyper, group["maximize"], tuple(p.shape))
-                refusals.check_gradient(name, self.rule, graph, p)
+                refusals.check_tensors(name, self.rule, graph, group, p)
                 prepare(self.rule, graph, group, p, self.state[p], hyper)
 
     def _ask(self, closure: Closure | None, params: Sequence[Tensor]) -> list[Tensor]:
@@ -304,7 +302,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         values = [group[name] for name in self._arguments]
         seen = self._seen.get(i)
         if seen is None or seen[0] != values:
-            seen = [[*value] if isinstance(value, list) else value for value in values], self._settings(group)
+            seen = [[*value] if isinstance(value, list) else value for value in values], settings_of(self.rule, group)
             flat = [x for v in values for x in (v if isinstance(v, tuple | list) else (v,))]
             if not any(isinstance(x, Tensor | np.ndarray) for x in flat):  # which may be written to
                 self._seen[i] = seen
@@ -312,11 +310,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def _checked(self, group: Group) -> Hyper:
         """The rule's hyperparameters of a group, checked against their domains: where they are chosen, not at each step."""
-        return self.rule.settings(**self._settings(group))
-
-    def _settings(self, group: Group) -> Hyper:
-        """The rule's hyperparameters of a group, as Python numbers, unchecked."""
-        return settings_of(self.rule, group, type(self).__name__)
+        return self.rule.settings(**settings_of(self.rule, group))
 
     def state_bytes(self) -> int:
         """Bytes of state of the parameters stepped so far, without counters."""

@@ -71,7 +71,8 @@ def groups(
     rates = {word: lr[word] for word in _words("lr", lr)} if isinstance(lr, Mapping) else {}
     rate_of_all = None if isinstance(lr, Mapping) else lr
     no_decay = _words("no_decay", no_decay)
-    _check_used(model, rates, no_decay)
+    _check_used(model, rates, _begins)
+    _check_used(model, [word for word in no_decay if word not in ("bias", "norm")], _spares)
     hidden = _hidden(model, muon)
     made: dict[tuple[bool, float | None, bool], Group] = {}
     normal = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters(recurse=False)}
@@ -97,15 +98,20 @@ def _trainable(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
     return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
 
 
-def _check_used(model: nn.Module, rates: Iterable[str], no_decay: Iterable[str]) -> None:
-    """Raise SteepestError for a prefix of `lr` or a word of `no_decay` that fits no parameter."""
-    names = [name for name, _ in _trainable(model)]
-    for word in rates:
-        if not any(_begins(word, name) for name in names):
-            raise _unfit(model, word, _begins)
-    for word in no_decay:
-        if word not in ("bias", "norm") and not any(_spares(word, name, normal=False) for name in names):
-            raise _unfit(model, word, lambda word, name: _spares(word, name, normal=False))
+def _check_used(model: nn.Module, words: Iterable[str], fits: Callable[[str, str], bool]) -> None:
+    """Raise SteepestError for a word that fits no trainable parameter: a frozen one, another name of one, or none."""
+    for word in words:
+        if any(fits(word, name) for name, _ in _trainable(model)):
+            continue
+        firsts: dict[nn.Parameter, str] = {}
+        for name, p in model.named_parameters(remove_duplicate=False):
+            first = firsts.setdefault(p, name)
+            if fits(word, name) and not p.requires_grad:
+                raise SteepestError(f"groups: {word!r} fits {name}, which is frozen; leave it out, or call requires_grad_().")
+            if fits(word, name):
+                raise SteepestError(f"groups: {word!r} fits {name}, which is the same parameter as {first}; give that name.")
+        there = ", ".join(sorted({name.split(".")[0] for name, _ in model.named_parameters()})) or "none"
+        raise SteepestError(f"groups: {word!r} fits no trainable parameter; the model's parts are {there}.")
 
 
 def _hidden(model: nn.Module, muon: bool | Iterable[str]) -> set[str]:
@@ -122,32 +128,18 @@ def _hidden(model: nn.Module, muon: bool | Iterable[str]) -> set[str]:
         hidden = {name for name, p in named if p.ndim == 2 and id(p) not in embedded and name not in ends}
     else:
         patterns = _words("muon", muon)
+        _check_used(model, patterns, _matches)
         for pattern in patterns:
-            if not fnmatch.filter(matrices, pattern):
-                others = [(name, p) for name, p in named if fnmatch.fnmatchcase(name, pattern)]
-                if others:
-                    raise _no_matrix(pattern, *others[0])
-                raise _unfit(model, pattern, lambda word, name: fnmatch.fnmatchcase(name, word))
-        hidden = {name for name in matrices if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
+            fitting = [(name, p) for name, p in named if _matches(pattern, name)]
+            if all(p.ndim != 2 for _, p in fitting):
+                raise _no_matrix(pattern, *fitting[0])
+        hidden = {name for name in matrices if any(_matches(pattern, name) for pattern in patterns)}
     if not hidden:
         raise SteepestError(
             "groups: the model has no matrix between its first layer and its last, which Muon would be for "
             f"(its matrices: {listed(matrices) or 'none'}); give all parameters to one optimizer, such as AdamW."
         )
     return hidden
-
-
-def _unfit(model: nn.Module, word: str, fits: Callable[[str, str], bool]) -> SteepestError:
-    """The error for a word that fits no trainable parameter, or a frozen one, or another name of one."""
-    firsts: dict[nn.Parameter, str] = {}
-    for name, p in model.named_parameters(remove_duplicate=False):
-        first = firsts.setdefault(p, name)
-        if fits(word, name):
-            if not p.requires_grad:
-                return SteepestError(f"groups: {word!r} fits {name}, which is frozen; leave it out, or call requires_grad_().")
-            return SteepestError(f"groups: {word!r} fits {name}, which is the same parameter as {first}; give that name.")
-    there = ", ".join(sorted({name.split(".")[0] for name, _ in model.named_parameters()})) or "none"
-    return SteepestError(f"groups: {word!r} fits no trainable parameter; the model's parts are {there}.")
 
 
 def _no_matrix(pattern: str, name: str, p: nn.Parameter) -> SteepestError:
@@ -178,7 +170,12 @@ def _begins(prefix: str, name: str) -> bool:
     return name == prefix or name.startswith(prefix + ".")
 
 
-def _spares(word: str, name: str, normal: bool) -> bool:
+def _matches(pattern: str, name: str) -> bool:
+    """Whether a pattern of `muon` matches a parameter's name."""
+    return fnmatch.fnmatchcase(name, pattern)
+
+
+def _spares(word: str, name: str, normal: bool = False) -> bool:
     """Whether a word of `no_decay` names this parameter."""
     if word == "norm":
         return normal

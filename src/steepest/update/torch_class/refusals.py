@@ -28,18 +28,14 @@ def check_group(name: str, group: Group) -> None:
             )
 
 
-def check_parameter(name: str, group: Group, p: Tensor) -> None:
-    """Raise SteepestError for a parameter whose numbers no engine updates."""
+def check_tensors(name: str, rule: Rule, graph: Graph, group: Group, p: Tensor) -> None:
+    """Raise SteepestError for a parameter that no engine updates, or a gradient or sharding that the rule cannot use."""
+    assert p.grad is not None
     if group.get("fused") and (p.is_meta or not p.is_floating_point()):
         what = "no memory (device meta)" if p.is_meta else f"no floating-point numbers ({p.dtype})"
         raise SteepestError(f"{name}: `fused=True` requires all the params to be floating point Tensors, and one has {what}.")
     if not (p.is_floating_point() or p.is_complex()):
         raise SteepestError(f"{name} got a parameter of {p.dtype}; it takes floating-point and complex ones.")
-
-
-def check_gradient(name: str, rule: Rule, graph: Graph, p: Tensor) -> None:
-    """Raise SteepestError for a gradient, or a sharding, that the rule cannot use."""
-    assert p.grad is not None
     if p.grad.is_sparse and rule.twin not in TAKES_SPARSE:
         raise SteepestError(f"{name} got a sparse gradient; it takes dense ones, and {' and '.join(TAKES_SPARSE)} both.")
     if p.grad.is_complex() and not graph.elementwise:

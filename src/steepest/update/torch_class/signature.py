@@ -52,7 +52,7 @@ def spread(rule: Rule, group: Group) -> Group:
     return settings
 
 
-def settings_of(rule: Rule, group: Group, class_name: str) -> Hyper:
+def settings_of(rule: Rule, group: Group) -> Hyper:
     """The rule's hyperparameters of a parameter group, as Python numbers.
 
     They are not checked: a scheduler may take one past its bound by a rounding error, as torch's LinearLR ends at -4e-20.
@@ -61,7 +61,7 @@ def settings_of(rule: Rule, group: Group, class_name: str) -> Hyper:
     hyper = {name: settings.get(name, default) for name, default in rule.hyper.items()}
     for name, value in hyper.items():
         if isinstance(value, Tensor) and value.numel() != 1:
-            raise SteepestError(f"{class_name}: {name} is a tensor of {value.numel()} numbers; expected one.")
+            raise SteepestError(f"{rule.class_name}: {name} is a tensor of {value.numel()} numbers; expected one.")
         if isinstance(value, Tensor | np.generic):
             hyper[name] = value.item()
         elif value is None and isinstance(rule.hyper[name], str | float):
