@@ -18,7 +18,7 @@ from .digest import digest
 from .domains import DOMAINS, plain
 from .domains import FINITE as FINITE
 from .domains import Domain as Domain
-from .trace import Graph, check_function, is_static, trace, with_notes
+from .trace import Graph, check_function, check_source, is_static, trace
 
 Setting = bool | int | float | str  # a hyperparameter; all but floats are static
 Hyper = dict[str, Any]  # settings by name
@@ -312,11 +312,11 @@ def rule(reference: str, *, class_name: str | None = None, **fields: Any) -> Cal
     def make(function: Callable[..., Any]) -> Rule:
         name = function.__name__
         check_function(name, function)
-        noted = with_notes(function)
+        check_source(function)
         made = Rule(
             name=name,
-            step=noted,
-            code=noted.__code__,
+            step=function,
+            code=function.__code__,
             reference=reference,
             class_name=class_name or fields.get("twin") or name.title().replace("_", ""),
             doc=function.__doc__ or "",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -15,6 +17,9 @@ class RefusedError(TypeError):
 # Tensors that the engine draws at each step from the run's key: standard normal, and -1 or 1 with equal probability.
 NOISES = ("normal", "random sign")
 
+
+# Called for each new symbol while a rule is traced: the frame of the rule's function is then on the stack.
+watching: ContextVar[Callable[[], None] | None] = ContextVar("watching", default=None)
 
 # Attributes of tensors that would change or read a shape.
 SHAPES = (
@@ -66,6 +71,9 @@ class Symbol:
         self.op, self.args, self.tensor, self.name, self.flag, self.asked = op, args, tensor, name, flag, False
         self.reduction: Reduction | None = None
         self.stage: int = max((a.stage for a in args if isinstance(a, Symbol)), default=0)
+        watch = watching.get()
+        if watch is not None:
+            watch()
 
     __hash__ = object.__hash__
 

@@ -9,14 +9,13 @@ import linecache
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SteepestError, listed
 from . import vocabulary
-from .symbols import NOISES, RefusedError, Static, Symbol
+from .symbols import NOISES, RefusedError, Static, Symbol, watching
 from .words import WORDS
 
 if TYPE_CHECKING:
@@ -177,7 +176,7 @@ def trace(rule: Rule, hyper: Mapping[str, Any], maximize: bool, shape: Shape) ->
             if isinstance(x, Symbol) and x.tensor and letter in live and live[letter].is_scalar:
                 raise RefusedError(f"returns a tensor for {letter}, which is one number")
             graph.outputs[letter] = x
-    graph.names = {k: v for k, v in last.names.items() if isinstance(v, Symbol)}
+    graph.names = {k: v for frame in last for k, v in frame.f_locals.items() if isinstance(v, Symbol)}
     return graph
 
 
@@ -208,51 +207,26 @@ def _line_of(code: CodeType, word: str) -> int:
     return code.co_firstlineno
 
 
-@dataclass
-class _Return:
-    """The last return of a rule's function: its line and its local names."""
-
-    code: CodeType
-    line: int
-    names: dict[str, Any] = field(default_factory=dict)
-
-
-_listening: ContextVar[_Return | None] = ContextVar("listening", default=None)
-_NOTE = "<note>"  # not a valid identifier, so no program uses it
-
-
-def with_notes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Rewrite `return x` to `return note(x)` in a function's syntax tree, which records its local names.
-
-    A profiling hook could do that too, but there is only one, and profilers need it. SteepestError if the source cannot be
-    read, or is not what runs.
-    """
+def check_source(function: Callable[..., Any]) -> None:
+    """Raise SteepestError if a function's source cannot be read, or is not what runs: errors and cards show its lines."""
     code = function.__code__
     linecache.checkcache(code.co_filename)
     text = "".join(linecache.getlines(code.co_filename, function.__globals__))
-    key = code.co_name, code.co_firstlineno
-    plain = noted = None
+    written = None
     with contextlib.suppress(SyntaxError):
-        plain, noted = (_codes(text, code.co_filename, code.co_flags & FUTURE, notes).get(key) for notes in (False, True))
-    if noted is None or plain != code or code.co_name == "<lambda>":
+        written = _codes(text, code.co_filename, code.co_flags & FUTURE).get((code.co_name, code.co_firstlineno))
+    if written != code or code.co_name == "<lambda>":
         raise SteepestError(
             f"Rule {function.__name__}: its source is not what runs; a rule is a def in a file or a notebook cell, and one "
             "that was edited is defined anew."
         )
-    names = {**function.__globals__, _NOTE: _note}
-    made = FunctionType(noted, names, function.__name__, function.__defaults__, function.__closure__)
-    made.__kwdefaults__ = function.__kwdefaults__
-    return made
 
 
 @functools.lru_cache(32)
-def _codes(text: str, file: str, flags: int, notes: bool) -> dict[tuple[str, int], CodeType]:
-    """Compile a source, with or without notes, and return the code of each function by name and line."""
-    tree = ast.parse(text, file)
-    if notes:
-        tree = ast.fix_missing_locations(_Returns().visit(tree))
-    flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    waiting, codes = [compile(tree, file, "exec", flags, dont_inherit=True)], dict[Any, CodeType]()
+def _codes(text: str, file: str, flags: int) -> dict[tuple[str, int], CodeType]:
+    """Compile a source and return the code of each function by name and line."""
+    waiting = [compile(text, file, "exec", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)]
+    codes: dict[tuple[str, int], CodeType] = {}
     while waiting:
         code = waiting.pop()
         codes[code.co_name, code.co_firstlineno] = code
@@ -260,34 +234,26 @@ def _codes(text: str, file: str, flags: int, notes: bool) -> dict[tuple[str, int
     return codes
 
 
-class _Returns(ast.NodeTransformer):
-    """Wraps the value of every return."""
-
-    def visit_Return(self, node: ast.Return) -> ast.Return:
-        value = node.value or ast.Constant(None)
-        node.value = ast.copy_location(ast.Call(ast.Name(_NOTE, ast.Load()), [value], []), node)
-        return node
-
-
-def _note(returned: Any) -> Any:
-    last, frame = _listening.get(), sys._getframe(1)
-    if last is not None and frame.f_code is last.code:
-        last.names, last.line = dict(frame.f_locals), frame.f_lineno
-    return returned
-
-
 @contextlib.contextmanager
-def _explained(rule: Rule, graph: Graph) -> Iterator[_Return]:
-    """Record the last return; every exception becomes a SteepestError with the rule's name and line."""
+def _explained(rule: Rule, graph: Graph) -> Iterator[list[FrameType]]:
+    """Find the frame of the rule's function, which outlives the call; make every exception a SteepestError with the line."""
     code = rule.code
-    last = _Return(code, code.co_firstlineno)
-    before = _listening.set(last)
+    last: list[FrameType] = []
+
+    def watch() -> None:
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None and frame.f_code is not code:
+            frame = frame.f_back
+        if frame is not None:
+            last[:] = [frame]
+
+    before = watching.set(watch)
     try:
         yield last
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        line = last.line
+        line = last[0].f_lineno if last else max(line for *_, line in code.co_lines() if line)
         for frame, number in traceback.walk_tb(error.__traceback__):
             if frame.f_code is code:
                 line = number
@@ -303,7 +269,7 @@ def _explained(rule: Rule, graph: Graph) -> Iterator[_Return]:
         refused.graph = graph  # type: ignore[attr-defined]  # for what was asked before the error
         raise refused from error
     finally:
-        _listening.reset(before)
+        watching.reset(before)
 
 
 def words() -> list[str]:
