@@ -198,7 +198,7 @@ Expr = Symbol | float  # a value in a traced rule: a node, or a number known dur
 
 
 def apply(op: str, *args: Any) -> Any:
-    """Apply an operation: to numbers at once, to symbols as a new node. RefusedError for anything else."""
+    """Apply an operation: numbers are computed immediately, symbols give a new node. RefusedError for anything else."""
     for x in args:
         if isinstance(x, Static):
             x._refuse()

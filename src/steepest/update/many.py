@@ -1,4 +1,4 @@
-"""Updates of many runs of one model at once, each with its own hyperparameters and rates."""
+"""Updates of many runs of one model together, each with its own hyperparameters and rates."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ManyRuns:
 
     @property
     def engine(self) -> str:
-        """What ran the last step: "kernel" or "plain"."""
+        """The engine of the last step: "kernel" or "plain"."""
         return " and ".join(sorted({group.engine.name for group in self.groups}))
 
     def view(self) -> list[Tensor]:
@@ -131,7 +131,7 @@ class ManyRuns:
             advance(work, group.engine, answer)
 
     def _begin(self, gradients: Sequence[Tensor], lrs: Numbers) -> None:
-        """Make the works: one for the runs and parameters of each graph."""
+        """Create the works: one for the runs and parameters of each graph."""
         alike: dict[Graph, tuple[list[int], list[int]]] = {}
         for r, hyper in enumerate(self.hypers):
             for i, p in enumerate(self.params):

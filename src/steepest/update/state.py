@@ -1,4 +1,4 @@
-"""How the state of a parameter begins."""
+"""Initial state of a parameter."""
 
 from __future__ import annotations
 

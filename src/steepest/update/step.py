@@ -31,7 +31,7 @@ def advance(work: Work, engine: Engine, ask: Ask | None = None) -> None:
     gradients at the current parameters, for rules that need them at other points than p.
     """
     graph, known = work.graph, work.known()
-    work.scratch.pop("values", None)  # of a step that was interrupted
+    work.scratch.pop("values", None)  # left by an interrupted step
     if graph.noises:
         _draw(work)
     for stage in range(graph.stages) if graph.reductions or graph.points else ():
@@ -79,7 +79,7 @@ def _copy(sources: Sequence[Tensor], places: Sequence[Tensor]) -> None:
 
 
 def _like(g: Tensor, p: Tensor) -> Tensor:
-    """A gradient in memory of its parameter's dtype and layout: itself, or a copy."""
+    """The gradient in its parameter's dtype and layout, copied if needed."""
     fits = is_memory(g) and g.dtype is p.dtype and g.stride() == p.stride()
     return g if fits or not is_memory(p) else torch.empty_like(p).copy_(g)
 

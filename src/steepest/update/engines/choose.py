@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Engine(Protocol):
     """Updates the tensors of a work, in place, in the passes over memory that a traced rule needs.
 
-    `reads_memory` says that it reads addresses, which must then not change between steps unnoticed. `wave` is the number of
-    elements taken at once by a rule with norms over tensors: as many as fit the cache, or 1 for one tensor at a time.
+    `reads_memory`: it caches addresses, so every step checks that they have not changed. `wave` is the number of
+    elements that a rule with norms over tensors updates together: as many as fit the cache, or 1 for one tensor at a time.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Engine(Protocol):
     wave: int
 
     def takes(self, graph: Graph, tensors: Sequence[Tensor]) -> Hashable:
-        """What a parameter's tensors (p, g, state, in this order) must have in common with others to be updated in one work.
+        """A key for a parameter's tensors (p, g, state, in this order); tensors with equal keys are updated together.
 
         None where the engine cannot update them.
         """
@@ -47,17 +47,17 @@ class Engine(Protocol):
 
 
 PLAIN = Plain()
-_engines: list[Engine] = [PLAIN]  # the first that takes the tensors updates them; the last takes any
+_engines: list[Engine] = [PLAIN]  # the first that accepts the tensors updates them; the last accepts any
 
 
 def register(engine: Engine) -> Callable[[], None]:
-    """Put an engine before those registered so far; call what is returned to take it out again."""
+    """Register an engine in front of the others; the returned function unregisters it."""
     _engines.insert(0, engine)
     return lambda: _engines.remove(engine)
 
 
 def choose(graph: Graph, tensors: Sequence[Tensor]) -> tuple[Engine, Hashable]:
-    """The engine of a parameter's tensors (p, g, state), and what they must have in common with others of one work."""
+    """The engine for a parameter's tensors (p, g, state), and the key that tensors of one work share."""
     for engine in _engines:
         shared = engine.takes(graph, tensors)
         if shared is not None:

@@ -1,4 +1,4 @@
-"""The CPU kernels: a pass of a traced rule compiled by LLVM to one loop over memory, in place.
+"""CPU kernels: each pass of a traced rule is compiled by LLVM to one in-place loop over memory.
 
 A kernel takes a table with a row for each chunk of a tensor: the addresses of p, g and state, and the index of its set of
 numbers (computed in float64, rounded once). So one call updates one large tensor, a thousand small ones, or as many runs;
@@ -29,7 +29,7 @@ from .llvm.loops import BLOCK, source
 
 CHUNK = 1 << 17  # elements in a row of the table at most
 SHORT = 1 << 13  # elements in a row that is summed: so few that a sum in float32 is as good as its terms
-ALONE = 1 << 17  # elements below which one thread does all
+ALONE = 1 << 17  # elements below which one thread is used
 TYPES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat"}
 
 
@@ -122,7 +122,7 @@ def _rows(sizes: bytes, chunk: int, threads: int) -> tuple[Index, Index, Index, 
 
 
 class Table:
-    """The arrays by which a program runs over the tensors of a work, and the block of their addresses."""
+    """The arrays that a compiled pass reads to run over the tensors of a work, and the block of their addresses."""
 
     def __init__(self, program: Program, work: Work, known: Known) -> None:
         self.program = program
@@ -132,7 +132,7 @@ class Table:
         chunk = SHORT if program.sums else min(CHUNK, max(SHORT, shares // SHORT * SHORT))
         self.tensor, self.begin, self.length, self.cuts = _rows(sizes, chunk, self.threads)
         self.parts = len(self.cuts) - 1
-        if work.graph.reductions and not program.sums:  # what was read last is in the cache
+        if work.graph.reductions and not program.sums:  # start with what the previous pass read last, which is in the cache
             order = np.concatenate([np.arange(a, b)[::-1] for a, b in itertools.pairwise(self.cuts)] or [self.tensor])
             self.tensor, self.begin, self.length = (
                 np.ascontiguousarray(x[order]) for x in (self.tensor, self.begin, self.length)

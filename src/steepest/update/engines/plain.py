@@ -1,6 +1,6 @@
 """The plain engine: a traced rule run by torch's own operations, on any dtype and device. The oracle of every faster engine.
 
-bfloat16 and float16 tensors are computed in float32. On a device other than the CPU nothing of a step comes back to the host.
+bfloat16 and float16 tensors are computed in float32. On other devices than the CPU a step copies nothing to the host.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Plain:
         terms = [x.args[0] for x in symbols]
         p = work.tensors["p"].first
         if fake_mode(p):
-            return np.full((len(work), len(symbols)), np.nan)  # which no one will read
+            return np.full((len(work), len(symbols)), np.nan)  # never read
         if reads_back(p):
             sums = np.zeros((len(work), len(symbols)))
             for i in range(len(work)):
@@ -65,7 +65,7 @@ class Plain:
 
 
 def reads_back(p: Tensor) -> bool:
-    """Whether sums over tensors of this kind are read by the host: of the CPU's, where that takes no wait."""
+    """Whether the host reads sums over this tensor: on the CPU only, where it does not wait."""
     return p.is_cpu
 
 
@@ -85,7 +85,7 @@ def _evaluate(work: Work, i: int, targets: list[Expr], known: Known) -> list[Val
     own = known.of(i)
     for x in work.graph.epsilons:
         own[x] = torch.finfo(work.tensors[x.args[0].name][i].dtype).eps
-    if len(work) == 1 and not work.graph.points:  # what a pass has computed serves the next: nothing is written in between
+    if len(work) == 1 and not work.graph.points:  # the next pass reuses these values: nothing is written in between
         own = work.scratch["values"] = {**work.scratch.get("values", {}), **own}
     return [evaluate(x, own, leaf) for x in targets]
 

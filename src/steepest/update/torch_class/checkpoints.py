@@ -1,4 +1,4 @@
-"""Whether a checkpoint belongs to a class, by the keys of its groups and of its state."""
+"""Checks that a checkpoint belongs to an optimizer class, by the keys of its groups and of its state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...rules import RULES, Rule
 from ...rules.domains import DOMAINS
 from .signature import by_class_name, signature_of
 
-# Keys that torch's classes got in later versions, or that change no numbers: a checkpoint may lack them.
+# Keys that torch added in later versions, or that do not change the numbers; a checkpoint may lack them.
 LATE = {"foreach", "fused", "maximize", "capturable", "differentiable", "decoupled_weight_decay"}
 LATE |= {"state_dtype", "seed", "matrices_only"}
 # What checkpoint_wrapper, torch.compile, FSDP and DataParallel put into the names of what they wrap.
@@ -20,7 +20,7 @@ WRAPPERS = ("_checkpoint_wrapped_module", "_orig_mod", "_fsdp_wrapped_module", "
 
 
 class Keys(NamedTuple):
-    """The keys of a class's checkpoints: those that may be there, those that must, and flags, which old ones of ours lack."""
+    """The keys of a class's checkpoints: allowed ones, required ones, and flags, which our old checkpoints lack."""
 
     groups: frozenset[str]
     core: frozenset[str]
@@ -59,7 +59,7 @@ def _contradiction(keys: Keys, groups: set[str], stores: list[set[str]], known: 
 def check_class(rule: Rule, checkpoint: Mapping[str, Any]) -> None:
     """Raise SteepestError for a checkpoint of another class.
 
-    One without state is judged by its groups. Keys of no class, such as a scheduler's `initial_lr`, are ignored.
+    A checkpoint without state is checked by its groups only. Keys of no class, such as a scheduler's `initial_lr`, are ignored.
     """
     others = {name: keys_of(other) for name, other in by_class_name().items() if other is not rule}
     own = keys_of(rule)

@@ -1,4 +1,4 @@
-"""A step that autograd can differentiate, by parameters, gradients, state and hyperparameters."""
+"""Steps that autograd can differentiate with respect to parameters, gradients, state and hyperparameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dense real tensors of this process that an update writes to, where a parameter is a DTensor or complex.
+"""Dense real local tensors for parameters that are DTensors or complex.
 
 For a DTensor, elementwise rules update the local shard and all-reduce their sums; rules that look at rows and columns gather
 the whole and update it on every process alike. Complex numbers are updated as their real and imaginary parts, as in torch.
@@ -33,7 +33,7 @@ def fake_mode(t: Tensor) -> AbstractContextManager[Any] | None:
 
 
 def is_viewed(p: Tensor) -> bool:
-    """Whether another tensor takes the place of a parameter, or of its gradient, in an update."""
+    """Whether an update uses another tensor in place of a parameter or its gradient."""
     return is_split(p) or p.is_complex() or (p.grad is not None and p.grad.is_sparse)
 
 
@@ -56,7 +56,7 @@ def gradient(p: Tensor, g: Tensor | None = None) -> Tensor:
 
 
 def laid_as(t: Tensor, like: Tensor) -> Tensor:
-    """A tensor sharded as another is. A whole one must be the same on every process."""
+    """Shard a tensor as another is. An unsharded one must be the same on every process."""
     if not is_split(like) or (is_split(t) and (t.device_mesh, t.placements) == (like.device_mesh, like.placements)):
         return t
     if is_split(t):

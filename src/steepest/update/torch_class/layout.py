@@ -1,6 +1,6 @@
-"""The layout of an optimizer's step: which engine updates which tensors. It is made once and used while nothing else changes.
+"""The layout of an optimizer's step: which engine updates which tensors. It is made once and reused until something changes.
 
-A step reads the gradients, checks that nothing else has moved, and runs. Any change (a parameter without a gradient, a loaded
+A step reads the gradients, checks that nothing else has changed, and runs. Any change (a parameter without a gradient, a loaded
 checkpoint, other strides, a hyperparameter that needs other state) makes a new layout.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from operator import is_
+
+import numpy as np
 
 from ...errors import SteepestError
 from ...rules import Rule
@@ -56,7 +58,12 @@ class Layout:
                 part = Part(rule, graph, engine, wave, groups, state)
                 part.work.places = [places[p] for _, p in wave]
                 self.parts.append(part)
-        self.leaders = _lead(self.parts, groups)
+        self.leaders: list[tuple[Group, Part, int]] = []  # the first tensor of each group writes the group's numbers
+        for group in groups:
+            first = next((p for p in group["params"] if p.grad is not None), None)
+            for part in self.parts:
+                own = [nth for nth, p in enumerate(part.params) if p is first and part.shared]
+                self.leaders += [(group, part, nth) for nth in own]
         self.owners, self.stores = [*state], [*state.values()]
         self.has_state = any(part.objects for part in self.parts)  # state at all
 
@@ -102,16 +109,10 @@ class Layout:
         """Take one step."""
         for part in self.parts:
             part.run(self.hypers, ask)
-        for part in self.leaders:
-            part.share()
-
-
-def _lead(parts: list[Part], groups: list[Group]) -> list[Part]:
-    """The parts that write a group's numbers: of each group the one that has its first tensor."""
-    firsts = [next((p for p in group["params"] if p.grad is not None), None) for group in groups]
-    for part in parts:
-        part.leads = {i: nth for i, nth in part.firsts.items() if part.params[nth] is firsts[i]}
-    return [part for part in parts if part.shared and part.leads]
+        for group, part, nth in self.leaders:  # after all parts have read them
+            for letter in part.shared:
+                new = part.work.numbers[letter]
+                group[self.rule.key(letter)] = float(new[nth] if np.ndim(new) else new)  # type: ignore[index]
 
 
 def differs(rule: Rule) -> SteepestError:

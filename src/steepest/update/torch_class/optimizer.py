@@ -49,7 +49,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         super().__init__(params, defaults)
 
     def _forget(self) -> None:
-        """Drop all that is cached of the groups and the state."""
+        """Drop everything cached about the groups and the state."""
         self._arguments = [*class_arguments(self.rule.hyper), "maximize", "state_dtype"]
         self._at_view = any(TRAINED in store for _, store in self._stores())
         self._layout: Layout | None = None
@@ -170,7 +170,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         return loss
 
     def _laid(self) -> Layout:
-        """The layout of this step: that of the step before, unless something was changed from outside."""
+        """The layout of this step: the previous one, unless something was changed from outside."""
         hypers = [self._hyper(i, group) for i, group in enumerate(self.param_groups)]
         if self._layout is None or not self._layout.is_current(self.param_groups, hypers, self.state):
             self.train()  # state that was set from outside may be that of a view
@@ -248,7 +248,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         return " and ".join(sorted({part.engine.name for part in self._layout.parts})) if self._layout else "none yet"
 
     def _prepare(self, group: Group, hyper: Hyper) -> None:
-        """Refuse parameters and gradients that no engine takes; make the state of parameters that are new."""
+        """Check parameters and gradients, and create the state of new parameters."""
         name = type(self).__name__
         for p in group["params"]:
             if p.grad is not None:

@@ -1,4 +1,4 @@
-"""A part of a step: tensors of one graph that one engine updates, and the checks that nothing but their gradients changed."""
+"""Parts of a step: tensors that share a graph and an engine, with checks that only their gradients have changed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,6 @@ class Part:
         stores = self.stores = [state.get(p, {}) for p in self.params]  # none is made for rules without state
         self.of_group = [i for i, _ in members]  # the group of each tensor
         self.firsts = {i: nth for nth, (i, _) in reversed([*enumerate(members)])}  # the first tensor of each group
-        self.leads = dict(self.firsts)  # of those, the ones whose numbers are the group's
         self.steps = self._joined("step") if graph.counts else None
         self.scalars = {}  # state of one number for each parameter: one array for all, of which the stores have views
         self.shared = []  # state of one number for the group
@@ -50,7 +49,7 @@ class Part:
             else:
                 self.scalars[letter] = self._joined(self.rule.key(letter))
         pieces = {k: [store[self.rule.key(k)] for store in stores] for k in graph.tensors if k != "p"}
-        # as the user sees them; `tensors` are those that are updated
+        # the tensors of the user; `tensors` has the local or dense ones that are updated
         self.entire = [*self.params, *(t for tensors in pieces.values() for t in tensors)]
         columns = {k: Column(self._own(tensors)) for k, tensors in {"p": self.params, **pieces}.items()}
         columns["g"] = Column(self._gradients([p.grad for p in self.params]))
@@ -193,13 +192,6 @@ class Part:
             new = self.work.numbers[letter]
             joined[...] = new.cpu() if isinstance(new, Tensor) else new
 
-    def share(self) -> None:
-        """Write the numbers of the groups that this part leads to them, after all parts have read them."""
-        for letter in self.shared:
-            new = self.work.numbers[letter]
-            for i, first in self.leads.items():
-                self.groups[i][self.rule.key(letter)] = float(new[first] if np.ndim(new) else new)  # type: ignore[index]
-
 
 def _may_differ(p: Tensor) -> bool:
     """Whether the gradient of a parameter may be of another dtype. 16 bits are two dtypes that convert as one."""
@@ -207,9 +199,9 @@ def _may_differ(p: Tensor) -> bool:
 
 
 class Rows(Part):
-    """The rows of one parameter that its sparse gradient names, for rules that leave rows without gradient as they are.
+    """Updates the rows of one parameter that its sparse gradient names; rows without a gradient do not change.
 
-    It is for one step: the next gradient names other rows.
+    Valid for one step, because the next gradient names other rows.
     """
 
     def __init__(self, rule: Rule, graph: Graph, engine: Engine, members: Members, groups: list[Group], state: States) -> None:

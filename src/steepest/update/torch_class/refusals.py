@@ -1,4 +1,4 @@
-"""The parameters and gradients that a class refuses, the same as torch's class where there is a twin."""
+"""Checks of parameter groups, parameters and gradients; a class with a twin rejects what torch's class rejects."""
 
 from __future__ import annotations
 

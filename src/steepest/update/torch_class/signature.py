@@ -72,7 +72,7 @@ def settings_of(rule: Rule, group: Group) -> Hyper:
 
 
 def signature_of(rule: Rule) -> inspect.Signature:
-    """The twin's own signature, or the rule's in torch's manner; choices that only we have are keyword-only."""
+    """The twin's signature, or one in torch's style; arguments that torch lacks are keyword-only."""
     parameter, keyword = inspect.Parameter, inspect.Parameter.KEYWORD_ONLY
     ours = {k: v for k, v in class_arguments(dict(rule.hyper)).items() if k not in rule.fixed}
     if rule.twin:

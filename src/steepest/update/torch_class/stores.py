@@ -33,7 +33,7 @@ def counter(value: Any) -> Tensor:
 
 
 def prepare(rule: Rule, graph: Graph, group: Group, p: Tensor, store: Store, hyper: Hyper) -> None:
-    """Make the state of a parameter that is new, or that a hyperparameter which was zero now needs."""
+    """Create missing state: of a new parameter, or that a hyperparameter which is no longer zero needs."""
     shape = tuple(p.shape)
     live = rule.live_state(hyper, shape)
     own = [rule.key(letter) for letter, state in live.items() if not state.per_group] + ["step"] * graph.counts
@@ -67,7 +67,7 @@ def _begin(rule: Rule, group: Group, p: Tensor, store: Store, hyper: Hyper) -> N
 
 
 def restore_dtypes(rule: Rule, group: Group, p: Tensor, store: Store, loaded: Store) -> None:
-    """Give loaded state its own precision again, which torch has made the parameter's."""
+    """Restore the precision of loaded state, which torch casts to the parameter's."""
     tensors = {rule.key(letter): state for letter, state in rule.state.items() if not state.is_scalar}
     for key, value in loaded.items():
         if isinstance(value, Tensor) and value.is_floating_point() and key != "step":

@@ -1,4 +1,4 @@
-"""A step in two calls, for rules with a second gradient; and a second pass that leaves running statistics as they are."""
+"""Steps in two calls, for rules with a second gradient, and a context that freezes running statistics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .layout import Layout
 from .part import AskAt
 from .stores import Group
 
-SCALED = 4.0  # second gradients this many times longer than the first, and never unscaled, are taken for scaled
+SCALED = 4.0  # second gradients that were never unscaled count as scaled if this many times longer than the first
 
 
 @dataclasses.dataclass
@@ -47,7 +47,7 @@ class Began:
         self.versions = [p._version for p, _, _ in self.there]
 
     def scaled(self) -> bool:
-        """Whether the second gradients were never unscaled and are far longer than the first."""
+        """Whether the second gradients are still multiplied by a GradScaler's factor: never unscaled, and far longer."""
         p = self.watched
         if p is None or p.grad is None or self.left is None or not torch.equal(p.grad, self.left):
             return False
