@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -144,6 +145,11 @@ class Symbol:
 VALUE = "its value"
 
 
+def _comparison(test: Callable[[Any, Any], bool]) -> Any:
+    """A method that compares a static with a value, and records it."""
+    return lambda self, other: bool(test(self._value, self._compared(other)))
+
+
 class Static:
     """A bool, int or str hyperparameter during tracing: it may be compared, but not computed with.
 
@@ -168,14 +174,7 @@ class Static:
         self.asked.append(other)
         return other
 
-    def __eq__(self, other: object) -> bool:
-        return bool(self._value == self._compared(other))
-
-    def __lt__(self, other: Any) -> bool:
-        return bool(self._value < self._compared(other))
-
-    def __gt__(self, other: Any) -> bool:
-        return bool(self._value > self._compared(other))
+    __eq__, __lt__, __gt__ = _comparison(operator.eq), _comparison(operator.lt), _comparison(operator.gt)
 
     def _refuse(self, *_: object) -> NoReturn:
         kind = type(self._value).__name__

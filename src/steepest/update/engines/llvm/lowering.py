@@ -66,7 +66,7 @@ class Body:
         """The value of a symbol as a truth."""
         if isinstance(x, Symbol) and self.inline(x):
             return self.emit(x)
-        return self.add(f"fcmp une {self.type} {self.value(x)}, 0.0")
+        return self.of(x).compare("une", 0.0)
 
     def reciprocal(self, x: Expr) -> Expr:
         """1 / x for a number, once for all divisions by it."""
@@ -130,9 +130,8 @@ class Body:
 
     def chosen(self, x: Symbol) -> str:
         """`where(c, a, b)`."""
-        c = self.condition(x.args[0])
-        a, b = (self.value(a) for a in x.args[1:])
-        return self.add(f"select i1 {c}, {self.type} {a}, {self.type} {b}")
+        condition, a, b = x.args
+        return self.of(b).where(self.condition(condition), self.of(a)).name
 
     def raised(self, x: Symbol) -> str:
         """`power(a, b)`."""

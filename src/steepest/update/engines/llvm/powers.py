@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,11 @@ def constant(type_: str, x: float) -> str:
     return double(float(np.float32(x)) if type_ == "float" else x)
 
 
+def _operator(operation: str) -> Callable[[Value, Value | float], Value]:
+    """A method that applies an instruction, in its form for the type."""
+    return lambda self, x: self.apply(f"f{operation}" if self.type in FORMATS else operation, x)
+
+
 @dataclass(frozen=True, eq=False)
 class Value:
     """A value of a kernel; each operation appends an instruction to the body. The other operand may be a Python number."""
@@ -57,40 +63,17 @@ class Value:
     type: str
     name: str
 
-    def _with(self, operation: str, x: Value | float) -> Value:
+    def apply(self, operation: str, x: Value | float) -> Value:
+        """An instruction on this value and another operand of its type."""
         name = x.name if isinstance(x, Value) else constant(self.type, x)
         return Value(self.body, self.type, self.body.add(f"{operation} {self.type} {self.name}, {name}"))
 
-    def _arithmetic(self, operation: str, x: Value | float) -> Value:
-        return self._with(f"f{operation}" if self.type in FORMATS else operation, x)
-
-    def __add__(self, x: Value | float) -> Value:
-        return self._arithmetic("add", x)
-
-    def __sub__(self, x: Value | float) -> Value:
-        return self._arithmetic("sub", x)
-
-    def __mul__(self, x: Value | float) -> Value:
-        return self._arithmetic("mul", x)
-
-    def __truediv__(self, x: Value) -> Value:
-        return self._with("fdiv", x)
-
-    def __floordiv__(self, x: int) -> Value:
-        return self._with("udiv", x)
-
-    def __lshift__(self, bits: int) -> Value:
-        return self._with("shl", bits)
-
-    def __rshift__(self, bits: int) -> Value:
-        return self._with("ashr", bits)
-
-    def __and__(self, bits: int) -> Value:
-        return self._with("and", bits)
+    __add__, __sub__, __mul__, __truediv__ = _operator("add"), _operator("sub"), _operator("mul"), _operator("div")
+    __lshift__, __rshift__, __and__, __floordiv__ = _operator("shl"), _operator("ashr"), _operator("and"), _operator("udiv")
 
     def compare(self, test: str, x: Value | float) -> str:
         """The truth of a comparison, such as "olt": ordered and less."""
-        return self._with(f"fcmp {test}", x).name
+        return self.apply(f"fcmp {test}", x).name
 
     def where(self, test: str, other: Value | float) -> Value:
         """This value, or where the test is true another."""
