@@ -119,12 +119,12 @@ class _Loop(Body):
     def inline(self, x: Expr) -> bool:
         return isinstance(x, Symbol) and x.op in WORDS and WORDS[x.op].is_condition
 
-    def load(self, array: str, index: str | int, type_: str = "double") -> str:
+    def read(self, array: str, index: str | int, type_: str = "double") -> str:
         """An element of an argument of the function."""
         place = self.add(f"getelementptr {type_}, ptr %{array}, i64 {index}")
         return self.add(f"load {type_}, ptr {place}")
 
-    def store(self, array: str, index: str | int, value: str) -> None:
+    def write(self, array: str, index: str | int, value: str) -> None:
         """Write an element of an argument of the function."""
         place = self.add(f"getelementptr double, ptr %{array}, i64 {index}")
         self.lines.append(f"  store double {value}, ptr {place}")
@@ -149,7 +149,7 @@ class _Loop(Body):
         if self.formula.row:
             arguments = "".join(f", double {name}" for name in point)
             self.lines.append(f"  call void @batch(ptr %data, ptr %rows, i64 %batch, i64 {step}, ptr %sums{arguments})")
-            *gradient, value = [self.load("sums", d) for d in range(len(point) + 1)]
+            *gradient, value = [self.read("sums", d) for d in range(len(point) + 1)]
         else:
             before, self.cells = self.cells, {(x, -1): name for x, name in zip(self.formula.at, point, strict=True)}
             value, *gradient = [self.value(x) for x in (self.formula.value, *self.formula.gradient)]
@@ -157,7 +157,7 @@ class _Loop(Body):
         if self.noisy:
             base = self.add(f"mul i64 {step}, {len(point)}")
             for d, clean in enumerate(gradient):
-                noise = self.load("noise", self.add(f"add i64 {base}, {d}"))
+                noise = self.read("noise", self.add(f"add i64 {base}, {d}"))
                 gradient[d] = self.add(f"fadd double {clean}, {noise}")
         return value, gradient
 
@@ -178,18 +178,18 @@ class _Loop(Body):
 def _batch(formula: Formula) -> tuple[set[str], list[str]]:
     """The LLVM function `batch`, the mean of gradient and value over the rows of a step, and the functions it declares."""
     body, dims = _Loop(Graph({}, {}), formula, False), len(formula.at)
-    row = body.load("rows", body.add("add i64 %begin, %k"), "i64")
+    row = body.read("rows", body.add("add i64 %begin, %k"), "i64")
     first = body.add(f"mul i64 {row}, {len(formula.row)}")
     for d, x in enumerate(formula.at):
         body.cells[x, -1] = f"%p{d}"
     for c, x in enumerate(formula.row):
-        body.cells[x, -1] = body.load("data", body.add(f"add i64 {first}, {c}"))
+        body.cells[x, -1] = body.read("data", body.add(f"add i64 {first}, {c}"))
     terms = [body.value(x) for x in (*formula.gradient, formula.value)]
     sums = [body.add(f"fadd double %sum{d}, {term}") for d, term in enumerate(terms)]
     looped = len(body.lines)
     count = body.add("sitofp i64 %count to double")
     for d, total in enumerate(sums):
-        body.store("sums", d, body.add(f"fdiv double {total}, {count}"))
+        body.write("sums", d, body.add(f"fdiv double {total}, {count}"))
     at = "".join(f", double %p{d}" for d in range(dims))
     return body.declared, [
         f"define internal void @batch(ptr %data, ptr %rows, i64 %count, i64 %step, ptr %sums{at}) alwaysinline {{",
@@ -229,7 +229,7 @@ def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, insides: bo
     declared, batch = _batch(formula) if formula.row else (set(), [])
     taken = [k for k, x in graph.inputs.items() if k in hyper and k != "lr"]
     for i, k in enumerate(taken):
-        loop.cells[graph.inputs[k], -1] = loop.load("hyper", i)
+        loop.cells[graph.inputs[k], -1] = loop.read("hyper", i)
     slots = [("p", d) for d in range(dims)]
     slots += [(k, d) for k in letters for d in (range(dims) if graph.inputs[k].tensor else [-1])]
     starts = _starts(rule, graph, loop, slots)
@@ -237,7 +237,7 @@ def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, insides: bo
     point = [f"%now{d}" for d in range(dims)]
     for i, (k, d) in enumerate(slots):
         loop.cells[graph.inputs[k], d] = f"%now{i}"
-    loop.cells[graph.inputs["lr"], -1] = loop.load("rates", "%i")
+    loop.cells[graph.inputs["lr"], -1] = loop.read("rates", "%i")
     loop.cells[graph.inputs["t"], -1] = loop.add("sitofp i64 %next to double")
     value, gradient = loop.evaluate(point, "%i")
     for d, name in enumerate(gradient):
@@ -252,7 +252,7 @@ def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, insides: bo
     stored = [*point, value, *shown]
     base = loop.add(f"mul i64 %i, {len(stored)}")
     for d, name in enumerate(stored):
-        loop.store("points", loop.add(f"add i64 {base}, {d}"), name)
+        loop.write("points", loop.add(f"add i64 {base}, {d}"), name)
     lines = [
         *sorted(loop.declared | declared),
         *batch,
@@ -279,7 +279,7 @@ def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, insides: bo
 def _starts(rule: Rule, graph: Graph, loop: _Loop, slots: Sequence[tuple[str, int]]) -> list[str]:
     """The initial value of the point's coordinates and of each number of the state."""
     copies = {k: rule.state[k].copies for k, _ in slots if k != "p"} | {"p": "p"}
-    point = [loop.load("start", d) for d in range(len(loop.formula.at))]
+    point = [loop.read("start", d) for d in range(len(loop.formula.at))]
     gradient = loop.evaluate(point, "0")[1] if "g" in copies.values() else []
     starts = []
     for k, d in slots:
@@ -288,7 +288,7 @@ def _starts(rule: Rule, graph: Graph, loop: _Loop, slots: Sequence[tuple[str, in
             continue
         start = rule.state[k].start
         if start == "lr":
-            starts.append(loop.load("rates", 0))
+            starts.append(loop.read("rates", 0))
         else:
             starts.append(loop.cells[graph.inputs[start], -1] if isinstance(start, str) else loop.constant(start))
     return starts
