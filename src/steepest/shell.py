@@ -24,8 +24,12 @@ JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write
 
 
 def say(text: str, err: bool = False) -> None:
-    """Print text without control characters, to standard error if `err`."""
-    typer.echo(plain(text), err=err)
+    """Print text without control characters, to standard error if `err`.
+
+    Nothing is printed to standard output while JSON goes there.
+    """
+    if err or not _output:
+        typer.echo(plain(text), err=err)
 
 
 def nothing_more(error: OSError) -> None:
@@ -42,16 +46,22 @@ def nothing_more(error: OSError) -> None:
     os.close(nowhere)
 
 
+def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add a function to an app as a command with `sentences`, under its own name or `name`."""
+    return lambda function: app.command(name)(sentences(function))
+
+
 def sentences(command: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a command: a SteepestError ends it with its sentence and exit code 2."""
+    """Wrap a command: its `json_file` is checked first, and a SteepestError ends it with its sentence and exit code 2."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         json_file = kwargs.get("json_file")
         with rooted():
-            if json_file is not None and str(json_file) != "-":
-                kwargs["json_file"] = absolute(json_file)
             try:
+                if json_file is not None and str(json_file) != "-":
+                    kwargs["json_file"] = absolute(json_file)
+                    check_file(json_file, "JSON file", "result.json")
                 with own_output(str(json_file) == "-"):
                     command(*args, **kwargs)
             except SteepestError as error:
@@ -129,12 +139,6 @@ def loading() -> Iterator[None]:
         if first:
             gc.freeze()  # objects of a library are no garbage later either
             gc.enable()
-
-
-def check_json(path: Path | None) -> None:
-    """Raise SteepestError if JSON cannot be written to this path."""
-    if str(path) != "-":
-        check_file(path, "JSON file", "result.json")
 
 
 def check_file(path: Path | None, what: str, example: str = "report.md") -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from steepest.errors import SteepestError
-from steepest.shell import JSON, check_distinct, check_file, check_json, sentences, write_json
+from steepest.shell import JSON, check_distinct, check_file, command, say, sentences, write_json
 
 selftest = typer.Typer(help="Checks of what steepest claims, on this machine.", no_args_is_help=True)
 bench = typer.Typer(help="Speed, measured on this machine beside a named rival.", no_args_is_help=True)
@@ -22,8 +22,7 @@ def _bench() -> None: ...
 def _selftest() -> None: ...
 
 
-@selftest.command()
-@sentences
+@command(selftest)
 def statistics(
     studies: Annotated[int, typer.Option(min=1, help="Simulated studies in each of the first rows; races are fewer.")] = 10_000,
     json_file: JSON = None,
@@ -33,7 +32,6 @@ def statistics(
 
     from . import calibration
 
-    check_json(json_file)
     rows = []
     console = Console(stderr=True)
     with console.status("") as status:
@@ -47,8 +45,7 @@ def statistics(
         raise typer.Exit(1)
 
 
-@bench.command()
-@sentences
+@command(bench)
 def step(
     optimizers: Annotated[str | None, typer.Option(help="Names, separated by commas. Default: every rule.")] = None,
     shapes: Annotated[str, typer.Option(help="resnet50, gpt2-small, mlp or many-small.")] = "resnet50",
@@ -61,20 +58,17 @@ def step(
 
     from .bench import step as benchmark
 
-    check_json(json_file)
     console = Console(stderr=True)
     with console.status("") as status:
         names = optimizers.split(",") if optimizers else None
         result = benchmark.measure(names, shapes, rounds, status.update if console.is_terminal else None)
-    if str(json_file) != "-":
-        typer.echo(benchmark.text(result))
+    say(benchmark.text(result))
     if out:
         benchmark.draw(result, out)
     write_json(result, json_file)
 
 
-@bench.command("train")
-@sentences
+@command(bench, "train")
 def bench_train(
     problem: Annotated[
         str | None,
@@ -91,7 +85,6 @@ def bench_train(
     """Many training runs by the planner's way, beside a careful loop, processes, the source's program and JAX."""
     from .bench import train as benchmark
 
-    check_json(json_file)
     try:
         counts = [int(part) for part in runs.split(",")]
     except ValueError:
@@ -107,8 +100,7 @@ def bench_train(
     write_json(rows, json_file)
 
 
-@bench.command("path")
-@sentences
+@command(bench, "path")
 def bench_path(json_file: JSON = None) -> None:
     """Nine optimizers on Rosenbrock's function: compiled loops beside a plain torch loop, and a million steps."""
     from .bench import path as benchmark
@@ -116,8 +108,7 @@ def bench_path(json_file: JSON = None) -> None:
     _measured(benchmark, json_file)
 
 
-@bench.command("play")
-@sentences
+@command(bench, "play")
 def bench_play(json_file: JSON = None) -> None:
     """The playground in Chromium: what a drag costs, and the same drawn as SVG. It needs playwright."""
     from .bench import play as benchmark
@@ -127,15 +118,12 @@ def bench_play(json_file: JSON = None) -> None:
 
 def _measured(benchmark: Any, json_file: Path | None) -> None:
     """A benchmark that takes no arguments, shown."""
-    check_json(json_file)
     result = benchmark.measure()
-    if str(json_file) != "-":
-        typer.echo(benchmark.text(result))
+    say(benchmark.text(result))
     write_json(result, json_file)
 
 
-@bench.command("cluster")
-@sentences
+@command(bench, "cluster")
 def bench_cluster(json_file: JSON = None) -> None:
     """How a race's cost and its time to the answer grow from 1 to 64 workers: replayed, with times measured here."""
     from .bench import cluster as benchmark
@@ -143,8 +131,7 @@ def bench_cluster(json_file: JSON = None) -> None:
     _measured(benchmark, json_file)
 
 
-@bench.command("answer")
-@sentences
+@command(bench, "answer")
 def bench_answer(
     problem: Annotated[str, typer.Option(help="digits, diabetes or mnist-mlp, whose runs are recorded.")] = "digits",
     seconds: Annotated[str, typer.Option(help="Times after which the picks are judged, separated by commas.")] = "10,30,60",
@@ -155,7 +142,6 @@ def bench_answer(
     """What is picked after so many seconds, and how good it is: `compare`, Optuna's TPE and random search."""
     from .bench import answer as benchmark
 
-    check_json(json_file)
     check_file(docs, "document", "answer-bench.md")
     check_distinct(docs=docs, json=json_file)
     try:
@@ -165,12 +151,11 @@ def bench_answer(
     if not times or not all(0 < t < float("inf") for t in times):
         raise SteepestError(f"--seconds is {seconds!r}; expected numbers above 0, separated by commas, such as 10,30,60.")
     result = benchmark.measure(problem, times, repetitions, say=lambda line: typer.echo(line, err=True))
-    if str(json_file) != "-":
-        typer.echo(benchmark.text(result))
+    say(benchmark.text(result))
     write_json(result, json_file)
     if docs:
-        command = f"steepest bench answer --problem {problem} --seconds {seconds} --repetitions {repetitions}"
-        docs.write_text(benchmark.page(result, command), encoding="utf-8")
+        made_by = f"steepest bench answer --problem {problem} --seconds {seconds} --repetitions {repetitions}"
+        docs.write_text(benchmark.page(result, made_by), encoding="utf-8")
 
 
 @sentences
@@ -189,15 +174,13 @@ def reproduce(
     from . import lessons
     from .lessons import page, written
 
-    check_json(json_file)
     check_file(report, "report")
     check_distinct(report=report, json=json_file)
     if quick and full:
         raise SteepestError("--quick and --full were both given; give one of them.")
     tier = "quick" if quick else "full" if full else "default"
     rows = written.collect(lessons.chosen(names or ["all"]), tier)
-    if str(json_file) != "-":
-        typer.echo(written.text(rows))
+    say(written.text(rows))
     write_json(written.as_data(rows), json_file)
     if report:
         page.write(rows, tier, report)
@@ -222,7 +205,6 @@ def conformance(
     from . import catalogue, digests, stubs
     from . import conformance as check
 
-    check_json(json_file)
     stub = Path("src/steepest/optim.pyi")
     in_checkout = docs is None and stub.is_file()
     if in_checkout:
@@ -231,8 +213,7 @@ def conformance(
     console = Console(stderr=True)
     with console.status("") as status:
         rows = check.table(progress=status.update if console.is_terminal else None)
-    if str(json_file) != "-":
-        typer.echo(check.text(rows))
+    say(check.text(rows))
     document = Path("docs/optimizers.md") if in_checkout else docs
     if document:
         document.write_text(catalogue.page(rows), encoding="utf-8")

@@ -16,7 +16,7 @@ from .. import problems as library
 from ..errors import SteepestError, absolute
 from ..options import PROBLEM, REPORT, Options
 from ..prints import Once
-from ..shell import FULL, JSON, check_distinct, check_file, check_json, loading, near, nothing_more, say, sentences, write_json
+from ..shell import FULL, JSON, check_distinct, check_file, command, loading, near, nothing_more, say, write_json
 from . import stores, working
 from .added import Commands
 from .looking import app as looking
@@ -38,8 +38,7 @@ app.add_typer(stores.app, name="store")
 def _data() -> None: ...
 
 
-@app.command()
-@sentences
+@command(app)
 @takes_options("compare")
 def compare(
     context: typer.Context,
@@ -66,7 +65,6 @@ def compare(
         str(absolute(asked["store"])),
     )  # before the user's code runs
     check_file(Path(report), "report", "report.html")
-    check_json(json_file)
     check_distinct(store=asked["store"], report=report, json=json_file)
     command = shlex.join(["steepest", *sys.argv[1:]])
     if asked["go_on"] and not problems:
@@ -96,8 +94,7 @@ def compare(
     write_json(results[0] if len(results) == 1 else results, json_file)
 
 
-@app.command()
-@sentences
+@command(app)
 def report(
     store: Annotated[str, typer.Argument(metavar="STORE", help="A store that `compare` made.")],
     out: Annotated[str, typer.Option(metavar="FILE.html", help="Where to write it.")] = REPORT,
@@ -108,22 +105,19 @@ def report(
 
     from ..report import file
 
-    check_json(json_file)
     file.check(out)
     with stores.opened(store) as opened:
         studies = opened.studies()
     if not studies:
         raise SteepestError(f"The store {store} has runs, but no study that ended; run `steepest compare` with it once more.")
     file.write(studies, out)
-    if str(json_file) != "-":
-        for study in studies:
-            say(f"{study.problem}: {study.answer.sentence}")
-        say(f"\nReport: {out}")
+    for study in studies:
+        say(f"{study.problem}: {study.answer.sentence}")
+    say(f"\nReport: {out}")
     write_json([msgspec.to_builtins(study) | study.as_json() for study in studies], json_file)
 
 
-@data.command()
-@sentences
+@command(data)
 def fetch(
     name: Annotated[str, typer.Argument(metavar="mnist|cifar10")],
     mirror: Annotated[list[str] | None, typer.Option(help="A mirror's address; may be given several times.")] = None,
@@ -136,7 +130,6 @@ def fetch(
     from ..errors import unknown
     from ..problems.built_in import cifar10, mnist
 
-    check_json(json_file)
     sets: dict[str, Any] = {"mnist": mnist, "cifar10": cifar10}
     if name not in sets:
         raise unknown("data set", name, sets)
@@ -152,8 +145,7 @@ def fetch(
         folder, fetched = sets[name].fetch(tuple(mirror or sets[name].MIRRORS), progress)
     new = f"{len(fetched)} files fetched" if fetched else "nothing to fetch"
     called = {"mnist": "MNIST", "cifar10": "CIFAR-10"}[name]
-    if str(json_file) != "-":
-        say(f"{called} is in {folder}: {new}, {sets[name].verified(fetched)}.")
+    say(f"{called} is in {folder}: {new}, {sets[name].verified(fetched)}.")
     write_json({"name": name, "folder": str(folder), "fetched": [*fetched]}, json_file)
 
 

@@ -16,13 +16,12 @@ from .. import schedules as multipliers
 from ..checks import names_in
 from ..errors import SteepestError, absolute
 from ..rules import RACE, Rule
-from ..shell import JSON, check_distinct, check_file, check_json, near, say, sentences, write_json
+from ..shell import JSON, check_distinct, check_file, command, near, say, write_json
 
 app = typer.Typer()
 
 
-@app.command("list")
-@sentences
+@command(app, "list")
 def list_(
     what: Annotated[str, typer.Argument(metavar="optimizers|schedules|problems|surfaces")],
     json_file: JSON = None,
@@ -55,11 +54,9 @@ def list_(
     }
     if what not in kinds:
         raise unknown("list", what, kinds)
-    check_json(json_file)
-    if str(json_file) != "-":
-        for row in kinds[what]:
-            more = f"{row['class']:19}{row['reference']}" if "class" in row else row.get("formula") or row.get("about", "")
-            say(f"{row['name']:21}{more}".rstrip())
+    for row in kinds[what]:
+        more = f"{row['class']:19}{row['reference']}" if "class" in row else row.get("formula") or row.get("about", "")
+        say(f"{row['name']:21}{more}".rstrip())
     write_json(kinds[what], json_file)
 
 
@@ -67,8 +64,7 @@ def _first_line(documented: Any) -> str:
     return (inspect.getdoc(documented) or "").split("\n")[0]
 
 
-@app.command()
-@sentences
+@command(app)
 def surface(
     name: Annotated[
         str, typer.Argument(metavar="NAME|FORMULA|PROBLEM", help='"himmelblau", "x**2 + 3*sin(y)**2", or a problem.')
@@ -76,22 +72,20 @@ def surface(
     json_file: JSON = None,
 ) -> None:
     """A surface's stationary points and their kinds, convexity and minima; of a network's loss the slope and curvature."""
-    check_json(json_file)
     if name in library.BUILT_IN or name.endswith(".py"):
         from ..report.surface import text
         from ..training.curvature import curvature
 
         problem = library.get(name)
         steepness = curvature(problem)
-        if str(json_file) != "-":
-            say(text.network(problem.name, steepness, rules.get("sgd").rate))
+        say(text.network(problem.name, steepness, rules.get("sgd").rate))
         write_json({"name": problem.name, **steepness._asdict()}, json_file)
         return
     from .. import surfaces
     from ..report.surface import text
 
     chosen = surfaces.get(name)
-    if str(json_file) != "-":
+    if str(json_file) != "-":  # the text takes a while to compute, as do the data
         say(text.text(chosen))
     if json_file is not None:
         write_json(text.card(chosen), json_file)
@@ -100,8 +94,7 @@ def surface(
 VIEWS = ("map", "space", "panels", "heights", "insides")
 
 
-@app.command()
-@sentences
+@command(app)
 def path(
     name: Annotated[
         str, typer.Argument(metavar="NAME|FORMULA", help='"saddle", "valley(condition=100)", "x**2 + 3*sin(y)**2".')
@@ -124,12 +117,10 @@ def path(
     from ..api import trajectory
     from ..report.surface import pictures, text
 
-    check_json(json_file)
     if view not in VIEWS:
         raise SteepestError(f"--view is {view!r}; expected one of {', '.join(VIEWS)}.")
     descent = trajectory(name, optimizers, start, steps, lrs=lrs, schedule=schedule, noise=noise, seed=seed)
-    if str(json_file) != "-":
-        say(text.ends(descent))
+    say(text.ends(descent))
     if out:
         drawn = {"map": pictures.contour, "space": pictures.surface3d, "panels": pictures.panels, "heights": pictures.heights}
         figure = drawn[view](descent) if view in drawn else pictures.insides(descent.paths[-1], descent.surface)
@@ -140,8 +131,7 @@ def path(
     write_json(text.paths(descent), json_file)
 
 
-@app.command()
-@sentences
+@command(app)
 def play(
     surface: Annotated[
         str, typer.Argument(metavar="[SURFACE|FORMULA]", help='"himmelblau", "valley(condition=100)", "x**2 + 3*sin(y)**2".')
@@ -154,21 +144,18 @@ def play(
     """A page to play with: drag the start, and every optimizer's path follows. It needs no network and no server."""
     from ..playground import page
 
-    check_json(json_file)
     check_file(out, "page", "play.html")
     check_distinct(out=out, json=json_file)
     made = page.play(surface, names_in(optimizers))
     made.write(absolute(out))
     size = absolute(out).stat().st_size
-    if str(json_file) != "-":
-        say(f"Page: {out} ({size / 1000:.0f} kB); open it in a browser.")
+    say(f"Page: {out} ({size / 1000:.0f} kB); open it in a browser.")
     write_json({"out": str(out), "bytes": size, "surface": surface, "optimizers": names_in(optimizers)}, json_file)
     if opened:
         typer.launch(str(absolute(out)))
 
 
-@app.command()
-@sentences
+@command(app)
 def schedule(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME...", help="Such as cosine, 'step(size=30)', 'warmup(0.1) * cosine'.")
@@ -179,18 +166,16 @@ def schedule(
     json_file: JSON = None,
 ) -> None:
     """Schedules as they run: the multiplier of the learning rate at every step."""
-    check_json(json_file)
     chosen = [multipliers.get(name) for name in names]
     rows: list[dict[str, Any]] = [{"name": s.name, "values": s.values(steps), "momentum": s.momenta(steps)} for s in chosen]
     for row in rows:
         if not all(map(math.isfinite, row["values"])):
             raise SteepestError(f"The schedule {row['name']} grows beyond what a float holds; expected finite multipliers.")
-    if str(json_file) != "-":
-        marks = sorted({round(i * (steps - 1) / 8) for i in range(9)})
-        width = max(10, *(len(s.name) for s in chosen)) + 2
-        say("step".ljust(width) + "".join(f"{k:>10}" for k in marks))
-        for s in chosen:
-            say(s.name.ljust(width) + "".join(f"{s(k, steps):>10.4g}" for k in marks))
+    marks = sorted({round(i * (steps - 1) / 8) for i in range(9)})
+    width = max(10, *(len(s.name) for s in chosen)) + 2
+    say("step".ljust(width) + "".join(f"{k:>10}" for k in marks))
+    for s in chosen:
+        say(s.name.ljust(width) + "".join(f"{s(k, steps):>10.4g}" for k in marks))
     if out:
         from ..report.surface import pictures
 
@@ -198,8 +183,7 @@ def schedule(
     write_json({"schedules": rows}, json_file)
 
 
-@app.command()
-@sentences
+@command(app)
 def show(
     name: Annotated[str, typer.Argument(metavar="OPTIMIZER|FILE.py:NAME")],
     language: Annotated[str | None, typer.Option(help="Only the step, as python, latex or javascript writes it.")] = None,
@@ -208,10 +192,8 @@ def show(
     """A rule as it is written, its source, hyperparameters, state and deviations, and one step with real numbers."""
     from ..report.rule import card
 
-    check_json(json_file)
     shown = card.describe(name) if language is None else _step_in(language, rules.get(name))
-    if str(json_file) != "-":
-        say(card.text(shown) if language is None else shown["text"])
+    say(card.text(shown) if language is None else shown["text"])
     write_json(shown, json_file)
 
 

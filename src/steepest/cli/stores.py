@@ -8,7 +8,7 @@ import typer
 
 from ..errors import SteepestError, place
 from ..escapes import every
-from ..shell import JSON, check_json, say, sentences, write_json
+from ..shell import JSON, command, say, write_json
 
 if TYPE_CHECKING:
     from ..study.store import Store
@@ -26,22 +26,18 @@ def opened(path: str) -> Store:
     return Store(path)
 
 
-@app.command()
-@sentences
+@command(app)
 def ls(store: STORE, json_file: JSON = None) -> None:
     """What it holds: runs by problem, studies that ended, and what was under way when it was stopped."""
     from ..study.store import inspection
 
-    check_json(json_file)
     with opened(store) as found:
         held = inspection.listed(found)
-    if str(json_file) != "-":
-        say("\n".join(inspection.words(every(held))))
+    say("\n".join(inspection.words(every(held))))
     write_json(held, json_file)
 
 
-@app.command()
-@sentences
+@command(app)
 def show(
     store: STORE,
     run: Annotated[
@@ -52,17 +48,14 @@ def show(
     """The newest runs, or one: what made it itself, what it came to, and its curve."""
     from ..study.store import inspection
 
-    check_json(json_file)
     with opened(store) as found:
         shown: Any = inspection.newest(found) if run is None else inspection.one(found, run)
-    if str(json_file) != "-":
-        seen = every(shown)
-        say("\n".join(inspection.rows(seen) if run is None else inspection.card(seen)))
+    seen = every(shown)
+    say("\n".join(inspection.rows(seen) if run is None else inspection.card(seen)))
     write_json(shown, json_file)
 
 
-@app.command()
-@sentences
+@command(app)
 def merge(
     store: Annotated[str, typer.Argument(metavar="STORE", help="The store that takes all; made where there is none.")],
     others: Annotated[
@@ -73,24 +66,20 @@ def merge(
     """Several stores in one: every run, look and fact once. What is damaged is left out, and counted."""
     from ..study.store import Store, inspection
 
-    check_json(json_file)
     for other in others:
         opened(other).close()
     with Store(store) as found:
         taken = {other: inspection.merge(found, other) for other in others}
-    if str(json_file) != "-":
-        for other, kinds in taken.items():
-            say(f"{other}: {', '.join(f'{count:,} {kind}' for kind, count in kinds.items() if count) or 'nothing new'}")
+    for other, kinds in taken.items():
+        say(f"{other}: {', '.join(f'{count:,} {kind}' for kind, count in kinds.items() if count) or 'nothing new'}")
     write_json(taken, json_file)
 
 
-@app.command()
-@sentences
+@command(app)
 def check(store: STORE, json_file: JSON = None) -> None:
     """Whether all that it keeps can be read and is what it says it is; every row that is not."""
     from ..study.store import inspection
 
-    check_json(json_file)
     with opened(store) as found:
         wrong = [*found.notes, *inspection.faults(found)]
         ((runs,),) = found.all("SELECT count(*) FROM runs")
@@ -100,12 +89,10 @@ def check(store: STORE, json_file: JSON = None) -> None:
         raise SteepestError(
             f"The store {store} has {len(wrong)} faults; `steepest store merge NEW.db {store}` takes over what is sound."
         )
-    if str(json_file) != "-":
-        say(f"{store} is sound: {runs:,} runs.")
+    say(f"{store} is sound: {runs:,} runs.")
 
 
-@app.command()
-@sentences
+@command(app)
 def export(
     store: STORE,
     out: Annotated[str, typer.Option(metavar="FILE|FOLDER", help="A .csv or .parquet file, or a folder for the others.")],
@@ -115,9 +102,7 @@ def export(
     """Every run of a store for another program: a table, TensorBoard's curves, MLflow's runs."""
     from ..study.store.exports import export as write
 
-    check_json(json_file)
     with opened(store) as found:
         count = write(found, out, to)
-    if str(json_file) != "-":
-        say(f"Wrote {count} runs to {out}.")
+    say(f"Wrote {count} runs to {out}.")
     write_json({"runs": count, "out": out}, json_file)

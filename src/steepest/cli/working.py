@@ -14,7 +14,7 @@ from .. import problems as library
 from ..checks import names_in
 from ..errors import SteepestError, absolute, place
 from ..options import PROBLEM, Options, stored
-from ..shell import JSON, check_json, loading, near, sentences, write_json
+from ..shell import JSON, command, loading, near, write_json
 from .options import takes_options
 
 app = typer.Typer()
@@ -22,8 +22,7 @@ ASKED = "asked"  # the fact in a store that tells what its studies were asked
 FILE = "FILE.py"  # stands in a store for a Python file: a store names no code
 
 
-@app.command()
-@sentences
+@command(app)
 @takes_options("work")
 def work(
     problem: Annotated[
@@ -38,7 +37,6 @@ def work(
 
     There is no budget: a race goes on to its margin, round after round. Where nothing is left to train, the answer is printed.
     """
-    check_json(json_file)
     share, store = _share(slice_), str(absolute(asked["store"]))  # before code of the user's runs
     asked = asked | {"problem": problem} if problem is not None else last_asked(store)
     asked["store"] = store
