@@ -35,7 +35,7 @@ from .study.store.inspection import copied, merge
 from .study.summary import code, study_data
 from .study.verdicts import Verdict
 from .training import ways
-from .training.executors.local import Local, Slice
+from .training.executors.local import Local
 from .training.executors.protocol import Executor
 from .training.executors.ray import Cluster
 from .update.torch_class.optimizer import RuleOptimizer, build
@@ -266,8 +266,8 @@ def run(options: Options, command: str = "", began: float | None = None) -> Stud
         problem, question = _asked(options)
     with Store(options.store) as opened, terminal.Bar(Console(stderr=True)) as bar:
         with printed:
-            executor = Cluster(options.address) if options.engine == "ray" else Local()
-            lab = _lab(options, problem, question, opened, bar, executor, began)
+            executor: Executor = Cluster(options.address) if options.engine == "ray" else Local()
+            lab = Lab(problem, question, opened, bar, executor, **_training(options), began=began, goes_on=options.go_on)
         with Silence():
             result = lab.run()
         study = Study(result, command or options.command(problem.name))
@@ -300,9 +300,8 @@ def work(*asked: Any, share: tuple[int, int] = (1, 1), **more: Any) -> Study | S
         if of > 1 and study_store.is_file():
             with copied(study_store) as copy:
                 merge(opened, copy)
-        executor: Executor = Slice(Local(), share) if of > 1 else Local()
         with printed:
-            lab = _lab(dataclasses.replace(options, go_on=True), problem, question, opened, bar, executor)
+            lab = Lab(problem, question, opened, bar, Local(share), **_training(options), goes_on=True)
         lab.check_fingerprint()
         try:
             with Silence():
@@ -346,27 +345,9 @@ def _asked(options: Options) -> tuple[Problem, Question]:
     return problem, question
 
 
-def _lab(
-    options: Options,
-    problem: Problem,
-    question: Question,
-    store: Store,
-    bar: terminal.Bar,
-    executor: Executor,
-    began: float | None = None,
-) -> Lab:
-    return Lab(
-        problem,
-        question,
-        store,
-        bar,
-        executor,
-        device=options.device,
-        plan=options.plan,
-        memory=options.bytes,
-        began=began,
-        goes_on=options.go_on,
-    )
+def _training(options: Options) -> dict[str, Any]:
+    """How a study trains its runs."""
+    return {"device": options.device, "plan": options.plan, "memory": options.bytes}
 
 
 def trajectory(

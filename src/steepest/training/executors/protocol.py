@@ -1,7 +1,7 @@
 """What an executor is: it trains runs of a problem by a plan, here or elsewhere, and yields each as it ends.
 
-Three of them: `local.Local` trains in this process or in several of this machine; `ray.Cluster` sends blocks of runs to a Ray
-cluster; `local.Slice` trains every n-th of the runs that are wanted, and leaves the others to machines that share a folder.
+There are two: `local.Local` trains in this process or in several of this machine, all runs or every n-th of them, where other
+machines that share a folder train the rest; `ray.Cluster` sends blocks of runs to a Ray cluster.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ..ways import Plan
 
 
 class Executor(Protocol):
-    """Trains runs. `share` (i, n) says that it trains the i-th of n parts of them, (1, 1) all."""
+    """Trains runs. `share` is the slice of them that it trains, the i-th of n: (i, n); (1, 1) is all."""
 
     share: tuple[int, int]
 
     def at_once(self, device: str) -> int:
-        """How many runs train at a time, in all parts together."""
+        """How many runs train at a time, in all slices together."""
 
     def describe(self, device: str) -> str:
-        """Where runs are trained, in words that follow the plan's; empty for this machine."""
+        """Where runs are trained, to append to the plan's description; empty for this machine."""
 
     def train_all(
         self,
