@@ -7,13 +7,13 @@ run's key, the step and the layer, so that a run's masks do not depend on who ru
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from ..errors import text_of
@@ -47,33 +47,6 @@ class Masks(TorchFunctionMode):
             return x
         self.layer += 1
         return x * self.draw(self.layer - 1, x, p)
-
-
-class _Apart:
-    """Inside, attention is products and a softmax, which vmap can run for many; the switch is torch's, and global."""
-
-    switches = ("flash_sdp", "mem_efficient_sdp", "cudnn_sdp")
-
-    def __init__(self) -> None:
-        self.lock, self.inside, self.before = threading.Lock(), 0, dict[str, bool]()
-
-    def __enter__(self) -> None:
-        with self.lock:
-            self.inside += 1
-            if self.inside == 1:
-                self.before = {name: getattr(torch.backends.cuda, f"{name}_enabled")() for name in self.switches}
-                for name in self.switches:
-                    getattr(torch.backends.cuda, f"enable_{name}")(False)
-
-    def __exit__(self, *exc: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if self.inside == 0:
-                for name, value in self.before.items():
-                    getattr(torch.backends.cuda, f"enable_{name}")(value)
-
-
-_apart = _Apart()
 
 
 def mask(key: int, step: int, layer: int, shape: Sequence[int], p: float, like: Tensor) -> Tensor:
@@ -112,11 +85,6 @@ class Forward:
         self.drops = drops(model)
         self.shapes: dict[tuple[Any, ...], list[tuple[tuple[int, ...], float]]] = {}
 
-    @property
-    def way(self) -> str:
-        """How the runs are computed together."""
-        return "batched products" if self.layers else "vmap"
-
     def outputs(self, params: Tensors, buffers: Tensors, inputs: Sequence[Tensor], shared: bool, step: int) -> Tensor:
         """The model's output for every run; `inputs` are (batch, ...) where shared, else (runs, batch, ...)."""
         if self.layers and len(inputs) == 1:
@@ -130,7 +98,7 @@ class Forward:
 
         dims = (0, 0, 0, *[None if shared else 0] * len(inputs))
         try:
-            with _apart:
+            with sdpa_kernel(SDPBackend.MATH):  # attention as products and a softmax, which vmap can run for many
                 return vmap(one, in_dims=dims)(params, buffers, masks, *inputs)
         except (Exception, SystemExit) as error:  # whatever the user's model does with tensors that stand for many
             raise NotStackableError(f"vmap cannot run it: {_first_line(error)}") from error

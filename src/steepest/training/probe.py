@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -49,8 +48,7 @@ def probe(problem: Problem, run: Run, watched: slice = slice(0, 0), device: str 
     `watched` are the validation examples whose classes are recorded.
     """
     hook = _Measuring(marks(run.steps), watched)
-    how: dict[str, Any] = {"lr": run.lr, "steps": run.steps, "seed": run.seed, "schedule": run.schedule, "hyper": run.hyper}
-    train(problem, run.rule, **how, device=device, hook=hook)
+    train(problem, **vars(run), device=device, hook=hook)
     return hook.seen, hook.model
 
 

@@ -91,11 +91,6 @@ def _watch(parent: int) -> None:
     threading.Thread(target=look, daemon=True).start()
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("fork")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_watch, initargs=(os.getpid(),))
-
-
 def _end(processes: Sequence[Any]) -> None:
     """End processes, at the end of their step where that keeps what they trained, by force where it takes long."""
     for process in processes:
@@ -108,7 +103,8 @@ def _end(processes: Sequence[Any]) -> None:
 
 def _until_one_dies(left: deque[int], workers: int, lost: list[int], look: Callable[[], None]) -> Iterator[tuple[int, Any]]:
     """Do jobs, taken off `left`, in a pool of processes; where one of these dies, what was under way goes to `lost`."""
-    with _pool(workers) as pool:
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_watch, initargs=(os.getpid(),)) as pool:
         waiting: dict[Future[Any], int] = {}
         try:
             while left or waiting:

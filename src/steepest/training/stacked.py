@@ -170,7 +170,7 @@ class StackedRuns:
                 run, at = self.runs[r], (self.step_number - 1, self.runs[r].steps, self.recorder.histories[r])
                 rates.append(run.lr * run.schedule(*at))
                 momenta.append(run.schedule.momentum(*at) if run.schedule.momentum else None)
-            many.step([g[a:b] for g in gs.values()], rates, lambda: self._again(batch, shared), momenta)
+            many.step([g[a:b] for g in gs.values()], rates, lambda: [*self._gradients(batch, shared)[1].values()], momenta)
         return losses_before
 
     def _begin(self, trained: list[str]) -> None:
@@ -205,15 +205,6 @@ class StackedRuns:
         self.streams = [batches(self.problem, seed, done) for seed in self.seeds]
         self.recorder.put_back(facts["recorder"])
 
-    def _refuse_broken(self, k: int, seeds: set[int]) -> None:
-        """SteepestError where the batch of step k breaks the loss of such a seed's initial weights too."""
-        for seed in seeds:
-            refuse_broken(self.problem, seed, self.device, next(batches(self.problem, seed, k - 1)), k)
-
-    def _again(self, batch: Batch, shared: bool) -> list[Tensor]:
-        """The gradients where the parameters now stand; only a chunk of one rule asks."""
-        return list(self._gradients(batch, shared)[1].values())
-
     @torch.no_grad()
     def evaluate(self, split: str, examples: bool = False) -> tuple[list[float], list[float]]:
         """Loss and metric of every run over a split, each at what it evaluates; `examples` keeps those of each example too."""
@@ -240,7 +231,7 @@ class StackedRuns:
                     raise NotStackableError("too many outputs to hold at once")
             output, target = torch.cat(outputs, 1), data.batch(slice(0, len(data)))[1]
             if examples:
-                self._keep([self.problem.each(one, target) for one in output])
+                self._record([self.problem.each(one, target) for one in output])
             return self._measured(output, target)
         except NotStackableError:
             return self._one_by_one(params, data, examples)
@@ -265,22 +256,21 @@ class StackedRuns:
         within = output.shape[1] > 1 and int(target.min()) >= 0 and int(target.max()) < output.shape[1]
         return within and not self.problem.labels_in(output, target).ignored
 
-    def _keep(self, each: list[Tensor | None]) -> None:
+    def _record(self, each: list[Tensor | None]) -> None:
+        """Record the metric of each validation example."""
         self.recorder.examples = [None if one is None else one.float().cpu().numpy() for one in each]
 
     def _one_by_one(self, params: dict[str, Tensor], data: Examples, examples: bool) -> tuple[list[float], list[float]]:
-        model, pairs, each = self.forward.model, [], []
-        kept = {k: v.detach().clone() for k, v in (*model.named_parameters(), *model.named_buffers())}
-        own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        """`evaluate`, run by run."""
+        model, pairs, each = copy.deepcopy(self.forward.model), [], []
+        stacked = params | self.buffers
         for r in range(len(self.runs)):
-            for k, v in own.items():
-                v.data.copy_((params | self.buffers)[k][r])
+            for k, v in (*model.named_parameters(), *model.named_buffers()):
+                v.data.copy_(stacked[k][r])
             pairs.append(self.problem.evaluate(model, data))
             each.append(self.problem.results(model, data) if examples else None)
-        for k, v in own.items():
-            v.data.copy_(kept[k])
         if examples:
-            self._keep(each)
+            self._record(each)
         return [loss for loss, _ in pairs], [metric for _, metric in pairs]
 
     def train(self, on_step: Callable[[int], None] | None = None, slot: Slot = NOWHERE) -> list[Outcome]:
@@ -306,7 +296,8 @@ class StackedRuns:
                 values = losses.double().cpu().numpy()
                 lost = np.flatnonzero(recorder.alive & ~np.isfinite(values))
                 recorder.step(k, values)
-                self._refuse_broken(k, {self.runs[r].seed for r in lost.tolist()})
+                for seed in {self.runs[r].seed for r in lost.tolist()}:
+                    refuse_broken(self.problem, seed, self.device, next(batches(self.problem, seed, k - 1)), k)
                 if k in recorder.marks:
                     recorder.evaluate(k, *self.evaluate("valid", self.runs[0].examples and k == steps))
                 if not recorder.alive.any():

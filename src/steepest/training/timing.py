@@ -39,6 +39,17 @@ def operations(problem: Problem, device: str = "cpu") -> int:
 
 
 @contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, torch uses one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
     """Inside, torch uses one thread if a step of so many operations is small, else as many as before.
 
@@ -46,13 +57,8 @@ def threads(count: int) -> Iterator[None]:
     each other made a step of `digits` 400 times slower (measured on 2 cores). The count of operations, and so the choice,
     is the same every time.
     """
-    before = torch.get_num_threads()
-    if count < SMALL:
-        torch.set_num_threads(1)
-    try:
+    with one_thread() if count < SMALL else contextlib.nullcontext():
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def time_steps(

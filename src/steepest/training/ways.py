@@ -26,7 +26,7 @@ from .processes import in_processes
 from .recorder import Outcome
 from .single import ignore, train
 from .stacked import EVALUATED, Run, StackedRuns
-from .timing import time_steps
+from .timing import one_thread, time_steps
 
 WAYS = ("one", "processes", "one:channels-last", "processes:channels-last", "one:compiled")  # to train runs one by one
 SIZES = (8, 32, 128)  # of chunks that are tried
@@ -212,29 +212,14 @@ def time_together(team: StackedRuns, steps: int) -> float:
     return 1e3 * took / steps / len(team.runs)
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Inside, torch uses one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _apart(problem: Problem, run: Run, workers: int, device: str) -> Iterator[Plan]:
     """The ways to train runs one by one, timed: with torch's threads or a process for each core, and by layout."""
-    model, threads = problem.start(0, device), torch.get_num_threads()
-    images = any(isinstance(m, nn.Conv2d) for m in model.modules())
-    try:
-        for channels_last in (False, True) if images else (False,):
-            for count in (1, workers) if workers > 1 else (1,):
-                torch.set_num_threads(1 if count > 1 else threads)
+    images = any(isinstance(m, nn.Conv2d) for m in problem.start(0, device).modules())
+    for channels_last in (False, True) if images else (False,):
+        for count in (1, workers) if workers > 1 else (1,):
+            with one_thread() if count > 1 else contextlib.nullcontext():
                 seconds = time_steps(problem, [run.rule], device, rounds=3, channels_last=channels_last)[0][0]
-                yield Plan(1, count, channels_last, ms=1e3 * seconds / count)
-    finally:
-        torch.set_num_threads(threads)
+            yield Plan(1, count, channels_last, ms=1e3 * seconds / count)
 
 
 def _agree(together: Sequence[float], alone: Sequence[float]) -> bool:
@@ -340,19 +325,11 @@ def _alone(
 
     return train(
         problem,
-        run.rule,
-        lr=run.lr,
-        steps=run.steps,
-        seed=run.seed,
-        schedule=run.schedule,
-        test=run.test,
-        examples=run.examples,
+        **vars(run),
         device=device,
         channels_last=plan.channels_last,
         compiled=plan.compiled,
-        hyper=run.hyper,
         on_step=tick,
-        until=run.until,
         slot=slot,
     )
 

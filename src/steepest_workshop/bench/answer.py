@@ -31,6 +31,7 @@ from steepest.study.statistics import mean_se
 from steepest.study.table import question, replay
 from steepest.training import ways
 from steepest.training.stacked import Run
+from steepest.training.timing import one_thread
 
 from .. import tables
 from ..tables import Recorded
@@ -155,7 +156,7 @@ def paces(problem: Problem) -> tuple[float, float]:
     for _ in ways.train_all(problem, runs, ways.choose(problem, runs)):
         pass
     beside = (time.perf_counter() - began) / len(runs)
-    with ways.one_thread():
+    with one_thread():
         taken = []
         for run in runs[:5]:
             began = time.perf_counter()

@@ -25,7 +25,7 @@ from steepest.study.store import Store
 from steepest.study.table import question, replay
 from steepest.training.executors.ray import connect
 from steepest.training.single import train
-from steepest.training.ways import one_thread
+from steepest.training.timing import one_thread
 
 from .. import tables
 from ..tables import Recorded
