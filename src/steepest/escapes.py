@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
+import math
 import re
 import unicodedata
 from typing import Any
@@ -31,14 +33,19 @@ def plain(text: object, keep: str = LINES) -> str:
     return "".join(c if c.isprintable() or c in keep or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in shown)
 
 
-def every(data: Any, keep: str = "") -> Any:
-    """Apply `plain` to every string in JSON data, keys included."""
+def every(data: Any, keep: str = "", largest: float = math.inf) -> Any:
+    """Apply `plain` to every string in dataclasses, lists, tuples and dicts, keys included; clip floats at ±`largest`."""
     if isinstance(data, str):
         return plain(data, keep)
-    if isinstance(data, dict):
-        return {plain(key, keep): every(value, keep) for key, value in data.items()}
+    if isinstance(data, float):
+        return min(max(data, -largest), largest)
     if isinstance(data, list | tuple):
-        return [every(value, keep) for value in data]
+        return type(data)(every(value, keep, largest) for value in data)
+    if isinstance(data, dict):
+        return {every(key, keep): every(value, keep, largest) for key, value in data.items()}
+    if dataclasses.is_dataclass(data) and not isinstance(data, type):
+        fields = dataclasses.fields(data)
+        return type(data)(**{field.name: every(getattr(data, field.name), keep, largest) for field in fields})
     return data
 
 

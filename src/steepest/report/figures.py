@@ -51,14 +51,17 @@ FONT: Any = {
 }
 
 
+Group = tuple[str, str, list[str]]  # of a mark in an SVG: the label of its series, its form, the words of its points
+
+
 def draw(picture: Picture) -> Figure:
     """The picture as a figure; its words are the figure's alternative text."""
     return _drawn(picture, legend=True)[0]
 
 
-def _drawn(picture: Picture, legend: bool) -> tuple[Figure, dict[str, list[str]]]:
-    """A figure, and the words of each mark's points by the mark's name; `legend` adds a legend and a title."""
-    words: dict[str, list[str]] = {}
+def _drawn(picture: Picture, legend: bool) -> tuple[Figure, dict[str, Group]]:
+    """A figure, and the group of each mark by the mark's id; `legend` adds a legend and a title."""
+    groups: dict[str, Group] = {}
     with matplotlib.rc_context(FONT):
         columns = picture.columns
         lines = math.ceil(len(picture.panels) / columns)
@@ -68,7 +71,7 @@ def _drawn(picture: Picture, legend: bool) -> tuple[Figure, dict[str, list[str]]
         grid = [*figure.subplots(lines, columns, squeeze=False, gridspec_kw={"height_ratios": heights}).flat]
         for k, (panel, axes) in enumerate(zip(picture.panels, grid, strict=False)):
             most = int(ACROSS * WIDTH / columns), int(UP * _height(panel, small))
-            words |= _panel(axes, panel, k, most)
+            groups |= _panel(axes, panel, k, most)
             if columns > 1 and not panel.log_x:
                 axes.locator_params(axis="x", nbins=4)
         for axes in grid[len(picture.panels) :]:
@@ -79,26 +82,28 @@ def _drawn(picture: Picture, legend: bool) -> tuple[Figure, dict[str, list[str]]
             figure.legend(*named, loc="outside lower center", ncols=3, frameon=False)
         if legend:
             figure.suptitle("\n".join(textwrap.wrap(picture.title, 80)), x=0.01, ha="left", fontsize=9.5)
-    return figure, words
+    return figure, groups
 
 
 def _height(panel: Panel, otherwise: float) -> float:
     return 0.75 + ROW * len(panel.rows) if panel.rows else otherwise
 
 
-def _panel(axes: Axes, panel: Panel, number: int, most: tuple[int, int]) -> dict[str, list[str]]:
-    """Draw a panel, with so many characters across and up at most; the words of its points by the id of their mark."""
-    words: dict[str, list[str]] = {}
+def _panel(axes: Axes, panel: Panel, number: int, most: tuple[int, int]) -> dict[str, Group]:
+    """Draw a panel, with so many characters across and up at most; the groups of its marks by id."""
+    groups: dict[str, Group] = {}
     axes.set_xscale("log" if panel.log_x else "linear")
     axes.set_yscale("log" if panel.log_y else "linear")
     if panel.image:
         heights, frame = panel.image
-        axes.contourf(*_grid(heights, frame), heights, levels=24, cmap="Greys", alpha=0.4)
-        axes.contour(*_grid(heights, frame), heights, levels=24, colors="#888888", linewidths=0.3)
+        axes.contourf(heights, extent=frame, levels=24, cmap="Greys", alpha=0.4)
+        axes.contour(heights, extent=frame, levels=24, colors="#888888", linewidths=0.3)
     for k, series in enumerate(panel.series):
         for m, mark in enumerate(series.marks):
             name = f"mark {number} {k} {m} {mark.form}"
-            words[name] = _draw(axes, series, _within(mark, panel), name)
+            shown = _within(mark, panel)
+            _draw(axes, series, shown, name)
+            groups[name] = series.label, mark.form, shown.words
     if panel.rows:
         axes.set_yticks(range(len(panel.rows)), [middle_out(row, LONGEST) for row in panel.rows])
         axes.set_ylim(len(panel.rows) - 0.5, -0.5)
@@ -120,7 +125,7 @@ def _panel(axes: Axes, panel: Panel, number: int, most: tuple[int, int]) -> dict
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(_Minor(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
     plain(axes)
-    return words
+    return groups
 
 
 class _Minor(LogFormatter):
@@ -141,14 +146,6 @@ def _within(mark: Mark, panel: Panel) -> Mark:
     return replace(mark, x=[mark.x[k] for k in inside], y=[mark.y[k] for k in inside], words=words)
 
 
-def _grid(heights: list[list[float]], frame: tuple[float, float, float, float]) -> tuple[list[float], list[float]]:
-    """The x and y of a grid of heights, (y, x), within a frame: left, right, bottom, top."""
-    left, right, bottom, top = frame
-    ny, nx = len(heights), len(heights[0])
-    x = [left + (right - left) * i / (nx - 1) for i in range(nx)]
-    return x, [bottom + (top - bottom) * i / (ny - 1) for i in range(ny)]
-
-
 def _guide(axes: Axes, guide: Guide) -> None:
     across = axes.axvline if guide.axis == "x" else axes.axhline
     if guide.until is None:
@@ -164,8 +161,8 @@ def _guide(axes: Axes, guide: Guide) -> None:
         axes.text(*at, words, transform=transform, ha="left", va="bottom", color=GREY, fontsize=7.5)
 
 
-def _draw(axes: Axes, series: Series, mark: Mark, name: str) -> list[str]:
-    """Draw a mark, and return the words of its points in their order."""
+def _draw(axes: Axes, series: Series, mark: Mark, name: str) -> None:
+    """Draw a mark as a group with this id."""
     colour = series.style.colour
     x: Any = mark.x
     y: Any = mark.y
@@ -185,7 +182,6 @@ def _draw(axes: Axes, series: Series, mark: Mark, name: str) -> list[str]:
         lines = axes.plot(x, y, color=colour, label=label, **{"linestyle": series.style.dash, **LOOKS[mark.form]})
         for line in lines:
             line.set_gid(name)
-    return mark.words
 
 
 def plain(axes: Axes) -> None:
@@ -202,27 +198,14 @@ def svg(picture: Picture, name: str) -> str:
     Each mark is a group with `data-series`, the label of its series, and a class, its form; its points have
     `data-words`. `name` begins every id, so that no two pictures share one.
     """
-    with matplotlib.rc_context(FONT):
-        figure, words = _drawn(picture, legend=False)
-    labels = {
-        f"mark {p} {k} {m} {mark.form}": (series.label, mark.form)
-        for p, panel in enumerate(picture.panels)
-        for k, series in enumerate(panel.series)
-        for m, mark in enumerate(series.marks)
-    }
-    return svg_of(figure, picture.words, name, labels, words)
+    figure, groups = _drawn(picture, legend=False)
+    return svg_of(figure, picture.words, name, groups)
 
 
-def svg_of(
-    figure: Figure,
-    described: str,
-    name: str,
-    labels: Mapping[str, tuple[str, str]] | None = None,
-    words: Mapping[str, list[str]] | None = None,
-) -> str:
-    """A figure as an SVG element, `described` for those who cannot see it; `name` begins every id.
+def svg_of(figure: Figure, described: str, name: str, groups: Mapping[str, Group] | None = None) -> str:
+    """A figure as an SVG element with the alternative text `described`; `name` begins every id.
 
-    `labels` has the series and form of each group by its id, `words` those of its points.
+    `groups` has the groups that are marks, by id.
     """
     file, name = io.StringIO(), re.sub(r"[^A-Za-z0-9-]+", "-", name)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "steepest"}):
@@ -235,12 +218,12 @@ def svg_of(
     for metadata in root.findall(f"{{{SVG}}}metadata"):
         root.remove(metadata)
     for group in root.iter(f"{{{SVG}}}g"):
-        known = group.get("id", "")
-        if labels and known in labels:
-            label, form = labels[known]
+        known = (groups or {}).get(group.get("id", ""))
+        if known:
+            label, form, words = known
             group.set("data-series", label)
             group.set("class", form)
-            for point, text in zip(group.iter(f"{{{SVG}}}use"), (words or {}).get(known, ()), strict=False):
+            for point, text in zip(group.iter(f"{{{SVG}}}use"), words, strict=False):
                 point.set("data-words", text)
     for element in root.iter():
         for key, value in element.attrib.items():
