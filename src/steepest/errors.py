@@ -183,8 +183,7 @@ def _importable(file: Path) -> Iterator[ModuleType]:
     A module of this name that was imported elsewhere is not replaced. If the file raises, `sys.modules` is restored.
     """
     name = file.stem
-    loader = SourceFileLoader(name, str(file))
-    spec = importlib.util.spec_from_loader(name, loader)
+    spec = importlib.util.spec_from_file_location(name, file, loader=SourceFileLoader(name, str(file)))
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get(name)

@@ -12,9 +12,7 @@ from typing import Any
 
 LINES = "\n\t"  # control characters allowed in ordinary text
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # beginnings that a spreadsheet reads as a formula
-PICTURE = re.compile(
-    r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}"
-)  # the only images that we store; an SVG could contain a script
+PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}")  # no SVG, which could contain a script
 
 
 def plain(text: object, keep: str = LINES) -> str:

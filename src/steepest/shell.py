@@ -161,9 +161,8 @@ def write_json(result: Any, path: Path | None) -> None:
     """Write a result as JSON to a file, or to standard output for -; None writes nothing."""
     if path is None:
         return
-    text = json.dumps(result, indent=1, allow_nan=False).replace(
-        "\x7f", "\\u007f"
-    )  # the control character that ASCII output leaves
+    text = json.dumps(result, indent=1, allow_nan=False)
+    text = text.replace("\x7f", "\\u007f")  # the one control character that `dumps` does not escape
     if str(path) == "-":
         (_output[-1] if _output else sys.stdout.write)(text + "\n")
     else:

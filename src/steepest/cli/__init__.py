@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import shlex
 import sys
 import time
@@ -59,11 +60,8 @@ def compare(
     Every run is kept in the store as it ends: the same command again trains nothing, and --continue goes on.
     """
     began = time.perf_counter()  # before torch is imported: a budget counts that too
-    out, report, asked["store"] = (
-        sys.stdout,
-        str(absolute(report)),
-        str(absolute(asked["store"])),
-    )  # before the user's code runs
+    out, report = sys.stdout, str(absolute(report))  # before the user's code runs
+    asked["store"] = str(absolute(asked["store"]))
     check_file(Path(report), "report", "report.html")
     check_distinct(store=asked["store"], report=report, json=json_file)
     command = shlex.join(["steepest", *sys.argv[1:]])
@@ -136,11 +134,10 @@ def fetch(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        tasks: dict[str, Any] = {}
+        task = functools.cache(bar.add_task)
 
         def progress(file: str, here: int, total: int) -> None:
-            task = tasks[file] if file in tasks else tasks.setdefault(file, bar.add_task(file))
-            bar.update(task, completed=here, total=total or None)
+            bar.update(task(file), completed=here, total=total or None)
 
         folder, fetched = sets[name].fetch(tuple(mirror or sets[name].MIRRORS), progress)
     new = f"{len(fetched)} files fetched" if fetched else "nothing to fetch"

@@ -1,4 +1,4 @@
-"""How steep and how curved a model's loss is where it stands: gradient norm and the extreme eigenvalues of its Hessian."""
+"""The gradient norm of a model's loss at the initial weights, and the extreme eigenvalues of its Hessian."""
 
 from __future__ import annotations
 
@@ -29,35 +29,28 @@ class Curvature(NamedTuple):
     bound: float | None
 
 
-def curvature(problem: Problem, model: nn.Module | None = None, seed: int = 0, device: str = "cpu") -> Curvature:
-    """At a model's weights, or at the seed's initial ones, over the first training examples; dropout and the like at rest.
+def curvature(problem: Problem, device: str = "cpu") -> Curvature:
+    """At the initial weights of seed 0, over the first training examples, with the model in evaluation mode.
 
-    Lanczos' method (scipy's eigsh) on Hessian-vector products, which no Hessian is formed for. SteepestError for a model
+    Lanczos' method (scipy's eigsh) on Hessian-vector products; the Hessian itself is never formed. SteepestError for a model
     whose loss has no second derivative.
     """
     problem = problem.on(device).fresh(device)
-    with seeded(seed):
-        model = problem.start(seed, device) if model is None else model
-    training = model.training
-    model.eval()
-    try:
-        params = [p for p in model.parameters() if p.requires_grad]
-        loss = problem.batch_loss(model, problem.sample(EXAMPLES))
-        gradients = _flat(torch.autograd.grad(loss, params, create_graph=True, allow_unused=True), params)
-        if not gradients.requires_grad:
-            raise SteepestError(
-                f"Problem '{problem.name}': the gradient of its loss does not depend on the weights; no Hessian."
-            )
+    with seeded(0):
+        model = problem.start(0, device).eval()
+    params = [p for p in model.parameters() if p.requires_grad]
+    loss = problem.batch_loss(model, problem.sample(EXAMPLES))
+    gradients = _flat(torch.autograd.grad(loss, params, create_graph=True, allow_unused=True), params)
+    if not gradients.requires_grad:
+        raise SteepestError(f"Problem '{problem.name}': the gradient of its loss does not depend on the weights; no Hessian.")
 
-        def times(v: np.ndarray) -> np.ndarray:
-            along = torch.from_numpy(np.ascontiguousarray(v, dtype=np.float64)).to(gradients)
-            product = torch.autograd.grad(gradients @ along.view(-1), params, retain_graph=True, allow_unused=True)
-            return _flat(product, params).detach().double().cpu().numpy()
+    def times(v: np.ndarray) -> np.ndarray:
+        along = torch.from_numpy(np.ascontiguousarray(v, dtype=np.float64)).to(gradients)
+        product = torch.autograd.grad(gradients @ along.view(-1), params, retain_graph=True, allow_unused=True)
+        return _flat(product, params).detach().double().cpu().numpy()
 
-        count = gradients.numel()
-        least, largest = _extremes(LinearOperator((count, count), matvec=times, dtype=np.float64), count, problem.name)
-    finally:
-        model.train(training)
+    count = gradients.numel()
+    least, largest = _extremes(LinearOperator((count, count), matvec=times, dtype=np.float64), count, problem.name)
     norm = float(gradients.detach().double().norm())
     return Curvature(float(loss.detach()), norm, least, largest, 2 / largest if largest > 0 else None)
 

@@ -7,7 +7,7 @@ run's key, the step and the layer, so that a run's masks do not depend on who ru
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -62,14 +62,11 @@ def drops(model: nn.Module) -> bool:
     return any(isinstance(share, int | float) and share > 0 for share in shares)
 
 
-@contextlib.contextmanager
-def keyed(model: nn.Module, key: int, step: int) -> Iterator[None]:
-    """Inside, a single run's dropout draws as it would among many."""
+def keyed(model: nn.Module, key: int, step: int) -> contextlib.AbstractContextManager[object]:
+    """A context in which a single run's dropout draws the masks that it would draw among many runs."""
     if not drops(model):
-        yield
-        return
-    with Masks(lambda layer, x, p: mask(key, step, layer, x.shape, p, x)):
-        yield
+        return contextlib.nullcontext()
+    return Masks(lambda layer, x, p: mask(key, step, layer, x.shape, p, x))
 
 
 class Forward:

@@ -135,7 +135,7 @@ class Plane:
 
 
 @torch.no_grad()
-def plane(problem: Problem, model: nn.Module, paths: list[list[Tensor]], device: str = "cpu") -> Plane:
+def plane(problem: Problem, model: nn.Module, paths: list[list[Tensor]]) -> Plane:
     """The plane of the common start and the ends of two paths of weights; the loss is over the first training examples.
 
     Buffers, as BatchNorm's, are the model's. Where both end on one line from the start, the second direction is one across it.

@@ -28,13 +28,6 @@ class Curve:
     valid: list[float | None] = field(default_factory=list)
     metric: list[float | None] = field(default_factory=list)
 
-    def add(self, step: int, train: float, valid: float, metric: float) -> None:
-        """Add a point."""
-        self.steps.append(step)
-        self.train.append(train)
-        self.valid.append(valid if math.isfinite(valid) else None)
-        self.metric.append(metric if math.isfinite(metric) else None)
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -184,5 +177,10 @@ class Recorder:
         self.alive &= ~ends
 
     def _add(self, k: int, losses: NDArray[np.float64]) -> None:
+        """Add a point to the curves of the runs that go on."""
         for r in np.flatnonzero(self.alive).tolist():
-            self.curves[r].add(k, float(losses[r]), float(self._valid[r]), float(self._metric[r]))
+            curve, valid, metric = self.curves[r], float(self._valid[r]), float(self._metric[r])
+            curve.steps.append(k)
+            curve.train.append(float(losses[r]))
+            curve.valid.append(valid if math.isfinite(valid) else None)
+            curve.metric.append(metric if math.isfinite(metric) else None)

@@ -105,12 +105,8 @@ class StackedRuns:
         self.place = [self.seeds.index(run.seed) for run in runs]
         self.orders = [orders(problem, seed) for seed in self.seeds]
         self.streams = [batches(problem, seed) for seed in self.seeds]  # read where the data are not in memory
-        self.spans: list[tuple[int, int]] = []  # of runs that share a rule and its hyperparameters
-        for i, run in enumerate(runs):
-            if i and run.rule is runs[i - 1].rule:
-                self.spans[-1] = self.spans[-1][0], i + 1
-            else:
-                self.spans.append((i, i + 1))
+        begins = [i for i, run in enumerate(runs) if not i or run.rule is not runs[i - 1].rule]
+        self.spans = [*itertools.pairwise([*begins, len(runs)])]  # of neighbours that share a rule
         self.many: list[ManyRuns] = []
         self.step_number = 0
         self.recorder = Recorder(runs[0].steps, problem.direction, len(runs))

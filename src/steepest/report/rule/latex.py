@@ -33,10 +33,9 @@ def letter(name: str) -> str:
     return name if len(name) == 1 else r"\mathrm{" + name.replace("_", r"\_") + "}"
 
 
-def equations(rule: Rule, hyper: dict[str, Any] | None = None) -> list[str]:
+def equations(rule: Rule) -> list[str]:
     """The rule's step as LaTeX, a line for each value; state before the step has the index t-1."""
-    graph = rule.graph(rule.settings(**(hyper or {})), shape=MATRIX)
-    return _Printer(graph).lines()
+    return _Printer(rule.graph(rule.settings(), shape=MATRIX)).lines()
 
 
 class _Printer:

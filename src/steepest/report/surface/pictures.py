@@ -36,9 +36,8 @@ def save(figure: Figure, path: File) -> None:
         raise SteepestError(f"The picture {path} would be a '{suffix}' file; expected one of {', '.join(FORMATS)}.")
     writable("picture", path, "paths.png")
     described = {".png": {"Description": words}, ".svg": {"Description": words, "Date": None}, ".pdf": {"Subject": words}}
-    metadata = described[suffix]
     with replacing("picture", path) as part:
-        figure.savefig(part, dpi=150, metadata=metadata)
+        figure.savefig(part, dpi=150, metadata=described[suffix])
 
 
 def _label(path: Path, surface: Surface | None = None) -> str:
@@ -54,12 +53,9 @@ def _words(descent: Descent) -> str:
         left, last = path.leaves(surface.domain), path.values[np.isfinite(path.values)][-1]
         end = f"leaves the frame at step {left}" if left is not None else f"ends at height {last:.3g}"
         ends.append(f"{_label(path)}, {end}")
-    lead = f"{len(descent.paths)} paths on {surface.name} from {_at(descent.start)}, {descent.steps} gradients each"
+    start = ", ".join(f"{x:g}" for x in descent.start)
+    lead = f"{len(descent.paths)} paths on {surface.name} from ({start}), {descent.steps} gradients each"
     return f"{lead}: {'; '.join(ends)}."
-
-
-def _at(point: Point) -> str:
-    return f"({', '.join(f'{x:g}' for x in point)})"
 
 
 def _plane(surface: Surface) -> tuple[Array, Array, Array]:
@@ -76,14 +72,11 @@ def _contour(axes: Axes, surface: Surface) -> None:
     levels = np.unique(np.quantile(z[np.isfinite(z)], np.linspace(0, 1, 26)[1:-1] ** 1.6))
     axes.contourf(x, y, z, levels=[z.min() - 1, *levels, z.max() + 1], cmap="Greys", alpha=0.35)
     axes.contour(x, y, z, levels=levels, colors="#888888", linewidths=0.5, alpha=0.8)
-    for i, minimum in enumerate(surface.minima):
-        axes.plot(
-            *minimum, "*", color="#000000", markersize=13, markeredgecolor="white", zorder=5, label=None if i else "minimum"
-        )
-    axes.set_xlim(*surface.domain[0])
-    axes.set_ylim(*surface.domain[1])
-    axes.set_xlabel(str(surface.variables[0]))
-    axes.set_ylabel(str(surface.variables[1]))
+    if surface.minima:
+        stars = np.transpose(surface.minima)
+        axes.plot(*stars, "*", color="#000000", markersize=13, markeredgecolor="white", zorder=5, label="minimum")
+    axes.set(xlim=surface.domain[0], ylim=surface.domain[1])
+    axes.set(xlabel=str(surface.variables[0]), ylabel=str(surface.variables[1]))
 
 
 def _draw(axes: Axes, path: Path, surface: Surface, look: Style, upto: int | None = None) -> None:
@@ -168,13 +161,12 @@ def surface3d(descent: Descent) -> Figure:
         axes.plot(*points.T, height(values), color=look.colour, linestyle=look.dash, linewidth=2.4, label=label, zorder=10)
         if left is not None and len(points):
             axes.plot(*points[-1:].T, height(values[-1:]), "X", color=look.colour, markersize=8, zorder=11)
-    for i, minimum in enumerate(surface.minima):
-        at = height(surface.value([minimum]))
-        axes.plot(*np.array([minimum]).T, at, "*", color="#000000", markersize=12, label=None if i else "minimum", zorder=12)
+    if surface.minima:
+        at = height(surface.value(surface.minima))
+        axes.plot(*np.transpose(surface.minima), at, "*", color="#000000", markersize=12, label="minimum", zorder=12)
     start = height(surface.value([descent.start]))
     axes.plot(*np.array([descent.start]).T, start, "o", color="white", markeredgecolor="#000000", label="start", zorder=12)
-    axes.set_xlabel(str(surface.variables[0]))
-    axes.set_ylabel(str(surface.variables[1]))
+    axes.set(xlabel=str(surface.variables[0]), ylabel=str(surface.variables[1]))
     axes.set_zlabel("log10(1 + height)" if steep else "height")
     axes.view_init(elev=42, azim=-62 if surface.minima else 52)
     axes.computed_zorder = False
@@ -214,10 +206,9 @@ def heights(descent: Descent) -> Figure:
         if path.diverged_at is not None and path.diverged_at > 0:
             axes.plot(work[path.diverged_at - 1], shown[path.diverged_at - 1], "X", color=look.colour, markersize=9)
     axes.set_yscale("log" if floor is not None else "linear")
-    axes.set_xlabel("gradients")
-    axes.set_ylabel("height above the minimum" if floor is not None else "height")
+    axes.set(xlabel="gradients", ylabel="height above the minimum" if floor is not None else "height")
     plain(axes)
-    axes.set_title(f"{descent.surface.name}", loc="left")
+    axes.set_title(descent.surface.name, loc="left")
     _legend(figure)
     return figure
 
@@ -256,8 +247,7 @@ def schedules(chosen: Sequence[Schedule], steps: int, rate: float = 1.0) -> Figu
         words.append(f"{schedule.name} from {values[0]:.3g} to {values[-1]:.3g}, at most {values.max():.3g}")
         if schedule.momentum:
             grid[1, 0].plot(schedule.momenta(steps) or [], **look)
-    grid[0, 0].set_ylabel("multiplier of the rate" if rate == 1 else "learning rate")
-    grid[0, 0].set_ylim(bottom=0)
+    grid[0, 0].set(ylabel="multiplier of the rate" if rate == 1 else "learning rate", ylim=(0, None))
     grid[-1, 0].set_xlabel("step")
     if cycled:
         grid[1, 0].set_ylabel("momentum")
@@ -326,11 +316,9 @@ def animate(descent: Descent, path: File) -> File:
     left.plot(*descent.start, "o", color="white", markeredgecolor="#000000", markersize=7, zorder=7)
     left.set_title(_title(descent), loc="left")
     inside = [p.values[: p.leaves(surface.domain)] for p in descent.paths]
-    kept = np.concatenate([v[np.isfinite(v)] for v in inside])
-    pad = 0.05 * float(np.ptp(kept)) or 1.0
-    right.set_xlim(0, descent.steps)
-    right.set_ylim(kept.min() - pad, kept.max() + pad)
-    right.set_xlabel("gradients")
+    finite = np.concatenate([v[np.isfinite(v)] for v in inside])
+    pad = 0.05 * float(np.ptp(finite)) or 1.0
+    right.set(xlim=(0, descent.steps), ylim=(finite.min() - pad, finite.max() + pad), xlabel="gradients")
     right.set_title("height", loc="left")
     plain(right)
     for p in descent.paths:
