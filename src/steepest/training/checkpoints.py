@@ -1,7 +1,7 @@
-"""What lets training that was stopped go on: weights, state and generators, written every minute and at a stop.
+"""Checkpoints of training under way: weights, state and random generators, written every minute and when training stops.
 
-A file holds one unit of work, a run or a chunk of runs that train together, and is named after what makes it itself. It is
-gone once all of them are kept. It holds numbers and text: nothing in it is ever run.
+A file has one unit of work, a run or a chunk of runs that train together, and is named by a digest of what defines the unit. It
+is deleted once the results of all its runs are stored. It contains numbers and text; nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ from torch import Tensor, nn
 from ..update.torch_class.optimizer import RuleOptimizer
 
 EVERY = 60.0  # seconds of training that a crash may lose
-ASIDE = ".damaged"  # ends the name of a file that did not fit
-SHORT = 2.0  # seconds of training that are not worth a file at a stop
+ASIDE = ".damaged"  # suffix of a file that did not fit
+SHORT = 2.0  # seconds of training that are not worth a checkpoint when training stops
 Facts = dict[str, Any]  # what goes into JSON
 State = tuple[dict[str, Tensor], Facts]
 
 
 class UnfitError(Exception):
-    """A file of a unit under way has its digest, and is not a state of the unit."""
+    """A checkpoint has the right digest, but is not a state of its unit."""
 
 
 class _Stop:
-    """Whether this process trains something that can go on, and whether it was told to stop."""
+    """Whether this process trains something that can be resumed, and whether it was asked to stop."""
 
     watched = asked = False
 
 
 def is_worker() -> bool:
-    """Whether this process was forked to train, and ends without raising to anybody."""
+    """Whether this process was forked to train; nobody would catch what it raises."""
     return multiprocessing.parent_process() is not None
 
 
 def end_worker(*_: object) -> None:
-    """What a worker does when it is to end: at the end of its step where that can be kept, else at once."""
+    """End a worker: after its step if that can be stored, else immediately."""
     if _Stop.asked or not _Stop.watched:
         os._exit(1)
     _Stop.asked = True
 
 
 class Slot:
-    """Where one unit of work is kept while it trains; without a path nothing is kept."""
+    """The checkpoint of one unit of work; without a path nothing is written."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path, self.last = path, time.perf_counter()
 
     def read(self) -> State | None:
-        """What was written, or None; a file that is damaged, or is another unit's, is set aside, and the unit begins anew."""
+        """Load the state, or None: a file that is damaged or of another unit is renamed, and the unit restarts."""
         self.last = time.perf_counter()
         if self.path is None or not self.path.exists():
             return None
@@ -81,7 +81,7 @@ class Slot:
 
     @contextlib.contextmanager
     def fitting(self, state: State, length: int) -> Iterator[None]:
-        """Inside, a unit of so many steps is put back to a state; UnfitError where it does not fit: begin anew then."""
+        """Inside, a unit of `length` steps is restored from a state; UnfitError if it does not fit: restart the unit then."""
         try:
             step = state[1]["step"]
             if not (isinstance(step, int) and 0 <= step <= length and math.isfinite(state[1]["seconds"])):
@@ -92,13 +92,13 @@ class Slot:
             raise UnfitError from error
 
     def set_aside(self) -> None:
-        """Rename a file that does not fit, for the study to tell of it."""
+        """Rename a file that does not fit, for the study to report."""
         if self.path is not None:
             with contextlib.suppress(OSError):
                 os.replace(self.path, self.path.with_suffix(ASIDE))
 
     def _digest(self, tensors: Mapping[str, Tensor], facts: str) -> str:
-        """The digest of a file's contents, and of the unit that they are of."""
+        """The digest of a file's contents and of its unit."""
         assert self.path is not None
         h = hashlib.sha256(json.dumps([self.path.stem, facts]).encode())
         for name, t in sorted(tensors.items()):
@@ -107,7 +107,7 @@ class Slot:
         return h.hexdigest()
 
     def write(self, state: State) -> None:
-        """Put it on disk, whole or not at all; a full disk loses the file, not the training."""
+        """Write a state to disk, completely or not at all; on a full disk training goes on without a checkpoint."""
         if self.path is None:
             return
         tensors, facts = state
@@ -120,10 +120,10 @@ class Slot:
             os.replace(part, self.path)
         self.last = time.perf_counter()
 
-    def tick(self, state: Callable[[], State], tell: Callable[[], None] = lambda: None) -> None:
-        """A step has ended: tell so, write where it is time to, and end where `tell` raises or this process is to stop."""
+    def tick(self, state: Callable[[], State], on_step: Callable[[], None]) -> None:
+        """After a step: call `on_step`, write if it is time, and stop if `on_step` raises or this process was asked to stop."""
         try:
-            tell()
+            on_step()
         except BaseException:
             self._leave(state)
             raise
@@ -136,31 +136,31 @@ class Slot:
             self.write(state())
 
     def _leave(self, state: Callable[[], State]) -> None:
-        """The training stops after this step."""
+        """Write a last checkpoint before training stops."""
         if self.path and time.perf_counter() - self.last > SHORT:
             self.write(state())
 
     def done(self) -> None:
-        """All that the unit has made is kept; it needs no file any more."""
+        """Delete the file: the results of the unit are stored."""
         if self.path is not None and self.path.parent.is_dir():
-            with contextlib.suppress(OSError):  # a folder of that name, or other units are kept there
+            with contextlib.suppress(OSError):  # a folder of that name, or files of other units
                 self.path.with_suffix(".part").unlink(missing_ok=True)  # of a process that was killed as it wrote
                 self.path.unlink(missing_ok=True)
                 self.path.parent.rmdir()
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Inside, a stop is heard at the end of a step, so that what is written is whole; a second Ctrl-C is heard at once."""
+        """Inside, Ctrl-C takes effect after the step, so that a checkpoint is complete; a second Ctrl-C does immediately."""
         if self.path is None or threading.current_thread() is not threading.main_thread():
             yield
             return
 
-        def heard(*_: object) -> None:
+        def on_signal(*_: object) -> None:
             if _Stop.asked:
                 raise KeyboardInterrupt
             _Stop.asked = True
 
-        before = signal.getsignal(signal.SIGINT) if is_worker() else signal.signal(signal.SIGINT, heard)
+        before = signal.getsignal(signal.SIGINT) if is_worker() else signal.signal(signal.SIGINT, on_signal)
         _Stop.watched = True
         try:
             yield
@@ -172,16 +172,16 @@ class Slot:
 
 
 NOWHERE = Slot()
-Slots = Callable[[Sequence[int]], Slot]  # of a unit of work, by the numbers of its runs
+Slots = Callable[[Sequence[int]], Slot]  # the checkpoint of a unit, by the indices of its runs
 
 
 def nowhere(_: Sequence[int]) -> Slot:
-    """Nothing is kept."""
+    """No checkpoint for any unit."""
     return NOWHERE
 
 
 def beside(store: str, keys: Sequence[str], plan: str) -> Slots:
-    """Units whose runs have these keys, trained by a plan: a file each in a folder beside the store, if it is a file."""
+    """Checkpoints in a folder next to the store: a file for each unit of runs with these keys; none for a store in memory."""
     if store == ":memory:":
         return nowhere
     folder = folder_of(store)
@@ -194,17 +194,17 @@ def beside(store: str, keys: Sequence[str], plan: str) -> Slots:
 
 
 def folder_of(store: str) -> Path:
-    """Where the units of a store are kept that have not ended."""
+    """The folder of a store's checkpoints."""
     return Path(f"{store}-unfinished")
 
 
 def set_aside(store: str) -> int:
-    """How many units of a store had files that did not fit."""
+    """The number of a store's checkpoints that did not fit."""
     return 0 if store == ":memory:" else len([*folder_of(store).glob(f"*{ASIDE}")])
 
 
 def finish(slots: Slots, chunk: Sequence[int]) -> None:
-    """A chunk is kept: its file goes, and those of its halves, where it had to be halved."""
+    """Delete the checkpoint of a chunk whose results are stored, and those of its halves, if it was halved."""
     slots(chunk).done()
     if len(chunk) > 1:
         finish(slots, chunk[: len(chunk) // 2])
@@ -230,7 +230,7 @@ def of_run(model: nn.Module, optimizer: RuleOptimizer) -> State:
 
 @torch.no_grad()
 def put_back(model: nn.Module, optimizer: RuleOptimizer, state: State) -> None:
-    """A model, its optimizer and the global generators as they were when `of_run` was called."""
+    """Restore a model, its optimizer and the global generators from what `of_run` returned."""
     tensors, facts = state
     for name, t in (*model.named_parameters(), *model.named_buffers()):
         t.copy_(tensors[f"model.{name}"])

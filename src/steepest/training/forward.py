@@ -1,7 +1,7 @@
 """One forward pass for many runs of a model: parameters (runs, *shape), a batch shared by all or one for each.
 
 A plain stack of layers is written out as batched products; any other module runs under torch's vmap. Dropout draws from the
-run's key, the step and the layer, so that a run's masks do not depend on who runs beside it.
+run's key, the step and the layer, so that a run's masks do not depend on the other runs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.
 
 
 class NotStackableError(Exception):
-    """A model that cannot run many at once; its text says why."""
+    """Raised for a model or loss that cannot be batched over runs; the message says why."""
 
 
 class Masks(TorchFunctionMode):
@@ -97,7 +97,7 @@ class Forward:
         try:
             with sdpa_kernel(SDPBackend.MATH):  # attention as products and a softmax, which vmap can run for many
                 return vmap(one, in_dims=dims)(params, buffers, masks, *inputs)
-        except (Exception, SystemExit) as error:  # whatever the user's model does with tensors that stand for many
+        except (Exception, SystemExit) as error:  # the user's model may raise anything under vmap
             raise NotStackableError(f"vmap cannot run it: {_first_line(error)}") from error
 
     def _called(self, weights: tuple[Tensors, Tensors], inputs: Sequence[Tensor]) -> Tensor:
@@ -105,7 +105,7 @@ class Forward:
         return functional_call(self.model, weights, () if named else tuple(inputs), named)  # type: ignore[no-any-return]
 
     def _masks(self, params: Tensors, buffers: Tensors, inputs: Sequence[Tensor], shared: bool, step: int) -> list[Tensor]:
-        """Every run's masks for this batch, (runs, *shape) for each call of dropout; a dry run tells the shapes."""
+        """Every run's masks for this batch, (runs, *shape) for each call of dropout; a dry run finds the shapes."""
         one = [x if shared else x[0] for x in inputs]
         key = tuple(tuple(x.shape) for x in one)
         if key not in self.shapes:

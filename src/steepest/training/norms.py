@@ -1,4 +1,4 @@
-"""BatchNorm's running statistics where a rule evaluates elsewhere than it trains: new ones, of there."""
+"""New running statistics for BatchNorm at the weights that a rule evaluates, where these are not those that it trains."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import nn
 
-REFRESH = 16  # batches that give them
+REFRESH = 16  # batches that new statistics are means over
 
 
 def normalizes(model: nn.Module) -> list[nn.Module]:
-    """The layers that keep running statistics of what they see in training."""
+    """The layers with running statistics."""
     return [m for m in model.modules() if getattr(m, "running_mean", None) is not None]
 
 
 def refresh(norms: Sequence[Any], run: Callable[[], None]) -> Callable[[], None]:
-    """Make these layers' statistics the means over what `run` passes through them; returns what puts the old ones back."""
+    """Set these layers' statistics to the means over the forward passes of `run`; returns a function that restores the old."""
     kept = [(m, m.momentum, {k: v.clone() for k, v in m.named_buffers(recurse=False)}) for m in norms]
 
     def put_back() -> None:

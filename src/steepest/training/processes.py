@@ -1,4 +1,4 @@
-"""Work in processes of their own, forked, so that they need not be sent what they train; one that dies is tried once more."""
+"""Work in forked processes, which inherit what they train; the job of a process that dies is retried once."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from .checkpoints import end_worker
 
 J = TypeVar("J")  # a job
 T = TypeVar("T")  # what is made of it
-GRACE = 5.0  # seconds that a process has to put down what it trains
-LOOKED = 0.2  # seconds after which the processes are looked at
-Steps = Callable[[int], None]  # hears of steps of training that were made
-_inherited: list[Any] = []  # what a forked process does, and where it counts the steps of each job, for its parent to see
+GRACE = 5.0  # seconds that a process has to write its checkpoint
+LOOKED = 0.2  # seconds between checks of the processes
+Steps = Callable[[int], None]  # callback: so many more steps are done
+_inherited: list[Any] = []  # for forked processes: the work, and the shared array of steps done of each job
 
 
 class OutOfTimeError(Exception):
-    """What hears of steps raises it to stop the training; runs that had ended are kept."""
+    """Raised by a callback to stop the training; runs that ended are stored."""
 
 
 def in_processes(
     work: Callable[[J, Steps], T], jobs: Sequence[J], workers: int, on_steps: Steps, describe: Callable[[J], str]
 ) -> Iterator[tuple[J, T]]:
-    """Each job and what `work(job, steps)` made of it, as many at a time as there are workers.
+    """Yield each job with the result of `work(job, steps)`, computed in so many processes at a time.
 
-    `on_steps(n)` hears, several times a second, of n more steps that the processes made; `describe(job)` names one in a
-    message. Where a process dies, the jobs that were under way are done once more, each in a process of its own. SteepestError
-    where it dies again. Whatever stops this ends the processes at once.
+    `on_steps(n)` is called several times a second with the number of further steps; `describe(job)` names a job in a message.
+    If a process dies, the jobs under way are retried, each in a process of its own. SteepestError if it dies again. An
+    exception ends the processes immediately.
     """
     counts = multiprocessing.get_context("fork").RawArray("q", len(jobs))  # without a lock, which a process might die with
     _inherited[:] = [lambda k, steps: work(jobs[k], steps), counts]
     waves, ended = [(deque(range(len(jobs))), workers)], 0
-    told = 0
+    reported = 0
 
     def look() -> None:
-        nonlocal told
-        new = max(sum(counts) - told, 0)
-        told += new
+        nonlocal reported
+        new = max(sum(counts) - reported, 0)
+        reported += new
         on_steps(new)
 
     while waves:
@@ -77,7 +77,7 @@ def _work(k: int) -> Any:
 
 
 def _watch(parent: int) -> None:
-    """In a worker: end when told to, and with the process that wanted its work, which cannot end it if it was killed."""
+    """In a worker: end on SIGTERM, and when the parent process is gone, which cannot end its workers if it was killed."""
     signal.signal(signal.SIGTERM, end_worker)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal; the parent ends its workers
 
@@ -92,7 +92,7 @@ def _watch(parent: int) -> None:
 
 
 def _end(processes: Sequence[Any]) -> None:
-    """End processes, at the end of their step where that keeps what they trained, by force where it takes long."""
+    """End processes: after their step if they can write a checkpoint, by force if that takes long."""
     for process in processes:
         process.terminate()
     until = time.monotonic() + GRACE
@@ -102,13 +102,13 @@ def _end(processes: Sequence[Any]) -> None:
 
 
 def _until_one_dies(left: deque[int], workers: int, lost: list[int], look: Callable[[], None]) -> Iterator[tuple[int, Any]]:
-    """Do jobs, taken off `left`, in a pool of processes; where one of these dies, what was under way goes to `lost`."""
+    """Run jobs, taken off `left`, in a pool of processes; if one of these dies, the jobs under way are added to `lost`."""
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_watch, initargs=(os.getpid(),)) as pool:
         waiting: dict[Future[Any], int] = {}
         try:
             while left or waiting:
-                while left and len(waiting) < 2 * workers:  # one for each to train, and one to take up at once
+                while left and len(waiting) < 2 * workers:  # one for each to train, and one to start immediately after
                     waiting[pool.submit(_work, left[0])] = left[0]
                     left.popleft()
                 ended = wait(waiting, timeout=LOOKED, return_when=FIRST_COMPLETED).done
@@ -122,7 +122,7 @@ def _until_one_dies(left: deque[int], workers: int, lost: list[int], look: Calla
                     yield k, future.result()
                 else:
                     lost.append(k)
-        except BaseException:  # out of time, Ctrl-C, a caller that asks for no more: what they train would take longer
+        except BaseException:  # out of time, Ctrl-C, a caller that wants no more: do not wait for the jobs under way
             _end([*getattr(pool, "_processes", {}).values()])
             raise
         finally:

@@ -1,4 +1,4 @@
-"""What is recorded of runs while they train: curves, where and why they ended, results. The same for one run and for many."""
+"""The recorder of one run or many: their curves, results, and where and why they diverged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DIVERGED = 1000.0  # times the loss at the start: beyond it, and growing from ma
 class Curve:
     """A learning curve. `train[i]` is the mean batch loss since the point before (at the start, the first batch's).
 
-    None stands for a loss or metric that was not finite there, while the run went on.
+    None: the loss or metric was not finite there, but the run went on.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Curve:
 class Outcome:
     """The result of a run: metric on validation and test data at its last step (None where it has none).
 
-    `examples` has the metric of each validation example, where it was asked for and the metric is a mean over examples.
+    `examples` has the metric of each validation example, if requested and if the metric is a mean over examples.
     `failed`: the run crashed its worker on every retry, so it has no result. `why` says what was not finite, and where.
     """
 
@@ -86,7 +86,7 @@ class Recorder:
         self.examples: list[NDArray[np.float32] | None] = [None] * runs  # the metric of each validation example at the end
 
     def begin(self, valid: ArrayLike, metric: ArrayLike) -> None:
-        """What an evaluation gives before the first step."""
+        """Record the evaluation before the first step."""
         self._look(0, valid, metric)
 
     def step(self, k: int, losses: ArrayLike) -> None:
@@ -101,7 +101,7 @@ class Recorder:
         self._losses.append(values)
 
     def evaluate(self, k: int, valid: ArrayLike, metric: ArrayLike) -> None:
-        """What an evaluation gives after step k, a mark."""
+        """Record the evaluation after step k, a mark."""
         self._look(k, valid, metric)
         for history, value in zip(self.histories, self._metric, strict=True):
             seen = self._sign * float(value)
@@ -117,11 +117,11 @@ class Recorder:
         self._test = np.array(values, float, ndmin=1)
 
     def stop(self, k: int, why: str) -> None:
-        """All runs have diverged at step k: their user's code could not go on."""
+        """Mark all runs as diverged at step k: the user's code raised."""
         self._end(k, np.zeros(len(self.curves), bool), lambda r: f"{why} at step {k}")
 
     def outcomes(self, seconds: float) -> list[Outcome]:
-        """What each run came to; `seconds` is what one of them took."""
+        """The outcome of each run; `seconds` is the time of one."""
         made = []
         for r, curve in enumerate(self.curves):
             alive = bool(self.alive[r])
@@ -139,14 +139,14 @@ class Recorder:
         return made
 
     def state(self) -> dict[str, Any]:
-        """All that is recorded before the last step, as lists and numbers."""
+        """The state for a checkpoint, as lists and numbers."""
         arrays = {name: getattr(self, name).tolist() for name in KEPT}
         curves = [asdict(curve) for curve in self.curves]
         losses = [one.tolist() for one in self._losses]
         return {**arrays, "curves": curves, "histories": self.histories, "losses": losses, "whys": self.whys}
 
     def put_back(self, state: Mapping[str, Any]) -> None:
-        """As it was when `state` was called."""
+        """Restore what `state` returned."""
         for name in KEPT:
             setattr(self, name, np.array(state[name], getattr(self, name).dtype))
         self.curves = [Curve(**curve) for curve in state["curves"]]

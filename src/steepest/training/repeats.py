@@ -1,4 +1,4 @@
-"""Whether training repeats: the first steps of one seed, trained again with another run between, give the same numbers."""
+"""A test whether training repeats: the first steps of a seed, trained again after another run, give the same numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAME = {"cpu": 1e-6, "cuda": 1e-3}  # relative difference of losses that roundin
 def repeats(problem: Problem, run: Run, other: Run, steps: int = STEPS, device: str = "cpu") -> bool:
     """Whether `run` gives the same losses and metric before and after `other` trained, over so many steps.
 
-    A loss, a metric or a model that keeps a memory between runs does not, nor does one that draws unseeded numbers.
+    A loss, metric or model with state that outlives a run does not repeat, nor does one that draws unseeded numbers.
     """
     first = _numbers(problem, run, steps, device)
     _numbers(problem, other, steps, device)
@@ -37,7 +37,7 @@ def _numbers(problem: Problem, run: Run, steps: int, device: str) -> list[float]
         model = problem.start(run.seed, device).train()
         optimizer = build(run.rule, model.parameters(), lr=run.lr, seed=run.seed, **run.hyper)
         stream = batches(problem, run.seed)
-        losses += problem.evaluate(model, problem.valid)  # a metric that keeps its best value shows it here
+        losses += problem.evaluate(model, problem.valid)  # a metric that returns its best value so far differs here
         for k in range(1, steps + 1):
             set_rate(optimizer, run.lr, run.schedule, k - 1, run.steps, [])
             step = functools.partial(batch_loss, problem, model, optimizer, next(stream), run.seed, k)

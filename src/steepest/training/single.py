@@ -147,7 +147,7 @@ def train(
 def _resumed(
     slot: Slot, length: int, problem: Problem, model: nn.Module, optimizer: RuleOptimizer, recorder: Recorder, began: float
 ) -> tuple[int, float]:
-    """Load the checkpoint of a run, or evaluate the initial weights; the steps done, and when the run would have begun."""
+    """Load the checkpoint of a run, or evaluate its initial weights; the steps done, and the start of the run on this clock."""
     state = slot.read()
     if state is None:
         recorder.begin(*problem.evaluate(model, problem.valid))
@@ -236,7 +236,7 @@ def _backward(problem: Problem, model: nn.Module, batch: Batch, weight: float, s
 
 @contextlib.contextmanager
 def evaluated(problem: Problem, model: nn.Module, rule: Rule) -> Iterator[None]:
-    """Inside, a rule that evaluates elsewhere than it trains has BatchNorm statistics of there: means over some batches."""
+    """Inside, BatchNorm has statistics of the weights that are evaluated, for a rule where these are not those it trains."""
 
     def run() -> None:
         for batch in problem.first_batches(REFRESH):

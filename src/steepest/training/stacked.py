@@ -1,4 +1,4 @@
-"""The trainer of many runs at once: each its own rule, rate, schedule, seed and weights; one forward and backward for all."""
+"""The trainer of many runs together: each has its rule, rate, schedule, seed and weights; one forward and backward for all."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from .norms import normalizes
 from .recorder import Outcome, Recorder
 from .single import CONSTANT, batches, ignore, orders, refuse_broken
 
-EVALUATED = 2**26  # bytes, about, that an evaluation of all runs takes at once
+EVALUATED = 2**26  # bytes, about, that an evaluation of all runs takes
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a rule at a rate with a schedule, from a seed, for some steps; `test` reads the test data at its end.
+    """One training run: a rule at a rate with a schedule, from a seed, for some steps; `test` evaluates on test data last.
 
-    `examples` keeps the metric of each validation example at its end; `until` is the step, a mark of the recorder's, after
-    which it ends early, 0 for none.
+    `examples` records the metric of each validation example at the end; `until` is the step, a mark of the recorder, after
+    which the run ends early; 0 for none.
     """
 
     rule: Rule
@@ -53,7 +53,7 @@ class Run:
 
     @property
     def length(self) -> int:
-        """The steps that it makes."""
+        """The number of steps it trains."""
         return self.until or self.steps
 
     def __str__(self) -> str:
@@ -61,13 +61,13 @@ class Run:
 
     @property
     def together_key(self) -> tuple[int, int, bool, bool, str, bool]:
-        """Runs that share this may train together: a rule that asks for gradients elsewhere trains with its like only."""
+        """Runs with the same key may train together: a rule that needs a second gradient only with its own kind."""
         rule = self.rule.name if self.rule.oracle else ""
         return self.steps, self.until, self.test, self.examples, rule, bool(self.rule.view)
 
 
 def draws_of_others() -> tuple[Any, ...]:
-    """The states of NumPy's and Python's global generators, to see whether something draws from them."""
+    """The states of NumPy's and Python's global generators, to detect draws from them."""
     legacy: Any = np.random.get_state()
     name, words, *rest = legacy
     return name, bytes(words), *rest, random.getstate()
@@ -76,8 +76,8 @@ def draws_of_others() -> tuple[Any, ...]:
 class StackedRuns:
     """Some runs with one `together_key`, trained step by step as one.
 
-    A run that diverges keeps its slot and goes on, unread, so that its neighbours' numbers stay as they are. Raises
-    NotStackableError for a model or a loss that cannot run many at once.
+    A run that diverges goes on in its slot, unread, so that its neighbours' numbers do not change. Raises NotStackableError
+    for a model or a loss that cannot be batched over runs.
     """
 
     def __init__(self, problem: Problem, runs: Sequence[Run], device: str = "cpu") -> None:
@@ -170,7 +170,7 @@ class StackedRuns:
         return losses_before
 
     def _begin(self, trained: list[str]) -> None:
-        """The updates of the parameters that have gradients."""
+        """Create the updates of the parameters that have gradients."""
         self.trained = trained
         for a, b in self.spans:
             hypers = [{**run.hyper, "lr": run.lr} for run in self.runs[a:b]]
@@ -178,7 +178,7 @@ class StackedRuns:
             self.many.append(ManyRuns(self.runs[a].rule, [self.params[k][a:b] for k in trained], hypers, keys))
 
     def state(self, seconds: float) -> State:
-        """What `put_back` goes on from, after this many seconds of training."""
+        """The checkpoint, after so many seconds of training."""
         tensors = {f"model.{k}": t for k, t in (*self.params.items(), *self.buffers.items())}
         for i, many in enumerate(self.many):
             tensors |= {f"state.{i}.{k}": t for k, t in many.state().items()}
@@ -187,7 +187,7 @@ class StackedRuns:
 
     @torch.no_grad()
     def put_back(self, state: State) -> None:
-        """All runs as they were when `state` was called."""
+        """Restore all runs from what `state` returned."""
         tensors, facts = state
         for k, t in (*self.params.items(), *self.buffers.items()):
             t.copy_(tensors[f"model.{k}"])
@@ -203,7 +203,7 @@ class StackedRuns:
 
     @torch.no_grad()
     def evaluate(self, split: str, examples: bool = False) -> tuple[list[float], list[float]]:
-        """Loss and metric of every run over a split, each at what it evaluates; `examples` keeps those of each example too."""
+        """Loss and metric of every run over a split, at the rule's view; `examples` also records the metric of each example."""
         params = dict(self.params)
         if any(many.rule.view for many in self.many):
             for i, k in enumerate(self.trained):
@@ -223,7 +223,7 @@ class StackedRuns:
                 inputs, _ = data.batch(slice(begin, begin + size))
                 outputs.append(self.forward.outputs(params, self.buffers, inputs, True, 0))
                 of_run = outputs[0][0].numel() * outputs[0].element_size() * len(data) / outputs[0].shape[1]
-                if of_run > held:  # where a run alone would be measured in pieces, so are these
+                if of_run > held:  # a run alone would be measured in pieces too
                     raise NotStackableError("too many outputs to hold at once")
             output, target = torch.cat(outputs, 1), data.batch(slice(0, len(data)))[1]
             if examples:
@@ -270,7 +270,7 @@ class StackedRuns:
         return [loss for loss, _ in pairs], [metric for _, metric in pairs]
 
     def train(self, on_step: Callable[[int], None] | None = None, slot: Slot = NOWHERE) -> list[Outcome]:
-        """All runs to their end, or to where they diverged; as `single.train` would train each."""
+        """Train all runs to their end or to where they diverge, as `single.train` would train each."""
         began, steps, recorder, kept = time.perf_counter(), self.runs[0].steps, self.recorder, slot.read()
         if kept:
             try:

@@ -110,7 +110,7 @@ def time_evaluations(problem: Problem, device: str = "cpu") -> float:
         began = time.perf_counter()
         problem.evaluate(model, problem.valid)
         first = time.perf_counter() - began
-        if first < 0.1:  # a short one is told best when warm
+        if first < 0.1:  # a short one is measured best when warm
             began = time.perf_counter()
             problem.evaluate(model, problem.valid)
             first = time.perf_counter() - began

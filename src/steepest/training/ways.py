@@ -1,4 +1,4 @@
-"""How to train many runs on this problem and this machine: the ways there are, timed for a few steps, and the fastest taken."""
+"""The planner: times the ways to train many runs of a problem on this machine for a few steps, and takes the fastest."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ SIZES = (8, 32, 128)  # of chunks that are tried
 TRIED = 6  # steps timed of each way
 COMPARED = 2  # runs of a chunk that are compared with the same trained alone
 LONGEST = 20.0  # seconds that a chunk may take, so that a stop loses no more
-OFTEN = 25  # steps after which a run tells how far it is
-LONG = 120.0  # seconds of training left, from which on it is worth the seconds to see what a compiler makes of the model
-# What a model does that many cannot do at once, or not in this memory: such runs train alone, or say there what is wrong.
+OFTEN = 25  # steps between progress callbacks of a run
+LONG = 120.0  # seconds of training from which on a trial of torch.compile is worth its time
+# Errors of a model that cannot be batched, or not in this memory; its runs train one by one, which surfaces real errors.
 NOT_TOGETHER = (NotStackableError, SteepestError, RuntimeError, MemoryError)
 COMPILER = (RuntimeError, ImportError, OSError, subprocess.SubprocessError)  # what torch.compile raises, or its compiler
 AGREE = 1e-3  # relative: a chunk's losses over those steps against the same runs trained alone
@@ -90,7 +90,7 @@ def named(name: str, why: str = "as asked") -> Plan:
 
 
 def fitted(plan: Plan, problem: Problem, memory: int | None, device: str = "cpu") -> Plan:
-    """The plan with its chunks halved until they fit the memory; SteepestError where a compiler is asked for what it cannot."""
+    """The plan with its chunks halved until they fit the memory; SteepestError for a compiled plan that cannot work."""
     if plan.compiled and not has_compiler(device):
         raise SteepestError(
             "--plan one:compiled needs a C++ compiler, and none is here (c++, g++ or clang++); take another plan."
@@ -134,17 +134,17 @@ def bytes_of(problem: Problem, runs: int) -> int:
 
 
 def memory_bound(device: str) -> int:
-    """The memory that runs trained at once may take unless told otherwise: half of what the machine or device has."""
+    """The default memory bound of runs that train together: half of what the machine or device has."""
     if device != "cpu":
         return int(torch.cuda.mem_get_info(device)[1] // 2)
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (AttributeError, ValueError, OSError):  # not every system tells
+    except (AttributeError, ValueError, OSError):  # unknown on some systems
         return 4 * 2**30
 
 
 def has_forks() -> bool:
-    """Whether runs can train in processes here: a problem holds functions, which only a fork can take along."""
+    """Whether runs can train in processes here: a problem contains functions, which only a forked process inherits."""
     return "fork" in multiprocessing.get_all_start_methods()
 
 
@@ -237,26 +237,26 @@ def train_all(
     known: Collection[int] = (),
     slots: Slots = nowhere,
 ) -> Iterator[tuple[int, Outcome]]:
-    """Train the runs by the plan; each with its index, as it ends. `on_step(n)` hears of n more gradients taken, and may raise
-    OutOfTimeError to stop.
+    """Train the runs by the plan and yield each with its index, as it ends. `on_step(n)` is called with the number of further
+    gradients, and may raise OutOfTimeError to stop.
 
-    A chunk of which all runs are `known` is left out; any other is trained whole, so that its numbers stay the same. A chunk
-    goes on from what its slot holds, which is emptied when the caller has taken what came of it.
-    Where memory runs out, a chunk is halved and trained again. Several workers are processes: two threads of Python that
-    take turns were 1.2 to 2.8 times slower on small models (2 cores), and a process can be stopped at once.
+    A chunk of which all runs are `known` is skipped; any other is trained whole, so that its numbers stay the same. A chunk
+    resumes from its checkpoint, which is deleted when the caller has taken all outcomes. If memory runs out, a chunk is halved
+    and trained again. Workers are processes: two Python threads were 1.2 to 2.8 times slower on small models (2 cores), and a
+    process can be stopped immediately.
     """
-    heard = on_step or ignore
+    on_steps = on_step or ignore
 
-    def work(chunk: list[int], on_steps: Callable[[int], None]) -> list[tuple[int, Outcome]]:
-        return train_chunk(problem, runs, chunk, plan, device, on_steps, slots)
+    def work(chunk: list[int], callback: Callable[[int], None]) -> list[tuple[int, Outcome]]:
+        return train_chunk(problem, runs, chunk, plan, device, callback, slots)
 
     left = [chunk for chunk in chunks(runs, plan.chunk, plan.workers) if not all(i in known for i in chunk)]
     while left:
         jobs, left = left, []
         if plan.workers > 1 and device == "cpu" and has_forks():  # a plan by name does not know the device
-            ended = in_processes(work, jobs, plan.workers, heard, lambda chunk: str(runs[chunk[0]]))
+            ended = in_processes(work, jobs, plan.workers, on_steps, lambda chunk: str(runs[chunk[0]]))
         else:
-            ended = ((chunk, work(chunk, heard)) for chunk in jobs)
+            ended = ((chunk, work(chunk, on_steps)) for chunk in jobs)
         for chunk, outcomes in ended:
             yield from outcomes
             finish(slots, chunk)
@@ -273,9 +273,9 @@ def train_chunk(
     on_steps: Callable[[int], None],
     slots: Slots,
 ) -> list[tuple[int, Outcome]]:
-    """Each of a chunk with its outcome; nothing where they cannot train together."""
+    """Train a chunk: the index and outcome of each run; an empty list if they cannot train together."""
     try:
-        with told(on_steps, sum(runs[i].length * runs[i].rule.evaluations for i in chunk)) as tick:
+        with counted(on_steps, sum(runs[i].length * runs[i].rule.evaluations for i in chunk)) as tick:
             if len(chunk) == 1:
                 return [(chunk[0], _alone(problem, runs[chunk[0]], plan, device, tick, slots(chunk)))]
             with one_thread():
@@ -289,7 +289,7 @@ def train_chunk(
 def _together(
     problem: Problem, runs: Sequence[Run], chunk: list[int], device: str, tick: Callable[[int], None], slots: Slots
 ) -> list[tuple[int, Outcome]]:
-    """A chunk trained as one; where memory runs out, its halves one after the other."""
+    """Train a chunk as one; if memory runs out, its halves one after the other."""
     try:
         team = StackedRuns(problem.fresh(device), [runs[i] for i in chunk], device)
         outcomes = team.train(lambda k: tick(len(chunk) * runs[chunk[0]].rule.evaluations), slots(chunk))
@@ -303,8 +303,8 @@ def _together(
 
 
 @contextlib.contextmanager
-def told(on_steps: Callable[[int], None], gradients: int) -> Iterator[Callable[[int], None]]:
-    """What counts gradients as they are taken, and at the end those that were left out, as after a divergence."""
+def counted(on_steps: Callable[[int], None], gradients: int) -> Iterator[Callable[[int], None]]:
+    """A callback that counts gradients; at the end, those not taken, as after a divergence, are reported as done."""
     left = gradients
 
     def tick(steps: int) -> None:

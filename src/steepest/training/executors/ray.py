@@ -1,7 +1,7 @@
-"""Runs on a cluster by Ray: blocks of them are its tasks, and what they come to goes to the one store as they end.
+"""The executor on a Ray cluster: blocks of runs are tasks, and their outcomes go to one store as they end.
 
-The problem travels with its code, also where that is a file of the user's; steepest is to be installed on every node. What is
-trained, and in which blocks, is decided here as it is without a cluster, so a race over one eliminates as it does alone.
+The problem is sent with its code, even from a file of the user's; steepest must be installed on every node. Runs and blocks are
+chosen as without a cluster, so a race eliminates the same candidates.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from ..stacked import Run
 from ..versions import versions
 from ..ways import Plan
 
-TRIES = 3  # times that a run is begun that ends its process; a block of several is cut in two after the second
-MOVES = 20  # times that a block is begun anew because its node went or ran out of memory: no fault of its own, as a rule
-LOOKED = 0.2  # seconds after which the clock is looked at
+TRIES = 3  # attempts for a run whose worker crashes; a block is halved after the second
+MOVES = 20  # restarts of a block whose node was lost or out of memory, usually for other reasons
+LOOKED = 0.2  # seconds between checks of the clock
 ANSWER = 5.0  # seconds that a cluster has to answer
-FRAME, SETTINGS = 9, 4  # bytes before what an HTTP/2 frame holds, and the kind of the first one, in its fourth byte
+FRAME, SETTINGS = 9, 4  # bytes of the header of an HTTP/2 frame, and the type of the first one, its fourth byte
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
 AHEAD = 2  # blocks under way or waiting for each core, so that none is idle
 FAILED = Outcome(Curve(), None, None, None, 0, 0.0, failed=True)
@@ -45,14 +45,14 @@ INSTALLED = ("site-packages", "dist-packages")
 
 @dataclass(frozen=True)
 class Block:
-    """Runs that are one task, by number; how often they ended their process, and how often they lost their node."""
+    """The runs of one task, by index; how often their worker crashed, and how often their node was lost."""
 
     runs: list[int]
     tries: int = 0
     moves: int = 0
 
     def again(self) -> list[Block]:
-        """How it is begun again after its process ended: as it is, then in halves; a run alone until it has failed."""
+        """The blocks to retry after a crash: the same, then its halves; none for a single run that has failed."""
         tried = replace(self, tries=self.tries + 1)
         if len(self.runs) == 1:
             return [tried] if tried.tries < TRIES else []
@@ -61,9 +61,9 @@ class Block:
 
 
 def connect(address: str | None) -> Any:
-    """Ray, connected to the cluster at an address ("auto" for the one that this machine is part of), or to one begun here.
+    """Connect Ray to the cluster at an address ("auto": the one that this machine is part of), or start one here for None.
 
-    What the process is connected to already stays. SteepestError where Ray is not installed, or no cluster answers.
+    An existing connection of the process stays. SteepestError if Ray is not installed, or if no cluster answers.
     """
     try:
         import ray
@@ -81,7 +81,7 @@ def connect(address: str | None) -> Any:
 
 
 def _reach(address: str) -> None:
-    """OSError where no cluster answers at an address with a port: Ray itself would wait for one for minutes.
+    """Raise OSError if no cluster answers at an address with a port: Ray itself would wait for minutes.
 
     A cluster speaks HTTP/2 (gRPC), whose server answers the first words with its settings; one that needs TLS is only reached.
     """
@@ -112,7 +112,7 @@ class Cluster:
         self._remote = self.ray.remote(_train)
 
     def at_once(self, device: str) -> int:
-        """How many runs train at a time: a core or a GPU for each."""
+        """How many runs train in parallel: a core or a GPU for each."""
         return max(int(self.ray.cluster_resources().get("CPU" if device == "cpu" else "GPU", 1)), 1)
 
     def describe(self, device: str) -> str:
@@ -130,13 +130,12 @@ class Cluster:
         known: Collection[int] = (),
         slots: Slots = nowhere,
     ) -> Iterator[tuple[int, Outcome]]:
-        """Train the runs by the plan, in blocks of its chunks; each with its index, as it ends. As `ways.train_all`, but:
+        """Train the runs as `ways.train_all` does, in blocks that are the plan's chunks.
 
-        A block that ends its process is begun once more; where it does so again its halves are, and a run that does so three
-        times has failed, and counts as diverged. A block whose node is lost is begun on another.
-        Unfinished runs are stored next to the store, if the nodes can access it.
+        A block whose worker crashes is retried, then its halves; a run that crashes three times has failed, and counts as
+        diverged. A block whose node is lost is restarted on another. Checkpoints are next to the store if the nodes see it.
         """
-        heard = on_step or ignore
+        on_steps = on_step or ignore
         together = plan.workers > 1 or plan.chunk > 1
         workers = max(self.at_once(device) if together else 1, plan.workers)
         chunks = ways.chunks(runs, plan.chunk, workers)
@@ -159,11 +158,11 @@ class Cluster:
                     outcomes, again = self._got(reference, block, runs)
                     waiting.extend(again)
                     if outcomes or not again:
-                        heard(sum(runs[i].length * runs[i].rule.evaluations for i in block.runs))
+                        on_steps(sum(runs[i].length * runs[i].rule.evaluations for i in block.runs))
                         yield from zip(block.runs, outcomes or [FAILED], strict=True)
                     if outcomes or len(again) != 1:
                         finish(slots, block.runs)
-                heard(0)  # raises where there is no time for more
+                on_steps(0)  # raises if time is up
         finally:
             for reference in under_way:
                 with contextlib.suppress(Exception):
@@ -175,7 +174,7 @@ class Cluster:
         return self._remote.options(max_retries=0, **asked).remote([self._sent], [runs[i] for i in block.runs], *how)
 
     def _got(self, reference: Any, block: Block, runs: Sequence[Run]) -> tuple[list[Outcome], list[Block]]:
-        """What a block made, or how it is begun again; neither for a run that has failed. What was raised there is raised."""
+        """The outcomes of a block, or the blocks to retry; neither for a run that failed. Raises what the task raised."""
         lost = self.ray.exceptions
         try:
             outcomes = list(self.ray.get(reference))
@@ -193,7 +192,7 @@ class Cluster:
         return outcomes, [] if outcomes else [Block([i]) for i in block.runs]  # they cannot train together
 
     def _needs(self, problem: Problem, cores: int, device: str) -> Callable[[int], dict[str, Any]]:
-        """The resources of a node that a task of so many runs needs; SteepestError where no node has them."""
+        """The resources that a task of so many runs needs; SteepestError if no node has them."""
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         fit = [node for node in nodes if node.get("CPU", 0) >= 1 and (device == "cpu" or node.get("GPU", 0) >= 1)]
         if not fit:
@@ -214,7 +213,7 @@ class Cluster:
         return of
 
     def _send(self, problem: Problem) -> Any:
-        """Put the problem where all nodes get it; from here on what is the user's own code travels by value."""
+        """Put the problem into Ray's object store; from here on the user's own modules are pickled by value."""
         from ray import cloudpickle
 
         for name, module in [*sys.modules.items()]:
@@ -262,7 +261,7 @@ _held: dict[Any, Problem] = {}  # in a worker: the problem it trains
 def _train(
     sent: list[Any], runs: list[Run], plan: Plan, device: str, place: Path | None, threads: int, wanted: dict[str, str]
 ) -> list[Outcome]:
-    """A task: train a block on so many threads; what has not ended is kept where this node sees the store."""
+    """A task: train a block on so many threads, with checkpoints if this node sees the store."""
     import ray
 
     own = versions()
