@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import torch
 from rich.console import Console
 
 from . import problems
@@ -93,7 +94,7 @@ class Study:
 
     def __init__(self, result: Result, command: str) -> None:
         self.result, self.data = result, study_data(result, command)
-        self.store = ""  # the file that keeps its runs
+        self.store = ""  # the file that has its runs
 
     def answer(self) -> Answer:
         """What to pick, and how far behind the best it could be; `str(answer)` are sentences.
@@ -199,7 +200,7 @@ class Study:
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """A share that is trained: the store that keeps it, its runs, and those that are left for other shares."""
+    """The result of a share: its store, the number of its runs, and of those that are left for other shares."""
 
     store: str
     trained: int
@@ -259,7 +260,7 @@ def compare(options: Options) -> Study:
 
 
 def run(options: Options, command: str = "", began: float | None = None) -> Study:
-    """Compare as the options ask; `command` is what a report says that made it, `began` when the budget began."""
+    """Compare by options; `command` is printed in the report as what made it, `began` is when the budget began."""
     began = time.perf_counter() if began is None else began
     printed = Once()
     with printed:
@@ -283,7 +284,7 @@ def work(*asked: Any, share: tuple[int, int] = (1, 1), **more: Any) -> Study | S
     """One share (i, n) of the runs that a study needs next, for machines that share a folder and no more.
 
     It takes the arguments of `compare`. There is no budget: a race goes on to its margin. A share goes to a store of its own
-    beside the study's, `STORE-slice-i-of-n`; `steepest store merge` brings all together, and what the study needs after that
+    next to the study's, `STORE-slice-i-of-n`; `steepest store merge` brings all together, and what the study needs after that
     depends on them. A `Share` says how many runs are left for the others; a `Study` is returned, and stored, where none is.
     """
     which, of = share
@@ -315,9 +316,10 @@ def work(*asked: Any, share: tuple[int, int] = (1, 1), **more: Any) -> Study | S
 
 
 def _asked(options: Options) -> tuple[Problem, Question]:
-    """The problem, and what is asked about it. Code of the user's runs here."""
+    """The problem and the question about it; runs code of the user."""
     spaces = designs.spaces(options.optimizers, options.schedules, options.lrs)  # type: ignore[arg-type]
-    _check_device(options.device)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise SteepestError("The device is cuda, but torch finds no GPU here; leave --device out to use the CPU.")
     problem = problems.get(options.problem) if isinstance(options.problem, str) else options.problem
     if not isinstance(problem, Problem):
         raise SteepestError(f"The problem is a {type(problem).__name__}; expected a steepest.Problem, a name or a file.")
@@ -383,13 +385,6 @@ def trajectory(
     rates = None if lrs is None else {name: values[0] for name, values in rates_by_name.items()}
     at = surfaces.points_of(chosen.start if start is None else start, chosen.dims)
     return descend(chosen, rules, at, whole("steps", steps), rates, multipliers.get(schedule), noise, seed)
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SteepestError("The device is cuda, but torch finds no GPU here; leave --device out to use the CPU.")
 
 
 __all__ = ["Choice", "Study", "compare"]

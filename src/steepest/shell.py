@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -91,7 +91,7 @@ def near(text: object) -> str:
     return str(text).replace(f"{absolute('')}{os.sep}", "")
 
 
-_output: list[Callable[[str], Any]] = []  # writers of JSON for "-"; the last one is used
+_output: list[TextIO] = []  # streams for JSON on standard output; the last one is used
 
 
 @contextlib.contextmanager
@@ -106,8 +106,8 @@ def own_output(wanted: bool) -> Iterator[None]:
     out = sys.stdout
     out.flush()
     is_real = sys.__stdout__ is not None and out is sys.__stdout__ and out.fileno() == 1  # false in a test
-    kept = os.dup(1) if is_real else -1
-    _output.append(functools.partial(_write, kept) if is_real else out.write)
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8") if is_real else out
+    _output.append(stream)
     if is_real:
         os.dup2(2, 1)
     try:
@@ -116,15 +116,8 @@ def own_output(wanted: bool) -> Iterator[None]:
     finally:
         _output.pop()
         if is_real:
-            os.dup2(kept, 1)
-            os.close(kept)
-
-
-def _write(descriptor: int, text: str) -> None:
-    """Write all of a text to a file descriptor."""
-    left = text.encode()
-    while left:
-        left = left[os.write(descriptor, left) :]
+            os.dup2(stream.fileno(), 1)
+            stream.close()
 
 
 @contextlib.contextmanager
@@ -164,6 +157,6 @@ def write_json(result: Any, path: Path | None) -> None:
     text = json.dumps(result, indent=1, allow_nan=False)
     text = text.replace("\x7f", "\\u007f")  # the one control character that `dumps` does not escape
     if str(path) == "-":
-        (_output[-1] if _output else sys.stdout.write)(text + "\n")
+        print(text, file=_output[-1] if _output else sys.stdout, flush=True)
     else:
         written("JSON file", path, text + "\n")

@@ -25,7 +25,7 @@ class Registered:
     """A picture by name, with its place in the order of a page.
 
     `draw(study, **options)` returns the picture, or None where there is nothing to show. `needs` is the field of the study
-    without which it is not drawn. `choices(study)` has the options among which a reader of the page may choose.
+    without which `draw` returns None. `choices(study)` has the options among which a reader of the page may choose.
     """
 
     name: str
@@ -36,8 +36,6 @@ class Registered:
 
     def __call__(self, study: StudyData, *args: Any, **options: Any) -> Picture | None:
         """The picture of a study; None where it has nothing to show."""
-        if self.needs and getattr(study, self.needs) is None:
-            return None
         made = self.draw(study, *args, **options)
         return made if made and any(panel.series for panel in made.panels) else None
 

@@ -49,16 +49,14 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Inside, torch uses one thread if a step of so many operations is small, else as many as before.
+def threads(count: int) -> contextlib.AbstractContextManager[None]:
+    """A context in which torch uses one thread if a step of so many operations is small, else as many as before.
 
     A small step gains nothing from a second thread, and where another program keeps the cores busy, threads that wait for
     each other made a step of `digits` 400 times slower (measured on 2 cores). The count of operations, and so the choice,
     is the same every time.
     """
-    with one_thread() if count < SMALL else contextlib.nullcontext():
-        yield
+    return one_thread() if count < SMALL else contextlib.nullcontext()
 
 
 def time_steps(
