@@ -231,7 +231,7 @@ def compare(options: Options) -> Study:
 
     problem: a `Problem`, a built-in one's name, or the path of a Python file that defines `problem`.
     optimizers, schedules: names, rules or schedules; every optimizer runs under every schedule, at equal work. A schedule may
-        have arguments: "step(size=30)", "warmup(0.1) * cosine". "adamw(weight_decay=?)" searches a setting beside the rate.
+        have arguments: "step(size=30)", "warmup(0.1) * cosine". "adamw(weight_decay=?)" also searches a setting.
     lrs: None or "auto" to search a log grid; rates for all, or {name: rate or rates}. One rate is taken as given.
     trials: rates in each grid at first. steps: of each run (default: the problem's own).
     budget: time for the study, such as "60s", the default, or "5min", or seconds; float("inf") for none. seeds: in place of a
@@ -240,10 +240,10 @@ def compare(options: Options) -> Study:
     margin: the difference that matters, in units of the metric (default 0.5 points of accuracy, 1 % of a loss).
     measure: what runs are compared by: "metric", the problem's own, or another of `steepest.study.measures`.
     plan: how runs are trained: "auto" takes the fastest way here that agrees with runs trained one by one; "one", or "many:N"
-        for N at once. memory: what those at once may take, such as "4GiB".
+        for N at once. memory: the bound for runs trained together, such as "4GiB".
     engine: "local", or "ray" to train on the Ray cluster at `address` ("auto" for the one this machine is part of; None begins
         one here).
-    store: the SQLite file that keeps every run; ":memory:" keeps nothing. record: `Study.record` at the end, for the report.
+    store: the SQLite file for every run; ":memory:" is no file. record: `Study.record` at the end, for the report.
 
     What your code prints appears once, as the problem is checked, and not again in its runs.
 

@@ -47,7 +47,7 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="[PROBLEM|FILE.py]...",
-            help="Built-in problems or Python files. Default: digits; with --continue what the store was last asked.",
+            help="Built-in problems or Python files. Default: digits; with --continue that of the store's last study.",
         ),
     ] = None,
     report: Annotated[str, typer.Option(metavar="FILE.html", help="The report.")] = REPORT,
@@ -57,7 +57,7 @@ def compare(
 ) -> None:
     """Which optimizer, schedule and rate to pick for a problem, and how far behind the best it could be.
 
-    Every run is kept in the store as it ends: the same command again trains nothing, and --continue goes on.
+    Every run is stored as it ends: the same command again trains nothing, and --continue resumes.
     """
     began = time.perf_counter()  # before torch is imported: a budget counts that too
     out, report = sys.stdout, str(absolute(report))  # before the user's code runs
@@ -98,12 +98,12 @@ def report(
     out: Annotated[str, typer.Option(metavar="FILE.html", help="Where to write it.")] = REPORT,
     json_file: JSON = None,
 ) -> None:
-    """The report of every study in a store, as it was when last asked; nothing is trained, and no problem is needed."""
+    """The report of every study in a store, as its last `compare` left it; nothing is trained, and no problem is needed."""
     import msgspec
 
     from ..report import file
 
-    file.check(out)
+    check_file(Path(out), "report", "report.html")
     with stores.opened(store) as opened:
         studies = opened.studies()
     if not studies:

@@ -26,7 +26,7 @@ def takes_options(name: str) -> Callable[[Callable[..., None]], Callable[..., No
         keyword = [p.replace(kind=p.KEYWORD_ONLY) if k else p for k, p in enumerate(parameters)]
         wrapped.__signature__ = signature.replace(parameters=keyword)  # type: ignore[attr-defined]
         wrapped.__annotations__ = {p.name: p.annotation for p in keyword}
-        del wrapped.__wrapped__  # typer would ask it for its signature
+        del wrapped.__wrapped__  # or typer would read the signature there
         return wrapped
 
     return make

@@ -1,4 +1,4 @@
-"""Commands on a store: what it holds, run by run, several in one, checked, and for other programs."""
+"""Commands on a store: list it, show a run, merge several, check it, and export it to other programs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..shell import JSON, command, say, write_json
 if TYPE_CHECKING:
     from ..study.store import Store
 
-app = typer.Typer(help="What a store keeps.", no_args_is_help=True)
+app = typer.Typer(help="What a store contains.", no_args_is_help=True)
 STORE = Annotated[str, typer.Argument(metavar="STORE", help="A store that `compare` made.")]
 
 
 def opened(path: str) -> Store:
-    """An existing store; SteepestError where there is none."""
+    """Open an existing store; SteepestError if there is none."""
     from ..study.store import Store
 
     if not place("store", path).is_file():
@@ -28,7 +28,7 @@ def opened(path: str) -> Store:
 
 @command(app)
 def ls(store: STORE, json_file: JSON = None) -> None:
-    """What it holds: runs by problem, studies that ended, and what was under way when it was stopped."""
+    """The contents of a store: runs by problem, studies that ended, and checkpoints of training that was stopped."""
     from ..study.store import inspection
 
     with opened(store) as found:
@@ -45,7 +45,7 @@ def show(
     ] = None,
     json_file: JSON = None,
 ) -> None:
-    """The newest runs, or one: what made it itself, what it came to, and its curve."""
+    """The newest runs, or one: what defines it, its outcome and its curve."""
     from ..study.store import inspection
 
     with opened(store) as found:
@@ -57,13 +57,11 @@ def show(
 
 @command(app)
 def merge(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="The store that takes all; made where there is none.")],
-    others: Annotated[
-        list[str], typer.Argument(metavar="OTHER...", help="Stores that are taken over; they keep what they hold.")
-    ],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The store to merge into; created if there is none.")],
+    others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="Stores to merge; they are not changed.")],
     json_file: JSON = None,
 ) -> None:
-    """Several stores in one: every run, look and fact once. What is damaged is left out, and counted."""
+    """Merge stores into one: every run, look and fact once. Damaged rows are skipped and counted."""
     from ..study.store import Store, inspection
 
     for other in others:
@@ -77,7 +75,7 @@ def merge(
 
 @command(app)
 def check(store: STORE, json_file: JSON = None) -> None:
-    """Whether all that it keeps can be read and is what it says it is; every row that is not."""
+    """Check that every row of a store can be read and matches its digest, and list the rows that do not."""
     from ..study.store import inspection
 
     with opened(store) as found:

@@ -18,8 +18,8 @@ from ..shell import JSON, command, loading, near, write_json
 from .options import takes_options
 
 app = typer.Typer()
-ASKED = "asked"  # the fact in a store that tells what its studies were asked
-FILE = "FILE.py"  # stands in a store for a Python file: a store names no code
+ASKED = "asked"  # the name of the facts in a store that have the options of its studies
+FILE = "FILE.py"  # in place of any Python file: a store never names code
 
 
 @command(app)
@@ -27,7 +27,9 @@ FILE = "FILE.py"  # stands in a store for a Python file: a store names no code
 def work(
     problem: Annotated[
         str | None,
-        typer.Argument(metavar="[PROBLEM|FILE.py]", help="Default: what the store was last asked; a file is to be named."),
+        typer.Argument(
+            metavar="[PROBLEM|FILE.py]", help="Default: that of the store's last study; a Python file must be named."
+        ),
     ] = None,
     slice_: Annotated[str, typer.Option("--slice", metavar="i/n", help="Which of how many. Default: all.")] = "1/1",
     json_file: JSON = None,
@@ -37,7 +39,7 @@ def work(
 
     There is no budget: a race goes on to its margin, round after round. Where nothing is left to train, the answer is printed.
     """
-    share, store = _share(slice_), str(absolute(asked["store"]))  # before code of the user's runs
+    share, store = _share(slice_), str(absolute(asked["store"]))  # before the user's code runs
     asked = asked | {"problem": problem} if problem is not None else last_asked(store)
     asked["store"] = store
     options, out = Options(**asked), sys.stdout
@@ -63,7 +65,7 @@ def work(
 
 
 def remember(store: str, asked: dict[str, Any]) -> None:
-    """Store what a study was asked, for `work` and `--continue`; a Python file is stored as `FILE`, without its path."""
+    """Store the options of a study, for `work` and `--continue`; a Python file is stored as `FILE`, without its path."""
     from ..study.store import Store
 
     if store != ":memory:":
@@ -75,7 +77,7 @@ def remember(store: str, asked: dict[str, Any]) -> None:
 
 
 def last_asked(store: str) -> dict[str, Any]:
-    """What a store's last study was asked; SteepestError where it remembers none, or where that was of a file."""
+    """The options of a store's last study; SteepestError if there is none, or if it was of a Python file."""
     asked = _last(store, "steepest work")
     if asked is None:
         raise SteepestError(f"The store {store} remembers no study; name the problem, with options as for `steepest compare`.")
@@ -83,9 +85,9 @@ def last_asked(store: str) -> dict[str, Any]:
 
 
 def resumed(asked: dict[str, Any], typed: set[str]) -> tuple[list[str], dict[str, Any]]:
-    """The problem and the options that `compare --continue` goes on with where no problem was typed.
+    """The problem and the options of `compare --continue` without a problem.
 
-    They are what the store was last asked, but for options that were `typed`; the defaults where it remembers nothing.
+    They are those of the store's last study, but for options that were `typed`; the defaults if there is no study.
     """
     last = _last(asked["store"], "steepest compare --continue")
     if last is None:
@@ -94,10 +96,10 @@ def resumed(asked: dict[str, Any], typed: set[str]) -> tuple[list[str], dict[str
 
 
 def _last(store: str, command: str) -> dict[str, Any] | None:
-    """What a store was last asked; None where it remembers nothing.
+    """The options of a store's last study; None if there is none.
 
-    A store may come from elsewhere, so no file is taken from it: where a problem or a rule was one, SteepestError prints the
-    command with the options that were asked and a file to fill in.
+    A store may come from elsewhere, so no file that it names is run: if a problem or a rule was a file, SteepestError prints
+    the command with the options and a file to fill in.
     """
     from ..study.store import Store
     from ..study.store.inspection import copied
@@ -121,7 +123,7 @@ def _last(store: str, command: str) -> dict[str, Any] | None:
 
 
 def _without_paths(asked: dict[str, Any]) -> dict[str, Any]:
-    """What was asked, with `FILE` in place of every path: of the problem, and of rules in files."""
+    """The options with `FILE` in place of every path: of the problem, and of rules in files."""
     defaults = stored()
     chosen = defaults | {k: v for k, v in asked.items() if k in defaults}
     names = [f"{FILE}:{name.rpartition(':')[2]}" if ":" in name else name for name in names_in(chosen["optimizers"])]

@@ -22,7 +22,7 @@ def write(studies: Sequence[StudyData], path: str | Path) -> Path:
 
     SteepestError where the folder does not exist.
     """
-    path = check(path)
+    path = writable("report", path, "report.html")
     shown = _digest(studies)
     if _is_report(path, shown):
         return path
@@ -32,13 +32,8 @@ def write(studies: Sequence[StudyData], path: str | Path) -> Path:
     return written("report", path, head + MARK.format(_sealed(shown, head, rest)) + rest)
 
 
-def check(path: str | Path) -> Path:
-    """The path of a report that can be written there; SteepestError for another."""
-    return writable("report", path, "report.html")
-
-
 def _is_report(path: Path, shown: str) -> bool:
-    """Whether a file is a whole report of this digest, and was not edited since."""
+    """Whether a file is a complete report with this digest, and was not edited since."""
     if not path.is_file():  # a device may have no end
         return False
     try:

@@ -123,7 +123,7 @@ def _changes(steps: list[int], classes: list[int]) -> list[tuple[int, int]]:
 
 def _image(one: Image, words: str) -> str:
     words, image = escape(words), one.image
-    if not is_picture(image):  # a store from elsewhere may hold anything in its place
+    if not is_picture(image):  # a store from elsewhere may have anything in its place
         return f"<figure><figcaption>{words} (its picture is no PNG, and is left out)</figcaption></figure>"
     return f'<figure><img src="{image}" alt="{words}"><figcaption>{words}</figcaption></figure>'
 

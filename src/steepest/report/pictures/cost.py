@@ -1,4 +1,4 @@
-"""What optimizers cost."""
+"""The cost of optimizers in time and memory."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ def curves(study: StudyData, x: str = "steps", scale: str = "linear", of: str = 
             table.append(drawn[1])
     lines = [line.y for one in series if (line := one.mark("line"))]
     words = metric(study, "validation") if of == "metric" else "validation loss"
-    view = None if scale == "log" or not lines else _late(lines)
+    late = [v for line in lines for v in line[len(line) // 5 :]]  # after the first fifth, where optimizers are compared
+    view = padded(late, 1 / 10) if late and scale != "log" else None
     panel = Panel(series, "step" if x == "steps" else "seconds", words, log_y=scale == "log", view_y=view)
     heading = ["optimizer", "seeds", "at the start", "after a quarter", "half-way", "at the end"]
     title = _leads(study, lines, [one.label for one in series], of)
@@ -71,11 +72,6 @@ def _thin(runs: Sequence[Curve], column: str, each: float) -> Mark:
     """Every seed as a thin line, with a break after each."""
     x = [v for run in runs for v in (*(each * step for step in run.steps), math.nan)]
     return Mark("thin", x, [math.nan if v is None else v for run in runs for v in (*getattr(run, column), None)])
-
-
-def _late(lines: Sequence[list[float]]) -> tuple[float, float]:
-    """The range of the means after their first fifth, where optimizers are compared."""
-    return padded([v for line in lines for v in line[len(line) // 5 :]] or [0.0], 1 / 10)
 
 
 def _leads(study: StudyData, lines: list[list[float]], labels: list[str], of: str) -> str:

@@ -1,4 +1,4 @@
-"""What several pictures share: styles, the words of axes, means, and the range that an axis shows."""
+"""Helpers of several pictures: styles, labels of axes, means, and the range that an axis shows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def amount(x: float | None, digits: int = 3) -> str:
 
 
 def mean(values: Numbers) -> float | None:
-    """The mean of the runs of a candidate; None where one diverged, since it is no choice then."""
+    """The mean of the runs of a candidate; None if one diverged, since it is not a choice then."""
     ended = [v for v in values if v is not None]
     return sum(ended) / len(ended) if ended and len(ended) == len(values) else None
 

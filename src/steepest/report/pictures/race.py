@@ -1,4 +1,4 @@
-"""How a race went."""
+"""The course of a race."""
 
 from __future__ import annotations
 

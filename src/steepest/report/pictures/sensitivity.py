@@ -48,7 +48,7 @@ def sensitivity(study: StudyData) -> Picture | None:
 
 
 def _searched(tried: Sequence[Entry]) -> list[str]:
-    """The axes beside the rate that were searched, by name."""
+    """The axes other than the rate that were searched, by name."""
     return [*dict.fromkeys(name for row in tried for trial in row.trials for name in trial.settings)]
 
 

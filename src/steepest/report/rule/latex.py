@@ -52,7 +52,7 @@ class _Printer:
         lines, written = [], set()
         outputs = {k: x for k, x in self.graph.outputs.items() if isinstance(x, Symbol)}
         inner = [(k, x) for k, x in self.graph.names.items() if x.args and not any(x is y for y in outputs.values())]
-        inner = [(k, x) for k, x in inner if self._compound(x)[1]]  # a comparison stands where it decides
+        inner = [(k, x) for k, x in inner if self._compound(x)[1]]  # a comparison is written in the `where` that uses it
         named = [(k, x, letter(k)) for k, x in inner if k not in outputs]
         named += [(k, x, letter(k) + "_t") for k, x in outputs.items() if k != "p" and x.args]
         for k, x, left in sorted(named, key=lambda item: _depth(item[1])):
