@@ -72,9 +72,10 @@ def _contour(axes: Axes, surface: Surface) -> None:
     levels = np.unique(np.quantile(z[np.isfinite(z)], np.linspace(0, 1, 26)[1:-1] ** 1.6))
     axes.contourf(x, y, z, levels=[z.min() - 1, *levels, z.max() + 1], cmap="Greys", alpha=0.35)
     axes.contour(x, y, z, levels=levels, colors="#888888", linewidths=0.5, alpha=0.8)
-    if surface.minima:
-        stars = np.transpose(surface.minima)
-        axes.plot(*stars, "*", color="#000000", markersize=13, markeredgecolor="white", zorder=5, label="minimum")
+    for i, minimum in enumerate(surface.minima):
+        axes.plot(
+            *minimum, "*", color="#000000", markersize=13, markeredgecolor="white", zorder=5, label=None if i else "minimum"
+        )
     axes.set(xlim=surface.domain[0], ylim=surface.domain[1])
     axes.set(xlabel=str(surface.variables[0]), ylabel=str(surface.variables[1]))
 
@@ -161,9 +162,9 @@ def surface3d(descent: Descent) -> Figure:
         axes.plot(*points.T, height(values), color=look.colour, linestyle=look.dash, linewidth=2.4, label=label, zorder=10)
         if left is not None and len(points):
             axes.plot(*points[-1:].T, height(values[-1:]), "X", color=look.colour, markersize=8, zorder=11)
-    if surface.minima:
-        at = height(surface.value(surface.minima))
-        axes.plot(*np.transpose(surface.minima), at, "*", color="#000000", markersize=12, label="minimum", zorder=12)
+    for i, minimum in enumerate(surface.minima):
+        at = height(surface.value([minimum]))
+        axes.plot(*np.array([minimum]).T, at, "*", color="#000000", markersize=12, label=None if i else "minimum", zorder=12)
     start = height(surface.value([descent.start]))
     axes.plot(*np.array([descent.start]).T, start, "o", color="white", markeredgecolor="#000000", label="start", zorder=12)
     axes.set(xlabel=str(surface.variables[0]), ylabel=str(surface.variables[1]))
