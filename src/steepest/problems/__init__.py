@@ -23,6 +23,8 @@ BUILT_IN = {
     "cifar10-resnet20": ("cifar10", "cifar10_resnet20"),
 }
 
+__all__ = ["BUILT_IN", "IDENTITY", "get"]
+
 
 def get(name: str) -> Problem:
     """A built-in problem by name, or the one in a Python file; SteepestError if there is none."""
