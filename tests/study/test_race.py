@@ -422,7 +422,7 @@ def test_what_contenders_had_run_when_the_time_was_up_is_not_lost(line, store, m
     assert sorted(ran.values()) in ([1, 4], [2, 3])
     assert study.answer().bound is None
     assert "did best of the" in study.answer().sentence
-    assert "told apart in runs that ended after 10 of 40 steps" in study.answer().sentence
+    assert "compared in runs that ended after 10 of 40 steps" in study.answer().sentence
 
 
 def test_other_measures_stand_beside_with_their_means(store):

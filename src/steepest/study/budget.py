@@ -120,7 +120,7 @@ class Fit(Decision):
         line = f"The budget allows for about {runs} runs of {clock.run:.2g} s, and so for {labels}{rates}"
         if not early:
             return f"{line}, at full length."
-        apart = f"Rates are told apart in runs that end after {100 * EARLY:g} % of their steps"
+        apart = f"Rates are compared in runs that end after {100 * EARLY:g} % of their steps"
         return f"{line}. {apart}; the best two race at full length."
 
 

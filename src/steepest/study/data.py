@@ -147,14 +147,14 @@ class StudyData:
 
     def as_json(self) -> dict[str, Any]:
         """What `compare --json` writes. Never NaN or infinity: null, and a "status" that says why."""
-        data = {name: getattr(self, name) for name in TOLD}
+        data = {name: getattr(self, name) for name in SHOWN}
         data["answer"] = self.answer.to_dict()
         data["optimizers"] = [entry.as_json() for entry in self.optimizers]
         data["verdicts"] = [verdict.as_json() for verdict in self.verdicts]
         return data
 
 
-TOLD = ("problem", "metric", "direction", "steps", "device", "versions", "batch_size", "optimum", "notes")
+SHOWN = ("problem", "metric", "direction", "steps", "device", "versions", "batch_size", "optimum", "notes")
 
 
 def check(study: StudyData) -> None:

@@ -1,7 +1,7 @@
 """The laboratory: it trains the runs that a protocol wants, stores each as it ends, watches the clock, and shows progress.
 
 Everything else is decided elsewhere: what runs are wanted in `race` and `equal`, what fits a budget in `budget`, what the
-outcomes mean in `answer`.
+outcomes mean in `conclude`.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Lab:
             return self.store.question(self.problem.name, self.keys.study(step.question))
         if isinstance(step, Costs):
             return self.machine.costs(step.question.spaces)
-        spec = step.spec(self.keys.study(step.question))  # type: ignore[attr-defined]
+        spec = step.spec(self.keys.study(step.question))
         kept = self.store.recall(step.name, spec)
         if kept is None:
             kept = step.decide(self._clock(step))

@@ -13,6 +13,7 @@ calibration of what they claim. What a clock decides is data, and part of the hi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -55,18 +56,19 @@ class Known:
     jobs: tuple[Job, ...]
 
 
-class Decision:
+class Decision(ABC):
     """What only a clock can tell. `spec(study)` names it in a store; `decide(clock)` is a pure function of a `Clock`."""
 
     name: str
+    question: Any  # a `Question`, as far as the strategy has narrowed it
 
     def spec(self, study: str) -> dict[str, Any]:
-        """What tells this decision from others of its name, in the study of this key."""
-        raise NotImplementedError
+        """The key of this decision among those of its name, in the study of this key."""
+        return {"study": study}
 
+    @abstractmethod
     def decide(self, clock: Any) -> Any:
         """The decision, from what a clock measured."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def _unbounded(answer: Answer) -> str:
     short = f", in runs that ended after {seen(answer)}" if answer.is_short else ""
     if not answer.is_short and answer.screened is not None and answer.screened < 1:
         at = f"{round(answer.screened * answer.steps)} of {answer.steps} steps"
-        short = f", told apart in runs that ended after {at}"
+        short = f", compared in runs that ended after {at}"
     return f"{tried}{short}, on too few seeds to say how much better another could be."
 
 
