@@ -115,12 +115,14 @@ def path(
 ) -> None:
     """Paths of optimizers down a surface, from one start, at equal work."""
     from ..api import trajectory
-    from ..report.surface import pictures, text
+    from ..report.surface import text
 
     if view not in VIEWS:
         raise SteepestError(f"--view is {view!r}; expected one of {', '.join(VIEWS)}.")
     descent = trajectory(name, optimizers, start, steps, lrs=lrs, schedule=schedule, noise=noise, seed=seed)
     say(text.ends(descent))
+    if out or animate:
+        from ..report.surface import pictures
     if out:
         drawn = {"map": pictures.contour, "space": pictures.surface3d, "panels": pictures.panels, "heights": pictures.heights}
         figure = drawn[view](descent) if view in drawn else pictures.insides(descent.paths[-1], descent.surface)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import listed
 from ..training import checkpoints
+from ..training.unfinished import folder_of
 from .course import Course
 from .keys import Keys
 from .result import Entry
@@ -43,7 +44,7 @@ def _of_store(lab: Lab) -> Iterator[str]:
     if unfit:
         files = f"{unfit} files" if unfit > 1 else "A file"
         yield (
-            f"{files} of runs under way in {checkpoints.folder_of(lab.store.path).name} did not fit, so these runs began "
+            f"{files} of runs under way in {folder_of(lab.store.path).name} did not fit, so these runs began "
             f"anew; what ends in {checkpoints.ASIDE} may be deleted."
         )
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from . import Point, Surface
 
@@ -38,6 +37,8 @@ def _affordable(most: int, least: int, dims: int) -> int:
 
 
 def _starts(surface: Surface, count: int) -> Array:
+    from scipy.stats import qmc  # half a second to import
+
     low, high = np.array(surface.domain, float).T
     return np.asarray(low + (high - low) * qmc.Sobol(surface.dims, seed=0).random(count))
 

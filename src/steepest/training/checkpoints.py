@@ -27,6 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..update.torch_class.optimizer import RuleOptimizer
+from .unfinished import folder_of
 
 EVERY = 60.0  # seconds of training that a crash may lose
 ASIDE = ".damaged"  # suffix of a file that did not fit
@@ -191,11 +192,6 @@ def beside(store: str, keys: Sequence[str], plan: str) -> Slots:
         return Slot(folder / f"{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.safetensors")
 
     return slot
-
-
-def folder_of(store: str) -> Path:
-    """The folder of a store's checkpoints."""
-    return Path(f"{store}-unfinished")
 
 
 def set_aside(store: str) -> int:

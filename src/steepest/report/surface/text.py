@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...paths.descent import Descent, Path
 from ...surfaces import Surface
 from ...surfaces.optimality import Stationary, convexity, schwarz, stationary
-from ...training.curvature import Curvature
+
+if TYPE_CHECKING:  # with torch
+    from ...paths.descent import Descent, Path
+    from ...training.curvature import Curvature
 
 
 def card(surface: Surface) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SteepestError
-from ...training.checkpoints import folder_of
+from ...training.unfinished import folder_of
 from .. import statistics as st
 from ..scalars import Name, Steps, UnfitError
 from . import gate
