@@ -70,9 +70,7 @@ class Options:
         commands=COMPARE,
         stored=False,
     )
-    go_on: bool = option(
-        False, "Resume a race that has ended.", flag="--continue", typed=bool, commands=COMPARE, stored=False
-    )
+    go_on: bool = option(False, "Resume a race that has ended.", flag="--continue", typed=bool, commands=COMPARE, stored=False)
     record: bool = option(
         False,
         "Record the best two: loss landscape, updates and examples in the report.",
