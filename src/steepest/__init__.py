@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     reproduce: Callable[..., list[Any]]
 
-# The module of each public name, imported on first use, so that the command line starts at once.
+# The module of each public name; it is imported on first use, which keeps the command line fast to start.
 _HOMES = {
     "Choice": "api",
     "Problem": "problems.problem",
@@ -53,7 +53,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _reproduce() -> Any:
-    """The function `reproduce` of steepest_workshop; AttributeError that says what to install where that is missing."""
+    """Load `reproduce` from steepest_workshop; AttributeError that says what to install if it is missing."""
     from . import errors, plugins
 
     try:

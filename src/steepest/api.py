@@ -1,4 +1,4 @@
-"""What `import steepest` offers: `compare`, the `Study` it returns, and the `Choice` to go on with."""
+"""The public API: `compare`, the `Study` that it returns, and the `Choice` that makes the chosen optimizer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 class Choice:
-    """The first of a study: an optimizer at its best rate.
+    """The optimizer and schedule that a study picks, at their best learning rate.
 
     >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
     >>> study.best().name in ("sgd", "adam")
@@ -62,7 +62,7 @@ class Choice:
         self.name, self.schedule, self.lr = entry.candidate.space.name, entry.candidate.schedule, entry.candidate.lr
 
     def optimizer(self, params: Iterable[Any]) -> RuleOptimizer:
-        """The optimizer on these parameters, as a `torch.optim.Optimizer`.
+        """Create the optimizer for these parameters, as a `torch.optim.Optimizer`.
 
         >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
         >>> import torch
@@ -72,7 +72,7 @@ class Choice:
         return build(self._entry.candidate.rule, params, lr=self.lr)
 
     def code(self) -> str:
-        """The same as lines of Python to paste.
+        """Return the Python code that creates the optimizer and its schedule.
 
         >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
         >>> "model.parameters(), lr=" in study.best().code()
@@ -85,7 +85,7 @@ class Choice:
 
 
 class Study:
-    """A comparison that ended.
+    """The result of a comparison.
 
     >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
     >>> len(study.verdicts()), study.best().lr
@@ -94,10 +94,10 @@ class Study:
 
     def __init__(self, result: Result, command: str) -> None:
         self.result, self.data = result, study_data(result, command)
-        self.store = ""  # the file that has its runs
+        self.store = ""  # the file with its runs
 
     def answer(self) -> Answer:
-        """What to pick, and how far behind the best it could be; `str(answer)` are sentences.
+        """The pick, and how far behind the best it could be; `str(answer)` puts this into sentences.
 
         >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
         >>> study.answer().sentence.startswith("Use ")
@@ -115,7 +115,7 @@ class Study:
         return tables.table(self.data)
 
     def verdicts(self) -> list[Verdict]:
-        """A verdict on every pair; `str(verdict)` is a sentence.
+        """One verdict for every pair; `str(verdict)` is a sentence.
 
         >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
         >>> study.verdicts()[0].verdict
@@ -124,7 +124,7 @@ class Study:
         return list(self.result.verdicts)
 
     def best(self) -> Choice:
-        """The optimizer that the answer picks; SteepestError where it picks none.
+        """The optimizer that the answer picks; SteepestError if it picks none.
 
         >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
         >>> study.best()
@@ -135,7 +135,7 @@ class Study:
         return Choice(self.result.chosen, self.result.question.steps)
 
     def report(self, path: str | Path) -> Path:
-        """Write the HTML report, or leave alone a file that is it already; SteepestError where the folder does not exist.
+        """Write the HTML report, unless the file is this report already; SteepestError if the folder does not exist.
 
         >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
         >>> study.report("report.html").exists()
@@ -158,7 +158,7 @@ class Study:
         return Figures(self.data, self._recorded)
 
     def record(self) -> None:
-        """Train the first two once more and watch them from inside, for `figures.insides()`, `.landscape()` and the report.
+        """Train the best two once more and record their internals, for `figures.insides()`, `.landscape()` and the report.
 
         >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=5, steps=20, store=":memory:")
         >>> study.record()
@@ -172,12 +172,12 @@ class Study:
                 self.data = dataclasses.replace(self.data, recorded=record(self.result))
 
     def _recorded(self) -> StudyData:
-        """The data of the study with what `record` adds."""
+        """The data of the study, including the recording."""
         self.record()
         return self.data
 
     def to_dict(self) -> dict[str, Any]:
-        """What `steepest compare --json` writes.
+        """The dict that `steepest compare --json` writes.
 
         >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
         >>> study.to_dict()["optimizers"][0]["seeds"]
@@ -186,7 +186,7 @@ class Study:
         return self.data.as_json()
 
     def _repr_html_(self) -> str:
-        """The answer, the code and how far behind each could be, as a notebook shows them; it needs no script."""
+        """The answer, the code and each candidate's bound as HTML for a notebook, without scripts."""
         from .report import page  # with matplotlib, which takes a while to import
 
         return page.section(self.data)
@@ -200,7 +200,7 @@ class Study:
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """The result of a share: its store, the number of its runs, and of those that are left for other shares."""
+    """The result of one share: its store, the number of runs it trained, and the number left for other shares."""
 
     store: str
     trained: int
@@ -212,7 +212,7 @@ T = TypeVar("T")
 
 
 def _takes(options: Callable[P, Options]) -> Callable[[Callable[[Options], T]], Callable[P, T]]:
-    """Make a function of `Options` one of their fields."""
+    """Make a function of `Options` take the fields of `Options` as its arguments."""
 
     def make(function: Callable[[Options], T]) -> Callable[P, T]:
         @functools.wraps(function)
@@ -227,27 +227,27 @@ def _takes(options: Callable[P, Options]) -> Callable[[Callable[[Options], T]], 
 
 @_takes(Options)
 def compare(options: Options) -> Study:
-    """Which optimizer, rate and schedule does this problem need, and how sure is that?
+    """Find the optimizer, learning rate and schedule that a problem needs, and how certain that is.
 
     problem: a `Problem`, a built-in one's name, or the path of a Python file that defines `problem`.
     optimizers, schedules: names, rules or schedules; every optimizer runs under every schedule, at equal work. A schedule may
         have arguments: "step(size=30)", "warmup(0.1) * cosine". "adamw(weight_decay=?)" also searches a setting.
-    lrs: None or "auto" to search a log grid; rates for all, or {name: rate or rates}. One rate is taken as given.
-    trials: rates in each grid at first. steps: of each run (default: the problem's own).
-    budget: time for the study, such as "60s", the default, or "5min", or seconds; float("inf") for none. seeds: in place of a
-        race, this many confirming runs of each, all pairs compared; a budget then sets the steps. go_on: race on where a race
-        had ended.
+    lrs: None or "auto" to search a log grid; rates for all optimizers, or {name: rate or rates}. A single rate is not tuned.
+    trials: rates in each grid at first. steps: steps of each run (default: the problem's own).
+    budget: time for the study in seconds or such as "5min" (default "60s"); float("inf") for no limit. seeds: in place of a
+        race, this many confirming runs of each optimizer, all pairs compared; a budget then sets the steps.
+    go_on: resume a race that has ended.
     margin: the difference that matters, in units of the metric (default 0.5 points of accuracy, 1 % of a loss).
     measure: what runs are compared by: "metric", the problem's own, or another of `steepest.study.measures`.
     plan: how runs are trained: "auto" takes the fastest way here that agrees with runs trained one by one; "one", or "many:N"
-        for N at once. memory: the bound for runs trained together, such as "4GiB".
-    engine: "local", or "ray" to train on the Ray cluster at `address` ("auto" for the one this machine is part of; None begins
-        one here).
-    store: the SQLite file for every run; ":memory:" is no file. record: `Study.record` at the end, for the report.
+        for N together. memory: the limit for runs trained together, such as "4GiB".
+    engine: "local", or "ray" to train on the Ray cluster at `address` ("auto" for the one that this machine is part of; None
+        starts one here).
+    store: the SQLite file for the runs; ":memory:" for none. record: call `Study.record` at the end, for the report.
 
-    What your code prints appears once, as the problem is checked, and not again in its runs.
+    Output of your code is printed once, while the problem is checked, and not again in its runs.
 
-    The protocol is in docs/protocol.md. SteepestError for what cannot be done.
+    The protocol is described in docs/protocol.md. SteepestError for invalid options or an invalid problem.
 
     >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
     >>> print(study.best().code())
@@ -260,7 +260,7 @@ def compare(options: Options) -> Study:
 
 
 def run(options: Options, command: str = "", began: float | None = None) -> Study:
-    """Compare by options; `command` is printed in the report as what made it, `began` is when the budget began."""
+    """Run a comparison. `command` is the command line shown in the report, `began` the time at which the budget started."""
     began = time.perf_counter() if began is None else began
     printed = Once()
     with printed:
@@ -273,7 +273,7 @@ def run(options: Options, command: str = "", began: float | None = None) -> Stud
             result = lab.run()
         study = Study(result, command or options.command(problem.name))
         if options.record:
-            bar.say("watching the first two from inside")
+            bar.say("recording the best two")
             study.record()
         opened.keep_study(study.data)
         study.store = opened.path
@@ -281,11 +281,11 @@ def run(options: Options, command: str = "", began: float | None = None) -> Stud
 
 
 def work(*asked: Any, share: tuple[int, int] = (1, 1), **more: Any) -> Study | Share:
-    """One share (i, n) of the runs that a study needs next, for machines that share a folder and no more.
+    """Train share (i, n) of the runs that a study needs next, for machines that have only a folder in common.
 
-    It takes the arguments of `compare`. There is no budget: a race goes on to its margin. A share goes to a store of its own
-    next to the study's, `STORE-slice-i-of-n`; `steepest store merge` brings all together, and what the study needs after that
-    depends on them. A `Share` says how many runs are left for the others; a `Study` is returned, and stored, where none is.
+    The arguments are those of `compare`, without a budget: a race ends when its bound is within the margin. Runs are stored in
+    `STORE-slice-i-of-n`, next to the study's store. `steepest store merge` merges the stores; only then are the study's next
+    runs known. Returns a `Share` while runs are left for other shares, else the `Study`, which is also stored.
     """
     which, of = share
     if not 1 <= which <= of:
@@ -316,7 +316,7 @@ def work(*asked: Any, share: tuple[int, int] = (1, 1), **more: Any) -> Study | S
 
 
 def _asked(options: Options) -> tuple[Problem, Question]:
-    """The problem and the question about it; runs code of the user."""
+    """Make the problem and the question about it; this runs user code."""
     spaces = designs.spaces(options.optimizers, options.schedules, options.lrs)  # type: ignore[arg-type]
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SteepestError("The device is cuda, but torch finds no GPU here; leave --device out to use the CPU.")
@@ -348,7 +348,7 @@ def _asked(options: Options) -> tuple[Problem, Question]:
 
 
 def _training(options: Options) -> dict[str, Any]:
-    """How a study trains its runs."""
+    """The options of `Lab` for training."""
     return {"device": options.device, "plan": options.plan, "memory": options.bytes}
 
 
@@ -363,11 +363,12 @@ def trajectory(
     noise: float = 0.0,
     seed: int = 0,
 ) -> Descent:
-    """Paths of optimizers down a surface from one start, at equal work: a `Descent` with points, heights and insides.
+    """Compute the paths of optimizers on a surface from one start, at equal work: a `Descent` with points and heights.
 
     surface: a `Surface`, a built-in one's name, or a formula such as "x**2 + 3*sin(y)**2".
-    lrs: a rate for all, or {name: rate}; "auto" searches a grid; None takes the surface's own where it has some, else searches.
-    steps: gradients for each. noise: the size of normal noise on every gradient, from `seed`, the same for all.
+    lrs: one rate for all, or {name: rate}; "auto" searches a grid; None uses the surface's own rates if it has any, else
+        searches. steps: gradients for each optimizer.
+    noise: standard deviation of the normal noise added to every gradient, drawn from `seed`, the same for all optimizers.
 
     >>> descent = trajectory("bowl", "sgd,adam", start=(1, 1), steps=50, lrs=0.1)
     >>> [path.name for path in descent.paths], descent.paths[0].points.shape

@@ -25,7 +25,7 @@ def writable(what: str, path: str | Path, example: str) -> Path:
     if path.is_dir():
         raise SteepestError(f"The {what} {path} is a folder; give the path of a file, such as {path / example}.")
     if not path.resolve().parent.is_dir():
-        raise SteepestError(f"The {what} {path} lies in a folder that does not exist; make {path.parent} first.")
+        raise SteepestError(f"The {what} {path} is in a folder that does not exist; create {path.parent} first.")
     return path
 
 
@@ -40,7 +40,7 @@ def written(what: str, path: Path, text: str) -> Path:
 def replacing(what: str, path: Path) -> Iterator[Path]:
     """Yield a temporary path with the same ending; the file there replaces `path` when the block ends.
 
-    SteepestError if it cannot be written; an existing file then stays as it was. A device is written to directly.
+    SteepestError if it cannot be written; an existing file is then left unchanged. A device is written to directly.
     """
     target = path.resolve()
     is_file = target.is_file() or not target.exists()
@@ -79,7 +79,7 @@ def bytes_of(memory: str | int) -> int:
 
 
 def quantity(name: str, value: object, units: Mapping[str, float], examples: str) -> float:
-    """Parse a number above 0 with a unit, such as "90s" or "4GiB", to the unit of factor 1, which a bare number has."""
+    """Parse a number above 0 such as "90s" or "4GiB" to the unit of factor 1, which is also that of a bare number."""
     match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", str(value))
     try:
         result = float(match[1]) * ({"": 1.0} | {**units})[match[2]] if match else 0.0

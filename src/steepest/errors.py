@@ -1,4 +1,4 @@
-"""The error for users' mistakes, one sentence that says what to do; and functions that run a user's file."""
+"""SteepestError, one sentence for a user's mistake that says what to do; and functions that run a user's file."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _started: Path | None = None  # working directory when the command started; None
 
 
 class SteepestError(ValueError, RuntimeError):
-    """A mistake of the user, in one line. The command line prints it and exits with code 2.
+    """A user's mistake, described in one line. The command line prints it and exits with code 2.
 
-    It is both a ValueError and a RuntimeError, since torch's optimizers raise one or the other for the same mistakes.
+    It is both a ValueError and a RuntimeError, because torch's optimizers raise one or the other for the same mistakes.
 
     >>> steepest.schedules.get("cosin")
     Traceback (most recent call last):
@@ -35,7 +35,7 @@ class SteepestError(ValueError, RuntimeError):
     """
 
     def __init__(self, sentence: str, command: str = "") -> None:
-        """`command` is for the user to type; it follows the sentence and is never shortened."""
+        """`command` is a command for the user to run; it follows the sentence and is never shortened."""
         line = plain(" ".join(sentence.split()))
         if len(line) > LONGEST:
             line = " ".join(middle_out(word, WORD) for word in line.split(" "))
@@ -85,21 +85,21 @@ def place(what: str, path: str | Path) -> Path:
         given.exists()
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or message_of(error).partition(": ")[2]
-        raise SteepestError(f"The {what} {str(path)!r} cannot be a path: {reason}. Give another.") from None
+        raise SteepestError(f"The {what} {str(path)!r} is not a valid path: {reason}; choose another.") from None
     return given
 
 
 def absolute(path: str | Path) -> Path:
-    """Make a path absolute, from the directory where the command started: user code may change the working directory.
+    """Resolve a path against the directory in which the command started, since user code may change the working directory.
 
-    ":memory:", which is no file, stays.
+    ":memory:", which is not a file, is returned unchanged.
     """
     return Path(path) if str(path) == ":memory:" else (_started or Path.cwd()) / path
 
 
 @contextlib.contextmanager
 def rooted() -> Iterator[Path]:
-    """Inside, `absolute` counts from the present working directory, even when user code changes that."""
+    """Resolve paths in `absolute` against the current working directory, even if user code changes it."""
     global _started
     before, _started = _started, Path.cwd()
     try:
@@ -117,7 +117,7 @@ def text_of(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """An exception in user code in one line: type, the last line of their code in the traceback, and message."""
+    """Describe an exception in user code on one line: its type, the last line of user code in the traceback, its message."""
     ours = (str(Path(__file__).parent), sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), "<frozen")
     theirs = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
     place = f" at {theirs[-1].filename}, line {theirs[-1].lineno}" if theirs else ""
@@ -126,7 +126,7 @@ def message_of(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Inside, `sys.argv` is that of a script without arguments; afterwards it and the standard streams are restored."""
+    """Set `sys.argv` to that of a script without arguments; restore it and the standard streams afterwards."""
     ours, streams = sys.argv, (sys.stdout, sys.stderr)
     sys.argv = [str(path)]
     try:
@@ -137,7 +137,7 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def run_file(path: Path, what: str) -> dict[str, Any]:
-    """Run a Python file of the user's and return what it defines, as the module named after the file.
+    """Run a user's Python file as the module named after it, and return the names that it defines.
 
     The file is read as source text: an archive, a folder or compiled code is rejected. SteepestError if it is missing, does
     not parse or raises.
@@ -149,7 +149,7 @@ def run_file(path: Path, what: str) -> dict[str, Any]:
         raise SteepestError(f"There is no {what} file {path}{there}; {hint}.")
     folder = str(file.resolve().parent)
     if sys.path[:1] != [folder]:
-        sys.path.insert(0, folder)  # as Python does for a script; it stays, for later imports by the file
+        sys.path.insert(0, folder)  # as Python does for a script; not removed, for later imports by the file
     try:
         code = compile(_source(file), str(file), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
@@ -170,7 +170,7 @@ def _source(path: Path) -> bytes:
     """The bytes of a source file; SteepestError if it cannot be read or is too large to be one."""
     try:
         if path.stat().st_size > MOST_SOURCE:
-            raise SteepestError(f"{path} has over {MOST_SOURCE >> 20} MiB: no Python file; give the path of one.")
+            raise SteepestError(f"{path} is larger than {MOST_SOURCE >> 20} MiB; expected a Python file.")
         return path.read_bytes()
     except OSError as error:
         raise SteepestError(f"{path} cannot be read: {error.strerror}.") from error
@@ -178,9 +178,9 @@ def _source(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def _importable(file: Path) -> Iterator[ModuleType]:
-    """A new module for a file, in `sys.modules` under the file's name, so that its classes pickle and have source text.
+    """Add a new module for a file to `sys.modules`, under the file's name, so that its classes pickle and have source text.
 
-    A module of this name that was imported elsewhere is not replaced. If the file raises, `sys.modules` is restored.
+    A module of this name that came from elsewhere is not replaced. If the file raises, `sys.modules` is restored.
     """
     name = file.stem
     spec = importlib.util.spec_from_file_location(name, file, loader=SourceFileLoader(name, str(file)))

@@ -18,8 +18,8 @@ PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}")  # no SVG, w
 def plain(text: object, keep: str = LINES) -> str:
     """Escape every unprintable character but those in `keep`, as `repr` writes it.
 
-    These are control characters (ESC begins terminal commands, one of which sets the clipboard), marks that change the
-    direction of writing or have no width, and unpaired surrogates, which no file can store.
+    These are control characters (ESC begins terminal commands, one of which sets the clipboard), marks that have no width or
+    change the direction of writing, and unpaired surrogates, which cannot be encoded in a file.
 
     >>> from steepest.escapes import plain
     >>> plain("a" + chr(27) + "[31mb")
@@ -58,12 +58,12 @@ def script(data: object) -> str:
 
 
 def is_picture(address: object) -> bool:
-    """Whether an address is a `data:` URL of a PNG, the only images of a store that a page shows."""
+    """Whether an address is a `data:` URL of a PNG, the only kind of image from a store that a page shows."""
     return isinstance(address, str) and PICTURE.fullmatch(address) is not None
 
 
 def cell(value: Any) -> Any:
-    """Escape a cell for a spreadsheet: text that would be read as a formula gets an apostrophe in front."""
+    """Escape a cell for a spreadsheet: put an apostrophe before text that would be read as a formula."""
     if not isinstance(value, str):
         return value
     shown = plain(value)

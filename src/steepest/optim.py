@@ -1,9 +1,9 @@
 """The optimizers as classes: `steepest.optim.Adam(model.parameters(), lr=1e-3)`.
 
-Every registered rule has one, and `groups(model, ...)` lays out their parameter groups. Where `torch.optim` has a class of
-the same name, ours has its signature, defaults, `param_groups` keys and numbers, and loads its checkpoints. `Optimizer`,
-`lr_scheduler` and `swa_utils` are torch's own, and so is whatever else `torch.optim` has and we lack (`LBFGS`, `SparseAdam`),
-so that a script need only change where it imports `optim` from.
+Every registered rule has a class, and `groups(model, ...)` makes their parameter groups. Where `torch.optim` has a class of the
+same name, ours has the same signature, defaults, `param_groups` keys and numbers, and loads its checkpoints. `Optimizer`,
+`lr_scheduler`, `swa_utils`, and classes that only `torch.optim` has (`LBFGS`, `SparseAdam`) are torch's own, so that a script
+need only change its import of `optim`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ for _module in (lr_scheduler, swa_utils):  # for `from steepest.optim.lr_schedul
 
 
 def from_rule(rule: Rule) -> type[RuleOptimizer]:
-    """The optimizer class of a rule of your own: `from_rule(mine)(model.parameters(), lr=0.1)`.
+    """Make the optimizer class of your own rule: `from_rule(mine)(model.parameters(), lr=0.1)`.
 
-    A rule with other defaults, such as get("adam(eps=1)"), gives a class with those defaults.
+    A rule with other defaults, such as get("adam(eps=1)"), makes a class with those defaults.
 
     >>> import torch
     >>> from steepest.rules import get
@@ -50,7 +50,7 @@ def from_rule(rule: Rule) -> type[RuleOptimizer]:
     return type(made.__name__, (made,), {"__init__": init, "__doc__": made.__doc__, "__module__": made.__module__})
 
 
-def __getattr__(name: str) -> Any:  # a class of RuleOptimizer whose arguments are its rule's
+def __getattr__(name: str) -> Any:  # a subclass of RuleOptimizer, or a class of torch's
     if name in by_class_name():
         return optimizer_class(by_class_name()[name])
     if name in torch.optim.__all__:
@@ -62,4 +62,4 @@ def __dir__() -> list[str]:
     return sorted({*by_class_name(), *torch.optim.__all__, "from_rule", "groups", "still"})
 
 
-__all__ = __dir__()  # for `import *`, which else takes no class
+__all__ = __dir__()  # without it `import *` would import no class

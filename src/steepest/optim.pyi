@@ -206,7 +206,7 @@ class AdamW(RuleOptimizer):
     """Adam with weight decay applied to the weights themselves, not to the gradient, so that it is not divided away.
 
     Use: for transformers and fine-tuning, with a warm-up and a cosine schedule.
-    Avoid: when memory is short, or momentum trains the network as well.
+    Avoid: when memory is short, or momentum trains the network equally well.
 
     Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2.
 
@@ -233,7 +233,7 @@ class AdamW(RuleOptimizer):
 class Adamax(RuleOptimizer):
     """Adam that divides by the largest recent gradient in place of a root mean square. This bounds its steps exactly.
 
-    Use: when gradients are small but for rare bursts.
+    Use: when gradients are small except for rare bursts.
     Avoid: in other cases: it is Adam with a longer memory of the largest gradient.
 
     Kingma & Ba 2015, arXiv:1412.6980, Algorithm 2.
@@ -375,7 +375,7 @@ class MADGRAD(RuleOptimizer):
     from the starting point.
 
     Use: when problems are sparse, or momentum works but is slow to tune; with little weight decay.
-    Avoid: when weight decay was tuned for Adam: its best value here is another.
+    Avoid: when weight decay was tuned for Adam: the best value differs here.
 
     Defazio & Jelassi 2022, arXiv:2101.11075, Algorithm 1.
 
@@ -430,7 +430,7 @@ class NAdam(RuleOptimizer):
     """Adam with Nesterov's correction of its average of gradients.
 
     Use: when Adam works and its first steps should be faster.
-    Avoid: when you tune both anyway: the difference is small.
+    Avoid: when both are tuned: the difference is small.
 
     Dozat 2016, Incorporating Nesterov Momentum into Adam.
 
@@ -479,13 +479,13 @@ class NesterovLookahead(RuleOptimizer):
 class Padam(RuleOptimizer):
     """Adam with a power of the second moment between momentum's 0 and Adam's 1/2.
 
-    Use: to move from momentum to Adam by one number.
+    Use: to interpolate between momentum and Adam with one number.
     Avoid: when there is no budget to tune that number too.
 
     Chen et al. 2020, arXiv:1806.06763, Algorithm 1.
 
     Hyperparameters outside their domain raise SteepestError.
-    - eps, which the paper has not, is added to the root of v; partial is 1/8 (the paper's experiments; the code's 1/4).
+    - eps, absent from the paper, is added to the root of v; partial is 1/8 (the paper's experiments; the code's 1/4).
     - bias_correction=True corrects as the authors' code does: by sqrt(1 - beta2 ** t) whatever partial is."""
 
     def __init__(
@@ -503,7 +503,7 @@ class Padam(RuleOptimizer):
     ) -> None: ...
 
 class RAdam(RuleOptimizer):
-    """Adam that steps as momentum does until its average of squares rests on enough steps. A warm-up without a setting.
+    """Adam that takes momentum's steps until its average of squares covers enough gradients. A warm-up without a setting.
 
     Use: when Adam needs a warm-up and you would rather not tune one.
     Avoid: when there is a warm-up schedule already.
@@ -535,7 +535,7 @@ class RMSprop(RuleOptimizer):
     """Adagrad with an average of squared gradients in place of their sum, so that the effective rate does not vanish.
 
     Use: for recurrent networks, reinforcement learning, data that change over time.
-    Avoid: when the first steps matter: without a bias correction each weight moves by ten rates at once.
+    Avoid: when the first steps matter: without bias correction, the first one moves each weight by ten rates.
 
     Tieleman & Hinton 2012, Lecture 6.5; centred form: Graves 2013, arXiv:1308.0850.
 

@@ -1,4 +1,4 @@
-"""Commands and functions that other installed packages add to steepest by entry points."""
+"""Commands and functions that other installed packages provide by entry points."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def names(group: str) -> list[str]:
 
 
 def load(group: str, name: str, called: str) -> Any:
-    """Import the object of an entry point; SteepestError where there is none, or where the import fails.
+    """Import the object of an entry point; SteepestError if there is none or its import fails.
 
-    `called` is what the user wrote, for the error.
+    `called` is the name that the user typed, for the error.
     """
     reason = "no installed package provides it"
     for entry in entry_points(group=group, name=name):
@@ -28,6 +28,6 @@ def load(group: str, name: str, called: str) -> Any:
         except (ImportError, AttributeError) as error:
             reason = text_of(error)
     raise SteepestError(
-        f"{called} is not available: {reason}. It belongs to steepest_workshop; reinstall steepest, which brings that:",
+        f"{called} is not available: {reason}. It is part of steepest_workshop; reinstall steepest, which includes it:",
         "pip install --force-reinstall steepest",
     )

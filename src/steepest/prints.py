@@ -1,4 +1,4 @@
-"""Filters for what the user's code prints: each line once while a problem is checked, nothing during its many runs."""
+"""Filters for the output of user code: each line once while a problem is checked, nothing during its runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Self, TextIO, cast
 
 
 class Once:
-    """Replace `sys.stdout` inside a `with` and print every distinct line once; lines stay known when it is entered again.
+    """Replace `sys.stdout` inside a `with` and print every distinct line once, also across several `with` blocks.
 
     >>> with Once():
     ...     for _ in range(3):
@@ -31,13 +31,13 @@ class Once:
         sys.stdout, self._is_open = self._out, False
 
     def __getattr__(self, name: str) -> Any:
-        """Other attributes, such as the encoding, are those of the stream it replaces."""
+        """Return any other attribute, such as the encoding, from the stream it replaces."""
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._out, name)
 
     def write(self, text: str) -> int:
-        """Print the lines that end here, if new; everything, for code that still writes here after the `with`."""
+        """Print the lines that this text completes, if new; after the `with`, print everything."""
         if not self._is_open:
             return self._out.write(text)
         *ended, self._begun = (self._begun + text).split("\n")
@@ -58,7 +58,7 @@ class Once:
         self._out.flush()
 
     def close(self) -> None:
-        """Flush only: user code that closes its standard output must not close ours."""
+        """Only flush: user code that closes its standard output must not close ours."""
         self.flush()
 
     def _print(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Helpers of all commands: --json, errors as one sentence, and checks of output files."""
+"""Helpers for all commands: --json, errors as one sentence, and checks of output files."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ JSON = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write
 def say(text: str, err: bool = False) -> None:
     """Print text without control characters, to standard error if `err`.
 
-    Nothing is printed to standard output while JSON goes there.
+    While JSON is written to standard output, no other text is printed there.
     """
     if err or not _output:
         typer.echo(plain(text), err=err)
 
 
 def nothing_more(error: OSError) -> None:
-    """Report that output cannot be written, and discard what is buffered, which Python would try to write again at exit."""
+    """Report that output cannot be written, and discard the buffers, which Python would try to write again at exit."""
     with contextlib.suppress(OSError):
-        typer.echo(f"steepest: What is printed cannot be written: {error.strerror}.", err=True)
+        typer.echo(f"steepest: The output cannot be written: {error.strerror}.", err=True)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # a stream of a test or a notebook has no descriptor
@@ -47,7 +47,7 @@ def nothing_more(error: OSError) -> None:
 
 
 def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add a function to an app as a command with `sentences`, under its own name or `name`."""
+    """Register a function, wrapped by `sentences`, as a command of an app, under its own name or `name`."""
     return lambda function: app.command(name)(sentences(function))
 
 
@@ -68,7 +68,7 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
                 say(f"steepest: {near(error)}", err=True)
                 raise typer.Exit(2) from None
             except KeyboardInterrupt:
-                typer.echo("steepest: stopped; what was trained is kept, and the same command goes on.", err=True)
+                typer.echo("steepest: interrupted; finished runs are stored, and the same command resumes.", err=True)
                 raise typer.Exit(130) from None
             except OSError as error:
                 if error.errno not in FULL:
@@ -76,18 +76,18 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
                 nothing_more(error)
                 raise typer.Exit(2) from None
             except BaseException as error:
-                if isinstance(error, Exception):  # typer's own, or a bug of ours
+                if isinstance(error, Exception):  # one of typer's, or a bug
                     raise
                 if isinstance(error, SystemExit) and message_of(error).startswith("SystemExit:"):
-                    raise typer.Exit(1) from None  # ours: the reader of the pipe has closed it
-                say(f"steepest: code of yours raised {message_of(error)}", err=True)  # such as sys.exit()
+                    raise typer.Exit(1) from None  # not from user code: the reader of a pipe has closed it
+                say(f"steepest: Your code raised {message_of(error)}", err=True)  # such as sys.exit()
                 raise typer.Exit(2) from None
 
     return wrapped
 
 
 def near(text: object) -> str:
-    """Make the paths in a text relative to the directory where the command started, as a user types them."""
+    """Make the paths in a text relative to the directory in which the command started, as a user types them."""
     return str(text).replace(f"{absolute('')}{os.sep}", "")
 
 
@@ -96,9 +96,9 @@ _output: list[TextIO] = []  # streams for JSON on standard output; the last one 
 
 @contextlib.contextmanager
 def own_output(wanted: bool) -> Iterator[None]:
-    """Inside, if JSON is `wanted` on standard output, redirect all other output to standard error.
+    """Redirect all output but JSON to standard error, if JSON is `wanted` on standard output.
 
-    This includes C libraries and child processes, which write to the descriptor.
+    The output of C libraries and child processes is redirected too.
     """
     if not wanted:
         yield
@@ -122,7 +122,7 @@ def own_output(wanted: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
-    """Inside, torch is imported with the garbage collector off, which saves half a second, here and at exit."""
+    """Disable the garbage collector while torch is imported, which saves half a second, here and at exit."""
     first = "torch" not in sys.modules and gc.isenabled()
     if first:
         gc.disable()
@@ -130,18 +130,18 @@ def loading() -> Iterator[None]:
         yield
     finally:
         if first:
-            gc.freeze()  # objects of a library are no garbage later either
+            gc.freeze()  # a library's objects never become garbage
             gc.enable()
 
 
 def check_file(path: Path | None, what: str, example: str = "report.md") -> None:
-    """Raise SteepestError if a file cannot be written to this path; None is no file."""
+    """Raise SteepestError if a file cannot be written to this path; None means no file."""
     if path is not None:
         writable(what, path, example)
 
 
 def check_distinct(**files: Path | str | None) -> None:
-    """Raise SteepestError if one file was given for two purposes."""
+    """Raise SteepestError if the same path is used for two files."""
     places: dict[Path, str] = {}
     for what, file in files.items():
         if file is not None and str(file) != "-":

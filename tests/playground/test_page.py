@@ -536,7 +536,7 @@ def test_the_command_writes_a_page_that_begins_as_asked(chromium, tmp_path, stri
         (["valley", "--optimizers", "muon"], "muon cannot walk on a surface: it looks at the rows and columns of a matrix"),
         (["valley", "--optimizers", "adam,adam"], "each named once"),
         (["valley", "--optimizers", "adma"], "Unknown optimizer 'adma'; did you mean"),
-        (["valley", "--out", "nowhere/at/all.html"], "lies in a folder that does not exist"),
+        (["valley", "--out", "nowhere/at/all.html"], "is in a folder that does not exist"),
     ],
 )
 def test_what_cannot_be_played_is_said_in_a_sentence(asked, said):
@@ -560,5 +560,5 @@ def test_a_notebook_shows_the_page_and_a_users_own_rule_walks_on_it(chromium, re
         frame = tab.frames[1]
         assert frame.eval_on_selector_all("#rules .name", "all => all.map(e => e.textContent)") == ["halved", "sgd"]
         assert frame.eval_on_selector_all("#rules .end", "all => all.every(e => e.textContent)")
-    with pytest.raises(SteepestError, match="lies in a folder that does not exist"):
+    with pytest.raises(SteepestError, match="is in a folder that does not exist"):
         made.write(tmp_path / "no" / "where.html")

@@ -226,9 +226,9 @@ def test_a_rule_whose_file_was_edited_since_is_refused_and_not_quietly_another(t
     exec(compile(text, str(file), "exec"), space)
     space["make"]()
     file.write_text(text.replace("p - lr * g", "p + lr * g"))
-    with pytest.raises(SteepestError, match="Rule late: its source is not what runs"):
+    with pytest.raises(SteepestError, match="Rule late: its source differs from the code that runs"):
         space["make"]()
-    with pytest.raises(SteepestError, match="its source is not what runs"):
+    with pytest.raises(SteepestError, match="its source differs from the code that runs"):
         steepest.rule("me")(lambda p, g, t, *, lr=0.1: p - lr * g)
 
 

@@ -102,7 +102,7 @@ def test_last_epoch_is_torchs():
     fresh = torch.optim.SGD([torch.ones(1)], lr=0.1)
     with pytest.raises(SteepestError, match="no 'initial_lr'; load the optimizer's state first"):
         schedules.get("cosine").to_torch(fresh, 5, last_epoch=2)
-    with pytest.raises(SteepestError, match="plateau reads its history, which last_epoch does not hold"):
+    with pytest.raises(SteepestError, match="plateau needs its history, which last_epoch lacks"):
         schedules.get("plateau").to_torch(fresh, 5, last_epoch=2)
     with pytest.raises(SteepestError, match="last_epoch is -2; expected a whole number"):
         schedules.get("cosine").to_torch(fresh, 5, last_epoch=-2)

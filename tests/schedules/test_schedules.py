@@ -248,7 +248,7 @@ def test_a_scheduler_under_way_is_refused_where_it_must_be_played():
     scheduler = theirs.CyclicLR(own, 0.1, 1.0)
     own.step()
     scheduler.step()
-    with pytest.raises(SteepestError, match="give it as it was made"):
+    with pytest.raises(SteepestError, match="pass a new scheduler"):
         schedules.from_torch(scheduler)
 
 

@@ -249,7 +249,7 @@ def test_what_no_node_has_is_said(cluster, monkeypatch):
     ("words", "said"),
     [
         (["--engine", "dask"], "The engine is 'dask'; expected local or ray."),
-        (["--address", "here"], "The address 'here' is a Ray cluster's; give --engine ray with it."),
+        (["--address", "here"], "The address 'here' needs the engine ray; give --engine ray with it."),
     ],
 )
 def test_words_of_the_engine_are_checked(words, said, capsys, tmp_path, monkeypatch):

@@ -196,7 +196,7 @@ def test_the_lengths_of_updates_are_logged_for_any_optimizer(tmp_path, library):
 def test_a_module_that_steps_by_hand_is_told_so(tmp_path):
     module = Module(lambda model: steepest.optim.SAM(model.parameters(), lr=0.1))
     module.automatic_optimization = False
-    with pytest.raises(steepest.SteepestError, match="steps by hand; call first_step and second_step"):
+    with pytest.raises(steepest.SteepestError, match="optimizes manually; call first_step and second_step"):
         fit(module, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Paths of several optimizers on a surface, from one start, at equal work, each at a given or tuned learning rate."""
+"""Paths of several optimizers on a surface, from one start, at equal work, each at a chosen or tuned learning rate."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Path:
         return self.rule.name
 
     def leaves(self, domain: Sequence[tuple[float, float]]) -> int | None:
-        """The first step whose point lies outside the domain, None for none."""
+        """The first step whose point is outside the domain, or None."""
         low, high = np.array(domain, float).T
         outside = ~((self.points >= low) & (self.points <= high)).all(1)
         return int(outside.argmax()) if outside.any() else None
@@ -82,7 +82,7 @@ def descend(
     far = FAR * float(np.max(high - low))
     if not np.isfinite(surface.value(start)):
         raise SteepestError(f"{surface.name} has no finite value at {start}; start elsewhere.")
-    # NumPy keeps the stream of a RandomState for ever, and the playground draws the same numbers in a browser
+    # NumPy guarantees the stream of a RandomState, and the playground draws the same numbers in a browser
     shaken = noise * np.random.RandomState(seed).standard_normal((steps, surface.dims)) if noise else None
 
     def walk(rule: Rule, lr: float, tuned: bool) -> Path:

@@ -42,7 +42,7 @@ class Formula:
 
     @classmethod
     def of(cls, value: Callable[..., Expr], gradient: Callable[..., Sequence[Expr]], dims: int, columns: int = 0) -> Formula:
-        """From Python functions of the coordinates, then of a row's columns, written with the words of a rule."""
+        """Make a formula from Python functions of the coordinates and a row's columns, written in the vocabulary of rules."""
         at = tuple(Symbol("input", name=f"x{i}") for i in range(dims))
         row = tuple(Symbol("input", name=f"r{i}") for i in range(columns))
         return cls(at, value(*at, *row), tuple(gradient(*at, *row)), row)
@@ -64,7 +64,7 @@ def formula_of(surface: Surface) -> Formula:
 
 
 def _symbols(e: sympy.Basic, known: Mapping[sympy.Basic, Expr]) -> Expr:
-    """A formula of sympy's as symbols; whole powers become products."""
+    """Convert a sympy formula to symbols; integer powers become products."""
     if e in known:
         return known[e]
     if e.is_number:
@@ -86,7 +86,7 @@ def _symbols(e: sympy.Basic, known: Mapping[sympy.Basic, Expr]) -> Expr:
         return shape
     if type(e).__name__ in LIBRARY:
         return Symbol(type(e).__name__, tuple(parts))
-    raise SteepestError(f"A surface's formula or gradient holds {type(e).__name__}, which cannot be compiled.")
+    raise SteepestError(f"A surface's formula or gradient contains {type(e).__name__}, which cannot be compiled.")
 
 
 def _whole(x: Expr, power: int) -> Expr:
@@ -95,7 +95,7 @@ def _whole(x: Expr, power: int) -> Expr:
 
 
 class _Loop(Body):
-    """The body of the loop: symbols of tensors are computed for each coordinate, numbers once, all inline."""
+    """The body of the loop, all inline: tensors are computed for each coordinate, numbers once."""
 
     vector = False
 
@@ -145,7 +145,7 @@ class _Loop(Body):
         return self.add(f"call double @{x.op}(double {self.value(x.args[0])})")
 
     def evaluate(self, point: Sequence[str], step: str) -> tuple[str, list[str]]:
-        """The formula's value and gradient at a point, in this step's batch and with its noise."""
+        """The formula's value and gradient at a point, for this step's batch and noise."""
         if self.formula.row:
             arguments = "".join(f", double {name}" for name in point)
             self.lines.append(f"  call void @batch(ptr %data, ptr %rows, i64 %batch, i64 {step}, ptr %sums{arguments})")
@@ -176,7 +176,7 @@ class _Loop(Body):
 
 
 def _batch(formula: Formula) -> tuple[set[str], list[str]]:
-    """The LLVM function `batch`, the mean of gradient and value over the rows of a step, and the functions it declares."""
+    """The LLVM function `batch`, which averages gradient and value over a step's rows, and the functions it declares."""
     body, dims = _Loop(Graph({}, {}), formula, False), len(formula.at)
     row = body.read("rows", body.add("add i64 %begin, %k"), "i64")
     first = body.add(f"mul i64 {row}, {len(formula.row)}")
@@ -211,7 +211,7 @@ def _batch(formula: Formula) -> tuple[set[str], list[str]]:
 
 
 def _columns(graph: Graph, dims: int) -> list[tuple[str, Expr, int]]:
-    """The values of a step by name: its gradient, what the rule names, the new state; each with its coordinate or -1."""
+    """The values of a step by name: its gradient, the rule's named values, the new state; each with its coordinate or -1."""
     named = {k: x for k, x in graph.names.items() if isinstance(x, Symbol) and x.args and k not in graph.outputs}
     gradient = {"g": graph.inputs["g"]} if not graph.gradients else {f"g{i}": x for i, x in enumerate(graph.gradients)}
     values = {**gradient, **named, **{k: x for k, x in graph.outputs.items() if k != "p"}}
@@ -223,7 +223,7 @@ def _columns(graph: Graph, dims: int) -> list[tuple[str, Expr, int]]:
 
 
 def _source(rule: Rule, graph: Graph, formula: Formula, noisy: bool, insides: bool, hyper: Hyper) -> tuple[str, list[str]]:
-    """The loop in LLVM's language, and the names of the hyperparameters it takes, in order."""
+    """The loop as LLVM IR, and the names of the hyperparameters that it takes, in order."""
     dims, letters = len(formula.at), [k for k in graph.outputs if k != "p"]
     loop = _Loop(graph, formula, noisy)
     declared, batch = _batch(formula) if formula.row else (set(), [])
@@ -307,7 +307,7 @@ def trajectory(
     insides: dict[str, NDArray[np.float64]] | None = None,
     **hyper: Setting,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Run a rule on a formula: the points (steps + 1, dims), the start first, and the formula's value at each.
+    """Run a rule on a formula. Returns the points (steps + 1, dims), the start first, and the formula's value at each.
 
     lr: one learning rate, or one for each step.
     data, batches: for a formula with rows, the rows (rows, columns) and the numbers of each step's rows (steps, batch). Values
@@ -321,7 +321,7 @@ def trajectory(
     settings = rule.settings(**hyper, lr=float(rates[0]))
     graph = rule.graph(settings)
     if not graph.elementwise:
-        raise SteepestError(f"{rule.name} looks at rows and columns, or has state of another shape than a point's.")
+        raise SteepestError(f"{rule.name} uses rows and columns, or state of another shape; expected an elementwise rule.")
     origin = np.ascontiguousarray(start, float)
     if origin.shape != (dims,):
         raise SteepestError(f"The start has shape {origin.shape}; the formula has {dims} coordinates.")
@@ -367,7 +367,7 @@ def _data(
 
 
 def _lasting(series: NDArray[Kind], steps: int, of: tuple[int, ...]) -> NDArray[Kind]:
-    """Numbers for each step, (steps + 1, *of): the last step's are repeated."""
+    """Broadcast numbers to each step, (steps + 1, *of), repeating those of the last step."""
     if series.shape != of and series.shape != (steps, *of):
         raise SteepestError(f"Given for each step: shape {series.shape}; expected {(steps, *of)}.")
     each = np.broadcast_to(series, (max(steps, 1), *of))

@@ -1,4 +1,4 @@
-"""A page on which optimizers run in the browser, and the JavaScript that the rules' traces give it."""
+"""A page on which optimizers run in the browser, and its JavaScript, generated from the rules' traces."""
 
 from .page import Playground, play
 

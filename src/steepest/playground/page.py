@@ -22,7 +22,7 @@ PARTS = (
 )
 SWITCH = switch(get("adam"), get("sgd"), at=60.0)
 OFFERED = ("at", "then_ratio")  # hyperparameters of the switch; the rules themselves have the others
-MOST = 12  # rules at once
+MOST = 12  # rules together
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Playground:
     html: str
 
     def write(self, path: str | Path) -> Path:
-        """Write the page; SteepestError where the folder does not exist."""
+        """Write the page; SteepestError if the folder does not exist."""
         return written("page", writable("page", path, "play.html"), self.html)
 
     def _repr_html_(self) -> str:
@@ -70,7 +70,7 @@ def play(surface: str = "valley", optimizers: Sequence[str | Rule] = RACE) -> Pl
 
 
 def _parent(rule: Rule) -> Rule:
-    """The registered rule of which this one has other defaults; else the rule itself."""
+    """The registered rule that this one is a variant of, with other defaults; else the rule itself."""
     parent = RULES.get(rule.name.partition("(")[0])
     return parent if parent and parent.step is rule.step else rule
 

@@ -48,7 +48,7 @@ def rmsprop(
     """Adagrad with an average of squared gradients in place of their sum, so that the effective rate does not vanish.
 
     Use: for recurrent networks, reinforcement learning, data that change over time.
-    Avoid: when the first steps matter: without a bias correction each weight moves by ten rates at once.
+    Avoid: when the first steps matter: without bias correction, the first one moves each weight by ten rates.
     """
     v = ema(v, g * g, alpha)
     variance = v
@@ -117,7 +117,7 @@ adamw = adam.preset(
     Adam with weight decay applied to the weights themselves, not to the gradient, so that it is not divided away.
 
     Use: for transformers and fine-tuning, with a warm-up and a cosine schedule.
-    Avoid: when memory is short, or momentum trains the network as well.
+    Avoid: when memory is short, or momentum trains the network equally well.
     """,
 )
 
@@ -133,7 +133,7 @@ adamw = adam.preset(
 def adamax(p, g, t, m=zeros, u=zeros, *, lr=2e-3, beta1=0.9, beta2=0.999, eps=1e-8):
     """Adam that divides by the largest recent gradient in place of a root mean square. This bounds its steps exactly.
 
-    Use: when gradients are small but for rare bursts.
+    Use: when gradients are small except for rare bursts.
     Avoid: in other cases: it is Adam with a longer memory of the largest gradient.
     """
     m = ema(m, g, beta1)
@@ -155,7 +155,7 @@ def nadam(
     """Adam with Nesterov's correction of its average of gradients.
 
     Use: when Adam works and its first steps should be faster.
-    Avoid: when you tune both anyway: the difference is small.
+    Avoid: when both are tuned: the difference is small.
     """
     mu = beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
     mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * momentum_decay))
@@ -179,7 +179,7 @@ def nadam(
     ),
 )
 def radam(p, g, t, m=zeros, v=zeros, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
-    """Adam that steps as momentum does until its average of squares rests on enough steps. A warm-up without a setting.
+    """Adam that takes momentum's steps until its average of squares covers enough gradients. A warm-up without a setting.
 
     Use: when Adam needs a warm-up and you would rather not tune one.
     Avoid: when there is a warm-up schedule already.
@@ -206,7 +206,7 @@ def madgrad(p, g, t, s=zeros, v=zeros, x0=copy_of_p, *, lr=1e-2, momentum=0.9, e
     from the starting point.
 
     Use: when problems are sparse, or momentum works but is slow to tune; with little weight decay.
-    Avoid: when weight decay was tuned for Adam: its best value here is another.
+    Avoid: when weight decay was tuned for Adam: the best value differs here.
     """
     step = lr * sqrt(t)
     s = s + step * g
@@ -221,7 +221,7 @@ def madgrad(p, g, t, s=zeros, v=zeros, x0=copy_of_p, *, lr=1e-2, momentum=0.9, e
     keys={"m": "exp_avg", "v": "exp_avg_sq", "u": "max_exp_avg_sq"},
     rate=5e-2,
     deviations=(
-        "eps, which the paper has not, is added to the root of v; partial is 1/8 (the paper's experiments; the code's 1/4).",
+        "eps, absent from the paper, is added to the root of v; partial is 1/8 (the paper's experiments; the code's 1/4).",
         "bias_correction=True corrects as the authors' code does: by sqrt(1 - beta2 ** t) whatever partial is.",
     ),
 )
@@ -230,7 +230,7 @@ def padam(
 ):  # fmt: skip
     """Adam with a power of the second moment between momentum's 0 and Adam's 1/2.
 
-    Use: to move from momentum to Adam by one number.
+    Use: to interpolate between momentum and Adam with one number.
     Avoid: when there is no budget to tune that number too.
     """
     m = ema(m, g, beta1)

@@ -73,7 +73,7 @@ def clip_by_value(inner: Rule, max_value: float = 1.0) -> Rule:
 def noisy(inner: Rule, noise: float = 0.0, sign_noise: float = 0.0) -> Rule:
     """Add noise to each element of the gradient: `noise` times a standard normal number, `sign_noise` times -1 or 1.
 
-    It is drawn at each step from the run's key, so that a seed gives the same noise in every engine.
+    Drawn at each step from the run's key, so that a seed gives the same noise in every engine.
     """
 
     def step(p: Any, g: Any, t: Any, *state: Any, noise: float, sign_noise: float, **hyper: Any) -> Any:
@@ -93,7 +93,7 @@ def sam(inner: Rule, rho: float = 0.05, **fields: Any) -> Rule:
     division by zero for a zero gradient.
     """
     if inner.oracle:
-        raise SteepestError(f"sam({inner.name}): {inner.name} asks for gradients itself; put sam around a rule that does not.")
+        raise SteepestError(f"sam({inner.name}): {inner.name} evaluates gradients itself; use sam with a rule that does not.")
 
     def step(p: Any, f: Any, t: Any, *state: Any, rho: float, **hyper: Any) -> Any:
         g = f(p)
@@ -130,7 +130,7 @@ def switch(first: Rule, then: Rule, at: float, then_ratio: float = 1.0) -> Rule:
     other hyperparameters and its state have the prefix `then_`.
     """
     if first.oracle or then.oracle:
-        raise SteepestError(f"switch({first.name}, {then.name}): neither rule may ask for gradients itself.")
+        raise SteepestError(f"switch({first.name}, {then.name}): expected two rules that do not evaluate gradients themselves.")
     later = {f"then_{k}": v for k, v in then.hyper.items() if k != "lr"}
     count = len(first.state)
 
@@ -171,20 +171,20 @@ def _several(returned: Any) -> tuple[Any, ...]:
 
 
 def _changed(g: Any, change: Callable[[Any, Any], Any], p: Any) -> Any:
-    """Apply `change(g, at)` to the gradient, or, of a function that returns gradients, to each result; `at` is the point."""
+    """Apply `change(g, at)` to a gradient, or to each result of a function that returns gradients; `at` is the point."""
     return (lambda point: change(g(point), point)) if callable(g) else change(g, p)
 
 
 def _with(
     inner: Rule, step: Any, hyper: dict[str, Any], name: str, *, state: dict[str, State] | None = None, **changes: Any
 ) -> Rule:
-    """Make a rule from `inner` with another step, more hyperparameters and state; it is not registered."""
+    """Make an unregistered rule from `inner` with another step and more hyperparameters and state."""
     more = state or {}
     for new, known in ((hyper, inner.hyper), (more, inner.state)):
         for k in new:
             if k in known:
                 raise SteepestError(
-                    f"{name}: {inner.name} has a {k} already; the same combinator cannot be put around it twice."
+                    f"{name}: {inner.name} already has {k}; a combinator cannot be applied twice to the same rule."
                 )
     words = re.split(r"[\W_]+", name)
     own = {

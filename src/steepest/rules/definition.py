@@ -1,4 +1,4 @@
-"""Rules: one pure function in the paper's notation, whose signature declares state and hyperparameters."""
+"""Rules: a pure function in the paper's notation whose signature declares its state and hyperparameters."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ Hyper = dict[str, Any]  # settings by name
 
 
 Shape = tuple[int, ...]
-Present = tuple[tuple[bool, bool], ...]  # of each piece of state: whether it exists, and whether it has p's shape
+Present = tuple[tuple[bool, bool], ...]  # for each state variable: whether it exists, and whether it has p's shape
 Shaping = Callable[[Shape], Shape | None]  # the shape of state from its parameter's; None where there is none
 Beginning = Callable[[Any, Any, Shape], Any]  # makes state from p, the first g and the shape of the state
 VECTOR, MATRIX = (7,), (5, 7)
-SHAPES: tuple[Shape, ...] = (VECTOR, MATRIX, (), (3, 5, 7), (2, 3, 5, 7))  # at which rules are looked at
+SHAPES: tuple[Shape, ...] = (VECTOR, MATRIX, (), (3, 5, 7), (2, 3, 5, 7))  # example shapes at which rules are examined
 
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """How a piece of state starts: at a number, at a hyperparameter, as a copy of p or of the first g, or by a function.
+    """The initial value of a state variable: a number, a hyperparameter, a copy of p or of the first g, or a function's result.
 
-    It has the parameter's shape or that of `shape`, or is one number (`is_scalar`), which a parameter group may share.
-    `precise` keeps it in float32 at least.
+    It has the parameter's shape or the one that `shape` returns, or is one number (`is_scalar`), which a parameter group may
+    share. `precise` stores it in float32 or higher.
     """
 
     start: float | str = 0.0  # a number, or the hyperparameter of this name
@@ -52,7 +52,7 @@ class State:
 
     @property
     def begins(self) -> float | str:
-        """Its start in words."""
+        """Its initial value in words."""
         if self.begin is not None:
             return self.begin.__name__
         return f"copy of {self.copies}" if self.copies else self.start
@@ -72,7 +72,7 @@ class State:
 
     @property
     def layout(self) -> str:
-        """Its shape in words: "row" or "column" for an element for each, "" for the parameter's own, else examples."""
+        """Its shape in words: "row" or "column" for one element per row or column, "" for the parameter's, else examples."""
         examples = [(shape, self.shape(shape)) for shape in SHAPES if self.shape and self.is_for(shape)]
         for word, usual in (("", tuple), ("row", _of_rows), ("column", _of_columns)):
             if all(own == usual(shape) for shape, own in examples):
@@ -80,15 +80,15 @@ class State:
         return str(examples)
 
     def number(self, hyper: Mapping[str, Any]) -> Any:
-        """The number that it starts at, with these hyperparameters (each a number, or many)."""
+        """Its initial number with these hyperparameters (each one number, or an array of them)."""
         return hyper[self.start] if isinstance(self.start, str) else self.start
 
     def when(self, hyper: str) -> State:
-        """The state exists only where this hyperparameter is not zero (or is true); elsewhere the rule receives None."""
+        """Create the state only if this hyperparameter is not zero (or is true); otherwise the rule receives None."""
         return dataclasses.replace(self, condition=hyper)
 
     def unless(self, hyper: str) -> State:
-        """The state exists only where this hyperparameter is zero (or is false)."""
+        """Create the state only if this hyperparameter is zero (or is false)."""
         return dataclasses.replace(self, condition=hyper, exists=False)
 
 
@@ -105,10 +105,10 @@ def _of_vectors(shape: Shape) -> Shape | None:
 
 
 def shaped(shape: Shaping, begin: Beginning | float | str = 0.0, *, precise: bool = False) -> State:
-    """State of any shape, a function of the parameter's; where that returns None the rule receives None for the state.
+    """Declare state whose shape is a function of the parameter's; if it returns None, the rule receives None for the state.
 
     `begin` is a number or a hyperparameter's name, as in `filled`, or a function `begin(p, g, shape)` of the parameter, its
-    first gradient and the shape, which makes the tensor by their methods.
+    first gradient and the shape, which makes the tensor with methods of p and g.
 
     >>> shaped(lambda shape: (*shape[:-1], 1), begin=1.0).shape((3, 4))
     (3, 1)
@@ -120,18 +120,18 @@ def shaped(shape: Shaping, begin: Beginning | float | str = 0.0, *, precise: boo
 
 zeros = State()
 row_zeros, column_zeros = shaped(_of_rows), shaped(_of_columns)  # a zero for each row, for each column, of a matrix
-vector_zeros = shaped(_of_vectors)  # zeros like p where p is no matrix
+vector_zeros = shaped(_of_vectors)  # zeros like p if p has fewer than two dimensions
 copy_of_p = State(copies="p")
 copy_of_g = State(copies="g")
 
 
 def filled(start: float | str, *, precise: bool = False) -> State:
-    """State that starts at a number, or at the value of the hyperparameter of this name; `precise` in float32 at least."""
+    """Declare state filled with a number or the value of a hyperparameter; `precise` stores it in float32 or higher."""
     return State(start, precise=precise)
 
 
 def scalar(start: float | str, *, per: str = "parameter") -> State:
-    """One number for each parameter, or with per="group" for each parameter group; starts as `filled` does."""
+    """Declare one number for each parameter, or with per="group" for each parameter group; `start` as in `filled`."""
     return State(start, is_scalar=True, per_group=per == "group")
 
 
@@ -139,15 +139,15 @@ def scalar(start: float | str, *, per: str = "parameter") -> State:
 class Rule(Shown):
     """An update rule.
 
-    `step(p, g, t, *state, **hyper)` returns the new parameter and the new state, and writes to nothing; `t` counts from 1.
-    `hyper` maps each hyperparameter to its default (a bool, int or str is static), `state` each letter to its start.
+    `step(p, g, t, *state, **hyper)` returns the new parameter and the new state, and modifies nothing; `t` counts from 1.
+    `hyper` maps each hyperparameter to its default (a bool, int or str is static), `state` each letter to its `State`.
     `twin` names the class of `torch.optim` with the same numbers, `keys` maps letters to the keys of its state_dict.
     `oracle`: step takes the gradient as a function in place of g; `view` names the state that is evaluated in place of p.
     `domains` has the domains that differ from `DOMAINS`. `origin` is the source of the defaults (torch if there is a twin).
-    `matrices_only`: its class rejects all but matrices by default, though the rule can update others. `refused` has
-    combinations of settings that are rejected, each as a sentence and a test. `fixed` names hyperparameters that its class
-    does not take. `rate` is the centre of the default grid of rates, `base` the rule whose class a preset shares. `doc` is
-    the docstring (see `about`); it is not part of the digest. `traced` caches graphs.
+    `matrices_only`: its class rejects all but matrices by default, though the rule can update others. `refused` lists
+    invalid combinations of settings, each as an error message and a test. `fixed` names hyperparameters that its class does
+    not take. `rate` is the centre of the default grid of rates, `base` the rule whose class a preset shares. `doc` is the
+    docstring (see `about`), which is not part of the digest. `traced` caches graphs.
     """
 
     name: str
@@ -197,7 +197,7 @@ class Rule(Shown):
         settings = {**self.hyper, **changes}
         for name, value in settings.items():
             if value is None and isinstance(self.hyper[name], str | float):
-                value = self.hyper[name]  # torch's way to say "the default"
+                value = self.hyper[name]  # in torch, None means the default
             value = settings[name] = plain(value)
             domain = self.domain(name) or FINITE
             if not isinstance(self.hyper[name], bool | str) and value not in domain:
@@ -208,7 +208,7 @@ class Rule(Shown):
         return settings
 
     def domain(self, name: str) -> Domain | None:
-        """The domain of a hyperparameter, the rule's own or the usual one of the name; None if there is none: any number."""
+        """The domain of a hyperparameter: the rule's own, else the default for its name; None allows any number."""
         return self.domains.get(name) or DOMAINS.get(name)
 
     def key(self, letter: str) -> str:
@@ -221,12 +221,12 @@ class Rule(Shown):
         return {k: s for k, s in live.items() if s.condition is None or bool(hyper[s.condition]) == s.exists}
 
     def present(self, shape: Shape) -> Present:
-        """Of each piece of state, whether it exists for a parameter of this shape, and whether it has that shape."""
+        """Whether each state variable exists for a parameter of this shape, and whether it has that shape."""
         return tuple((state.is_for(shape), state.is_like_p(shape)) for state in self.state.values())
 
     @functools.cached_property
     def shapes(self) -> tuple[Shape, ...]:
-        """An example of each kind of shape for which other state exists; one where the shape decides nothing."""
+        """One example shape for each distinct set of state; a single one if the state does not depend on the shape."""
         found: dict[Present, Shape] = {}
         for shape in SHAPES:
             found.setdefault(self.present(shape), shape)
@@ -240,7 +240,7 @@ class Rule(Shown):
     def graph(self, hyper: Mapping[str, Any], maximize: bool = False, shape: Shape = VECTOR) -> Graph:
         """The graph of the rule for a parameter of this shape, cached.
 
-        Floats do not matter, except for an `if` on whether they are zero.
+        Floats change the graph only where an `if` tests whether they are zero.
         """
         static = {k: v for k, v in hyper.items() if is_static(self.hyper[k])}
         static |= {"maximize": maximize, "present": self.present(shape)}
@@ -271,8 +271,8 @@ class Rule(Shown):
     def preset(self, name: str, **changes: Any) -> Rule:
         """Register the same rule under another name with other defaults.
 
-        Changes are hyperparameters or fields of Rule, such as `doc`. With a class of its own (`class_name`), flags that
-        are changed are fixed.
+        Changes are hyperparameters or fields of Rule, such as `doc`. If `class_name` gives it its own class, changed flags
+        are fixed.
 
         >>> steepest.rules.get("sgd").preset("heavy", momentum=0.99).hyper["momentum"]
         0.99
@@ -291,16 +291,16 @@ FILES: dict[Rule, tuple[Path, str]] = {}  # the origin of rules from a user's fi
 
 
 def register(rule: Rule) -> Rule:
-    """Add a rule to the registry. SteepestError if a built-in rule has its name."""
+    """Add a rule to the registry. SteepestError if its name is that of a built-in rule."""
     known = RULES.get(rule.name)
     if known and known.is_ours and not rule.is_ours:
-        raise SteepestError(f"Rule {rule.name}: a built-in rule has this name; choose another.")
+        raise SteepestError(f"Rule {rule.name}: a built-in rule has this name; choose another name.")
     RULES[rule.name] = rule
     return rule
 
 
 def rule(reference: str, *, class_name: str | None = None, **fields: Any) -> Callable[[Callable[..., Any]], Rule]:
-    """Make a registered Rule from a function `f(p, g, t, state=..., *, hyper=...)` that returns the new p and state.
+    """Decorate a function `f(p, g, t, state=..., *, hyper=...)` that returns the new p and state, to register it as a Rule.
 
     >>> @rule("mine")
     ... def halved(p, g, t, *, lr=0.1):
@@ -337,7 +337,7 @@ def _signature(name: str, function: Callable[..., Any]) -> dict[str, Any]:
     first = [p.name for p in parameters[:3]]
     if first not in (["p", "g", "t"], ["p", "f", "t"]):
         raise SteepestError(
-            f"{where}: begins with {', '.join(first)}; a rule begins with p, g, t (or p, f, t to ask for gradients)."
+            f"{where}: begins with {', '.join(first)}; a rule begins with p, g, t (or p, f, t to evaluate gradients)."
         )
     for p in parameters[3:]:
         if p.default is p.empty:

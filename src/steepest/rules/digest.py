@@ -55,7 +55,7 @@ def _variants(rule: Rule) -> Iterator[tuple[str, str]]:
 
 
 def _asked(rule: Rule, graph: Graph) -> dict[str, list[Any]]:
-    """The comparisons that a trace, or the conditions of the state, made with each hyperparameter (see `Static.asked`)."""
+    """The comparisons made with each hyperparameter, in a trace or in the conditions of the state (see `Static.asked`)."""
     asked = {k: list(dict.fromkeys(static.asked)) for k, static in graph.statics.items() if static.asked}
     asked |= {k: [None] for k in rule.hyper if not is_static(rule.hyper[k]) and graph.inputs[k].asked}
     for state in rule.state.values():
@@ -72,7 +72,7 @@ def _answers(value: Any, questions: list[Any]) -> list[str]:
 
 
 def _others(value: Any, questions: list[Any]) -> list[Any]:
-    """Values with other outcomes of these comparisons."""
+    """Values for which these comparisons have other outcomes."""
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, float):
@@ -87,7 +87,7 @@ def _others(value: Any, questions: list[Any]) -> list[Any]:
 
 
 def _start(state: State) -> Any:
-    """How a state starts: its number or copy, or the source of the function that makes it."""
+    """The initial value of a state: its number or copy, or the source of the function that makes it."""
     if state.begin is None:
         return state.begins
     return ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(state.begin))))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value is a real number, of Python, NumPy or another library; a bool is not."""
+    """Whether a value is a real number of Python, NumPy or another library, and not a bool."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
@@ -29,7 +29,7 @@ NONNEGATIVE = Domain("a finite number, 0 or more", 0)
 POSITIVE = Domain("a finite number above 0", 0, without=(0,))
 UNIT = Domain("a number in [0, 1)", 0, 1, without=(1,))
 SHARE = Domain("a number in [0, 1]", 0, 1)
-# The domain of each name, in all rules without one of their own (`Rule.domains`).
+# The default domain of each hyperparameter name; a rule may override it (`Rule.domains`).
 DOMAINS: dict[str, Domain] = {
     **dict.fromkeys(("lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "alpha"), NONNEGATIVE),
     **dict.fromkeys(("beta1", "beta2", "beta3", "beta0", "beta_v"), UNIT),
@@ -51,7 +51,7 @@ DOMAINS: dict[str, Domain] = {
 def plain(value: Any) -> Any:
     """Convert a real number, or those in a tuple or list, to int or float, as checkpoints and schedulers need.
 
-    A NumPy array without dimensions becomes its number; a number too large for a float becomes infinite.
+    A zero-dimensional NumPy array becomes a number; a number too large for a float becomes infinite.
     """
     if isinstance(value, tuple | list):
         return tuple(map(plain, value)) if isinstance(value, tuple) else [*map(plain, value)]

@@ -1,4 +1,4 @@
-"""Finding a rule by what users write: a name, a name with settings, or a rule in a file."""
+"""Find a rule by what users type: a name, a name with settings, or a rule in a file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def get(name: str | Rule) -> Rule:
 
 
 def _instead(given: object) -> str:
-    """Suggest a replacement for an object that is not a rule: for an optimizer class, the name of the same rule."""
+    """Suggest a replacement for an object that is not a rule: for an optimizer class, the name of its rule."""
     made = getattr(given, "func", given)  # of a functools.partial
     called = (made if isinstance(made, type) else type(made)).__name__
     twin = next((rule.name for rule in RULES.values() if rule.class_name == called and not rule.base), None)
@@ -48,7 +48,7 @@ def _with_settings(text: str) -> Rule:
         raise SteepestError(f"The optimizer '{text[:60]}' cannot be read; write it such as sgd(momentum=0.99).") from None
     rule = get(call.func.id)
     if "lr" in changes:
-        raise SteepestError(f"The optimizer '{text[:60]}' sets lr; rates are set apart, such as --lrs {rule.name}=0.1.")
+        raise SteepestError(f"The optimizer '{text[:60]}' sets lr; give rates separately, such as --lrs {rule.name}=0.1.")
     numbers = {k for k, v in changes.items() if type(v) is int and isinstance(rule.hyper.get(k), float)}
     changes = {k: float(v) if k in numbers else v for k, v in changes.items()}
     rule.settings(**changes)
@@ -63,7 +63,7 @@ def _from_file(path: Path, name: str) -> Rule:
     if not isinstance(wanted, Rule):
         rules = ", ".join(k for k, v in defined.items() if isinstance(v, Rule))
         if name not in defined:
-            raise SteepestError(f"{path} defines no rule {name}; it defines {rules or 'none'}. Write @steepest.rule over it.")
+            raise SteepestError(f"{path} defines no rule {name}; it defines {rules or 'none'}. Define it with @steepest.rule.")
         such = f", such as {rules}" if rules else ""
         raise SteepestError(f"{path}:{name} is {described(wanted)}; expected a rule{such}: {_instead(wanted)}.")
     FILES[wanted] = path, name

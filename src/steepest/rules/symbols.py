@@ -1,4 +1,4 @@
-"""Symbols, the values with which a rule is traced: numbers of the step, and tensors."""
+"""Symbols, the values with which a rule is traced: numbers that change from step to step, and tensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .words import WORDS
 
 
 class RefusedError(TypeError):
-    """An operation that rules may not use; tracing adds the rule's name and line."""
+    """Raised for an operation that rules may not use; tracing adds the rule's name and line."""
 
 
 # Tensors that the engine draws at each step from the run's key: standard normal, and -1 or 1 with equal probability.
@@ -59,10 +59,10 @@ def _with_left(op: str) -> Any:
 
 
 class Symbol:
-    """A node of a traced rule. `tensor`: it has an element for each of the parameter's; otherwise it is one number.
+    """A node of a traced rule: a `tensor` with one element for each of the parameter's, or one number.
 
     `flag` is the truth value of a hyperparameter in this trace, `asked` whether an `if` has used it, `stage` the number of
-    passes over memory before the node is known.
+    passes over memory before the node can be computed.
     """
 
     __slots__ = ("args", "asked", "flag", "name", "op", "reduction", "stage", "tensor")
@@ -95,7 +95,7 @@ class Symbol:
 
     def __rpow__(self, x: Any) -> Any:
         if self.tensor:
-            raise RefusedError("has a tensor for an exponent, which no engine offers")
+            raise RefusedError("has a tensor as exponent, which no engine supports")
         return apply("pow", x, self)
 
     def __neg__(self) -> Any:
@@ -153,7 +153,7 @@ def _comparison(test: Callable[[Any, Any], bool]) -> Any:
 class Static:
     """A bool, int or str hyperparameter during tracing: it may be compared, but not computed with.
 
-    `asked` lists what it was compared with; None stands for its truth value, VALUE for the value itself.
+    `asked` lists the values that it was compared with; None means its truth value, VALUE the value itself.
     """
 
     def __init__(self, name: str, value: Any) -> None:
@@ -167,7 +167,7 @@ class Static:
         return bool(self._value)
 
     def _compared(self, other: Any) -> Any:
-        """Record a comparison; with another static, the whole values of both count."""
+        """Record a comparison; between two statics, the values of both are recorded."""
         if isinstance(other, Static):
             self.asked.append(VALUE)
             return other.value
@@ -206,7 +206,7 @@ def apply(op: str, *args: Any) -> Any:
     if not any(isinstance(x, Symbol) for x in args):
         number = WORDS[op].number
         if number is None:
-            raise RefusedError(f"takes the {op} of a number; it is for tensors")
+            raise RefusedError(f"takes the {op} of a number; expected a tensor")
         return number(*args)
     if op in ("mul", "div") and _is_one(args[1]):
         return args[0]
@@ -220,9 +220,9 @@ def _is_one(x: Any) -> bool:
 
 
 def reduce(kind: str, x: Any, over: str) -> Symbol:
-    """Reduce a tensor, or all tensors of the model, to a number, which is known one pass later."""
+    """Reduce a tensor, or all tensors of the model, to a number, which is available one pass later."""
     if not (isinstance(x, Symbol) and x.tensor):
-        raise RefusedError(f"takes the {kind} of something that is no tensor")
+        raise RefusedError(f"takes the {kind} of something other than a tensor")
     if over not in ("tensor", "model"):
         raise RefusedError(f"takes the {kind} over {over!r}; expected 'tensor' or 'model'")
     made = Symbol("reduce", (x,))

@@ -1,4 +1,4 @@
-"""Tracing: a rule's function is called once with symbols; the result is the graph that every engine runs."""
+"""Tracing: call a rule's function once with symbols, to get the graph that every engine runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .words import WORDS
 if TYPE_CHECKING:
     from .definition import Rule, Shape
 
-FUTURE = annotations.compiler_flag  # of code that a notebook compiles with it, though its cell does not import it
+FUTURE = annotations.compiler_flag  # a notebook may compile code with it, though the cell does not import it
 
 
 @dataclass(eq=False)
@@ -29,9 +29,9 @@ class Graph:
     """A traced rule: its inputs and outputs as symbols.
 
     `inputs` maps p, g, t, hyperparameters and state letters to leaves; `outputs` maps p and state letters to their new
-    values. `points` are where further gradients are taken, in order; `gradients` are the leaves for these. `statics` has the
-    bools, ints and strings of the trace; `names` the local names of values in the rule's function;
-    `shaped` says that some state has another shape than the parameter.
+    values. `points` are the points of further gradients, in order; `gradients` are the leaves for these. `statics` has the
+    bools, ints and strings of the trace; `names` maps local names in the rule's function to values; `shaped`: some state has
+    another shape than the parameter.
     """
 
     inputs: dict[str, Symbol]
@@ -49,12 +49,12 @@ class Graph:
 
     @functools.cached_property
     def tensors(self) -> dict[str, Any]:
-        """The new p and the new state that is tensors, by letter."""
+        """The new p and the new tensor state, by letter."""
         return {k: x for k, x in self.outputs.items() if k == "p" or self.inputs[k].tensor}
 
     @functools.cached_property
     def scalars(self) -> dict[str, Any]:
-        """The new state that is numbers, by letter."""
+        """The new scalar state, by letter."""
         return {k: x for k, x in self.outputs.items() if k not in self.tensors}
 
     @functools.cached_property
@@ -95,7 +95,7 @@ class Graph:
 
     @functools.cached_property
     def counts(self) -> bool:
-        """Whether the steps of a tensor must be counted: the rule reads t, or checkpoints store its state with the step."""
+        """Whether a tensor's steps must be counted: the rule reads t, or checkpoints store the step with its state."""
         return len(self.outputs) > 1 or any(x is self.inputs["t"] for x in walk(self.targets()))
 
     def targets(self) -> list[Symbol]:
@@ -115,7 +115,7 @@ class Graph:
 
 
 def walk(targets: list[Any], known: Iterable[int] = ()) -> Iterator[Symbol]:
-    """Yield every symbol that the targets depend on, once, arguments first; without those of known ids and what is below."""
+    """Yield every symbol that the targets depend on, once, arguments first; skip those with known ids and their arguments."""
     seen: set[int] = set(known)
 
     def visit(x: Symbol) -> Iterator[Symbol]:
@@ -134,7 +134,7 @@ def trace(rule: Rule, hyper: Mapping[str, Any], maximize: bool, shape: Shape) ->
     """Trace a rule with these hyperparameters, for a parameter of this shape.
 
     Floats become symbols, so that their values may change; bools, ints and strings are constants. `maximize` negates every
-    gradient. SteepestError for operations that rules may not use, with the line.
+    gradient. SteepestError with the line for an operation that rules may not use.
     """
     live = rule.live_state(hyper, shape)
     leaves = {x: Symbol("input", tensor=x != "t", name=x) for x in ("p", "g", "t")}
@@ -149,7 +149,7 @@ def trace(rule: Rule, hyper: Mapping[str, Any], maximize: bool, shape: Shape) ->
     g = -leaves["g"] if maximize else leaves["g"]
 
     def gradient_at(point: Any) -> Any:
-        """The gradient at a point; the first point must be p, where the gradient is known."""
+        """The gradient at a point: g for p, if that is the first point, else a new leaf."""
         if not graph.points and point is leaves["p"]:
             return g
         answer = Symbol("gradient", tensor=True, name=f"g{len(graph.points) + 2}")
@@ -186,7 +186,7 @@ def is_static(value: Any) -> bool:
 
 
 def check_function(name: str, function: Callable[..., Any]) -> None:
-    """Raise SteepestError if a rule reads outside values other than the vocabulary: they could change unnoticed."""
+    """Raise SteepestError if a rule reads outside values other than the vocabulary, since they could change unnoticed."""
     code = function.__code__
     free = {k: c.cell_contents for k, c in zip(code.co_freevars, function.__closure__ or (), strict=True)}
     read = {k: v for k, v in function.__globals__.items() if k in code.co_names} | free
@@ -208,7 +208,7 @@ def _line_of(code: CodeType, word: str) -> int:
 
 
 def check_source(function: Callable[..., Any]) -> None:
-    """Raise SteepestError if a function's source cannot be read, or is not what runs: errors and cards show its lines."""
+    """Raise SteepestError if a function's source is missing or differs from its code: errors and cards show its lines."""
     code = function.__code__
     linecache.checkcache(code.co_filename)
     text = "".join(linecache.getlines(code.co_filename, function.__globals__))
@@ -217,8 +217,8 @@ def check_source(function: Callable[..., Any]) -> None:
         written = _codes(text, code.co_filename, code.co_flags & FUTURE).get((code.co_name, code.co_firstlineno))
     if written != code or code.co_name == "<lambda>":
         raise SteepestError(
-            f"Rule {function.__name__}: its source is not what runs; a rule is a def in a file or a notebook cell, and one "
-            "that was edited is defined anew."
+            f"Rule {function.__name__}: its source differs from the code that runs; write it as a def in a file or a notebook "
+            "cell, and run the def again after an edit."
         )
 
 
@@ -236,7 +236,7 @@ def _codes(text: str, file: str, flags: int) -> dict[tuple[str, int], CodeType]:
 
 @contextlib.contextmanager
 def _explained(rule: Rule, graph: Graph) -> Iterator[list[FrameType]]:
-    """Find the frame of the rule's function, which outlives the call; make every exception a SteepestError with the line."""
+    """Find the frame of the rule's function, also after the call; turn every exception into a SteepestError with the line."""
     code = rule.code
     last: list[FrameType] = []
 

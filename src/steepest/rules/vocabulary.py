@@ -1,6 +1,6 @@
 """The functions that a rule may use besides + - * / ** abs and comparisons.
 
-Each takes numbers, and the symbols of a rule that is being traced; engines implement the operations.
+Each takes numbers or, while a rule is traced, symbols; engines implement the operations.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from .symbols import NOISES, RefusedError, Static, Symbol, apply, reduce
 
 
 def sqrt(x: Any) -> Any:
-    """Square root; NaN of a negative."""
+    """Square root; NaN for a negative x."""
     return apply("sqrt", x)
 
 
 def cbrt(x: Any) -> Any:
-    """Cube root, of negatives too."""
+    """Cube root, also of a negative x."""
     return apply("cbrt", x)
 
 
 def power(x: Any, y: Any) -> Any:
-    """x to the power y, for x of 0 or more and a number y; NaN of a negative x."""
+    """x to the power y, for x of 0 or more and a number y; NaN for a negative x."""
     if isinstance(y, Symbol) and y.tensor:
-        raise RefusedError("has a tensor for an exponent, which no engine offers")
+        raise RefusedError("has a tensor as exponent, which no engine supports")
     return apply("pow", x, y)
 
 
 def sign(x: Any) -> Any:
-    """-1, 0 or 1; 0 of NaN, as in torch."""
+    """-1, 0 or 1; 0 for NaN, as in torch."""
     return apply("sign", x)
 
 
@@ -48,7 +48,7 @@ def clip(x: Any, low: Any, high: Any) -> Any:
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:
-    """x where the condition holds, else y; element by element if any of the three is a tensor."""
+    """x where the condition is true, else y; elementwise if any of the three is a tensor."""
     return apply("where", condition, x, y)
 
 
@@ -64,32 +64,32 @@ def lerp(average: Any, x: Any, share: Any) -> Any:
 
 
 def debias(average: Any, beta: Any, t: Any) -> Any:
-    """Correct an average for its start at zero: average / (1 - beta ** t)."""
+    """Correct an average for its initial value of zero: average / (1 - beta ** t)."""
     return average / (1 - beta**t)
 
 
 def norm(x: Any, over: str = "tensor") -> Any:
-    """Euclidean norm over the tensor, or over="model" all of them; needs another pass over memory."""
+    """Euclidean norm of the tensor, or with over="model" of all tensors together; needs another pass over memory."""
     return sqrt(reduce("squares", x, over))
 
 
 def mean(x: Any, over: str = "tensor") -> Any:
-    """Mean over the tensor, or over="model" all of them; needs another pass over memory."""
+    """Mean over the tensor, or with over="model" over all tensors; needs another pass over memory."""
     return reduce("mean", x, over)
 
 
 def total(x: Any, over: str = "tensor") -> Any:
-    """Sum over the tensor, or over="model" all of them; needs another pass over memory."""
+    """Sum over the tensor, or with over="model" over all tensors; needs another pass over memory."""
     return reduce("sum", x, over)
 
 
 def row_mean(x: Any) -> Any:
-    """Mean over the last dimension, which stays with length 1: of a matrix, for each row."""
+    """Mean over the last dimension, which keeps length 1: the mean of each row of a matrix."""
     return apply("row mean", x)
 
 
 def column_mean(x: Any) -> Any:
-    """Mean over the second to last dimension, which remains with length 1."""
+    """Mean over the second to last dimension, which keeps length 1: the mean of each column of a matrix."""
     return apply("column mean", x)
 
 
@@ -113,7 +113,7 @@ def orthogonal(x: Any, a: Any, b: Any, c: Any, eps: Any, steps: Any, precise: An
 
 
 def epsilon(x: Any) -> Any:
-    """The distance from 1 to the next larger number in the dtype of x as it is stored."""
+    """The distance from 1 to the next larger number in the dtype in which x is stored."""
     return apply("epsilon", x)
 
 

@@ -1,4 +1,4 @@
-"""The operations of rules: one table with all forms of each. Whatever runs or prints a rule reads this table.
+"""The operations of rules: one table with all forms of each, read by all code that runs or prints a rule.
 
 Forms use methods of their arguments, so that this module imports neither NumPy nor torch.
 """
@@ -18,9 +18,9 @@ Form = Callable[..., Any]
 class Word:
     """The forms of an operation.
 
-    number: on Python floats, as IEEE 754 defines it: division by zero and roots of negatives do not raise.
-    array: on float64 arrays, one element for each of many sets of numbers; the name of a NumPy function, or a form.
-    tensor: on torch tensors; all arguments but one may be numbers.
+    number: for Python floats, following IEEE 754: division by zero and roots of negatives do not raise.
+    array: for float64 arrays with one element for each set of numbers; the name of a NumPy function, or a form.
+    tensor: for torch tensors; all arguments but one may be numbers.
     llvm: `llvm(body, symbol)` emits it in a loop over elements; None for operations on rows and columns.
     latex: `latex(show, *arguments)`: the text and its precedence (0 comparison, 1 sum, 2 product, 3 power, 4 brackets).
     javascript: the same in JavaScript (0 choice, 1 comparison, 2 sum, 3 product, 4 sign, 5 power, 6 brackets), or the name of
@@ -60,7 +60,7 @@ def is_number(x: Any) -> bool:
 
 
 def _bounded(with_number: Form, of_two: Form) -> Form:
-    """Make maximum or minimum of two arguments, one of which may be a number."""
+    """Make the form of maximum or minimum, one argument of which may be a number."""
 
     def call(x: Any, y: Any) -> Any:
         if not is_number(x) and not is_number(y):

@@ -1,4 +1,4 @@
-"""Schedules: the multiplier of the learning rate as a closed form of the step. Pure, so exact on resume."""
+"""Schedules: the learning rate's multiplier as a pure function of the step, which makes resuming exact."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def get(schedule: str | Schedule) -> Schedule:
     if not isinstance(schedule, str):
         raise SteepestError(
             f"The schedule is {described(schedule)}; expected a name such as 'cosine', or a steepest Schedule: "
-            "steepest.schedules.from_torch(scheduler) makes one of torch's, steepest.schedules.function(f) of a function."
+            "steepest.schedules.from_torch(scheduler) converts one of torch's, steepest.schedules.function(f) a function."
         )
     return parse(schedule, FORMULAS)
 

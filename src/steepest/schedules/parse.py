@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import SteepestError, unknown
 from .schedule import Schedule, check_length
 
-LONGEST = 500  # characters of a schedule as it is typed
+LONGEST = 500  # characters of a typed schedule
 
 
 def parse(text: str, known: dict[str, Callable[..., Schedule]]) -> Schedule:
@@ -45,7 +45,7 @@ def parse(text: str, known: dict[str, Callable[..., Schedule]]) -> Schedule:
             raise SteepestError(f"Schedule '{text}': a number in it is too large.") from None
         except TypeError as error:
             said = str(error).split(") ", 1)[-1].replace("() ", " ")
-            raise SteepestError(f"Schedule '{text}': {said}; `steepest list schedules` tells what each takes.") from None
+            raise SteepestError(f"Schedule '{text}': {said}; `steepest list schedules` lists the arguments.") from None
 
     def literal(node: ast.expr) -> Any:
         try:
@@ -54,7 +54,7 @@ def parse(text: str, known: dict[str, Callable[..., Schedule]]) -> Schedule:
             raise refuse(node) from None
 
     if len(text) > LONGEST:
-        raise SteepestError(f"Schedule '{text}' has {len(text):,} characters, and {LONGEST} are the most.")
+        raise SteepestError(f"Schedule '{text}' has {len(text):,} characters; expected at most {LONGEST}.")
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):

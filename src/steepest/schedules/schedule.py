@@ -22,10 +22,10 @@ Values = Callable[[int, int, Sequence[float]], float]
 
 @dataclass(frozen=True)
 class Schedule(Shown):
-    """`schedule(step, steps)` is the multiplier of the learning rate at a step, counted from 0, of a run of `steps`.
+    """A schedule: `schedule(step, steps)` is the learning rate's multiplier at a step, counted from 0, of a run of `steps`.
 
-    `history` has the metric of each evaluation so far, smaller being better; only `plateau` reads it. `momentum` gives the
-    momentum (beta1) of a step, for schedules that cycle it. Two schedules of the same name give the same values.
+    `history` has the metric of each evaluation so far, smaller is better; only `plateau` reads it. `momentum` returns the
+    momentum (beta1) of a step, for schedules that cycle it. Two schedules of the same name return the same values.
 
     >>> from steepest import schedules
     >>> (schedules.warmup(2) * schedules.linear())(0, 10)
@@ -41,7 +41,7 @@ class Schedule(Shown):
     )  # a call that makes it again
 
     def __reduce__(self) -> Any:
-        """Pickle the call that made the schedule, since formulas are closures, which cannot be pickled."""
+        """Pickle the call that made the schedule, because its formula is a closure, which cannot be pickled."""
         return self.recipe or (Schedule, (self.name, self.value, self.momentum, self.reads))
 
     def __call__(self, step: int, steps: int, history: Sequence[float] = ()) -> float:
@@ -51,7 +51,7 @@ class Schedule(Shown):
         return f"<Schedule {self.name}>"
 
     def __mul__(self, other: Schedule) -> Schedule:
-        """The product of both at every step, with the momentum of the one that cycles it."""
+        """The product of both schedules at every step; the momentum is that of the schedule that cycles it."""
         return Schedule(
             f"{self.name} * {other.name}",
             lambda k, n, h: self.value(k, n, h) * other.value(k, n, h),
@@ -101,7 +101,7 @@ class Schedule(Shown):
         return [self.momentum(k, steps, ()) for k in range(steps)] if self.momentum else None
 
     def to_torch(self, optimizer: Any, steps: int | None = None, last_epoch: int = -1) -> Scheduler:
-        """A scheduler for any torch optimizer: each group's rate is its initial one, times the multiplier.
+        """Make a scheduler for any torch optimizer: each group's rate is its initial rate times the multiplier.
 
         `steps` may be left out if every length is a number of steps; SteepestError if one is a share of the run. `last_epoch`
         is torch's: the last step that was taken, if only the optimizer's state is loaded.
@@ -125,18 +125,18 @@ class Schedule(Shown):
 
 
 def length(value: Length, steps: int) -> int:
-    """A length in steps: an int unchanged, a float as a share of the run, at least 1."""
+    """Convert a length to steps: an int unchanged, a float as a share of the run, at least 1."""
     return value if isinstance(value, int) else max(round(value * steps), 1)
 
 
 def expect(holds: bool, name: str, value: Any, domain: str) -> None:
-    """SteepestError with the domain unless it holds."""
+    """Raise SteepestError with the argument's domain unless the condition `holds`."""
     if not holds:
         raise SteepestError(f"Schedule: {name} is {value!r}; expected {domain}.")
 
 
 def check_length(name: str, value: Any) -> None:
-    """SteepestError unless this is a length."""
+    """Raise SteepestError unless the value is a length: a number of steps, or a share of the run."""
     whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     share = isinstance(value, float) and 0 < value <= 1
     expect(whole or share, name, value, "a number of steps, or a share of the run above 0 and up to 1.0")

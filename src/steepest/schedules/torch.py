@@ -18,7 +18,7 @@ from .schedule import Schedule
 
 
 class Scheduler(lr_scheduler.LRScheduler):
-    """A torch scheduler that follows a schedule: values depend on the step alone, so a resumed run equals an uninterrupted one.
+    """A torch scheduler that follows a schedule: values depend only on the step, so a resumed run equals an uninterrupted one.
 
     `step(metric)` passes a metric to a schedule that reads its history (`mode` "min" or "max"). `last_epoch` is torch's: the
     last step that was taken, if the state of the optimizer is loaded and that of the scheduler is not. A group that is added
@@ -30,7 +30,7 @@ class Scheduler(lr_scheduler.LRScheduler):
         self.history: list[float] = []
         if whole("last_epoch", last_epoch, -1) >= 0:
             if schedule.reads:
-                raise SteepestError(f"{schedule.name} reads its history, which last_epoch does not hold; use load_state_dict.")
+                raise SteepestError(f"{schedule.name} needs its history, which last_epoch lacks; use load_state_dict.")
             if any("initial_lr" not in group for group in optimizer.param_groups):
                 raise SteepestError(
                     f"last_epoch is {last_epoch}, and a group has no 'initial_lr'; load the optimizer's state first."
@@ -38,7 +38,7 @@ class Scheduler(lr_scheduler.LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def step(self, metric: Any = None) -> None:
-        """Advance one step; with the metric, if the schedule reads it."""
+        """Advance one step; pass the metric if the schedule reads it."""
         if metric is not None:
             self.history.append(self.sign * float(metric))
         with warnings.catch_warnings(
@@ -71,7 +71,7 @@ class Scheduler(lr_scheduler.LRScheduler):
         return state | {"schedule": self.schedule.name, "steps": self.steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Resume from a state, and set the groups' rates of that step, whichever was made or loaded first.
+        """Load a state and set the groups' rates for its step, whether the optimizer's state is loaded before or after.
 
         SteepestError for the state of another schedule, or of more groups than the optimizer has.
         """
@@ -121,7 +121,7 @@ CLOSED: dict[str, Callable[[Any, list[float]], Schedule]] = {
 
 
 def _same(scheduler: Any, of_groups: Sequence[Any]) -> Any:
-    """The value that all groups share; SteepestError if they differ, since a schedule is one multiplier for all."""
+    """The value that all groups share; SteepestError if they differ, because a schedule has one multiplier for all groups."""
     if any(other != of_groups[0] for other in of_groups):
         raise SteepestError(
             f"{type(scheduler).__name__} gives its groups different multiples of their rates; a schedule is one multiplier for "
@@ -151,14 +151,14 @@ def from_torch(scheduler: Any) -> Schedule:
     if isinstance(scheduler, Scheduler):
         return scheduler.schedule
     if scheduler.last_epoch > 0:
-        raise SteepestError(f"{name} has taken {scheduler.last_epoch} steps; give it as it was made.")
+        raise SteepestError(f"{name} has taken {scheduler.last_epoch} steps; pass a new scheduler.")
     there = {id(p): torch.nn.Parameter(torch.zeros(0)) for group in groups for p in group["params"]}
     without = copy.deepcopy(scheduler, {**there, id(scheduler.optimizer.state): defaultdict(dict)})  # without copying the model
     return _played(without, f"{name}({id(scheduler)})")
 
 
 def _played(scheduler: Any, name: str) -> Schedule:
-    """Make a schedule of the rates that a new scheduler gives step by step."""
+    """Make a schedule from the rates that a new scheduler sets step by step."""
     moving = copy.deepcopy(scheduler)
     groups = moving.optimizer.param_groups
     largest = getattr(scheduler, "max_lrs", [group.get("initial_lr", group["lr"]) for group in groups])

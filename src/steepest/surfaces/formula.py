@@ -26,12 +26,12 @@ FUNCTIONS: dict[str, Any] = {
 CONSTANTS = {"pi": sympy.pi, "e": sympy.E}
 LARGEST = 1e12  # number in a formula
 LONGEST = 500  # characters of a formula
-MOST_PARTS = 70_000  # of its derivatives, written out: everything about such a surface takes six seconds on one core
+MOST_PARTS = 70_000  # parts of the written-out derivatives: such a surface takes six seconds in all on one core
 DEEPEST = 40  # nested parentheses; sympy's recursion fails at about 60
 
 
 def get(text: str, **arguments: Any) -> Surface:
-    """A surface by its name, its name with arguments ("valley(condition=100)"), or a formula ("x**2 + 3*sin(y)**2")."""
+    """Find or parse a surface: a name, a name with arguments ("valley(condition=100)"), or a formula ("x**2 + 3*sin(y)**2")."""
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
@@ -66,7 +66,7 @@ def _refused(text: str, why: str) -> SteepestError:
 
 
 def parse(text: str) -> Surface:
-    """Parse a formula node by node against a list of what is allowed; it is never evaluated as Python."""
+    """Parse a formula node by node, accepting only listed operations; it is never evaluated as Python."""
     if len(text) > LONGEST:
         raise _refused(text, f"it has {len(text)} characters, and {LONGEST} are the most")
     try:
@@ -110,7 +110,7 @@ class _Size:
 
     @property
     def parts(self) -> int:
-        """All of them."""
+        """The total number of parts."""
         return self.own + sum(self.first.values()) + sum(self.second.values())
 
 
@@ -132,7 +132,7 @@ def _size(e: sympy.Basic, known: dict[sympy.Basic, _Size]) -> _Size:
 
 
 def _twice(inner: list[_Size], made: int, s: sympy.Basic, t: sympy.Basic, is_product: bool) -> Iterator[int]:
-    """The parts of a second derivative of a product or a function, term by term."""
+    """Yield the number of parts of each term in the second derivative of a product or a function."""
     by_s, by_t = ([part.first for part in inner if at in part.first] for at in (s, t))
     for part in inner:
         both = s in part.first and t in part.first
@@ -142,12 +142,12 @@ def _twice(inner: list[_Size], made: int, s: sympy.Basic, t: sympy.Basic, is_pro
             yield others[0] * (part.first.get(s, 0) + made * (s in part.first)) + others[1] * part.first.get(t, 0)
         elif both:
             yield part.second.get((s, t), 0) + part.first[s] + part.first[t] + 2 * made
-        else:  # a power whose base has the one and whose exponent the other
+        else:  # a power with one coordinate in its base and the other in its exponent
             yield part.first.get(s, 0) + part.first.get(t, 0) + made
 
 
 def _summed(counts: Iterable[Mapping[Any, int]]) -> dict[Any, int]:
-    """Counts, added by what is counted."""
+    """Add counters key by key."""
     total: Counter[Any] = Counter()
     for each in counts:
         total.update(each)

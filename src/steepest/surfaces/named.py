@@ -13,7 +13,7 @@ from ..checks import whole
 from ..errors import SteepestError
 from .surface import Surface, box
 
-MOST_DIMS = 100  # sympy takes a second for the second derivatives of a surface of so many
+MOST_DIMS = 100  # at this size sympy takes a second for the second derivatives
 SURFACES: dict[str, Callable[..., Surface]] = {}
 x, y = sympy.symbols("x y", real=True)
 

@@ -12,7 +12,7 @@ from . import Point, Surface
 Array = NDArray[np.float64]
 STARTS = 4096  # starts of Newton's method for stationary points, in up to four coordinates
 LEAST_STARTS = 16
-FLAT = 1e-6  # an eigenvalue below it, relative to the largest or 1, counts as zero
+FLAT = 1e-6  # eigenvalues below this, relative to the largest or 1, count as zero
 TRIES = 20_000  # points at which convexity is tested, in up to four coordinates
 LEAST_TRIES = 64
 MOST_FLAT = 10  # degenerate points that are listed
@@ -32,7 +32,7 @@ class Stationary:
 
 
 def _affordable(most: int, least: int, dims: int) -> int:
-    """The number of points whose eigenvalues, cubic in the dimensions, take no longer than `most` in four dimensions."""
+    """The number of points for which eigenvalues, of cubic cost, take no longer than for `most` points in four dimensions."""
     return max(least, min(most, int(most * (4 / dims) ** 3)))
 
 
@@ -106,7 +106,7 @@ def _at_kink(surface: Surface, kink: Point) -> Stationary:
 
 
 def convexity(surface: Surface) -> tuple[bool | None, str]:
-    """Whether the surface is convex, and why: a proof for quadratics, a counter-example, or None if none was found."""
+    """Test convexity: True with a proof for quadratics, False with a counter-example, or None if none was found."""
     if all(h.is_number for row in surface.hessian_expressions for h in row):  # a quadratic
         w = sorted(np.linalg.eigvalsh(surface.hessian(np.zeros(surface.dims))).tolist())
         if w[0] >= 0:

@@ -29,8 +29,8 @@ class Surface(Shown):
     start: the default start of a path.
     minima: the known global minima.
     kinks: points without a gradient, where it is defined to be 0.
-    rates: learning rates by the optimizer's name, "" for all others, for surfaces unbounded below, where a search for the best
-        makes no sense.
+    rates: learning rates by optimizer name, "" for all others, for surfaces that are unbounded below, where a search for the
+        best rate makes no sense.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Surface(Shown):
 
     @property
     def formula(self) -> str:
-        """The formula as Python writes it, and as `surfaces.get` reads it."""
+        """The formula in Python syntax, as `surfaces.get` parses it."""
         return re.sub(r"\bE\b", "e", str(self.expression)).replace("Abs(", "abs(")
 
     @functools.cached_property
@@ -110,10 +110,10 @@ class Surface(Shown):
         return self._at(2, points, (self.dims, self.dims))
 
     def turned(self, degrees: float) -> Surface:
-        """The surface of two coordinates turned round the middle of its domain, counter-clockwise.
+        """Rotate a surface of two coordinates counter-clockwise around the centre of its domain.
 
-        Plain descent turns with it; rules that scale each coordinate for itself do not. The domain becomes a square as wide as
-        its longer side.
+        The path of plain descent rotates with it; that of a rule that scales each coordinate separately does not. The domain
+        becomes a square with the length of its longer side.
 
         >>> from steepest import surfaces
         >>> round(float(surfaces.get("valley").turned(90).value((1.0, 0.0))), 6)
@@ -148,12 +148,12 @@ class Surface(Shown):
 
 
 def box(dims: int, low: float, high: float) -> tuple[tuple[float, float], ...]:
-    """The same bounds in every direction."""
+    """A domain with the same bounds for every coordinate."""
     return ((low, high),) * dims
 
 
 def points_of(point: Sequence[float] | str, dims: int) -> Point:
-    """A point as numbers, or as typed: "1,1e-3"; SteepestError unless it has so many finite coordinates."""
+    """Convert a point, numbers or text such as "1,1e-3"; SteepestError unless it has `dims` finite coordinates."""
     try:
         at = tuple(float(part) for part in (point.split(",") if isinstance(point, str) else point))
     except (TypeError, ValueError):

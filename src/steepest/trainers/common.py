@@ -1,4 +1,4 @@
-"""Work of both callbacks: evaluate at the rule's view, compute a second gradient for SAM, measure updates."""
+"""Shared by both callbacks: evaluate at the rule's view, compute the second gradient for SAM, measure updates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..update.torch_class.dtensor import whole
 from ..update.torch_class.optimizer import RuleOptimizer
 from ..update.torch_class.two_calls import still
 
-Batch = Any  # what a trainer gives its step
+Batch = Any  # the arguments of a trainer's training step
 PREFIX = "steepest/"
 
 
@@ -134,6 +134,6 @@ def _set(modes: dict[nn.Module, bool]) -> None:
 
 
 def _norm(tensors: list[Tensor]) -> float:
-    """The norm of all tensors together; of a DTensor over the mesh."""
+    """The norm of all tensors together; DTensors are summed over the mesh."""
     squares = [float(whole((t.abs().double() ** 2).sum())) for t in tensors]
     return float(sum(squares) ** 0.5)

@@ -14,7 +14,7 @@ from .common import Attendant, Batch
 try:
     from transformers import TrainerCallback
 except ImportError:
-    raise SteepestError("There is no transformers; install it by `pip install transformers accelerate`.") from None
+    raise SteepestError("transformers is not installed; run `pip install transformers accelerate`.") from None
 
 
 class SteepestCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
@@ -53,7 +53,7 @@ class SteepestCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
         self.attendant = Attendant(optimizer, trainer.model, loss_of, lambda loss: None)
         if self.attendant.oracle and getattr(trainer.accelerator, "scaler", None) is not None:
-            raise SteepestError("A rule with a second gradient goes with no loss scaler; train in bf16 or float32.")
+            raise SteepestError("A rule with a second gradient does not support a loss scaler; train in bf16 or float32.")
         trainer.training_step = training_step
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

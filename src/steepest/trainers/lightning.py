@@ -18,7 +18,7 @@ except ImportError:
     try:
         from pytorch_lightning.callbacks import Callback
     except ImportError:
-        raise SteepestError("There is no Lightning; install it by `pip install lightning`.") from None
+        raise SteepestError("Lightning is not installed; run `pip install lightning`.") from None
 
 
 class SteepestCallback(Callback):  # type: ignore[misc, unused-ignore]
@@ -32,7 +32,7 @@ class SteepestCallback(Callback):  # type: ignore[misc, unused-ignore]
     - Every `log_every_n_steps` of the trainer, `steepest/update_to_weight` is the norm of an update divided by that of the
       weights, `steepest/effective_rate` by that of the gradient. These work with any optimizer; `log=False` omits them.
 
-    For modules with automatic optimization; one that steps by hand calls `first_step` and `second_step` itself.
+    For modules with automatic optimization; one with manual optimization calls `first_step` and `second_step` itself.
     """
 
     def __init__(self, log: bool = True) -> None:
@@ -59,9 +59,9 @@ class SteepestCallback(Callback):  # type: ignore[misc, unused-ignore]
             self.attendants.append(Attendant(optimizer, pl_module, loss_of, backward, refreshes))
         if any(a.oracle for a in self.attendants):
             if not pl_module.automatic_optimization:
-                raise SteepestError("The module steps by hand; call first_step and second_step there, without this callback.")
+                raise SteepestError("The module optimizes manually; call first_step and second_step, without this callback.")
             if getattr(trainer.precision_plugin, "scaler", None) is not None:
-                raise SteepestError("A rule with a second gradient goes with no loss scaler; train in bf16 or float32.")
+                raise SteepestError("A rule with a second gradient does not support a loss scaler; train in bf16 or float32.")
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Start a new accumulated step, as the trainer does."""
@@ -111,7 +111,7 @@ class SteepestCallback(Callback):  # type: ignore[misc, unused-ignore]
 
 @contextlib.contextmanager
 def _mute(module: Any) -> Any:
-    """Within the context, a module's own logging is off: it has logged the batch already."""
+    """Disable the module's own logging, since it has logged the batch already."""
     module.log = module.log_dict = lambda *_, **__: None
     try:
         yield

@@ -56,7 +56,7 @@ def advance(work: Work, engine: Engine, ask: Ask | None = None) -> None:
 
 @torch.no_grad()
 def _gradients_at(work: Work, engine: Engine, point: Symbol, known: Known, ask: Ask) -> Column:
-    """The gradients at a point of the rule's choice; the parameters are restored."""
+    """Evaluate the gradients at a point that the rule requests; the parameters are restored."""
     column = work.tensors["p"]
     if "before" not in work.scratch:
         work.scratch["before"] = [torch.empty_like(p) for p in column.tensors]

@@ -1,4 +1,4 @@
-"""What runs a traced rule: the protocol, the choice, and an engine a file, each of which registers itself when imported."""
+"""Engines, which run traced rules: their protocol, the choice of one, and one file each, which registers it when imported."""
 
 import importlib
 import pkgutil

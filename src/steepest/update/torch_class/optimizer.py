@@ -104,7 +104,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 for k, p in zip(theirs["params"], ours["params"], strict=True):
                     restore_dtypes(self.rule, ours, p, self.state[p], loaded["state"].get(k, {}))
 
-        before = untraced.before_loading(self, look)  # the last hook, which sees what the user's have made of it
+        before = untraced.before_loading(self, look)  # the last hook, which sees the checkpoint after the user's hooks
         after = untraced.after_loading(self, restore, prepend=True)
         try:
             untraced.load_state_dict(self, state_dict)
@@ -232,7 +232,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         self._return(gradients=True)
 
     def _return(self, gradients: bool) -> None:
-        """Undo a first step, if there was one; restore its gradients, or leave the current ones."""
+        """Undo a first step, if there was one, and optionally restore its gradients."""
         if self._halfway is not None:
             began, self._halfway = self._halfway, None
             go_back(began, gradients)

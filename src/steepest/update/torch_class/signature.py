@@ -65,7 +65,7 @@ def settings_of(rule: Rule, group: Group) -> Hyper:
         if isinstance(value, Tensor | np.generic):
             hyper[name] = value.item()
         elif value is None and isinstance(rule.hyper[name], str | float):
-            hyper[name] = rule.hyper[name]  # torch's way to say "the default"
+            hyper[name] = rule.hyper[name]  # in torch, None means the default
         else:
             hyper[name] = plain(value)
     return hyper

@@ -17,7 +17,7 @@ from .dtensor import laid_as
 
 Group = dict[str, Any]  # torch's: parameters, their hyperparameters, and the state that they share
 Store = dict[str, Any]  # the state of one parameter, by the keys of checkpoints
-Loss = Any  # what a closure returns: as a rule a tensor of one number
+Loss = Any  # the result of a closure, usually a tensor of one number
 Closure = Callable[[], Loss]  # computes the loss and its gradients
 
 
@@ -33,7 +33,7 @@ def counter(value: Any) -> Tensor:
 
 
 def prepare(rule: Rule, graph: Graph, group: Group, p: Tensor, store: Store, hyper: Hyper) -> None:
-    """Create missing state: of a new parameter, or that a hyperparameter which is no longer zero needs."""
+    """Create missing state: for a new parameter, or for a hyperparameter that is no longer zero."""
     shape = tuple(p.shape)
     live = rule.live_state(hyper, shape)
     own = [rule.key(letter) for letter, state in live.items() if not state.per_group] + ["step"] * graph.counts
