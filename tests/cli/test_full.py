@@ -1,5 +1,6 @@
 """A disk that takes no more: every command and every output ends with one sentence and code 2, and what was there stays."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,10 +50,19 @@ def outputs():
                 yield name, option.opts[0]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A store with one study."""
+    path = tmp_path_factory.mktemp("trained") / "kept.db"
+    steepest.compare("digits", "sgd", lrs=0.1, schedules="constant", seeds=1, steps=3, store=path)
+    return path
+
+
 @pytest.fixture(autouse=True)
-def there(tmp_path, monkeypatch):
+def there(trained, tmp_path, monkeypatch):
+    """A folder of its own for each test, with a copy of that store."""
     monkeypatch.chdir(tmp_path)
-    steepest.compare("digits", "sgd", lrs=0.1, schedules="constant", seeds=1, steps=3, store="kept.db")
+    shutil.copy(trained, "kept.db")
 
 
 def judged(code, err):

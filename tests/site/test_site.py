@@ -59,7 +59,7 @@ def served(site):
 
 @pytest.mark.parametrize(
     ("width", "pages"),
-    [(1300, slice(0, None, 8)), (390, slice(4, None, 8))]  # a quarter of the pages; all in both windows in the slow tier
+    [(1300, slice(0, None, 16)), (390, slice(8, None, 16))]  # an eighth of the pages; all in both windows in the slow tier
     + [pytest.param(width, slice(None), marks=pytest.mark.slow) for width in (1300, 390)],
 )
 def test_no_page_asks_for_anything_or_is_closed_to_anyone(site, served, chromium, width, pages):

@@ -134,11 +134,11 @@ class Slow(nn.Linear):
         if self.training and x.dim() > 0:
             with open("steps.txt", "a") as file:
                 file.write("x")
-            time.sleep(0.004)
+            time.sleep(0.002)
         return super().forward(x)
 
 x = torch.linspace(-1, 1, 32)[:, None]
-problem = steepest.Problem(model=lambda: Slow(1, 1), loss=nn.MSELoss(), train=(x, 2 * x), valid=(x, 2 * x), batch_size=8)
+problem = steepest.Problem(model=lambda: nn.Sequential(Slow(1, 1)), loss=nn.MSELoss(), train=(x, 2 * x), valid=(x, 2 * x), batch_size=8)
 """
 ASK = ["compare", "slow.py", "--optimizers", "sgd,adam", "--lrs", "0.01", "--schedules", "constant", "--seeds", "2"]
 STARTED = """
@@ -147,7 +147,7 @@ from steepest.cli import main
 from steepest.report import file
 from steepest.study import machine
 from steepest.training import checkpoints
-checkpoints.SHORT = checkpoints.EVERY = 0.04
+checkpoints.SHORT = checkpoints.EVERY = 0.02
 machine.time_steps = functools.partial(machine.time_steps, slice_seconds=0.01)
 file.write = lambda studies, path: path  # a report takes longer than these runs
 sys.argv[0] = "steepest"

@@ -235,6 +235,7 @@ optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(2))]})
 optimizer.zero_grad()
 p.grad = torch.ones(3)
 optimizer.step()
+optimizer.load_state_dict(optimizer.state_dict())
 print("torch._dynamo" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -80,6 +80,11 @@ class RuleOptimizer(torch.optim.Optimizer):
         untraced.zero_grad(self, set_to_none)
 
     @outside_graphs
+    def state_dict(self) -> StateDict:
+        """State and settings in torch's form, as for a checkpoint."""
+        return untraced.state_dict(self)
+
+    @outside_graphs
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load a checkpoint of this class or of its twin; SteepestError for one of another class or of another model.
 

@@ -15,6 +15,7 @@ _Result = TypeVar("_Result")
 # torch's own methods, out of the wrappers by which it disables tracing: a wrapper's first call imports torch._dynamo
 add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
 load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
 before_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_pre_hook)
 after_loading = inspect.unwrap(torch.optim.Optimizer.register_load_state_dict_post_hook)
