@@ -138,7 +138,8 @@ class Slow(nn.Linear):
         return super().forward(x)
 
 x = torch.linspace(-1, 1, 32)[:, None]
-problem = steepest.Problem(model=lambda: nn.Sequential(Slow(1, 1)), loss=nn.MSELoss(), train=(x, 2 * x), valid=(x, 2 * x), batch_size=8)
+data = (x, 2 * x)
+problem = steepest.Problem(model=lambda: nn.Sequential(Slow(1, 1)), loss=nn.MSELoss(), train=data, valid=data, batch_size=8)
 """
 ASK = ["compare", "slow.py", "--optimizers", "sgd,adam", "--lrs", "0.01", "--schedules", "constant", "--seeds", "2"]
 STARTED = """
