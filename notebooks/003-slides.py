@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from steepest import optim
-from steepest_workshop.lessons import ask, check, rule, slides
+from steepest_workshop.lessons import ask, check, collapse, rule
 from steepest_workshop.lessons.training import images
 
 data = images(flat=False, mean=0.1307, deviation=0.3081)
@@ -217,7 +217,7 @@ check("rmsprop", rmsprop)
 # the network gives the same digit for every image.
 
 # %%
-slides.collapse(steps=40)
+collapse.collapse(steps=40)
 
 # %% [markdown]
 # Not every start collapses. Of twenty, five do. A verdict about RMSprop at 0.01 from one training is a verdict about one throw

@@ -11,6 +11,7 @@ from steepest.problems import get
 from steepest_workshop.lessons import (
     claim,
     close_to,
+    compared,
     decided,
     definitions,
     edge,
@@ -24,7 +25,6 @@ from steepest_workshop.lessons import (
     search,
     slides,
     training,
-    tutorial,
 )
 
 
@@ -188,13 +188,13 @@ def test_the_best_of_a_grid_is_none_on_its_edge():
 def test_undecided_comparisons_get_more_seeds(monkeypatch):
     rng = np.random.default_rng(0)
     values = {"a": rng.normal(0.0, 1.0, 20), "b": rng.normal(0.0, 1.0, 20)}
-    lead, words = tutorial.against(values, "a", "b", 4)
+    lead, words = compared.against(values, "a", "b", 4)
     assert lead is None
     assert "20 seeds" in words
     values["a"] = np.append(values["a"], [5.0] * 20)  # b has twenty: what both have is compared
-    assert tutorial.against(values, "a", "b", 4) == (lead, words)
-    assert tutorial.against({"a": np.zeros(20), "b": np.full(20, 0.1)}, "a", "b")[0] == 0.0  # within the margin
-    assert tutorial.against({"a": np.ones(20), "b": np.zeros(20)}, "a", "b")[0] == 1.0
+    assert compared.against(values, "a", "b", 4) == (lead, words)
+    assert compared.against({"a": np.zeros(20), "b": np.full(20, 0.1)}, "a", "b")[0] == 0.0  # within the margin
+    assert compared.against({"a": np.ones(20), "b": np.zeros(20)}, "a", "b")[0] == 1.0
 
 
 def test_a_study_goes_on_with_the_seeds_that_come_next():
@@ -203,13 +203,13 @@ def test_a_study_goes_on_with_the_seeds_that_come_next():
     few, many = (
         compare(problem, "sgd,momentum", schedules="constant", lrs=lrs, seeds=count, store=":memory:") for count in (3, 6)
     )
-    assert tutorial.against(tutorial.accuracies(few), "sgd", "momentum", tutorial.LOOKS)[0] is None
-    made, expected = tutorial.settled(problem, few, [("sgd", "momentum")], 1), tutorial.accuracies(many)
+    assert compared.against(compared.accuracies(few), "sgd", "momentum", compared.LOOKS)[0] is None
+    made, expected = compared.settled(problem, few, [("sgd", "momentum")], 1), compared.accuracies(many)
     for name in lrs:
         np.testing.assert_allclose(made[name][:6], expected[name])
     one = {"sgd": 0.1, "momentum": 0.0001}
     plain = compare(problem, "sgd,momentum", schedules="constant", lrs=one, seeds=3, store=":memory:")
-    assert len(tutorial.settled(problem, plain, [("sgd", "momentum")], 1)["sgd"]) == 3  # what is decided is not trained again
+    assert len(compared.settled(problem, plain, [("sgd", "momentum")], 1)["sgd"]) == 3  # what is decided is not trained again
 
 
 BLOCKS = [("001", k) for k in range(10)] + [("003", 0)]

@@ -17,7 +17,7 @@ from steepest.rules import RACE, RULES, Rule, get
 from steepest.rules.definition import rule, zeros
 
 from . import ALIKE, MUCH, ON_EDGE, Row, agreed, batches, claim, edge, shares, spread
-from .tutorial import UNDECIDED
+from .compared import UNDECIDED
 
 Array = NDArray[np.float64]
 SEEN = 0.01  # of the way: the width of a drawn line

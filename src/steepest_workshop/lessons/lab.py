@@ -17,8 +17,8 @@ from steepest.rules.combinators import switch
 from steepest.training.stacked import Run
 
 from . import Row, agreed, claim, close_to, spread
+from .compared import trained
 from .training import document, mlp
-from .tutorial import trained
 
 SOURCE = "002"
 

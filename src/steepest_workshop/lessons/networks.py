@@ -18,8 +18,8 @@ from steepest.rules import get
 from steepest.training.stacked import Run
 
 from . import ON_EDGE, Row, claim, decided, edge, spread
+from .compared import LOOKS, UNDECIDED, against, as_good, scores, settled, trained
 from .training import document
-from .tutorial import LOOKS, UNDECIDED, against, as_good, scores, settled, trained
 
 Array = NDArray[np.float64]
 SEEDS = 20  # of trainings

@@ -17,7 +17,7 @@ from steepest.report.palette import COLOURS
 from steepest.report.surface import pictures
 from steepest.rules import RACE, get
 
-from . import Row, batches, curves, drawn, slides, training, tutorial, variants
+from . import Row, batches, collapse, curves, drawn, slides, training, tutorial, variants
 
 SLACK = 0.01  # beside a line that does not move
 NAMED = ("step", "multi_step", "exponential", "inverse_time", "cosine", "one_cycle", "cyclic")
@@ -130,7 +130,7 @@ _DRAWN: dict[str, tuple[tuple[str, _Draw], ...]] = {
     "003": (
         ("epochs", _lined(*EPOCHS, "A small convolutional network: what is printed, and ours")),
         ("courses", lambda rows: slides.drawn_courses()),
-        ("collapse", lambda rows: slides.collapse()),
+        ("collapse", lambda rows: collapse.collapse()),
     ),
     "004": (
         ("exponents", lambda rows: variants.bars()),

@@ -10,7 +10,8 @@ from steepest.api import compare
 from steepest.problems.problem import Problem
 
 from . import Row, claim
-from .tutorial import RESNET18, UNDECIDED, accuracies, against, scores
+from .compared import UNDECIDED, accuracies, against, scores
+from .tutorial import RESNET18
 
 SCHEDULES = (
     *("constant", "exponential_steps", "inverse_time", "cosine"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,15 @@ import torch
 from matplotlib.figure import Figure
 
 from steepest import optim, problems, rules, schedules, surfaces
-from steepest.api import Study, compare
+from steepest.api import compare
 from steepest.problems import download
 from steepest.problems.built_in import tables
-from steepest.problems.problem import Problem
 from steepest.problems.seeds import seeded
-from steepest.study.verdicts import ACCURACY_MARGIN
 from steepest.surfaces import optimality
-from steepest.training import ways
 from steepest.training.single import train
-from steepest.training.stacked import Run
 
 from . import MUCH, NOT_HERE, Row, agreed, batches, claim, close_to, kept, shares, spread
+from .compared import LOOKS, UNDECIDED, against, as_good, settled
 from .power import Block, Setting
 from .training import document, drawn, images, measured, mlp
 
@@ -81,8 +78,6 @@ CONVNEXT = {
 RESNET18 = {"Adan": 70.90, "SGD": 70.23, "Nadam": 68.82, "Adam": 63.79, "Radam": 67.62, "Padam": 70.07, "LAMB": 68.46,
             "AdamW": 67.93, "AdaBelief": 70.08, "Adai": 69.68}  # fmt: skip
 SETTING = Setting(rules.get("gd"), 1e-3, {})
-UNDECIDED = "undecided: it needs more seeds"
-LOOKS = 4  # of a comparison: with 20, 40, 80 and 160 seeds
 FAR = "it needs days on several GPUs; cited, not trained"
 
 
@@ -346,64 +341,3 @@ def _named(say: Callable[[str], None]) -> Iterator[Row]:
         lead, words = against(values, a, b, asked)
         holds = None if lead is None else lead > 0
         yield claim(SOURCE, f"{printed} (a network on MNIST)", f"{a} is {words}", holds, UNDECIDED)
-
-
-Values = Mapping[str, "np.ndarray[Any, np.dtype[np.float64]]"]  # test accuracies of a candidate, seed by seed
-
-
-def accuracies(study: Study) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """The test accuracies of each candidate by its label, seed by seed."""
-    return {entry.candidate.label: np.array(entry.values, float) for entry in study.result.entries}
-
-
-def trained(problem: Problem, runs: Sequence[Run], *shape: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Test accuracies of runs, in this shape; nan where one diverged."""
-    results = dict(ways.train_all(problem, runs, ways.choose(problem, runs)))
-    return np.array([results[i].test for i in range(len(runs))], float).reshape(shape)
-
-
-def settled(problem: Problem, study: Study, pairs: Sequence[tuple[str, str]], asked: int) -> Values:
-    """The accuracies of a study; candidates of pairs that are undecided have twice as many seeds, up to LOOKS times.
-
-    The rates stay as they were chosen. A comparison that is looked at LOOKS times must be as sure as if it were so many.
-    """
-    values, entries = accuracies(study), {entry.candidate.label: entry for entry in study.result.entries}
-    steps = problem.steps or 1000
-    for _ in range(LOOKS - 1):
-        undecided = {label for pair in pairs if against(values, *pair, asked * LOOKS)[0] is None for label in pair}
-        runs = []
-        for label in sorted(undecided):
-            candidate, lr, count = entries[label].candidate, entries[label].candidate.lr, len(values[label])
-            schedule = schedules.get(candidate.schedule)
-            more = range(count, 2 * count)
-            runs += [Run(candidate.rule, lr, k, steps, schedule=schedule, test=True) for k in more]
-        if not runs:
-            break
-        tested = trained(problem, runs, len(undecided), -1)
-        values |= {label: np.append(values[label], row) for label, row in zip(sorted(undecided), tested, strict=True)}
-    return values
-
-
-def against(values: Values, a: str, b: str, asked: int = 1) -> tuple[float | None, str]:
-    """1 where a is better than b, -1 where worse, 0 where they are tied, None where that is undecided; and in words.
-
-    A comparison planned beforehand, on the seeds that both have, by the paired interval at 95 %, or at more where several are
-    `asked` at once.
-    """
-    count = min(len(values[a]), len(values[b]))
-    mean, half = spread(values[a][:count] - values[b][:count], 0.05 / asked)
-    tied = abs(mean) + half <= ACCURACY_MARGIN
-    lead = 0.0 if tied else 1.0 if mean > half else -1.0 if mean < -half else None
-    relation = {0.0: "tied with", 1.0: "better than", -1.0: "worse than", None: "undecided against"}[lead]
-    return lead, f"{relation} {b} ({mean:+.2f} +- {half:.2f} points, {count} seeds)"
-
-
-def scores(study: Study) -> str:
-    """Mean and standard error of each candidate, best first."""
-    entries = ((entry.candidate.label, entry.summary()) for entry in study.result.entries)
-    return ", ".join(f"{label} {mean or np.nan:.2f} +- {se or np.nan:.2f}" for label, (mean, se, _) in entries)
-
-
-def as_good(source: str, printed: str, words: str, lead: float | None) -> Row:
-    """A claim that something is at least as good as another."""
-    return claim(source, printed, words, None if lead is None else lead >= 0, UNDECIDED)

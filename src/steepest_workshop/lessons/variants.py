@@ -23,10 +23,10 @@ from steepest.rules import get
 from steepest.training.stacked import Run, StackedRuns
 
 from . import NOT_HERE, Row, between, claim, close_to, kept, predicted, spread
+from .compared import accuracies, against, scores
 from .noisy_regression import EXPONENTS, Array, experiment
 from .power import Block, Setting
 from .training import document, drawn, images, mlp
-from .tutorial import accuracies, against, scores
 
 SOURCE = "004"
 EXACT = (0.99218671, 0.99592763, 0.9993016, 0.99963533, 1.00368735, 1.00186409, 1.00490434, 0.99861362, 0.99307294, 0.99822247)

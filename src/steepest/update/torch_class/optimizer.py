@@ -82,7 +82,8 @@ class RuleOptimizer(torch.optim.Optimizer):
     @outside_graphs
     def state_dict(self) -> StateDict:
         """State and settings in torch's form, as for a checkpoint."""
-        return untraced.state_dict(self)
+        state: StateDict = untraced.state_dict(self)
+        return state
 
     @outside_graphs
     def load_state_dict(self, state_dict: StateDict) -> None:
