@@ -1,4 +1,4 @@
-"""The run of PyTorch's own tests: every file is run, and a failure is excused only by a reason that is true of it."""
+"""The run of PyTorch's own tests: every file is run, and only failures with a true reason are excused."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_every_file_is_run_and_what_is_not_refused_is_not_excused_as_other_words
     assert torch_tests.main(folder_of(tmp_path, OURS, others)) == code
     said = capsys.readouterr().out
     assert sentence in said
-    assert "TestOthers.test_errors_" in said  # of a file that is not named
+    assert "TestOthers.test_errors_" in said  # of a file that is not listed
 
 
 def test_each_reason_is_true_of_what_it_excuses():
