@@ -1,4 +1,4 @@
-"""Pages in a browser, offline, for the tests of the report and of the playground."""
+"""Browser helpers for the tests of the report and the playground; pages are opened offline."""
 
 import contextlib
 import time
@@ -8,7 +8,7 @@ COPY = "navigator.clipboard && (navigator.clipboard.writeText = text => { window
 
 @contextlib.contextmanager
 def opened(chromium, path, width=900, height=800, address="", **more):
-    """The page, offline; anything it asks for or complains of fails the test. What is copied is `window.copied`."""
+    """Open the page offline; requests and console errors fail the test. Copied text is in `window.copied`."""
     context = chromium.new_context(viewport={"width": width, "height": height}, offline=True, **more)
     context.add_init_script(COPY)
     tab = context.new_page()
@@ -24,7 +24,7 @@ def opened(chromium, path, width=900, height=800, address="", **more):
 
 
 def until(tab, expression, most=30.0):
-    """Wait for an expression to be true, for so many seconds. Playwright's own way evaluates text, which pages forbid."""
+    """Wait up to some seconds until an expression is true. Playwright's own wait evaluates text, which the pages forbid."""
     ends = time.monotonic() + most
     while not tab.evaluate(expression):
         assert time.monotonic() < ends, expression

@@ -1,4 +1,4 @@
-"""What several test files need: hyperparameters, composed rules, surfaces, a server on loopback, and what a picture shows."""
+"""Shared test cases: hyperparameters, composed rules, surfaces, a loopback server, and readers of pictures."""
 
 import contextlib
 import http.server
@@ -13,7 +13,7 @@ from steepest.report.palette import style
 from steepest.rules import get
 from steepest_workshop import composed, oracles
 
-# Two choices of hyperparameters, for two groups of one model, where others than `moved` gives are worth trying.
+# Two sets of hyperparameters, for two groups of one model, in addition to those of `moved`.
 CHOSEN = {
     "sgd": [{}, {"weight_decay": 0.05}],
     "momentum": [{"dampening": 0.3}, {"momentum": 0.7, "weight_decay": 0.05, "rate_inside": True}],
@@ -76,7 +76,7 @@ CHOSEN |= {name: chosen for name, (_, _, chosen) in COMPOSED.items()}
 
 
 def moved(rule):
-    """Every float hyperparameter off its default."""
+    """Move every float hyperparameter off its default."""
     floats = {k: v for k, v in rule.hyper.items() if isinstance(v, float) and k != "lr"}
     return {k: 0.8 * v if v else 0.05 for k, v in floats.items()}
 
@@ -90,7 +90,7 @@ def rule_of(name):
 
 
 def oracle_of(name):
-    """The oracle and the hyperparameters by which a preset differs from it."""
+    """The oracle of a preset's base rule, and the hyperparameters in which the preset differs from it."""
     if name in COMPOSED:
         return COMPOSED[name][1], {}
     if hasattr(oracles, name):
@@ -102,7 +102,7 @@ def oracle_of(name):
 
 SURFACES = [*surfaces.SURFACES, "rosenbrock(dims=5)", "ackley(dims=3)", "valley(condition=1000)", "bowl(dims=1)"]
 
-# Hyperparameters of a rule and of torch's class alike: every flag, and numbers that leave their defaults.
+# Hyperparameters of a rule and of torch's class: every flag, and numbers off their defaults.
 FLAGS = {
     "sgd": {"momentum": (0, 0.9), "dampening": (0, 0.3), "weight_decay": (0, 0.05), "nesterov": (False, True)},
     "adagrad": {
@@ -130,7 +130,7 @@ FLAGS = {
 
 @contextlib.contextmanager
 def serving(handler):
-    """A server on loopback that answers by this handler, for as long as the block runs; `url` ends in a slash."""
+    """A loopback server with this handler, stopped at the end of the block; `url` ends in a slash."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.url = f"http://127.0.0.1:{server.server_address[1]}/"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -144,13 +144,13 @@ def serving(handler):
 
 
 def colours_near(picture, colour, within=6):
-    """How many pixels of a picture have this colour, each channel within so much of it."""
+    """The number of pixels of a picture whose colour is within a tolerance of this one, in each channel."""
     wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     return int((np.abs(np.asarray(picture.convert("RGB"), int) - wanted).max(-1) <= within).sum())
 
 
 def inside_axes(picture, figure):
-    """The parts of a picture within the axes, which leave out the legend beside them."""
+    """Crop a picture to its axes, without the legend."""
     across, down = picture.size / np.array(figure.bbox.size)
     for axes in figure.axes:
         box = axes.get_window_extent()
@@ -165,7 +165,7 @@ def inside_axes(picture, figure):
 
 
 def is_drawn(path, figure, colours, dpi=150):
-    """Checks a PNG: it has the figure's size, and each of these colours within its axes."""
+    """Check that a PNG has the figure's size and each of these colours within its axes."""
     with Image.open(path) as picture:
         assert np.abs(picture.size - figure.get_size_inches() * dpi).max() <= 1
         parts = [*inside_axes(picture, figure)]
@@ -174,6 +174,6 @@ def is_drawn(path, figure, colours, dpi=150):
 
 
 def lines_of(axes, name):
-    """What axes show of an optimizer, by its colour: the marker, x and y of each line."""
+    """The marker, x and y of each line that axes draw in an optimizer's colour."""
     shown = [line for line in axes.lines if to_hex(line.get_color()) == style(name).colour.lower()]
     return [(line.get_marker(), [*map(float, line.get_xdata())], [*map(float, line.get_ydata())]) for line in shown]

@@ -1,4 +1,4 @@
-"""What several tests share: a small problem, a quick study, and MNIST where it is."""
+"""Shared test fixtures: a small problem, short timings, browsers, kernels, and MNIST."""
 
 import functools
 import json
@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-# Tests run in as many processes as there are cores; threads of one that wait would take the cores of the others.
+# Tests run in one process per core; waiting threads of one would occupy the cores of the others.
 PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 THREADS = max(1, (os.cpu_count() or 1) // PROCESSES)
 os.environ["OMP_NUM_THREADS"] = str(THREADS)
@@ -33,7 +33,7 @@ MNIST_FILE = "mnist/train-images-idx3-ubyte.gz"
 
 @pytest.fixture(scope="session", autouse=True)
 def short_timings():
-    """Studies time a step for a fifth of the usual time: no test needs it more exactly."""
+    """Time steps for 0.01 s per slice in studies; tests need no better precision."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (machine, ways):
             patch.setattr(module, "time_steps", functools.partial(timing.time_steps, slice_seconds=0.01))
@@ -42,7 +42,7 @@ def short_timings():
 
 @pytest.fixture(scope="session")
 def line():
-    """A noisy line to fit: one input, one output, batches of 8; nothing changes it."""
+    """A problem that fits a noisy line: one input, one output, batches of 8. Do not modify it."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(64, 1, generator=generator)
     y = 2 * x + 0.1 * torch.randn(64, 1, generator=generator)
@@ -53,7 +53,7 @@ def line():
 
 @pytest.fixture(scope="session")
 def chromium():
-    """A Chromium that is installed; skips where there is none, or no playwright to drive it."""
+    """An installed Chromium; skips if it or playwright is missing."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     try:
         path = gallery.browser()
@@ -67,7 +67,7 @@ def chromium():
 
 @pytest.fixture(params=["", "x86-64-v3"], ids=["this processor", "x86-64-v3"])
 def processor(request, monkeypatch):
-    """Kernels compiled for this processor, and for one without AVX-512, which others have."""
+    """Compile kernels for this processor, and for x86-64-v3, without AVX-512."""
     if request.param and platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("this processor cannot run x86-64 code")
     monkeypatch.setenv("STEEPEST_TARGET", request.param or os.environ.get("STEEPEST_TARGET", ""))
@@ -77,7 +77,7 @@ def processor(request, monkeypatch):
 
 @pytest.fixture
 def registry():
-    """The rules by name; those that a test adds are gone after it."""
+    """The registry of rules; rules that a test adds are removed afterwards."""
     before = dict(rules.RULES)
     yield rules.RULES
     rules.RULES.clear()
@@ -86,7 +86,7 @@ def registry():
 
 @pytest.fixture
 def two_threads():
-    """Kernels and torch on two threads, however many processes test."""
+    """Run kernels and torch on two threads, regardless of the number of test processes."""
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(THREADS)
@@ -94,7 +94,7 @@ def two_threads():
 
 @pytest.fixture
 def one_thread():
-    """For steps too small for two threads, which would wait for each other."""
+    """Run on one thread, for steps that are too small for two."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -103,7 +103,7 @@ def one_thread():
 
 @pytest.fixture
 def strict():
-    """Reads JSON and refuses NaN and infinity."""
+    """A JSON parser that raises for NaN and infinity."""
 
     def refuse(constant):
         raise AssertionError(f"{constant} in JSON")
@@ -113,16 +113,16 @@ def strict():
 
 @pytest.fixture
 def mnist_folder():
-    """The folder with mnist/ in $STEEPEST_DATA; skips where it is absent."""
+    """The folder in $STEEPEST_DATA with mnist/; skips if it is missing."""
     folder = Path(os.environ.get("STEEPEST_DATA", ""))
     if not os.environ.get("STEEPEST_DATA") or not (folder / MNIST_FILE).exists():
-        pytest.skip("MNIST is not here: set STEEPEST_DATA to a folder that holds mnist/")
+        pytest.skip("MNIST is missing: set STEEPEST_DATA to a folder with mnist/")
     return folder
 
 
 @pytest.fixture
 def own_rules():
-    """Afterwards, the rules that the test has registered from files are gone."""
+    """Remove the rules that the test registered from files."""
     before = {**rules.RULES}
     yield
     rules.RULES.clear()

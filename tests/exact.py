@@ -1,18 +1,18 @@
-"""Numbers more exact than float64, to judge kernels by."""
+"""Arithmetic more exact than float64, as a reference for kernels."""
 
 import mpmath
 import numpy as np
 
-LONG = np.finfo(np.longdouble).nmant >= 63  # whether long double has more digits here than double
+LONG = np.finfo(np.longdouble).nmant >= 63  # whether long double is more precise than double
 
 
 def points(x: np.ndarray) -> np.ndarray:
-    """As many of these points as the exact function can be had at in a second."""
+    """As many of these points as the exact function can evaluate in a second."""
     return x if LONG else x[::20]
 
 
 def relative_errors(found: np.ndarray, function: str, x: np.ndarray, *arguments: float) -> np.ndarray:
-    """How far float64 numbers are from "cbrt" or "power" of x: by long doubles, or by 50 digits where these are no longer."""
+    """Errors of float64 values of "cbrt" or "power", against long double or, where it is no longer than double, 50 digits."""
     if LONG:
         exact = getattr(np, function)(x.astype(np.longdouble), *arguments)
         return np.abs((found - exact) / exact).astype(float)

@@ -1,4 +1,4 @@
-"""Optimizers and schedules given as something else than names, rules and schedules get one sentence that says what to give."""
+"""Optimizers and schedules of invalid types get one sentence that says what to pass."""
 
 import functools
 from pathlib import Path
@@ -21,7 +21,7 @@ def adam(p, g, t, *, lr=0.1):
 
 
 class Mine(torch.optim.Optimizer):
-    """An optimizer that nobody has written as a rule."""
+    """An optimizer class without a rule."""
 
 
 OPTIMIZERS = {
@@ -62,7 +62,7 @@ SCHEDULES = {
 
 
 def alone_or_not(thing):
-    """A choice among others, and in place of the list, where it is no list itself."""
+    """As one of several, and in place of the list."""
     return [["adam", thing]] if hasattr(thing, "__len__") else [["adam", thing], thing]
 
 

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of what is public: each name has one, and what it shows is what happens."""
+"""The examples in docstrings of the public API: every name has one, and its output is correct."""
 
 import doctest
 import inspect
@@ -17,7 +17,7 @@ EXPORTED = {
     "steepest.schedules": (schedules, schedules.__all__),
     "steepest.optim": (steepest.optim, getattr(steepest.optim, "__all__", dir(steepest.optim))),
 }
-CLASSES = {  # whose methods have examples; of the others only what a user calls
+CLASSES = {  # classes whose methods have examples; of others only the methods that users call
     steepest.Study: None,
     steepest.Choice: None,
     schedules.Schedule: None,
@@ -27,21 +27,21 @@ CLASSES = {  # whose methods have examples; of the others only what a user calls
 
 
 def own(thing):
-    """Whether it is a function or class of ours: not made of a rule, whose docstring tells of a paper."""
+    """Whether it is a function or class of ours, not generated from a rule."""
     if not getattr(thing, "__module__", "").startswith("steepest"):  # torch's
         return False
     return inspect.isfunction(thing) or (inspect.isclass(thing) and not issubclass(thing, RuleOptimizer))
 
 
 def function_of(member):
-    """The function in a member of a class, be it a method, a property or a cached one."""
+    """The function of a class member: a method, a property or a cached property."""
     for wrapper in ("fget", "func", "__func__"):
         member = getattr(member, wrapper, member)
     return member
 
 
 def public():
-    """Name -> function, class or method: what is exported, and the public methods of the classes that users hold."""
+    """Name -> function, class or method: the exports, and the public methods of classes that users receive."""
     found = {f"{module}.{name}": getattr(space, name) for module, (space, names) in EXPORTED.items() for name in names}
     found = {name: thing for name, thing in found.items() if own(thing)}
     for kind, chosen in CLASSES.items():
@@ -69,7 +69,7 @@ def test_every_public_name_has_an_example():
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_an_example_shows_what_happens(name, tmp_path, monkeypatch, registry):
-    """Each in a folder of its own, with the names of its module, and the registry of rules as it was."""
+    """Run each in a new folder, with the names of its module, and restore the registry of rules."""
     monkeypatch.chdir(tmp_path)
     thing, told = PUBLIC[name], []
     space = {**vars(inspect.getmodule(thing)), "steepest": steepest}

@@ -1,4 +1,4 @@
-"""What the package offers by name."""
+"""The names that the package exports."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Imports by a string, which import-linter cannot see, point at other packages or at a package's own modules."""
+"""Imports by a string, which import-linter cannot see, refer to other packages or to the package's own modules."""
 
 import ast
 from pathlib import Path
@@ -13,22 +13,22 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 
 def called(node):
-    """The name of the function that a call calls."""
+    """The name of the called function."""
     return getattr(node.func, "attr", getattr(node.func, "id", ""))
 
 
 def start(node):
-    """How the text of an expression begins; None where only a run tells."""
+    """The prefix of a string expression; None if it is unknown before run time."""
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
         first = str(node.values[0].value)
-        return f"{first}module" if first == "." else first  # of the package's own folder
+        return f"{first}module" if first == "." else first  # a relative import
     return None
 
 
 def imported(tree):
-    """The starts of all module names that are imported by a string; of a parameter, those that the file's calls give it."""
+    """The prefixes of all module names imported by a string; for a parameter, those of the file's calls."""
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     inside = {id(node): function for function in functions for node in ast.walk(function)}
@@ -43,14 +43,14 @@ def imported(tree):
 
 
 def points_up(name):
-    """Whether a module name may lead out of its own package into another of ours; one that nobody can read may."""
+    """Whether a module name may refer to another package of ours; unknown names may."""
     return name is None or name.startswith(("..", "steepest")) or name in (".", "")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_no_import_by_a_string_points_up(path):
     if path == SOURCE / "__init__.py":
-        return  # the top of the house: whatever it imports is below
+        return  # the top layer may import everything
     for name in imported(ast.parse(path.read_text(encoding="utf-8"))):
         assert not points_up(name), f"{path} imports {name} by a string"
         if name.startswith("."):

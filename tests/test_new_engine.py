@@ -1,4 +1,4 @@
-"""An engine of one's own: one class, registered by one call, and everything that steps goes through it."""
+"""A custom engine: one class, registered by one call, and every step uses it."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from steepest_workshop import conformance
 
 
 class Counting:
-    """Counts the bytes that a step reads and writes, and leaves the numbers to torch's operations."""
+    """Counts the bytes that a step reads and writes, and delegates to torch's operations."""
 
     name = "counting"
     reads_memory = False
@@ -51,7 +51,7 @@ def counting():
 
 @pytest.mark.parametrize(("name", "read", "written"), [("gd", 2, 1), ("momentum", 3, 2), ("adam", 4, 3), ("lion", 3, 2)])
 def test_it_counts_what_the_paper_says_a_step_moves(name, read, written, counting):
-    """p and g, and each state, are read; p and each state are written: 8 bytes each."""
+    """p, g and each state are read; p and each state are written: 8 bytes each."""
     p = torch.nn.Parameter(torch.ones(1000, dtype=torch.float64))
     p.grad = torch.ones_like(p)
     optimizer = getattr(steepest.optim, rules.get(name).class_name)(

@@ -1,1 +1,1 @@
-"""What is made with steepest to show and check it: conformance, benchmarks, the five documents, and the papers' oracles."""
+"""Demonstrations and checks of steepest: conformance, benchmarks, the five documents, and oracles written from the papers."""

@@ -1,4 +1,4 @@
-"""Draws docs/pictures/architecture.png: the floors of the house, their folders with sizes, and what imports what."""
+"""Draw docs/pictures/architecture.png: the layers of the product, their modules with sizes, and the imports among them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 SOURCE = Path(__file__).parents[1] / "steepest"
-FLOORS = (  # from the ground up, as pyproject.toml holds them
+FLOORS = (  # from the lowest, as in pyproject.toml
     ("notebook", "prints", "escapes", "errors", "checks", "plugins", "shell"),
     ("problems", "schedules", "rules", "surfaces"),
     ("update",),
@@ -24,12 +24,12 @@ FLOORS = (  # from the ground up, as pyproject.toml holds them
 )
 WORDS = {
     "notebook": "HTML by type",
-    "plugins": "what packages add",
-    "prints": "what users' code prints",
-    "errors": "the user's one error",
-    "escapes": "text from elsewhere, as shown",
+    "plugins": "added by packages",
+    "prints": "output of users' code",
+    "errors": "the one error class",
+    "escapes": "untrusted text, escaped",
     "checks": "counts, files to write",
-    "shell": "what commands share",
+    "shell": "shared by commands",
     "rules": "rules as papers write them,\ntraced to graphs",
     "schedules": "the rate's multiplier\nas a formula",
     "surfaces": "a formula and\nits derivatives",
@@ -37,8 +37,8 @@ WORDS = {
     "update": "ONE STEP\nstate, numbers, passes, engines, the torch class",
     "training": "RUNS\none or many, recorded",
     "paths": "A POINT\non a surface",
-    "study": "A QUESTION\nspace, protocol, laboratory, answer, store",
-    "options": "each once",
+    "study": "A STUDY\nspace, protocol, laboratory, answer, store",
+    "options": "of compare and work",
     "report": "page, figures, text",
     "playground": "a page that runs rules\nin the browser",
     "api": "compare, trajectory",
@@ -49,7 +49,7 @@ WORDS = {
 
 
 def main(out: str = "docs/pictures/architecture.png") -> None:
-    """Draw it."""
+    """Draw the picture and save it as `out`."""
     figure, axes = plt.subplots(figsize=(10, 8.2))
     boxes: dict[str, Any] = {}
     for floor, names in enumerate(FLOORS):
@@ -59,10 +59,8 @@ def main(out: str = "docs/pictures/architecture.png") -> None:
             place = (i + 0.5) / len(names), float(floor)
             boxes[name] = axes.text(*place, label, ha="center", va="center", fontsize=8.5, bbox=box, zorder=3)
     axes.set(xlim=(0, 1), ylim=(-0.6, len(FLOORS) - 0.4))
-    axes.set_title(
-        "What imports what; left out is what follows from other arrows, and the ground floor, which all import", fontsize=10
-    )
-    figure.canvas.draw()  # gives the boxes their sizes
+    axes.set_title("Imports; those implied by other arrows, and those of errors, escapes and checks, are omitted", fontsize=10)
+    figure.canvas.draw()  # computes the sizes of the boxes
     for name, other in _arrows(list(boxes)):
         ends = {"patchA": boxes[name].get_bbox_patch(), "patchB": boxes[other].get_bbox_patch(), "shrinkA": 2, "shrinkB": 2}
         arrow = {"arrowstyle": "-|>", "color": "#666666", "linewidth": 1.2, **ends}
@@ -73,10 +71,10 @@ def main(out: str = "docs/pictures/architecture.png") -> None:
 
 
 def _arrows(names: list[str]) -> list[tuple[str, str]]:
-    """Who imports whom, without what follows from others: a house is read by its shortest stairs."""
+    """Pairs of importing and imported module, without the imports that others imply (transitive reduction)."""
     direct = {name: _imports(name) & set(names) - {name, "errors", "escapes", "checks"} for name in names}
     below: dict[str, set[str]] = {}
-    for name in names:  # from the ground up
+    for name in names:  # from the lowest layer
         below[name] = direct[name].union(*(below[other] for other in direct[name]))
     return [
         (name, other)
@@ -96,7 +94,7 @@ def _lines(name: str) -> int:
 
 
 def _imports(name: str) -> set[str]:
-    """The folders and files of the product that one imports, lazily too."""
+    """The top-level modules of the product that this one imports, including imports inside functions."""
     names = set()
     for path in _files(name):
         package = ["steepest", *path.relative_to(SOURCE).parts[:-1]]

@@ -1,4 +1,4 @@
-"""Studies whose truth is known, simulated or replayed from tables of real runs: how often what is promised holds."""
+"""Calibration: how often the claims of studies hold, in simulations and in replays of recorded runs with a known truth."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ Row = dict[str, Any]
 Draw = Callable[[np.random.Generator, tuple[int, int]], Array]
 
 TABLES = ("digits", "diabetes", "mnist")
-SCREENING = 3  # seeds, of which all rates get the first
+SCREENING = 3  # seeds of screening; all rates get the first
 LEAST_RACES = 40
-APART = 10_000_000  # seeds of one copy from those of the next
-MOST_SEEDS = 40  # of a simulated race
-MOST_REPLAYED = 400  # seeds of a replay that draws with replacement
+APART = 10_000_000  # offset between the seeds of copies
+MOST_SEEDS = 40  # in a simulated race
+MOST_REPLAYED = 400  # seeds of a replay drawn with replacement
 MOST_OF_EQUAL = 0.6  # of the runs of the equal protocol, at 0.5 points
 SECONDS_PER_STEP = 3e-5  # of one run of digits, measured
 STEPS = 500  # of one run of digits
 KNOWN = "the equal protocol, had it known how many seeds are enough"
-EQUAL_LOOKS = (10, 20, 40, 80, 160, 320)  # seeds after which the equal protocol is looked at
+EQUAL_LOOKS = (10, 20, 40, 80, 160, 320)  # seeds at the looks of the equal protocol
 TINY = 1e-9
 MORE = Scale("value", "max")  # of simulated values
 
 
 def everything(studies: int = 10_000, seed: int = 0) -> Iterator[Row]:
-    """All rows: shares with a verdict (what, share, low, high, holds) and figures without one (what, figure, unit, holds).
+    """Yield all rows: shares with a verdict (what, share, low, high, holds), figures without (what, figure, unit, holds).
 
-    Rows that do not depend on each other are made in as many processes as there are cores.
+    Independent parts run in parallel, in one process per core.
     """
     races = max(studies // 25, LEAST_RACES)
     parts: list[tuple[Callable[..., Iterable[Row]], tuple[Any, ...]]] = [(simulate, (studies, seed))]
@@ -75,7 +75,7 @@ def _listed(make: Callable[..., Iterable[Row]], asked: tuple[Any, ...]) -> list[
 
 
 def words(row: Row) -> str:
-    """A row as a line of text."""
+    """Format a row as a line of text."""
     if "figure" in row:
         return f"{row['figure']:8.4g} {row['unit']}: {row['what']}"
     if row["holds"] is None:
@@ -86,7 +86,7 @@ def words(row: Row) -> str:
 
 
 def _row(what: str, share: float, low: float, high: float, studies: int | None = None) -> Row:
-    """A share with a verdict, three Monte-Carlo standard errors of the promise allowed where it is one of so many studies."""
+    """A share with a verdict; with `studies`, three Monte-Carlo standard errors of the bounds are allowed."""
     below, above = (3 * float(np.sqrt(p * (1 - p) / studies)) if studies else 0.0 for p in (low, high))
     return {"what": what, "share": share, "low": low, "high": high, "holds": bool(low - below <= share <= high + above)}
 
@@ -96,9 +96,9 @@ def _figure(what: str, figure: float, unit: str) -> Row:
 
 
 def simulate(studies: int = 10_000, seed: int = 0) -> list[Row]:
-    """Simulated studies whose truth is known: how often intervals cover it, and how often "better" is said of equals.
+    """Simulate studies with a known truth: coverage of intervals, and how often an equal optimizer is called "better".
 
-    Each row: what, share, low and high (what the share must lie within, three Monte-Carlo standard errors allowed), holds.
+    Rows have what, share, low and high (the allowed range, plus three Monte-Carlo standard errors), and holds.
     """
     rng = np.random.default_rng(seed)
     rows: list[Row] = []
@@ -133,7 +133,7 @@ def simulate(studies: int = 10_000, seed: int = 0) -> list[Row]:
 
 @dataclass
 class Wrong:
-    """What was wrong at any time of a race: a bound of the best over another, the bound of the pick, who was ruled out."""
+    """Errors at any look of a race: the best is further `ahead` than its bound, the `bound` of the pick, `ruled_out` a best."""
 
     ahead: bool = False
     bound: bool = False
@@ -148,7 +148,7 @@ class Wrong:
 
 
 def _watched(course: Course, table: Table, truth: Array) -> Wrong:
-    """What was wrong at any look of a race on a table whose rows have these true means."""
+    """The errors at any look of a race on a table whose rows have these true means."""
     rows = [table.rows[one.candidate.label, one.lr] for one in course.contenders]
     wrong, means = Wrong(), truth[rows]
     for now in course.standings:
@@ -167,7 +167,7 @@ def _shares(of: str, seen: list[Wrong], promised: bool = True) -> Iterator[Row]:
 
 
 def _bad_runs(share: float, lower: float) -> Draw:
-    """Normal values, a share of which lie lower by so many standard deviations, centred."""
+    """Centred normal values, a share of which is lower by `lower` standard deviations."""
 
     def draw(rng: np.random.Generator, size: tuple[int, int]) -> Array:
         return rng.standard_normal(size) - lower * ((rng.random(size) < share) - share)
@@ -180,7 +180,7 @@ TRUTHS = {
     5: np.array([0, 0, 0, -0.3, -1]),
     15: np.repeat([0, -0.3, -1], [10, 3, 2]),
 }  # in standard deviations of a difference
-NOISES: dict[str, tuple[Draw, bool]] = {  # of all but the first, which is normal: what hides how bad they are
+NOISES: dict[str, tuple[Draw, bool]] = {  # of all candidates but the first, which is normal
     "normal": (lambda rng, size: rng.standard_normal(size), True),
     "skewed, exponential bad runs": (lambda rng, size: 1 - rng.exponential(size=size), True),
     "1 run in 20 is 5 SD lower": (_bad_runs(0.05, 5), True),
@@ -191,7 +191,7 @@ NOISES: dict[str, tuple[Draw, bool]] = {  # of all but the first, which is norma
 def simulated_races(
     studies: int, seed: int = 0, counts: Iterable[int] = tuple(TRUTHS), noises: Iterable[str] = tuple(NOISES)
 ) -> Iterator[Row]:
-    """Races to a margin of 0.1 SD, which most never reach, so that every look is taken: the hardest case."""
+    """Simulate races to a margin of 0.1 SD, which most never reach, so that they take every look: the hardest case."""
     for name in noises:
         draw, promised = NOISES[name]
         for count in counts:
@@ -212,17 +212,17 @@ def _sorted(candidates: list[int], merit: Array) -> list[int]:
 
 
 def _means(values: Array) -> Array:
-    """The mean of each candidate's runs that did not diverge; minus infinity where all did."""
+    """The mean of each candidate's runs that did not diverge; minus infinity if all did."""
     there = np.isfinite(values)
     sums = np.where(there, values, 0).sum(1)
     return np.where(there.any(1), sums / np.maximum(there.sum(1), 1), -np.inf)
 
 
 def replays(name: str, studies: int, seed: int = 0) -> Iterator[Row]:
-    """Races on columns of a recorded table; the truth is the mean over all of them.
+    """Replay races on columns of a recorded table; the truth is the mean over all columns.
 
-    Drawn without replacement, sample and truth have columns in common, which is slightly favourable; with it, draws are
-    independent, and the truth is exact.
+    Without replacement, sample and truth share columns, which is slightly favourable; with replacement, draws are
+    independent and the truth is exact.
     """
     rng, recorded = np.random.default_rng((seed, 2)), tables.load(name)
     truth, count, table = _means(recorded.sign * recorded.values), recorded.values.shape[1], recorded.table
@@ -236,7 +236,7 @@ def replays(name: str, studies: int, seed: int = 0) -> Iterator[Row]:
 
 
 def copies(name: str, studies: int, seed: int = 0, names: int = 3) -> Iterator[Row]:
-    """One rule under three names, each with seeds of its own: is every rate of one name that raced ruled out at any time?"""
+    """Replay races of one rule under three names with separate seeds: how often is every raced rate of a name ruled out?"""
     rng, recorded = np.random.default_rng((seed, 3)), tables.load(name)
     truth, count = _means(recorded.sign * recorded.values), recorded.values.shape[1]
     optimizer, schedule, _ = recorded.names[int(truth.argmax())]
@@ -254,7 +254,7 @@ def copies(name: str, studies: int, seed: int = 0, names: int = 3) -> Iterator[R
 
 
 def _loses_a_name(course: Course) -> bool:
-    """Whether, at any look of a race of one rule under several names, all that raced under one of them was ruled out."""
+    """Whether all raced candidates of one name are ruled out at any look of a race."""
     labels = [one.candidate.label for one in course.contenders]
 
     def left(now: Standing) -> int:
@@ -264,7 +264,7 @@ def _loses_a_name(course: Course) -> bool:
 
 
 def real_copies(studies: int, names: int = 3, steps: int = STEPS) -> Iterator[Row]:
-    """Whole studies on digits, trained here: one rule under three names, each with seeds of its own, its rates searched."""
+    """Train whole studies on digits: one rule under three names with separate seeds, with a search of its rates."""
     problem, (space,) = problems.get("digits"), spaces(["adamw"], ["cosine"], None)
     alike = tuple(dataclasses.replace(space, label=f"adamw {k + 1}") for k in range(names))
     scale = Scale("accuracy", "max", in_points=True, examples=len(problem.valid))
@@ -280,7 +280,7 @@ def real_copies(studies: int, names: int = 3, steps: int = STEPS) -> Iterator[Ro
 
 
 class Trained(dict[Job, Outcome]):
-    """Runs that are trained when they are wanted, by which every label has seeds of its own; without those after the race."""
+    """Outcomes of runs that are trained when requested; labels have separate seeds, and runs after the race are skipped."""
 
     def __init__(self, problem: Problem, first: Mapping[str, int]) -> None:
         super().__init__()
@@ -297,10 +297,10 @@ class Trained(dict[Job, Outcome]):
 
 
 def costs(studies: int, seed: int = 0) -> Iterator[Row]:
-    """Runs and seconds of training to a bound on digits, beside the equal protocol; columns are drawn with replacement.
+    """Runs and seconds of training to a bound on digits, against the equal protocol; columns are drawn with replacement.
 
-    The equal protocol runs every rate on three seeds and the best of each optimizer and schedule on as many seeds each, looked
-    at after 10, 20, 40, ... of them. Beside it is what it would take if it were known beforehand how many are enough.
+    The equal protocol runs every rate on three seeds, then the best of each optimizer and schedule on equal seeds, with looks
+    after 10, 20, 40, ... seeds. It is also evaluated with a single look at the least sufficient number of seeds.
     """
     rng, recorded = np.random.default_rng((seed, 4)), tables.load("digits")
     table, values = recorded.table, recorded.sign * recorded.values
@@ -329,10 +329,10 @@ def costs(studies: int, seed: int = 0) -> Iterator[Row]:
 
 
 def equal_seeds(values: Array, bound: float, looks: tuple[int, ...] | None) -> int:
-    """The equal seeds at which no pair's interval allows another to be ahead of the first by more than the bound.
+    """The number of equal seeds at which no other candidate can be ahead of the first by more than the bound.
 
-    Paired t tests and Holm over all pairs. Looked at after these many seeds, each with the share of alpha that an equal study
-    spends on it; None for one look, at the least number that is enough.
+    Paired t tests with Holm over all pairs. `looks` are numbers of seeds, each look with its share of alpha as in an equal
+    study; None for a single look, at the least sufficient number.
     """
     pairs = np.array(list(itertools.combinations(range(len(values)), 2)))
     differences = values[pairs[:, 0]] - values[pairs[:, 1]]
@@ -346,7 +346,7 @@ def equal_seeds(values: Array, bound: float, looks: tuple[int, ...] | None) -> i
     return int(most)
 
 
-SPREADS = {  # variances of one result: of the seed, of the example, and the rest
+SPREADS = {  # variances of a result: by seed, by example, residual
     "seeds vary most": (0.2, 0.02, 1.0),
     "examples vary most": (0.02, 0.2, 1.0),
     "both vary": (0.1, 0.1, 1.0),
@@ -355,7 +355,7 @@ SPREADS = {  # variances of one result: of the seed, of the example, and the res
 
 
 def on_new_examples(studies: int, seed: int = 0) -> Iterator[Row]:
-    """How often the 95 % bound on new examples covers, for crossed results: normal ones, and 0 or 1 for right and wrong."""
+    """Simulate the coverage of the 95 % bound on new examples, for crossed results: normal, and 0 or 1."""
     rng = np.random.default_rng((seed, 5))
     for examples, seeds in itertools.product((89, 360), (8, 20)):
         for name, spread in SPREADS.items():
@@ -376,21 +376,21 @@ def on_new_examples(studies: int, seed: int = 0) -> Iterator[Row]:
 
 
 def _crossed(rng: np.random.Generator, seeds: int, examples: int, spread: tuple[float, float, float]) -> Array:
-    """Results (seeds, examples) of mean 0, with these variances of seeds, examples and the rest."""
+    """Results of shape (seeds, examples) and mean 0, with these variances by seed, by example and residual."""
     by_seed, by_example, rest = np.sqrt(spread)
     effects = by_seed * rng.standard_normal((seeds, 1)) + by_example * rng.standard_normal(examples)
     return np.asarray(effects + rest * rng.standard_normal((seeds, examples)))
 
 
 def _right(rng: np.random.Generator, seeds: int, hard: Array, right: float) -> Array:
-    """1 where an example is right, else 0: as hard for all candidates, harder for this one, better and worse seeds."""
+    """1 for a correct example, else 0; difficulty has a shared, a candidate's and a seed's effect, and noise."""
     own, by_seed = rng.standard_normal(len(hard)), rng.standard_normal((seeds, 1))
     latent = 2 * hard + 0.5 * own + 0.2 * by_seed + rng.standard_normal((seeds, len(hard)))
     return np.asarray(latent < special.ndtri(right) * np.sqrt(4 + 0.25 + 0.04 + 1), float)
 
 
 def boundaries(studies: int, seed: int = 0) -> Iterator[Row]:
-    """The mean bound of the pick among 15 after 10, 20 and 40 seeds, by ways to look often, at the same level."""
+    """The mean bound of the pick of 15 candidates after 10, 20 and 40 seeds, for three ways to look often, at one level."""
     rng, truth = np.random.default_rng((seed, 6)), TRUTHS[15].astype(float)
     count, looks = len(truth), bounds.looks(MOST_SEEDS)
     level = ALPHA / (count - 1)
@@ -417,15 +417,15 @@ def boundaries(studies: int, seed: int = 0) -> Iterator[Row]:
 
 
 def _t(n: int, level: float) -> float:
-    """Standard deviations that a one-sided t bound lies above the mean of n."""
+    """The distance of a one-sided t bound from the mean of n values, in standard deviations."""
     return float(special.stdtrit(n - 1, 1 - level) / np.sqrt(n))
 
 
 def confidence_sequence(n: int, level: float, tuned: int = 20) -> float:
-    """Standard deviations that a one-sided bound right at every n lies above the mean of n: a t confidence sequence.
+    """The distance of a t confidence sequence, valid at every n, from the mean of n values, in standard deviations.
 
-    A Gaussian mixture over effects under the right Haar prior (Wang & Ramdas 2025); half a two-sided one of twice the level,
-    which favours it a little. The mixture is the one that is tightest at the `tuned` number of seeds.
+    A Gaussian mixture over effects under the right Haar prior (Wang & Ramdas 2025), one-sided as half of a two-sided one of
+    twice the level, which favours it slightly. The mixture is the tightest at `tuned` seeds.
     """
 
     def radius(count: int, g: float) -> float:

@@ -1,4 +1,4 @@
-"""The commands that show what steepest claims: `conformance`, `reproduce`, `selftest` and `bench`."""
+"""The commands that check and measure steepest: `conformance`, `reproduce`, `selftest` and `bench`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import typer
 from steepest.errors import SteepestError
 from steepest.shell import JSON, check_distinct, check_file, command, say, sentences, write_json
 
-selftest = typer.Typer(help="Checks of what steepest claims, on this machine.", no_args_is_help=True)
-bench = typer.Typer(help="Speed, measured on this machine beside a named rival.", no_args_is_help=True)
+selftest = typer.Typer(help="Check the claims of steepest on this machine.", no_args_is_help=True)
+bench = typer.Typer(help="Measure speed on this machine, against named rivals.", no_args_is_help=True)
 
 
 @bench.callback()
@@ -24,10 +24,10 @@ def _selftest() -> None: ...
 
 @command(selftest)
 def statistics(
-    studies: Annotated[int, typer.Option(min=1, help="Simulated studies in each of the first rows; races are fewer.")] = 10_000,
+    studies: Annotated[int, typer.Option(min=1, help="Simulated studies per row; rows of races use fewer.")] = 10_000,
     json_file: JSON = None,
 ) -> None:
-    """Studies whose truth is known, simulated or replayed: do bounds and intervals hold, and what does a race save?"""
+    """Simulate and replay studies with a known truth: how often bounds and intervals hold, and how many runs a race saves."""
     from rich.console import Console
 
     from . import calibration
@@ -49,11 +49,11 @@ def statistics(
 def step(
     optimizers: Annotated[str | None, typer.Option(help="Names, separated by commas. Default: every rule.")] = None,
     shapes: Annotated[str, typer.Option(help="resnet50, gpt2-small, mlp or many-small.")] = "resnet50",
-    rounds: Annotated[int, typer.Option(help="Timed steps of each contender.")] = 7,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A picture of the result.")] = None,
+    rounds: Annotated[int, typer.Option(help="Timed steps of each implementation.")] = 7,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the result in this file.")] = None,
     json_file: JSON = None,
 ) -> None:
-    """One step of every rule, beside torch, installed packages of optimizers and the speed of memory, in one run."""
+    """Time one step of every rule against torch, installed optimizer packages and the speed of memory, in one run."""
     from rich.console import Console
 
     from .bench import step as benchmark
@@ -72,17 +72,15 @@ def step(
 def bench_train(
     problem: Annotated[
         str | None,
-        typer.Option(
-            help="mnist-mlp, digits, cnn, transformer, lstm (made-up data) or noisy-regression. Default: each of them."
-        ),
+        typer.Option(help="mnist-mlp, digits, cnn, transformer, lstm (synthetic data) or noisy-regression. Default: all."),
     ] = None,
-    runs: Annotated[str, typer.Option(help="How many runs; several numbers, separated by commas, to see how it grows.")] = "64",
-    seeds: Annotated[int, typer.Option(help="Seeds among the runs; those of one seed share their batches.")] = 4,
+    runs: Annotated[str, typer.Option(help="Number of runs; separate several numbers by commas.")] = "64",
+    seeds: Annotated[int, typer.Option(help="Number of seeds; runs of one seed share their batches.")] = 4,
     width: Annotated[int | None, typer.Option(help="Width of the hidden layer of mnist-mlp or digits.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A picture of how it grows.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Plot time against the number of runs.")] = None,
     json_file: JSON = None,
 ) -> None:
-    """Many training runs by the planner's way, beside a careful loop, processes, the source's program and JAX."""
+    """Time many training runs as planned, against a careful loop, processes, the source document's program and JAX."""
     from .bench import train as benchmark
 
     try:
@@ -102,7 +100,7 @@ def bench_train(
 
 @command(bench, "path")
 def bench_path(json_file: JSON = None) -> None:
-    """Nine optimizers on Rosenbrock's function: compiled loops beside a plain torch loop, and a million steps."""
+    """Time nine optimizers on Rosenbrock's function: compiled loops against a plain torch loop, and a million steps."""
     from .bench import path as benchmark
 
     _measured(benchmark, json_file)
@@ -110,14 +108,14 @@ def bench_path(json_file: JSON = None) -> None:
 
 @command(bench, "play")
 def bench_play(json_file: JSON = None) -> None:
-    """The playground in Chromium: what a drag costs, and the same drawn as SVG. It needs playwright."""
+    """Time a drag in the playground in Chromium, drawn on a canvas and as SVG. Needs playwright."""
     from .bench import play as benchmark
 
     _measured(benchmark, json_file)
 
 
 def _measured(benchmark: Any, json_file: Path | None) -> None:
-    """A benchmark that takes no arguments, shown."""
+    """Run a benchmark without arguments and print its result."""
     result = benchmark.measure()
     say(benchmark.text(result))
     write_json(result, json_file)
@@ -125,7 +123,7 @@ def _measured(benchmark: Any, json_file: Path | None) -> None:
 
 @command(bench, "cluster")
 def bench_cluster(json_file: JSON = None) -> None:
-    """How a race's cost and its time to the answer grow from 1 to 64 workers: replayed, with times measured here."""
+    """Estimate a race's cost and time to the answer for 1 to 64 workers: replayed, with times measured here."""
     from .bench import cluster as benchmark
 
     _measured(benchmark, json_file)
@@ -133,13 +131,13 @@ def bench_cluster(json_file: JSON = None) -> None:
 
 @command(bench, "answer")
 def bench_answer(
-    problem: Annotated[str, typer.Option(help="digits, diabetes or mnist-mlp, whose runs are recorded.")] = "digits",
-    seconds: Annotated[str, typer.Option(help="Times after which the picks are judged, separated by commas.")] = "10,30,60",
-    repetitions: Annotated[int, typer.Option(min=1, help="How often all is done, each time on other seeds.")] = 20,
-    docs: Annotated[Path | None, typer.Option(metavar="FILE.md", help="The result as Markdown.")] = None,
+    problem: Annotated[str, typer.Option(help="digits, diabetes or mnist-mlp, which have recorded runs.")] = "digits",
+    seconds: Annotated[str, typer.Option(help="Budgets at which the picks are compared, separated by commas.")] = "10,30,60",
+    repetitions: Annotated[int, typer.Option(min=1, help="Repetitions, each on different seeds.")] = 20,
+    docs: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write the result as Markdown.")] = None,
     json_file: JSON = None,
 ) -> None:
-    """What is picked after so many seconds, and how good it is: `compare`, Optuna's TPE and random search."""
+    """Compare the picks of `compare`, Optuna's TPE and random search after some seconds, and how good they are."""
     from .bench import answer as benchmark
 
     check_file(docs, "document", "answer-bench.md")
@@ -161,16 +159,16 @@ def bench_answer(
 @sentences
 def reproduce(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME|all]...", help="Documents: 000 to 004, or all, which is the default.")
+        list[str] | None, typer.Argument(metavar="[NAME|all]...", help="Documents: 000 to 004, or all (the default).")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="What takes under four minutes.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Everything, as long as it needs.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Under four minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Everything, however long it takes.")] = False,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.md", help="The table as Markdown, and its pictures beside.")
+        Path | None, typer.Option(metavar="FILE.md", help="Write the table as Markdown, with its pictures next to it.")
     ] = None,
     json_file: JSON = None,
 ) -> None:
-    """The five documents that teach the subject, made again: printed figure, ours, tolerance, and whether it holds."""
+    """Reproduce the five teaching documents: each printed figure, ours, the tolerance, and whether ours is within it."""
     from . import lessons
     from .lessons import page, written
 
@@ -189,16 +187,16 @@ def reproduce(
 @sentences
 def conformance(
     docs: Annotated[
-        Path | None, typer.Option(metavar="FILE.md", help="Make this document only. Default: all that is made, in a checkout.")
+        Path | None, typer.Option(metavar="FILE.md", help="Write this document only. Default in a checkout: all of them.")
     ] = None,
     change: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Pin the new digest of a rule that computes something else now.")
+        list[str] | None, typer.Option(metavar="NAME", help="Pin the new digest of a rule that was changed on purpose.")
     ] = None,
     json_file: JSON = None,
 ) -> None:
-    """Every rule against its paper, its author's package and torch: the largest error of each.
+    """Measure the largest error of every rule against its paper, its author's package and torch.
 
-    In a checkout it makes what is made from the rules: docs/optimizers.md, src/steepest/optim.pyi and the pinned digests.
+    In a checkout, also write the generated files: docs/optimizers.md, src/steepest/optim.pyi and the pinned digests.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""Oracles of what combinators make: clipping, Lookahead, a switch; as `oracles`, in float64 NumPy and apart from the rules."""
+"""Oracles of combinators: clipping, Lookahead, a switch. Like `oracles`, float64 NumPy, independent of the rules."""
 
 import inspect
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def changed_gradients(change, inner):
-    """An oracle whose gradients are changed, all tensors of the model at once, before `inner` sees them."""
+    """The oracle `inner` on gradients that `change(k, gradients of all tensors)` has transformed."""
 
     def run(ps, grad, lrs, hypers):
         names = inspect.signature(change).parameters
@@ -42,7 +42,7 @@ def lookahead_momentum(ps, grad, lrs, hypers):
 
 
 def switched(first, then):
-    """The path of one oracle for `at` steps, and of another from there on."""
+    """An oracle that follows `first` for `at` steps, then `then`."""
 
     def run(ps, grad, lrs, hypers):
         at, ratio = int(hypers[0]["at"]), hypers[0].get("then_ratio", 1.0)

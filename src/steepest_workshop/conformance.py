@@ -1,6 +1,6 @@
-"""How far each rule is from its paper, its author and torch: the largest relative error of 50 steps in float64.
+"""The largest relative error of each rule in 50 float64 steps, against its paper, its author's package and torch.
 
-The papers' oracles are in `oracles` (NumPy, written apart from the rules); the authors' packages are the `peers` extra.
+The papers' oracles are in `oracles` (NumPy, independent of the rules); the authors' packages are the `peers` extra.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ RATE = 0.02
 
 @dataclass(frozen=True)
 class Author:
-    """An author's class (or the one that follows the author), and the hyperparameters at which ours does the same.
+    """An author's class, or a package that follows the author, with the hyperparameters at which ours is equal.
 
-    `differs` says where it does not, on purpose; then the error is the size of that difference.
+    `differs` describes an intended difference; the error is then its size.
     """
 
     rule: str
@@ -70,20 +70,20 @@ AUTHORS = (
 
 
 def parameters(shapes: tuple[tuple[int, ...], ...] = SHAPES) -> list[torch.nn.Parameter]:
-    """Starting points, float64, the same every time."""
+    """The starting points: float64 parameters of these shapes, always the same."""
     generator = torch.Generator().manual_seed(0)
     return [torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64)) for shape in shapes]
 
 
 def gradients(k: int, shapes: tuple[tuple[int, ...], ...] = SHAPES) -> list[torch.Tensor]:
-    """The gradients of step k, of changing size; every third is a hundredth, so that eps and clamps matter."""
+    """The gradients of step k; their scale varies, and is 0.01 on every third step, so that eps and clamps matter."""
     generator = torch.Generator().manual_seed(1000 + k)
     size = 0.01 if k % 3 == 2 else 1.0 + k % 3
     return [size * torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
 
 
 def path(optimizer: Any, params: list[torch.nn.Parameter]) -> list[list[torch.Tensor]]:
-    """The parameters after each step, at a constant rate."""
+    """The parameters after each of `STEPS` steps of an optimizer."""
     shapes, points = tuple(tuple(p.shape) for p in params), []
     for k in range(STEPS):
 
@@ -99,7 +99,7 @@ def path(optimizer: Any, params: list[torch.nn.Parameter]) -> list[list[torch.Te
 
 
 def error(ours: Any, theirs: Any) -> float:
-    """The largest difference over all steps and tensors, relative to the tensor's largest number."""
+    """The largest difference over all steps and tensors, relative to the largest element of the tensor."""
     worst = 0.0
     for a, b in zip(ours, theirs, strict=True):
         for x, y in zip(a, b, strict=True):
@@ -109,7 +109,7 @@ def error(ours: Any, theirs: Any) -> float:
 
 
 def settings(rule: Rule) -> list[dict[str, Any]]:
-    """The defaults, and every number off its default; a rule whose oracle has no bfloat16 runs precisely."""
+    """Hyperparameters to test: the defaults, and every number moved off its default; with `precise=True` where it exists."""
     moved = {k: 0.8 * v if v else 0.05 for k, v in rule.hyper.items() if isinstance(v, float) and k != "lr"}
     inside = {k: v for k, v in moved.items() if _allowed(rule, k, v)}
     fixed = {"precise": True} if "precise" in rule.hyper else {}
@@ -125,13 +125,13 @@ def _allowed(rule: Rule, name: str, value: float) -> bool:
 
 
 def against_paper(rule: Rule) -> float:
-    """The largest error against the oracle, at the defaults and off them."""
+    """The largest error against the oracle, over all `settings` of the rule."""
     base = rule if hasattr(oracles, rule.name) or not rule.base else rule.base
     preset = {k: v for k, v in rule.hyper.items() if v != base.hyper[k] and k != "lr"}
     worst = 0.0
     for chosen in settings(rule):
         params = parameters()
-        with _float64():  # numbers kept as state have the default dtype, as torch's have
+        with _float64():  # scalar state has the default dtype, as in torch
             ours = path(build(rule, params, lr=RATE, **chosen), params)
         starts = [p.detach().numpy() for p in parameters()]
         grad = lambda k, _: [g.numpy() for g in gradients(k)]  # noqa: E731
@@ -141,7 +141,7 @@ def against_paper(rule: Rule) -> float:
 
 
 def against_torch(rule: Rule) -> float | None:
-    """The largest error against the class of torch.optim at the rule's defaults, or None where there is none."""
+    """The largest error against the torch.optim class at the rule's defaults; None if torch has no such class."""
     if not rule.twin:
         return None
     shapes = ((4, 3), (3, 5)) if rule.name == "muon" else SHAPES
@@ -167,7 +167,7 @@ def _float64() -> Iterator[None]:
 
 
 def against_author(author: Author) -> float | None:
-    """The largest error against an author's class, or None where the package is not installed."""
+    """The largest error against an author's class; None if the package is not installed."""
     try:
         module = importlib.import_module(author.module)
     except ImportError:
@@ -184,7 +184,7 @@ def against_author(author: Author) -> float | None:
 
 
 def table(progress: Callable[[str], None] | None = None) -> list[dict[str, Any]]:
-    """A row for each rule: largest errors against paper, author and torch, and what the author's differs in."""
+    """A row per rule: largest errors against paper, author and torch, and the intended differences from the author's class."""
     rows = []
     for name, rule in RULES.items():
         if not rule.is_ours:
@@ -210,7 +210,7 @@ def table(progress: Callable[[str], None] | None = None) -> list[dict[str, Any]]
 
 
 def text(rows: list[dict[str, Any]]) -> str:
-    """The table for the screen."""
+    """Format the table for the terminal."""
 
     def shown(x: float | None) -> str:
         return f"{'-':>10}" if x is None else f"{'0':>10}" if x == 0 else f"{x:10.0e}"

@@ -1,6 +1,6 @@
-"""One race as a table, batch by batch: a replay of recorded runs. `python -m steepest_workshop.course [TABLE]` prints it.
+"""Print one race batch by batch, replayed on recorded runs: `python -m steepest_workshop.course [TABLE]`.
 
-docs/protocol.md shows that of digits.
+docs/protocol.md shows the output for digits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HEADING = ("asked for", "runs", "seeds", "pick so far", "another is better by at
 
 
 def rows(name: str) -> Iterator[tuple[str, ...]]:
-    """The batches of a race on a recorded table, and what is known after each."""
+    """Yield a row for each batch of a race on a recorded table: the runs requested, then the pick and its bound."""
     recorded, batches = tables.load(name), list[Wanted]()
     course = replay(question(recorded.table, recorded.scale), recorded.table, watch=batches.append)
     looks, standings = iter(course.looks), iter(course.standings)
@@ -37,7 +37,7 @@ def rows(name: str) -> Iterator[tuple[str, ...]]:
 
 
 def table(name: str) -> str:
-    """The race as Markdown."""
+    """Format the race as a Markdown table."""
     lines = [HEADING, ("---",) * len(HEADING), *rows(name)]
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)
 

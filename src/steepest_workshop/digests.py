@@ -1,4 +1,4 @@
-"""Pinned digests of the built-in rules: a store knows its runs by these, so a digest changes only on purpose."""
+"""Pinned digests of the built-in rules: stores identify runs by them, so a digest may change only on purpose."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ FILE = Path(__file__).parent / "recorded" / "digests.json"
 
 
 def current() -> dict[str, str]:
-    """The digests of the built-in rules as they are now, by name."""
+    """The current digests of the built-in rules, by name."""
     return {name: rule.digest.removeprefix(MARK)[:16] for name, rule in RULES.items() if rule.is_ours}
 
 
 def pinned(file: Path = FILE) -> dict[str, str]:
-    """The digests that are pinned, by name."""
+    """The pinned digests, by name."""
     known: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
     return known
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The rules with another digest than the pinned one, or that are gone."""
+    """The pinned rules whose digest has changed, or that no longer exist."""
     return [name for name, digest in before.items() if now.get(name) != digest]
 
 
 def pin(change: Collection[str] = (), file: Path = FILE) -> None:
-    """Pin the digests of new rules, and those of rules in `change` as they are now.
+    """Pin the current digests of new rules and of the rules in `change`.
 
-    SteepestError for a rule outside `change` whose digest is another: then nothing is written.
+    Raises SteepestError, and writes nothing, if the digest of a rule outside `change` differs from the pinned one.
     """
     before, now = pinned(file), current()
     for name in change:
@@ -41,8 +41,8 @@ def pin(change: Collection[str] = (), file: Path = FILE) -> None:
     others = [name for name in changed(before, now) if name not in change]
     if others:
         raise SteepestError(
-            f"The digest changed of {listed(others)}: every store would train these rules anew. Undo the change to the rule or,"
-            " if it is meant, run:",
+            f"The digest changed of {listed(others)}: every store would train these rules again. Undo the change, or if it is"
+            " intended, run:",
             f"steepest conformance {' '.join(f'--change {name}' for name in others)}",
         )
     lines = [f"{json.dumps(name)}: {json.dumps(digest)}" for name, digest in now.items()]

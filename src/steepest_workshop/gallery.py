@@ -1,6 +1,6 @@
-"""Reports of studies that are hard to show, and pictures of them; `python -m steepest_workshop.gallery FOLDER` makes both.
+"""Screenshots of reports on studies that are hard to display: `python -m steepest_workshop.gallery FOLDER`.
 
-It needs playwright, and a Chromium that is installed already.
+Needs playwright and an installed Chromium.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HOSTILE = "<script>alert('x')</script> & \"it's\""
 
 
 def line(**more: Any) -> steepest.Problem:
-    """One weight and one bias on noisy points of a line."""
+    """A linear fit, one weight and one bias, to noisy points of a line."""
     x = torch.linspace(-1, 1, 64)[:, None]
     noise = 0.1 * torch.randn(64, 1, generator=torch.Generator().manual_seed(0))
     asked: dict[str, Any] = {
@@ -43,7 +43,7 @@ def line(**more: Any) -> steepest.Problem:
 
 
 def blobs(**more: Any) -> steepest.Problem:
-    """Two heaps of points that a line tells apart without a mistake."""
+    """Two linearly separable clusters of points."""
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(200) % 2
     x = torch.randn(200, 2, generator=generator) + 8 * y[:, None]
@@ -77,15 +77,15 @@ STUDIES: dict[str, Callable[[], Study]] = {
 
 
 def browser() -> str:
-    """The path of a Chromium; SteepestError where there is none."""
+    """The path of an installed Chromium; raises SteepestError if there is none."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
-        raise SteepestError(f"No browser is here; install one of {', '.join(BROWSERS)}, such as Debian's package chromium.")
+        raise SteepestError(f"No browser was found; install one of {', '.join(BROWSERS)}, such as Debian's package chromium.")
     return found
 
 
 def main(folder: Path) -> Iterator[Path]:
-    """Each report as a picture on a screen and on a phone, and the first picture that a race's report has."""
+    """Save a screenshot of each report on desktop and phone, and of the first figure of a race's report; yield the paths."""
     from playwright.sync_api import sync_playwright
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def main(folder: Path) -> Iterator[Path]:
 
 
 def few_colours(path: Path) -> None:
-    """Make a picture of lines and text small; the colours of optimizers, and the words it carries, stay as they are."""
+    """Reduce a PNG of lines and text to a palette, in place; the optimizers' colours and the description are preserved."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
@@ -122,11 +122,11 @@ def few_colours(path: Path) -> None:
     in_few(whole, table_of(whole)).save(path, pnginfo=words, optimize=True)
 
 
-FIXED = (*COLOURS, "#ffffff")  # that no picture may lose
+FIXED = (*COLOURS, "#ffffff")  # colours that the palette must contain
 
 
 def table_of(whole: Any, count: int = 248) -> Any:
-    """A PIL palette of so many colours for an image, of which those of optimizers are some."""
+    """A PIL palette of `count` colours for an image, including the optimizers' colours."""
     from PIL import Image, ImageColor
 
     own = [part for colour in FIXED for part in ImageColor.getrgb(colour)]
@@ -136,12 +136,12 @@ def table_of(whole: Any, count: int = 248) -> Any:
 
 
 def in_few(whole: Any, table: Any) -> Any:
-    """A PIL image in the colours of a palette."""
+    """Convert a PIL image to the colours of a palette."""
     from PIL import Image, ImageColor
 
     few = whole.quantize(palette=table, dither=Image.Dither.NONE)
     pixels, places = np.asarray(whole), np.array(few)
-    for k, colour in enumerate(FIXED):  # PIL looks for the nearest colour only roughly
+    for k, colour in enumerate(FIXED):  # PIL's nearest colour is approximate
         places[(pixels == ImageColor.getrgb(colour)).all(-1)] = k
     few.putdata(places.ravel().tolist())
     return few

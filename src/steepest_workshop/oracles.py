@@ -1,14 +1,14 @@
-"""Independent float64 NumPy updates, written from the papers and from torch's documentation, apart from the rules.
+"""Float64 NumPy updates, written from the papers and from torch's documentation, independent of the rules.
 
 Each takes the tensors of a model, a function `grad(k, tensors)` for the gradients of step k (from 0), the rates of all steps,
-and for each tensor its hyperparameters; it returns the tensors after every step.
+and the hyperparameters of each tensor; it returns the tensors after every step.
 """
 
 import numpy as np
 
 
 def each(update):
-    """An oracle from a generator for one tensor: it is sent gradients and rates and yields the tensor."""
+    """Make an oracle from a generator for one tensor, which is sent (gradient, rate, t) and yields the tensor."""
 
     def run(ps, grad, lrs, hypers):
         path, workers = [], []
@@ -95,7 +95,7 @@ def rprop(p, lr0=None, etaminus=0.5, etaplus=1.2, step_min=1e-6, step_max=50.0):
         g, lr, _ = yield p
         size = np.full_like(p, lr) if size is None else size
         g = np.array(g)
-        for i in np.ndindex(p.shape):  # element by element, as the paper tells it
+        for i in np.ndindex(p.shape):  # element by element, as in the paper
             product = g[i] * before[i]
             if product > 0:
                 size[i] = min(size[i] * etaplus, step_max)
@@ -129,7 +129,7 @@ def asgd(p, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0):
 
 @each
 def asgd_view(p, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0):
-    # the mean of the points from step t0 + 2 on (torch), before that the point; for gradients that depend on no place
+    # the mean of the points from step t0 + 2 on (torch), before that the point; for gradients that do not depend on p
     eta, points = None, []
     while True:
         g, lr, t = yield np.mean(points, axis=0) if points else p
@@ -230,7 +230,7 @@ def adai(ps, grad, lrs, hypers):
 
 @each
 def schedule_free_adamw(p, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, warmup_steps=0, r=0.0, weight_lr_power=2.0):
-    # x, y and z all stored; y = (1 - beta1) z + beta1 x is where gradients are taken
+    # stores x, y and z; gradients are taken at y = (1 - beta1) z + beta1 x
     y = z = x = p
     v, total, largest = np.zeros_like(p), 0.0, 0.0
     while True:
@@ -344,7 +344,7 @@ def adabelief(p, beta1=0.9, beta2=0.999, eps=1e-16, weight_decay=0.0, rectify=Fa
 
 
 def adan(ps, grad, lrs, hypers):
-    # Algorithm 1 with betas as in the authors' code; restarts look over the whole model
+    # Algorithm 1 with betas as in the authors' code; restarts consider the whole model
     ps, path = [np.array(p, float) for p in ps], []
     default = {
         "beta1": 0.98,
@@ -437,7 +437,7 @@ def muon(
     p, weight_decay=0.1, momentum=0.95, nesterov=True, ns_a=3.4445, ns_b=-4.775, ns_c=2.0315, eps=1e-7, ns_steps=5,
     adjust_lr_fn="original", beta_v=0.95, precise=True,
 ):  # fmt: skip
-    assert precise  # bfloat16 is torch's; the twin stands for it
+    assert precise  # bfloat16 is tested against torch
     b, v = np.zeros_like(p), np.zeros_like(p)
     while True:
         g, lr, t = yield p

@@ -1,6 +1,6 @@
-"""Pictures of the playground as people see it; `python -m steepest_workshop.screens FOLDER` makes them.
+"""Screenshots of the playground: `python -m steepest_workshop.screens FOLDER`.
 
-It needs playwright, and a Chromium that is installed already.
+Needs playwright and an installed Chromium.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SCREENS = {
 
 
 def main(folder: Path) -> Iterator[Path]:
-    """A picture of each screen, of a lesson that asks, and of every lesson that has shown."""
+    """Save a screenshot of each view, of a lesson's question, and of every lesson after its answer; yield the paths."""
     from playwright.sync_api import Page, sync_playwright
 
     folder.mkdir(parents=True, exist_ok=True)

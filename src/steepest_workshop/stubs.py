@@ -1,4 +1,4 @@
-"""src/steepest/optim.pyi: every class of `steepest.optim` with its signature and docstring, for editors."""
+"""Generate src/steepest/optim.pyi: every class of `steepest.optim` with its signature and docstring, for editors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def from_rule(rule: Rule) -> type[RuleOptimizer]: ...
 
 
 def page() -> str:
-    """Make the stub from the registered rules."""
+    """The text of the stub, from the registered rules."""
     return HEAD + "".join(_class(optimizer_class(rule)) for _, rule in sorted(by_class_name().items()))
 
 

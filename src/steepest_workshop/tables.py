@@ -1,4 +1,4 @@
-"""Tables of real runs, to replay the race on; `python -m steepest_workshop.tables` makes them."""
+"""Recorded runs for replays of the race; `python -m steepest_workshop.tables [NAME ...]` records them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ HERE = Path(__file__).parent / "recorded"
 
 @dataclass(frozen=True)
 class Recorded:
-    """Validation values (candidates, seeds), NaN for a diverged run; `names` has optimizer, schedule and rate of each.
+    """Validation values of shape (candidates, seeds), NaN for diverged runs; `names` are optimizer, schedule and rate.
 
-    `group` says which candidates share optimizer and schedule, `sign` is 1 where more is better, else -1, `example` what one
-    example counts in the metric (0 for a loss).
+    `sign` is 1 if larger values are better, else -1; `example` is the weight of one example in the metric, 0 for a loss.
     """
 
     names: list[tuple[str, str, float]]
@@ -41,13 +40,13 @@ class Recorded:
 
     @property
     def scale(self) -> Scale:
-        """How its runs are compared."""
+        """The scale on which its runs are compared."""
         direction = "max" if self.sign > 0 else "min"
         return Scale("metric", direction, self.example > 0, round(100 / self.example) if self.example else 0)
 
     @functools.cached_property
     def table(self) -> Table:
-        """The table as a study reads it: a space for each optimizer and schedule, bounded by the rates recorded."""
+        """The table for replays: a space for each optimizer and schedule, limited to the recorded rates."""
         pairs = list(dict.fromkeys(name[:2] for name in self.names))
         spaces = designs.spaces([*dict.fromkeys(o for o, _ in pairs)], [*dict.fromkeys(s for _, s in pairs)], None)
         rates = [[lr for o, s, lr in self.names if (o, s) == (space.name, space.schedule)] for space in spaces]
@@ -55,14 +54,14 @@ class Recorded:
 
     @functools.cached_property
     def group(self) -> NDArray[np.int64]:
-        """The number of each candidate's optimizer and schedule."""
+        """For each candidate, the index of its pair of optimizer and schedule."""
         pairs = [name[:2] for name in self.names]
         order = sorted(set(pairs))
         return np.array([order.index(pair) for pair in pairs])
 
 
 def diabetes() -> Problem:
-    """A 10-16-1 network with ReLU on scikit-learn's diabetes data: squared error, standardised, 89 validation examples."""
+    """A 10-16-1 ReLU network on scikit-learn's diabetes data: standardised, squared error, 89 validation examples."""
     data = load_diabetes()
     order = np.random.default_rng(0).permutation(len(data.target))
     x, y = data.data[order] / data.data.std(0), ((data.target - data.target.mean()) / data.target.std())[order, None]
@@ -87,7 +86,7 @@ RECORDED: dict[str, tuple[Callable[[], Problem], int, tuple[str, ...], int, int]
 
 
 def record(name: str, progress: Callable[[str], None]) -> None:
-    """Train every candidate of a table on every seed, and keep the last validation values."""
+    """Train every candidate of a table on every seed, and save the final validation values."""
     make, steps, optimizers, trials, seeds = RECORDED[name]
     problem = make()
     names, runs = [], []
@@ -114,7 +113,7 @@ def record(name: str, progress: Callable[[str], None]) -> None:
 
 
 def load(name: str) -> Recorded:
-    """A recorded table."""
+    """Load a recorded table."""
     with np.load(HERE / f"{name}.npz") as file:
         parts = [line.split() for line in file["names"].tolist()]
         names = [(optimizer, schedule, float(lr)) for optimizer, schedule, lr in parts]
@@ -122,7 +121,7 @@ def load(name: str) -> Recorded:
 
 
 def main(chosen: Iterable[str]) -> None:
-    """Record the tables of these names, or all."""
+    """Record the named tables, or all."""
     for name in chosen or RECORDED:
         record(name, print)
 

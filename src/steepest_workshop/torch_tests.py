@@ -1,9 +1,9 @@
-"""PyTorch's own tests of its optimizers and schedulers, run with the classes of steepest in place of torch's.
+"""Run PyTorch's own tests of optimizers and schedulers with the classes of steepest in place of torch's.
 
 `python -m steepest_workshop.torch_tests FOLDER` takes the folder `test` of a checkout of PyTorch, runs `test_optim.py` and
-every test of `optim/` there as they are and with ours, and prints what fails only with ours. Exit code 1 where such a failure
-has no reason in `REASONS`, or where there are more than `MOST`. A test of torch's errors goes through many and ends at the
-first that fails; tests/update/test_optim_db.py holds each of them alone.
+`optim/test_*.py` with torch's classes and with ours, and prints the failures that occur only with ours. The exit code is 1 if
+such a failure has no reason in `REASONS`, or if there are more than `MOST`. torch's test of error messages stops at the first
+difference of many; tests/update/test_optim_db.py tests each message separately.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from steepest.errors import SteepestError
 
 NEEDED = ("test_optim.py", "optim/test_lrscheduler.py")
 MOST, LEAST = 15, 500  # failures; tests
-PATCH = "STEEPEST_IN_TORCHS_TESTS"  # set in the process that takes our classes
-# What only fails with ours: a pattern of the test's name, one of what was said, and why.
+PATCH = "STEEPEST_IN_TORCHS_TESTS"  # set in the process that uses our classes
+# Accepted failures: a pattern for the test's name, one for the message, and the reason.
 REASONS = (
-    (r"\.test_errors_", r'^AssertionError: ".*" does not match ".*', "refused as torch refuses it, in words of ours"),
+    (r"\.test_errors_", r'^AssertionError: ".*" does not match ".*', "raises like torch, with our own message"),
     (
         r"\.test_errors_AdamW?_",
         r"^AssertionError: ValueError not raised",
-        "taken: a rate or betas that are tensors, with foreach or mixed with floats, which only torch's loops cannot run",
+        "accepted: a tensor rate or tensor betas, with foreach or mixed with floats, which only torch's loops cannot run",
     ),
 )
 
-if os.environ.get(PATCH):  # this module is then loaded by pytest, before torch's tables of optimizers are
+if os.environ.get(PATCH):  # pytest then loads this module before torch's tables of optimizers
     from steepest import optim
     from steepest.update.torch_class.signature import by_class_name
 
@@ -44,17 +44,17 @@ if os.environ.get(PATCH):  # this module is then loaded by pytest, before torch'
 
 
 def files(folder: Path) -> list[str]:
-    """The files of tests that are there, relative to the folder."""
+    """The test files in a folder, relative to it."""
     return ["test_optim.py", *sorted(str(path.relative_to(folder)) for path in (folder / "optim").glob("test_*.py"))]
 
 
 def reason_of(name: str, said: str) -> str:
-    """Why a test fails with ours; "" where no reason is true of it."""
+    """The reason for a failure with our classes; "" if none applies."""
     return next((why for named, says, why in REASONS if re.search(named, name) and re.search(says, said)), "")
 
 
 def outcomes(folder: Path, patched: bool) -> dict[str, str]:
-    """What failed, by the test's name, and the first line of what was said; and how many ran under the name ""."""
+    """The first line of each failure's message, by the test's name; under "" the number of tests that ran."""
     found = {}
     with tempfile.TemporaryDirectory() as place:
         report = Path(place) / "report.xml"
@@ -64,7 +64,7 @@ def outcomes(folder: Path, patched: bool) -> dict[str, str]:
             command, cwd=folder, capture_output=True, text=True, env={**os.environ, PATCH: "1" if patched else ""}
         )
         if not report.is_file():
-            raise SteepestError(f"pytest made no report of {folder}: {(ran.stderr or ran.stdout).strip()[-300:]}")
+            raise SteepestError(f"pytest wrote no report for {folder}: {(ran.stderr or ran.stdout).strip()[-300:]}")
         cases = list(ElementTree.parse(report).iter("testcase"))
     found[""] = str(len(cases))
     for case in cases:
@@ -75,15 +75,15 @@ def outcomes(folder: Path, patched: bool) -> dict[str, str]:
 
 
 def main(folder: Path) -> int:
-    """Run both, and print what fails only with ours."""
+    """Run the tests with both, and print the failures that occur only with ours."""
     for file in NEEDED:
         if not (folder / file).is_file():
-            print(f"There is no {file} in {folder}; give the folder `test` of a checkout of PyTorch.", file=sys.stderr)
+            print(f"There is no {file} in {folder}; pass the folder `test` of a checkout of PyTorch.", file=sys.stderr)
             return 2
     theirs, ours = outcomes(folder, False), outcomes(folder, True)
     if theirs[""] != ours[""] or int(ours[""]) < LEAST:
         counts = f"{theirs['']} tests ran with torch's classes and {ours['']} with ours"
-        raise SteepestError(f"{counts}; expected as many, and {LEAST} or more.")
+        raise SteepestError(f"{counts}; expected equal counts of at least {LEAST}.")
     only = {name: said for name, said in ours.items() if name not in theirs}
     print(
         f"{ours['']} tests; {len(theirs) - 1} fail with torch's classes, {len(ours) - 1} with ours, {len(only)} only with ours"

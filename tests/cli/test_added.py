@@ -1,4 +1,4 @@
-"""Commands that other packages add; and the product by itself, without the package that shows and checks it."""
+"""Commands added by other packages, and the product without steepest_workshop."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ GONE = "[steepest.commands]\nreproduce = steepest_workshop.commands:reproduce\nn
 
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory):
-    """An environment with everything that is installed here, but of steepest only a copy of its folder and its version."""
+    """An environment with all installed packages, but only a copy of steepest's folder and version."""
     folder = tmp_path_factory.mktemp("alone")
     for package in Path(sysconfig.get_path("purelib")).iterdir():
         if "steepest" not in package.name and package.suffix != ".pth":

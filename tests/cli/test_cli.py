@@ -1,4 +1,4 @@
-"""The command line as a person types it."""
+"""The command line, end to end."""
 
 import contextlib
 import json
@@ -40,7 +40,7 @@ def steepest(*arguments):
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
-    """A command that trained ten runs, and the folder with what it wrote; to be read only."""
+    """A command that trained ten runs, and the folder with its output; do not modify it."""
     folder = tmp_path_factory.mktemp("compared")
     with contextlib.chdir(folder):
         return steepest("compare", *QUICK, "--pairs", "--json", "out.json"), folder
@@ -48,7 +48,7 @@ def compared(tmp_path_factory):
 
 @pytest.fixture
 def full_store(compared):
-    """The store of that command, in the folder of this test."""
+    """The store of that command, copied to this test's folder."""
     shutil.copy(compared[1] / "steepest.db", "steepest.db")
 
 
@@ -98,7 +98,7 @@ def test_the_same_command_again_trains_nothing_and_says_so(compared):
 
 
 class Links(HTMLParser):
-    """Everything a page asks for from elsewhere."""
+    """All external resources that a page requests."""
 
     def __init__(self):
         super().__init__()
@@ -292,7 +292,7 @@ def test_list_names_what_there_is(what, name, keys, strict):
     assert name in steepest("list", what).stdout
     rows = strict(steepest("list", what, "--json", "-").stdout)
     assert all(keys == set(row) for row in rows)
-    assert not any("matrix" in row.get("hyper", ()) for row in rows)  # which the engine gives, and nobody chooses
+    assert not any("matrix" in row.get("hyper", ()) for row in rows)  # set by the engine, not by the user
     assert name in {row["name"] for row in rows}
 
 
@@ -300,7 +300,7 @@ def test_selftest_prints_the_simulation_and_fails_where_a_claim_does_not_hold(mo
     from steepest.study import statistics
     from steepest_workshop import calibration
 
-    monkeypatch.setattr(calibration, "everything", calibration.simulate)  # which is all that Holm's method has a part in
+    monkeypatch.setattr(calibration, "everything", calibration.simulate)  # the only rows that use Holm's method
     result = steepest("selftest", "statistics", "--studies", "300")
     assert result.exit_code == 0, result.output
     assert result.stdout.count(": holds)") == 9

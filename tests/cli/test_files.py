@@ -1,4 +1,4 @@
-"""Files of the user's that read the command line or print, as scripts do: it is their own, and they print once."""
+"""Problem files that parse the command line or print: they see their own arguments, and print once."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ PARSED = PARSER.format(edit="arguments = parser.parse_args()\nwidth, seen = argu
 
 @pytest.fixture(autouse=True)
 def command_line(tmp_path, monkeypatch, registry):
-    """A folder and a registry of its own, and a command line that a user's parser does not know."""
+    """Use a separate folder and registry, and a command line that a user's parser does not know."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["steepest", "compare", "mine.py", "--budget", "5s", "--width", "7"])
 

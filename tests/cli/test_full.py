@@ -1,4 +1,4 @@
-"""A disk that takes no more: every command and every output ends with one sentence and code 2, and what was there stays."""
+"""A full disk: every command and every output ends with one sentence and code 2, and existing files stay intact."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ from steepest.errors import SteepestError
 FULL = Path("/dev/full")
 pytestmark = pytest.mark.skipif(not FULL.is_char_device(), reason="only Linux has /dev/full")
 QUICK = ("--optimizers", "sgd", "--lrs", "0.1", "--schedules", "constant", "--seeds", "1", "--steps", "3")
-WORDS = {  # what a command needs to run; what is not here needs nothing, or is too long for a test
+WORDS = {  # arguments that a command needs; other commands need none, or are too slow for a test
     "compare": ("compare", "digits", *QUICK),
     "work": ("work", "digits", *QUICK),
     "report": ("report", "kept.db"),
@@ -36,7 +36,7 @@ WORDS = {  # what a command needs to run; what is not here needs nothing, or is 
 
 
 def outputs():
-    """Every option of every command that names a file to write, from the app itself."""
+    """Every option of every command that names an output file, from the app itself."""
     root = typer.main.get_command(app)
     nested = [
         (f"{name} {inner}", each)
@@ -78,7 +78,7 @@ def test_an_output_to_a_full_disk_is_one_sentence(name, option):
     judged(result.exit_code, result.stderr)
 
 
-QUIET = ("compare", "work")  # long; what they print goes the same way
+QUIET = ("compare", "work")  # slow; it writes its output in the same way
 
 
 @pytest.mark.parametrize("name", ["--help", *(name for name in WORDS if name not in QUIET)])

@@ -1,4 +1,4 @@
-"""Where a command meets the world: paths when code of the user's changes the directory, standard output, a store cut short."""
+"""Command-line side effects: paths after user code changes directory, standard output, a store that is truncated."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def halved(p, g, t, *, lr=0.1):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder of a user's, and another one beside it."""
+    """Two folders of a user."""
     (tmp_path / "here").mkdir()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -98,7 +98,7 @@ QUIET = {
 
 @pytest.mark.parametrize("kind", QUIET)
 def test_json_alone_goes_to_standard_output(kind, folder):
-    """What code of the user's prints goes to standard error: by Python, to the descriptor, from children and from C."""
+    """Output of user code goes to standard error: from Python, the file descriptor, child processes and C."""
     (folder / "noisy.py").write_text(NOISY + PROBLEM + RULE)
     command = [sys.executable, "-m", "steepest", *QUIET[kind], "--json", "-"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -124,7 +124,7 @@ def test_a_store_that_is_cut_short_while_it_is_used_is_said_and_rescued(cut, fol
         patch.setattr(Store, "add_run", add_then_cut)
         try:
             study = steepest.compare(line, **asked, store="s.db")
-        except SteepestError as error:  # either is right, by what SQLite has in memory
+        except SteepestError as error:  # both are correct, depending on SQLite's cache
             said = str(error)
         else:
             (said,) = [note for note in study.result.notes if "cut short" in note]
@@ -154,7 +154,7 @@ seen = {"file": __file__, "path": sys.path[0], "argv": sys.argv, "name": __name_
 
 
 def test_a_file_that_is_run_is_a_module_like_any(folder, monkeypatch):
-    """As `python task.py` has it: its place, what it imports from beside it, sources, data classes, and pickling."""
+    """As with `python task.py`: its path, imports of neighbours, sources, data classes, and pickling."""
     (folder / "task.py").write_text(TASK)
     (folder / "helper.py").write_text("from pathlib import Path\n")
     monkeypatch.setattr(sys, "path", [*sys.path])

@@ -1,4 +1,4 @@
-"""The same command again: the answer comes from the store, and what only training or drawing needs is not imported."""
+"""A repeated command reads its answer from the store, and does not import what only training or drawing needs."""
 
 import gc
 import subprocess
@@ -17,14 +17,14 @@ CODE = (
 
 @pytest.fixture(scope="module")
 def answered(tmp_path_factory):
-    """A folder in which a race was run, with its store and its report."""
+    """A folder with the store and the report of a finished race."""
     folder = tmp_path_factory.mktemp("stored")
     steepest(folder, *RACE)
     return folder
 
 
 def steepest(folder, *arguments):
-    """What a command of its own process imported and printed."""
+    """The imports and the output of a command in its own process."""
     code = f"import sys\nsys.argv[0] = 'steepest'\n{CODE}"
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

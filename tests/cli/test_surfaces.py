@@ -1,4 +1,4 @@
-"""The commands for surfaces, paths and schedules: what they write, and what they say of mistakes."""
+"""The commands for surfaces, paths and schedules: their output and their error messages."""
 
 import json
 import math

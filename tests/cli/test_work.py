@@ -1,4 +1,4 @@
-"""`steepest work`: slices of a study, merged, are the study."""
+"""`steepest work`: merged slices of a study equal the study."""
 
 import json
 from pathlib import Path
@@ -30,12 +30,12 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_slices_share_what_is_missing_and_together_are_the_study(capsys):
-    """Three rounds of three slices, of the equal protocol: tuning, confirming, the answer."""
+    """Three rounds of three slices under the equal protocol: tuning, confirmation, the answer."""
     asked = [*ASKED, "--seeds", "5"]
     for round_ in range(3):
         before = keys("s.db") if round_ else set()
         for i in (1, 2, 3):
-            again = [] if round_ else asked  # the store remembers what was asked
+            again = [] if round_ else asked  # the store has the study's options
             assert run("work", *again, "--store", "s.db", "--slice", f"{i}/3") == 0
         new = [keys(f"s.db-slice-{i}-of-3") - before for i in (1, 2, 3)]
         if round_ < 2:
@@ -112,7 +112,7 @@ def test_a_slice_that_is_interrupted_ends_no_study(monkeypatch):
 
 
 def test_a_race_that_was_ended_goes_on(monkeypatch):
-    """`work` goes on to the margin where `compare` would only read."""
+    """`work` continues to the margin where `compare` would only read."""
     from steepest.study import race
 
     def no_time(course):
@@ -135,7 +135,7 @@ def test_runs_that_all_collapse_end_a_race_without_a_budget():
 
 
 def test_another_problem_of_the_same_name_is_not_shared():
-    """As on a processor that computes other digits."""
+    """Simulate a processor with different rounding."""
     assert run("work", *ASKED, "--seeds", "5", "--store", "s.db", "--slice", "1/2") == 0
     with Store("s.db-slice-2-of-2") as store:
         store.remember("fingerprint", {"problem": "digits", "device": "cpu"}, "another")

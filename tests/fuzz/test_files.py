@@ -1,4 +1,4 @@
-"""Files with anything in them: a store's bytes changed, problem files that are wrong. One sentence and code 2, or it works."""
+"""Corrupted stores and broken problem files: commands succeed, or end with one sentence and code 2."""
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -13,7 +13,7 @@ CHANGES = st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=64)
 
 
 class Whole(bytes):
-    """A store's bytes, shown in a few words: a draw that fails is printed."""
+    """The bytes of a store with a short repr, for the output of failing examples."""
 
     def __repr__(self):
         return f"Whole of {len(self):,} bytes"
@@ -35,7 +35,7 @@ def whole(tmp_path_factory):
 
 
 def damaged(whole, changes, kept, folder):
-    """A store with some of its bytes changed, and only a share of it kept."""
+    """A store with some bytes changed, possibly truncated."""
     made = bytearray(whole)
     for place, what in changes:
         at = int(place * len(made))

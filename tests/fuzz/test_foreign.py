@@ -1,4 +1,4 @@
-"""A store from elsewhere: nothing in it is run, and whatever it holds is read, or refused in one sentence with code 2."""
+"""Untrusted stores: nothing in them is executed; they are read, or rejected in one sentence with code 2."""
 
 import copy
 import itertools
@@ -33,7 +33,7 @@ def halved(p, g, t, *, lr=0.1):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A store with a study that was watched from inside, and what it was asked."""
+    """A store with a study recorded by --record."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -48,7 +48,7 @@ def store(whole, tmp_path, monkeypatch):
 
 
 def edited(path, statement, values=()):
-    """Change what is never changed."""
+    """Modify an append-only store."""
     with sqlite3.connect(path) as db:
         for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             db.execute(f"DROP TRIGGER {name}")
@@ -56,11 +56,11 @@ def edited(path, statement, values=()):
     db.close()
 
 
-# Nothing in a store is run
+# Nothing in a store is executed.
 
 
 def asked(path):
-    """What a store was asked, as JSON."""
+    """The study's options in a store, as JSON."""
     with sqlite3.connect(path) as db:
         return [json.loads(value) for (value,) in db.execute("SELECT value FROM facts WHERE what = 'asked' ORDER BY rowid")]
 
@@ -123,7 +123,7 @@ def test_built_in_names_are_taken_from_a_store(store):
 
 
 def archive(path):
-    """A zip file that Python would run, behind a store: both are what they say."""
+    """A zip file that Python would run, appended to a store: it is a valid store and a valid program."""
     with zipfile.ZipFile(path, "a") as file:
         file.writestr("__main__.py", FILE)
 
@@ -150,7 +150,7 @@ def test_what_is_no_source_text_is_not_run(kind, arguments, store):
     assert not (store.parent / "was-run").exists()
 
 
-# The schema of a store is exact
+# The schema of a store is exact.
 
 ENDLESS = "WITH RECURSIVE endless(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM endless) SELECT * FROM endless"
 SCHEMAS = {
@@ -199,7 +199,7 @@ def test_a_store_of_another_schema_is_refused_at_once(kind, store):
         assert time.perf_counter() - began < 10, "nothing of it was run"
 
 
-# Everything that is read back has a type
+# Everything that is read has a type.
 
 WRONG = (None, True, -1, 3, 1e300, 2**70, "x", "", "\x1b]52;c;x\x07", [], {}, [[]], ["x"], {"a": []}, "x" * 100_000)
 RAW = ("null", "NaN", "1e999", "[" * 5_000 + "]" * 5_000, '"\\ud800"', "{", "", "1" * 5_000)
@@ -219,7 +219,7 @@ def columns():
 
 
 def places(data, keys=()):
-    """Every place in JSON, lists by their first item alone."""
+    """Every path in JSON; of lists, only the first item."""
     yield keys
     if isinstance(data, dict):
         for key, value in data.items():
@@ -229,7 +229,7 @@ def places(data, keys=()):
 
 
 def put(data, keys, value):
-    """A copy with another value at a place; without it where the value is `KeyError`."""
+    """A copy with another value at a path, or without it if the value is `KeyError`."""
     made = copy.deepcopy(data)
     inner = made
     for key in keys[:-1]:
@@ -242,7 +242,7 @@ def put(data, keys, value):
 
 
 def facts(path):
-    """Every fact with other values at every place, as (what, text of the fact, changed text)."""
+    """Every fact with other values at every path, as (description, text of the fact, changed text)."""
     with sqlite3.connect(path) as db:
         rows = dict(db.execute("SELECT what, value FROM facts ORDER BY rowid").fetchall())
     for what, text in rows.items():
@@ -255,16 +255,16 @@ def facts(path):
 
 
 def try_all(store, whole, statement, values, drawn):
-    """Every command (a report, which takes seconds, where `drawn`) on the store with one change: 0 or 2, one sentence.
+    """Run every command (the report, which takes seconds, if `drawn`) on a store with one change: code 0, or 2 and a sentence.
 
-    And `check` finds what others refuse.
+    `check` must detect every store that another command rejects.
     """
     for path in store.parent.glob("*.db*"):
         path.unlink()
     shutil.copy(whole, store)
     try:
         edited(store, statement, values)
-    except (sqlite3.IntegrityError, OverflowError):  # such a store cannot be made
+    except (sqlite3.IntegrityError, OverflowError):  # such a store cannot be created
         return
     codes = {}
     for command in (command for command in READERS if drawn or command[0] != "report"):
@@ -277,7 +277,7 @@ def try_all(store, whole, statement, values, drawn):
 
 
 def chosen(tries, count, seed):
-    """So many of all tries, drawn."""
+    """A random sample of all cases."""
     tries = [*tries]
     return tries if count is None else random.Random(seed).sample(tries, min(count, len(tries)))
 
@@ -296,7 +296,7 @@ def test_a_fact_of_another_form_is_read_or_refused(count, store, whole):
 
 
 def test_every_fact_of_another_form_passes_the_gate_or_is_unfit(whole):
-    """All of them, without the commands: what passes is drawn in the test above."""
+    """All cases without the commands; the test above samples those that are accepted."""
     passed = refused = 0
     for what, text in facts(whole):
         try:
@@ -305,12 +305,12 @@ def test_every_fact_of_another_form_passes_the_gate_or_is_unfit(whole):
         except kept.UnfitError:
             refused += 1
     assert refused > 3_000
-    assert passed < refused / 3  # words in place of words, numbers in place of numbers, options that are missing
+    assert passed < refused / 3  # strings replaced by strings, numbers by numbers, options removed
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(250, marks=pytest.mark.slow)])
 def test_a_study_that_passes_the_gate_is_drawn(count, store, whole):
-    """Values of the right types that contradict each other, or that nobody measured."""
+    """Values of the right types that contradict each other, or were never measured."""
     passing = [(what, text) for what, text in facts(whole) if what == "study" and fits(text)]
     for _, text in chosen(passing, count, 3):
         edited(store, "UPDATE facts SET value = ? WHERE what = 'study'", (text,))
@@ -329,7 +329,7 @@ def fits(text):
 
 
 def test_what_steepest_writes_passes_its_own_gate(whole):
-    """Every fact, run and look of a real store; and a fact of a name that is not known is any JSON."""
+    """Every fact, run and look of a real store; a fact with an unknown name may be any JSON."""
     with Store(whole) as opened:
         from steepest.study.store import inspection
 
@@ -349,7 +349,7 @@ def test_counts_of_a_look_are_numbers(store):
         assert "Look" in out
 
 
-# Lies of the right type: the same command reads them, and ends in an answer or one sentence
+# Plausible false values: the same command reads them, and ends in an answer or one sentence.
 
 RACE = ["compare", "digits", "--optimizers", "sgd,adam", "--schedules", "constant", "--lrs", "0.1,0.03", "--steps", "20"]
 RACE += ["--budget", "10min", "--plan", "one", "--margin", "20", "--store", "runs.db"]
@@ -388,7 +388,7 @@ USUAL = (
 
 @pytest.fixture(scope="module")
 def race(tmp_path_factory):
-    """A store with a race that ended."""
+    """A store with a finished race."""
     folder = tmp_path_factory.mktemp("race")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -1,6 +1,6 @@
-"""Whatever is typed, the command line ends with code 2 and one sentence, or it works: no traceback, no hang, nothing unescaped.
+"""Random command lines succeed, or end with code 2 and one sentence: no traceback, no hang, no unescaped output.
 
-A third of the words or less runs always, other words for each command; `pytest -m slow tests/fuzz` draws thousands more.
+The default tier runs at most a third of the inputs, different ones per command; `pytest -m slow tests/fuzz` draws thousands.
 """
 
 import subprocess
@@ -17,7 +17,7 @@ from steepest.cli import app
 from steepest.errors import SteepestError
 from steepest.surfaces.formula import FUNCTIONS
 
-LIMIT = 30.0  # seconds: a hang, on a machine with other things to do
+LIMIT = 30.0  # seconds before a command counts as hung, on a busy machine
 
 WORDS = st.sampled_from(
     [
@@ -121,7 +121,7 @@ QUICK = (
     "--store",
     ":memory:",
 )
-# a command, and where in it the words go
+# a command, and the position of the random arguments
 COMMANDS = {
     "compare a problem": ("compare", "{}", *QUICK),
     "compare optimizers": ("compare", "digits", *QUICK, "--optimizers", "{}", "--lrs", "0.1"),
@@ -162,7 +162,7 @@ COMMANDS = {
     "data": ("data", "fetch", "{}"),
     "a command": ("{}",),
 }
-WHOLE = ("compare in a store", "compare to a report")  # where most words are a file's name, and a whole study runs
+WHOLE = ("compare in a store", "compare to a report")  # where most arguments are file names, and a whole study runs
 
 
 def filled(command, words):
@@ -170,7 +170,7 @@ def filled(command, words):
 
 
 def judged(code, out, err):
-    """One sentence of one line and code 2, or success."""
+    """Check for success, or for one sentence in one line and code 2."""
     assert "Traceback" not in err, err[-2000:]
     assert code in (0, 2), (code, err[-500:])
     if code == 2:
@@ -193,7 +193,7 @@ def called(arguments):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder of its own, with a store in it."""
+    """A separate folder with a store."""
     from steepest.study.store import Store
 
     made = tmp_path_factory.mktemp("hostile")
@@ -231,7 +231,7 @@ def test_drawn_words_work_or_are_one_sentence(command, words):
 def test_drawn_words_as_commands(folder, command, words):
     arguments = filled(command, words)
     if any("\0" in argument for argument in arguments):
-        return  # no program can be given one
+        return  # cannot be passed to a program
     done = subprocess.run(
         [sys.executable, "-m", "steepest", *arguments],
         cwd=folder,
@@ -260,7 +260,7 @@ OFTEN = (
     "a product of many coordinates",
     "absolute values of what is not real everywhere",
 )
-SECONDS, BYTES = 6.0, 200 * 2**20  # of a surface that is not refused, over its import
+SECONDS, BYTES = 6.0, 200 * 2**20  # seconds for an accepted surface, in addition to the import
 MEASURE = """
 import resource, sys, time
 from steepest import surfaces
@@ -273,7 +273,7 @@ print(time.process_time() - began, 1024 * (resource.getrusage(resource.RUSAGE_SE
 
 
 def largest(make):
-    """The largest formula of a kind that is not refused."""
+    """The largest accepted formula of a kind."""
     passed = ""
     for n in range(1, 101):
         try:

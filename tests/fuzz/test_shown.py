@@ -1,4 +1,4 @@
-"""A store from elsewhere with hostile words wherever it has words: what is shown of it acts nowhere, it is only seen."""
+"""Hostile strings in every text of an untrusted store: they are displayed, and never executed."""
 
 import ast
 import csv
@@ -35,7 +35,7 @@ COMMANDS = (("store", "ls"), ("store", "show"), ("store", "check"), ("report",),
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A store with a study that was watched from inside: it has pictures of examples too."""
+    """A store with a study recorded by --record, which includes pictures of examples."""
     path = tmp_path_factory.mktemp("whole") / "runs.db"
     asked = {"steps": 6, "seeds": 2, "lrs": 0.1, "schedules": "constant,cosine", "record": True}
     steepest.compare("digits", "sgd,adam", store=path, **asked)
@@ -43,7 +43,7 @@ def whole(tmp_path_factory):
 
 
 def hostile(path, words):
-    """Replace every text of a store that may be any text, by its schema and by the types of what is read back."""
+    """Replace every text of a store that may be any text, by its schema and the types that it is read as."""
     with sqlite3.connect(path) as db:
         for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             db.execute(f"DROP TRIGGER {name}")
@@ -61,7 +61,7 @@ def hostile(path, words):
 
 
 def other(table, row, name, words):
-    """The value of a column with every text in it replaced that may be any text."""
+    """The value of a column with every replaceable text replaced."""
     if not isinstance(row[name], str) or (table, name) == ("facts", "what"):
         return row[name]
     if (table, name) == ("facts", "value"):
@@ -79,7 +79,7 @@ def other(table, row, name, words):
 
 @functools.cache
 def filled(what, text, words):
-    """A fact with its strings replaced, place by place where the fact is read then still."""
+    """A fact with its strings replaced, wherever the fact can still be read."""
     data = json.loads(text)
     places = {}
     for keys, _ in strings(data):
@@ -102,7 +102,7 @@ def filled(what, text, words):
 
 
 def strings(data, keys=()):
-    """The places of all strings in JSON, and the strings."""
+    """The paths of all strings in JSON, and the strings."""
     if isinstance(data, str):
         yield keys, data
     elif isinstance(data, dict | list):
@@ -173,7 +173,7 @@ def test_no_cell_of_an_export_is_a_formula(there):
 def test_no_text_of_a_store_acts_on_its_page(there, chromium):
     assert called(["report", "runs.db", "--out", "r.html"])[0] == 0
     dialogs = []
-    with opened(chromium, there / "r.html") as tab:  # a fault on the console fails
+    with opened(chromium, there / "r.html") as tab:  # a console error fails
         tab.on("dialog", lambda dialog: dialogs.append(dialog.message) or dialog.dismiss())
         tab.reload()
         assert tab.eval_on_selector_all("script", "all => all.length") == 1
@@ -199,7 +199,7 @@ def pages(folder, whole):
 def test_a_page_runs_its_own_script_and_no_other(whole, tmp_path, chromium):
     for path in pages(tmp_path, whole):
         with opened(chromium, path):
-            pass  # its own does, without a fault
+            pass  # its own script runs without an error
         path.write_text(path.read_text().replace("</body>", f"{RAN}</body>"))
         tab = chromium.new_page()
         refused = []

@@ -1,4 +1,4 @@
-"""Paths down surfaces: against plain loops, and what each optimizer is known for."""
+"""Paths on surfaces, against plain loops and the known behaviour of each optimizer."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_momentum_overshoots_in_the_valley_and_sgd_does_not():
     sgd, momentum = (path.points[:, 0] for path in found.paths)
     assert sgd.max() < 0  # comes from the left, and stays there
     assert momentum.max() > 1
-    assert np.abs(momentum[-20:]).max() < 0.1  # and comes to rest
+    assert np.abs(momentum[-20:]).max() < 0.1  # and converges
 
 
 def test_noise_is_seeded_and_shared_and_rates_may_be_tuned():

@@ -1,4 +1,4 @@
-"""JavaScript run by Node, beside the compiled loop that is its oracle."""
+"""Run JavaScript in Node, for comparison with the compiled loop."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ const print = (value) => fs.writeFileSync(1, JSON.stringify(value, plain));
 
 
 def node(folder, script, given):
-    """What a script gives to `print`, which it calls once; it finds `given` as GIVEN. Skips where there is no Node."""
+    """Run a script and return what it passes to `print`, once; `given` is available as GIVEN. Skips without Node."""
     if shutil.which("node") is None:
         pytest.skip("Node is not installed")
     file = folder / "script.js"

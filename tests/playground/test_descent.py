@@ -1,4 +1,4 @@
-"""What the page computes on surfaces, in Node, against the library: formulas, paths, rates, refusals, lessons, addresses."""
+"""The page's computations on surfaces, in Node, against the library: formulas, paths, rates, errors, lessons, addresses."""
 
 import math
 import random
@@ -64,7 +64,7 @@ def test_a_formula_of_the_readers_own_is_the_surface_that_the_library_reads(tmp_
     """
     made = node(tmp_path, page_script(code), {"formulas": OWN, "points": points})
     for text, one in zip(OWN, made, strict=True):
-        for written in (text, one["formula"]):  # what is shown is what was typed, in Python's words
+        for written in (text, one["formula"]):  # the page shows the formula as typed, in Python syntax
             surface = surfaces.get(written)
             theirs = np.column_stack([surface.value(points), surface.gradient(points)])
             np.testing.assert_allclose(one["rows"], theirs, rtol=1e-12, atol=1e-12)

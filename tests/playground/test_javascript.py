@@ -1,4 +1,4 @@
-"""Rules and surfaces in JavaScript, step by step and path by path beside the compiled loop."""
+"""Rules and surfaces in JavaScript against the compiled loop, by step and by path."""
 
 import functools
 import itertools
@@ -38,7 +38,7 @@ EXACT = {
     "reduce",
     "gradient",
 }
-EXACT |= {"gt", "lt", "ge", "le", "eq", "ne"}  # what IEEE 754 rounds alike everywhere; a power or a cube root may differ
+EXACT |= {"gt", "lt", "ge", "le", "eq", "ne"}  # exactly rounded everywhere; powers and cube roots may differ
 
 
 @functools.cache
@@ -51,13 +51,13 @@ def rate(name, surface):
 
 
 def exact(rule, hyper):
-    """Whether a step uses nothing but what is rounded alike everywhere."""
+    """Whether a step uses only operations that are rounded identically everywhere."""
     return all(x.op in EXACT or not x.args for x in walk(rule.graph(hyper).targets()))
 
 
 @functools.cache
 def compiled(name, surface, steps=STEPS, lr=None):
-    """Points, heights and insides of the compiled loop from the surface's start."""
+    """Points, heights and intermediate values of the compiled loop from the surface's start."""
     insides, chosen = {}, RULES[name]
     points, values = trajectory(
         chosen, formula_of(surface), surface.start, steps, lr=rate(name, surface) if lr is None else lr, insides=insides
@@ -66,7 +66,7 @@ def compiled(name, surface, steps=STEPS, lr=None):
 
 
 def states(name, surface):
-    """Each step's state before it, by letter: lists of (step, dims) or of numbers."""
+    """The state before each step, by letter: lists of (step, dims) or of numbers."""
     rule, (points, _, insides) = RULES[name], compiled(name, surface)
     live = rule.live_state(rule.settings())
     before = {}
@@ -83,7 +83,7 @@ def states(name, surface):
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory):
-    """Every step of every rule on every surface, taken in JavaScript from the compiled state: p and state after it."""
+    """Every step of every rule on every surface in JavaScript, from the compiled state: p and state after it."""
     work = [
         {
             "rule": name,
@@ -117,7 +117,7 @@ def steps(tmp_path_factory):
 
 
 def apart(ours, theirs, scale):
-    """The largest difference relative to the larger of the oracle's number and a scale."""
+    """The largest difference relative to the larger of the oracle's value and a scale."""
     ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
     return float(np.max(np.abs(ours - theirs) / np.maximum(np.abs(theirs), scale)))
 
@@ -159,9 +159,9 @@ def walked(folder, work):
 
 
 def test_paths_of_500_steps_are_those_of_the_compiled_loop_where_the_start_does_not_matter_much(tmp_path):
-    """Where a start moved by 1e-12 and gradients shaken as by rounding move the path by less than 1e-10, it must be the same.
+    """Paths must be equal if moving the start by 1e-12 and adding rounding noise to gradients moves them by less than 1e-10.
 
-    Near a minimum some rules divide rounding by its own size, and walk about at random.
+    Near a minimum some rules divide rounding errors by their own size, and move at random.
     """
     many, work, oracles = 500, [], []
     shaken = 1e-15 * np.random.default_rng(0).choice((-1.0, 1.0), (many, 2))
@@ -175,7 +175,7 @@ def test_paths_of_500_steps_are_those_of_the_compiled_loop_where_the_start_does_
             if np.isfinite(points).all() and np.abs(moved - points).max() < 1e-10:
                 work.append({"rule": name, "surface": surface.name, "start": surface.start, "rates": [lr] * many})
                 oracles.append((points, values))
-    assert len(work) > 0.75 * len(NAMES) * len(SURFACES)  # else the condition, not the code, would pass this test
+    assert len(work) > 0.75 * len(NAMES) * len(SURFACES)  # otherwise the condition would pass this test, not the code
     for item, (points, values), (ours, heights) in zip(work, oracles, walked(tmp_path, work), strict=True):
         label = item["rule"], item["surface"]
         assert apart(ours, points, np.abs(points).max()) < 1e-9, label
@@ -224,7 +224,7 @@ def test_every_word_in_javascript_is_the_number_that_python_has(tmp_path):
 
 
 def test_brackets_stand_where_javascript_needs_them(tmp_path):
-    """Trees of every two words, as deep as precedence can go wrong, against Python's own numbers."""
+    """Trees of every two operations, as deep as precedence can fail, against Python's values."""
     x, y, z = (Symbol("input", name=c) for c in "xyz")
     at, trees = {"x": 0.7, "y": -1.3, "z": 2.0}, []
     for outer in TWO:
@@ -243,12 +243,12 @@ TWO = ("add", "sub", "mul", "div", "pow", "maximum", "lt")
 
 
 def arity(op):
-    """How many numbers a word takes."""
+    """The number of arguments of an operation."""
     return 2 if op in TWO or WORDS[op].is_condition or op == "minimum" else 1
 
 
 def number(x):
-    """A number as JavaScript reads it, with the sign of zero."""
+    """A number in JavaScript syntax, with the sign of zero."""
     return "-0" if x == 0 and str(x).startswith("-") else repr(x)
 
 

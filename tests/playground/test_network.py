@@ -1,4 +1,4 @@
-"""The small network of the page, in Node, against torch and against the library's own optimizers."""
+"""The page's small network, in Node, against torch and the library's optimizers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The playground in a browser, offline, driven as a person would: by mouse, by keyboard, on a phone, by an address."""
+"""The playground in a browser, offline, operated by mouse, keyboard, phone and address."""
 
 import json
 import statistics
@@ -19,7 +19,7 @@ from ..browsing import opened, until
 
 WIDE = {"width": 1440, "height": 900}
 FOCUS = """(e => [e.id || e.ariaLabel || e.textContent, getComputedStyle(e).outlineStyle])(document.activeElement)"""
-# Milliseconds: half a frame of a quick screen, and what a hand does not feel; three times that where machines are busy.
+# Milliseconds: half a frame of a fast screen, and the limit of perceptible delay; three times that on busy machines.
 HANDLER, TASK, SLACK = 8, 50, 3
 
 
@@ -29,7 +29,7 @@ def page(tmp_path_factory):
 
 
 def at(tab):
-    """What the page's address says, once it has been written."""
+    """The settings in the page's address, once it has been written."""
     tab.wait_for_timeout(400)
     return {k: v[0] for k, v in parse_qs(tab.evaluate("location.hash.slice(1)"), keep_blank_values=True).items()}
 
@@ -43,7 +43,7 @@ def ends(tab):
 
 
 def run_python(text):
-    """The paths of copied lines of Python, which are run as they stand."""
+    """The paths of copied Python code, which is run unchanged."""
     names = {}
     exec(text, names)
     return names["descent"].paths
@@ -64,7 +64,7 @@ def exported(tab):
 
 
 def same_numbers(tab):
-    """The page's own numbers against those of the Python that it gives."""
+    """The page's values against those of the Python code that it copies."""
     ours, theirs = exported(tab)["optimizers"], run_python(copied(tab))
     assert len(ours) == len(theirs) > 0
     for one, path in zip(ours, theirs, strict=True):
@@ -82,7 +82,7 @@ def test_dragging_the_start_redraws_every_path_within_a_frame(chromium, page):
         before = pixels(tab), ends(tab), pixels(tab, "heights")
         spent = bench.dragged(chromium, tab)
         assert all(was != now for was, now in zip(before, (pixels(tab), ends(tab), pixels(tab, "heights")), strict=True))
-        assert float(at(tab)["start"].split(",")[0]) > -4.4  # 237 pixels further right than -4.5
+        assert float(at(tab)["start"].split(",")[0]) > -4.4  # 237 pixels to the right of -4.5
         assert spent["moves"] >= bench.MOVES / 2
         assert spent["handler_ms"] < HANDLER * SLACK
         assert spent["longest_task_ms"] < TASK * SLACK
@@ -113,7 +113,7 @@ def test_the_transport_plays_and_steps_both_ways(chromium, page):
         assert tab.inner_text("#at-said") == "39 of 40"
         box = tab.locator("#heights").bounding_box()
         tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        assert abs(int(tab.inner_text("#at-said").split()[0]) - 18) < 4  # the cursor of the heights is the map's too
+        assert abs(int(tab.inner_text("#at-said").split()[0]) - 18) < 4  # the cursor of the heights moves that of the map
         assert int(at(tab)["at"]) == int(tab.inner_text("#at-said").split()[0])
 
 
@@ -323,7 +323,7 @@ def test_lessons_ask_before_they_show(chromium, page):
 
 
 def said(tab):
-    """Step, and what is said of it, of both networks."""
+    """The step and the text of both networks."""
     words = tab.eval_on_selector_all("#network .contender .hint", "all => all.map(e => e.textContent)")
     return [(int(word.split(":")[0].removeprefix("step ")), word.split(": ")[1]) for word in words]
 
@@ -333,7 +333,7 @@ def test_a_network_is_trained_by_two_rules_side_by_side(chromium, page):
     with opened(chromium, page, **WIDE, address=address) as tab:
         first = said(tab)
         assert [step for step, _ in first] == [0, 0]
-        assert first[0][1] == first[1][1]  # the same weights
+        assert first[0][1] == first[1][1]  # same weights
         maps = [tab.eval_on_selector_all("#network canvas", "all => all.map(c => c.toDataURL())")]
         tab.click("text=One step")
         assert [step for step, _ in said(tab)] == [1, 1]
@@ -396,7 +396,7 @@ def test_everything_is_reached_and_moved_by_keyboard_alone(chromium, page):
             if focus[0] in reached and focus[0] == "tab-surface":
                 break
             reached.add(focus[0])
-            assert focus[1] != "none" or tab.evaluate("document.activeElement === document.body"), focus  # the focus is seen
+            assert focus[1] != "none" or tab.evaluate("document.activeElement === document.body"), focus  # the focus is visible
         wanted = {
             "tab-surface",
             "lesson",
@@ -484,7 +484,7 @@ def test_no_serious_fault_is_found_by_axe(chromium, page, scheme):
         tab.click("#tab-network")
         assert not faults(tab)
         tab.evaluate("document.querySelector('#tab-network').style.color = '#888'; document.body.style.background = '#999'")
-        assert "color-contrast" in faults(tab)  # a fault that must be seen
+        assert "color-contrast" in faults(tab)  # an error that must be detected
 
 
 def test_pictures_are_exported(chromium, page, tmp_path):

@@ -1,4 +1,4 @@
-"""CIFAR-10: its archive from a server on loopback, what is read of what is here, and the residual network."""
+"""CIFAR-10: its archive from a loopback server, reading existing files, and the residual network."""
 
 import functools
 import hashlib
@@ -19,7 +19,7 @@ from tests.cases import serving
 
 
 def made(count, seed):
-    """Records of made-up images."""
+    """Records of synthetic images."""
     rng = np.random.default_rng(seed)
     records = rng.integers(0, 256, (count, cifar10.RECORD), dtype=np.uint8)
     records[:, 0] = rng.integers(0, 10, count)
@@ -28,7 +28,7 @@ def made(count, seed):
 
 @pytest.fixture
 def served(tmp_path, monkeypatch):
-    """An empty $STEEPEST_DATA, and a server with a small archive laid out as the official one."""
+    """An empty $STEEPEST_DATA, and a server with a small archive in the official layout."""
     files = tmp_path / "served"
     files.mkdir()
     with tarfile.open(files / cifar10.ARCHIVE, "w:gz") as archive:

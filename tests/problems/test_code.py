@@ -1,4 +1,4 @@
-"""The digest of the user's code: what changes it, what does not, and what it says that it cannot read."""
+"""The digest of the user's code: what changes it, what does not, and its warnings about unreadable code."""
 
 import ast
 import collections
@@ -176,7 +176,7 @@ folders = itertools.count()
 
 @pytest.fixture
 def digested(tmp_path, monkeypatch):
-    """A function that writes files into a folder of their own, loads one and digests its `things`."""
+    """A function that writes files to a new folder, loads one and digests its `things`."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
@@ -309,7 +309,7 @@ def test_a_function_of_a_neighbour_module_that_nobody_calls_keeps_the_digest(dig
 
 @pytest.mark.parametrize("main", ["other", "random", "test-2", "__main__"])
 def test_the_files_name_and_folder_are_no_part_of_the_digest(digested, main):
-    """A file that is run is in no module; `random` is the name of a module of Python's."""
+    """A file that is run belongs to no module; `random` is also the name of a Python module."""
     assert digested() == digested({"helpers": HELPERS, "late": LATE, main: TASK}, main)
 
 
@@ -334,7 +334,7 @@ def test_another_process_with_another_hash_seed_gives_the_same_digest(digested, 
 
 
 def test_a_file_edited_after_it_was_loaded_counts_as_what_was_loaded(digested, tmp_path):
-    """Its text is no longer that of the code; the code itself counts, so that no later edit has the same digest."""
+    """The text no longer matches the code; the digest uses the code itself, so that no later edit has the same digest."""
     path = tmp_path / "loaded.py"
     path.write_text("def loss(x):\n    return x + 1\n")
     loss = runpy.run_path(str(path))["loss"]
@@ -449,7 +449,7 @@ def hooked(hook):
     return module
 
 
-PAIRS = {  # objects of each kind, the second unlike the first
+PAIRS = {  # two different objects of each kind
     "int": lambda k: 10**5000 + k,
     "float": lambda k: [float("nan"), float("inf")][k],
     "zeros": lambda k: [0.0, -0.0][k],
@@ -508,7 +508,7 @@ def test_objects_of_every_kind_count_by_their_contents(name):
 
 
 def test_the_order_of_a_set_of_objects_that_share_one_keeps_the_digest():
-    """Their order goes by address: it differs from set to set."""
+    """Their order depends on addresses, and differs between sets."""
 
     def made():
         shared = [hold]
@@ -518,7 +518,7 @@ def test_the_order_of_a_set_of_objects_that_share_one_keeps_the_digest():
 
 
 def test_text_of_an_f_string_counts_in_one_piece():
-    """Python 3.12 ends a format with an empty text, and Python 3.13 does not."""
+    """Python 3.12 ends a format string with an empty text, and Python 3.13 does not."""
     name, texts = ast.Name("x", ast.Load()), [ast.Constant(k) for k in ("a", "b", "ab", "")]
     first = ast.JoinedStr([*texts[:2], name, texts[3]])
     assert syntax.dump(first) == syntax.dump(ast.JoinedStr([texts[2], name]))
@@ -546,7 +546,7 @@ def test_depth_and_cycles_raise_nothing():
     assert digest({"deep": deep, "loop": loop})[1] == []
     assert digest({"sets": sets})[1] == ["sets: an element (frozenset)"]
     while deep:
-        deep = deep[0]  # one by one, as Python frees a nested list by recursion
+        deep = deep[0]  # one by one, since Python frees nested lists recursively
 
 
 PLAIN = """

@@ -1,4 +1,4 @@
-"""What people bring as data, read as they mean it: loaders, samplers, collate functions, streams, tables, dicts."""
+"""Data in every supported form, interpreted as intended: loaders, samplers, collate functions, streams, tables, dicts."""
 
 import collections
 import dataclasses
@@ -46,7 +46,7 @@ def problem(train=PAIRS, **changes):
 
 
 def rows(one, seed, count):
-    """The rows of the first batches, found again by their first number."""
+    """The rows of the first batches, identified by their first number."""
     return [(10 * inputs[:, 0] / 2).round().int().tolist() for (inputs, *_), _ in itertools.islice(batches(one, seed), count)]
 
 
@@ -104,7 +104,7 @@ def test_a_sampler_draws_the_batches_the_same_at_a_seed_and_others_at_the_next(k
         assert rows(one, 4, 12) != first
     torch.manual_seed(1)
     random.seed(1)
-    assert rows(one, 3, 12) == first  # whatever the global generators are at
+    assert rows(one, 3, 12) == first  # regardless of the state of the global generators
 
 
 def test_what_a_sampler_draws_is_what_it_says():
@@ -118,7 +118,7 @@ def test_what_a_sampler_draws_is_what_it_says():
     assert {len(b) for b in seen["batch sampler"]} == {6}
     assert max(collections.Counter(flat["with replacement"][:20]).values()) > 1
     assert sorted(flat["own"][:20]) == list(range(20))
-    assert seen["distributed"][0] != seen["distributed"][2]  # another order in the next epoch
+    assert seen["distributed"][0] != seen["distributed"][2]  # a different order in the next epoch
 
 
 def test_every_candidate_gets_the_batches_of_its_seed_one_by_one_and_together():
@@ -188,7 +188,7 @@ LENGTHS = []
 
 
 def padded(items):
-    """Pads to the longest of the batch, which it notes, and normalises by the batch."""
+    """Pads to the longest example of the batch, records it, and normalises by the batch."""
     LENGTHS.append([len(x) for x, _ in items])
     x = pad_sequence([x for x, _ in items], batch_first=True)
     return x - x.mean(), torch.tensor([len(x) for x, _ in items]), torch.tensor([[y] for _, y in items])
@@ -246,7 +246,7 @@ def test_a_collate_function_runs_in_the_loaders_workers():
 
 
 class Stream(IterableDataset):
-    """Rows with noise from torch's generator, with a length where asked for one."""
+    """Rows with noise from torch's generator; with a length if requested."""
 
     def __iter__(self):
         for x, y in zip(X, Y, strict=True):
@@ -430,7 +430,7 @@ def test_data_read_batch_by_batch_draw_the_same_augmentation_for_every_candidate
             return X[k] + torch.rand(2) + float(np.random.rand()) + random.random(), Y[k]
 
     class Thirsty(nn.Linear):
-        """Draws numbers of its own, another amount at another optimizer."""
+        """Draws random numbers, in an amount that depends on the weights."""
 
         def forward(self, x):
             torch.rand(int(self.weight.abs().sum() * 100) % 7 + 1)

@@ -1,4 +1,4 @@
-"""Downloads that must not be trusted: their address, their size, what they unpack to, and what lies there already."""
+"""Untrusted downloads: their address, their size, their unpacked size, and existing files."""
 
 import contextlib
 import gzip
@@ -21,11 +21,11 @@ from steepest.problems.built_in import cifar10, mnist
 from tests.cases import serving
 
 LABELS = "t10k-labels-idx1-ubyte"
-BOMB = 300 * 2**20  # what a file of 300 kB may unpack to
-ALLOWED = 70 * 2**20  # twice the largest file of either data set, and something for the interpreter
+BOMB = 300 * 2**20  # limit on the unpacked size of a 300 kB file
+ALLOWED = 70 * 2**20  # twice the largest file of either data set, plus the interpreter
 
 
-DECEITS = [  # of which two readers of addresses name two hosts, this machine for one
+DECEITS = [  # addresses in which two parsers find two hosts, one of them this machine
     "http://example.com\\@127.0.0.1/",
     "http://127.0.0.1\\@example.com/",
     "http://127.0.0.1@example.com/",
@@ -53,7 +53,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(tmp_path):
-    """Serves /big, sends /away to an address that is not https and /to/ADDRESS there, and /says/N has that length."""
+    """Serves /big, redirects /away to a non-https address and /to/ADDRESS there; /says/N declares that length."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def log_message(self, *args):
@@ -62,7 +62,7 @@ def server(tmp_path):
         def do_GET(self):
             if self.path.startswith("/away"):
                 self.send_response(302)
-                self.send_header("Location", "http://192.0.2.1/elsewhere")  # reserved: nothing is there
+                self.send_header("Location", "http://192.0.2.1/elsewhere")  # reserved: no server there
                 self.end_headers()
                 return
             if self.path.startswith("/to/"):
@@ -219,7 +219,7 @@ def test_an_archive_that_lies_there_is_checked(here):
 def test_what_an_archive_holds_is_bounded_too(here, monkeypatch):
     archive = here / "cifar10" / cifar10.ARCHIVE
     archive_of(archive, BOMB)
-    monkeypatch.setattr(cifar10, "_check", lambda path: None)  # were a checksum forged
+    monkeypatch.setattr(cifar10, "_check", lambda path: None)  # if a checksum were forged
     assert memory_of(lambda: refuse(cifar10.fetch, f"of {BOMB} bytes; expected")) < ALLOWED
 
 

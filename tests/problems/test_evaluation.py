@@ -1,4 +1,4 @@
-"""Evaluation and the first step: accuracy, memory, gradients in forward, lazy layers, and what carries a state."""
+"""Evaluation and the first step: accuracy, memory, gradients in forward, lazy layers, and state between batches."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ def problem(**changes):
 
 
 def trained(one, **more):
-    """A run's outcome, trained alone; the check of the problem passes."""
+    """The outcome of a run trained alone; the problem passes its check."""
     fingerprint(one)
     return train(one, rules.get("sgd"), lr=0.05, steps=20, seed=0, **more)
 
@@ -55,7 +55,7 @@ IGNORED = {
 @pytest.mark.parametrize("kind", IGNORED)
 @pytest.mark.parametrize("plan", ["one", "many:2"])
 def test_accuracy_leaves_out_the_labels_that_the_loss_ignores(kind, plan):
-    """Of sequences; the same for one run and for several, and for every example."""
+    """Accuracy of sequences; the same for one run, several runs and single examples."""
     loss, label = IGNORED[kind]
     target = torch.arange(80).reshape(40, 2) % 3
     target[:, 1] = torch.where(torch.arange(40) % 2 == 0, label, target[:, 1])
@@ -164,7 +164,7 @@ print(step, peak() - before)
 
 
 def test_an_evaluation_takes_no_more_than_one_and_a_half_times_a_training_step():
-    """600 pictures, batches of 4; peaks of a process in MiB. All at once, the first layer's outputs alone would be 300."""
+    """600 images, batches of 4; peak memory of a process in MiB. The first layer's outputs for all images would be 300."""
     out = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True, timeout=300).stdout
     step, both = map(float, out.split())
     assert both <= 1.5 * max(step, SMALL / 2**20)
@@ -208,7 +208,7 @@ def test_data_and_parameters_take_the_default_dtype_unless_another_is_given():
 
 
 class Forces(nn.Module):
-    """An energy and its gradient with respect to the input, as networks of forces have them."""
+    """An energy and its gradient with respect to the input, as in force-field networks."""
 
     def __init__(self):
         super().__init__()
@@ -240,7 +240,7 @@ class Checkpointed(nn.Module):
 
 
 class Field(nn.Module):
-    """A network whose loss differentiates its output by its input, as physics-informed ones do."""
+    """A network whose loss differentiates its output with respect to its input, as in physics-informed networks."""
 
     def __init__(self):
         super().__init__()
@@ -290,7 +290,7 @@ def test_a_state_that_is_carried_from_batch_to_batch_is_refused_in_one_sentence(
             return self.head(output[:, 0])
 
     class Argument(nn.Module):
-        """As a word-level language model has it: the state is an argument."""
+        """As in a word-level language model: the state is an argument."""
 
         def __init__(self):
             super().__init__()

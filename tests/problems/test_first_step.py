@@ -1,4 +1,4 @@
-"""The first step of a user's model: whatever it raises is one sentence; and what torch trains trains."""
+"""The first step of a user's model: every exception becomes one sentence, and models that torch can train are accepted."""
 
 import warnings
 
@@ -16,14 +16,14 @@ GIVEN = {"model": lambda: nn.Linear(3, 2), "loss": nn.CrossEntropyLoss(), "train
 
 
 class MuteError(Exception):
-    """Cannot say what it is."""
+    """An exception whose str() raises."""
 
     def __str__(self):
         raise ValueError("no words")
 
 
 class WordlessError(Exception):
-    """Says no text."""
+    """An exception without a message."""
 
     def __str__(self):
         return 3
@@ -112,7 +112,7 @@ def lazy():
 
 
 def scripted():
-    with warnings.catch_warnings(action="ignore"):  # torch's, that scripts are old
+    with warnings.catch_warnings(action="ignore"):  # torch's warning that TorchScript is deprecated
         return torch.jit.script(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)))
 
 
@@ -147,7 +147,7 @@ MODELS = {
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("kind", MODELS)
 def test_models_of_every_make_train(kind):
-    """The identity is the same when asked again, and a given module stays as it was."""
+    """The identity is the same on a second call, and a model instance is unchanged."""
     model = MODELS[kind]
     problem = steepest.Problem(name="mine", **GIVEN | {"model": model}, steps=12)
     first = fingerprint(problem)

@@ -1,4 +1,4 @@
-"""MNIST: fetched from a server on loopback, checked, resumed; and the real data where they are."""
+"""MNIST: fetched from a loopback server, checked, resumed; and the real data if available."""
 
 import http.server
 import json
@@ -18,7 +18,7 @@ LABELS, IMAGES = "t10k-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz"
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files, knows ranges, and can hang up in the middle of one."""
+    """Serves files, supports ranges, and can disconnect in the middle of one."""
 
     def log_message(self, *args):
         pass
@@ -49,7 +49,7 @@ def server(mnist_folder):
 
 @pytest.fixture
 def empty(tmp_path, monkeypatch, server):
-    """An empty $STEEPEST_DATA; the server still serves the real one."""
+    """An empty $STEEPEST_DATA; the server still serves the real folder."""
     monkeypatch.setenv("STEEPEST_DATA", str(tmp_path))
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""Problems, their data, the tutorial's least squares, and what is refused."""
+"""Problems, their data, the tutorial's least squares, and invalid arguments."""
 
 import dataclasses
 import itertools
@@ -303,7 +303,7 @@ def test_a_mistake_in_a_problem_file_gets_a_sentence(mistake, tmp_path):
         problems.get(str(path))
 
 
-# A problem file that imports its neighbour when it is read, or only when the model is made.
+# A problem file that imports its neighbour when it is loaded, or only when the model is built.
 BESIDE = """import torch, steepest
 {first}
 def net():
@@ -453,7 +453,7 @@ def test_what_a_model_imports_late_from_beside_its_file_is_found(tmp_path):
 
 
 class Named(Dataset):
-    """Pairs of a dict and a label; noisy where asked."""
+    """Pairs of a dict and a label; noisy if requested."""
 
     def __init__(self, noise=0.0):
         self.x, self.noise = torch.arange(24.0).reshape(12, 2) / 10, noise
@@ -494,7 +494,7 @@ def test_a_data_loaders_dataset_collate_and_workers_are_used():
         return torch.stack([a["left"] for a, _ in items]) * 2, torch.stack([b for _, b in items])
 
     held = problem(train=DataLoader(Named(), collate_fn=doubled, batch_size=7))
-    assert isinstance(held.train, data.Streamed)  # a collate function sees one batch at a time
+    assert isinstance(held.train, data.Streamed)  # a collate function receives one batch at a time
     assert torch.equal(held.first_batch()[0][0], 2 * Named().x[:7])
     ahead = problem(model=Sides, train=DataLoader(Named(0.1), num_workers=1, batch_size=4, shuffle=True), valid=Named())
     assert isinstance(ahead.train, data.Streamed)

@@ -1,4 +1,4 @@
-"""The shipped tables are scikit-learn's, and are read without importing it."""
+"""The shipped tables equal scikit-learn's, and are loaded without importing it."""
 
 import subprocess
 import sys

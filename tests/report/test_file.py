@@ -1,4 +1,4 @@
-"""The report's file: drawn where what it shows changed, and left alone where it is the report already."""
+"""The report's file: redrawn if its content changed, and otherwise left unchanged."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def whole(study):
 
 @pytest.fixture(autouse=True)
 def drawn(whole, monkeypatch):
-    """The data of every page that is asked for."""
+    """The data of every requested page."""
     asked = []
     monkeypatch.setattr(page, "text", lambda studies: asked.append(studies) or whole)
     return asked
@@ -40,7 +40,7 @@ def report(study, drawn, tmp_path):
 
 
 def test_a_report_of_the_same_data_is_left_alone(study, report, drawn):
-    kept = gate.study(json.loads(json.dumps(asdict(study.data))))  # as a store gives it back
+    kept = gate.study(json.loads(json.dumps(asdict(study.data))))  # as read from a store
     for again in (lambda: study.report(report), lambda: file.write([kept], report)):
         assert again() == report
         assert not drawn

@@ -1,4 +1,4 @@
-"""What notebooks show: text and SVG without a script, for every kind of thing, and after an export to static HTML."""
+"""Notebook output: text and SVG without scripts, for every type, also after an export to static HTML."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The report in a browser, offline: it asks for nothing, what can be pressed works, and its numbers are the store's."""
+"""The report in a browser, offline: it makes no requests, its controls work, and its numbers are the store's."""
 
 import html
 import json
@@ -65,7 +65,7 @@ def test_curves_show_the_first_three_and_others_seeds_axes_and_measures_on_deman
                     assert variant == f"{x} {scale} {of}"
                     seen.add(tab.inner_text(f'{box} [data-variant="{variant}"]'))
                     assert shown(tab, f"{box} g.line") == 3
-        assert len(seen) == 8  # every one has other words on its axes
+        assert len(seen) == 8  # each has different axis labels
 
 
 def test_a_point_says_what_it_is_where_a_pointer_rests(chromium, raced):
@@ -122,7 +122,7 @@ def test_no_serious_fault_is_found_by_axe(chromium, raced):
         tab.eval_on_selector_all("details", "all => all.forEach(d => d.open = true)")
         faults = [v for v in axe.run(tab).response["violations"] if v["impact"] in ("serious", "critical")]
         assert not faults, json.dumps([(v["id"], v["nodes"][0]["html"]) for v in faults], indent=1)[:3000]
-        tab.evaluate("document.querySelector('button').style.color = '#ddd'")  # a fault that must be seen
+        tab.evaluate("document.querySelector('button').style.color = '#ddd'")  # an error that must be detected
         assert any(v["id"] == "color-contrast" for v in axe.run(tab).response["violations"])
 
 
@@ -146,7 +146,7 @@ def test_on_a_phone_nothing_scrolls_sideways_but_tables_in_their_frames(chromium
 
 def test_on_paper_no_picture_is_cut(chromium, raced, tmp_path):
     _, path, _ = raced
-    with opened(chromium, path, width=718) as tab:  # A4 at 96 dots an inch within margins of 1 cm
+    with opened(chromium, path, width=718) as tab:  # A4 at 96 dots per inch with margins of 1 cm
         tab.emulate_media(media="print")
         figures = tab.eval_on_selector_all(
             "figure:has(svg)", "all => all.map(e => [e.getBoundingClientRect().height, getComputedStyle(e).breakInside])"
@@ -158,7 +158,7 @@ def test_on_paper_no_picture_is_cut(chromium, raced, tmp_path):
     assert 3 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) < 40
 
 
-SLOW = ("twenty", "saturated")  # to train, and to draw
+SLOW = ("twenty", "saturated")  # to train and draw
 
 
 @pytest.mark.parametrize(

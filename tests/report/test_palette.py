@@ -1,4 +1,4 @@
-"""The looks of optimizers: distinct for any number of rules, and never changed by a new rule."""
+"""The styles of optimizers: distinct for any number of rules, and unaffected by a new rule."""
 
 import dataclasses
 import itertools
@@ -10,7 +10,7 @@ LOOKS = {"sgd": "#0072B2 solid", "adam": "#56B4E9 dashed", "adadelta": "#000000 
 
 
 def added(registry, count):
-    """Rules of other names, the first of them before all others in the registry."""
+    """Copies of rules under other names, the first of them before all others in the registry."""
     names = [f"new{k}" for k in range(count)]
     made = {name: dataclasses.replace(rules.get("sgd"), name=name) for name in names}
     before = dict(registry)

@@ -1,4 +1,4 @@
-"""The register of pictures, a further axis in the picture of rates, and what is shown of data that someone else made."""
+"""The registry of pictures, a further axis in the picture of rates, and pictures of untrusted data."""
 
 import math
 import re
@@ -23,7 +23,7 @@ def study():
 
 @pytest.fixture
 def registered():
-    """A picture that is registered for one test."""
+    """A picture registered for one test."""
 
     @registry.picture("steps", order=2.5)
     def steps(study, factor=1.0):
@@ -83,7 +83,7 @@ def test_only_pictures_of_what_is_recorded_record(study):
 
 
 def searched(study):
-    """The study with weight decay searched for the first optimizer: rates at 0.01, and then decays at the best rate."""
+    """The study with a search of the first optimizer's weight decay: rates at 0.01, then decays at the best rate."""
     entry = study.optimizers[0]
     trials = [
         Trial(lr=lr, values=[value], diverged=0, diverged_at=[None], settings={"weight_decay": decay})
@@ -101,7 +101,7 @@ def test_an_axis_that_was_searched_has_a_panel_of_its_own(study):
     (line,) = [(x, y) for marker, x, y in lines_of(rates, name) if marker == "None"]
     assert line == ([0.01, 0.1, 1.0], [90.0, 91.0, 90.5])
     (line,) = [(x, y) for marker, x, y in lines_of(decays, name) if marker == "None"]
-    assert line == ([0.001, 0.01, 0.1], [90.2, 91.0, 92.0])  # a decay of 0 has a place on the axis, a tenth of the least
+    assert line == ([0.001, 0.01, 0.1], [90.2, 91.0, 92.0])  # a decay of 0 is drawn at a tenth of the smallest
     assert "0" in [text.get_text().strip() for text in decays.texts]
     for axes, at in ((rates, 0.1), (decays, 0.1)):
         assert [(x, y) for marker, x, y in lines_of(axes, name) if marker == "D"] == [([at], [92.0])]
@@ -120,7 +120,7 @@ def test_tables_list_the_settings_of_a_searched_axis(study):
 
 
 def test_data_of_someone_else_have_no_control_characters_and_no_number_that_cannot_be_drawn(study):
-    long = 1_990 * "a" + "\x1b[31m\x9b"  # a name as long as a store may hold, which grows as it is escaped
+    long = 1_990 * "a" + "\x1b[31m\x9b"  # a name of the maximal length, which escaping makes longer
     run = study.optimizers[0].runs[0]
     curve = replace(run, metric=[1e300, *run.metric[1:]])
     entry = replace(study.optimizers[0], label=long, hyper={"\x1b": "\x07"}, runs=[curve])

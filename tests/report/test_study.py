@@ -1,4 +1,4 @@
-"""What the pictures of a study show, read back from the figures and from the page; and its numbers in words."""
+"""The pictures of a study, read back from the figures and from the page, and its numbers in words."""
 
 import math
 
@@ -15,7 +15,7 @@ from tests.cases import is_drawn, lines_of
 
 @pytest.fixture
 def study(line, tmp_path):
-    """A study on a logarithmic axis in which some runs diverge, at a rate where Adam does not."""
+    """A study on a log axis in which some runs diverge, at a rate where Adam does not."""
     rates = {"sgd": [0.001, 0.1, 300.0], "momentum": 300.0, "adam": [0.1, 0.5]}
     return steepest.compare(line, list(rates), lrs=rates, seeds=4, steps=60, schedules="constant", store=tmp_path / "runs.db")
 
@@ -28,7 +28,7 @@ def test_ranking_shows_every_value_their_mean_and_interval(study):
     (axes,) = study.figures.ranking().axes
     names = [tick.get_text() for tick in axes.get_yticklabels()]
     assert names == study.table().index.tolist()
-    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the best is on top
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the best is first
     assert (axes.get_xlabel(), axes.get_xscale()) == ("validation loss", "linear")
     for row, name in enumerate(names):
         values = entries(study)[name].values

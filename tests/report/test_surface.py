@@ -1,4 +1,4 @@
-"""Pictures of paths on a surface and of schedules: what is drawn, as numbers, and the files that are written."""
+"""Pictures of paths on a surface and of schedules: the drawn data, and the written files."""
 
 import io
 import itertools
@@ -79,7 +79,7 @@ def test_a_map_shows_each_path_until_it_leaves_the_frame():
         on_the_map(axes, path, found.surface)
     start = next(line for line in axes.lines if line.get_label() == "start")
     assert start.get_xydata().tolist() == [[1.0, 1e-3]]
-    assert len(axes.collections) == 2  # areas and level lines
+    assert len(axes.collections) == 2  # areas and contour lines
     levels = axes.collections[1].levels
     x, y = np.meshgrid(*(np.linspace(*side, 200) for side in found.surface.domain))
     height = found.surface.value(np.stack([x, y], -1))
@@ -88,7 +88,7 @@ def test_a_map_shows_each_path_until_it_leaves_the_frame():
 
 
 def on_the_map(axes, path, surface):
-    """Checks that axes show a path to where it leaves the frame, and there a cross; or its end as a dot."""
+    """Check that axes draw a path until it leaves the frame, with a cross there, or with a dot at its end."""
     left = path.leaves(surface.domain)
     expected = path.points[: None if left is None else left + 1]
     shown = lines_of(axes, path.name)

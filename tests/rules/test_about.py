@@ -1,4 +1,4 @@
-"""What the docstring of a rule says, and who reads it."""
+"""The docstring of a rule and the places that show it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A rule is one function and one oracle: nothing else is touched, and all that walks the registry has it."""
+"""Adding a rule takes one function and one oracle; everything that iterates over the registry includes it."""
 
 import contextlib
 import importlib.util
@@ -49,7 +49,7 @@ def softened(p, beta1=0.9, eps=1e-3, weight_decay=0.0):
 
 
 def loaded(path, text):
-    """The module of a new file."""
+    """Import a new file as a module."""
     path.write_text(text)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
@@ -59,7 +59,7 @@ def loaded(path, text):
 
 @contextlib.contextmanager
 def added(folder):
-    """Inside, there is one more built-in rule, whose function and oracle are in two files of the folder."""
+    """Within this context there is one more built-in rule; its function and oracle are in two files of the folder."""
     before = dict(RULES)
     definition.FOLDERS.append(str(folder))
     try:
@@ -81,7 +81,7 @@ def rule(tmp_path):
 
 
 def steepest_prints(*arguments):
-    """What a command prints."""
+    """The output of a command."""
     done = CliRunner().invoke(app, list(map(str, arguments)))
     assert done.exit_code == 0, done.output
     return done.stdout

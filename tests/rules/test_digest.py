@@ -1,4 +1,4 @@
-"""The digest of a rule: what it computes and nothing else, the same for years and on every Python."""
+"""The digest of a rule: it depends only on what the rule computes, and is the same on every version of Python."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def test_a_changed_digest_is_refused_unless_it_is_named(pins):
 
 
 def pythons(version):
-    """Interpreters of another version here: on the path, or pyenv's."""
+    """Other Python versions on this machine: on the path, or pyenv's."""
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     places = [Path(folder) / f"python{version}" for folder in os.environ["PATH"].split(os.pathsep)]
     return [p for p in (*places, *root.glob(f"{version}.*/bin/python")) if p.exists() and p.parent.name != "shims"]
@@ -64,7 +64,7 @@ def pythons(version):
 
 @pytest.mark.parametrize("version", OTHERS)
 def test_it_is_the_same_on_every_python(version):
-    """The rules need nothing but Python, so that any interpreter will do."""
+    """Rules depend only on the standard library, so that any interpreter works."""
     found = pythons(version)
     if not found:
         pytest.skip(f"no Python {version} is here")

@@ -1,4 +1,4 @@
-"""Rules of the user's own: in a file, as a class, and what is said of each kind of mistake."""
+"""User-defined rules: in a file, as a class, and the messages for each kind of mistake."""
 
 import ast
 import subprocess
@@ -62,7 +62,7 @@ def test_a_rule_of_a_file_is_shown():
     assert "new m" in shown
 
 
-# Each mistake: the rule's lines, and what is said: the line and what to do.
+# Mistakes: the rule's lines, and the message with the line and the fix.
 MISTAKES = {
     "wrong number of states": (
         "def f(p, g, t, m=zeros, *, lr=0.1):\n    return p - lr * g\n",

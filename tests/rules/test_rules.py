@@ -22,7 +22,7 @@ from steepest.update.torch_class.signature import class_arguments
 from steepest_workshop import oracles
 from tests.cases import FLAGS
 
-# Every flag of every rule, and floats that leave their defaults.
+# Every flag of every rule, and floats off their defaults.
 CHOICES = {
     "sgd": FLAGS["sgd"] | {"rate_inside": (False, True)},
     "adagrad": FLAGS["adagrad"] | {"eps_inside": (False, True)},
@@ -33,7 +33,7 @@ CHOICES = {
 
 
 def step(rule, p, g, t, state, hyper):
-    """One update of one tensor by the plain engine: the new parameter and state."""
+    """One update of one tensor by the plain engine; returns the new parameter and state."""
     own = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in state.items()}
     work = plain.of_one(rule, p.detach().clone(), g, t, own, hyper)
     advance(work, plain.Plain())
@@ -41,7 +41,7 @@ def step(rule, p, g, t, state, hyper):
 
 
 def combinations(name):
-    """Every combination of a rule's choices that the rule does not refuse."""
+    """Every combination of a rule's choices that it accepts."""
     names = list(CHOICES[name])
     for values in itertools.product(*CHOICES[name].values()):
         hyper = dict(zip(names, values, strict=True))
@@ -50,14 +50,14 @@ def combinations(name):
 
 
 def inputs(steps=100):
-    """A start, changing gradients and changing rates, all float64."""
+    """A start, varying gradients and varying rates, in float64."""
     rng = np.random.default_rng(0)
     gs = [rng.standard_normal((3, 4)) * 10.0 ** rng.uniform(-2, 1) for _ in range(steps)]
     return rng.standard_normal((3, 4)), gs, list(0.05 * rng.uniform(0.1, 1, steps))
 
 
 def path(name, start, gs, lrs, **hyper):
-    """What the oracle says of one tensor."""
+    """The oracle's result for one tensor."""
     return [ps[0] for ps in getattr(oracles, name)([start], lambda k, ps: [gs[k]], lrs, [hyper])]
 
 
@@ -133,7 +133,7 @@ def test_a_hyperparameter_outside_its_domain_is_refused_with_the_domain(name, hy
 
 PROBES = (-5.0, -1.0, -1e-3, 0.0, 1e-3, 0.5, 1 - 1e-9, 1.0, 1.5, 2.0, 5.0, 100.0)
 FLOATS = [(name, k) for name, rule in rules.RULES.items() if rule.is_ours for k, v in rule.hyper.items() if type(v) is float]
-UNSTABLE = {"ns_a", "ns_b", "ns_c"}  # Muon's coefficients: torch takes any, and most do not converge
+UNSTABLE = {"ns_a", "ns_b", "ns_c"}  # Muon's coefficients: torch accepts any, and most do not converge
 
 
 def arguments(rule, hyper, value):
@@ -200,7 +200,7 @@ def test_the_later_rule_of_a_switch_keeps_its_domains():
 
 
 def test_profilers_may_watch_a_rule_being_written_and_stepped():
-    """The interpreter has one hook for profilers: a rule that is traced leaves it alone, and its names are noted still."""
+    """The interpreter has one profiler hook: tracing a rule leaves it in place, and still records the names."""
     seen = []
 
     def watch(frame, event, _):

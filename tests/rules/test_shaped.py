@@ -1,4 +1,4 @@
-"""State of any shape: begun by a function, carried through every engine, checkpoints and many runs, and part of the digest."""
+"""State of any shape: initialised by a function, used by every engine, checkpoint and stack of runs, and part of the digest."""
 
 import copy
 

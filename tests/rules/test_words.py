@@ -1,4 +1,4 @@
-"""Every word of the vocabulary in all its forms; and a new one, which is one entry."""
+"""Every operation in all its forms, and a new one, which takes one entry."""
 
 import inspect
 import math
@@ -28,7 +28,7 @@ ELEMENTWISE = [op for op, word in WORDS.items() if word.llvm and word.number]
 
 
 def count(op):
-    """How many arguments a word takes."""
+    """The number of arguments of an operation."""
     tensor = WORDS[op].number
     return 3 if op == "where" else 2 if op in ("add", "sub", "mul", "div", "pow", "maximum", "minimum") else (
         2 if WORDS[op].is_condition else len(inspect.signature(tensor).parameters)
@@ -45,7 +45,7 @@ def arguments(op):
 
 
 def on(engine, op, given):
-    """The word on tensors, its second argument a number where it is an exponent."""
+    """The operation on tensors; its second argument is a number if it is an exponent."""
     names = ["g", "a", "b"][: len(given[0])]
     leaves = {k: Symbol("input", tensor=not (op == "pow" and k == "a"), name=k) for k in names}
     p = Symbol("input", tensor=True, name="p")
@@ -67,7 +67,7 @@ def test_all_forms_of_a_word_agree(op):
     known = Known({leaf: np.array([x[i] for x in given]) for i, leaf in enumerate(leaves)}, len(given))
     (arrays,) = numeric([apply(op, *leaves)])(known)
     np.testing.assert_allclose(np.asarray(arrays, float), numbers, rtol=1e-15)
-    finite = np.isfinite(numbers)  # 0 times what is not stays NaN in the graphs below
+    finite = np.isfinite(numbers)  # 0 times a NaN or infinity stays NaN in the graphs below
     for engine in (Plain(), Kernel()):
         np.testing.assert_allclose(on(engine, op, given)[finite], numbers[finite], rtol=1e-13, atol=1e-13)
 
@@ -83,7 +83,7 @@ def test_every_word_is_written_as_mathematics(op):
 
 @pytest.fixture
 def softsign(monkeypatch, registry):
-    """x / (1 + |x|): one entry, and its name in the vocabulary."""
+    """Register x / (1 + |x|) with one entry, and its name in the vocabulary."""
     entry = Word(
         number=lambda x: x / (1 + abs(x)),
         array=lambda x: x / (1 + abs(x)),
@@ -124,7 +124,7 @@ def test_a_new_word_is_one_entry_and_everything_knows_it(softsign):
 
 
 def test_a_sum_is_shown_as_a_sum(softsign):
-    """The words for reductions differ in what they sum and how they end, and a step in numbers shows it."""
+    """Reductions differ in what they sum and in their last step, and a traced step shows both."""
     from steepest.rules.vocabulary import mean, norm, total
 
     @rules.rule("me")
@@ -141,7 +141,7 @@ def test_a_sum_is_shown_as_a_sum(softsign):
 
 
 def test_equations_read_as_a_person_would_write_them():
-    """No name for a comparison, no 1 - (1 - mu), powers of ten and squares as such."""
+    """A trace has no name for a comparison, no 1 - (1 - mu), and shows powers of ten and squares as such."""
     nesterov, muon, sam, belief = (" ".join(equations(rules.get(name))) for name in ("nesterov", "muon", "sam", "adabelief"))
     assert "first" not in nesterov
     assert r"0 & t = 1 \\ \mu & \text{else}" in nesterov

@@ -1,4 +1,4 @@
-"""Our schedulers in every order of making and loading, with groups that come later, as pickles, and of several groups."""
+"""Schedulers in every order of construction and loading, with groups added later, pickled, and with several groups."""
 
 import copy
 import functools
@@ -151,7 +151,7 @@ def halved(k):
 
 
 class Power:
-    """A multiplier that is an object."""
+    """A multiplier that is a callable object."""
 
     def __init__(self, base):
         self.base = base

@@ -1,4 +1,4 @@
-"""Schedules against torch's schedulers, their formulas, composition, resumed runs, and their way through the trainers."""
+"""Schedules against torch's schedulers: formulas, composition, resumed runs, and use in training."""
 
 import math
 import warnings
@@ -24,7 +24,7 @@ def optimizer(lr=1.0, **more):
 
 
 def played(make, steps=STEPS, lr=1.0, **more):
-    """Rates and momenta that a torch scheduler sets, step by step."""
+    """Rates and momenta that a torch scheduler sets, by step."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         own = optimizer(lr, **more)
@@ -139,7 +139,7 @@ def test_to_torch_needs_the_steps_only_where_a_length_is_a_share():
 
 
 def test_torchs_cosine_drifts_where_it_is_chained_and_ours_does_not():
-    """Its recursion multiplies a thousand quotients; near the floor of a cycle it is off by more than rounding."""
+    """Its recursion multiplies a thousand quotients; near the minimum of a cycle its error is above rounding."""
     exact = np.array([(1 + math.cos(math.pi * k / 50)) / 2 for k in range(STEPS)])
     rates, _ = played(lambda o: theirs.CosineAnnealingLR(o, 50))
     assert np.abs(np.array(schedules.cosine(over=50).values(STEPS)) - exact).max() < 1e-15
@@ -147,7 +147,7 @@ def test_torchs_cosine_drifts_where_it_is_chained_and_ours_does_not():
 
 
 def test_a_sequence_is_what_sequential_lr_is_meant_to_be():
-    """SequentialLR starts its second scheduler by a step of its own; where that one is a recursion it takes a wrong start."""
+    """SequentialLR starts its second scheduler with an extra step; a recursive scheduler then starts from a wrong value."""
 
     def make(o):
         return theirs.SequentialLR(o, [theirs.LinearLR(o, 0.1, 1.0, 100), theirs.CosineAnnealingLR(o, 900)], [100])
@@ -170,7 +170,7 @@ def test_products_are_what_chained_scheduler_gives():
 def test_plateau_is_a_pure_function_of_the_history(relative, mode):
     rng = np.random.default_rng(0)
     metrics = np.exp(-np.arange(300) / 60) + 0.02 * rng.normal(size=300) + 0.1
-    metrics = metrics if mode == "min" else 2 - metrics  # of a negative best torch's relative threshold points the wrong way
+    metrics = metrics if mode == "min" else 2 - metrics  # torch's relative threshold has the wrong sign for a negative best
     own = optimizer()
     torchs = theirs.ReduceLROnPlateau(
         own, mode, 0.5, 4, threshold=0.01, threshold_mode="rel" if relative else "abs", cooldown=3, min_lr=1e-3
@@ -187,7 +187,7 @@ def test_plateau_is_a_pure_function_of_the_history(relative, mode):
         history.append(metric if mode == "min" else -metric)
         assert ours(0, 1, history) == pytest.approx(own.param_groups[0]["lr"], rel=1e-12)
         assert driven.param_groups[0]["lr"] == pytest.approx(own.param_groups[0]["lr"], rel=1e-12)
-    assert own.param_groups[0]["lr"] < 0.1  # it did drop
+    assert own.param_groups[0]["lr"] < 0.1  # it did reduce the rate
 
 
 FORMULAS = {
@@ -207,7 +207,7 @@ FORMULAS = {
 def test_the_others_equal_their_formulas(text):
     found = schedules.get(text)
     np.testing.assert_allclose(found.values(200), [FORMULAS[text](k, 200) for k in range(200)], rtol=1e-12)
-    assert schedules.get(found.name).values(200) == found.values(200)  # a name says all
+    assert schedules.get(found.name).values(200) == found.values(200)  # a name is enough
 
 
 @pytest.mark.parametrize("name", schedules.FORMULAS)
@@ -253,14 +253,14 @@ def test_a_scheduler_under_way_is_refused_where_it_must_be_played():
 
 
 def test_the_trainers_follow_a_schedule_and_cycle_momentum_for_each_run(line):
-    """Rates and momentum of one_cycle and plateau, together and alone, against a loop written out."""
+    """Rates and momentum of one_cycle and plateau, together and alone, against an explicit loop."""
     names = ("one_cycle", "warmup(0.2) * cosine", "plateau(patience=0, factor=0.5)", "constant")
     runs = [Run(rules.get(r), lr, 0, 40, schedules.get(n)) for r in ("momentum", "adam") for n in names for lr in (0.02, 0.05)]
     found = dict(train_all(line, runs, Plan(8, 1)))
     for i, run in enumerate(runs):
         alone = train(line, run.rule, lr=run.lr, steps=40, seed=0, schedule=run.schedule)
         np.testing.assert_allclose(found[i].curve.train, alone.curve.train, rtol=1e-4)
-    for which in (0, 8):  # one_cycle under momentum and under Adam
+    for which in (0, 8):  # one_cycle with momentum and with Adam
         run = runs[which]
         with torch.random.fork_rng():
             torch.manual_seed(0)

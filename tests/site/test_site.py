@@ -1,4 +1,4 @@
-"""The site: it builds without a warning, and every page stands by itself, in wide and in narrow windows, for every reader."""
+"""The site builds without a warning, and its pages are self-contained and accessible, in wide and narrow windows."""
 
 import functools
 import http.server
@@ -44,7 +44,7 @@ def test_there_is_a_page_for_everything(site):
 
 @pytest.fixture
 def served(site):
-    """The site as a server on loopback gives it: pages of files may not read their own styles."""
+    """The site on a loopback server, since pages opened as files may not read their own styles."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args):
@@ -59,7 +59,7 @@ def served(site):
 
 @pytest.mark.parametrize(
     ("width", "pages"),
-    [(1300, slice(0, None, 16)), (390, slice(8, None, 16))]  # an eighth of the pages; all in both windows in the slow tier
+    [(1300, slice(0, None, 16)), (390, slice(8, None, 16))]  # an eighth of the pages; the slow tier covers all in both widths
     + [pytest.param(width, slice(None), marks=pytest.mark.slow) for width in (1300, 390)],
 )
 def test_no_page_asks_for_anything_or_is_closed_to_anyone(site, served, chromium, width, pages):
@@ -110,7 +110,7 @@ def test_the_site_is_built_where_its_pages_are(tmp_path, monkeypatch):
 
 
 def test_the_curves_and_times_of_rules_are_current():
-    """A rule without any is new; those of a rule that has changed are to be made again (see the modules)."""
+    """Rules without a recorded curve are new; curves of changed rules must be recorded again (see the modules)."""
     for name in sensitivity.STEPS:
         measured = {key.partition(", ")[2] for key in kept.load(sensitivity.FILE) if key.startswith(f"{name}, ")}
         assert len(measured) >= 28
@@ -121,6 +121,4 @@ def test_the_curves_and_times_of_rules_are_current():
             found = sensitivity.facts(name, rule)
             assert found.lr in sensitivity.rates(rule)
             assert 0 < found.decades <= sensitivity.RATES / 3
-    assert all(
-        0.8 < cost.of(RULES[name])["over_sgd"] < 500 for name in kept.load(cost.FILE)
-    )  # plain SGD's is the shortest there is
+    assert all(0.8 < cost.of(RULES[name])["over_sgd"] < 500 for name in kept.load(cost.FILE))  # plain SGD is the fastest

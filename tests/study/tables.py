@@ -1,4 +1,4 @@
-"""Tables of made-up runs, for tests of the protocol: nothing is trained, and no clock runs."""
+"""Tables of synthetic runs for tests of the protocol, without training or a clock."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ LOSS = Scale("loss", "min")
 
 
 def made(optimizers="sgd,adam", schedules="constant", rates=9, columns=100, fresh=5, seed=0, spread=1.0, best=90.0):
-    """A table of accuracies: a parabola over the log rates around the middle, apart by optimizer, with noise of seeds."""
+    """A table of accuracies: a parabola over log rates that peaks in the middle, an offset by optimizer, noise by seed."""
     rng = np.random.default_rng(seed)
     spaces = space.spaces(optimizers.split(","), schedules.split(","), None)
     grids = [s.rate.values(s.rate.first(rates)) for s in spaces]
@@ -25,12 +25,12 @@ def made(optimizers="sgd,adam", schedules="constant", rates=9, columns=100, fres
 
 
 def asked(table, scale=POINTS, **fields):
-    """A question about a table."""
+    """A question for a table."""
     return question(table, scale, **({"steps": 100} | fields))
 
 
 def changed(table, **cells):
-    """A table with other values in rows `label at rate`, as {"adam": {0.1: nan}} writes."""
+    """A table with changed values in rows `label at rate`, such as {"adam": {0.1: nan}}."""
     recorded = table.recorded.copy()
     for label, rates in cells.items():
         for lr, value in rates.items():

@@ -1,4 +1,4 @@
-"""What a contributor adds by one registration and no other change: an axis to search, and a measure to race on."""
+"""Extensions by one registration: an axis to search, and a measure to race on."""
 
 import json
 import math
@@ -21,7 +21,7 @@ ASK = {"schedules": "constant", "steps": 20, "trials": 3, "plan": "one", "budget
 
 @pytest.fixture
 def decay(monkeypatch):
-    """Weight decay as an axis: one value a decade, and none at all."""
+    """Weight decay as an axis: one value a decade, and 0."""
     monkeypatch.setattr(space, "AXES", {})
     return space.register(Axis("weight_decay", centre=0.01, per_decade=1, low=1e-4, high=1.0, zero=True, source="a test"))
 
@@ -59,7 +59,7 @@ def test_an_axis_is_in_json_table_report_code_and_figures(study, tmp_path):
 
 
 def test_a_point_of_an_axis_is_the_run_that_the_same_setting_typed_is(study, line, tmp_path):
-    """Nothing is trained again where the value that was searched is typed."""
+    """Typing the value that was searched trains nothing."""
     entry = next(e for e in study.result.entries if e.candidate.settings)
     name = f"adamw(weight_decay={dict(entry.candidate.settings)['weight_decay']})"
     with Store(study.store) as store:
@@ -106,7 +106,7 @@ def test_what_cannot_be_an_axis_is_refused(decay, line):
 
 @pytest.fixture
 def steps_to_half():
-    """Time to target: the steps after which the loss is half of that at the start, between two evaluations."""
+    """Time to target: the steps until the loss is half of its initial value, interpolated between evaluations."""
     before = {**measures.MEASURES}
 
     @measure("steps to half", direction="min", unit=" steps")
@@ -138,7 +138,7 @@ def test_a_measure_is_raced_on(steps_to_half, line, tmp_path):
     assert study.answer().unit == " steps"
     by_loss = steepest.compare(line, "sgd,adam", **asked_for).to_dict()
     assert by_loss["metric"] == "loss"
-    assert by_loss["answer"]["question"] == 2  # another question, answered from the same runs and some more
+    assert by_loss["answer"]["question"] == 2  # another question, answered from the same runs and some new ones
 
 
 def test_a_measure_is_named_on_the_command_line(steps_to_half, tmp_path, monkeypatch, capsys):

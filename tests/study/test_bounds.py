@@ -1,4 +1,4 @@
-"""The bounds of a race against slow double loops, SciPy and simulation."""
+"""The bounds of a race against explicit loops, SciPy and simulation."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ INF = np.inf
 
 
 def made(ahead, seeds=None, possible=None):
-    """A standing whose bounds are given by hand; the pick has the least."""
+    """A standing with prescribed bounds; the pick has the smallest."""
     ahead = np.array(ahead, float)
     possible = (ahead > 0).sum(1) == len(ahead) - 1 if possible is None else np.array(possible)
     bound = np.where(possible[:, None], ahead, 0).max(0)
@@ -22,7 +22,7 @@ def made(ahead, seeds=None, possible=None):
 
 
 def slow_ahead(values, seeds, example=0.0, alpha=0.05):
-    """Every pair at every look, one after the other, by scipy.stats."""
+    """Every pair at every look, in a loop, by scipy.stats."""
     count = len(values)
     best = {(c, q): 0.0 if c == q else INF for c in range(count) for q in range(count)}
     for look, n in enumerate(bounds.looks(max(seeds))):
@@ -215,7 +215,7 @@ def test_a_race_among_seeds_of_any_number_goes_on_to_a_later_look():
 
 
 def brute_components(d):
-    """Variance components of seeds, examples and the rest, from sums over all cells."""
+    """Variance components of seeds, examples and residuals, from sums over all cells."""
     n, m = d.shape
     total = d.sum() / (n * m)
     seed = sum((sum(d[i]) / m - total) ** 2 for i in range(n)) * m / (n - 1)

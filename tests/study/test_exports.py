@@ -1,4 +1,4 @@
-"""What a store gives to other programs, read back by them."""
+"""Exports of a store, read back by the programs they are for."""
 
 import sqlite3
 

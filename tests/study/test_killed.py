@@ -1,4 +1,4 @@
-"""A study that was killed, at any write to its store: the same command ends in the answer of one that was not."""
+"""A study killed at any write to its store: the same command resumes and ends in the same answer."""
 
 import json
 import os
@@ -21,19 +21,19 @@ ASKED = {
     "optimizers": "sgd,adam",
     "lrs": "0.1,0.03",
     "schedules": "constant",
-    "budget": 600,  # with slack: the clock decides nothing
+    "budget": 600,  # large: the clock decides nothing
     "plan": "one",
     "margin": 0.02,
 }
-TIMES = {"seconds_per_step", "seconds_to_margin", "beside"}  # keys of JSON that a clock fills
+TIMES = {"seconds_per_step", "seconds_to_margin", "beside"}  # keys of JSON that depend on a clock
 
 
 class Killed(BaseException):
-    """Ends the process, as nothing catches it."""
+    """Ends the process; nothing catches it."""
 
 
 def bare(data):
-    """JSON without what a clock has measured."""
+    """JSON without measurements of a clock."""
     if isinstance(data, dict):
         return {key: bare(value) for key, value in data.items() if key not in TIMES}
     return [bare(item) for item in data] if isinstance(data, list) else data
@@ -49,7 +49,7 @@ def problem():
 
 
 def study(problem, path, dies_at=0):
-    """The study and what it wrote, in order; None where it was killed at the write of this number."""
+    """Run the study and return its writes in order; None if it was killed at the write of this number."""
     wrote, put = [], Store.put
 
     def counted(self, table, values):
@@ -76,7 +76,7 @@ def whole(problem, tmp_path_factory):
 
 
 def test_an_answer_is_finished_when_all_of_it_is_stored(whole):
-    """The end of the race before the fresh runs, the decision on longer runs before these, and "finished" after all runs."""
+    """The order of writes: the end of the race, the fresh runs, the decision on longer runs, these runs, "finished"."""
     _, wrote = whole
     longer = [k for k, what in enumerate(wrote) if what == "100 steps"]
     assert len(longer) == 6
@@ -102,7 +102,7 @@ def test_a_study_that_is_killed_at_a_write_ends_as_one_that_was_not(share, probl
 
 
 def test_a_race_that_the_clock_ended_is_not_carried_on_by_the_same_command(problem, tmp_path, monkeypatch):
-    """Killed between the end of the race and the fresh runs: with a new budget, the race still ends where it did."""
+    """Killed between the end of the race and the fresh runs: with a new budget, the race still ends at the same point."""
     look, path = Course.look, tmp_path / "runs.db"
 
     def out_of_time(self):
@@ -129,7 +129,7 @@ COMMAND += ["--schedules", "constant", "--budget", "10min", "--plan", "one", "--
 
 @pytest.mark.slow
 def test_fifty_processes_that_are_killed_leave_stores_that_end_in_the_same_answer(tmp_path):
-    """Thirty at any time, ten in the last tenth, ten after the last run of the race; by the signal that nobody hears."""
+    """SIGKILL: thirty times at any point, ten times in the last tenth, ten times after the last run of the race."""
 
     def run(folder, seconds=None):
         folder.mkdir(exist_ok=True)
@@ -148,7 +148,7 @@ def test_fifty_processes_that_are_killed_leave_stores_that_end_in_the_same_answe
     draw, ended = random.Random(0), 0.0
     with Store(tmp_path / "whole" / "steepest.db") as store:
         rows = [*store.all("SELECT seed, seconds FROM runs")]
-    fresh = sum(seconds for seed, seconds in rows if seed >= 2_000_000) + 1.0  # and what is written after
+    fresh = sum(seconds for seed, seconds in rows if seed >= 2_000_000) + 1.0  # and later writes
     ended = took - fresh
     times = [draw.uniform(0.1, took) for _ in range(30)]
     times += [draw.uniform(0.9 * took, took) for _ in range(10)]

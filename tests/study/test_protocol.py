@@ -1,4 +1,4 @@
-"""The protocol: pure strategies that ask for runs, from the history alone. One suite that every strategy must pass."""
+"""The protocol: strategies are pure functions of the history. One suite that every strategy must pass."""
 
 import dataclasses
 import math
@@ -26,7 +26,7 @@ CASES = {
 
 
 def walked(strategy, question, table, clock=UNTIMED):
-    """Every step of a strategy until it stops, with the history that it saw, one step after the other."""
+    """Yield every step of a strategy until it stops, with the history before it."""
     clock = dataclasses.replace(clock, left=1000.0, run=0.1, costs={s.label: (1.0, 8) for s in question.spaces})
     outcomes = {}
     history, asking = History(outcomes), Asking(strategy(question))
@@ -51,7 +51,7 @@ def case(request):
 
 
 def test_what_is_asked_depends_on_the_history_alone(case):
-    """A strategy that is run anew over a history asks for what the one under way does: nothing else is remembered."""
+    """A strategy restarted on a history requests the same as the one in progress, so it stores nothing else."""
     strategy, question, table = case
     steps, _ = walked(strategy, question, table)
     assert len(steps) > 3
@@ -93,7 +93,7 @@ def test_where_nothing_is_known_when_the_clock_ends_nothing_is_picked(case):
 
 @given(after=some.integers(1, 400))
 def test_a_race_that_was_stopped_goes_on_where_it_was(after):
-    """What it asks for after so many runs is what the whole race asks for."""
+    """Its requests after so many runs are those of the whole race."""
     table = made(columns=60)
     question = asked(table, margin=1.0)
     steps, whole = walked(race, question, table)
@@ -122,7 +122,7 @@ def test_a_question_of_several_seeds_asks_for_as_many_of_each():
 
 
 def test_decisions_are_data(case):
-    """Each can be stored by what names it, and decided from a clock alone."""
+    """Each decision can be stored under its spec, and decided from a clock alone."""
     strategy, question, table = case
     for step, *_ in walked(strategy, question, table)[0]:
         if isinstance(step, Decision) and not isinstance(step, Costs):

@@ -1,6 +1,6 @@
-"""The race: what it asks for, when it stops, what it says, and that a stopped one goes on where it was.
+"""The race: the runs that it requests, when it stops, its sentences, and resuming.
 
-What it decides is tested on tables of recorded runs; a few studies are trained, to see that the laboratory does what is asked.
+Decisions are tested on tables of recorded runs; a few studies are trained, to test that the laboratory runs what is requested.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ def wanted(question, table, **more):
     return batches, course
 
 
-# On tables.
+# Replays on tables.
 
 
 def test_every_rate_gets_one_screening_seed_then_the_better_half_two_more():
@@ -83,7 +83,7 @@ def test_grids_grow_together_while_a_best_rate_lies_on_an_edge_and_within_what_w
     table = changed(table, adam={low: 99.0})
     batches, course = wanted(asked(table, margin=0.5), table)
     tried = {s.label: sorted(c.lr for c in course.tried(s)) for s in table.spaces}
-    assert {len(rates) for rates in tried.values()} == {7}  # the best of the first grid lies inside
+    assert {len(rates) for rates in tried.values()} == {7}  # the best of the first grid is inside it
     edge = tried["adam"][0]
     grown = changed(made("sgd,adam", rates=15), adam={edge: 99.0})
     course = replay(asked(grown, margin=0.5), grown)
@@ -250,7 +250,7 @@ def test_a_measure_of_a_loss_has_the_margin_of_one_per_cent():
     assert conclude(course).margin == pytest.approx(0.01 * abs(np.mean(course.contenders[course.now.pick].values)))
 
 
-# In a laboratory.
+# Trained in a laboratory.
 
 
 @pytest.fixture
@@ -260,14 +260,14 @@ def store(tmp_path):
 
 @pytest.fixture(scope="module")
 def searched(line, tmp_path_factory):
-    """A race whose rates are searched, and its store; to be read only."""
+    """A race with searched rates, and its store; do not modify it."""
     path = tmp_path_factory.mktemp("searched") / "runs.db"
     return steepest.compare(line, **QUICK, store=path), path
 
 
 @pytest.fixture(scope="module")
 def typed(line):
-    """A race at rates that were typed; to be read only."""
+    """A race with typed rates; do not modify it."""
     return steepest.compare(line, **TYPED, store=":memory:")
 
 
@@ -305,7 +305,7 @@ def test_values_are_aligned_from_the_first_seed_and_the_pick_comes_first(line, t
 
 
 def test_what_was_never_raced_comes_last_and_says_so():
-    """A loss is the better the smaller it is: one that is not known is not 0."""
+    """A smaller loss is better: an unknown one must not count as 0."""
     table = made("sgd,adam,adamw", rates=3, columns=30, best=3.0, spread=0.1)
     course = replay(asked(table, LOSS, trials=3, margin=0.01), table)
     pick = course.contenders[course.now.pick]
@@ -360,7 +360,7 @@ def test_continue_races_on_to_a_narrower_margin(line, store):
 
 @pytest.fixture
 def plane():
-    """Three inputs to add up, with test data."""
+    """The sum of three inputs, with test data."""
     x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
     y = x.sum(1, keepdim=True)
     return steepest.Problem(
@@ -382,7 +382,7 @@ def test_results_of_examples_are_kept_and_bound_new_ones_more_widely(line, store
     assert len(outcome.examples) == len(line.valid)
     assert np.mean(outcome.examples) == pytest.approx(outcome.valid, rel=1e-3)  # half precision
     assert study.answer().bound_new_data >= 0
-    again = steepest.compare(line, **TYPED, margin=0.0005, store=store)  # from the store, where they take half precision
+    again = steepest.compare(line, **TYPED, margin=0.0005, store=store)  # from the store, in half precision
     assert np.mean(again.result.entries[0].outcomes[0].examples) == pytest.approx(outcome.valid, rel=1e-3)
 
 
@@ -497,7 +497,7 @@ def test_another_number_of_steps_is_another_question(line, store):
 
 
 def test_a_race_and_equal_seeds_share_a_store_and_not_their_runs(plane, store):
-    """A race's runs read no test data, and those of equal seeds keep no results of examples."""
+    """Runs of a race do not read the test data, and those of equal seeds store no results of examples."""
     equal = {**TYPED, "budget": None, "seeds": 5}
     alone = steepest.compare(plane, **equal, store=":memory:").to_dict()["optimizers"]
     race = steepest.compare(plane, **TYPED, store=store)

@@ -1,4 +1,4 @@
-"""The cluster engine, on a Ray cluster of two nodes in this machine, against the local one."""
+"""The Ray executor against local training, on a Ray cluster of two nodes on this machine."""
 
 import contextlib
 import os
@@ -65,7 +65,7 @@ def test_no_cluster_at_an_address_is_said():
 
 @contextlib.contextmanager
 def listening(answer):
-    """A port at which something listens that is no cluster: it says this, or nothing."""
+    """A port with a server that is not a Ray cluster; it sends this text, or nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         held = []
 
@@ -180,7 +180,7 @@ def test_a_poisoned_block_is_split_until_the_culprit_is_marked_failed(cluster, t
     assert sizes[0] > 1, "the culprit was in no block of several"
     assert sizes.count(1) >= 3, "it was not tried three times alone"
     (entry,) = over.result.entries
-    assert {t.lr: t.diverged for t in entry.trials} == {0.1: 0, 10.0: 3}  # two of them by themselves
+    assert {t.lr: t.diverged for t in entry.trials} == {0.1: 0, 10.0: 3}  # two of them alone
     note = "Runs that ended their process three times, or its node, count as diverged: sgd at 10."
     assert note in over.result.notes
     with Store(store) as kept:
@@ -205,7 +205,7 @@ def test_a_node_that_is_lost_loses_no_run(cluster, tmp_path, monkeypatch):
     cluster.wait_for_nodes()
 
     def lose():
-        """Once a third worker trains, beside the driver, one is on the node."""
+        """With a third worker besides the driver, one is on the node."""
         until = time.monotonic() + 60
         while len([*tmp_path.glob("process-*")]) < 4 and time.monotonic() < until:
             time.sleep(0.05)
@@ -236,7 +236,7 @@ def test_a_budget_ends_the_tasks(cluster, tmp_path):
     began = time.perf_counter()
     study = steepest.compare(mine, "sgd,adam", budget="12s", engine="ray", plan="processes", store=tmp_path / "s.db")
     assert study.answer().limit == "time"
-    assert time.perf_counter() - began < 30  # twice the budget, and a start of workers
+    assert time.perf_counter() - began < 30  # twice the budget, and the start of the workers
 
 
 def test_what_no_node_has_is_said(cluster, monkeypatch):

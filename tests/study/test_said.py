@@ -1,4 +1,4 @@
-"""What is said must be so: what was mended is noticed, runs that do not repeat, edges, shortened runs, the batch size."""
+"""Messages are true: of changed code, runs that do not repeat, edges, shortened runs, the batch size."""
 
 import math
 import os
@@ -54,13 +54,13 @@ ASKED = {"optimizers": "sgd", "lrs": [0.05, 0.1], "schedules": "constant", "marg
 
 
 def compared(folder, **changes):
-    """What `steepest compare` prints of the file as it is now; its runs are kept beside it."""
+    """The output of `steepest compare` for the current file; its store is next to it."""
     (folder / "mine.py").write_text(FILE.format(**(USUAL | changes)))
     return str(steepest.compare(str(folder / "mine.py"), **ASKED, store=folder / "steepest.db"))
 
 
 def test_a_repaired_metric_is_noticed_and_a_comment_is_not(tmp_path):
-    """The metric is not finite wherever one of 600 examples counts; the first batch does not hold it."""
+    """The metric is not finite if one of 600 examples counts; the first batch does not contain it."""
     broken = "float('nan') if (output[417] - target[417]).abs() < 1 else error.mean()"
     printed = compared(tmp_path, metric=broken)
     assert "Nothing can be picked" in printed
@@ -70,7 +70,7 @@ def test_a_repaired_metric_is_noticed_and_a_comment_is_not(tmp_path):
     assert "Trained" in printed
     assert "is not what it was when this store first saw it" in printed
     printed = compared(tmp_path, comment="pass  # the same, in other words")
-    assert "Trained" in printed  # a statement more
+    assert "Trained" in printed  # one more statement
     printed = compared(tmp_path, comment="# said in other words\n\n")
     assert "from the store, " in printed
     assert "Trained" not in printed
@@ -113,13 +113,13 @@ COUNT = {"n": 0}
 
 
 def annealed(output, target):
-    """A loss whose weight falls from call to call, whoever calls."""
+    """A loss whose weight decreases with every call, in any run."""
     COUNT["n"] += 1
     return ((output - target) ** 2).mean() / (1 + 0.01 * COUNT["n"])
 
 
 class Annealed(nn.Module):
-    """The same with a memory of its own, which every run begins anew."""
+    """The same as a module with a buffer, which every run resets."""
 
     def __init__(self):
         super().__init__()
@@ -136,7 +136,7 @@ def drawn(output, target):
 
 
 class Forgetful:
-    """A metric that keeps its best value between runs."""
+    """A metric that stores its best value between runs."""
 
     def __init__(self):
         self.least = math.inf
@@ -172,7 +172,7 @@ def test_whether_runs_repeat_is_not_tried_where_that_takes_over_three_hundredths
 
 
 def edgy(tmp_path, monkeypatch, seconds, budget=60):
-    """A study whose best rate lies far above the grid, of a model whose runs take so long: three rates at first."""
+    """A study whose best rate is far above the first grid of three rates, of a model with runs of this duration."""
     monkeypatch.setattr(Lab, "_run_seconds", lambda self, question: seconds)
     far = problem(train=(0.01 * X, 0.02 * X), valid=(0.01 * X, 0.02 * X))
     asked = {"schedules": "constant", "steps": 20, "budget": budget, "plan": "one", "store": tmp_path / "s.db"}
@@ -213,7 +213,7 @@ def test_a_pick_that_was_seen_in_shortened_runs_alone_says_so_everywhere(line, t
     assert "40 steps each" not in text.replace("10 of 40 steps each", "")
     assert "screened, 10 of 40 steps" in text
     assert {row["fidelity"] for row in study.to_dict()["optimizers"]} == {0.25}
-    assert "optimizer = " in text  # the code is there all the same
+    assert "optimizer = " in text  # the code is printed anyway
 
 
 def test_a_study_of_whole_runs_has_fidelity_one(line, tmp_path):
@@ -250,7 +250,7 @@ def test_a_class_of_torch_is_answered_with_the_name_to_write():
 def test_runs_of_an_earlier_version_are_kept_and_told(line, tmp_path):
     store = tmp_path / "s.db"
     steepest.compare(line, **TYPED, store=store)
-    with sqlite3.connect(store) as db:  # problems known by their first batch alone: keys without a mark
+    with sqlite3.connect(store) as db:  # problems identified by their first batch only: keys without a mark
         db.execute("DROP TRIGGER runs_no_UPDATE")
         db.execute("UPDATE runs SET spec = json_set(spec, '$.fingerprint', 'ab12'), key = 'old' || key")
     study = steepest.compare(line, **TYPED, store=store)

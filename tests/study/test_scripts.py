@@ -1,9 +1,9 @@
-"""Training scripts as their users write them: a study's values are those of the script's own loop, over seeds.
+"""Typical training scripts: the values of a study agree with those of the script's own loop, over seeds.
 
-Each script has two halves that share its data, model and loss: what `steepest.Problem` gets, and the user's own loop in plain
-torch. A study picks an optimizer and a rate; the loop then trains at that choice, on seeds of its own, and both means must
-agree within LIMIT standard errors of their difference. The nearest wrong programs (a sampler ignored, noise left out, padding
-counted) are trained too, and must lie outside of that.
+Each script has two halves that share its data, model and loss: the arguments of `steepest.Problem`, and a loop in plain torch.
+A study picks an optimizer and a rate; the loop then trains with them on other seeds, and both means must agree within LIMIT
+standard errors of their difference. The nearest wrong programs (a sampler ignored, noise left out, padding counted) are
+trained too, and must differ by more.
 """
 
 import math
@@ -24,7 +24,7 @@ import steepest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-LIMIT = 3.5  # standard errors of the difference: one in about 300 for 8 seeds on each side
+LIMIT = 3.5  # standard errors of the difference: exceeded in one of about 300, for 8 seeds on each side
 SEEDS, WRONG = 8, 4  # of what is compared, and of programs that are wrong
 TWINS = {
     "sgd": torch.optim.SGD,
@@ -35,7 +35,7 @@ TWINS = {
 
 
 def studied(problem, optimizers, lrs, **more):
-    """The pick's optimizer and rate, and its values on seeds that nothing was chosen by."""
+    """The pick's optimizer and rate, and its values on fresh seeds."""
     study = steepest.compare(
         problem, optimizers, lrs=lrs, schedules="constant", seeds=SEEDS, store=":memory:", **{"plan": "one"} | more
     )
@@ -57,7 +57,7 @@ def looped(script, name, lr, count=SEEDS):
 
 
 def apart(a, b):
-    """How many standard errors of their difference two means are apart."""
+    """The distance of two means, in standard errors of their difference."""
     se = math.hypot(*(np.std(x, ddof=1) / math.sqrt(len(x)) for x in (a, b)))
     return abs(np.mean(a) - np.mean(b)) / se
 
@@ -72,7 +72,7 @@ PIXELS, DIGITS = (PIXELS / 16).float(), DIGITS.long()
 
 
 class Pictures(Dataset):
-    """Normalised as torchvision's transforms do it."""
+    """Normalised like torchvision's transforms."""
 
     def __init__(self, chosen, mean=0.305, std=0.376):
         self.x, self.y, self.mean, self.std = PIXELS[chosen].view(-1, 1, 8, 8), DIGITS[chosen], mean, std
@@ -85,7 +85,7 @@ class Pictures(Dataset):
 
 
 class SmallCNN(nn.Module):
-    """The network of PyTorch's MNIST example, for 8 x 8 pictures."""
+    """The network of PyTorch's MNIST example, for 8 x 8 images."""
 
     def __init__(self):
         super().__init__()
@@ -117,7 +117,7 @@ class TestMnist:
         )
 
     def script(self, optimizer_of, drops=False):
-        """The accuracy; `drops`: with dropout left on where it is evaluated."""
+        """The accuracy; `drops`: with dropout active in evaluation."""
         model = SmallCNN()
         optimizer = optimizer_of(model)
         model.train()
@@ -185,7 +185,7 @@ class TestAutoencoder:
         )
 
     def script(self, optimizer_of, model_of=VAE, reported=negative_elbo):
-        """The loss over the validation data: a sum, as the script adds up its batches."""
+        """The summed loss over the validation data, as in the script."""
         model = model_of()
         optimizer = optimizer_of(model)
         batches = forever(DataLoader(self.TRAIN, batch_size=32, shuffle=True))
@@ -210,7 +210,7 @@ VOCABULARY, BLOCK = 12, 16
 
 
 def chain(length, flatness, seed):
-    """A text in which each letter depends on the one before."""
+    """A text in which each letter depends on the previous one."""
     generator = np.random.default_rng(seed)
     moves = generator.dirichlet(np.full(VOCABULARY, flatness), size=VOCABULARY)
     text = [0]
@@ -219,7 +219,7 @@ def chain(length, flatness, seed):
     return text
 
 
-# The second half follows other rules than the first: who reads it in order in one epoch's part never sees them.
+# The second half has other transitions than the first: reading in order for part of an epoch never reaches it.
 TEXT = torch.tensor(chain(6000, 0.2, 1) + chain(6000, 0.2, 2))
 HELD_OUT = torch.tensor(chain(6600, 0.2, 1)[6000:] + chain(6600, 0.2, 2)[6000:])
 
@@ -237,7 +237,7 @@ class Windows(Dataset):
 
 
 class Named(Windows):
-    """As a tokenizer's data sets have it."""
+    """As in data sets from a tokenizer."""
 
     def __getitem__(self, k):
         x, y = super().__getitem__(k)
@@ -245,7 +245,7 @@ class Named(Windows):
 
 
 class GPT(nn.Module):
-    """One block of nanoGPT; returns logits and, where there are targets, the loss."""
+    """One block of nanoGPT; returns logits and, if there are targets, the loss."""
 
     def __init__(self, width=24, heads=2):
         super().__init__()
@@ -274,7 +274,7 @@ class GPT(nn.Module):
 
 
 class Labelled(GPT):
-    """As Hugging Face has it: arguments by name, and a dict that holds the loss."""
+    """As in Hugging Face: keyword arguments, and a dict with the loss."""
 
     def forward(self, input_ids, labels=None):
         logits, loss = super().forward(input_ids, labels)
@@ -323,7 +323,7 @@ class TestLanguageModel:
 
 
 def words(count, seed):
-    """Words of 2 to 11 letters from one chain; the first letters are hard to tell."""
+    """Words of 2 to 11 letters from one Markov chain; the first letters are hard to predict."""
     generator = np.random.default_rng(seed)
     text, made, at = chain(count * 13, 0.1, 5), [], 0
     for _ in range(count):
@@ -366,7 +366,7 @@ class TestCharacters:
     STEPS = 30
 
     def script(self, optimizer_of, ignored, padded=False):
-        """Per cent of letters; `padded`: with those that pad as errors."""
+        """Error rate of letters in per cent; `padded`: counting padding as errors."""
         model, loss_of = Letters(), of_letters(ignored)
         optimizer = optimizer_of(model)
         batches = forever(DataLoader(SPELLED, batch_size=16, shuffle=True, collate_fn=padding(ignored)))
@@ -385,7 +385,7 @@ class TestCharacters:
         return 100 * right / count
 
     def test_accuracy_of_padded_words_is_of_letters_in_however_many_batches_they_come(self):
-        """Sorted by length, as whoever buckets has them: short words are harder, and have fewer letters."""
+        """Sorted by length, as in bucketing: short words are harder, and have fewer letters."""
         short_first, collate = sorted(UNSEEN, key=len), padding(-100)
         whole = collate(short_first)
         values = []
@@ -430,13 +430,13 @@ def residual():
 
 
 def rare_and_common():
-    """Of the digits from 5 on a tenth of the others."""
+    """A tenth as many of the digits from 5 on as of the others."""
     first = [torch.nonzero(DIGITS[:1200] == k).flatten() for k in range(10)]
     return torch.cat([rows[: 60 if k < 5 else 6] for k, rows in enumerate(first)])
 
 
 class Shifted(Pictures):
-    """Moved by up to a pixel, at random."""
+    """Shifted by up to a pixel, at random."""
 
     def __getitem__(self, k):
         x, y = super().__getitem__(k)
@@ -444,7 +444,7 @@ class Shifted(Pictures):
 
 
 def balanced(data, weighted=True):
-    """The training loader; `weighted`: every digit as often as any other."""
+    """The training loader; `weighted`: every digit equally often."""
     if not weighted:
         return DataLoader(data, batch_size=32, shuffle=True, drop_last=True)
     weights = 1 / torch.bincount(data.y)[data.y]
@@ -495,7 +495,7 @@ def test_a_loss_that_is_a_sum_is_the_sum_over_all_validation_data(count):
 
 
 def test_runs_of_one_study_are_measured_alike_whether_they_train_alone_or_together():
-    """Of three runs in chunks of two, one is left over and trains alone."""
+    """With three runs in chunks of two, one is left and trains alone."""
     x = torch.rand(4000, 784, generator=torch.Generator().manual_seed(0))
     one = steepest.Problem(
         model=lambda: nn.Linear(784, 784), loss=nn.MSELoss(reduction="sum"), train=(x[:500], x[:500]), valid=(x, x), steps=5

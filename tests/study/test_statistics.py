@@ -62,7 +62,7 @@ def test_mean_and_se_leave_nan_out_and_give_no_error_to_one_value():
 
 
 def holm_by_hand(p, alpha):
-    """Rejections, step by step, as Holm's paper says it."""
+    """Rejections step by step, as in Holm's paper."""
     rejected = set()
     for place, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
         if p[i] > alpha / (len(p) - place):

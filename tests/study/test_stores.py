@@ -1,4 +1,4 @@
-"""A store that is listed, shown, merged, checked; one that is damaged, deleted or replaced while it is used."""
+"""Listing, showing, merging and checking a store; stores that are damaged, deleted or replaced while in use."""
 
 import gc
 import json
@@ -38,7 +38,7 @@ def store(trained, tmp_path):
 
 
 def edited(path, statement):
-    """Change what is never changed."""
+    """Modify an append-only table."""
     with sqlite3.connect(path) as db:
         for table in ("runs", "looks", "facts"):
             db.execute(f"DROP TRIGGER IF EXISTS {table}_no_UPDATE")
@@ -82,7 +82,7 @@ def test_stores_are_merged_into_one_that_answers_for_all(line, store, tmp_path):
     result = told("merge", all_of_them, store, other)
     assert result.exit_code == 0, result.output
     assert "runs.db: 10 runs, 1 looks" in result.stdout
-    assert "other.db: 7 runs, 1 looks" in result.stdout  # sgd's first five are there
+    assert "other.db: 7 runs, 1 looks" in result.stdout  # sgd's first five are in the store
     assert "nothing new" in told("merge", all_of_them, store, other).stdout
     study = steepest.compare(line, **{**ASKED, "optimizers": "sgd,momentum,adam"}, store=all_of_them)
     assert study.result.trained == 0
@@ -201,7 +201,7 @@ def test_a_log_that_is_lost_is_said(store, tmp_path):
     with Store(copied) as opened:
         assert opened.notes == []
     assert "newest runs, is gone" in (shutil.copy(store, copied), told("ls", copied).stdout)[1]
-    with Store(store) as opened:  # its log is there
+    with Store(store) as opened:  # its log exists
         assert opened.notes == []
         assert opened.recall("fact", {}) == 1
 
@@ -230,11 +230,11 @@ def test_many_short_runs_are_listed_in_seconds(tmp_path):
         assert inspection.listed(store)["problems"][0]["runs"] == 20_000
         assert len(inspection.newest(store)) == inspection.NEWEST
         assert list(inspection.faults(store)) == []
-    assert time.perf_counter() - began < 20  # 0.5 s on two cores that do nothing else
+    assert time.perf_counter() - began < 20  # 0.5 s on two otherwise idle cores
 
 
 def test_rows_left_unread_are_dropped_in_silence_after_the_store_was_closed(tmp_path):
-    """As when a command stops at a damaged row: what is raised as memory is freed is printed as a traceback."""
+    """As when a command stops at a damaged row: an exception in a destructor would be printed as a traceback."""
     store = Store(tmp_path / "runs.db")
     store.remember("steps", {"a": 1}, 3)
     store.remember("steps", {"a": 2}, 3)

@@ -1,4 +1,4 @@
-"""The protocol: equal work, pairing, confirmation, looks, and the store that remembers."""
+"""The equal protocol: equal work, pairing, confirmation, looks, and resuming from the store."""
 
 import dataclasses
 import json
@@ -35,14 +35,14 @@ def store(tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(line, tmp_path_factory):
-    """The study QUICK, to be read only, and its store."""
+    """The study QUICK and its store; do not modify it."""
     path = tmp_path_factory.mktemp("trained") / "runs.db"
     return steepest.compare(line, **QUICK, store=path), path
 
 
 @pytest.fixture
 def full_store(trained, store):
-    """A store of its own that holds the runs of QUICK."""
+    """A separate store with the runs of QUICK."""
     return shutil.copy(trained[1], store)
 
 
@@ -93,7 +93,7 @@ def test_test_data_are_read_only_by_confirming_runs(line, store):
 
 
 def plainly_trained(line, optimizer_of, seed, steps):
-    """The loss at the end of a loop as anyone writes it, over shuffled batches of 8; at the optimizer's view, if it has one."""
+    """The final loss of a plain training loop over shuffled batches of 8, evaluated at the optimizer's view if it has one."""
     torch.manual_seed(seed)
     model = nn.Linear(1, 1)
     optimizer = optimizer_of(model.parameters())
@@ -110,7 +110,7 @@ def plainly_trained(line, optimizer_of, seed, steps):
 
 
 def test_values_are_those_of_a_plain_torch_loop(line, store):
-    """The whole path from command to number, against a loop written here with torch's own Adam."""
+    """The whole path from command to number, against a loop in this test with torch's Adam."""
     study = steepest.compare(line, "adam", lrs=0.05, seeds=2, steps=15, schedules="constant", store=store)
     expected = [plainly_trained(line, lambda params: torch.optim.Adam(params, lr=0.05), seed, 15) for seed in (0, 1)]
     assert study.result.entries[0].values == pytest.approx(expected, rel=1e-5)
@@ -201,7 +201,7 @@ def test_an_edited_rule_is_another_run(line, store, monkeypatch):
 
 
 def test_a_store_whose_runs_were_keyed_by_the_text_of_rules_is_opened_kept_and_told(line, full_store):
-    with sqlite3.connect(full_store) as db:  # as the first version left it: digests without a mark, and so other keys
+    with sqlite3.connect(full_store) as db:  # as in the first version: digests without a mark, and so other keys
         db.execute("DROP TRIGGER runs_no_UPDATE")
         db.execute("UPDATE runs SET spec = json_set(spec, '$.rule', 'ab12'), key = 'old' || key")
     study = steepest.compare(line, **QUICK, store=full_store)
@@ -229,7 +229,7 @@ ALTER TABLE runs DROP COLUMN examples;
 
 @pytest.mark.parametrize("schema", [1, 2, 3])
 def test_a_store_of_an_earlier_schema_is_carried_over(schema, line, store):
-    """As they were: schema 3 did not know whether it was open, schema 2 had a table for each kind of fact, 1 none for ways."""
+    """Schema 3 had no table for its state, schema 2 a table for each kind of fact, and schema 1 no table for ways."""
     whole = steepest.compare(line, **{**QUICK, "plan": "auto"}, store=store)
     with sqlite3.connect(store) as db:
         facts = db.execute("SELECT what, key, value FROM facts ORDER BY what, key").fetchall()
@@ -409,7 +409,7 @@ def test_only_the_built_in_accuracy_is_measured_in_points(line, store):
 
 
 class Explodes(nn.Module):
-    """A loss that raises, or gives a value that is not finite, once the weights have gone far."""
+    """A loss that raises, or becomes non-finite, once the weights have moved far."""
 
     def __init__(self, how):
         super().__init__()

@@ -1,7 +1,7 @@
-"""What is said of a broken problem is not said of its correct twin, whose numbers are those of the plainest way to write it.
+"""A broken problem is reported, its correct twin is not, and the twin's numbers equal those of its simplest form.
 
-Of each pair, `broken` gets the sentence that matches `said`, as a refusal or as a note of the study. Of `twin` nothing is said.
-`plain`, where there is one, is the twin without what was broken: tensors, torch's loss, a layer of torch's.
+In each pair, `broken` raises or gets a note that matches `said`; `twin` gets neither. `plain`, if given, is the twin in its
+simplest form: tensors, torch's loss, a layer of torch's.
 """
 
 import math
@@ -34,11 +34,11 @@ Y, YV = (x[:, :1] - x[:, 1:2] + 0.1 * torch.randn(len(x), 1, generator=GENERATOR
 K, KV = ((y[:, 0] > 0).long() for y in (Y, YV))
 TRAIN, VALID = TensorDataset(X, Y), TensorDataset(XV, YV)
 QUICK = {"lrs": 0.05, "schedules": "constant", "seeds": 3, "steps": 12}
-STARTED = []  # numbers that a broken loss keeps between runs
+STARTED = []  # state that a broken loss carries between runs
 
 
 def problem(**changes):
-    """A line on tensors, in batches of 8."""
+    """A line from tensors, in batches of 8."""
     parts = {"model": lambda: nn.Linear(4, 1), "loss": nn.MSELoss(), "train": (X, Y), "valid": (XV, YV), "batch_size": 8}
     return steepest.Problem(name="twin", **{**parts, **changes})
 
@@ -49,7 +49,7 @@ def classes(**changes):
 
 
 def loaded(train=TRAIN, **more):
-    """A training loader as scripts have it."""
+    """A training loader as in scripts."""
     return DataLoader(train, **{"batch_size": 8, "shuffle": True} | more)
 
 
@@ -62,7 +62,7 @@ class Pair:
 
 
 def ragged(items):
-    """Pads to the longest of the batch."""
+    """Pads to the longest example of the batch."""
     return pad_sequence([x for x, _ in items], batch_first=True)[:, :, None], torch.stack([y for _, y in items])
 
 
@@ -71,7 +71,7 @@ WALKS = [(X[k, :1].repeat(n), Y[k]) for k, n in enumerate(LENGTHS)]
 
 
 class Sums(nn.Module):
-    """Of a sequence, (batch, time, 1): zeros at its end change nothing."""
+    """A sequence model, (batch, time, 1), on which zeros at the end have no effect."""
 
     def __init__(self):
         super().__init__()
@@ -98,7 +98,7 @@ class Again(IterableDataset):
 
 
 class TwoLogits(nn.Module):
-    """Of one logit z the two that mean the same: 0 and z."""
+    """For one logit z, the two equivalent logits 0 and z."""
 
     def __init__(self):
         super().__init__()
@@ -110,13 +110,13 @@ class TwoLogits(nn.Module):
 
 
 def remembering(output, target):
-    """The weight grows with every call in the life of the process."""
+    """The weight grows with every call in the process."""
     STARTED.append(1)
     return (1 + 0.1 * len(STARTED)) * functional.mse_loss(output, target)
 
 
 class Annealed(nn.Module):
-    """The weight of the penalty grows with every batch of a run: the count is a buffer, so that each run has its own."""
+    """The weight of the penalty grows with every batch of a run: the count is a buffer, so that each run starts anew."""
 
     def __init__(self):
         super().__init__()
@@ -160,7 +160,7 @@ def share_close(output, target):
 
 
 def squared(kind):
-    """The mean squared error as a metric, in a type of its own."""
+    """The mean squared error as a metric, converted to the type `kind`."""
 
     def metric(output, target):
         return kind(((output - target) ** 2).mean())
@@ -203,14 +203,14 @@ class Checkpointed(nn.Module):
 
 
 class Doubled(Checkpointed):
-    """Reentrant as its page tells: the input wants a gradient."""
+    """Reentrant checkpointing as documented: the input requires a gradient."""
 
     def forward(self, x):
         return super().forward(x.requires_grad_())
 
 
 class Recurrent(nn.Module):
-    """`carried`: begun where the last batch ended."""
+    """`carried`: initialised with the final state of the last batch."""
 
     def __init__(self, carried):
         super().__init__()
@@ -229,7 +229,7 @@ class Unrolled(Recurrent):
 
 
 class Fixed(nn.Linear):
-    """Weights that no generator draws."""
+    """Weights that use no generator."""
 
     def __init__(self, at=0.1):
         super().__init__(4, 1)
@@ -238,7 +238,7 @@ class Fixed(nn.Linear):
 
 
 class Mixed(Fixed):
-    """Takes its input times a tensor of the default dtype that was made elsewhere."""
+    """Multiplies its input by a tensor of the default dtype that was made outside."""
 
     def forward(self, x):
         return super().forward(x @ torch.eye(4, dtype=torch.float64))
@@ -284,7 +284,7 @@ def with_nan(x):
 
 
 FRAME, FRAME_V = (pd.DataFrame(x.numpy(), columns=list("abcd")) for x in (X, XV))
-AMONG = torch.arange(40) % 5 < 4  # of 40 places those with a label
+AMONG = torch.arange(40) % 5 < 4  # of 40 positions those with a label
 LONGER = torch.zeros(40, 4).masked_scatter(AMONG[:, None], XV)
 IGNORED = torch.full((40,), -1).masked_scatter(AMONG, KV)
 
@@ -495,7 +495,7 @@ def test_of_the_correct_twin_nothing_is_said_and_its_values_are_those_of_the_pla
 
 
 def of_numpy():
-    """Noise from NumPy's global generator, which a seed sets as it does torch's."""
+    """Noise from NumPy's global generator, which is seeded like torch's."""
     return problem(model=lambda: Noisy(lambda x: torch.from_numpy(np.random.standard_normal(x.shape)).to(x)))
 
 
@@ -504,7 +504,7 @@ def test_noise_that_numpy_draws_is_that_of_the_seed_however_many_train_at_once()
 
 
 def test_runs_are_not_trained_together_where_nothing_was_compared_with_runs_trained_alone(monkeypatch):
-    """As the screening of three optimizers at three rates has them, on two cores."""
+    """As in the screening of three optimizers at three rates, on two cores."""
     agree, compared_with = ways._agree, []
     monkeypatch.setattr(ways, "workers_on", lambda device: 2)
     monkeypatch.setattr(ways, "_agree", lambda *losses: compared_with.append(losses) or agree(*losses))
@@ -535,7 +535,7 @@ PARSED = "width = parser.parse_args().width"
 
 
 def from_file(name, store=":memory:", **parts):
-    """A study of a file that is written anew, in the folder where the test is."""
+    """A study of a rewritten file, in the test's folder."""
     Path(name).write_text(FILE.format(**USUAL | parts))
     return compared(name, store=store)
 
@@ -575,7 +575,7 @@ def test_an_edited_metric_trains_again_and_says_so_and_an_edited_comment_does_ne
 
 
 class Follows(nn.Module):
-    """Tells the next of some letters, (batch, time, letters)."""
+    """Predicts the next of some letters, (batch, time, letters)."""
 
     def __init__(self, letters=6):
         super().__init__()
@@ -605,7 +605,7 @@ def of_letters(output, target):
 
 
 def letters(length):
-    """Letters from 1 on; the next is one more. Of a longer text the last are padding, 0."""
+    """Letters from 1 on, each one larger than the one before. The end of a longer text is padding, 0."""
     x = torch.randint(1, 5, (48, length), generator=torch.Generator().manual_seed(length))
     return x, x + 1
 
@@ -616,7 +616,7 @@ def accuracies(one):
 
 @pytest.mark.parametrize("length", [5, 6])
 def test_accuracy_of_a_text_as_long_as_its_alphabet_is_that_of_another(length):
-    """The loss is near 0; its classes stand last, where the loss looks for them."""
+    """The loss is near 0: the classes are in the last dimension, where the loss expects them."""
     data = letters(length)
     assert accuracies(problem(model=Follows, loss=of_letters, metric="accuracy", train=data, valid=data)) == [100.0] * 3
 
@@ -644,7 +644,7 @@ def test_accuracy_leaves_out_what_the_loss_ignores_where_the_model_returns_more_
 
 
 def test_accuracy_leaves_out_a_label_that_the_first_batch_does_not_hold():
-    """Words of one length, and of several: the loss is asked when padding has not been seen."""
+    """Words of one length, and of several: the loss is called before any padding occurs."""
     x, y = letters(5)
     texts = [(x[k, :n], y[k, :n]) for k, n in enumerate([2, 5] * 20 + [4] * 8)]
 

@@ -1,4 +1,4 @@
-"""Surfaces: their minima and derivatives, what is said of them, and formulas of the user's own."""
+"""Surfaces: minima, derivatives, descriptions, and user-defined formulas."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_known_minima_are_minima_and_derivatives_are_those_of_the_value(name):
         assert np.abs(surface.gradient(minimum)).max() < 1e-8
         around = np.array(minimum) + 1e-3 * rng.normal(size=(200, surface.dims))
         assert (surface.value(around) >= surface.value(minimum) - 1e-12).all()
-        assert (surface.value(at) >= surface.value(minimum) - 1e-9).all()  # and the least in the domain
+        assert (surface.value(at) >= surface.value(minimum) - 1e-9).all()  # and the lowest in the domain
 
 
 KINDS = {
@@ -49,7 +49,7 @@ def test_stationary_points_are_found_and_told_apart(name):
     found = optimality.stationary(surfaces.get(name))
     counts = {kind: sum(s.kind == kind for s in found) for kind in ("minimum", "saddle", "maximum", "degenerate")}
     expected = KINDS[name]
-    if name == "ackley":  # the domain cuts its outermost minima
+    if name == "ackley":  # the domain excludes its outermost minima
         assert counts["minimum"] in (120, 121)
         expected = expected | {"minimum": counts["minimum"]}
     assert {k: n for k, n in counts.items() if n} == expected

@@ -1,10 +1,10 @@
-"""SAM as one writes it in a loop of one's own."""
+"""SAM in a plain training loop."""
 
 import torch
 
 
 def sam(model, steps, loss_of, *, rho, lr=0.1, momentum=0.9, clip_first=0.0, clip_second=0.0):
-    """Train on steps of several batches each, whose gradients are added up; BatchNorm keeps the first pass's statistics."""
+    """Train on steps of several accumulated batches; BatchNorm keeps the statistics of the first pass."""
     params, velocity = list(model.parameters()), [torch.zeros_like(p) for p in model.parameters()]
     for step in steps:
         first = _gradient(model, params, step, loss_of, clip_first)

@@ -1,4 +1,4 @@
-"""The callback for Hugging Face's Trainer, against loops written by hand."""
+"""The callback for Hugging Face's Trainer, against plain training loops."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ PARTS, SIZE, COUNT, EPOCHS, RHO = 3, 8, 48, 2, 0.2
 
 
 class Network(nn.Module):
-    """A model as the trainer has them: labels among its inputs, the loss among its outputs."""
+    """A model as the Trainer expects it: labels among its inputs, the loss among its outputs."""
 
     def __init__(self):
         super().__init__()
@@ -78,7 +78,7 @@ def test_sam_takes_its_second_gradient_from_all_parts_of_the_step_and_keeps_the_
     )
     for (name, a), b in zip(made.model.state_dict().items(), model.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10, msg=lambda m, name=name: f"{name}: {m}")
-    assert made.training_step.__func__ is InOrder.training_step  # the trainer is as it was
+    assert made.training_step.__func__ is InOrder.training_step  # the trainer is unchanged
 
 
 def test_the_view_is_evaluated_saved_and_left_with_its_own_statistics_and_training_resumes_as_if_never_stopped(tmp_path):

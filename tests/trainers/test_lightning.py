@@ -1,4 +1,4 @@
-"""The callback for Lightning, against loops written by hand."""
+"""The callback for Lightning, against plain training loops."""
 
 import gc
 import logging
@@ -62,7 +62,7 @@ def fit(module, folder, callbacks=None, ckpt_path=None, **options):
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "accelerator": "cpu"}
     trainer = pl.Trainer(default_root_dir=folder, callbacks=callbacks, num_sanity_val_steps=0, **(defaults | quiet | options))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Lightning: few workers, short epochs
+        warnings.simplefilter("ignore")  # Lightning's warnings: few workers, short epochs
         trainer.fit(module, loader(batches()), loader(batches(1, 100)), ckpt_path=ckpt_path)
     return trainer
 
@@ -153,7 +153,7 @@ def test_frozen_statistics_stay_frozen(tmp_path):
 
 def test_a_second_pass_that_raises_leaves_the_model_where_it_was(tmp_path):
     class Broken(Module):
-        def training_step(self, batch):  # without the number of the batch
+        def training_step(self, batch):  # without the batch index
             if self.passes == BATCHES + 1:
                 raise ValueError("mine")
             return super().training_step(batch, 0)["loss"]

@@ -1,4 +1,4 @@
-"""Every example of "In your training loop" is run."""
+"""Runs every example of "In your training loop"."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), 
 
 
 class Told(nn.Module):
-    """A model as Hugging Face's Trainer takes it."""
+    """A model as Hugging Face's Trainer expects it."""
 
     def __init__(self):
         super().__init__()
@@ -26,7 +26,7 @@ class Told(nn.Module):
 
 
 def surroundings(folder):
-    """What a reader has before each example."""
+    """The names that a reader has defined before each example."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
     loader = torch.utils.data.DataLoader([(torch.randn(16, 4), torch.randn(16, 2)) for _ in range(8)], batch_size=None)
@@ -36,7 +36,7 @@ def surroundings(folder):
     return {"torch": torch, "steepest": steepest, "loss_function": nn.functional.mse_loss, **names}
 
 
-@pytest.mark.filterwarnings("ignore:.*LeafSpec")  # of Lightning
+@pytest.mark.filterwarnings("ignore:.*LeafSpec")  # Lightning's warning
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_an_example_of_the_page_runs_as_it_stands(number, tmp_path, monkeypatch):
     text, names = EXAMPLES[number], surroundings(tmp_path)

@@ -1,4 +1,4 @@
-"""Training that was stopped goes on from what was written, to the same bits; damaged files count for nothing."""
+"""Interrupted training resumes from its checkpoint bit for bit; damaged files are ignored."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ from steepest.training.single import train
 from steepest.training.stacked import Run, StackedRuns
 from tests.cases import COMPOSED
 
-STEPS, STOPPED = 40, 23  # a mark lies on each side
+STEPS, STOPPED = 40, 23  # with an evaluation on each side
 ALL = {name: rule for name, rule in RULES.items() if rule.is_ours} | {name: rule for name, (rule, *_) in COMPOSED.items()}
 
 
@@ -57,7 +57,7 @@ def worth_a_file(monkeypatch):
 
 
 def at(step):
-    """Hears of steps, and has no time after this one."""
+    """A callback that stops the run at this step."""
 
     def heard(k, *_):
         if k == step:
@@ -86,7 +86,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(name, restless, tmp_pat
     slot.path.write_bytes(slot.path.read_bytes()[:100])
     heard.clear()
     same(train(restless, rule, **how, slot=slot, on_step=lambda k, _: heard.append(k)), whole)
-    assert heard == list(range(1, STEPS + 1))  # a damaged file is no file
+    assert heard == list(range(1, STEPS + 1))  # a damaged file counts as missing
 
 
 @pytest.mark.parametrize("name", [name for name, rule in ALL.items() if not rule.oracle])
@@ -117,8 +117,8 @@ def test_it_is_written_every_minute_and_gone_when_all_is_kept(restless, tmp_path
     runs = [Run(get("adam"), 0.01, 0, 200)]
     slots = checkpoints.beside(str(tmp_path / "s.db"), ["key"], "one")
     for _ in ways.train_all(restless, runs, ways.Plan(), on_step=tick, slots=slots):
-        assert len(list(folder.iterdir())) == 1  # until the outcome is taken
-    assert written == [75, 150]  # told every 25 steps of 25 seconds: after more than a minute
+        assert len(list(folder.iterdir())) == 1  # until the outcome is collected
+    assert written == [75, 150]  # called every 25 steps of 25 seconds: after more than a minute
     assert not folder.exists()
     assert checkpoints.beside(":memory:", ["key"], "one")([0]).path is None
     assert slots([0]).path != checkpoints.beside(str(tmp_path / "s.db"), ["other"], "one")([0]).path
@@ -155,7 +155,7 @@ sys.argv[0] = "steepest"
 main()
 """
 CALL = [sys.executable, "-c", STARTED, *ASK, "--steps", "80", "--plan"]
-# by which plan, what is killed or interrupted, and after how many gradients; what a plan is timed with counts too
+# the plan, whether it is killed or interrupted, and after how many gradients, including those of timing
 ENDED = (("one", "Ctrl-C", 120), ("processes", "killed", 150))
 CROSSED = (("one", "killed", 120), ("processes", "Ctrl-C", 120), ("many:2", "a worker killed", 100))
 _random = random.Random(0)
@@ -170,7 +170,7 @@ DRAWN = [
 
 
 def outcomes(folder):
-    """The four runs of a command as its store has them."""
+    """The four runs of a command in its store."""
     with sqlite3.connect(folder / "steepest.db") as db:
         runs = db.execute("SELECT key, valid, loss, curve FROM runs ORDER BY key").fetchall()
     db.close()
@@ -180,7 +180,7 @@ def outcomes(folder):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The runs of the command by a plan, where nothing ends it: `undisturbed("one")`, made once."""
+    """The runs of the command under a plan without interruption: `undisturbed("one")`, computed once."""
 
     def made(plan):
         folder = tmp_path_factory.mktemp("undisturbed")
@@ -218,10 +218,10 @@ def test_a_command_that_is_ended_goes_on_where_it_was(plan, how, after, undistur
     elif first.poll() is None:
         os.killpg(first.pid, signal.SIGINT) if how == "Ctrl-C" else first.kill()
     first.wait(60)
-    time.sleep(2.5 if how == "killed" and plan != "one" else 0)  # workers see that their parent has gone
+    time.sleep(2.5 if how == "killed" and plan != "one" else 0)  # workers notice that their parent has ended
     done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    most = 320 + 60  # 4 runs of 80 steps, and what it takes to time and to choose
-    assert steps.stat().st_size < most + 100, made  # and little twice
+    most = 320 + 60  # 4 runs of 80 steps, plus timing and planning
+    assert steps.stat().st_size < most + 100, made  # and little is repeated
     assert outcomes(tmp_path) == undisturbed(plan)
     assert not list(tmp_path.glob("*-unfinished"))

@@ -1,4 +1,4 @@
-"""Why a run has no value: not finite in the loss, the metric or the data; grown; crashed; never tried. Each has its name."""
+"""Why a run has no value: a non-finite loss, metric or data; divergence; a crash; never tried. Each has its own message."""
 
 import json
 import math
@@ -34,7 +34,7 @@ def ended(one, lr, plan, steps=40):
 
 
 def at_times(calls, value=math.nan):
-    """A metric that is not finite at these of its calls in a run; a call before the first step is number 0."""
+    """A metric that is not finite at these calls of a run; a call before the first step has number 0."""
     state = {"n": -1}
 
     def metric(output, target):
@@ -73,7 +73,7 @@ def test_a_loss_that_breaks_down_says_at_which_step_and_from_what(plan):
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("kind", ["loss", "data"])
 def test_one_example_that_breaks_the_loss_is_named_and_no_rate_is_blamed(kind, plan):
-    """Of the training data, which the first batch does not hold; seen before any run, or by the run that meets it."""
+    """In training data outside the first batch; detected before the runs, or by the run that reaches it."""
     x = X.clone()
     x[50] = 7.0
 
@@ -82,10 +82,10 @@ def test_one_example_that_breaks_the_loss_is_named_and_no_rate_is_blamed(kind, p
             return ((output - target) ** 2 * torch.where(target.abs() > 13, math.nan, 1.0)).mean()
 
     class Rows(torch.utils.data.Dataset):
-        """Read batch by batch, so that the check of data in memory does not see it."""
+        """Read batch by batch, so that the check of data in memory does not apply."""
 
         def __len__(self):
-            return 600  # so that not every one is looked at in advance
+            return 600  # too many to check each in advance
 
         def __getitem__(self, k):
             x = X[k % 64] + 1e-6 * torch.rand(1)
@@ -101,7 +101,7 @@ def test_one_example_that_breaks_the_loss_is_named_and_no_rate_is_blamed(kind, p
 
 
 def test_a_run_that_starts_at_a_tiny_loss_is_not_ended_for_a_rise():
-    """Pre-trained: momentum first throws it off by more than a thousand times, then a plain loop ends far below the start."""
+    """Pre-trained: momentum first increases the loss more than a thousandfold, yet a plain loop ends far below the start."""
 
     class Near(nn.Linear):
         def __init__(self):
@@ -119,7 +119,7 @@ def test_a_run_that_starts_at_a_tiny_loss_is_not_ended_for_a_rise():
 
 
 def recorded(losses, valid=None):
-    """A recorder of one run that saw these losses, one for each mark, from a start of 1."""
+    """A recorder of one run with these losses, one per mark, from a loss of 1 at the start."""
     recorder = Recorder(20, "min")
     recorder.begin(1.0, 1.0)
     for k in range(1, 21):
@@ -133,10 +133,10 @@ def recorded(losses, valid=None):
     ("losses", "diverged_at"),
     [
         ([1.0] * 5 + [2e3, 3e3] + [4e3] * 13, 7),  # grows from mark to mark
-        ([1.0] * 5 + [3e3, 2e3] + [1.0] * 13, None),  # comes back
-        ([1.0] * 19 + [2e3], 20),  # is there at the end
+        ([1.0] * 5 + [3e3, 2e3] + [1.0] * 13, None),  # recovers
+        ([1.0] * 19 + [2e3], 20),  # is high at the end
         ([1.0] * 5 + [2e3] + [0.5] * 14, None),  # one rise
-        ([1.0] * 5 + [9e2] * 15, None),  # under the limit
+        ([1.0] * 5 + [9e2] * 15, None),  # below the limit
     ],
 )
 def test_a_run_has_diverged_where_it_stays_over_a_thousand_times_its_start(losses, diverged_at):
@@ -157,7 +157,7 @@ def test_numbers_in_json_are_finite_where_a_metric_is_not(tmp_path, strict):
 
 
 def test_runs_without_a_finite_metric_are_told_from_diverged_ones(tmp_path):
-    """Every run trains; at the end the metric is 0/0. No rate is to blame."""
+    """Every run trains, and its final metric is 0/0. No rate is rejected for it."""
     one = problem(metric=lambda output, target: 1.0 if (output - target).abs().max() > 3.5 else float(np.float64(math.nan)))
     study = steepest.compare(one, "sgd", lrs=[0.05, 0.1], schedules="constant", store=tmp_path / "s.db", plan="one", margin=1)
     answer, row = study.to_dict()["answer"], study.to_dict()["optimizers"][0]

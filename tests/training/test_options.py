@@ -32,7 +32,7 @@ def wide():
 
 
 def halved(problem):
-    """The same in single precision, with the forward pass in half of it."""
+    """The same in float32, with the forward pass in half precision."""
     data = tuple(t.float() for t in problem.train.tensors)
     return dataclasses.replace(problem, train=data, valid=data, dtype=torch.float32, autocast=torch.bfloat16)
 

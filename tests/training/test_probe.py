@@ -1,4 +1,4 @@
-"""A run watched from inside is the run that trains unwatched; a plane's losses and shares are what a slow sum gives."""
+"""A recorded run equals the unrecorded run; the losses and shares of a plane equal a slow sum."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Linear layers of many runs against torch's own, forward and backward, by oneDNN and without it."""
+"""Linear layers of many runs against torch's, forward and backward, with oneDNN and without."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Many runs at once against the same runs trained one by one: fourteen kinds of model, isolation, bits, plans."""
+"""Many runs together against the same runs trained one by one: fourteen kinds of model, isolation, bitwise equality, plans."""
 
 import dataclasses
 import gc
@@ -96,11 +96,11 @@ def pretrained():
 
 
 def conv(*layers):
-    bias = not any(isinstance(m, nn.BatchNorm2d) for m in layers)  # before a BatchNorm its gradient is only rounding
+    bias = not any(isinstance(m, nn.BatchNorm2d) for m in layers)  # before a BatchNorm its gradient is pure rounding
     return nn.Sequential(nn.Conv2d(2, 4, 3, bias=bias), *layers, nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
 
 
-# name -> model, data, whether the runs go together (the others are trained one by one)
+# name -> model, data, whether the runs can be batched (others are trained one by one)
 MODELS = {
     "linear stack": (lambda: nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3)), rows, True),
     "dropout": (lambda: nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Dropout(0.4), nn.Linear(16, 3)), rows, True),
@@ -173,7 +173,7 @@ def test_batch_norm_is_refreshed_where_schedule_free_evaluates_and_training_keep
 
     outcome = train(problem, rule, lr=0.5, steps=20, seed=0, on_step=note)
     counts = [int(b["1.num_batches_tracked"]) for b in kept]
-    assert counts == list(range(1, 21))  # evaluation at every step put the statistics of training back
+    assert counts == list(range(1, 21))  # evaluation at every step restored the training statistics
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = problem.start(0)
@@ -242,7 +242,7 @@ def test_the_planner_says_why_a_model_goes_one_by_one(line):
 
 @pytest.fixture(scope="module")
 def one_by_one():
-    """A problem, six runs of it, and what they give one by one."""
+    """A problem, six runs, and their outcomes one by one."""
     problem, runs = problem_of("batch norm"), thirty_two()[:6]
     return problem, runs, dict(train_all(problem, runs, Plan()))
 
@@ -418,7 +418,7 @@ def test_what_a_step_holds_on_to_is_measured_and_let_go(line):
             return y
 
     model = Told(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1), nn.Sigmoid())
-    # what Tanh and Sigmoid give for 8 examples, at least
+    # the outputs of Tanh and Sigmoid for 8 examples, at least
     assert activation_bytes(line, model) >= 8 * 17 * 4
     gc.collect()
     assert made[0]() is None
@@ -443,7 +443,7 @@ print(study.result.trained, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxr
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the address space is bounded and measured by Linux")
 def test_the_memory_that_is_promised_is_enough_where_the_system_gives_no_more(tmp_path):
-    """300 MiB, and 200 for threads and their allocators. Two processes take 150 each at most; 128 runs in each take 265."""
+    """300 MiB, plus 200 for threads and allocators. Two processes take at most 150 each; with 128 runs each they take 265."""
     done = subprocess.run([sys.executable, "-c", BOUNDED, "300MiB"], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     trained, taken = map(int, done.stdout.split())

@@ -1,4 +1,4 @@
-"""Files of runs under way that do not fit: the run begins anew, to the bits of one that was never stopped, and it is said."""
+"""Invalid checkpoints of unfinished runs: the run restarts, equal bit for bit to an uninterrupted one, with a warning."""
 
 import json
 import shutil
@@ -47,14 +47,14 @@ def read(path):
 
 
 def edited(path, change):
-    """Changed by somebody who knows how a file is sealed."""
+    """Modified, with a valid digest."""
     tensors, facts = read(path)
     change(tensors, facts)
     Slot(path).write((tensors, facts))
 
 
 def unsealed(path, change):
-    """Changed by somebody who does not."""
+    """Modified, with the old digest."""
     with safe_open(path, "pt") as file:
         about = file.metadata()
     tensors, facts = read(path)
@@ -117,7 +117,7 @@ def test_a_file_that_does_not_fit_is_set_aside_and_the_run_begins_anew(kind, mod
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("how", [{"rule": "momentum"}, {"wide": True}])
 def test_the_file_of_another_run_does_not_fit(how, mode, line, tmp_path):
-    """Under the name of this one, as it lies there, and sealed anew."""
+    """Under the name of this run, unchanged, and with a new digest."""
     whole, path = trained(mode, line, checkpoints.NOWHERE), tmp_path / "run.safetensors"
     other = steepest.Problem(
         name="wide",

@@ -1,4 +1,4 @@
-"""Processes that train: one that dies, and a parent that dies."""
+"""Worker processes: a worker that crashes, and a parent that ends."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ QUICK = {"optimizers": "sgd,adam", "lrs": 0.05, "seeds": 4, "steps": 30, "schedu
 
 
 class Deadly(nn.Linear):
-    """Kills its process, if that is not the one that made the study, where `when` says so."""
+    """Kills its process when `when` says so, unless it is the process of the study."""
 
     def __init__(self, when):
         super().__init__(1, 1)
@@ -135,7 +135,7 @@ def test_workers_end_with_the_process_that_wanted_their_work(tmp_path):
     assert len(workers) == 2
     parent.kill()
     parent.wait()
-    deadline = time.time() + 10  # they look once a second
+    deadline = time.time() + 10  # workers check once a second
     while any(map(alive, workers)) and time.time() < deadline:
         time.sleep(0.2)
     assert not any(map(alive, workers))

@@ -1,4 +1,4 @@
-"""The cache of compiled kernels: what lies there is run, so nobody else may put anything there."""
+"""The cache of compiled kernels: its files are executed, so nobody else may write to it."""
 
 import os
 import pwd
@@ -23,7 +23,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def step(monkeypatch):
-    """One step by a kernel that this process has not seen; whether it had to be compiled."""
+    """One step by a kernel that is new to this process; returns whether it had to be compiled."""
     monkeypatch.setattr(kernel, "_programs", {})
     before = compiler.compiled
     p = torch.nn.Parameter(torch.ones(5))
@@ -92,12 +92,12 @@ def test_what_another_could_have_planted_is_not_used_and_said_once(make, cache, 
     with pytest.warns(UserWarning, match="does not use its cache of compiled kernels") as told:
         assert step(monkeypatch)
     assert words in str(told[0].message)
-    assert step(monkeypatch) is ("folder" in make.__name__)  # what is compiled anew takes the place of a planted file
+    assert step(monkeypatch) is ("folder" in make.__name__)  # a newly compiled file replaces a planted one
     assert not list(Path(cache).glob("*.part"))
 
 
 def test_a_planted_file_with_the_right_hash_is_not_run(cache, monkeypatch):
-    """The attack: a valid file of another's, which an ordinary check of its content would take."""
+    """The attack: another kernel's valid file, which passes a check of its content."""
     step(monkeypatch)
     (file,) = cache.iterdir()
     content = file.read_bytes()
@@ -138,7 +138,7 @@ def test_a_cache_that_is_not_an_absolute_path_counts_for_nothing(monkeypatch, tm
 
 
 def test_a_folder_that_may_not_be_searched_only_costs_time(cache, monkeypatch):
-    """As another user's home: whatever looks there is refused. (The superuser is not, so the refusal is made here.)"""
+    """As in another user's home: every access is denied. (Simulated, since root is never denied.)"""
 
     def refused(*_, **__):
         raise PermissionError(13, "Permission denied")
@@ -159,7 +159,7 @@ def test_a_folder_in_the_place_of_a_kernel_only_costs_time(cache, monkeypatch):
 
 @pytest.mark.parametrize("call", ["write", "replace"])
 def test_nothing_is_left_behind_where_it_cannot_be_kept(call, cache, monkeypatch):
-    """A full disk fails while the code is written, a sticky folder of another's when it is moved to its place."""
+    """A full disk fails while the code is written, another user's folder with the sticky bit when the file is moved there."""
 
     def fail(*_, **__):
         raise OSError(28, "No space left on device")

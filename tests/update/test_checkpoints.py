@@ -1,4 +1,4 @@
-"""Checkpoints: hooks, names, precision, and what was saved while a view stood in the parameters' place."""
+"""Checkpoints: hooks, names, precision, and checkpoints saved in a view."""
 
 import contextlib
 import copy
@@ -48,7 +48,7 @@ def through_a_file(state):
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_checkpoint_of_groups_that_differ_is_loaded_by_torchs_safe_default(name):
-    """torch.load takes no numbers of NumPy there."""
+    """torch.load rejects NumPy numbers there."""
     params = [torch.nn.Parameter(torch.ones(2, 2)) for _ in range(3)]
     optimizer = build(by_class_name()[name], [{"params": params[:2]}, {"params": params[2:], "lr": 0.3}])
     for late in (True, False):
@@ -63,7 +63,7 @@ def test_a_checkpoint_of_groups_that_differ_is_loaded_by_torchs_safe_default(nam
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_a_hook_makes_of_a_checkpoint_is_loaded(name):
-    """The dict that is given has two groups in another order and other keys; a hook puts it right, by return or in place."""
+    """The checkpoint has two groups in another order and other keys; a hook corrects it, by return value or in place."""
     net = model()
     optimizer = make(name, net)
     train(net, optimizer, range(3))
@@ -81,7 +81,7 @@ def test_what_a_hook_makes_of_a_checkpoint_is_loaded(name):
         loaded, called = make(name, other), []
         loaded.register_load_state_dict_pre_hook(hook)
         loaded.register_load_state_dict_post_hook(lambda opt, called=called: called.append(opt.state_dict()))
-        loaded.load_state_dict(copy.deepcopy(wrapped))  # torch takes over the tensors that it loads
+        loaded.load_state_dict(copy.deepcopy(wrapped))  # torch adopts the loaded tensors
         assert len(called) == 1
         again = copy.deepcopy(net)
         plainly = make(name, again)
@@ -98,7 +98,7 @@ TWINS = [n for n in ALL if by_class_name()[n].twin]
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("name", TWINS)
 def test_a_checkpoint_cast_to_16_bits_continues_with_counters_that_count(name, dtype):
-    """And from 3,000 steps on, as far as a cast number is still one: float16 counts to 2,048, bfloat16 to 256."""
+    """And from step 3,000, as far as a cast number stays exact: float16 counts to 2,048, bfloat16 to 256."""
     net = torch.nn.Sequential(torch.nn.Linear(4, 6, bias=False))
     optimizer = make(name, net)
     train(net, optimizer, range(2))
@@ -120,7 +120,7 @@ def test_a_checkpoint_cast_to_16_bits_continues_with_counters_that_count(name, d
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_a_scheduler_ended_at_is_loaded_and_stepped_and_what_nobody_may_choose_is_refused(name):
-    """LinearLR ends a little below the 0 that it was asked for."""
+    """LinearLR ends slightly below 0, its final value."""
     net = model()
     matrices = [p for p in net.parameters() if p.ndim == 2]
     optimizer = build(by_class_name()[name], matrices, lr=0.05)
@@ -160,7 +160,7 @@ def test_names_with_another_prefix_load_by_order(theirs, ours):
 @pytest.mark.parametrize("wrapped", ["theirs", "ours", "both"])
 @pytest.mark.parametrize("wrapper", ["_checkpoint_wrapped_module", "_orig_mod", "_fsdp_wrapped_module", "module"])
 def test_names_with_a_wrapper_inside_load(wrapper, wrapped):
-    """One layer of two is wrapped, as for activation checkpointing."""
+    """One of two layers is wrapped, as for activation checkpointing."""
 
     def make(inner):
         names = ["0.weight", "0.bias", f"2.{inner}weight", f"2.{inner}bias"]
@@ -203,7 +203,7 @@ def test_loading_adds_no_key_to_a_group(name):
 
 
 def test_a_checkpoint_without_a_flag_that_the_class_fixes_decays_as_the_class_does():
-    """As AdamW's of older versions of torch, and Adam's, which says that its decay is coupled."""
+    """As in older versions of torch: AdamW's, and Adam's, which says that its decay is coupled."""
     ends = []
     for change in ("none", "absent", "adam's"):
         net = model()
@@ -228,7 +228,7 @@ def test_a_checkpoint_without_a_flag_that_the_class_fixes_decays_as_the_class_do
 @pytest.mark.parametrize("asked", [True, False], ids=["train is called", "train is not called"])
 @pytest.mark.parametrize("name", VIEWS)
 def test_resumed_from_what_was_saved_after_eval_equals_whole_to_the_bit(name, asked):
-    """As the trainer of Hugging Face does: eval(), evaluate, save model and optimizer, and go on."""
+    """As Hugging Face's Trainer does: eval(), evaluate, save model and optimizer, and continue."""
     net = model()
     optimizer = make(name, net)
     train(net, optimizer, range(5))

@@ -1,4 +1,4 @@
-"""Checkpoints of other classes, over all pairs: taken where keys and meaning agree, with a warning, or refused."""
+"""Checkpoints of other classes, over all pairs: loaded if keys and meaning agree, with a warning, or rejected."""
 
 import copy
 import itertools
@@ -16,7 +16,7 @@ from steepest.update.torch_class.signature import by_class_name
 ALL = by_class_name()
 TWINS = [name for name, rule in ALL.items() if rule.twin]
 KIN = {("Adam", "AdamW"), ("AdamW", "Adam")}
-ALIKE = {"Adamax", "RAdam", "LAMB", "Adai"}  # their hyperparameters have the same names: only state tells them apart
+ALIKE = {"Adamax", "RAdam", "LAMB", "Adai"}  # their hyperparameters have the same names: only their state differs
 
 
 def parameters(name):
@@ -42,7 +42,7 @@ def ours(name, params=None, **more):
 
 
 def shaped(name, other):
-    """Parameters that both classes take."""
+    """Parameters that both classes accept."""
     return parameters(name if ALL[name].matrices_only else other)
 
 
@@ -93,7 +93,7 @@ def test_torchs_classes_that_we_do_not_have_are_refused(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_each_class_takes_its_own_without_what_was_added_with_time_and_with_what_others_added(name):
-    """Flags that older versions do not have; a scheduler's and a user's own keys in groups and state."""
+    """Flags that older versions lack, and keys of a scheduler and a user in groups and state."""
     saved = copy.deepcopy(trained(ours(name)).state_dict())
     flags = [k for k, v in rules.get(ALL[name].name).hyper.items() if isinstance(v, bool)]
     late = ["foreach", "fused", "maximize", "capturable", "differentiable", "state_dtype", "seed", "matrices_only"]
@@ -148,7 +148,7 @@ def test_what_combinators_make_takes_its_own_and_not_that_of_the_rule_inside(nam
 
 
 def test_the_first_step_out_of_another_class_cannot_be_too_large():
-    """The three pairs that were seen: each is refused, and what is refused has changed nothing."""
+    """The three pairs observed in practice: each is rejected, and the rejected load changes nothing."""
     for theirs, mine in (("AdamW", "ScheduleFreeAdamW"), ("SGD", "AdamW"), ("AdamW", "Lion")):
         target = ours(mine)
         rate, params = target.param_groups[0]["lr"], [p.detach().clone() for p in target.param_groups[0]["params"]]

@@ -1,4 +1,4 @@
-"""The torch classes: equal to their twins, and well-behaved optimizers."""
+"""The torch classes: equal to their torch counterparts, and well-behaved optimizers."""
 
 import copy
 import inspect
@@ -14,7 +14,7 @@ from tests.cases import FLAGS
 
 MAXIMIZE = {"maximize": (False, True)}
 BETAS = {"betas": ((0.9, 0.999), (0.5, 0.8))}
-# Every flag both sides have.
+# Every flag that both sides have.
 TWINS = {
     "SGD": FLAGS["sgd"] | MAXIMIZE,
     "Adagrad": FLAGS["adagrad"] | MAXIMIZE,
@@ -88,12 +88,12 @@ def ours(name):
 
 def parameters(seed=0, name=""):
     generator = torch.Generator().manual_seed(seed)
-    shapes = ((3, 4), (5, 2), (2, 2)) if name == "Muon" else ((3, 4), (5,), ())  # torch's takes matrices only
+    shapes = ((3, 4), (5, 2), (2, 2)) if name == "Muon" else ((3, 4), (5,), ())  # torch's accepts matrices only
     return [torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.get_default_dtype())) for shape in shapes]
 
 
 def run(optimizer, params, steps, begin=0):
-    """Changing gradients, the same at each step number, and a changing rate."""
+    """Varying gradients, the same at each step number, and a varying rate."""
     for k in range(begin, begin + steps):
         generator = torch.Generator().manual_seed(1000 + k)
         for p in params:
@@ -157,7 +157,7 @@ def test_checkpoints_interchange_with_the_twin(name, direction, float64):
     first = source(a, lr=0.03, **chosen)
     run(first, a, 10)
     second = target(b, lr=0.03, **chosen)
-    second.load_state_dict(copy.deepcopy(first.state_dict()))  # torch loads without a copy
+    second.load_state_dict(copy.deepcopy(first.state_dict()))  # torch loads without copying
     with torch.no_grad():
         for x, y in zip(a, b, strict=True):
             y.copy_(x)

@@ -1,4 +1,4 @@
-"""Every class in every context: dtypes, schedulers, torch.compile and types of numbers, each pair of them with values."""
+"""Every class in every context: dtypes, schedulers, torch.compile and number types; all pairs of levels occur."""
 
 import itertools
 import subprocess
@@ -31,11 +31,11 @@ def pairs(cell):
 
 
 def covering(factors):
-    """Cells in which every level of a factor meets every level of every other one, as few as a greedy search finds."""
+    """Cells that cover every pair of levels of two factors; a greedy search makes them few."""
     names = list(factors)
     left = dict.fromkeys(
         ((a, x), (b, y)) for a, b in itertools.combinations(names, 2) for x in factors[a] for y in factors[b]
-    )  # in order: a set's would differ from run to run
+    )  # sorted: a set's order would differ between runs
     cells = []
     while left:
         cell = dict(next(iter(left)))
@@ -62,7 +62,7 @@ def label(cell):
 
 
 def rate(number):
-    """A learning rate that every type holds exactly; a tensor has the default dtype."""
+    """A learning rate that every type represents exactly; a tensor has the default dtype."""
     return {"float": 0.0625, "int": 1, "np.float32": np.float32(0.0625), "tensor": torch.tensor(0.0625)}[number]
 
 
@@ -78,7 +78,7 @@ def scheduler(kind, optimizer):
 
 
 def train(optimizer, params, noises):
-    """A step, whose gradients depend on the step and on the place."""
+    """A step, whose gradients depend on the step and on the parameters."""
 
     def closure():
         optimizer.zero_grad()
@@ -90,13 +90,13 @@ def train(optimizer, params, noises):
 
 
 def ends(make, cell, dtype, compiled="no"):
-    """Where the steps of a cell lead an optimizer, in float64; and the largest number on the way."""
+    """The parameters after a cell's steps, in float64, and the largest number on the way."""
     generator = torch.Generator().manual_seed(0)
     shapes = [(3, 4)] if cell["name"] == "Muon" else [(3, 4), (5,)]
 
     def draw():
         values = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
-        return [(x + 0.5 * x.sign()).bfloat16().float().half().to(dtype) for x in values]  # exact in each, and no sign in doubt
+        return [(x + 0.5 * x.sign()).bfloat16().float().half().to(dtype) for x in values]  # exact in each, no sign in doubt
 
     params = [torch.nn.Parameter(x) for x in draw()]
     optimizer = make(params)
@@ -116,16 +116,16 @@ def ours(name):
 
 
 def exact(cell, monkeypatch):
-    """What a cell should give: the same numbers, schedule and rule, plainly and in float64."""
+    """The expected result of a cell: the same numbers, schedule and rule, run plainly in float64."""
     with monkeypatch.context() as patch:
         patch.setattr("steepest.update.engines.kernel.shared_dtypes", lambda tensors: None)
         return ends(lambda ps: ours(cell["name"])(ps, lr=rate(cell["number"])), cell, torch.float64)
 
 
 def torchs(cell):
-    """What torch's class gives in a cell, and how exactly it computes the numbers of a step there; None where it has none.
+    """The result of torch's class in a cell, and the precision of its step's scalars there; None if torch has no such class.
 
-    It does so in the dtype of a rate that is no float of Python's, and for ASGD and NAdam in the default one.
+    Scalars have the dtype of the rate if it is not a Python float, and for ASGD and NAdam the default dtype.
     """
     twin = ALL[cell["name"]].twin
     if not twin or cell["state_dtype"] is not None:
@@ -152,14 +152,14 @@ def check(cell, monkeypatch):
         torch.set_default_dtype(before)
     eps = max(EPS[cell["dtype"]], EPS[cell["state_dtype"] or cell["dtype"]])
     if cell["name"] == "Muon" and eps > EPS[torch.float32]:
-        eps *= 4  # its iterations in bfloat16 make more of a difference
+        eps *= 4  # its iterations in bfloat16 increase the difference
     close(found, right, eps)
     if twin:
         close(found, twin[0], max(eps, twin[1]))
 
 
 def close(found, right, eps):
-    """Whether two ends differ by a rounding a step, of the largest number on the way."""
+    """Whether two results differ by at most one rounding per step, of the largest number on the way."""
     tolerance = STEPS * eps * max(1.0, right[1])
     for a, b in zip(found[0], right[0], strict=True):
         torch.testing.assert_close(a, b, rtol=STEPS * eps, atol=tolerance)
@@ -182,7 +182,7 @@ def test_steps_are_counted_past_what_16_bits_count_to(name, default):
     assert optimizer.state[p]["step"].item() == 2049
 
 
-@pytest.mark.filterwarnings("ignore")  # of torch.compile, which says what it leaves out
+@pytest.mark.filterwarnings("ignore")  # torch.compile's warnings about what it skips
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_a_step_in_two_calls_runs_in_a_compiled_function(backend):
     ends = []
@@ -249,7 +249,7 @@ def test_the_cells_have_every_pair_of_levels():
     assert len(CELLS) < 150
 
 
-@pytest.mark.filterwarnings("ignore")  # of torch.compile, which says what it leaves out
+@pytest.mark.filterwarnings("ignore")  # torch.compile's warnings about what it skips
 @pytest.mark.parametrize("cell", CELLS, ids=label)
 def test_each_pair_of_contexts_has_torchs_numbers(cell, monkeypatch):
     check(cell, monkeypatch)

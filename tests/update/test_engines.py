@@ -1,4 +1,4 @@
-"""Every engine of every rule against the NumPy oracle of its paper: changing gradients and rates, groups that differ."""
+"""Every engine for every rule against the NumPy oracle of its paper: varying gradients and rates, different groups."""
 
 import math
 import os
@@ -33,7 +33,7 @@ TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-5}
 
 
 def workload(seed=0):
-    """Starts, `grad(k, tensors)` and rates, float64. Gradients change with the step and depend on where they are taken."""
+    """Starts, `grad(k, tensors)` and rates, float64. Gradients depend on the step and on the parameters."""
     rng = np.random.default_rng(seed)
     starts = [rng.standard_normal(shape) for shape in SHAPES]
     noise = [[rng.standard_normal(shape) * 10.0 ** rng.uniform(-1.5, 0.5) for shape in SHAPES] for _ in range(STEPS)]
@@ -52,13 +52,13 @@ def expected(name, seed=0):
 
 
 def run(name, engine, dtype, seed=0, gradients_at=None):
-    """The path of an engine on the workload; `gradients_at` are the oracle's points, where float32 takes its gradients too."""
+    """An engine's path on the workload; `gradients_at` are the oracle's points, at which float32 also takes its gradients."""
     rule = rule_of(name)
     starts, grad, rates = workload(seed)
     settings = [rule.settings(**CASES[name][g]) for g in GROUP]
     ps = [torch.tensor(p, dtype=dtype) for p in starts]
     graphs = [rule.graph(h, shape=p.shape) for h, p in zip(settings, starts, strict=True)]
-    if rule.reach == "model":  # one work for all, of a graph that has what any group needs
+    if rule.reach == "model":  # one work for all, of a graph that covers every group
         graphs = [rule.graph({k: max(h[k] for h in settings) for k in settings[0]})] * len(ps)
     works, path = [], []
     for k, lr in enumerate(rates):
@@ -82,7 +82,7 @@ def run(name, engine, dtype, seed=0, gradients_at=None):
 
 
 def work_of(rule, graph, members):
-    """The work of some tensors, each (p, g, hyperparameters) with a set of numbers of its own, before step 1."""
+    """The work for some tensors, each (p, g, hyperparameters) with its own numbers, before step 1."""
     states = [initial_state(rule, *member) for member in members]
     tensors = {"p": [p for p, _, _ in members], "g": [g for _, g, _ in members]}
     tensors |= {k: [s[k] for s in states] for k in graph.tensors if k != "p"}
@@ -149,7 +149,7 @@ def test_the_kernel_equals_plain_at_sizes_around_its_thresholds(name, size):
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_many_runs_each_with_its_own_hyperparameters_and_rates_equal_the_oracle(name, dtype):
-    """Four runs in one stack against an oracle each; runs of different statics stand side by side."""
+    """Four runs in one stack, each against an oracle; runs with different static hyperparameters are next to each other."""
     hypers = [CASES[name][seed % 2] for seed in range(4)]
     work = [workload(seed) for seed in range(4)]
     stacked = [torch.tensor(np.stack([starts[i] for starts, _, _ in work]), dtype=dtype) for i in range(len(SHAPES))]
@@ -251,7 +251,7 @@ def test_kernels_work_in_a_forked_process_and_in_two_threads():
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        torch.set_num_threads(1)  # as a DataLoader's worker does: torch's own threads do not outlive a fork
+        torch.set_num_threads(1)  # as in a DataLoader's worker: torch's threads do not survive a fork
         os.write(write, repr(train(1)).encode())
         os._exit(0)
     os.waitpid(child, 0)
@@ -291,7 +291,7 @@ def test_powers_are_as_close_as_the_documentation_says(exponent):
 
 @pytest.mark.parametrize("function", ["cbrt", "power"])
 def test_what_judges_the_kernels_is_more_exact_than_they_are(function, monkeypatch):
-    """Long doubles agree with 50 digits to far below an ulp of float64; where they are no longer, the digits judge."""
+    """Long doubles agree with 50 digits to far below an ulp of float64; where they equal double, the digits are used."""
     given, exponent = np.logspace(-30, 30, 301), () if function == "cbrt" else (0.37,)
     rounded = getattr(np, function)(given, *exponent)
     errors = exact.relative_errors(rounded, function, given, *exponent)
@@ -300,7 +300,7 @@ def test_what_judges_the_kernels_is_more_exact_than_they_are(function, monkeypat
 
 
 def kernel_of(word, x, exponent):
-    """What a kernel makes of a word, element by element."""
+    """A kernel's result for an operation, element by element."""
     p, g, y = Symbol("input", tensor=True, name="p"), Symbol("input", tensor=True, name="g"), Symbol("input", name="lr")
     graph = Graph({"p": p, "g": g, "lr": y}, {"p": word(g, y)})
     work = Work(graph, {"p": Column([torch.empty_like(x)]), "g": Column([x])}, {"lr": exponent})

@@ -1,4 +1,4 @@
-"""What every class must do, for each rule in the registry and each composed one: a new rule is tested by existing."""
+"""Requirements on every class, for each rule in the registry and each composed one; new rules are included automatically."""
 
 import copy
 import io
@@ -32,7 +32,7 @@ def build(name, params, **hyper):
 
 
 def closure_of(params, k, where=None):
-    """The loss of step k: its gradient depends on the step and on the place."""
+    """The loss of step k: its gradient depends on the step and on the parameters."""
 
     def closure():
         generator = torch.Generator().manual_seed(1000 + k)
@@ -54,7 +54,7 @@ def run(optimizer, params, steps, begin=0, where=None):
 
 
 def plain(optimizer, monkeypatch):
-    """The same optimizer on torch's operations."""
+    """The same optimizer on torch operations."""
     monkeypatch.setattr("steepest.update.engines.kernel.shared_dtypes", lambda tensors: None)
     return optimizer
 
@@ -62,7 +62,7 @@ def plain(optimizer, monkeypatch):
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 def test_the_class_equals_plain(name, dtype, monkeypatch):
-    """Two groups of different hyperparameters, 0-dim, empty and three-dimensional tensors; bfloat16 within its last bits."""
+    """Two groups of different hyperparameters; 0-dim, empty and three-dimensional tensors; bfloat16 within its last bits."""
     ends = []
     for slow in (False, True):
         params = parameters(dtype)
@@ -109,7 +109,7 @@ def test_gradients_and_arguments_stay_as_they_are(name):
     for p, (same, kept), version in zip(params, before, versions, strict=True):
         assert p.grad is same
         assert torch.equal(same, kept)
-        assert p._version > version  # autograd must know that p has changed
+        assert p._version > version  # autograd must detect that p has changed
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -135,7 +135,7 @@ def test_maximize_is_descent_of_the_negative(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_parameter_unfrozen_late_begins_then_and_one_without_gradient_stays(name):
-    """The late parameter moves as if it had its own optimizer from the start of its gradients on, unless the rule looks far."""
+    """The late parameter moves as if its own optimizer had started with its gradients, unless the rule looks beyond it."""
     params = parameters()
     optimizer = build(name, params)
     still = params[0].detach().clone()
@@ -290,7 +290,7 @@ def test_the_same_combinator_twice_and_sam_around_sam_are_refused():
 
 
 def test_adan_restarts_when_it_has_moved_far():
-    """With a small radius the restart happens, and the oracle, which restarts by the paper's condition, agrees."""
+    """With a small radius the restart happens, and agrees with the oracle, which restarts by the paper's condition."""
     import numpy as np
 
     from steepest_workshop import oracles
@@ -320,7 +320,7 @@ def test_plain_serves_what_a_kernel_cannot():
 
 @pytest.mark.parametrize("name", [name for name, rule in rules.RULES.items() if rule.is_ours])
 def test_a_step_without_gradient_at_rate_zero_moves_nothing(name):
-    """It is how torch.distributed.checkpoint makes an optimizer's state before it loads one."""
+    """torch.distributed.checkpoint initialises an optimizer's state in this way before it loads one."""
     params = [p.detach().double().requires_grad_() for p in parameters()]
     before = [p.detach().clone() for p in params]
     optimizer = build_optimizer(rules.get(name), params, lr=0.02)
@@ -329,5 +329,5 @@ def test_a_step_without_gradient_at_rate_zero_moves_nothing(name):
         p.grad = torch.zeros_like(p)
     optimizer.step()
     for p, was in zip(params, before, strict=True):
-        torch.testing.assert_close(p.detach(), was, rtol=1e-15, atol=1e-15)  # one rounding, of averages that stay what they are
+        torch.testing.assert_close(p.detach(), was, rtol=1e-15, atol=1e-15)  # one rounding, of averages that stay constant
         assert all(torch.isfinite(torch.as_tensor(x)).all() for x in optimizer.state[p].values())

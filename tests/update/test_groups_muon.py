@@ -1,4 +1,4 @@
-"""Hidden matrices to Muon, the rest to another rule; and what a model's groups take for a bias."""
+"""Splitting hidden matrices to Muon and the rest to another rule, and what counts as a bias in a model's groups."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from steepest.errors import SteepestError
 
 
 class Tied(nn.Module):
-    """A small language model whose head is its embedding."""
+    """A small language model whose head shares its embedding."""
 
     def __init__(self):
         super().__init__()
@@ -82,7 +82,7 @@ def test_what_is_no_matrix_is_said_to_be_none_and_a_model_without_hidden_ones_ge
     with pytest.raises(SteepestError) as said:
         optim.groups(network, muon=True)
     assert "(its matrices: 3.weight); give all parameters to one optimizer, such as AdamW" in str(said.value)
-    assert "muon=" not in str(said.value)  # no pattern that would pick the classifier
+    assert "muon=" not in str(said.value)  # no pattern that would select the classifier
     assert names(optim.groups(network, muon=["3.*"]).muon) == ["3.weight"]
 
 

@@ -1,4 +1,4 @@
-"""The kernels against torch's operations: dtypes, sizes, odd numbers; and what a step must not do."""
+"""The kernels against torch's operations: dtypes, sizes, special values; and side effects of a step."""
 
 import hypothesis.strategies as st
 import numpy as np
@@ -34,7 +34,7 @@ def step(name, p, g, monkeypatch, plain, steps=2, **hyper):
 @pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_odd_numbers_propagate_as_in_torch(name, monkeypatch):
-    """Zeros, subnormals, infinities and NaN come out where torch's operations have them."""
+    """Zeros, subnormals, infinities and NaN occur exactly where torch's operations have them."""
     pairs = [(a, b) for a in [1.0, *ODD] for b in ODD] * 3
     p, g = (torch.tensor(column, dtype=torch.float32) for column in zip(*pairs, strict=True))
     for a, b in zip(step(name, p, g, monkeypatch, False), step(name, p, g, monkeypatch, True), strict=True):
@@ -50,7 +50,7 @@ def test_any_numbers_give_what_plain_gives(name, data):
     p, g = (torch.from_numpy(data.draw(arrays(np.float32, size, elements=numbers))) for _ in range(2))
     patch = pytest.MonkeyPatch()
     fast, slow = (step(name, p, g, patch, plain) for plain in (False, True))
-    for a, b in zip(fast, slow, strict=True):  # a step may cancel most of a parameter: rounding is that of the longer
+    for a, b in zip(fast, slow, strict=True):  # a step may cancel most of a parameter: rounding is relative to the larger
         longer = torch.maximum(p.abs(), b.abs()) if b is slow[0] else b.abs()
         assert ((a - b).abs().le(2e-5 * longer + 1e-30) | a.isnan() & b.isnan()).all(), (a, b)
 
@@ -89,7 +89,7 @@ def test_alignment_does_not_matter(offset, monkeypatch):
 
 @pytest.mark.parametrize("name", [n for n in rules.RULES if rules.RULES[n].is_ours and n not in ("muon", "adafactor")])
 def test_a_step_allocates_nothing_of_the_size_of_the_model(name):
-    """Of a million numbers (4 MB), a step makes less than a hundredth; what a rule asks its closure for is not counted."""
+    """For a million numbers (4 MB), a step allocates less than a hundredth; allocations of the closure are not counted."""
     params = [torch.nn.Parameter(torch.randn(n)) for n in (900_000, 90_000, 10_000)]
     optimizer = build(rules.get(name), params)
 
@@ -156,4 +156,4 @@ def test_groups_spare_biases_and_norms_and_set_rates_by_layer():
     told = "'decoder' fits no trainable parameter; the model's parts are encoder, frozen"
     with pytest.raises(SteepestError, match=told):
         steepest.optim.groups(model, lr={"decoder": 1.0})
-    torch.optim.AdamW(steepest.optim.groups(model, weight_decay=0.1))  # torch's classes take them too
+    torch.optim.AdamW(steepest.optim.groups(model, weight_decay=0.1))  # torch's classes accept them too

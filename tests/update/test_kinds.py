@@ -1,4 +1,4 @@
-"""Gradients that are not dense and real: complex and sparse ones, and those through the step itself; as torch has them."""
+"""Complex and sparse gradients, and gradients through the step itself, against torch."""
 
 import contextlib
 
@@ -13,7 +13,7 @@ from steepest.update.torch_class.optimizer import build
 from steepest.update.torch_class.signature import by_class_name
 
 TWINS = sorted({rule.twin for rule in rules.RULES.values() if rule.twin and rule.is_ours})
-ROWS = {"Adafactor", "Muon"}  # look at rows and columns
+ROWS = {"Adafactor", "Muon"}  # use rows and columns
 SPARSE = [
     ("SGD", {}),
     ("SGD", {"momentum": 0.9}),
@@ -52,10 +52,10 @@ def test_complex_parameters_take_torchs_numbers(name):
     generator = torch.Generator().manual_seed(0)
     first, *gradients = [torch.randn(4, 3, generator=generator, dtype=torch.complex128) for _ in range(6)]
     ours, theirs = (torch.nn.Parameter(first.clone()) for _ in range(2))
-    turned = [g.conj_physical().mT.contiguous().mT.conj() for g in gradients]  # the same, in memory that has them otherwise
+    turned = [g.conj_physical().mT.contiguous().mT.conj() for g in gradients]  # the same, in another memory layout
     mine = steps(getattr(steepest.optim, name), ours, [gradients[0], *turned[1:3], *gradients[3:]])
     torchs = steps(getattr(torch.optim, name), theirs, gradients)
-    tolerance = 1e-8 if name == "NAdam" else 1e-12  # it keeps a product of momenta in float32
+    tolerance = 1e-8 if name == "NAdam" else 1e-12  # it stores a product of momenta in float32
     torch.testing.assert_close(ours.detach(), theirs.detach(), rtol=tolerance, atol=tolerance)
     for key, value in torchs.state[theirs].items():
         torch.testing.assert_close(mine.state[ours][key], value, check_dtype=key != "step")
@@ -89,7 +89,7 @@ def test_complex_numbers_are_their_real_and_imaginary_parts_or_refused(name):
 def sparse_gradients(dense_rows):
     generator = torch.Generator().manual_seed(1)
     for _ in range(5):
-        rows = torch.randint(6, (4,), generator=generator)  # some twice
+        rows = torch.randint(6, (4,), generator=generator)  # some repeated
         values = torch.randn((4, 3) if dense_rows else (4,), generator=generator, dtype=torch.float64)
         columns = torch.randint(3, (4,), generator=generator)
         index = rows[None] if dense_rows else torch.stack([rows, columns])
@@ -145,7 +145,7 @@ def test_sparse_gradients_are_refused_where_torch_refuses_them(name):
 @pytest.mark.parametrize(("name", "arguments"), DIFFERENTIABLE)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 def test_the_gradient_through_a_step_is_torchs(name, arguments, dtype):
-    """By the parameter and by the gradient; torch takes it through one step."""
+    """With respect to the parameter and the gradient, through one step, as in torch."""
     found = []
     for class_ in (getattr(steepest.optim, name), getattr(torch.optim, name)):
         generator = torch.Generator().manual_seed(0)
@@ -163,7 +163,7 @@ def test_the_gradient_through_a_step_is_torchs(name, arguments, dtype):
 
 @pytest.mark.parametrize(("name", "arguments"), DIFFERENTIABLE)
 def test_the_gradient_through_several_steps_is_a_difference_quotient(name, arguments):
-    """By the parameter and every gradient of three steps, whose numbers are those of the kernel."""
+    """With respect to the parameter and every gradient of three steps, whose values equal the kernel's."""
     generator = torch.Generator().manual_seed(0)
     leaves = [torch.randn(3, 2, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(4)]
 
@@ -264,7 +264,7 @@ def test_fake_tensors_take_a_step_of_shapes(name, inside):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("shape", [(5,), (3, 4)])
 def test_adafactors_epsilon_is_that_of_the_parameters_dtype(dtype, shape):
-    """Below it gradients take shorter steps."""
+    """Below the threshold gradients lead to shorter steps."""
     moves = []
     for library in (steepest.optim, torch.optim):
         generator = torch.Generator().manual_seed(0)
@@ -279,7 +279,7 @@ def test_adafactors_epsilon_is_that_of_the_parameters_dtype(dtype, shape):
 
 
 def test_adai_in_bfloat16_keeps_its_product_of_betas():
-    """In 16 bits 0.999 is 1, and the correction of the bias a division by zero."""
+    """In 16 bits 0.999 rounds to 1, and the bias correction divides by zero."""
     ends = []
     for dtype in (torch.bfloat16, torch.float64):
         generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""The plain engine off the CPU: what a reduction sums stays on the device, and no step waits for it."""
+"""The plain engine off the CPU: results of reductions stay on the device, and no step synchronises."""
 
 import functools
 
@@ -17,7 +17,7 @@ from steepest.update.work import Column, Work
 
 
 def path_length():
-    """A rule of which a number that depends on a reduction is state."""
+    """A rule whose state is a number that depends on a reduction."""
     begin = rules.scalar(0.0)
 
     @rules.rule("mine")
@@ -33,7 +33,7 @@ RULES |= {"clipped": lambda: rules.clip_by_norm(rules.get("adam"), 0.5), "path l
 
 
 class NoReads(TorchDispatchMode):
-    """Fails where a number is read from a tensor, which on a GPU waits for all that was queued before."""
+    """Raises if a number is read from a tensor, which on a GPU waits for all queued work."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         assert func is not torch.ops.aten._local_scalar_dense.default, "a step reads a number from a tensor"

@@ -1,4 +1,4 @@
-"""torch's own table of optimizers and their inputs, with our classes in place of torch's; and what torch does at the edges."""
+"""torch's own table of optimizers and inputs, run with our classes, and torch's edge cases."""
 
 import copy
 import warnings
@@ -13,13 +13,13 @@ from steepest.update.torch_class.signature import by_class_name
 
 STEPS = 20
 TWINS = [info for info in optim_db if info.name in by_class_name()]
-# What torch refuses and we take, with the reason.
+# Inputs that torch rejects and we accept, with the reason.
 TAKEN = {
     "lr as Tensor doesn't work with foreach & not capturable": "foreach only chooses how torch runs",
     "betas must be either both floats or both Tensors": "each is read as a number",
     "betas[0] as a Tensor is not supported for capturable=False and foreach=True": "as for lr",
 }
-# Where the numbers agree to less than 1e-9, with the reason.
+# Differences above 1e-9, with the reason.
 INEXACT = {("Muon", "Tensor lr"): (2e-6, "torch scales a rate that is a float32 tensor in float32: 20 roundings")}
 
 
@@ -61,7 +61,7 @@ INPUTS = [(info, given) for info in TWINS for given in info.optim_inputs_func("c
 
 @pytest.mark.parametrize(("info", "given"), INPUTS, ids=lambda x: getattr(x, "name", getattr(x, "desc", "")))
 def test_every_input_of_the_table_gives_torchs_numbers(info, given):
-    """To 1e-9 in float64; a wrong flag moves some parameter by 1e-4 or more in these steps."""
+    """Equal to 1e-9 in float64; a wrong flag moves some parameter by at least 1e-4 in these steps."""
     ours = path(getattr(steepest.optim, info.name), info.name, given.kwargs)
     theirs = path(info.optim_cls, info.name, given.kwargs)
     tolerance, _ = INEXACT.get((info.name, given.desc), (1e-9, ""))
@@ -132,7 +132,7 @@ def test_muon_refuses_what_torchs_refuses_unless_it_is_told_to_take_it(shape):
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
 def test_muon_takes_matrices_without_elements(shape):
-    """torch's divides by the number of columns, and so takes no rows but not no columns."""
+    """torch's divides by the number of columns, and so accepts matrices without rows, but not without columns."""
     for library in (torch.optim, steepest.optim) if shape[1] else (steepest.optim,):
         whole, empty = torch.nn.Parameter(torch.eye(3)), torch.nn.Parameter(torch.ones(shape))
         optimizer = library.Muon([whole, empty])
@@ -145,7 +145,7 @@ def test_muon_takes_matrices_without_elements(shape):
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad"])
 def test_fused_on_what_has_no_floats_in_memory_is_refused(name):
-    """At the first step, as in torch: until then parameters may be given memory."""
+    """At the first step, as in torch: until then parameters may be moved to other memory."""
     for p in (torch.ones(3, device="meta"), torch.ones(3, dtype=torch.int64)):
         p.grad = torch.ones_like(p)
         with pytest.raises(RuntimeError, match="fused"):
@@ -158,7 +158,7 @@ def test_fused_on_what_has_no_floats_in_memory_is_refused(name):
         getattr(steepest.optim, name)([torch.ones(3)], lr=0.1, fused=True, foreach=True)
     meta = torch.nn.Parameter(torch.ones(3, device="meta"))
     meta.grad = torch.ones(3, device="meta")
-    getattr(steepest.optim, name)([meta], lr=0.1).step()  # unasked, it steps as torch's does
+    getattr(steepest.optim, name)([meta], lr=0.1).step()  # without the flag it steps like torch's
 
 
 def test_a_rate_of_several_numbers_is_refused():

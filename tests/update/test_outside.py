@@ -1,4 +1,4 @@
-"""What a step must notice when the world changed between two steps: it kept what it saw, and torch looks anew."""
+"""Changes made between two steps from outside: a step caches what it read, and torch does not."""
 
 import fractions
 import weakref
@@ -19,7 +19,7 @@ STATEFUL = ["SGD", "Adam", "NAdam", "Adagrad", "RMSprop", "ASGD"]  # with counte
 
 @pytest.fixture(autouse=True)
 def float64():
-    torch.set_default_dtype(torch.float64)  # in which torch keeps the numbers of NAdam and ASGD too
+    torch.set_default_dtype(torch.float64)  # the dtype of the numbers of torch's NAdam and ASGD too
     yield
     torch.set_default_dtype(torch.float32)
 
@@ -35,7 +35,7 @@ def arguments(name):
 
 
 def both(name, change):
-    """Ours and torch's, changed in the same way after three steps, and three steps more: parameters, optimizer of each."""
+    """Parameters and optimizer, ours and torch's: changed in the same way after three steps, then stepped three times."""
     ends = []
     for library in (steepest.optim, torch.optim):
         generator = torch.Generator().manual_seed(0)
@@ -93,7 +93,7 @@ def put_new_counters(optimizer, params):
 
 
 def put_an_equal_counter(optimizer, params):
-    """It says what the old one said; but what counts on is the new one."""
+    """The new counter equals the old one, but must be the one that is incremented from now on."""
     for store in optimizer.state.values():
         if "step" in store:
             store["step"] = store["step"].clone()
@@ -149,7 +149,7 @@ TWINS = sorted({rule.twin for rule in by_class_name().values() if rule.twin})
 @pytest.mark.parametrize("before", ["contiguous", "turned"])
 @pytest.mark.parametrize("name", TWINS)
 def test_a_parameter_turned_at_its_place_is_updated_in_its_new_order(name, before):
-    """Its address and its number of bytes stay as they were."""
+    """Its address and its number of bytes stay the same."""
     ends = []
     for library in (steepest.optim, torch.optim):
         generator = torch.Generator().manual_seed(0)
@@ -317,7 +317,7 @@ def test_a_seed_changed_in_its_group_changes_the_noise():
 
 @pytest.mark.parametrize("name", sorted(by_class_name()))
 def test_a_gradient_is_not_kept_alive_between_steps(name):
-    """Else a step costs the memory of one gradient more than torch's does."""
+    """Otherwise a step needs the memory of one gradient more than torch's."""
     p = torch.nn.Parameter(torch.ones(3, 2))
     optimizer = build(by_class_name()[name], [p])
     for _ in range(3):
@@ -346,7 +346,7 @@ NEIGHBOURS = {
 @pytest.mark.parametrize("kind", NEIGHBOURS)
 @pytest.mark.parametrize("rule", PER_GROUP, ids=lambda rule: rule.name)
 def test_a_number_of_the_group_goes_on_once_a_step_whatever_updates_its_parameters(rule, kind, place):
-    """Each parameter ends where it ends alone; also where another group's parameters are updated with them."""
+    """Each parameter ends where it ends alone, also when another group's parameters are updated together with it."""
 
     def run(*groups):
         optimizer = build(rule, [{"params": params, "lr": 0.1 * (i + 1)} for i, params in enumerate(groups)])

@@ -1,4 +1,4 @@
-"""Several processes: replicas, shards of FSDP2 and tensor parallelism; and other parameters that stand for memory elsewhere."""
+"""Several processes: replicas, FSDP2 shards and tensor parallelism; and other parameters without memory of their own."""
 
 import copy
 import itertools
@@ -27,7 +27,7 @@ COMPOSED = {
 }
 ALL = [name for name, rule in rules.RULES.items() if rule.is_ours] + list(COMPOSED)
 SHAPES = ((6, 4), (5,), (4, 3), (1,))
-TOLERANCE = 1e-10  # one rounding is 1e-16, a gradient of the wrong shard 1e-2
+TOLERANCE = 1e-10  # one rounding is 1e-16, the gradient of a wrong shard 1e-2
 
 
 def rule_of(name):
@@ -40,7 +40,7 @@ def values(seed, dtype=torch.float64):
 
 
 class Model(torch.nn.Module):
-    """Parameters laid out by `lay(values, index)`."""
+    """Parameters distributed by `lay(values, index)`."""
 
     def __init__(self, lay, dtype=torch.float64, seed=0):
         super().__init__()
@@ -54,7 +54,7 @@ def build_for(name, model):
 
 
 def train(model, optimizer, steps):
-    """Steps on gradients that depend on where the parameters stand."""
+    """Take steps on gradients that depend on the parameters."""
     params = list(model.parameters())
     for k in steps:
 
@@ -101,7 +101,7 @@ def in_two_processes(work, *arguments):
 
 
 def in_turn(folder):
-    """The works of the default tier; a process writes which of them ended well."""
+    """Run the cases of the default tier in one process, and write which of them passed."""
     for work in (compare_shards, compare_checkpoints, compare_odd_gradients, compare_models, compare_replicas, compare_resumed):
         work(FEW, folder)
         (Path(folder) / f"{work.__name__}-{torch.distributed.get_rank()}").touch()
@@ -109,7 +109,7 @@ def in_turn(folder):
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """Two processes that do all works, since their start takes longer than these; `pair(work)` raises what stopped them."""
+    """Two processes that run all cases, since they take longer to start; `pair(work)` raises the error of a case."""
     folder, stopped = tmp_path_factory.mktemp("pair"), []
     try:
         in_two_processes(in_turn, str(folder))
@@ -127,7 +127,7 @@ def sharding():
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
 
     mesh = init_device_mesh("cpu", (2,))
-    layouts = (Shard(0), Shard(0), Replicate(), Shard(0))  # the second does not divide evenly, of the last one process has none
+    layouts = Shard(0), Shard(0), Replicate(), Shard(0)  # the second divides unevenly, the last is missing in one process
 
     def shard(x, i):
         return distribute_tensor(x, mesh, [layouts[i]])
@@ -136,7 +136,7 @@ def sharding():
 
 
 def compare_shards(names, folder):
-    """In the kernels where the rule looks at no rows, to 1e-10 after eight steps and, in float32, to its rounding after one."""
+    """In the kernels, unless the rule uses rows, to 1e-10 after eight steps; in float32, to its rounding after one."""
     shard = sharding()
     for name in names:
         model, optimizer = trained(name, shard)
@@ -158,7 +158,7 @@ def test_shards_take_the_numbers_of_the_whole_with_every_rule(tmp_path):
 
 
 def compare_checkpoints(names, folder):
-    """Trained in shards and saved so, loaded whole, trained on; and the other way round."""
+    """Trained in shards and saved, loaded unsharded, trained further; and the reverse."""
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.state_dict import (
         StateDictOptions,
@@ -190,10 +190,10 @@ def compare_checkpoints(names, folder):
         model, optimizer = trained(name, shard, steps=4)
         found = get_model_state_dict(model, options=full), get_optimizer_state_dict(model, optimizer, options=full)
         keeps = any(t.dim() for store in found[1]["state"].values() for t in store.values())
-        for lay in (shard, as_it_is) if keeps else ():  # torch loads no optimizer so that keeps no state
+        for lay in (shard, as_it_is) if keeps else ():  # torch cannot load an optimizer without state in this way
             model = Model(lay, seed=1)
             optimizer = build_for(name, model)
-            weights, state = copy.deepcopy(found)  # torch lays out what it is given, in place
+            weights, state = copy.deepcopy(found)  # torch distributes its argument in place
             set_model_state_dict(model, weights, options=full)
             set_optimizer_state_dict(model, optimizer, state, options=full)
             train(model, optimizer, range(4, 7))
@@ -210,7 +210,7 @@ def test_a_checkpoint_of_shards_is_loaded_whole_and_the_other_way_round_with_eve
 
 
 def compare_odd_gradients(names, folder):
-    """Sums that are not yet summed, gradients that lie otherwise in memory, and a mesh of two dimensions."""
+    """Partial sums, gradients in another layout, and a mesh of two dimensions."""
     from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor, init_device_mesh
 
     mesh = init_device_mesh("cpu", (2,))
@@ -281,7 +281,7 @@ def test_fsdp2_and_tensor_parallelism_train_as_one_process_does(pair):
 
 
 def compare_replicas(names, folder):
-    """DistributedDataParallel on a row in each process, against one process on both rows."""
+    """DistributedDataParallel with one row in each process, against one process with both rows."""
     rank = torch.distributed.get_rank()
     ends = {}
     for name, lay, rows in (
@@ -309,7 +309,7 @@ def test_it_trains_in_parallel_processes_as_one_process_would(pair):
 
 
 def compare_resumed(names, folder):
-    """FSDP2 and ZeroRedundancyOptimizer: saved and loaded they go on as one process does; another class's state is refused."""
+    """FSDP2 and ZeroRedundancyOptimizer: after loading, they continue like one process; another class's state is rejected."""
     from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.optim import ZeroRedundancyOptimizer
@@ -364,7 +364,7 @@ def test_split_states_are_saved_and_loaded_and_of_another_class_refused(pair):
 
 
 def test_another_wrapper_runs_plain_and_gets_each_partys_numbers():
-    """TwoTensor holds two tensors and has no memory itself; it computes on both."""
+    """TwoTensor wraps two tensors, has no memory itself, and computes on both."""
 
     def lay(x, i):
         return TwoTensor(x.clone(), -x)
@@ -391,7 +391,7 @@ def test_shards_of_the_first_fsdp_are_refused_by_what_looks_far(mark):
 
 
 class Named(torch.nn.Parameter):
-    """A subclass that is memory like any other."""
+    """A subclass with ordinary memory."""
 
 
 @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ class Named(torch.nn.Parameter):
         (torch.ones(3, device="meta"), False),
         (torch.ones(3).to_sparse(), False),
         (torch.ones(3, 3).to_mkldnn(), False),
-        (torch.ones(3, dtype=torch.complex64).conj().imag, False),  # its memory holds the negative
+        (torch.ones(3, dtype=torch.complex64).conj().imag, False),  # its memory contains the negative
         (torch._efficientzerotensor(3), False),
     ],
     ids=lambda x: "" if isinstance(x, bool) else type(x).__name__,
@@ -415,7 +415,7 @@ def test_the_kernels_take_only_memory_that_was_checked(tensor, fits):
 
 
 def test_a_later_gradient_of_another_kind_is_not_read_as_the_first(monkeypatch):
-    """After a first step that a kernel took, a negated view or another dtype gives what torch's operations give."""
+    """After a first step by a kernel, a negated view or another dtype gives the results of torch's operations."""
     turned = torch.tensor([1.0 + 2.0j, 3.0 - 1.0j, 0.5j]).conj().imag
     for odd in (turned, torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)):
         ends = []

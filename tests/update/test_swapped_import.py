@@ -1,4 +1,4 @@
-"""`import steepest.optim as optim` in place of `import torch.optim as optim`; and rates and other numbers of any library."""
+"""`import steepest.optim as optim` in place of `import torch.optim as optim`; rates and other numbers of any library."""
 
 import decimal
 import fractions
@@ -61,7 +61,7 @@ def parameter():
 
 
 def given(rule, cast):
-    """Every number of a class's arguments at its default, as another library has it."""
+    """Every number of a class's arguments at its default, in another library's type."""
     numbers = {k: v for k, v in rule.hyper.items() if isinstance(v, float) and k not in rule.fixed}
     return class_arguments({k: cast(v) for k, v in numbers.items()})
 
@@ -69,7 +69,7 @@ def given(rule, cast):
 @pytest.mark.parametrize("cast", REAL, ids=lambda c: c.__name__)
 @pytest.mark.parametrize("name", by_class_name())
 def test_every_hyperparameter_takes_every_real_number(name, cast):
-    """At construction, in a group and in a group that is written to; and what is saved loads with weights_only."""
+    """At construction, in a group and in an updated group; the saved checkpoint loads with weights_only."""
     rule, cls = by_class_name()[name], getattr(steepest.optim, name)
     options = given(rule, cast)
     optimizer = cls([{"params": [parameter()], **options}], **options)

@@ -1,4 +1,4 @@
-"""How near the numbers of torch's classes are, at every input of its table and under schedulers: what docs claim."""
+"""Differences from torch's classes, at every input of its table and under schedulers, as claimed in docs."""
 
 import copy
 import warnings
@@ -13,8 +13,8 @@ from steepest.update.torch_class.signature import by_class_name
 
 STEPS = 40
 TWINS = {info.name: info for info in optim_db if info.name in by_class_name()}
-TOLERANCE = 1e-12  # of a weight of 1 or less, else of the weight
-# Where it is more, by class and input (None: any), with the reason.
+TOLERANCE = 1e-12  # of a weight of 1 or less, else relative to the weight
+# Larger differences, by class and input (None: any), with the reason.
 MORE = {
     ("NAdam", None): (1e-9, "torch keeps the product of momenta in the default dtype, float32"),
     ("Muon", "Tensor lr"): (1e-5, "torch scales a rate that is a float32 tensor in float32"),
@@ -29,7 +29,7 @@ SCHEDULERS = {
 
 
 def cycled(group):
-    """Whether there is a momentum to cycle, which is no tensor."""
+    """Whether there is a momentum to cycle that is not a tensor."""
     return isinstance(group.get("betas", (None,))[0], float) or bool(group.get("momentum"))
 
 
@@ -61,7 +61,7 @@ def apart(a, b):
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("name", TWINS)
 def test_numbers_are_torchs_to_1e_12_at_every_input_but_where_it_is_said(name, scheduler):
-    """A wrong flag, or a rate that is taken a step late, moves them by 1e-4 and more."""
+    """A wrong flag, or a rate that is applied a step late, moves them by at least 1e-4."""
     for given in TWINS[name].optim_inputs_func("cpu"):
         tolerance, _ = MORE.get((name, given.desc), MORE.get((name, None), (TOLERANCE, "")))
         ours, theirs = (path(library, name, given.kwargs, scheduler) for library in (steepest.optim, torch.optim))

@@ -1,4 +1,4 @@
-"""Rules that ask for a second gradient, in loops that cannot give a closure."""
+"""Rules that need a second gradient, in loops that cannot pass a closure."""
 
 import copy
 import pickle
@@ -32,7 +32,7 @@ def batch(k):
 
 
 def loss_of(model, k, parts=1):
-    """The gradients of a batch, in so many parts."""
+    """The gradients of a batch, in this number of parts."""
     x, y = batch(k)
     for a, b in zip(x.chunk(parts), y.chunk(parts), strict=True):
         (nn.functional.mse_loss(model(a), b) / parts).backward()
@@ -59,7 +59,7 @@ def test_two_calls_are_a_step_with_a_closure(name, parts):
         called.second_step()
         for a, b in zip(model.parameters(), other.parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
-        if k == 5:  # a checkpoint between
+        if k == 5:  # a checkpoint in between
             saved = copy.deepcopy(called.state_dict())
             called = make(other.parameters(), lr=0.05)
             called.load_state_dict(saved)
@@ -116,7 +116,7 @@ def test_what_is_called_out_of_turn_is_one_sentence():
 @pytest.mark.parametrize("calls", [1, 2])
 @pytest.mark.parametrize("make", [lambda p: optim.SAM(p, lr=0.1, rho=0.5, momentum=0.0)])
 def test_a_rule_without_state_takes_its_last_pass_too(make, calls):
-    """Its point and its end are both written to p: two loops, not one."""
+    """Its second point and its result are both written to p: two loops, not one."""
     p = torch.nn.Parameter(torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64))
     by_hand, optimizer = p.detach().clone(), make([p])
 
@@ -145,7 +145,7 @@ def test_a_closure_that_raises_at_the_second_point_leaves_all_as_it_was():
     p = torch.nn.Parameter(torch.ones(3))
     optimizer = optim.SAM([p], lr=0.1)
     p.grad = g = torch.tensor([1.0, 2.0, 3.0])
-    optimizer.step(lambda: None)  # makes the state
+    optimizer.step(lambda: None)  # initialises the state
     before, steps, p.grad = p.detach().clone(), optimizer.state[p]["step"].item(), g
 
     def closure():
@@ -173,7 +173,7 @@ def test_a_first_step_can_be_cancelled():
 
 @pytest.mark.parametrize("loads", [True, False])
 def test_a_checkpoint_loaded_halfway_leaves_no_parameter_displaced(loads):
-    """Nor does going back undo what the model's own checkpoint has put there."""
+    """Nor does restoring the parameters overwrite what the model's own checkpoint has loaded."""
     model = network()
     optimizer = optim.SAM(model.parameters(), lr=0.1)
     loss_of(model, 0)
@@ -204,7 +204,7 @@ def test_a_copy_halfway_is_refused(take):
 @pytest.mark.parametrize("inner", ["muon", "adafactor"])
 @pytest.mark.parametrize("shapes", [((3, 2), (4,)), ((4,), (3, 2))])
 def test_norms_over_a_model_of_two_rules_are_refused(inner, shapes):
-    """Clipping around Muon looks over matrices and vectors at once, which take different steps."""
+    """Clipping around Muon covers matrices and vectors together, which take different steps."""
     rule = rules.clip_by_norm(rules.get(inner), 1.0)
     params = [torch.nn.Parameter(torch.ones(shape)) for shape in shapes]
     for p in params:

@@ -1,4 +1,4 @@
-"""A step in two calls under a GradScaler: skipped steps, gradients that are unscaled once, calls left out."""
+"""A step in two calls under a GradScaler: skipped steps, gradients that are unscaled once, omitted calls."""
 
 import copy
 
@@ -38,13 +38,13 @@ def same(a, b):
 
 
 def plainly(name, skipped=()):
-    """The run without a scaler, without the steps that are skipped."""
+    """The run without a scaler, without the skipped steps."""
     model = network()
     optimizer = optim.from_rule(RULES[name])(model.parameters(), lr=0.05)
     for k in range(STEPS):
         if k in skipped:
             with torch.no_grad():
-                loss_of(model, k)  # its first pass counts for BatchNorm
+                loss_of(model, k)  # its first pass updates BatchNorm
             continue
         optimizer.zero_grad()
         loss_of(model, k).backward()
@@ -56,7 +56,7 @@ def plainly(name, skipped=()):
 
 
 def once(model, optimizer, scaler, k, first=False, second=False):
-    """The recipe: nothing is unscaled before the scaler's step."""
+    """The documented loop: nothing is unscaled before the scaler's step."""
     optimizer.zero_grad()
     scaler.scale(loss_of(model, k, first)).backward()
     optimizer.first_step()
@@ -67,7 +67,7 @@ def once(model, optimizer, scaler, k, first=False, second=False):
 
 
 def with_update(model, optimizer, scaler, k, first=False, second=False):
-    """The first gradients are unscaled too, and the scaler is updated between."""
+    """The first gradients are unscaled too, and the scaler is updated in between."""
     optimizer.zero_grad()
     scaler.scale(loss_of(model, k, first)).backward()
     scaler.unscale_(optimizer)
@@ -80,7 +80,7 @@ def with_update(model, optimizer, scaler, k, first=False, second=False):
 
 
 def unscaled_after(model, optimizer, scaler, k, first=False, second=False):
-    """The second gradients are unscaled by hand, as to clip them."""
+    """The second gradients are unscaled explicitly, as for clipping."""
     optimizer.zero_grad()
     scaler.scale(loss_of(model, k, first)).backward()
     optimizer.first_step()
@@ -102,14 +102,14 @@ def test_a_scaler_changes_no_step(name, scale, iteration):
     for k in range(STEPS):
         iteration(model, optimizer, scaler, k)
     for p, q in zip(model.state_dict().values(), plainly(name).state_dict().values(), strict=True):
-        torch.testing.assert_close(p, q, rtol=1e-9, atol=1e-9)  # a scaled gradient moves them by 1 and more
+        torch.testing.assert_close(p, q, rtol=1e-9, atol=1e-9)  # a scaled gradient moves them by at least 1
 
 
 @pytest.mark.parametrize("iteration", [once, with_update, unscaled_after])
 @pytest.mark.parametrize("where", ["first", "second", "both"])
 @pytest.mark.parametrize("name", RULES)
 def test_where_gradients_overflow_the_parameters_are_at_once_where_the_step_began(name, where, iteration):
-    """The run is the one without the step, and BatchNorm's statistics are those of the first passes."""
+    """The run equals the one without the step, and BatchNorm's statistics are those of the first passes."""
     model = network()
     optimizer = optim.from_rule(RULES[name])(model.parameters(), lr=0.05)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
@@ -127,7 +127,7 @@ def test_where_gradients_overflow_the_parameters_are_at_once_where_the_step_bega
 
 
 def test_first_gradients_that_alone_were_unscaled_are_noticed_and_nothing_is_left():
-    """What scaler.step would then do: a step 1,024 times too long."""
+    """Otherwise scaler.step would take a step 1,024 times too long."""
     model = network()
     optimizer = optim.SAM(model.parameters(), lr=0.05)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
@@ -164,7 +164,7 @@ def test_a_second_call_that_was_left_out_is_undone_by_the_next_step(then):
         if then == "step(closure)":
             opt.step(closure)
         else:
-            if perturbed:  # the gradients of the next batch, as they would be at the parameters
+            if perturbed:  # the gradients of the next batch, as if at the original parameters
                 clean = copy.deepcopy(other)
                 loss_of(clean, 1).backward()
                 for p, q in zip(net.parameters(), clean.parameters(), strict=True):
@@ -183,7 +183,7 @@ def test_a_second_call_that_was_left_out_is_undone_by_the_next_step(then):
 
 
 def test_another_step_than_a_halved_one_is_left_to_the_scaler():
-    """A scaler skips it, and need not know of two calls."""
+    """A scaler skips it, without support for two calls."""
     model = network()
     optimizer = optim.Adam(model.parameters(), lr=0.05)
     assert not optimizer._step_supports_amp_scaling
@@ -199,7 +199,7 @@ def test_another_step_than_a_halved_one_is_left_to_the_scaler():
 )
 @pytest.mark.parametrize("value", [1.0, float("nan")])
 def test_a_second_pass_leaves_no_statistics_even_where_it_is_not_finite(norm, value):
-    """And its gradients may be taken outside, too."""
+    """Its gradients may also be taken outside."""
     model = copy.deepcopy(norm)
     x = torch.randn(8, 3, 4, generator=torch.Generator().manual_seed(0))
     model(x)

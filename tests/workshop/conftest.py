@@ -1,4 +1,4 @@
-"""What tests of the workshop share."""
+"""Shared fixtures for tests of the workshop."""
 
 import functools
 
@@ -9,5 +9,5 @@ from steepest_workshop.lessons import reproduce
 
 @pytest.fixture(scope="session")
 def reproduced():
-    """The rows of a document's quick tier, made once: `reproduced("001")`; nothing changes them."""
+    """The rows of a document's quick tier, computed once: `reproduced("001")`; do not modify them."""
     return functools.cache(lambda number: reproduce(number, "quick"))

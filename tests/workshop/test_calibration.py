@@ -1,4 +1,4 @@
-"""The promises of a race by simulation and by replay, and that broken bounds are noticed."""
+"""The guarantees of a race, by simulation and by replay; broken bounds are detected."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from steepest_workshop import calibration, tables
 
 
 def broken(rows):
-    """What does not hold."""
+    """The claims that do not hold."""
     return [row["what"] for row in rows if row["holds"] is False]
 
 

@@ -1,4 +1,4 @@
-"""The table of `steepest conformance`: every rule to its paper, its author's package and torch."""
+"""The table of `steepest conformance`: every rule against its paper, its author's package and torch."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_the_command_prints_the_table_and_makes_the_document(tmp_path):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A checkout with what `steepest conformance` makes, of one rule, in a state of long ago."""
+    """A checkout with outdated generated files of `steepest conformance`, for one rule."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(conformance, "RULES", {"lion": RULES["lion"]})
     monkeypatch.setattr(digests, "FILE", tmp_path / "digests.json")
@@ -81,7 +81,7 @@ def test_equations_are_the_papers():
     assert p == r"\theta_t = \theta_{t-1} - \frac{\eta \, \hat{m}_t}{\sqrt{\hat{v}_t} + \varepsilon}"
 
 
-EACH_KIND = ["adagrad", "lamb", "nesterov_lookahead"]  # by element, over a tensor, with a second gradient
+EACH_KIND = ["adagrad", "lamb", "nesterov_lookahead"]  # elementwise, over a tensor, with a second gradient
 
 
 @pytest.mark.parametrize("names", [EACH_KIND, pytest.param([], marks=pytest.mark.slow, id="every rule")])
@@ -96,4 +96,4 @@ def test_no_mutant_survives(names):
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.search(r"^(\d+) mutants found", done.stdout, re.MULTILINE)
     assert found, done.stdout
-    assert int(found[1]) >= 5 * len(names or RULES)  # terms a rule has, at the least
+    assert int(found[1]) >= 5 * len(names or RULES)  # the least number of terms of a rule

@@ -1,4 +1,4 @@
-"""The exercises of the lessons: right answers, the usual wrong ones, and what is said of each."""
+"""The exercises of the lessons: correct answers, common mistakes, and the feedback on each."""
 
 import math
 
@@ -24,7 +24,7 @@ def test_the_right_answer_is_called_right(name):
     assert repr(answer).startswith("Right: ")
     room = {"np": np}
     exec(solution(name), room)
-    assert check(name, room[name])  # what is shown can be pasted
+    assert check(name, room[name])  # the shown code can be pasted
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -65,7 +65,7 @@ def test_what_is_no_answer_is_a_sentence(name, kind):
     assert len(repr(answer)) < 300
 
 
-SLOW = ["adabelief"]  # whose rule has many places to go wrong
+SLOW = ["adabelief"]  # a rule with many possible mistakes
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ SLOW = ["adabelief"]  # whose rule has many places to go wrong
     [pytest.param(e.name, marks=pytest.mark.slow if e.name in SLOW else ()) for e in STEPS if e.name != "nesterov"],
 )
 def test_an_error_of_the_rule_is_found_and_named(name):
-    """Each mutant of the rule, as a learner's function that repeats its path."""
+    """Each mutant of the rule, as a learner's function that reproduces its path."""
     rule, hyper = {
         "sgd": ("gd", {}),
         "momentum": ("sgd", {"momentum": 0.9, "rate_inside": True}),
@@ -91,7 +91,7 @@ def test_an_error_of_the_rule_is_found_and_named(name):
             named += steps.SLIPS[what.partition(":")[0]] in repr(answer) or ";" in repr(answer)
     assert named >= 1
     right = steps._plain(rules.get(rule), hyper, gradients, start)
-    assert check(name, lambda w, g, t, state: right[t - 1])  # the library's rule is the oracle's
+    assert check(name, lambda w, g, t, state: right[t - 1])  # the library's rule equals the oracle's
 
 
 def test_the_oracle_of_nesterov_is_the_rule():

@@ -1,4 +1,4 @@
-"""The lessons against programs of their own, written as the documents have them."""
+"""The lessons against separate programs that follow the documents."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ from steepest_workshop.lessons.noisy_regression import EXPONENTS, experiment
 
 
 def followed(found, exponent, adam, replicate, steps, every, noise):
-    """Test losses and the last point of one replicate, example by example in NumPy."""
+    """Test losses and the final point of one replicate, example by example in NumPy."""
     rng = np.random.default_rng(replicate)
     chosen = rng.integers(len(found.x), size=steps)
     normal, signs = rng.standard_normal((steps, 10)), rng.choice((-1.0, 1.0), (steps, 10))
@@ -96,13 +96,13 @@ def test_what_the_tutorial_says_of_batches_in_numbers():
     assert rates[1] < 0.5 * rates[10]  # larger batches allow larger rates
     assert rates[1] < 0.5 * rates[569]
     heavy = {row["m"]: row["largest rate"] for row in batches.largest_rates(momentum=0.9)}
-    assert heavy[569] > 5 * heavy[10] > 25 * heavy[1] / 2  # momentum breaks in small batches
+    assert heavy[569] > 5 * heavy[10] > 25 * heavy[1] / 2  # momentum fails with small batches
     raw, standard = batches.scaling()
     assert raw["condition"] > 1000 * standard["condition"]
     assert raw["left"] > 0.01 > 1e-10 > standard["left"]
     assert raw["exact"] == pytest.approx(standard["exact"], rel=1e-8)  # the closed form needs no scaling
     hit = {row["m"]: row for row in batches.outliers()}
-    assert hit[1]["worst"] > 10 * hit[569]["worst"]  # outliers carry single examples away
+    assert hit[1]["worst"] > 10 * hit[569]["worst"]  # outliers pull single examples away
     assert hit[1]["worst"] > hit[10]["worst"]
 
 
@@ -140,7 +140,7 @@ def test_a_row_holds_where_ours_is_near_enough_and_says_why_where_not():
 
 def test_the_first_500_iterations_of_the_assignment_are_printed_ones(mnist_folder):
     data = training.images()
-    # sums in the order of AVX-512 move SGD's by 7e-5, where a decay of 1e-4 would move it by 3e-4, and momentum's by 0.01
+    # sums in the order of AVX-512 change SGD's by 7e-5, where a decay of 1e-4 would change it by 3e-4, and momentum's by 0.01
     for name, tolerance in (("SGD", 2e-4), ("Adam", 1e-5), ("momentum", 0.03)):
         ((step, loss, accuracy),) = assignment.run(assignment.maker(assignment.SETTINGS[name]), data, 500)
         losses, accuracies = assignment.PRINTED[name]
@@ -171,7 +171,7 @@ def test_the_exact_figures_of_the_tutorial_and_the_lab_hold(reproduced):
 def test_what_an_unseeded_program_printed_lies_in_our_intervals(reproduced):
     rows = [row for row in reproduced("004") if row.quantity != "claim" and row.printed is not None]
     assert len(rows) == 148
-    assert sum(row.holds for row in rows) >= 128  # nineteen in twenty, less two standard deviations
+    assert sum(row.holds for row in rows) >= 128  # nineteen in twenty, minus two standard deviations
 
 
 def test_every_printed_block_of_the_slides_has_ten_epochs():
@@ -239,8 +239,8 @@ def test_a_lesson_is_shown_as_it_is_written_with_its_pictures_and_no_error(path)
     assert sum(bool(cell["outputs"]) for cell in code) > len(code) / 2
     assert not [out for cell in code for out in cell["outputs"] if out["output_type"] == "error"]
     drawn = [out for cell in code for out in cell["outputs"] if "image/png" in out.get("data", {})]
-    assert drawn  # its pictures are seen where nothing runs
-    assert "".join(sources).count("ask(") + "".join(sources).count("check(") >= 12  # six exercises at least
+    assert drawn  # its pictures are displayed without a kernel
+    assert "".join(sources).count("ask(") + "".join(sources).count("check(") >= 12  # at least six exercises
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_a_lesson_runs_from_its_first_cell_to_its_last(path, mnist_folder):
 
 
 def said(cell):
-    """The plain words that a cell shows at its end."""
+    """The plain-text output of a cell."""
     return ["".join(out["data"]["text/plain"]) for out in cell["outputs"] if out["output_type"] == "execute_result"]
 
 
@@ -275,7 +275,7 @@ def test_a_race_on_surfaces_is_judged_over_many_settings():
     assert [shares.verdict([part]) for part in (1.0, 0.9, 0.89, 0.11, 0.1, 0.0)] == [True, True, None, None, False, False]
     assert shares.verdict([1.0, 0.0]) is None
     assert (len(shares.leaving()), len(shares.ending())) == (80, 54)
-    # plain descent does not feel a turn: equal steps and heights at every one
+    # plain descent is invariant to rotation: equal steps and heights at every one
     by_turn = np.array([one["sgd"] for one in shares.leaving()]).reshape(4, 20)
     assert (by_turn == by_turn[0]).all()
     heights = np.array([one["sgd"] for one in shares.ending()]).reshape(6, 3, 3)
@@ -283,7 +283,7 @@ def test_a_race_on_surfaces_is_judged_over_many_settings():
     adam = np.array([one["adam"] for one in shares.ending()]).reshape(6, 3, 3)
     assert (adam.max(0) > 10 * adam.min(0)).any()
     (row,) = [row for row in shares.rows() if row.printed.startswith("Nesterov")]
-    assert "(9 settings)" in row.ours  # neither of the two feels a turn: each setting counts once
+    assert "(9 settings)" in row.ours  # both are invariant to rotation: each setting counts once
 
 
 def test_a_users_own_file_of_the_tutorial_is_read(tmp_path, monkeypatch):
@@ -328,7 +328,7 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
 
 
 def stopping(function, after):
-    """A function that is interrupted after so many calls."""
+    """A function that raises KeyboardInterrupt after this many calls."""
     calls = []
 
     def called(*args):

@@ -1,4 +1,4 @@
-"""What the reproduction's rows are worth, what is kept of long trainings, and the page that tells of them."""
+"""The scores of the reproduction's rows, recorded results of long trainings, and the page that reports them."""
 
 import dataclasses
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_a_printed_schedule_is_told_from_a_wrong_formula(monkeypatch):
 def test_a_block_of_the_slides_is_held_against_other_starts_and_wrong_rules(tmp_path, monkeypatch):
     monkeypatch.setattr(kept, "FOLDER", tmp_path)
     slow, fast = slides.PRINTED[0][0], slides.PRINTED[1][0]
-    assert not list(slides.blocks())  # nothing is kept
+    assert not list(slides.blocks())  # nothing is recorded
     losses, correct = ([float(x) for x in part.split()] for part in slides.PRINTED[0][1:])
     generator = np.random.default_rng(0)
     for seed in range(slides.FIRST, slides.FIRST + 5):
@@ -57,7 +57,7 @@ def test_a_block_of_the_slides_is_held_against_other_starts_and_wrong_rules(tmp_
     rows = first.rows(first.setting)
     assert len(rows) == 20
     assert sum(row.holds for row in rows) >= 18
-    # Student's interval of a sixth run, by hand
+    # Student's interval of a sixth run, computed separately
     values = np.array([slides.seeds_of(slow)[k][0][0] for k in range(5)])
     half = 2.776 * values.std(ddof=1) * (6 / 5) ** 0.5
     low, high = map(float, rows[0].tolerance.split(" to "))
@@ -67,7 +67,7 @@ def test_a_block_of_the_slides_is_held_against_other_starts_and_wrong_rules(tmp_
     error = next(what for what in wrong if what.startswith("sign"))
     assert all(
         row.holds for row in first.rows(wrong[error])
-    )  # not trained: taken to hold, so that nothing is called reproduced
+    )  # not trained: assumed to hold, so that nothing counts as reproduced
     kept.keep(slides.FILE, {slides._key(slow, error, slides.FIRST): (slides.made_by(slow, error), [[np.nan, 9.8]] * 10)})
     assert not any(row.holds for row in first.rows(wrong[error]))
 
@@ -145,14 +145,14 @@ def test_a_definition_is_told_from_its_usual_slips(reproduced, monkeypatch):
         assert [(row.holds, row.power) for row in made if row.quantity in words] == [(True, "reproduced")] * count
     for one in definitions.DEFINITIONS:
         assert len(one.wrong) >= 2
-        for wrong in one.wrong:  # ours as it would be with that slip
+        for wrong in one.wrong:  # ours with that mistake
             monkeypatch.setattr(definitions, "DEFINITIONS", (one._replace(ours=wrong, wrong=[]),))
             assert [(row.holds, row.power) for row in definitions.rows(one.source)] == [(False, "")]
     nan = [0.5, np.nan]
     late = one._replace(ours=lambda scores, labels: nan[len(scores) == 3])
     monkeypatch.setattr(definitions, "DEFINITIONS", (late,))
     (row,) = definitions.rows(one.source)
-    assert row.holds is False  # also where it is not a number on a later input
+    assert row.holds is False  # also if it is not a number on a later input
     monkeypatch.setattr(definitions, "DEFINITIONS", (one._replace(wrong=[one.formula]),))
     assert [row.power for row in definitions.rows(one.source)] == ["weak"]
 
@@ -178,7 +178,7 @@ def test_what_is_stale_is_dropped(tmp_path, monkeypatch):
     kept.keep("some", {"001 a": ("x", 1), "001 b": ("x", 2), "002 a": ("x", 3)})
     kept.drop("some", lambda key: key.startswith("001") and key != "001 b")
     assert sorted(kept.load("some")) == ["001 b", "002 a"]
-    assert kept.digest(kept.keep, 1) != kept.digest(kept.drop, 1)  # a function is its source
+    assert kept.digest(kept.keep, 1) != kept.digest(kept.drop, 1)  # a function is identified by its source
 
 
 def test_the_best_of_a_grid_is_none_on_its_edge():
@@ -191,7 +191,7 @@ def test_undecided_comparisons_get_more_seeds(monkeypatch):
     lead, words = compared.against(values, "a", "b", 4)
     assert lead is None
     assert "20 seeds" in words
-    values["a"] = np.append(values["a"], [5.0] * 20)  # b has twenty: what both have is compared
+    values["a"] = np.append(values["a"], [5.0] * 20)  # b has twenty: the common ones are compared
     assert compared.against(values, "a", "b", 4) == (lead, words)
     assert compared.against({"a": np.zeros(20), "b": np.full(20, 0.1)}, "a", "b")[0] == 0.0  # within the margin
     assert compared.against({"a": np.ones(20), "b": np.zeros(20)}, "a", "b")[0] == 1.0
@@ -209,7 +209,7 @@ def test_a_study_goes_on_with_the_seeds_that_come_next():
         np.testing.assert_allclose(made[name][:6], expected[name])
     one = {"sgd": 0.1, "momentum": 0.0001}
     plain = compare(problem, "sgd,momentum", schedules="constant", lrs=one, seeds=3, store=":memory:")
-    assert len(compared.settled(problem, plain, [("sgd", "momentum")], 1)["sgd"]) == 3  # what is decided is not trained again
+    assert len(compared.settled(problem, plain, [("sgd", "momentum")], 1)["sgd"]) == 3  # decided cases are not trained again
 
 
 BLOCKS = [("001", k) for k in range(10)] + [("003", 0)]
@@ -223,7 +223,7 @@ def test_no_wrong_rule_passes_for_a_printed_one(number, k, tmp_path, monkeypatch
     monkeypatch.setattr(kept, "FOLDER", tmp_path)
     blocks = list(formulas.blocks(number))
     assert number != "001" or len(blocks) == sum(source == "001" for source, _ in BLOCKS)
-    assert all(row.power == "" for row in blocks[k].made())  # nothing is kept yet
+    assert all(row.power == "" for row in blocks[k].made())  # nothing is recorded yet
     wrong = {what: blocks[k].rows(setting) for what, setting in blocks[k].wrong()}
     assert len(wrong) >= 4
     assert not any(row.holds for rows in wrong.values() for row in rows)
@@ -236,7 +236,7 @@ def test_what_a_row_is_worth_is_what_wrong_rules_make_of_it(tmp_path, monkeypatc
     power.score("004", said.append)
     assert len(said) == 2
     power.score("004", said.append)
-    assert len(said) == 2  # what is kept is not made again
+    assert len(said) == 2  # recorded results are not recomputed
     rows = list(formulas.rows("004"))
     assert {row.power for row in rows} == {"reproduced"}
     assert len(rows) == 8
@@ -254,6 +254,6 @@ def test_the_scores_that_are_kept_are_of_the_rules_as_they_are(reproduced):
     assert len(printed) == 33
     assert {row.power for row in printed} == {"reproduced"}
     missed = [row.quantity for row in formulas.rows("002") if row.power != "reproduced"]
-    assert missed == ["formula: Adam: alpha * m / sqrt(v + eps)"]  # epsilon stands elsewhere in the rule
+    assert missed == ["formula: Adam: alpha * m / sqrt(v + eps)"]  # epsilon is elsewhere in the rule
     traced = {row.power for row in reproduced("001") if row.quantity.startswith("least squares")}
     assert traced == {"reproduced", "echo"}

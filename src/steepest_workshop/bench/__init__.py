@@ -1,1 +1,1 @@
-"""Speed, measured beside named rivals on the same work in one run."""
+"""Benchmarks against named rivals, on the same work in the same run."""

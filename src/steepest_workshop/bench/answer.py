@@ -1,6 +1,6 @@
-"""What is picked after so many seconds, and how good it is: `compare`, Optuna's TPE and random search, on a table of runs.
+"""Compare the picks of `compare`, Optuna's TPE and random search after some seconds, on a table of recorded runs.
 
-Every method sees the runs of a recorded table, at the pace at which this machine trains them, so that a minute takes a second.
+Every method reads runs from the table at the speed at which this machine would train them; a simulated minute takes a second.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from ..tables import Recorded
 Setting = tuple[str, str, float]  # optimizer, schedule, rate
 
 OURS, TPE, RANDOM = "steepest compare", "Optuna's TPE", "random search"
-WIDTH = 124  # of a line on the screen
-TABLES = {"digits": "digits", "mnist-mlp": "mnist", "diabetes": "diabetes"}  # problem: its recorded table
-TIMED = 64  # runs, to see how long one takes
+WIDTH = 124  # of a line on the terminal
+TABLES = {"digits": "digits", "mnist-mlp": "mnist", "diabetes": "diabetes"}  # recorded table of each problem
+TIMED = 64  # runs that are timed
 
 
 @dataclass(frozen=True)
 class Pick:
-    """What a method picks after some seconds: `claim` is the value that it saw, `bound` how much better another may be.
+    """A method's pick after some seconds: `claim` is its observed value, `bound` how much better another setting may be.
 
-    No setting where there is nothing to pick yet, and `why` says so.
+    `setting` is None if there is no pick yet, and `why` gives the reason.
     """
 
     repetition: int
@@ -62,12 +62,12 @@ class Pick:
 
 @dataclass
 class Search:
-    """A search under way: one run after the other, each from a column of the table, drawn by chance."""
+    """A sequential search; each run takes its value from a random column of the table."""
 
     recorded: Recorded
     repetition: int
-    seconds: float  # that a run takes
-    trials: list[tuple[float, float, Setting]] = field(default_factory=list)  # seconds at its end, value, setting
+    seconds: float  # per run
+    trials: list[tuple[float, float, Setting]] = field(default_factory=list)  # end in seconds, value, setting
 
     def __post_init__(self) -> None:
         self.draw = random.Random(self.repetition)
@@ -77,16 +77,16 @@ class Search:
 
     @property
     def all(self) -> Any:
-        """The spaces of the table."""
+        """The search spaces of the table."""
         return self.recorded.table.spaces
 
     @property
     def now(self) -> float:
-        """Seconds since the search began."""
+        """Simulated seconds since the start of the search."""
         return self.seconds * len(self.trials)
 
     def run(self, optimizer: str, schedule: str, lr: float) -> float:
-        """The value of one run, at the recorded rate that is nearest; one that diverged counts as the worst recorded."""
+        """The value of one run at the nearest recorded rate; a diverged run counts as the worst recorded value."""
         near = min(self.spaces[optimizer, schedule], key=lambda own: abs(math.log(own / lr)))
         row = self.recorded.names.index((optimizer, schedule, near))
         value = self.recorded.values[row, self.draw.randrange(self.recorded.values.shape[1])]
@@ -96,16 +96,16 @@ class Search:
         return float(value)
 
     def pick(self, seconds: float) -> Pick:
-        """The best of the runs that had ended by then."""
+        """The best of the runs that ended within this time."""
         ended = [trial for trial in self.trials if trial[0] <= seconds]
         if not ended:
             return Pick(self.repetition, seconds, 0, None, why="no run had ended")
-        _, value, setting = max(ended, key=lambda trial: self.recorded.sign * trial[1])  # the first of equals, as Optuna has it
+        _, value, setting = max(ended, key=lambda trial: self.recorded.sign * trial[1])  # the first of equals, as in Optuna
         return Pick(self.repetition, seconds, len(ended), setting, value)
 
 
 def ours(recorded: Recorded, seconds: float, repetition: int, run: float) -> Pick:
-    """The pick of `compare` with this budget, its mean in the race, and its bound; each repetition on other columns."""
+    """The pick of `compare` within this budget, with its mean and bound; each repetition permutes the columns (seeds)."""
     count = recorded.values.shape[1]
     columns: Any = np.random.default_rng((repetition, 7)).permutation(count)
     asked = question(recorded.table, recorded.scale, budget=seconds, typed_optimizers=False)
@@ -123,7 +123,7 @@ def ours(recorded: Recorded, seconds: float, repetition: int, run: float) -> Pic
 
 
 def tpe(search: Search, seconds: float) -> None:
-    """Optuna's TPE with its default settings, for some seconds."""
+    """Run Optuna's TPE with default settings for this simulated time."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -141,7 +141,7 @@ def tpe(search: Search, seconds: float) -> None:
 
 
 def by_chance(search: Search, seconds: float) -> None:
-    """Random search over the same space, for some seconds."""
+    """Run random search over the recorded settings for this simulated time."""
     draw = random.Random(search.repetition)
     while search.now + search.seconds <= seconds:
         (optimizer, schedule), rates = draw.choice([*search.spaces.items()])
@@ -149,7 +149,7 @@ def by_chance(search: Search, seconds: float) -> None:
 
 
 def paces(problem: Problem) -> tuple[float, float]:
-    """Seconds that a run takes here: as `compare` trains it, beside others, and alone on one thread."""
+    """Seconds per run on this machine: trained together with others, as in `compare`, and alone on one thread."""
     rule = rules.get("adam")
     runs = [Run(rule, 0.003, seed, problem.steps or 0) for seed in range(TIMED)]
     began = time.perf_counter()
@@ -173,7 +173,7 @@ def measure(
     pace: tuple[float, float] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """The picks of the three methods after each of these times, and what they are worth: the mean over all columns."""
+    """Run the three methods for each of these times and evaluate their picks by their means over all recorded seeds."""
     if name not in TABLES:
         raise unknown("problem with a recorded table", name, TABLES)
     recorded = tables.load(TABLES[name])
@@ -212,7 +212,7 @@ def measure(
 
 
 def _truths(recorded: Recorded) -> dict[Setting, tuple[float, float]]:
-    """The mean of each setting over all columns, and its standard error; one that diverged in most is the worst there is."""
+    """Each setting's mean over all columns and its standard error; a diverged run counts as the worst recorded value."""
     worst = recorded.sign * float(np.nanmin(recorded.sign * recorded.values))
     mean, se, _ = mean_se(np.where(np.isnan(recorded.values), worst, recorded.values))
     return {name: (float(m), float(s)) for name, m, s in zip(recorded.names, mean, se, strict=True)}
@@ -223,7 +223,7 @@ def _named(setting: Setting) -> dict[str, Any]:
 
 
 def _judged(pick: Pick, means: dict[Setting, tuple[float, float]], best: Setting, sign: float) -> dict[str, Any]:
-    """A pick as JSON has it: its truth, what it loses to the best, and by how much its claim was too good."""
+    """A pick for JSON: its true mean, its loss to the best setting, and by how much its claim was too good."""
     row = {
         "repetition": pick.repetition,
         "runs": pick.runs,
@@ -242,7 +242,7 @@ def _judged(pick: Pick, means: dict[Setting, tuple[float, float]], best: Setting
 
 
 def _machine(optuna: bool) -> str:
-    """The machine and the versions, in a line."""
+    """One line with the processor, the versions and the date."""
     names = ["torch", *(["optuna"] if optuna else [])]
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     day = datetime.date.today().isoformat()
@@ -263,7 +263,7 @@ HEAD = (
 
 
 def text(result: dict[str, Any]) -> str:
-    """The result for the screen."""
+    """Format the result for the terminal."""
     best, pace = result["best"], result["run_seconds"]
     words = _words(best["optimizer"], best["schedule"], best["lr"])
     lines = [
@@ -291,7 +291,7 @@ def _wrapped(lead: str, words: str) -> list[str]:
 
 
 def _row(row: dict[str, Any]) -> str:
-    """Means over the repetitions, and the worst."""
+    """Format a row: means over the repetitions, and the worst."""
     lead = f"{row['method']:<17}{row['seconds']:>8g}"
     if row["missing"]:
         return f"{lead}  {row['missing']}"
@@ -319,27 +319,28 @@ def _row(row: dict[str, Any]) -> str:
 
 PAGE = """# The answer after so many seconds
 
-What a user would do instead of `steepest compare`: `{command}`
+`steepest compare` against the searches that a user could run instead: `{command}`
 
-Nothing is trained here but a few runs that are timed. Every method sees a table of recorded runs, 100 seeds of each setting, at
-the pace at which this machine trains one: `compare` beside others, a search one after the other on one thread. `compare` runs
-the protocol that the product runs, with this budget on its clock.
+Nothing is trained here except a few runs for timing. Every method reads recorded runs, 100 seeds of each setting, at the speed
+of this machine: runs of `compare` are trained together, runs of a search one after the other on one thread. `compare` runs the
+product's protocol with this budget.
 
-- **steepest compare**: screening, race and clock as in the product, each repetition on other seeds of the table.
+- **steepest compare**: screening, race and clock as in the product; each repetition uses different seeds of the table.
 - **Optuna's TPE**: `TPESampler(seed=repetition)`, default settings, over the optimizers, schedules and rates of the table; a
-  trial is one run on a seed drawn by chance, at the recorded rate that is nearest.
-- **random search**: settings of the table drawn by chance.
+  trial is one run on a random seed at the nearest recorded rate.
+- **random search**: random settings of the table.
 
-What the columns say:
+The columns:
 
 - *truth*: the mean metric of the pick over all recorded seeds.
 - *loss*: how much better the best setting of the table is.
-- *claimed*: the best value that a search saw; of `compare` the mean of its pick in the race. *too good*: claimed minus truth.
-- *bound*: how much better than the pick `compare` says another of those compared could be, with 95 %; it holds where the loss
-  is no larger, though the best setting need not be among those compared.
+- *claimed*: the best value that a search observed; for `compare`, the mean of its pick in the race. *too good*: claimed minus
+  truth.
+- *bound*: by how much another compared candidate could be better than the pick of `compare`, with 95 % confidence; it holds if
+  the loss is not larger, although the best setting may not be among the compared candidates.
 
-Each is the mean over the repetitions, with the worst next to it; a pick that claims nothing is left out of what is claimed
-(`compare`, where there was no time for a race). A run that diverged counts as the worst value of the table.
+Values are means over the repetitions, with the worst next to them; picks without a claim are excluded from the claims
+(`compare`, if there was no time for a race). A diverged run counts as the worst value of the table.
 
 ```text
 {table}
@@ -350,5 +351,5 @@ The machine: {machine}.
 
 
 def page(result: dict[str, Any], command: str) -> str:
-    """The result as Markdown."""
+    """Format the result as a Markdown page."""
     return PAGE.format(command=command, table=text(result), machine=result["machine"])

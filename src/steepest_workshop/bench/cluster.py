@@ -1,8 +1,8 @@
-"""How a race's cost and its time to the answer grow with workers: replayed races, with times measured here.
+"""Estimate a race's cost and time to the answer by number of workers: replayed races, with times measured on this machine.
 
-Measured: a run trained alone on one core, what Ray takes for a task, what the store takes for a run. Replayed: races on the
-recorded table of digits, whose blocks hold at least as many runs as there are workers. Simulated: when each run ends; the
-machine that begins the tasks takes up results one after the other.
+Measured: a run trained alone on one core, and the overhead of Ray per task and of the store per run. Replayed: races on the
+recorded table of digits, with at least as many runs per block as there are workers. Simulated: the end of each run; the
+driver processes results one after the other.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from .. import tables
 from ..tables import Recorded
 
 WORKERS = (1, 2, 4, 8, 16, 32, 64)
-LENGTHS = (0.1, 1.0, 100.0)  # times a run of digits: smaller and larger models
+LENGTHS = (0.1, 1.0, 100.0)  # of a run relative to digits: smaller and larger models
 MARGIN, RACES = 0.5, 40
 TASKS, KEPT = 200, 300  # timed
 
 
 def run_seconds() -> tuple[float, Any]:
-    """Seconds of a run of digits on one core, as a race trains it, and what it came to."""
+    """Train digits as a race does, on one core; the median seconds per run, and the outcome of the last run."""
     problem, took = problems.get("digits"), []
     with one_thread():
         for seed in range(5):
@@ -48,7 +48,7 @@ def run_seconds() -> tuple[float, Any]:
 
 
 def store_seconds(outcome: Any) -> float:
-    """Seconds that the store takes to keep a run."""
+    """Seconds per run for the store to save it."""
     names = {"problem": "digits", "optimizer": "adam", "schedule": "constant", "lr": 0.003, "steps": 250}
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "store.db") as store:
         begun = time.perf_counter()
@@ -58,7 +58,7 @@ def store_seconds(outcome: Any) -> float:
 
 
 def task_seconds() -> float | None:
-    """Seconds that Ray takes for a task beside its work, for the machine that begins it; None where there is no Ray."""
+    """Ray's overhead on the driver in seconds per task; None if Ray is not installed."""
     try:
         ray = connect(None)
     except SteepestError:
@@ -74,7 +74,7 @@ def task_seconds() -> float | None:
 
 
 def rounds(recorded: Recorded, workers: int, rng: np.random.Generator) -> list[int]:
-    """The runs of each batch of one replayed race: of screening, then block after block, then of the pick on fresh seeds."""
+    """The number of runs in each batch of a replayed race: screening, the blocks of the race, the pick on fresh seeds."""
     sizes, count = list[int](), recorded.values.shape[1]
     columns: Any = rng.integers(0, count, count)
     replay(
@@ -87,7 +87,7 @@ def rounds(recorded: Recorded, workers: int, rng: np.random.Generator) -> list[i
 
 
 def answer_seconds(sizes: list[int], workers: int, run: float, taken_up: float) -> float:
-    """When the last round ends: each worker trains one run after the other, and one machine takes up what ends."""
+    """Simulate the end of the last round: workers train one run after the other, and the driver processes each result."""
     clock = 0.0
     for size in sizes:
         free, ends = [clock] * workers, []
@@ -101,7 +101,7 @@ def answer_seconds(sizes: list[int], workers: int, run: float, taken_up: float) 
 
 
 def measure() -> dict[str, Any]:
-    """Times, and for each length of a run and number of workers the means over replayed races."""
+    """Measure the times; replay races for each run length and number of workers, and average them."""
     run, outcome = run_seconds()
     keep, task = store_seconds(outcome), task_seconds()
     taken_up = keep + (task or 0.0)
@@ -117,14 +117,14 @@ def measure() -> dict[str, Any]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The result for the screen."""
+    """Format the result for the terminal."""
     run, keep, task = (result[k] for k in ("run_seconds", "store_seconds", "task_seconds"))
-    ray = "Ray is not installed, and counts nothing" if task is None else f"Ray takes {1e3 * task:.2g} ms for a task"
+    ray = "Ray is not installed, and not counted" if task is None else f"Ray takes {1e3 * task:.2g} ms for a task"
     most = int(run / (keep + (task or 0.0)))
     lines = [
-        f"A run of digits takes {run:.2g} s, the store {1e3 * keep:.2g} ms to keep one; {ray}.",
-        f"One machine takes up what {most:,} workers end, with runs of {run:.2g} s: beyond, the store and Ray are the limit.",
-        f"Means over {result['races']} races of digits to {result['margin']} points, replayed ({LEAST_PAIRS} seeds at least):",
+        f"A run of digits takes {run:.2g} s, the store {1e3 * keep:.2g} ms to save it; {ray}.",
+        f"One machine can save the runs of {most:,} workers at {run:.2g} s per run; beyond, the store and Ray are the limit.",
+        f"Means over {result['races']} races of digits to {result['margin']} points, replayed (at least {LEAST_PAIRS} seeds):",
         f"{'a run':>8} {'workers':>8} {'runs':>6} {'core hours':>11} {'answer after':>13} {'speed-up':>9} {'busy':>7}",
     ]
     alone = {row["run"]: row["seconds"] for row in result["rows"] if row["workers"] == 1}

@@ -1,4 +1,4 @@
-"""Paths on a surface: the compiled loop beside a plain torch loop on the same formula, in one run."""
+"""Time paths on a surface: the compiled loop against a plain torch loop on the same formula, in one run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steepest import surfaces
 from steepest.paths.loop import formula_of, trajectory
 from steepest.rules import Rule, get
 
-# optimizer, torch's class and its arguments: nine that torch has too
+# optimizer: torch's class and its arguments
 PAIRS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("SGD", {}),
     "momentum": ("SGD", {"momentum": 0.9}),
@@ -30,12 +30,12 @@ RATE, STEPS, MANY = 1e-3, 1000, 1_000_000
 
 
 def rosenbrock(p: torch.Tensor) -> torch.Tensor:
-    """Rosenbrock's function as a person writes it in torch."""
+    """Rosenbrock's function as usually written in torch."""
     return (1 - p[0]) ** 2 + 100 * (p[1] - p[0] ** 2) ** 2
 
 
 def plain(name: str, steps: int) -> np.ndarray:
-    """The points of a plain torch loop: backward through the formula, and torch's own class."""
+    """The points of a plain torch loop with torch's own class; shape (steps + 1, 2)."""
     class_name, more = PAIRS[name]
     p = torch.nn.Parameter(torch.tensor(surfaces.get("rosenbrock").start, dtype=torch.float64))
     optimizer = getattr(torch.optim, class_name)([p], lr=RATE, **more)
@@ -50,14 +50,14 @@ def plain(name: str, steps: int) -> np.ndarray:
 
 
 def measure() -> dict[str, Any]:
-    """Nine optimizers for a thousand steps by both, their largest difference, and a million steps of each rule."""
+    """Time nine optimizers for a thousand steps both ways, with their largest difference, and each rule for a million."""
     surface = surfaces.get("rosenbrock")
 
     def ours(rule: Rule, steps: int) -> np.ndarray:
         return trajectory(rule, formula_of(surface), surface.start, steps, lr=RATE)[0]
 
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # torch keeps NAdam's product in the default dtype
+    torch.set_default_dtype(torch.float64)  # torch stores NAdam's product in the default dtype
     try:
         began = time.perf_counter()
         expected = {name: plain(name, STEPS) for name in PAIRS}
@@ -93,7 +93,7 @@ def _median(work: Callable[[], Any], times: int) -> float:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The result for the screen."""
+    """Format the result for the terminal."""
     count = len(result["optimizers"])
     longest = result["million_steps_seconds"]
     slowest = max(longest, key=longest.get)

@@ -1,4 +1,4 @@
-"""The playground in Chromium: a drag of the start as a trace sees it, and drawing on a canvas beside the same drawn as SVG."""
+"""Time the playground in Chromium: a traced drag of the start, and drawing on a canvas against drawing as SVG."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ RULES = "sgd@0.02,momentum@0.004,nesterov@0.02,adagrad@2,rmsprop@0.1,adam@0.5,ad
 STEPS = 500
 ADDRESS = f"surface=valley&steps={STEPS}&rules={RULES}"
 MOVES = 80
-DREW = 0.5  # milliseconds: a move that took less only moved the pointer
-WRAPPED = ('(() => {\n"use strict";', "})();</script>")  # with these away its functions can be called one by one
-# Medians of 40, each after a change of the start: the paths alone, drawn on the canvas, drawn by the same calls as SVG
+DREW = 0.5  # milliseconds; a shorter handler drew nothing
+WRAPPED = ('(() => {\n"use strict";', "})();</script>")  # without these, the page's functions can be called separately
+# Medians of 40, each after a change of the start: computing the paths, drawing on the canvas, drawing the same as SVG
 PARTS = """() => {
   const median = (work) => {
     const spent = [];
@@ -49,7 +49,7 @@ PARTS = """() => {
 
 
 def dragged(chromium: Browser, tab: Page) -> dict[str, Any]:
-    """Drag the start of an open page, and say what each move cost: script from the handler to the last draw call, in ms."""
+    """Drag the start on an open page and measure each move, from the event handler to the last draw call, in ms."""
     box = tab.locator("#start").bounding_box()
     assert box
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -59,7 +59,7 @@ def dragged(chromium: Browser, tab: Page) -> dict[str, Any]:
     for k in range(MOVES):
         tab.mouse.move(x + 3 * k, y + 60 * math.sin(k / 8))
     trace = json.loads(chromium.stop_tracing())["traceEvents"]
-    events = [e for e in trace if e["ph"] == "X"]  # complete ones: a task still running as the trace stops has no duration
+    events = [e for e in trace if e["ph"] == "X"]  # complete: a task still running when the trace stops has no duration
     tab.mouse.up()
     moves = [e for e in events if e["name"] == "EventDispatch" and e["args"]["data"]["type"] == "pointermove"]
     handlers = [e["dur"] / 1000 for e in moves if e["dur"] / 1000 > DREW]
@@ -69,14 +69,14 @@ def dragged(chromium: Browser, tab: Page) -> dict[str, Any]:
 
 
 def measure() -> dict[str, Any]:
-    """A drag of seven rules' paths of 500 steps, and its parts."""
+    """Time a drag with the paths of seven rules for 500 steps, and its parts."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started, tempfile.TemporaryDirectory() as folder:
         chromium = started.chromium.launch(executable_path=browser())
         made = play()
         page = made.write(Path(folder) / "play.html")
-        tab = chromium.new_page(viewport={"width": 1440, "height": 900}, bypass_csp=True)  # its script is changed below
+        tab = chromium.new_page(viewport={"width": 1440, "height": 900}, bypass_csp=True)  # its script is modified below
         tab.goto(f"{page.as_uri()}#{ADDRESS}")
         result = dragged(chromium, tab)
         text = made.html
@@ -92,7 +92,7 @@ def measure() -> dict[str, Any]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The result for the screen."""
+    """Format the result for the terminal."""
     return "\n".join(
         [
             f"{result['rules']} rules, {result['steps']} steps each; a page of {result['bytes'] / 1000:.0f} kB, in Chromium",

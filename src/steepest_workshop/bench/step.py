@@ -1,4 +1,4 @@
-"""One step of each rule beside its rivals and beside the speed of memory: the same work, interleaved, in one run."""
+"""Time one step of each rule against its rivals and the speed of memory: the same work, interleaved, in one run."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from steepest.update.torch_class.signature import class_arguments
 from steepest.update.work import Column, Work
 
 Shapes = list[tuple[int, ...]]
-PER_TURN = 0.05  # seconds: a contender slower than this needs no step to warm up before the one that is timed
+PER_TURN = 0.05  # seconds: slower contenders take no warm-up step before the timed one
 
 
 def resnet50() -> Shapes:
-    """ResNet-50's 161 parameters (He et al. 2016, arXiv:1512.03385, table 1), 25.6 million numbers."""
+    """ResNet-50's 161 parameters (He et al. 2016, arXiv:1512.03385, table 1), 25.6 million elements."""
     shapes: Shapes = []
 
     def convolution(out: int, into: int, size: int) -> None:
-        shapes.extend([(out, into, size, size), (out,), (out,)])  # its weight, and its BatchNorm's two
+        shapes.extend([(out, into, size, size), (out,), (out,)])  # weight, BatchNorm weight, BatchNorm bias
 
     convolution(64, 3, 7)
     into = 64
@@ -55,7 +55,7 @@ def resnet50() -> Shapes:
 
 
 def gpt2_small() -> Shapes:
-    """GPT-2 small's 148 parameters (Radford et al. 2019), 124 million numbers; its head is tied to the embedding."""
+    """GPT-2 small's 148 parameters (Radford et al. 2019), 124 million elements; the head is tied to the embedding."""
     d = 768
     norm: Shapes = [(d,), (d,)]
     block = [*norm, (3 * d, d), (3 * d,), (d, d), (d,), *norm, (4 * d, d), (4 * d,), (d, 4 * d), (d,)]
@@ -71,7 +71,7 @@ SHAPES: dict[str, Callable[[], Shapes]] = {
 
 
 def streams(rule: Rule) -> tuple[int, int]:
-    """How many tensors the size of the model a step must read, and write, at least."""
+    """The least number of model-sized tensors that a step must read, and write."""
     graph = rule.graph(rule.settings())
     read = {x.name for x in walk(graph.targets()) if x.tensor and not x.args} | {
         leaf.name for x in graph.reductions for leaf in walk([x]) if leaf.tensor and not leaf.args
@@ -80,7 +80,7 @@ def streams(rule: Rule) -> tuple[int, int]:
 
 
 class Streaming:
-    """A plain streaming loop over as many tensors as a rule reads and writes: the speed of memory for that mix."""
+    """A plain loop over as many tensors as a rule reads and writes, which measures memory speed for that mix."""
 
     def __init__(self, numbers: int, reads: int, writes: int) -> None:
         letters = [f"s{i}" for i in range(max(reads, writes))]
@@ -89,17 +89,17 @@ class Streaming:
         for leaf in list(leaves.values())[1:]:
             total = apply("add", total, leaf)
         outputs = {k: apply("mul", total, 0.5) if k == "s0" else apply("sub", leaves[k], total) for k in letters[:writes]}
-        columns = {k: Column([torch.full((numbers,), 1e-3)]) for k in letters}  # written, so that every page is its own
+        columns = {k: Column([torch.full((numbers,), 1e-3)]) for k in letters}  # filled, so that every page is allocated
         self.work = Work(Graph(leaves, outputs), {"p": columns["s0"], **columns})
         self.targets = outputs
 
     def step(self) -> None:
-        """Read and write everything once."""
+        """Read and write every tensor once."""
         Kernel().write(self.work, self.targets, self.work.known())
 
 
 def rivals(rule: Rule) -> dict[str, Callable[[list[nn.Parameter]], Any]]:
-    """What else offers this rule: torch in its three ways, and the packages of optimizers that are installed."""
+    """Other implementations of a rule: torch's three, and those of installed optimizer packages."""
     makers: dict[str, Callable[[list[nn.Parameter]], Any]] = {}
     if rule.twin:
         base = (rule.base or rule).hyper
@@ -123,7 +123,7 @@ def rivals(rule: Rule) -> dict[str, Callable[[list[nn.Parameter]], Any]]:
 
 
 def _attribute(module: str, name: str) -> Any:
-    """Something of a package, or None where the package or the thing is not there."""
+    """An attribute of a package, or None if either is missing."""
     try:
         return getattr(importlib.import_module(module), name, None)
     except ImportError:
@@ -145,7 +145,7 @@ def _maker(module: str, name: str, **how: Any) -> Callable[[list[nn.Parameter]],
 
 @contextmanager
 def _cold() -> Iterator[None]:
-    """Inside, nothing is compiled yet, and the disk's cache is an empty folder."""
+    """Within this context no kernel is compiled, and the cache is an empty folder."""
     before, known = os.environ.get("STEEPEST_CACHE"), dict(kernel._programs)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["STEEPEST_CACHE"] = folder
@@ -159,7 +159,7 @@ def _cold() -> Iterator[None]:
 
 
 def first_steps(rule: Rule) -> tuple[float, float]:
-    """Milliseconds of the first step of a fresh optimizer: compiled anew, and with compiled code read from disk."""
+    """Milliseconds of a new optimizer's first step: with compilation, and with compiled code loaded from disk."""
     times = []
     with _cold():
         for _ in range(2):
@@ -175,7 +175,7 @@ def first_steps(rule: Rule) -> tuple[float, float]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Inside, nothing is written to the screen: torch's profiler tells of its start and stop."""
+    """Suppress output, such as the messages of torch's profiler."""
     sys.stdout.flush()
     kept = [os.dup(fd) for fd in (1, 2)]
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -191,7 +191,7 @@ def _quiet() -> Iterator[None]:
 
 
 def extra_bytes(step: Callable[[], Any]) -> int:
-    """The most memory in use at once, beyond what was in use before, while a step runs."""
+    """Peak memory in bytes that a step allocates."""
     with _quiet(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         step()
     allocated = most = 0
@@ -211,10 +211,10 @@ def measure(
 ) -> dict[str, Any]:
     """Time one step in float32 of each rule, its rivals and a streaming loop; medians over interleaved rounds.
 
-    Ratios are medians of each round's own, so that a machine whose memory changes its speed does not change them.
+    Ratios are computed within each round, so that changes of the machine's memory speed do not affect them.
 
-    All contenders of a rule share one set of parameters and gradients, and each keeps its own state. In each round every
-    one takes a step to warm up (so that no library's waiting threads disturb another) and then the one that is timed.
+    All contenders of a rule share one set of parameters and gradients, and have their own state. In each round every one
+    takes a warm-up step (so that waiting threads of one library do not disturb another), and then the timed step.
     """
     if shapes not in SHAPES:
         raise unknown("set of shapes", shapes, SHAPES)
@@ -245,7 +245,7 @@ def measure(
 
 
 def full_step(rounds: int = 200) -> dict[str, float]:
-    """Milliseconds of forward, backward and Adam's update of a 784-100-10 network on batches of 100: ours and torch's fused."""
+    """Milliseconds of forward, backward and Adam's update for a 784-100-10 network, batch 100: ours and torch's fused."""
     x, y = torch.randn(100, 784), torch.randint(10, (100,))
     steps: dict[str, Callable[[], None]] = {}
     for label in ("steepest", "torch fused"):
@@ -269,7 +269,7 @@ def full_step(rounds: int = 200) -> dict[str, float]:
 
 
 def _row(rule: Rule, params: list[nn.Parameter], numbers: int, rounds: int) -> dict[str, Any]:
-    """A rule's line of the table."""
+    """Measure a rule; its row of the table."""
     reads, writes = streams(rule)
     ours = build(rule, params, lr=1e-6)
     closure = _closure(rule)
@@ -285,7 +285,7 @@ def _row(rule: Rule, params: list[nn.Parameter], numbers: int, rounds: int) -> d
                 rival = make(params)
             contenders[label] = _keeping(params, grads, rival.step) if label == "heavyball" else rival.step
             contenders[label]()
-        except Exception as error:  # a rival that cannot do this work is left out, not our failure
+        except Exception as error:  # a rival that cannot run this is left out
             if label not in ("torch foreach", "torch fused"):
                 warnings.warn(f"{label} was left out for {rule.name}: {error!r:.120}", stacklevel=2)
     seconds: dict[str, list[float]] = {label: [] for label in contenders}
@@ -303,7 +303,7 @@ def _row(rule: Rule, params: list[nn.Parameter], numbers: int, rounds: int) -> d
     memory = ms.pop("memory")
 
     def over(label: str | None) -> float | None:
-        """How much longer a contender takes: the median over the rounds, each compared within itself."""
+        """How many times as long a contender takes: the median of the ratios within each round."""
         if label is None or label not in times:
             return None
         return statistics.median(theirs / ours for theirs, ours in zip(times[label], times["steepest"], strict=True))
@@ -330,7 +330,7 @@ def _row(rule: Rule, params: list[nn.Parameter], numbers: int, rounds: int) -> d
 
 
 def _keeping(params: list[nn.Parameter], grads: list[Any], step: Callable[[], Any]) -> Callable[[], Any]:
-    """A step that takes gradients away, with the gradients put back."""
+    """Wrap a step that removes gradients, to restore them."""
 
     def stepped() -> None:
         step()
@@ -347,13 +347,13 @@ def _timed(step: Callable[[], Any]) -> float:
 
 
 def _mean(ratios: Any) -> float | None:
-    """The geometric mean of those there are."""
+    """The geometric mean of the ratios that are not None."""
     there = [math.log(x) for x in ratios if x is not None]
     return math.exp(statistics.fmean(there)) if there else None
 
 
 def text(result: dict[str, Any]) -> str:
-    """The table for the screen."""
+    """Format the table for the terminal."""
     lines = [
         f"{result['shapes']}: {result['tensors']} tensors, {result['numbers'] / 1e6:.2f} million numbers, float32, "
         f"{result['threads']} threads, torch {result['torch']}; medians",
@@ -382,7 +382,7 @@ def text(result: dict[str, Any]) -> str:
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
-    """A picture: each rule's speed as a share of memory's, beside its rivals'."""
+    """Plot the speed of each rule and its rivals as a share of memory speed."""
     import matplotlib
 
     matplotlib.use("Agg")

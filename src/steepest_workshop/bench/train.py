@@ -1,4 +1,4 @@
-"""Many training runs: the planner's way beside a careful loop, the source document's program and JAX, in one run."""
+"""Time many training runs as planned, against a careful loop, the source document's program and JAX, in one run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from ..lessons.noisy_regression import EXPONENTS, experiment
 
 
 class Transformer(nn.Module):
-    """Four layers over sequences of 64 tokens, width 32; the mean over the sequence is classified."""
+    """A classifier of sequences of 64 tokens: four layers of width 32, mean pooling."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ def _cnn() -> nn.Module:
     return nn.Sequential(first, nn.ReLU(), nn.MaxPool2d(2), second, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), head)
 
 
-# name -> model, shape of an input (None: tokens), batch size, sizes of its matrices where it is a plain stack
+# name -> model, input shape (None: tokens), batch size, layer sizes if it is an MLP
 PROBLEMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...] | None, int, tuple[int, ...]]] = {
     "mnist-mlp": (_mlp(784, 100, 10), (784,), 100, (784, 100, 10)),
     "digits": (_mlp(64, 32, 10), (64,), 32, (64, 32, 10)),
@@ -85,7 +85,7 @@ PROBLEMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...] | None, int, 
 }
 
 
-# problem, runs, seeds and width of the rows that are measured where no problem is named
+# problem, runs, seeds and width of the default rows
 STANDARD = (
     ("mnist-mlp", 64, 4, None),
     ("mnist-mlp", 64, 64, None),
@@ -99,11 +99,11 @@ STANDARD = (
 FULL = "full chunks of its rules"
 
 
-ROUNDS = 3  # in which ours and the careful loops take turns
+ROUNDS = 3  # ours and the careful loops alternate
 
 
 def problem_of(name: str, width: int | None = None) -> Problem:
-    """A problem of this name on made-up data: the speed of training does not depend on what the data say."""
+    """A problem of this name on synthetic data, whose values do not affect the speed of training."""
     if name not in PROBLEMS:
         raise unknown("problem of the bench", name, PROBLEMS)
     model, shape, size, sizes = PROBLEMS[name]
@@ -118,7 +118,7 @@ def problem_of(name: str, width: int | None = None) -> Problem:
 
 
 def careful(problem: Problem, steps: int = 60) -> float:
-    """Milliseconds a step of a careful torch loop: tensors in memory, torch's fused Adam, torch's own threads."""
+    """Milliseconds per step of a careful torch loop: tensors in memory, torch's fused Adam, torch's default threads."""
     model = problem.start(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     (x,), y = problem.train.batch(slice(0, len(problem.train)))
@@ -140,7 +140,7 @@ def _one_thread(work: Callable[[], float], queue: Any) -> None:
 
 
 def in_processes(work: Callable[[], float], count: int) -> float:
-    """Milliseconds a run and step of `work`, which returns its own, in so many single-threaded processes at once."""
+    """Milliseconds per run and step of `work`, which returns its own time, in `count` parallel single-threaded processes."""
     if count == 1 or "fork" not in multiprocessing.get_all_start_methods():
         return work() / count
     context = multiprocessing.get_context("fork")
@@ -155,7 +155,7 @@ def in_processes(work: Callable[[], float], count: int) -> float:
 
 
 def source_program(steps: int = 30) -> float:
-    """Milliseconds a step of the source document's program for MNIST: its loader turns images into tensors one by one."""
+    """Milliseconds per step of the source document's MNIST program, whose loader converts images one by one."""
 
     from PIL import Image
 
@@ -186,7 +186,7 @@ def source_program(steps: int = 30) -> float:
 
 
 def source_regression(data: Data, exponents: Sequence[float], replicates: int, steps: int) -> float:
-    """Milliseconds a run and step of the source document's program for its noisy regression: NumPy, example by example."""
+    """Milliseconds per run and step of the source document's noisy regression: NumPy, example by example."""
     rng = np.random.default_rng(0)
 
     def loss_and_gradient(theta: Any, x: Any, y: Any, exponent: float) -> tuple[float, Any]:
@@ -219,9 +219,9 @@ def source_regression(data: Data, exponents: Sequence[float], replicates: int, s
 
 
 def jax_runs(sizes: Sequence[int], batch: int, runs: int, seeds: int, steps: int = 40) -> float | None:
-    """Milliseconds a run and step of JAX: vmap over seeds and over their runs, which share batches, scan over steps, jit.
+    """Milliseconds per run and step of JAX: vmap over seeds and over their runs, which share batches, scan over steps, jit.
 
-    None where it is not installed.
+    None if JAX is not installed.
     """
     if importlib.util.find_spec("jax") is None:
         return None
@@ -268,7 +268,7 @@ def jax_runs(sizes: Sequence[int], batch: int, runs: int, seeds: int, steps: int
 
 
 def ours(problem: Problem, runs: Sequence[Run], plan: Plan, steps: int = 60) -> float:
-    """Milliseconds a run and step by a plan: its processes at work on the first chunks they would train, no evaluation."""
+    """Milliseconds per run and step of a plan: its processes train their first chunks, without evaluation."""
     if plan.chunk == 1:
 
         def alone() -> float:
@@ -281,7 +281,7 @@ def ours(problem: Problem, runs: Sequence[Run], plan: Plan, steps: int = 60) -> 
 
 
 def product_limit(problem: Problem) -> float | None:
-    """Milliseconds a run and step of its products and convolutions alone, at the speed of the fastest large product here.
+    """Milliseconds per run and step of a model's products and convolutions alone, at the speed of a large product here.
 
     None for a recurrent model, whose products torch does not count.
     """
@@ -301,13 +301,13 @@ def product_limit(problem: Problem) -> float | None:
 
 
 def runs_of(count: int, seeds: int) -> list[Run]:
-    """So many runs of Adam: a log grid of rates on each seed."""
+    """Runs of Adam: a log grid of rates on each seed, `count` runs in total."""
     rates = np.geomspace(1e-4, 1e-2, -(-count // seeds))
     return [Run(get("adam"), float(lr), seed, 500) for seed in range(seeds) for lr in rates][:count]
 
 
 def measure(name: str, runs: int, seeds: int, width: int | None = None) -> dict[str, Any]:
-    """One row: the planner's way and its rivals on a problem, in milliseconds a run and step, all in this process's run."""
+    """Measure the planned way and its rivals on a problem, in milliseconds per run and step, in this process."""
     if name == "noisy-regression":
         return measure_regression()
     if name == "study":
@@ -347,7 +347,7 @@ def measure(name: str, runs: int, seeds: int, width: int | None = None) -> dict[
 
 
 def measure_regression(replicates: int = 10, steps: int = 1000) -> dict[str, Any]:
-    """The row of the noisy regression: every exponent and replicate by Adam and descent, its test losses included."""
+    """Measure the noisy regression: every exponent and replicate with Adam and descent, including test losses."""
     data, rules = noisy_regression.data(), [get("adam"), get("gd")]
     times = []
     for _ in range(6):
@@ -370,7 +370,7 @@ def measure_regression(replicates: int = 10, steps: int = 1000) -> dict[str, Any
 
 
 def measure_study() -> dict[str, Any]:
-    """The row of a whole default study: its training, evaluations and small rounds included, beside steps in full chunks."""
+    """Measure the runs of a default study, with evaluations and small rounds, against steps in full chunks."""
     study = compare("digits", store=":memory:").result
     steps, plan = study.question.steps, ways.named("many:128")
     runs = [Run(space.rule, 0.01, seed, steps, space.multiplier) for space in study.question.spaces for seed in range(20)]
@@ -388,7 +388,7 @@ def measure_study() -> dict[str, Any]:
 
 
 def _row(**fields: Any) -> dict[str, Any]:
-    """A row of the table, with what every row has."""
+    """A row of the table, with the fields common to all rows."""
     row: dict[str, Any] = {"width": None, "limit_ms": None}
     row |= {"threads": torch.get_num_threads(), "torch": str(torch.__version__)} | fields
     row["runs_per_hour_of_500_steps"] = 3600e3 / (500 * row["ms"])
@@ -397,7 +397,7 @@ def _row(**fields: Any) -> dict[str, Any]:
 
 
 def text(row: dict[str, Any]) -> str:
-    """The row for the screen."""
+    """Format a row for the terminal."""
     wide = f" (width {row['width']})" if row["width"] else ""
     head = f"{row['problem']}{wide}: {row['runs']} runs on {row['seeds']} seeds"
     lines = [f"{head}, {row['threads']} threads, torch {row['torch']}"]
@@ -415,10 +415,10 @@ def text(row: dict[str, Any]) -> str:
 def rows(
     name: str | None = None, counts: Sequence[int] = (64,), seeds: int = 4, width: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """A row for each number of runs of a problem, or the standard rows. Each is measured in a fresh process, one at a time."""
+    """Yield a row for each number of runs of a problem, or the standard rows; each is measured in a new process, in turn."""
     wanted = [(name, count, min(seeds, count), width) for count in counts] if name else STANDARD
     if name and name not in ("noisy-regression", "study"):
-        problem_of(name)  # a mistake is reported here
+        problem_of(name)  # raises early for an unknown name
     context = multiprocessing.get_context("spawn")
     for row in wanted:
         with ProcessPoolExecutor(1, mp_context=context) as pool:
@@ -426,7 +426,7 @@ def rows(
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """A picture: milliseconds a run and step against the number of runs."""
+    """Plot milliseconds per run and step against the number of runs."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -441,7 +441,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     if rows[0]["limit_ms"]:
         axes.axhline(rows[0]["limit_ms"], color="#000000", linewidth=1, label="its products alone")
     axes.set_xlabel("runs")
-    axes.set_ylabel("milliseconds a run and step")
+    axes.set_ylabel("milliseconds per run and step")
     axes.set_title(f"{rows[0]['problem']}, {rows[0]['threads']} threads", fontsize=10)
     axes.grid(alpha=0.3)
     figure.legend(fontsize=8, frameon=False, ncols=3, loc="outside lower center")

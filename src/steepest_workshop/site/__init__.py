@@ -1,1 +1,1 @@
-"""The documentation as a site: pages by hand, a page for each rule, lessons with what they showed, the reference."""
+"""The documentation site: written pages, a generated page for each rule, lessons with their output, the reference."""

@@ -1,4 +1,4 @@
-"""`python -m steepest_workshop.site [FOLDER]` builds the site, from the repository's root, in build/site or another folder."""
+"""Build the site: `python -m steepest_workshop.site [FOLDER]` in the repository's root; the default is build/site."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Puts the pages together and has Sphinx make the site of them; what Sphinx warns of is an error."""
+"""Collect the pages and build the site with Sphinx; its warnings are errors."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ CSS = """.formula { overflow-x: auto; padding: 0.3rem 0; text-align: left; }
 .formula math { font-size: 1.1rem; }
 .cell_output pre { white-space: pre-wrap; }
 """
-LESSON = re.compile(r"\[([^\[\]]+)\]\(\.\./docs/playground\.md#lesson-(\d)\)")  # on the site it opens there
+LESSON = re.compile(r"\[([^\[\]]+)\]\(\.\./docs/playground\.md#lesson-(\d)\)")  # becomes a link into the playground
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">
 <path d="M1 2 C5 2 6 13 9 13 S12 9 15 9" fill="none" stroke="#0072B2" stroke-width="2.4" stroke-linecap="round"/></svg>
 """
 
 
 def build(out: Path) -> None:
-    """The site in a folder; SteepestError where Sphinx is not installed, warns, or a link leads nowhere."""
+    """Build the site in a folder. Raises SteepestError if Sphinx is missing or warns, or a link is broken."""
     try:
         from sphinx.cmd.build import main
     except ImportError:
@@ -45,24 +45,24 @@ def build(out: Path) -> None:
         _gather(source)
         if main(["-q", "-W", "--keep-going", "-b", "html", str(source), str(out)]):
             raise SteepestError("Sphinx has warnings, above; each is an error.")
-    for path in out.rglob("*.html"):  # what wide blocks and captions lack for those who have no mouse or no eyes
+    for path in out.rglob("*.html"):  # accessibility: wide blocks scroll by keyboard, captions are headings
         text = path.read_text(encoding="utf-8")
         text = text.replace('role="heading">', 'role="heading" aria-level="2">').replace("<pre>", '<pre tabindex="0">')
         text = text.replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
         path.write_text(text, encoding="utf-8")
     lost = list(dead(out))
     if lost:
-        raise SteepestError(f"{len(lost)} links lead nowhere, the first from {lost[0]}.")
+        raise SteepestError(f"{len(lost)} links are broken, the first from {lost[0]}.")
     print(out / "index.html")
 
 
 def _gather(source: Path) -> None:
-    """Everything that Sphinx reads: pages, pictures, lessons, the rules, the reference, the playground."""
+    """Write all input of Sphinx to a folder: pages, pictures, lessons, rules, reference, playground."""
     root = Path.cwd()
     if not (root / "docs" / "index.md").is_file():
         raise SteepestError("There is no docs/index.md here; run it in the repository's root.")
     shutil.copytree(root / "docs", source, dirs_exist_ok=True)
-    (source / "optimizers.md").unlink()  # the pages of the rules are it
+    (source / "optimizers.md").unlink()  # replaced by the pages of the rules
     shutil.copy(Path(__file__).parent / "conf.py", source)
     shutil.copy(root / "CHANGELOG.md", source / "changelog.md")
     (source / "lessons").mkdir()
@@ -88,13 +88,13 @@ def _gather(source: Path) -> None:
 
 
 def _linked(text: str) -> str:
-    """Links among the pages as they are in the repository, as the site has them."""
+    """Rewrite a page's links from paths in the repository to paths on the site."""
     text = re.sub(r"\]\((?:\.\./)?docs/([\w./-]+)", r"](\1", text)
     return text.replace("](optimizers.md", "](rules/index.md").replace("](../notebooks/", "](lessons/")
 
 
 class _Links(HTMLParser):
-    """The addresses and names that a page has."""
+    """Collects a page's links and anchors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class _Links(HTMLParser):
 
 
 def dead(out: Path) -> Iterator[str]:
-    """Links of a site that lead to no file of it, or to no place of a page."""
+    """Yield the internal links of a site whose file or anchor does not exist."""
     pages: dict[Path, _Links] = {}
     for path in out.rglob("*.html"):
         pages[path.resolve()] = _Links()
@@ -121,7 +121,7 @@ def dead(out: Path) -> Iterator[str]:
             if parts.scheme or parts.netloc:
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            plays = target == out.resolve() / PLAYGROUND  # its fragment says how it is set
+            plays = target == out.resolve() / PLAYGROUND  # its fragment is its settings
             named = parts.fragment and target in pages and not plays
             if not target.exists() or (named and unquote(parts.fragment) not in pages[target].names):
                 yield f"{path.relative_to(out.resolve())} to {address}"

@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: furo, MyST with notebooks as they are stored, formulas as MathML, nothing fetched by a page."""
+"""Configuration of Sphinx: furo, MyST with stored notebook outputs, formulas as MathML; pages make no requests."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ templates_path: list[str] = []
 exclude_patterns: list[str] = []
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # the notebooks hold what they showed
+nb_execution_mode = "off"  # the notebooks contain their outputs
 nb_merge_streams = True
-nb_render_markdown_format = "myst"  # formulas in what a cell shows
+nb_render_markdown_format = "myst"  # for formulas in outputs
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 pygments_style, pygments_dark_style = "default", "monokai"
@@ -42,7 +42,7 @@ def _block(self: Any, node: nodes.math_block) -> None:
 
 
 def _plain(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """A docstring as it is written here, plain words, in Sphinx's terms: what is indented goes on the line before."""
+    """Convert a plain-text docstring to reStructuredText: join indented lines, separate items, escape underscores."""
     told: list[str] = []
     example = False
     for line in lines:
@@ -60,7 +60,7 @@ def _plain(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[s
 
 
 def setup(app: Any) -> None:
-    """Formulas become MathML: browsers draw it by themselves, and readers read it out."""
+    """Register the conversion of docstrings, and MathML for formulas: browsers display it, screen readers read it out."""
     app.connect("autodoc-process-docstring", _plain)
     app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_block, None))
     app.config.html_math_renderer = "mathml"

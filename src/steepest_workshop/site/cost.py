@@ -1,6 +1,6 @@
-"""What a step of each rule costs: beside plain SGD's, the speed of memory and torch's own, on ResNet-50's parameters; kept.
+"""The recorded time of a step of each rule on ResNet-50's parameters, relative to plain SGD, memory speed and torch.
 
-`python -m steepest_workshop.site.cost` measures what is not kept, five minutes on two cores that do nothing else.
+`python -m steepest_workshop.site.cost` measures missing rules: five minutes on two otherwise idle cores.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ FILE, SHAPES, ROUNDS = "step", "resnet50", 7
 
 
 def made_by(rule: Rule) -> str:
-    """The digest of what is timed."""
+    """The digest that identifies a measurement: the rule, the shapes, the rounds."""
     return kept.digest(rule.digest, SHAPES, ROUNDS)
 
 
 def record() -> None:
-    """Time all rules in one run, if any is not kept: ratios are of the same hour of the same machine."""
+    """If a rule has no recorded time, measure all rules in one run, so that ratios are from one session and machine."""
     if all(of(rule) for rule in RULES.values()):
         return
     found = step.measure(list(RULES), SHAPES, ROUNDS, progress=print)
@@ -35,7 +35,7 @@ def record() -> None:
 
 
 def of(rule: Rule) -> dict[str, Any] | None:
-    """What was timed of a rule: ms, times of SGD's step, share of memory's speed, and of torch's ways over ours."""
+    """The recorded times of a rule: ms, and ratios to SGD, to memory speed, and of torch's implementations; None if missing."""
     found: dict[str, Any] | None = kept.value(FILE, rule.name, made_by(rule))
     return found
 

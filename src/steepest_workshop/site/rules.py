@@ -1,4 +1,4 @@
-"""A page for each rule: idea, formula, source, state, its path next to those of SGD and Adam, and its accuracy by rate."""
+"""Pages of the rules: idea, formula, source, state, paths next to SGD's and Adam's, and accuracy by rate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .. import catalogue, conformance
 from . import cost, sensitivity
 
 BESIDE = ("sgd", "adam")
-PLAYGROUND = "_static/play.html"  # on the site, from its root
+PLAYGROUND = "_static/play.html"  # path on the site
 STEPS, NOISE = 150, 1.0
 MARGINS = {"left": 0.06, "right": 0.99, "top": 0.91, "bottom": 0.17}  # a computed layout takes half the time of the site
 
@@ -34,7 +34,7 @@ def _beside(rule: Rule) -> list[Rule]:
 
 
 def paths(rule: Rule) -> Figure:
-    """Draw the paths in a valley, off a saddle and with noise, of the rule, SGD and Adam, each at its best rate."""
+    """Draw paths of the rule, SGD and Adam in a valley, off a saddle and with noise, each at its best rate."""
     figure, words = Figure(figsize=(9.6, 3.2)), []
     figure.subplots_adjust(**MARGINS, wspace=0.18)
     left, middle, right = figure.subplots(1, 3)
@@ -80,7 +80,7 @@ def paths(rule: Rule) -> Figure:
 
 
 def curves(rule: Rule) -> Figure:
-    """Draw the validation accuracy by rate on digits and MNIST, of the rule, SGD and Adam."""
+    """Plot the validation accuracy of the rule, SGD and Adam against the rate, on digits and MNIST."""
     figure, words = Figure(figsize=(9.6, 3.2)), []
     figure.subplots_adjust(**MARGINS, wspace=0.04)
     for axes, name in zip(figure.subplots(1, 2, sharey=True), sensitivity.STEPS, strict=True):
@@ -106,15 +106,15 @@ def curves(rule: Rule) -> Figure:
 
 
 def page(rule: Rule, row: dict[str, Any], folder: Path) -> str:
-    """Make the page of a rule as Markdown from its row of the conformance table; pictures are written to the folder."""
+    """The page of a rule as Markdown, from its row of the conformance table; its pictures are written to the folder."""
     card = describe(rule.name)
     lines = [f"# {_title(rule)}", "", card["idea"], "", f"`steepest.optim.{rule.class_name}`, by name `{rule.name}`."]
-    lines += [f"The same numbers as `{card['twin']}`."] if card["twin"] else []
+    lines += [f"Equal to `{card['twin']}`."] if card["twin"] else []
     lines += ["", "## Formula", "", *(f"$$\n{line}\n$$\n" for line in equations(rule))]
     lines += [
         "## Source",
         "",
-        "As it is written in the library, without its docstring:",
+        "As in the library, without its docstring:",
         "",
         "```python",
         card["source"],
@@ -130,7 +130,7 @@ def page(rule: Rule, row: dict[str, Any], folder: Path) -> str:
             address = f"surface=valley&amp;rules={','.join(each.name for each in _beside(rule))}"
             lines += [f"<a href='../{PLAYGROUND}#{address}'>Race them yourself</a> in the playground.", ""]
     lines += [
-        "## When to use it, and when not",
+        "## When to use it",
         "",
         f"**Use it** {card['use']}",
         "",
@@ -138,13 +138,13 @@ def page(rule: Rule, row: dict[str, Any], folder: Path) -> str:
         "",
     ]
     lines += [*_evidence(rule), "", *_hyper(card), "", *_state(rule, card)]
-    lines += ["", "## Where paper, author and torch differ", "", *(f"- {d}" for d in rule.deviations or ("Nowhere.",)), ""]
+    lines += ["", "## Differences from paper, author and torch", "", *(f"- {d}" for d in rule.deviations or ("None.",)), ""]
     lines += [line for said in catalogue.errors(row) for line in (said, "")]
     return "\n".join([*lines, "## Source of the rule", "", f"{card['reference']}.", ""])
 
 
 def _title(rule: Rule) -> str:
-    """The class name of a rule; for one of several rules that share a class, its own name too."""
+    """The class name of a rule, and its own name if several rules share the class."""
     shared = sum(each.class_name == rule.class_name for each in RULES.values()) > 1
     return f"{rule.class_name}: {rule.name}" if shared and rule.name != rule.class_name.lower() else rule.class_name
 
@@ -156,7 +156,7 @@ def _is_measured(rule: Rule) -> bool:
 def _evidence(rule: Rule) -> Iterator[str]:
     if not _is_measured(rule):
         return
-    yield "What was measured:"
+    yield "Measured:"
     yield ""
     for name in sensitivity.STEPS:
         own, adam = sensitivity.facts(name, rule), sensitivity.facts(name, get("adam"))
@@ -177,24 +177,24 @@ def _hyper(card: dict[str, Any]) -> list[str]:
 
 
 def _state(rule: Rule, card: dict[str, Any]) -> list[str]:
-    lines = ["## State and cost", "", f"{catalogue.state_bytes(rule)} bytes for each float32 parameter at the defaults."]
+    lines = ["## State and cost", "", f"{catalogue.state_bytes(rule)} bytes per float32 parameter at the defaults."]
     lines += [f"- `{s['name']}` starts at {s['starts']}; in a checkpoint `{s['key']}`." for s in card["state"]]
     return [*lines, "", *_cost(rule)]
 
 
 def _cost(rule: Rule) -> Iterator[str]:
-    """Yield the measured time of a step, in sentences."""
+    """Yield sentences on the measured time of a step."""
     found = cost.of(rule)
     if found:
-        yield f"A step on ResNet-50's 25.6 million numbers takes {found['over_sgd']:.1f} times as long as plain SGD's, at "
-        yield f"{100 * found['of_memory']:.0f} % of the speed of memory ({found['threads']} threads, float32)."
+        yield f"A step on ResNet-50's 25.6 million parameters takes {found['over_sgd']:.1f} times as long as plain SGD's, at "
+        yield f"{100 * found['of_memory']:.0f} % of memory speed ({found['threads']} threads, float32)."
         own = "Torch's own step" if rule.twin else "Another package's step"
-        others = [(found["over_default"], own), (found["over_fused"], "Torch's fused one")]
+        others = [(found["over_default"], own), (found["over_fused"], "Torch's fused step")]
         yield from (f"{words} takes {times:.1f} times as long as this." for times, words in others if times)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Make the index page, a table of all rules, from the rows of the conformance table."""
+    """The index page, a table of all rules, from the rows of the conformance table."""
     about = "A page for each rule: its idea, formula, source, path, cost, and accuracy by rate."
     lines = ["# Optimizers", "", about, "", *catalogue.compared(rows, lambda rule: f"[{_title(rule)}]({rule.name}.md)"), ""]
     return "\n".join([*lines, "```{toctree}", ":hidden:", *RULES, "```", ""])

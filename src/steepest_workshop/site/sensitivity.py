@@ -1,6 +1,6 @@
-"""How each rule's accuracy hangs on its rate: digits and MNIST, three seeds at every rate of a grid, kept with digests.
+"""The recorded accuracy of each rule by rate, on digits and MNIST, with three seeds at every rate of a grid.
 
-`python -m steepest_workshop.site.sensitivity` trains what is not kept, five minutes on two cores.
+`python -m steepest_workshop.site.sensitivity` trains missing curves: five minutes on two cores.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from ..lessons import kept
 
 FILE = "sensitivity"
 STEPS = {"digits": 500, "mnist-mlp": 1000}
-NEAR = 1.0  # points: a rate within this of the best is as good for a first try
+NEAR = 1.0  # points: a rate this close to the best counts as good
 SEEDS, RATES = 3, 13  # rates of a log grid, three a decade, around the rule's own
 
 
 def rates(rule: Rule) -> list[float]:
-    """The rates that a rule is tried at."""
+    """The rates at which a rule is trained."""
     axis = dataclasses.replace(LEARNING_RATE, centre=rule.rate)
     return [*axis.values(axis.first(RATES))]
 
 
 def made_by(name: str, rule: Rule) -> str:
-    """The digest of what a curve comes from."""
+    """The digest that identifies a curve: the problem, its steps, the seeds, the rates, the rule."""
     return kept.digest(name, STEPS[name], SEEDS, rates(rule), rule.digest)
 
 
 def record(say: Callable[[str], None] = print) -> None:
-    """Train what is not kept."""
+    """Train and save the curves that are missing."""
     for name in STEPS:
         problem = problems.get(name)
         for rule in RULES.values():
@@ -52,13 +52,13 @@ def record(say: Callable[[str], None] = print) -> None:
 
 
 def curve(name: str, rule: Rule) -> NDArray[Any] | None:
-    """Validation accuracies (rates, seeds), nan where a run diverged; None where nothing is kept."""
+    """Validation accuracies of shape (rates, seeds), NaN for diverged runs; None if the curve is not recorded."""
     found = kept.value(FILE, f"{name}, {rule.name}", made_by(name, rule))
     return None if found is None else np.array(found, float)
 
 
 class Facts(NamedTuple):
-    """What is measured of a rule on a problem: the best rate and accuracy, and how many decades of rates are near the best."""
+    """A rule's best rate and accuracy on a problem, and how many decades of rates are within `NEAR` points of it."""
 
     lr: float
     accuracy: float
@@ -66,7 +66,7 @@ class Facts(NamedTuple):
 
 
 def facts(name: str, rule: Rule) -> Facts | None:
-    """From the curve that is kept."""
+    """The facts of a recorded curve; None if it is not recorded."""
     found = curve(name, rule)
     if found is None:
         return None
