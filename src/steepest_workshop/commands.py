@@ -30,14 +30,14 @@ def statistics(
     """Simulate and replay studies with a known truth: how often bounds and intervals hold, and how many runs a race saves."""
     from rich.console import Console
 
-    from . import calibration
+    from . import calibrated, calibration
 
     rows = []
     console = Console(stderr=True)
     with console.status("") as status:
         for row in calibration.everything(studies):
             rows.append(row)
-            typer.echo(calibration.words(row), err=str(json_file) == "-")
+            typer.echo(calibrated.words(row), err=str(json_file) == "-")
             if console.is_terminal:
                 status.update(f"{len(rows)} rows")
     write_json(rows, json_file)

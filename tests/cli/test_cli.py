@@ -298,9 +298,9 @@ def test_list_names_what_there_is(what, name, keys, strict):
 
 def test_selftest_prints_the_simulation_and_fails_where_a_claim_does_not_hold(monkeypatch):
     from steepest.study import statistics
-    from steepest_workshop import calibration
+    from steepest_workshop import calibration, simulations
 
-    monkeypatch.setattr(calibration, "everything", calibration.simulate)  # the only rows that use Holm's method
+    monkeypatch.setattr(calibration, "everything", simulations.simulate)  # the only rows that use Holm's method
     result = steepest("selftest", "statistics", "--studies", "300")
     assert result.exit_code == 0, result.output
     assert result.stdout.count(": holds)") == 9

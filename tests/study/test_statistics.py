@@ -12,12 +12,12 @@ from scipy import stats
 
 from steepest.study import statistics as st
 from steepest.study.verdicts import Side, judge_all
-from steepest_workshop import calibration
+from steepest_workshop import simulations
 
 
 @pytest.fixture(scope="module")
 def simulation():
-    return {row["what"]: row for row in calibration.simulate(studies=10_000, seed=0)}
+    return {row["what"]: row for row in simulations.simulate(studies=10_000, seed=0)}
 
 
 def test_intervals_cover_and_better_is_said_of_equals_as_seldom_as_claimed(simulation):
@@ -27,13 +27,13 @@ def test_intervals_cover_and_better_is_said_of_equals_as_seldom_as_claimed(simul
 
 def test_the_simulation_would_notice_levels_without_holm(monkeypatch):
     monkeypatch.setattr(st, "holm", lambda p, alpha: (p, np.full_like(p, alpha)))
-    rows = {row["what"]: row for row in calibration.simulate(studies=2_000)}
+    rows = {row["what"]: row for row in simulations.simulate(studies=2_000)}
     assert not rows["'better' said among 7 equal optimizers, one look"]["holds"]
 
 
 def test_the_simulation_would_notice_looks_that_spend_nothing(monkeypatch):
-    monkeypatch.setattr(calibration, "alpha_at_look", lambda look: st.ALPHA)
-    rows = calibration.simulate(studies=2_000)
+    monkeypatch.setattr(simulations, "alpha_at_look", lambda look: st.ALPHA)
+    rows = simulations.simulate(studies=2_000)
     assert not rows[-1]["holds"]
     assert rows[-1]["share"] > 0.1
 

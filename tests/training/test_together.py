@@ -336,7 +336,8 @@ def test_running_out_of_memory_halves_the_chunk_and_goes_on(monkeypatch):
 GROWTH = """
 import resource, sys
 from dataclasses import replace
-from steepest_workshop.bench.train import problem_of, runs_of
+from steepest_workshop.bench.models import problem_of
+from steepest_workshop.bench.train import runs_of
 from steepest.training import ways
 
 def peak():

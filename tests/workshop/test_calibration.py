@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from steepest.study import bounds, course
-from steepest_workshop import calibration, tables
+from steepest_workshop import calibrated, calibration, simulations, tables
 
 
 def broken(rows):
@@ -21,7 +21,7 @@ def test_simulated_races_keep_their_promises_and_what_is_beyond_is_said():
     assert len(rows) == 4 * 2 * 3
     beyond = [row for row in rows if row["holds"] is None]
     assert all("10 SD lower" in row["what"] for row in beyond)
-    assert all("beyond the promise" in calibration.words(row) for row in beyond)
+    assert all("beyond the promise" in calibrated.words(row) for row in beyond)
     assert max(row["share"] for row in beyond) > 0.05
 
 
@@ -66,7 +66,7 @@ def test_the_equal_protocol_ends_at_the_first_look_whose_intervals_allow_no_more
 
 
 def test_the_bound_on_new_examples_covers_as_often_as_it_says():
-    rows = list(calibration.on_new_examples(300))
+    rows = list(simulations.on_new_examples(300))
     assert broken(rows) == []
     assert len(rows) == 2 * 2 * 6
 
@@ -76,7 +76,7 @@ def test_a_confidence_sequence_is_wrong_at_any_time_as_seldom_as_it_says():
     values, wrong = rng.standard_normal((4000, most)), np.zeros(4000, bool)
     for n in range(2, most + 1):
         some = values[:, :n]
-        wrong |= some.mean(1) + calibration.confidence_sequence(n, 0.05) * some.std(1, ddof=1) < 0
+        wrong |= some.mean(1) + simulations.confidence_sequence(n, 0.05) * some.std(1, ddof=1) < 0
     assert 0.01 < wrong.mean() < 0.05
 
 
@@ -127,7 +127,7 @@ def test_a_bound_on_new_examples_that_forgets_the_examples_is_noticed(monkeypatc
         return float(by_seed.mean()), float(by_seed.var(ddof=1) / len(by_seed)), float(len(by_seed) - 1)
 
     monkeypatch.setattr(bounds, "crossed", seeds_only)
-    assert any("examples vary most" in what for what in broken(calibration.on_new_examples(200)))
+    assert any("examples vary most" in what for what in broken(simulations.on_new_examples(200)))
 
 
 @pytest.mark.slow
