@@ -35,7 +35,7 @@ def softened(p, g, t, m=zeros, *, lr=1e-2, beta1=0.9, eps=1e-3):
 '''
 ORACLE = """import numpy as np
 
-from steepest_workshop.oracles import each
+from steepest_workshop.oracles.each import each
 
 
 @each

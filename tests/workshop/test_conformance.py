@@ -94,6 +94,6 @@ def test_no_mutant_survives(names):
     script = Path(__file__).parents[2] / "scripts" / "mutate"
     done = subprocess.run([sys.executable, str(script), *names], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = re.search(r"^(\d+) mutants found", done.stdout, re.MULTILINE)
+    found = re.search(r"^(\d+) mutants detected", done.stdout, re.MULTILINE)
     assert found, done.stdout
     assert int(found[1]) >= 5 * len(names or RULES)  # the least number of terms of a rule
