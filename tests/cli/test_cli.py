@@ -116,7 +116,7 @@ def test_the_report_holds_all_it_needs():
     links.feed(page)
     assert links.found == []
     assert not re.search(r"@import|url\(\s*['\"]?http", page)
-    for words in ("has the best mean", "How sure", "Every pair", "How these numbers came about", "torch 2"):
+    for words in ("has the best mean", "Confidence and", "All pairwise verdicts", "How these numbers were computed", "torch 2"):
         assert words in page
     assert "Made by <code>steepest" in page
 
