@@ -347,10 +347,10 @@ PAIRS = {
         lambda: classes(model=TwoLogits),
     ),
     "a loss with a memory": Pair(
-        lambda: problem(loss=remembering), "keeps a memory between runs", lambda: problem(loss=Annealed())
+        lambda: problem(loss=remembering), "keeps state between runs", lambda: problem(loss=Annealed())
     ),
     "a model with a memory": Pair(
-        lambda: problem(loss=remembering), "keeps a memory between runs", lambda: problem(model=Annealing)
+        lambda: problem(loss=remembering), "keeps state between runs", lambda: problem(model=Annealing)
     ),
     "noise": Pair(
         lambda: problem(model=lambda: Noisy(lambda x: torch.from_numpy(UNSEEDED.standard_normal(x.shape)).to(x))),

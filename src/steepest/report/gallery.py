@@ -35,7 +35,7 @@ class Figures:
 
     def __getattr__(self, name: str) -> Callable[..., Figure]:
         if name not in PICTURES:
-            raise AttributeError(f"no picture is named {name!r}; choose one of {', '.join(one.name for one in registered())}")
+            raise AttributeError(f"no picture is named {name!r}; there are {', '.join(one.name for one in registered())}")
         one = PICTURES[name]
         draw = functools.wraps(one.draw)(functools.partial(self._draw, one))
         signature = inspect.signature(one.draw)
