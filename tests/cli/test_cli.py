@@ -187,7 +187,7 @@ MISTAKES = {
     "store not a database": (["compare", *QUICK, "--store", "text.db"], "file is not a database"),
     "store of another program": (["compare", *QUICK, "--store", "other.db"], "a database of another program"),
     "store read-only": (["compare", *QUICK, "--store", "locked.db"], "is read-only"),
-    "store newer": (["compare", *QUICK, "--store", "newer.db"], "belongs to a newer version"),
+    "store newer": (["compare", *QUICK, "--store", "newer.db"], "Upgrade steepest, or give"),
     "store damaged": (["compare", *QUICK, "--store", "damaged.db"], "cannot be used"),
     "store in no folder": (["compare", *QUICK, "--store", "no/where.db"], "a folder that does not exist"),
     "report in no folder": (["compare", *QUICK, "--report", "no/where.html"], "a folder that does not exist"),
