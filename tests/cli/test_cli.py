@@ -163,7 +163,7 @@ MISTAKES = {
     "unknown optimizer": (["compare", "--optimizers", "adm"], "did you mean 'adam'?"),
     "unknown optimizer in the rates": (["compare", "--lrs", "adma=0.1"], "did you mean 'adam'?"),
     "unknown schedule": (["compare", "--schedules", "cosin"], "did you mean 'cosine'?"),
-    "schedule beyond floats": (["schedule", "constant(1e300) * constant(1e300)"], "grows beyond what a float holds"),
+    "schedule beyond floats": (["schedule", "constant(1e300) * constant(1e300)"], "overflows; expected finite multipliers"),
     "rate of zero": (["compare", "--lrs", "0"], "expected a finite number above 0"),
     "negative rate": (["compare", "--lrs", "sgd=-0.1"], "expected a finite number above 0"),
     "rate not a number": (["compare", "--lrs", "nan"], "expected a finite number above 0"),

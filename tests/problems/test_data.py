@@ -289,7 +289,7 @@ def test_a_stream_that_cannot_be_compared_gets_a_sentence(monkeypatch):
             while True:
                 yield X[0], Y[0]
 
-    with pytest.raises(SteepestError, match="number of batches in an epoch .* is unknown; expected steps="):
+    with pytest.raises(SteepestError, match=r"number of batches in an epoch .* is unknown; expected steps="):
         problem(Stream())
     with pytest.raises(SteepestError, match="a stream that"):
         problem(DataLoader(Once(), batch_size=4), steps=5)
