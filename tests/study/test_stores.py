@@ -173,7 +173,7 @@ def test_a_store_that_goes_while_it_is_used_is_said_and_saved(how, line, store, 
     study = steepest.compare(line, **{**ASKED, "optimizers": "sgd,momentum,adam"}, store=store)
     (note,) = [note for note in study.result.notes if "deleted or replaced" in note]
     saved = f"{store}-rescued"
-    assert note.endswith(f"is in {saved}.")
+    assert note.endswith(f"are in {saved}.")
     assert note in str(study)
     assert study.store == saved
     monkeypatch.undo()
@@ -200,7 +200,7 @@ def test_a_log_that_is_lost_is_said(store, tmp_path):
         assert "with its newest runs, is missing" in note
     with Store(copied) as opened:
         assert opened.notes == []
-    assert "newest runs, is gone" in (shutil.copy(store, copied), told("ls", copied).stdout)[1]
+    assert "newest runs, is missing" in (shutil.copy(store, copied), told("ls", copied).stdout)[1]
     with Store(store) as opened:  # its log is there
         assert opened.notes == []
         assert opened.recall("fact", {}) == 1
