@@ -116,7 +116,7 @@ def test_the_report_holds_all_it_needs():
     links.feed(page)
     assert links.found == []
     assert not re.search(r"@import|url\(\s*['\"]?http", page)
-    for words in ("has the best mean", "How sure", "Every pair", "How these numbers came about", "torch 2"):
+    for words in ("has the best mean", "Confidence and", "All pairwise verdicts", "How these numbers were computed", "torch 2"):
         assert words in page
     assert "Made by <code>steepest" in page
 
@@ -163,7 +163,7 @@ MISTAKES = {
     "unknown optimizer": (["compare", "--optimizers", "adm"], "did you mean 'adam'?"),
     "unknown optimizer in the rates": (["compare", "--lrs", "adma=0.1"], "did you mean 'adam'?"),
     "unknown schedule": (["compare", "--schedules", "cosin"], "did you mean 'cosine'?"),
-    "schedule beyond floats": (["schedule", "constant(1e300) * constant(1e300)"], "grows beyond what a float holds"),
+    "schedule beyond floats": (["schedule", "constant(1e300) * constant(1e300)"], "overflows; expected finite multipliers"),
     "rate of zero": (["compare", "--lrs", "0"], "expected a finite number above 0"),
     "negative rate": (["compare", "--lrs", "sgd=-0.1"], "expected a finite number above 0"),
     "rate not a number": (["compare", "--lrs", "nan"], "expected a finite number above 0"),
@@ -187,7 +187,7 @@ MISTAKES = {
     "store not a database": (["compare", *QUICK, "--store", "text.db"], "file is not a database"),
     "store of another program": (["compare", *QUICK, "--store", "other.db"], "a database of another program"),
     "store read-only": (["compare", *QUICK, "--store", "locked.db"], "is read-only"),
-    "store newer": (["compare", *QUICK, "--store", "newer.db"], "belongs to a newer version"),
+    "store newer": (["compare", *QUICK, "--store", "newer.db"], "Upgrade steepest, or give"),
     "store damaged": (["compare", *QUICK, "--store", "damaged.db"], "cannot be used"),
     "store in no folder": (["compare", *QUICK, "--store", "no/where.db"], "a folder that does not exist"),
     "report in no folder": (["compare", *QUICK, "--report", "no/where.html"], "a folder that does not exist"),

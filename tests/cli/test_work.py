@@ -159,7 +159,7 @@ def test_a_slice_that_is_none_is_refused(slice_, capsys):
 
 def test_without_a_study_the_problem_must_be_named(capsys):
     assert run("work", "--store", "s.db", "--slice", "1/2") == 2
-    assert "The store s.db remembers no study; name the problem" in " ".join(capsys.readouterr().err.split())
+    assert "The store s.db has no study; name a problem" in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_compare_was_asked_is_what_work_goes_on_with():

@@ -104,13 +104,13 @@ def test_a_remote_mirror_cannot_send_to_nowhere_or_to_this_machine(location):
         is_redirect, url, headers = True, "https://example.com/file", {"Location": location}
 
     with pytest.raises(
-        SteepestError, match=r"it sends to http://(\[, which is no address|127.0.0.1:1/, which is this machine)"
+        SteepestError, match=r"it redirects to http://(\[, which is not an address|127.0.0.1:1/, which is this machine)"
     ):
         download._check_redirect(Answer())
 
 
 def test_a_file_that_is_longer_than_it_can_be_is_given_up(server, here):
-    with pytest.raises(SteepestError, match="sends more than the 1000 bytes that big can have"):
+    with pytest.raises(SteepestError, match="sends more than 1000 bytes, the limit for big"):
         download.retrieve("big", here, (server,), partial(pytest.fail, "it was kept"), 1000, lambda *_: None)
     assert not list(here.glob("big*"))
 
@@ -118,12 +118,12 @@ def test_a_file_that_is_longer_than_it_can_be_is_given_up(server, here):
 @pytest.mark.parametrize(
     ("length", "words"),
     [
-        ("abc", "it says that the file has 'abc' bytes, which is no length"),
-        ("-1", "'-1' bytes, which is no length"),
-        ("1e3", "'1e3' bytes, which is no length"),
-        ("9" * 18, "it sends more than the 1000 bytes that big can have"),
-        ("9" * 5000, "bytes, which is no length"),
-        ("٣", "bytes, which is no length"),
+        ("abc", "it announces a file of 'abc' bytes, which is not a length"),
+        ("-1", "'-1' bytes, which is not a length"),
+        ("1e3", "'1e3' bytes, which is not a length"),
+        ("9" * 18, "it sends more than 1000 bytes, the limit for big"),
+        ("9" * 5000, "bytes, which is not a length"),
+        ("٣", "bytes, which is not a length"),
     ],
 )
 def test_a_length_that_is_none_or_too_much_is_one_sentence(server, here, length, words):
@@ -144,7 +144,7 @@ def test_a_length_that_is_none_or_too_much_is_one_sentence(server, here, length,
     ],
 )
 def test_a_mirror_cannot_send_to_another_scheme_or_a_hidden_host(server, here, location):
-    with pytest.raises(SteepestError, match=r"is not https|is no plain address"):
+    with pytest.raises(SteepestError, match=r"is not https|is not a plain address"):
         download.retrieve("big", here, (f"{server}/to/{quote(location, safe='')}",), pytest.fail, 1000, lambda *_: None)
 
 
@@ -152,7 +152,7 @@ def test_a_mirror_cannot_send_to_another_scheme_or_a_hidden_host(server, here, l
     "mirror", ["https://example.com\\@127.0.0.1/", "https://me@example.com/", "https://exa mple.com/", "https://"]
 )
 def test_an_address_that_is_not_plain_is_refused_before_anything_is_asked(mirror, here):
-    with pytest.raises(SteepestError, match="is no plain address"):
+    with pytest.raises(SteepestError, match="is not a plain address"):
         download.retrieve("big", here, (mirror,), pytest.fail, 1000, lambda *_: None)
 
 
@@ -228,7 +228,7 @@ def test_the_lengths_of_files_that_lie_there_are_checked_and_no_more_is_claimed(
         (here / "cifar10" / name).write_bytes(bytes(2 * cifar10.RECORD))
     result = fetch("cifar10")
     assert result.exit_code == 0
-    assert "nothing to fetch, their lengths hold (the checksum is that of the archive)" in result.stdout
+    assert "nothing to fetch, their lengths are correct (only the archive has a checksum)" in result.stdout
     (here / "cifar10" / cifar10.TRAIN[2]).write_bytes(bytes(cifar10.RECORD + 1))
     result = fetch("cifar10")
     assert result.exit_code == 2

@@ -300,7 +300,7 @@ def test_a_state_that_is_carried_from_batch_to_batch_is_refused_in_one_sentence(
             output, hidden = self.cell(x[:, None], hidden)
             return self.head(output[:, 0]), hidden
 
-    with pytest.raises(SteepestError, match=r"carries a state from batch to batch, as a hidden state of an LSTM") as caught:
+    with pytest.raises(SteepestError, match=r"keeps state from batch to batch, such as the hidden state of an LSTM") as caught:
         fingerprint(problem(model=Carried))
     assert "\n" not in str(caught.value)
     with pytest.raises(SteepestError, match=r"missing 1 required positional argument: 'hidden'"):

@@ -58,7 +58,7 @@ def test_fetch_downloads_four_files_once(server, empty):
     command = ["data", "fetch", "mnist", "--mirror", server.url]
     first = CliRunner().invoke(app, command)
     assert first.exit_code == 0, first.output
-    assert "4 files fetched, all checksums hold" in first.stdout
+    assert "4 files fetched, all checksums are correct" in first.stdout
     assert sorted(p.name for p in (empty / "mnist").iterdir()) == sorted(f"{n}.gz" for n in mnist.CONTENT)
     assert "nothing to fetch" in CliRunner().invoke(app, command).stdout
     again = json.loads(CliRunner().invoke(app, [*command, "--json", "-"]).stdout)
@@ -68,7 +68,7 @@ def test_fetch_downloads_four_files_once(server, empty):
 
 def test_a_broken_download_goes_on_where_it_stopped(server, empty):
     server.cut = f"/{IMAGES}"
-    with pytest.raises(SteepestError, match=r"t10k-images.* could not be had"):
+    with pytest.raises(SteepestError, match=r"t10k-images.* could not be downloaded"):
         mnist.fetch((server.url,))
     half = (empty / "mnist" / f"{IMAGES}.part").stat().st_size
     assert half > 0
@@ -89,12 +89,12 @@ def test_the_next_mirror_is_asked_where_one_fails(server, empty):
 def test_no_mirror_that_answers_gets_a_sentence(server, empty):
     result = CliRunner().invoke(app, ["data", "fetch", "mnist", "--mirror", server.url + "absent/"])
     assert result.exit_code == 2
-    assert "could not be had from any mirror" in result.stderr
+    assert "could not be downloaded from any mirror" in result.stderr
 
 
 def test_content_that_is_not_mnists_is_not_kept(server, empty, monkeypatch):
     monkeypatch.setitem(mnist.CONTENT, "train-images-idx3-ubyte", "0" * 64)
-    with pytest.raises(SteepestError, match="could not be had"):
+    with pytest.raises(SteepestError, match="could not be downloaded"):
         mnist.fetch((server.url,))
     assert not list((empty / "mnist").glob("*"))
 

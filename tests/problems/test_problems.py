@@ -259,7 +259,7 @@ REFUSED = {
         {"model": lambda: nn.Embedding(3, 1, sparse=True), "train": (torch.zeros(4, dtype=int), torch.zeros(4, 1))},
         "sparse or complex gradients",
     ),
-    "numbers for data": ({"train": (torch.zeros(()), torch.zeros(()))}, "hold a single number"),
+    "numbers for data": ({"train": (torch.zeros(()), torch.zeros(()))}, "contain a single number"),
     "label too large for BatchNorm": (
         labels(3) | {"model": lambda: nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 3))},
         "example 11 has label 3",
@@ -485,7 +485,7 @@ def test_inputs_in_a_dict_go_to_the_models_arguments_of_their_names():
     assert torch.equal(plain.batch_loss(model, (inputs, target)), expected)
     as_tensors = problem(model=Sides, train=({"left": x[0], "right": x[1].numpy()}, x[2]), valid=Named())
     assert fingerprint(as_tensors) == fingerprint(plain)
-    with pytest.raises(SteepestError, match="the valid data name the inputs nothing; expected left, right, as in train"):
+    with pytest.raises(SteepestError, match="the valid data have the input names none; expected left, right, as in train"):
         problem(model=Sides, train=Named(), valid=x)
 
 

@@ -68,7 +68,7 @@ def test_a_picture_that_is_not_registered_is_not_there(study):
 
 
 def test_a_picture_with_nothing_to_show_says_which_have(study):
-    with pytest.raises(steepest.SteepestError, match=r"nothing to show in the picture 'race'; it has ranking, curves"):
+    with pytest.raises(steepest.SteepestError, match=r"no data for the picture 'race'; choose one of ranking, curves"):
         figures_of(study).race()
 
 

@@ -92,7 +92,7 @@ def test_mlflow_reads_every_run(store, runs, tmp_path):
         (["--out", "runs.txt"], "would be 'txt'; give a .csv or .parquet file"),
         (["--out", "folder"], "would be 'a folder'"),
         (["--out", "nowhere/runs.csv"], "nowhere"),
-        (["--out", "full", "--to", "tensorboard"], "has something in it"),
+        (["--out", "full", "--to", "tensorboard"], "is not empty, or is a file"),
     ],
 )
 def test_what_cannot_be_exported_is_said_in_a_sentence(store, tmp_path, monkeypatch, arguments, said):

@@ -241,7 +241,7 @@ def test_a_budget_ends_the_tasks(cluster, tmp_path):
 
 def test_what_no_node_has_is_said(cluster, monkeypatch):
     monkeypatch.setattr(engine.ways, "bytes_of", lambda *_: 2**50)
-    with pytest.raises(SteepestError, match=r"runs at once take .* MiB, and no node of the Ray cluster offers more"):
+    with pytest.raises(SteepestError, match=r"runs together take .* MiB, and no node of the Ray cluster offers more"):
         steepest.compare("digits", "sgd", engine="ray", plan="processes", **ASKED)
 
 

@@ -255,7 +255,7 @@ def test_runs_of_an_earlier_version_are_kept_and_told(line, tmp_path):
         db.execute("UPDATE runs SET spec = json_set(spec, '$.fingerprint', 'ab12'), key = 'old' || key")
     study = steepest.compare(line, **TYPED, store=store)
     assert study.result.trained > 0
-    assert any("are of an earlier version, which did not know problems or rules by their code" in n for n in study.result.notes)
+    assert any("of an earlier version, which did not identify problems or rules by their code" in n for n in study.result.notes)
 
 
 def test_the_status_of_an_answer_names_what_it_lacks(line):

@@ -542,7 +542,7 @@ ATTRIBUTE = """
 """
 
 
-CARRIES = "carries a state from batch to batch, as a hidden state of an LSTM"
+CARRIES = "keeps state from batch to batch, such as the hidden state of an LSTM"
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_what_it_holds_is_listed(store, strict):
     assert held["unfinished"] == {"files": 0, "bytes": 0}
     (store.parent / "runs.db-unfinished").mkdir()
     (store.parent / "runs.db-unfinished" / "a.safetensors").write_bytes(b"x" * 2**20)
-    assert "Stopped on the way: 1 (1 MiB)" in told("ls", store).stdout
+    assert "Unfinished runs or chunks: 1 (1 MiB)" in told("ls", store).stdout
 
 
 def test_a_run_is_shown_by_the_beginning_of_its_key(store, strict):
@@ -110,7 +110,7 @@ DAMAGE = {
         """UPDATE runs SET curve = json_set(curve, '$.train', json('[1]')) WHERE rowid = 3""",
         "columns of several lengths",
     ),
-    "another spec": ("UPDATE runs SET spec = '{}' WHERE rowid = 3", "its key is not that of what made it"),
+    "another spec": ("UPDATE runs SET spec = '{}' WHERE rowid = 3", "its key does not match its spec"),
     "no spec": ("UPDATE runs SET spec = 'x' WHERE rowid = 3", "what made it is not JSON"),
     "examples": ("UPDATE runs SET examples = x'6201' WHERE rowid = 3", "the results of its examples cannot be read"),
     "words for a number": ("UPDATE runs SET loss = 'low' WHERE rowid = 3", "one of its results is not a number"),
@@ -173,7 +173,7 @@ def test_a_store_that_goes_while_it_is_used_is_said_and_saved(how, line, store, 
     study = steepest.compare(line, **{**ASKED, "optimizers": "sgd,momentum,adam"}, store=store)
     (note,) = [note for note in study.result.notes if "deleted or replaced" in note]
     saved = f"{store}-rescued"
-    assert note.endswith(f"is in {saved}.")
+    assert note.endswith(f"are in {saved}.")
     assert note in str(study)
     assert study.store == saved
     monkeypatch.undo()
@@ -197,11 +197,11 @@ def test_a_log_that_is_lost_is_said(store, tmp_path):
     shutil.copy(store, copied)
     with Store(copied) as opened:
         (note,) = opened.notes
-        assert "which held its newest runs, is gone" in note
+        assert "with its newest runs, is missing" in note
     with Store(copied) as opened:
         assert opened.notes == []
-    assert "newest runs, is gone" in (shutil.copy(store, copied), told("ls", copied).stdout)[1]
-    with Store(store) as opened:  # its log exists
+    assert "newest runs, is missing" in (shutil.copy(store, copied), told("ls", copied).stdout)[1]
+    with Store(store) as opened:  # its log is there
         assert opened.notes == []
         assert opened.recall("fact", {}) == 1
 

@@ -80,7 +80,7 @@ def test_the_rate_chosen_has_the_best_validation_mean_and_is_confirmed_on_other_
 def test_a_best_rate_on_the_edge_is_flagged(line, store):
     study = steepest.compare(line, "sgd", lrs=[1e-4, 1e-3], seeds=2, schedules="constant", store=store)
     assert study.result.entries[0].at_edge
-    assert "is the last of those tried" in " ".join(study.result.notes)
+    assert "is at the edge of those tried" in " ".join(study.result.notes)
 
 
 def test_test_data_are_read_only_by_confirming_runs(line, store):
@@ -318,7 +318,7 @@ def test_a_budget_sets_the_steps_once(line, store, monkeypatch):
     second = steepest.compare(line, **arguments)
     assert second.result.question.steps == first.result.question.steps
     assert second.result.trained == 0
-    with pytest.raises(SteepestError, match="under 20 steps"):
+    with pytest.raises(SteepestError, match="fewer than 20 steps"):
         steepest.compare(line, **{**arguments, "budget": 1e-4})
 
 
@@ -506,7 +506,7 @@ def test_a_rule_that_takes_two_gradients_a_step_makes_half_the_steps(line, store
     )
     steps = dict(sqlite3.connect(store).execute("SELECT optimizer, steps FROM runs").fetchall())
     assert steps == {"sgd": 30, "sam": 15}
-    assert "sam takes 2 gradients a step, so it makes 15 steps: equal work." in study.result.notes
+    assert "sam takes 2 gradients a step, so it trains for 15 steps: equal work." in study.result.notes
 
 
 def test_a_rule_with_a_view_is_evaluated_there(line, store):

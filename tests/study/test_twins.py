@@ -347,10 +347,10 @@ PAIRS = {
         lambda: classes(model=TwoLogits),
     ),
     "a loss with a memory": Pair(
-        lambda: problem(loss=remembering), "keeps a memory between runs", lambda: problem(loss=Annealed())
+        lambda: problem(loss=remembering), "keeps state between runs", lambda: problem(loss=Annealed())
     ),
     "a model with a memory": Pair(
-        lambda: problem(loss=remembering), "keeps a memory between runs", lambda: problem(model=Annealing)
+        lambda: problem(loss=remembering), "keeps state between runs", lambda: problem(model=Annealing)
     ),
     "noise": Pair(
         lambda: problem(model=lambda: Noisy(lambda x: torch.from_numpy(UNSEEDED.standard_normal(x.shape)).to(x))),
@@ -413,13 +413,13 @@ PAIRS = {
     ),
     "a hidden state": Pair(
         lambda: problem(model=lambda: Recurrent(True), valid=(XV[:24], YV[:24])),
-        "carries a state from batch to batch",
+        "keeps state from batch to batch",
         lambda: problem(model=lambda: Recurrent(False)),
         lambda: problem(model=lambda: Unrolled(False)),
     ),
     "a table": Pair(
         lambda: problem(train=(FRAME.assign(city="Rome"), pd.Series(Y[:, 0].numpy()))),
-        "columns that are no numbers: city",
+        "columns that are not numbers: city",
         lambda: problem(
             train=(FRAME, pd.DataFrame({"y": Y[:, 0].numpy()})), valid=(FRAME_V, pd.DataFrame({"y": YV[:, 0].numpy()}))
         ),
@@ -433,7 +433,7 @@ PAIRS = {
     ),
     "inputs by name": Pair(
         lambda: problem(model=Named, train={"features": X, "price": Y}, valid={"features": XV, "price": YV}),
-        "a target, which is called labels",
+        "a target named labels",
         lambda: problem(model=Named, train={"features": X, "labels": Y}, valid={"features": XV, "labels": YV}),
         problem,
     ),

@@ -154,6 +154,6 @@ def test_a_study_says_that_runs_began_anew(line, tmp_path):
     folder.mkdir()
     (folder / f"x{ASIDE}").touch()
     study = steepest.compare(line, "sgd,adam", steps=STEPS, **asked)
-    (note,) = [note for note in study.result.notes if "began anew" in note]
-    assert note.startswith("A file of runs under way in runs.db-unfinished did not fit")
+    (note,) = [note for note in study.result.notes if "were restarted" in note]
+    assert note.startswith("A file in runs.db-unfinished could not be used as a checkpoint")
     assert note in study.to_dict()["notes"]

@@ -78,7 +78,7 @@ def test_a_run_that_kills_its_worker_twice_is_named_and_the_others_are_kept(line
     torch.manual_seed(2)
     wanted = float(nn.Linear(1, 1).weight.detach())  # of seed 2
     with pytest.raises(
-        SteepestError, match=r"at rate 0.05, seed 2 died twice: killed, or out of memory. What ended before, \d+ of 8"
+        SteepestError, match=r"at rate 0.05, seed 2 died twice: killed, or out of memory. The jobs that ended, \d+ of 8"
     ):
         steepest.compare(deadly(lambda at: at == wanted), **QUICK, store=store)
     with sqlite3.connect(store) as db:

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Heavy libraries are imported only by the command that needs them."""
+"""The command line: parse arguments, call the library, print. Heavy libraries are imported only by commands that need them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(help="Data sets that do not install with steepest.", no_args_is_help=True)
+data = typer.Typer(help="Data sets that are not installed with steepest.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(stores.app, name="store")
 
@@ -47,19 +47,19 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="[PROBLEM|FILE.py]...",
-            help="Built-in problems or Python files. Default: digits; with --continue that of the store's last study.",
+            help="Built-in problems or Python files. Default: digits; with --continue the problem of the store's last study.",
         ),
     ] = None,
-    report: Annotated[str, typer.Option(metavar="FILE.html", help="The report.")] = REPORT,
-    pairs: Annotated[bool, typer.Option("--pairs", help="Print the verdict on every pair.")] = False,
+    report: Annotated[str, typer.Option(metavar="FILE.html", help="Where to write the report.")] = REPORT,
+    pairs: Annotated[bool, typer.Option("--pairs", help="Print the verdicts on all pairs.")] = False,
     json_file: JSON = None,
     **asked: Any,
 ) -> None:
-    """Which optimizer, schedule and rate to pick for a problem, and how far behind the best it could be.
+    """Find which optimizer, schedule and rate to pick for a problem, and how far behind the best it could be.
 
-    Every run is stored as it ends: the same command again trains nothing, and --continue resumes.
+    Every run is stored when it ends: repeating the command trains nothing, and --continue resumes.
     """
-    began = time.perf_counter()  # before torch is imported: a budget counts that too
+    began = time.perf_counter()  # before torch is imported, as a budget includes that
     out, report = sys.stdout, str(absolute(report))  # before the user's code runs
     asked["store"] = str(absolute(asked["store"]))
     check_file(Path(report), "report", "report.html")
@@ -98,7 +98,7 @@ def report(
     out: Annotated[str, typer.Option(metavar="FILE.html", help="Where to write it.")] = REPORT,
     json_file: JSON = None,
 ) -> None:
-    """The report of every study in a store, as its last `compare` left it; nothing is trained, and no problem is needed."""
+    """Write the report of every study in a store, without training and without its problem."""
     import msgspec
 
     from ..report import file
@@ -107,7 +107,7 @@ def report(
     with stores.opened(store) as opened:
         studies = opened.studies()
     if not studies:
-        raise SteepestError(f"The store {store} has runs, but no study that ended; run `steepest compare` with it once more.")
+        raise SteepestError(f"The store {store} has no completed study; run `steepest compare` with it to complete one.")
     file.write(studies, out)
     for study in studies:
         say(f"{study.problem}: {study.answer.sentence}")
@@ -118,10 +118,10 @@ def report(
 @command(data)
 def fetch(
     name: Annotated[str, typer.Argument(metavar="mnist|cifar10")],
-    mirror: Annotated[list[str] | None, typer.Option(help="A mirror's address; may be given several times.")] = None,
+    mirror: Annotated[list[str] | None, typer.Option(help="A mirror's address; may be repeated.")] = None,
     json_file: JSON = None,
 ) -> None:
-    """Download a data set with checksum and progress bar; goes on where a broken download stopped."""
+    """Download a data set and check it; a broken download is resumed."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -154,7 +154,7 @@ def main() -> None:
     """The entry point."""
     try:
         app()
-    except OSError as error:  # of --help, which is no command's
+    except OSError as error:  # from --help, which runs outside of any command
         if error.errno not in FULL:
             raise
         nothing_more(error)

@@ -20,7 +20,7 @@ ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True, "help_opti
 
 
 class Commands(typer.core.TyperGroup):
-    """The commands of steepest, and those of entry points. A command of ours wins over an added one of the same name."""
+    """The commands of steepest and of entry points. Our own command wins over an added one of the same name."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         own = super().list_commands(ctx)
@@ -40,7 +40,7 @@ class Commands(typer.core.TyperGroup):
 def _command(added: Any, name: str, **options: Any) -> Any:
     """A function or a `typer.Typer` as a command of this name."""
     parent = typer.Typer(add_completion=False)
-    parent.callback()(lambda: None)  # so that it is a group, of which one command is taken
+    parent.callback()(lambda: None)  # makes it a group, from which the command is taken
     if isinstance(added, typer.Typer):
         parent.add_typer(added, name=name, **options)
     else:

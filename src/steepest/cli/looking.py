@@ -1,4 +1,4 @@
-"""Commands that train nothing: what there is, and surfaces, paths, schedules, rules and the playground, to look at."""
+"""Commands that train nothing: lists, surfaces, paths, schedules, rules and the playground."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def list_(
     what: Annotated[str, typer.Argument(metavar="optimizers|schedules|problems|surfaces")],
     json_file: JSON = None,
 ) -> None:
-    """What there is to compare."""
+    """List the built-in optimizers, schedules, problems or surfaces."""
     from ..errors import unknown
 
     if what == "surfaces":
@@ -71,7 +71,7 @@ def surface(
     ],
     json_file: JSON = None,
 ) -> None:
-    """A surface's stationary points and their kinds, convexity and minima; of a network's loss the slope and curvature."""
+    """Analyse a surface: stationary points, convexity and minima; for a network's loss, its initial slope and curvature."""
     if name in library.BUILT_IN or name.endswith(".py"):
         from ..report.surface import text
         from ..training.curvature import curvature
@@ -85,7 +85,7 @@ def surface(
     from ..report.surface import text
 
     chosen = surfaces.get(name)
-    if str(json_file) != "-":  # the text takes a while to compute, as do the data
+    if str(json_file) != "-":  # text and data are both slow to compute
         say(text.text(chosen))
     if json_file is not None:
         write_json(text.card(chosen), json_file)
@@ -103,17 +103,17 @@ def path(
     lrs: Annotated[
         str | None, typer.Option(help="A rate for all, or by name (sgd=0.1,adam=0.01); auto: the best of a grid.")
     ] = None,
-    start: Annotated[str | None, typer.Option(help="Where all begin, such as --start=1,1e-3.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Gradients for each.")] = 200,
-    schedule: Annotated[str, typer.Option(help="The multiplier of the rates.")] = "constant",
-    noise: Annotated[float, typer.Option(help="Size of normal noise on every gradient.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    start: Annotated[str | None, typer.Option(help="The start of all paths, such as --start=1,1e-3.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Gradients for each optimizer.")] = 200,
+    schedule: Annotated[str, typer.Option(help="The schedule of the rates.")] = "constant",
+    noise: Annotated[float, typer.Option(help="Standard deviation of normal noise on every gradient.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     view: Annotated[str, typer.Option(help=f"What --out draws: {', '.join(VIEWS)} (of the last optimizer).")] = "map",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture: PNG, SVG or PDF.")] = None,
-    animate: Annotated[Path | None, typer.Option(metavar="FILE.gif", help="The paths as they grow.")] = None,
+    animate: Annotated[Path | None, typer.Option(metavar="FILE.gif", help="An animation of the paths.")] = None,
     json_file: JSON = None,
 ) -> None:
-    """Paths of optimizers down a surface, from one start, at equal work."""
+    """Compute paths of optimizers down a surface, from one start, at equal work."""
     from ..api import trajectory
     from ..report.surface import text
 
@@ -139,11 +139,11 @@ def play(
         str, typer.Argument(metavar="[SURFACE|FORMULA]", help='"himmelblau", "valley(condition=100)", "x**2 + 3*sin(y)**2".')
     ] = "valley",
     optimizers: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join(RACE),
-    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page.")] = Path("steepest-play.html"),
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="Where to write the page.")] = Path("steepest-play.html"),
     opened: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     json_file: JSON = None,
 ) -> None:
-    """A page to play with: drag the start, and every optimizer's path follows. It needs no network and no server."""
+    """Write an interactive page: drag the start, and every optimizer's path follows. It needs no network and no server."""
     from ..playground import page
 
     check_file(out, "page", "play.html")
@@ -162,17 +162,17 @@ def schedule(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME...", help="Such as cosine, 'step(size=30)', 'warmup(0.1) * cosine'.")
     ],
-    steps: Annotated[int, typer.Option(min=1, help="Of the run.")] = 1000,
-    rate: Annotated[float, typer.Option(help="The rate that is multiplied, for the picture.")] = 1.0,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the run.")] = 1000,
+    rate: Annotated[float, typer.Option(help="The learning rate to multiply, for the picture.")] = 1.0,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture: PNG, SVG or PDF.")] = None,
     json_file: JSON = None,
 ) -> None:
-    """Schedules as they run: the multiplier of the learning rate at every step."""
+    """Print or draw schedules: the multiplier of the learning rate at every step."""
     chosen = [multipliers.get(name) for name in names]
     rows: list[dict[str, Any]] = [{"name": s.name, "values": s.values(steps), "momentum": s.momenta(steps)} for s in chosen]
     for row in rows:
         if not all(map(math.isfinite, row["values"])):
-            raise SteepestError(f"The schedule {row['name']} grows beyond what a float holds; expected finite multipliers.")
+            raise SteepestError(f"The schedule {row['name']} overflows; expected finite multipliers.")
     marks = sorted({round(i * (steps - 1) / 8) for i in range(9)})
     width = max(10, *(len(s.name) for s in chosen)) + 2
     say("step".ljust(width) + "".join(f"{k:>10}" for k in marks))
@@ -188,10 +188,10 @@ def schedule(
 @command(app)
 def show(
     name: Annotated[str, typer.Argument(metavar="OPTIMIZER|FILE.py:NAME")],
-    language: Annotated[str | None, typer.Option(help="Only the step, as python, latex or javascript writes it.")] = None,
+    language: Annotated[str | None, typer.Option(help="Print only the step, in python, latex or javascript.")] = None,
     json_file: JSON = None,
 ) -> None:
-    """A rule as it is written, its source, hyperparameters, state and deviations, and one step with real numbers."""
+    """Show a rule: its code, source, hyperparameters, state and deviations, and one step with real numbers."""
     from ..report.rule import card
 
     shown = card.describe(name) if language is None else _step_in(language, rules.get(name))
@@ -200,7 +200,7 @@ def show(
 
 
 def _step_in(language: str, rule: Rule) -> dict[str, str]:
-    """A rule's step in a language, as `steepest show --language` writes it; SteepestError for an unknown language."""
+    """A rule's step in a language, for `steepest show --language`. Raises SteepestError for an unknown language."""
     from ..playground import javascript
     from ..report.rule import card, latex
 

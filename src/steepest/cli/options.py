@@ -1,4 +1,4 @@
-"""Options of the command line, made from `steepest.options`."""
+"""Command-line options, derived from `steepest.options`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def takes_options(name: str) -> Callable[[Callable[..., None]], Callable[..., No
 
 
 def _parameter(field: Any) -> inspect.Parameter:
-    """The parameter of an option."""
+    """The typer parameter of an option."""
     about = field.metadata
     default = about.get("text", field.default)
     kind: Any = about.get("typed", str)

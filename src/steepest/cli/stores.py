@@ -18,17 +18,17 @@ STORE = Annotated[str, typer.Argument(metavar="STORE", help="A store that `compa
 
 
 def opened(path: str) -> Store:
-    """Open an existing store; SteepestError if there is none."""
+    """Open an existing store. Raises SteepestError if there is none."""
     from ..study.store import Store
 
     if not place("store", path).is_file():
-        raise SteepestError(f"There is no store {path}; give the file that `steepest compare --store` wrote.")
+        raise SteepestError(f"There is no store {path}; give a file that `steepest compare --store` wrote.")
     return Store(path)
 
 
 @command(app)
 def ls(store: STORE, json_file: JSON = None) -> None:
-    """The contents of a store: runs by problem, studies that ended, and checkpoints of training that was stopped."""
+    """List the contents of a store: runs by problem, completed studies, and checkpoints of unfinished runs."""
     from ..study.store import inspection
 
     with opened(store) as found:
@@ -45,7 +45,7 @@ def show(
     ] = None,
     json_file: JSON = None,
 ) -> None:
-    """The newest runs, or one: what defines it, its outcome and its curve."""
+    """Show the newest runs, or one run: its spec, outcome and curve."""
     from ..study.store import inspection
 
     with opened(store) as found:
@@ -61,7 +61,7 @@ def merge(
     others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="Stores to merge; they are not changed.")],
     json_file: JSON = None,
 ) -> None:
-    """Merge stores into one: every run, look and fact once. Damaged rows are skipped and counted."""
+    """Merge stores into one, without duplicates. Damaged rows are skipped and counted."""
     from ..study.store import Store, inspection
 
     for other in others:
@@ -85,7 +85,7 @@ def check(store: STORE, json_file: JSON = None) -> None:
     if wrong:
         say("\n".join(every(wrong)), err=str(json_file) == "-")
         raise SteepestError(
-            f"The store {store} has {len(wrong)} faults; `steepest store merge NEW.db {store}` takes over what is sound."
+            f"The store {store} has {len(wrong)} faults; `steepest store merge NEW.db {store}` copies the sound rows."
         )
     say(f"{store} is sound: {runs:,} runs.")
 
@@ -97,7 +97,7 @@ def export(
     to: Annotated[str | None, typer.Option(help="csv, parquet, tensorboard or mlflow. Default: by the file's name.")] = None,
     json_file: JSON = None,
 ) -> None:
-    """Every run of a store for another program: a table, TensorBoard's curves, MLflow's runs."""
+    """Export every run of a store: as a table, for TensorBoard or for MLflow."""
     from ..study.store.exports import export as write
 
     with opened(store) as found:

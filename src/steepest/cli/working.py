@@ -1,4 +1,4 @@
-"""`steepest work`: one slice of a study, for machines that share a folder and no more."""
+"""`steepest work`: train one slice of a study, for machines that share only a folder."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ..shell import JSON, command, loading, near, write_json
 from .options import takes_options
 
 app = typer.Typer()
-ASKED = "asked"  # the name of the facts in a store that have the options of its studies
-FILE = "FILE.py"  # in place of any Python file: a store never names code
+ASKED = "asked"  # the name of the facts with the options of a store's studies
+FILE = "FILE.py"  # replaces the name of any Python file: a store never names code
 
 
 @command(app)
@@ -31,13 +31,13 @@ def work(
             metavar="[PROBLEM|FILE.py]", help="Default: that of the store's last study; a Python file must be named."
         ),
     ] = None,
-    slice_: Annotated[str, typer.Option("--slice", metavar="i/n", help="Which of how many. Default: all.")] = "1/1",
+    slice_: Annotated[str, typer.Option("--slice", metavar="i/n", help="Slice i of n. Default: all runs.")] = "1/1",
     json_file: JSON = None,
     **asked: Any,
 ) -> None:
-    """One slice of the runs that a study needs next, for a cluster without Ray; `store merge` brings the slices together.
+    """Train one slice of the runs that a study needs next, for a cluster without Ray; `store merge` combines the slices.
 
-    There is no budget: a race goes on to its margin, round after round. Where nothing is left to train, the answer is printed.
+    There is no budget: a race continues to its margin, round after round. When nothing is left to train, the answer is printed.
     """
     share, store = _share(slice_), str(absolute(asked["store"]))  # before the user's code runs
     asked = asked | {"problem": problem} if problem is not None else last_asked(store)
@@ -54,8 +54,8 @@ def work(
         console = terminal.console(out)
         if isinstance(found, Share):
             others = f"{found.left:,} runs are left for the other slices; when they have ended: "
-            merging = f"steepest store merge {options.store} {options.store}-slice-*-of-{share[1]}, then the slices once more."
-            words = f"{found.trained:,} runs trained, kept in {found.store}. {others}{merging}"
+            merging = f"steepest store merge {options.store} {options.store}-slice-*-of-{share[1]}, then run the slices again."
+            words = f"{found.trained:,} runs trained and stored in {found.store}. {others}{merging}"
             console.print(near(words), soft_wrap=True)
             result: dict[str, Any] = {"trained": found.trained, "left": found.left, "study": None}
         else:
@@ -77,17 +77,17 @@ def remember(store: str, asked: dict[str, Any]) -> None:
 
 
 def last_asked(store: str) -> dict[str, Any]:
-    """The options of a store's last study; SteepestError if there is none, or if it was of a Python file."""
+    """The options of a store's last study. Raises SteepestError if there is none, or if its problem was a Python file."""
     asked = _last(store, "steepest work")
     if asked is None:
-        raise SteepestError(f"The store {store} remembers no study; name the problem, with options as for `steepest compare`.")
+        raise SteepestError(f"The store {store} has no study; name a problem, with the options of `steepest compare`.")
     return asked
 
 
 def resumed(asked: dict[str, Any], typed: set[str]) -> tuple[list[str], dict[str, Any]]:
     """The problem and the options of `compare --continue` without a problem.
 
-    They are those of the store's last study, but for options that were `typed`; the defaults if there is no study.
+    They are those of the store's last study, except for the `typed` options; the defaults if there is no study.
     """
     last = _last(asked["store"], "steepest compare --continue")
     if last is None:
@@ -98,8 +98,8 @@ def resumed(asked: dict[str, Any], typed: set[str]) -> tuple[list[str], dict[str
 def _last(store: str, command: str) -> dict[str, Any] | None:
     """The options of a store's last study; None if there is none.
 
-    A store may come from elsewhere, so no file that it names is run: if a problem or a rule was a file, SteepestError prints
-    the command with the options and a file to fill in.
+    A store may come from someone else, so no file that it names is run: if a problem or a rule was a file, it raises
+    SteepestError with the command to type, in which the file is to be filled in.
     """
     from ..study.store import Store
     from ..study.store.inspection import copied
@@ -116,14 +116,14 @@ def _last(store: str, command: str) -> dict[str, Any] | None:
         options = {"store": near(store)} | changed
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         raise SteepestError(
-            f"The study in {store} was of a Python file, and a store never says which one to run. Give the file yourself:",
+            f"The study in {store} used a Python file, and a store never names a file to run. Give the file yourself:",
             shlex.join([*command.split(), asked["problem"], *words]),
         )
     return asked
 
 
 def _without_paths(asked: dict[str, Any]) -> dict[str, Any]:
-    """The options with `FILE` in place of every path: of the problem, and of rules in files."""
+    """The options with every path replaced by `FILE`: that of the problem, and those of rules in files."""
     defaults = stored()
     chosen = defaults | {k: v for k, v in asked.items() if k in defaults}
     names = [f"{FILE}:{name.rpartition(':')[2]}" if ":" in name else name for name in names_in(chosen["optimizers"])]
@@ -132,7 +132,7 @@ def _without_paths(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _share(text: str) -> tuple[int, int]:
-    """Which slice of how many."""
+    """Parse a slice "i/n". Raises SteepestError for anything else."""
     match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     share = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= share[0] <= share[1]:

@@ -1,4 +1,4 @@
-"""Problems: a model, a loss and data. They never see a rule."""
+"""Problems: a model, a loss and data, independent of any optimizer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["BUILT_IN", "IDENTITY", "get"]
 
 
 def get(name: str) -> Problem:
-    """A built-in problem by name, or the one in a Python file; SteepestError if there is none."""
+    """A built-in problem by name, or the one in a Python file. Raises SteepestError if there is none."""
     if name.endswith(".py") or "/" in name:
         return _from_file(Path(name))
     if name not in BUILT_IN:
@@ -39,7 +39,7 @@ def get(name: str) -> Problem:
 def _from_file(path: Path) -> Problem:
     """The `problem` that a Python file defines (a `Problem`, or a function that returns one), named after the file.
 
-    SteepestError if the file is missing, does not parse, raises, or defines none.
+    Raises SteepestError if the file is missing, does not parse, raises, or defines none.
     """
     from .problem import LONGEST_NAME, Problem
 

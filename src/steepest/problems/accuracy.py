@@ -1,4 +1,4 @@
-"""Measures of outputs: accuracy of classes or of one logit over the labels that the loss counts, and losses of examples."""
+"""Measure outputs: accuracy of classes or of one logit over the labels that the loss counts, and losses of examples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Labels:
     """How a loss treats labels.
 
     ignored: labels that do not count, such as cross-entropy's ignore_index.
-    threshold: of a single output, above which it means the larger of two labels.
+    threshold: a single output above it predicts the larger of two labels.
     classes: the dimension of the classes in the outputs; None if the shapes determine it.
     """
 
@@ -51,11 +51,11 @@ def _with_scores(output: Any, new: Tensor) -> Any:
 
 
 def right(output: Any, target: Any, labels: Labels = Labels()) -> tuple[Tensor, Tensor]:
-    """Whether each prediction is right, and whether it counts; both of the target's shape, (batch, ...).
+    """Whether each prediction is right, and whether it counts; both have the target's shape, (batch, ...).
 
-    Outputs are (batch, classes, ...), or (batch, ..., classes), with whole-number targets (batch, ...); or one number each,
+    Outputs are (batch, classes, ...) or (batch, ..., classes), with integer targets (batch, ...); or one number per example,
     (batch,) or (batch, 1), with targets of two values, 0 and 1 or -1 and 1. Labels that the loss ignores, or without a class,
-    do not count. ValueError for other shapes.
+    do not count. Raises ValueError for other shapes.
     """
     output = scores(output)
     if isinstance(output, Tensor) and isinstance(target, Tensor):
@@ -77,13 +77,13 @@ def right(output: Any, target: Any, labels: Labels = Labels()) -> tuple[Tensor, 
 
 
 def accuracy(output: Any, target: Any, labels: Labels = Labels()) -> Tensor:
-    """Per cent of the labels that count whose output is the largest; NaN if none counts."""
+    """The percentage of right predictions among the labels that count; NaN if none counts."""
     met, counts = right(output, target, labels)
     return 100 * (met & counts).double().sum() / counts.double().sum()
 
 
 def accuracies(output: Any, target: Any, labels: Labels = Labels()) -> Tensor | None:
-    """Accuracy of every example with a label that counts; None if examples have different numbers of these."""
+    """The accuracy of every example with a label that counts; None if examples have different numbers of such labels."""
     met, counts = (t.reshape(len(t), -1) for t in right(output, target, labels))
     own = counts.double().sum(1)
     met = (met & counts).double().sum(1)
@@ -104,14 +104,14 @@ def losses_of(loss: Any, output: Any, target: Tree) -> Tensor | None:
             values = values.flatten(1).mean(1) if values.ndim > 1 else values
         else:
             values = _one_by_one(loss, output, target)
-    except Exception:  # whatever a loss of the user's raises
+    except Exception:  # the user's loss may raise anything
         return None
     fits = values.shape == (size,) and abs(float(values.double().mean()) - total) <= 1e-4 * abs(total) + 1e-12
     return values.double() if fits else None
 
 
 def _one_by_one(loss: Any, output: Any, target: Tree) -> Tensor:
-    """A loss of every example by itself, (examples,)."""
+    """The loss of every single example, (examples,)."""
     tensors = [*leaves([output, target])]
 
     def one(*parts: Tensor) -> Any:
@@ -180,7 +180,7 @@ def labels_of(loss: Loss, output: Any, target: Any, known: Labels | None = None)
 
 
 def _closer(evaluate: Loss, output: Tensor, target: Tensor, places: list[int]) -> int | None:
-    """Of two dimensions the one in which right scores have the smaller loss; None if there is only one."""
+    """The one of two dimensions along which right scores give the smaller loss; None if there is only one."""
     if len(places) < 2:
         return None
     classes = output.shape[-1]

@@ -26,7 +26,7 @@ def broken_in(problem: Problem, model: nn.Module, batch: Batch) -> tuple[str, bo
         for t in leaves(tree):
             if t.is_floating_point() and not bool(t.isfinite().all()):
                 rows = (~t.isfinite()).reshape(len(t), -1).any(1)
-                return f"its {what} hold NaN or infinity in {int(rows.sum())} of {len(t)} examples", True
+                return f"its {what} contain NaN or infinity in {int(rows.sum())} of {len(t)} examples", True
     size = min(size_of(target), MOST_TRIED)
     lost = [k for k in range(size) if not math.isfinite(_of_example(problem, model, batch, k))]
     if lost and len(lost) < size:

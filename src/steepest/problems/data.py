@@ -1,4 +1,4 @@
-"""Data that are read while training, batch by batch, and evaluation batches of unequal shapes."""
+"""Data sets that are read batch by batch during training, and evaluation batches of unequal shapes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .examples import digest_of, parse
 from .seeds import Generators, mixed, seeded
 from .trees import equal, leaves, size_of
 
-EVALUATING = 0  # the seed of the random draws of evaluation data: each evaluation sees the same
+EVALUATING = 0  # the seed for random draws in evaluation data, so that all evaluations see the same data
 
 
 class Unread(Examples):
@@ -44,7 +44,7 @@ class Streamed(Unread):
     """A map-style dataset read batch by batch: for random augmentation, a collate function, or data larger than memory.
 
     The collate function and workers are those of `loader`, if any. The random draws of batch k depend only on the run's seed
-    and k. `order` has the indices of the batches of an evaluation, if a loader determines them.
+    and k. `order` has the indices of the evaluation batches, if a loader determines them.
     """
 
     def __init__(
@@ -110,9 +110,9 @@ class Stream(Unread):
         first, again = (self._first() for _ in range(2))
         if not equal(first.tensors, again.tensors):
             raise SteepestError(
-                "The training data are a stream that does not repeat: begun again from the same seed it gives another first "
-                "batch. Every run must see the same batches at one seed: let __iter__ begin anew, and draw from torch, numpy "
-                "or random."
+                "The training data are a stream that does not repeat: restarted from the same seed, it yields another first "
+                "batch. Runs with one seed must see the same batches: let __iter__ restart, and draw from the generators of "
+                "torch, numpy or random."
             )
         self.names, self.label = first.names, first.label
         size = size_of(first.tensors) if loader.batch_size is None else loader.batch_size
@@ -140,12 +140,12 @@ class Stream(Unread):
                 yield batch
             if not given:
                 raise SteepestError(
-                    f"The training data are a stream that gave nothing in epoch {epoch + 1}; every epoch of every run begins "
-                    "it anew, so __iter__ must begin at the start."
+                    f"The training data are a stream that yielded nothing in epoch {epoch + 1}; every epoch of every run "
+                    "restarts it, so __iter__ must begin at the start."
                 )
 
     def __len__(self) -> int:
-        """The examples in an epoch; TypeError if the loader has no length."""
+        """The number of examples in an epoch. Raises TypeError if the loader has no length."""
         return len(self.loader) * (self.drawing or Drawing()).batch_size
 
     def batches(self, indices: Iterator[Tensor], seed: int, after: int = 0) -> Iterator[Batch]:

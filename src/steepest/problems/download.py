@@ -1,4 +1,4 @@
-"""Download files over https: resumable, bounded in size, from the first mirror that works, checked before they are used."""
+"""Download files over https from the first mirror that works: resumable, limited in size, and checked before use."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def retrieve(
 ) -> None:
     """Download the file `name`, of `most` bytes at most, into a folder. A broken download is resumed by the next call.
 
-    `check` raises SteepestError for wrong content, which is then deleted. SteepestError for a mirror that is not https, and,
-    with the error of each mirror, if none has the file.
+    `check` raises SteepestError for wrong content, which is then deleted. Raises SteepestError for a mirror that is not https,
+    and, with the error of each mirror, if none has the file.
     """
     for mirror in mirrors:
         _check_address(mirror)
@@ -49,11 +49,11 @@ def retrieve(
                 target.unlink(missing_ok=True)
             continue
         return
-    raise SteepestError(f"{name} could not be had from any mirror. {' | '.join(problems)}")
+    raise SteepestError(f"{name} could not be downloaded from any mirror. {' | '.join(problems)}")
 
 
 def _download(url: str, target: Path, most: int, progress: Progress) -> None:
-    """Download to `target`, by a `.part` file beside it that is appended to if it exists already."""
+    """Download to `target`, by way of a `.part` file next to it; an existing one is continued."""
     import requests
 
     part = target.with_name(f"{target.name}.part")
@@ -67,9 +67,9 @@ def _download(url: str, target: Path, most: int, progress: Progress) -> None:
                 done = 0
             length = answer.headers.get("Content-Length", "0")
             if not re.fullmatch("[0-9]{1,18}", length):
-                raise SteepestError(f"it says that the file has {length!r} bytes, which is no length")
+                raise SteepestError(f"it announces a file of {length!r} bytes, which is not a length")
             total = done + int(length)
-            too_long = SteepestError(f"it sends more than the {most} bytes that {target.name} can have")
+            too_long = SteepestError(f"it sends more than {most} bytes, the limit for {target.name}")
             if total > most:
                 raise too_long
             with open(os.open(part, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666), "ab") as file:
@@ -81,12 +81,12 @@ def _download(url: str, target: Path, most: int, progress: Progress) -> None:
                     file.write(block)
                     progress(target.name, done, total)
             if done < total:
-                raise requests.ConnectionError(f"the connection ended after {done} of {total} bytes; run it again to go on")
+                raise requests.ConnectionError(f"the connection ended after {done} of {total} bytes; run it again to resume")
     part.replace(target)
 
 
 def _begun(part: Path) -> int:
-    """The bytes of an earlier download; anything in its place that is no plain file, such as a link, is deleted."""
+    """The size of an unfinished download; anything there that is not a plain file, such as a link, is deleted."""
     try:
         there = part.lstat()
     except FileNotFoundError:
@@ -98,33 +98,33 @@ def _begun(part: Path) -> int:
 
 
 def _check_address(address: str) -> None:
-    """SteepestError unless an address is https, or this machine's.
+    """Raise SteepestError unless an address is https, or of this machine.
 
-    It is read strictly: an address with a user's name, a backslash or a control character may name two hosts to two readers.
+    It is parsed strictly: parsers may disagree on the host of an address with a user name, a backslash or a control character.
     """
     if address.startswith("https://") and not ADDRESS.fullmatch(address):
-        raise SteepestError(f"The mirror {address} is no plain address; give https://HOST/PATH, without a user's name.")
+        raise SteepestError(f"The mirror {address} is not a plain address; give https://HOST/PATH, without a user name.")
     if not address.startswith("https://") and not _is_local(address):
         raise SteepestError(f"The mirror {address} is not https; give an address that begins with https://.")
 
 
 def _is_local(address: str) -> bool:
-    """Whether an address is this machine's."""
+    """Whether an address is of this machine."""
     plain = ADDRESS.fullmatch(address)
     host = plain["host"].lower().strip("[]") if plain else ""
-    with contextlib.suppress(ValueError):  # of a host that is no number
+    with contextlib.suppress(ValueError):  # the host is not an IP address
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     return False
 
 
 def _check_redirect(answer: Any, *_: Any, **__: Any) -> None:
-    """SteepestError before a redirect to another scheme than https, or from elsewhere to this machine, is followed."""
+    """Raise SteepestError for a redirect to another scheme than https, or from elsewhere to this machine."""
     if not answer.is_redirect:
         return
     try:
         target = urljoin(answer.url, answer.headers["Location"])
     except ValueError as error:
-        raise SteepestError(f"it sends to {answer.headers['Location']}, which is no address") from error
+        raise SteepestError(f"it redirects to {answer.headers['Location']}, which is not an address") from error
     _check_address(target)
     if _is_local(target) and not _is_local(answer.url):
-        raise SteepestError(f"it sends to {target}, which is this machine")
+        raise SteepestError(f"it redirects to {target}, which is this machine")

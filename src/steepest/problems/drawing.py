@@ -23,7 +23,7 @@ BLOCK = 64  # batches drawn per exchange of the global generators, which takes 5
 class Drawing:
     """How batches are drawn.
 
-    sampler: yields batches of indices, instead of `shuffle`, `batch_size` and `drop_last`; `name` is its class.
+    sampler: yields batches of indices, and replaces `shuffle`, `batch_size` and `drop_last`; `name` is its class.
     keep: objects that copies of the sampler share, such as its data set.
     """
 
@@ -41,7 +41,7 @@ class Drawing:
         """The number of batches in an epoch of `count` examples; None if the sampler has no length."""
         if self.sampler is None:
             return max(count // self.batch_size, 1) if self.drop_last else -(-count // self.batch_size)
-        with contextlib.suppress(Exception):  # a sampler of the user's need not have a length
+        with contextlib.suppress(Exception):  # the user's sampler need not have a length
             return len(self.sampler)
         return None
 
@@ -73,7 +73,7 @@ class Drawing:
                 if len(block) < BLOCK:
                     break
             if not drawn:
-                raise SteepestError(f"The sampler {self.name} gave no batch in epoch {epoch}; it must begin anew each epoch.")
+                raise SteepestError(f"The sampler {self.name} yielded no batch in epoch {epoch}; it must restart each epoch.")
 
 
 def seeded_copy(sampler: Any, seed: int, keep: tuple[Any, ...] = ()) -> Any:
@@ -121,16 +121,16 @@ def drawing_of(loader: DataLoader[Any]) -> Drawing | None:
 
 
 def once_each(loader: DataLoader[Any], what: str) -> list[list[int]]:
-    """The indices of each batch of a loader for evaluation; SteepestError unless each example occurs exactly once."""
+    """The indices of each batch of a loader for evaluation. Raises SteepestError unless each example occurs exactly once."""
     count, drawing = len(cast(Sized, loader.dataset)), drawing_of(loader)
     if drawing is None:
-        raise SteepestError(f"The {what} data come in a DataLoader whose sampler gives no indices; give the data set itself.")
+        raise SteepestError(f"The {what} data are a DataLoader whose sampler yields no indices; give the data set itself.")
     if drawing.sampler is None:
         left = count % drawing.batch_size if drawing.drop_last else 0
         if left:
             raise SteepestError(
-                f"The {what} data come in a DataLoader with drop_last=True, which leaves out {left} of {count} examples; "
-                "evaluate on all of them: drop_last=False."
+                f"The {what} data are a DataLoader with drop_last=True, which leaves out {left} of {count} examples; give "
+                "drop_last=False, to evaluate on all of them."
             )
         return [list(range(k, min(k + drawing.batch_size, count))) for k in range(0, count, drawing.batch_size)]
     with Generators(0):
@@ -140,7 +140,7 @@ def once_each(loader: DataLoader[Any], what: str) -> list[list[int]]:
         repeats = len(seen) - len(set(seen))
         fault = f"repeats {repeats}" if repeats else f"leaves out {count - len(set(seen))}"
         raise SteepestError(
-            f"The {what} data come in a DataLoader whose sampler {drawing.name} {fault} of {count} examples; evaluate on each "
-            "once: give torch.utils.data.Subset(dataset, indices) without a sampler."
+            f"The {what} data are a DataLoader whose sampler {drawing.name} {fault} of {count} examples; each must be "
+            "evaluated once: give torch.utils.data.Subset(dataset, indices) without a sampler."
         )
     return drawn

@@ -1,4 +1,4 @@
-"""Examples: inputs and targets as tensors, and how a batch or a data set as users have it is read into them."""
+"""Examples: inputs and targets as tensors, and the functions that read a user's batch or data set into them."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ class Examples:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """Inputs and target, one after the other."""
+        """The tensors of inputs and target."""
         return (*self.inputs, *leaves(self.target))
 
     def __len__(self) -> int:
         return len(self.tensors[0])
 
     def batch(self, index: Tensor | slice) -> Batch:
-        """Inputs and target of these examples, the index's shape in front; copies, as a model may write to its input."""
+        """Inputs and target of these examples, with the index's shape first; copies, as a model may write to its input."""
 
         def select(t: Tensor) -> Tensor:
             if isinstance(index, slice):
                 return t[index].clone()
-            rows = t.index_select(0, index.flatten().to(t.device))  # thrice as fast as t[index]
+            rows = t.index_select(0, index.flatten().to(t.device))  # three times as fast as t[index]
             return rows.view(*index.shape, *t.shape[1:])
 
         return tuple(map(select, self.inputs)), mapped(select, self.target)
@@ -90,7 +90,7 @@ class Examples:
 
 
 def digest_of(tensors: Iterable[Tensor], names: tuple[str, ...] = ()) -> str:
-    """Hash of every byte of some tensors, with shapes and dtypes."""
+    """Hash of every byte of these tensors, with shapes and dtypes."""
     h = hashlib.sha256(repr(names).encode() if names else b"")
     for t in tensors:
         h.update(f"{tuple(t.shape)} {t.dtype}".encode())
@@ -106,15 +106,15 @@ def raw(t: Tensor) -> memoryview:
 def parse(batch: Any, what: str) -> Examples:
     """Read a batch, a pair or a dict with labels, as inputs and target. `what` names the data in errors.
 
-    SteepestError for a batch without a target, or with contents that are no numbers.
+    Raises SteepestError for a batch without a target, or with contents that are not numbers.
     """
     if isinstance(batch, Mapping):
         return _from_dict(batch, what)
     pair = list(batch) if isinstance(batch, tuple | list) and not isinstance(batch, PackedSequence) else []
     if len(pair) < 2:
         raise SteepestError(
-            f"An example of the {what} data is not a pair (input, target) of tensors or numbers, nor a dict with "
-            f"'{LABELS[0]}'; inputs may be a dict, targets several."
+            f"An example of the {what} data is neither a pair (input, target) of tensors or numbers nor a dict with "
+            f"'{LABELS[0]}'; the input may be a dict, the target a tuple or a dict."
         )
     inputs, last = pair[:-1], pair[-1]
     rows = len(inputs[0]) if hasattr(inputs[0], "__len__") and getattr(inputs[0], "ndim", 1) > 0 else 0
@@ -126,12 +126,12 @@ def parse(batch: Any, what: str) -> Examples:
 
 
 def _from_dict(batch: Mapping[Any, Any], what: str) -> Examples:
-    """Read a dict, as data sets of Hugging Face have it: the labels are the target, the rest the inputs by name."""
+    """Read a dict, as in data sets of Hugging Face: the labels are the target, the rest are the named inputs."""
     label = next((key for key in LABELS if key in batch), None)
     if label is None or len(batch) < 2:
         raise SteepestError(
-            f"An example of the {what} data is a dict of {listed([*map(str, batch)])}; expected inputs and a target, which is "
-            f"called {' or '.join(LABELS)}."
+            f"An example of the {what} data is a dict of {listed([*map(str, batch)])}; expected inputs and a target named "
+            f"{' or '.join(LABELS)}."
         )
     named = _columns(batch, what)
     return Examples(tuple(named.values()), _target(batch[label], what), tuple(named), label)
@@ -174,7 +174,7 @@ def is_frame(x: Any) -> bool:
 
 
 def column(x: Any, what: str, *, table: bool = False) -> Any:
-    """Convert numbers to a tensor; with `table`, a pandas table to floating point. SteepestError for other objects."""
+    """Convert numbers to a tensor; with `table`, a pandas table to floating point. Raises SteepestError for other objects."""
     if isinstance(x, Tensor | PackedSequence):
         return x
     if is_frame(x):
@@ -187,19 +187,19 @@ def column(x: Any, what: str, *, table: bool = False) -> Any:
         ) from None
     if array.dtype.kind not in "biufc":
         kind = "text" if array.dtype.kind in "US" else f"{array.dtype} objects"
-        raise SteepestError(f"{_upper(what)} is {kind}; expected numbers: encode it as whole numbers first.")
+        raise SteepestError(f"{_upper(what)} is {kind}; expected numbers: encode it as integers first.")
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _of_frame(x: Any, what: str, table: bool) -> Tensor:
-    """A table of pandas, (examples, columns), or a column, (examples,)."""
+    """A pandas table, (examples, columns), or column, (examples,), as a tensor."""
     if getattr(x, "ndim", 1) == 1:
         return column(x.to_numpy(), f"{what} (column {x.name!r})")  # type: ignore[no-any-return]
     texts = [str(name) for name, kind in zip(x.columns, x.dtypes, strict=True) if getattr(kind, "kind", "O") not in "biufc"]
     if texts:
-        raise SteepestError(f"{_upper(what)} has columns that are no numbers: {listed(texts)}; encode or leave them out first.")
+        raise SteepestError(f"{_upper(what)} has columns that are not numbers: {listed(texts)}; encode or drop them first.")
     values = column(x.to_numpy(), what)
     if table:
         return values.double()  # type: ignore[no-any-return]

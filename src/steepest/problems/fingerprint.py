@@ -38,11 +38,11 @@ def fingerprint(problem: Problem, device: str = "cpu") -> str:
 
 
 def identify(problem: Problem, device: str = "cpu") -> Identity:
-    """A digest of the user's code, the data, seed 0's initial weights and first gradient, and losses and metrics there.
+    """A digest of the user's code, the data, seed 0's initial weights and first gradient, and the initial losses and metrics.
 
-    Any edit that affects training or evaluation changes it; comments, names of files and unrelated code do not. SteepestError
-    if the problem cannot be trained: labels out of range, a loss that is not one finite number, no trainable parameters, an
-    example whose loss is not finite, or user code that raises in a first step.
+    Any edit that affects training or evaluation changes it; comments, names of files and unrelated code do not. Raises
+    SteepestError if the problem cannot be trained: labels out of range, a loss that is not one finite number, no trainable
+    parameters, an example whose loss is not finite, or user code that raises in a first step.
     """
     with problem.theirs("first step"):
         return _identified(problem, device)
@@ -167,7 +167,7 @@ def _work(problem: Problem, model: nn.Module, batch: Batch) -> float:
     hooks = [m.register_forward_hook(count) for m in hooked]
     try:
         problem.output(model, batch[0])
-    except Exception:  # training's first batch gives the sentence for this
+    except Exception:  # the first training step reports this error
         return WORK
     finally:
         for hook in hooks:
@@ -194,9 +194,8 @@ def _check_memory(problem: Problem, model: nn.Module) -> None:
         for a, b in zip(*outputs, strict=True)
     ):
         raise SteepestError(
-            f"Problem '{problem.name}': its model gives another output when it sees the same batch again, so it carries a "
-            "state from batch to batch, as a hidden state of an LSTM; begin it anew in forward: batches must not depend on "
-            "those before."
+            f"Problem '{problem.name}': its model returns another output for the same batch, so it keeps state from batch to "
+            "batch, such as the hidden state of an LSTM; reset it in forward: a batch must not depend on those before."
         )
 
 
@@ -215,9 +214,7 @@ def _first_step(problem: Problem, model: nn.Module) -> tuple[float, tuple[Tensor
         loss.backward()  # type: ignore[no-untyped-call]  # as training does: reentrant checkpoints refuse autograd.grad
     gradient = tuple(p.grad for p in trained)
     if any(g is not None and (g.is_sparse or g.is_complex()) for g in gradient):
-        raise SteepestError(
-            f"Problem '{problem.name}': its model has sparse or complex gradients; dense real ones are trained."
-        )
+        raise SteepestError(f"Problem '{problem.name}': its model has sparse or complex gradients; expected dense real ones.")
     return loss.item(), gradient
 
 
@@ -231,7 +228,7 @@ def _check_labels(problem: Problem, model: nn.Module, data: Examples) -> None:
     try:
         output = problem.output(model, data.batch(slice(0, 1))[0])
     except Exception:
-        return  # training's first batch gives the sentence for this
+        return  # the first training step reports this error
     if not isinstance(output, Tensor) or output.ndim != target.ndim + 1:
         return
     classes = output.shape[1]

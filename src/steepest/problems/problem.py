@@ -1,4 +1,4 @@
-"""A problem: a model, a loss, data and a measure of success. It never sees an optimizer."""
+"""A problem: a model, a loss, data and a metric, independent of any optimizer."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ T = TypeVar("T")
 class Problem:
     """A model, a loss and data to train on.
 
-    model: called once per seed, returns an `nn.Module`; a module given instead is copied, so every seed starts from it.
-    loss: `loss(output, target)`, a scalar to be made small.
+    model: a function, called once per seed, that returns an `nn.Module`; or a module, of which every seed trains a copy.
+    loss: `loss(output, target)`, a scalar to minimize.
     train, valid, test: `(inputs, target)` tensors, arrays, lists or pandas tables (examples, ...), a map-style dataset of
         pairs or of dicts with labels, or a DataLoader, whose sampler, batch size, collate function and workers are used;
         `train` may be a stream (an IterableDataset). Inputs are a tensor, several, or a dict by the names of the model's
-        arguments; targets a tensor, or a tuple or dict of them. Rates are chosen on `valid`; `test` is read once, for the best.
-    metric: what is reported: None for the loss, "accuracy" (per cent of the labels that the loss counts, of classes or of one
-        logit; larger is better), or `metric(output, target)` whose better `direction` is "min" or "max".
+        arguments; targets a tensor, or a tuple or dict of them. Rates are chosen on `valid`; `test` is used once, for the best.
+    metric: None for the loss, "accuracy" (the percentage of right predictions among the labels that the loss counts, of
+        classes or of one logit), or `metric(output, target)`, better in the `direction` "min" or "max".
     batch_size: examples in a batch; the last batch of an epoch may be smaller. None: the DataLoader's, else 32.
     dtype: of parameters and floating-point data. None: torch's default dtype.
-    name, about: how reports call and describe it. shuffle: a new order each epoch, or the data's own order always. None: as
-        the DataLoader has it, else True.
-    drop_last: leave out the last batch of an epoch where it is smaller (BatchNorm cannot train on one example). None: as the
-        DataLoader has it, else False.
-    steps: updates in a run, if `compare` gets none (default: ten epochs, at least 100 and at most 2,000).
-    optimum: the least value of the validation loss, if known, and how it was found.
-    accumulate: parts into which a batch is cut, whose gradients are added up before the step: less memory, the same step. The
-        loss is assumed to be a mean over examples, unless it has reduction="sum".
-    autocast: torch.bfloat16 to run the forward pass in it where torch.autocast does; the loss is computed in `dtype`.
-    clip: the largest norm that all gradients together may have; larger ones are scaled down.
-    image: the shape in which a report shows an input as an image, such as (28, 28), if its own is not one.
+    name, about: name and description in reports.
+    shuffle: whether every epoch has a new order. None: as in the DataLoader, else True.
+    drop_last: whether to drop the last batch of an epoch if it is smaller (BatchNorm cannot train on one example). None: as in
+        the DataLoader, else False.
+    steps: updates in a run, unless `compare` is given a number (default: ten epochs, at least 100 and at most 2,000).
+    optimum: the lowest possible validation loss, if known, and a phrase that says how it was found.
+    accumulate: parts into which a batch is split, whose gradients are added up before the step: less memory, the same step.
+        The loss is assumed to be a mean over examples, unless it has reduction="sum".
+    autocast: torch.bfloat16 to run the forward pass under torch.autocast; the loss is computed in `dtype`.
+    clip: the largest norm of all gradients together; larger ones are scaled down.
+    image: the shape in which a report shows an input as an image, such as (28, 28), if the input has another shape.
 
     >>> x = torch.linspace(-1, 1, 40)[:, None]
     >>> problem = Problem(model=lambda: nn.Linear(1, 1), loss=nn.MSELoss(), train=(x, 2 * x), valid=(x, 2 * x))
@@ -108,7 +108,7 @@ class Problem:
             known = self.metric is None or callable(self.metric)
             expect(known, f"metric is {self.metric!r}", "None, 'accuracy' or a function")
             up = self.metric is None and self.direction == "max"
-            expect(not up, "direction is 'max' without a metric", "a metric, or 'min': the loss is made small")
+            expect(not up, "direction is 'max' without a metric", "a metric, or 'min', as the loss is minimized")
         for split, what in {"train": "training", "valid": "validation", "test": "test"}.items():
             source = getattr(self, split)
             if isinstance(source, IterableDataset):
@@ -118,8 +118,8 @@ class Problem:
                 with self.theirs(f"{what} data"):
                     object.__setattr__(self, split, read(source, self.dtype, what))
                 data = getattr(self, split)
-                names = f"the {split} data name the inputs {', '.join(data.names) or 'nothing'}"
-                expect(data.names == self.train.names, names, f"{', '.join(self.train.names) or 'nothing'}, as in train")
+                names = f"the {split} data have the input names {', '.join(data.names) or 'none'}"
+                expect(data.names == self.train.names, names, f"{', '.join(self.train.names) or 'none'}, as in train")
         for name in ("batch_size", "shuffle", "drop_last"):
             chosen, own = getattr(self, name), getattr(self.train.drawing or Drawing(), name)
             if chosen is None:
@@ -129,7 +129,7 @@ class Problem:
                 expect(chosen == own, differs, "one of the two")
         if self.steps is None:
             epoch = self.epoch_steps
-            expect(epoch is not None, "the training data do not tell how many batches an epoch has", "steps=...")
+            expect(epoch is not None, "the number of batches in an epoch of the training data is unknown", "steps=...")
             object.__setattr__(self, "steps", min(max(10 * (epoch or 0), 100), 2000))
 
     @property
@@ -139,7 +139,7 @@ class Problem:
 
     @property
     def epoch_steps(self) -> int | None:
-        """The batches of an epoch; None if the data have no length."""
+        """The number of batches in an epoch; None if the data have no length."""
         if not self.train.is_stream:
             return self.drawing.epoch(len(self.train))
         with contextlib.suppress(TypeError):
@@ -167,7 +167,7 @@ class Problem:
 
     @property
     def metric_name(self) -> str:
-        """The name of what is reported: "loss", "accuracy" or the metric's own."""
+        """The name of the metric: "loss", "accuracy" or the name of the function."""
         if self.metric is None:
             return "loss"
         return self.metric if isinstance(self.metric, str) else getattr(self.metric, "__name__", "metric")
@@ -179,7 +179,7 @@ class Problem:
 
     @property
     def same_start(self) -> bool:
-        """Whether every seed starts from the same weights, because a module was given and not a function."""
+        """Whether every seed starts from the same weights, because the model is a module and not a function."""
         return isinstance(self.model, nn.Module)
 
     def on(self, device: str) -> Problem:
@@ -205,16 +205,16 @@ class Problem:
         if any(map(is_lazy, (*made.parameters(), *made.buffers()))):
             inputs, _ = self.first_batch()  # from which nn.LazyLinear and its like take their shapes
             with self.theirs("model"), torch.no_grad():
-                made = _copied(made) if made is self.model else made  # the user's module stays lazy, and its identity the same
+                made = _copied(made) if made is self.model else made  # the user's module stays lazy
                 self.output(made.to(device=device, dtype=self.dtype).eval(), inputs)
             made.train()
         with self.theirs("model"):
-            with contextlib.suppress(RuntimeError):  # a model that cannot be copied is the function's own, new one
-                made = _copied(made)  # a function may return the same module, or share a part, at every call
+            with contextlib.suppress(RuntimeError):  # assume that the function returned a new model if it cannot be copied
+                made = _copied(made)  # a function may return the same module, or share parts, in every call
             return made.to(device=device, dtype=self.dtype)
 
     def output(self, model: nn.Module, inputs: Sequence[Any]) -> Any:
-        """The model's output for some inputs, passed by keyword if the data name them."""
+        """The model's output for these inputs, passed by keyword if the data have names for them."""
         named = dict(zip(self.train.names, inputs, strict=True)) if self.train.names else {}
         if named and self.train.label and self.train.label not in _arguments(model.__class__.forward):
             del named[self.train.label]
@@ -303,7 +303,7 @@ class Problem:
             model.train(training)
         return measured
 
-    _takes_gradients = False  # whether model or loss need a graph in evaluation too, as forces and residuals do
+    _takes_gradients = False  # whether model or loss need gradients in evaluation too, such as forces and residuals
     _adds_up = False, False  # whether loss and metric are sums over examples
 
     def _see_what_adds_up(self, output: Any, target: Tree) -> None:
@@ -330,7 +330,7 @@ class Problem:
             return loss, number(self.metric(output, target))
 
     def labels_in(self, output: Any, target: Tree) -> Labels:
-        """How the loss treats labels such as these; each label is tried once."""
+        """How the loss treats these labels; each label is tested once."""
         asked, known = self.__dict__.get("_labels", (set(), None))
         fresh = set(torch.unique(target).tolist()) - asked if isinstance(target, Tensor) else set()
         if fresh or known is None:
@@ -347,7 +347,7 @@ class Problem:
 
     @torch.no_grad()
     def each(self, output: Any, target: Tree) -> Tensor | None:
-        """The metric of every example, (examples,); None for a metric or loss that is no mean over examples."""
+        """The metric of every example, (examples,); None for a metric or loss that is not a mean over examples."""
         if self.metric is None:
             return losses_of(self.loss, output, target)
         if self.metric != "accuracy":
@@ -366,14 +366,14 @@ class Problem:
         return torch.cat(whole) if whole and len(whole) == len(parts) else None
 
     def theirs(self, what: str) -> Theirs:
-        """A context for code of the user's: any exception becomes a SteepestError, sys.exit() too."""
+        """A context for the user's code, in which any exception, and sys.exit(), becomes a SteepestError."""
         return Theirs(f"Problem '{self.name}': its {what}")
 
 
 class Theirs(contextlib.AbstractContextManager[None]):
     """A context that turns any exception of the user's code into a SteepestError that says what raised it."""
 
-    # no generator: contextlib.contextmanager lets StopIteration through
+    # a class, as contextlib.contextmanager does not convert StopIteration
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -384,7 +384,7 @@ class Theirs(contextlib.AbstractContextManager[None]):
 
 
 def _copied(model: nn.Module) -> nn.Module:
-    """A copy of a model, with parameters of its own."""
+    """A copy of a model that shares no parameters with it."""
     if not isinstance(model, torch.jit.ScriptModule):
         return copy.deepcopy(model)
     with torch.no_grad():  # else the parameters of a copied script are computed from the first ones

@@ -19,7 +19,7 @@ from .examples import Examples, is_frame, parse
 from .trees import alike, can_join, equal, joined, size_of
 
 LARGEST_IN_MEMORY = 4 * 2**30  # bytes; a larger map-style dataset is read batch by batch
-PROBE = 256  # examples, evenly spread, read twice, to detect a dataset that draws at random
+PROBE = 256  # evenly spread examples that are read twice, to detect random draws in a dataset
 MOST_EVALUATED = 1_000_000  # examples of a stream for evaluation; a longer one is assumed to have no end
 
 
@@ -28,8 +28,8 @@ def read(source: Any, dtype: torch.dtype, what: str) -> Examples:
 
     `(inputs, target)` of tensors, arrays, lists or pandas tables, a dict of columns with labels, a map-style dataset of pairs
     or dicts, a DataLoader of one, or an IterableDataset in a DataLoader. Floating-point data are cast to the problem's
-    `dtype`, integer targets to int64. SteepestError for data that are empty, of unequal length or not finite, and for a loader
-    for evaluation that repeats or omits examples.
+    `dtype`, integer targets to int64. Raises SteepestError for data that are empty, of unequal length or not finite, and for
+    an evaluation loader that repeats or omits examples.
     """
     if isinstance(source, Examples):
         return source
@@ -80,10 +80,10 @@ def _empty(what: str) -> SteepestError:
 
 
 def _in_memory(columns: Any, dtype: torch.dtype, what: str) -> Examples:
-    """Columns as examples; SteepestError if they have no rows, or unequal numbers of rows."""
+    """Columns as examples. Raises SteepestError if they have no rows, or unequal numbers of rows."""
     examples = parse(columns, what).cast(dtype)
     if any(t.ndim == 0 for t in examples.tensors):
-        raise SteepestError(f"The {what} data hold a single number; expected tensors with one row for each example.")
+        raise SteepestError(f"The {what} data contain a single number; expected tensors with one row for each example.")
     lengths = [len(t) for t in examples.tensors]
     if len(set(lengths)) > 1:
         raise SteepestError(
@@ -133,7 +133,7 @@ def _read_dataset(
 
 
 def _collated(dataset: Any, chosen: range, what: str) -> Any:
-    """Some examples as one batch; SteepestError if their shapes differ."""
+    """Some examples as one batch. Raises SteepestError if their shapes differ."""
     items = [_plain(item) for item in items_of(dataset, chosen)]
     try:
         return default_collate(items)
@@ -160,7 +160,7 @@ def _read_stream(loader: DataLoader[Any], dtype: torch.dtype, what: str) -> Exam
         count += size_of(parts[-1].target)
         if count > MOST_EVALUATED:
             raise SteepestError(
-                f"The {what} data are a stream of over {MOST_EVALUATED:,} examples, perhaps without an end; give one that ends."
+                f"The {what} data are a stream of over {MOST_EVALUATED:,} examples, perhaps infinite; give a finite one."
             )
     if not parts:
         raise _empty(what)
@@ -176,6 +176,6 @@ def _check_finite(examples: Examples, what: str) -> None:
         if t.is_floating_point() and not (finite := torch.isfinite(t)).all():
             rows = (~finite).flatten(1).any(1) if t.ndim > 1 else ~finite
             raise SteepestError(
-                f"The {what} data hold NaN or infinity in {int(rows.sum())} of {len(t)} examples "
+                f"The {what} data contain NaN or infinity in {int(rows.sum())} of {len(t)} examples "
                 f"(the first is example {int(rows.nonzero()[0])}); remove or fill them first."
             )

@@ -1,4 +1,4 @@
-"""Seed the global random generators for a while, or give code a sequence of its own."""
+"""Seed the global random generators temporarily, or give code its own random sequence."""
 
 from __future__ import annotations
 

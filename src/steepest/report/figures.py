@@ -1,4 +1,4 @@
-"""Pictures as matplotlib figures, and these as SVG for a page."""
+"""Draw pictures as matplotlib figures, and figures as SVG for a page."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ..errors import middle_out
 from .picture import Guide, Mark, Panel, Picture, Series
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-LONG = re.compile(r"(\d+\.\d)\d+")  # a tenth of a point is enough
-WIDTH = 5.8  # inches: read at full width on a phone, at twice its size in a talk
-LONGEST = 58  # characters of a name or a note; longer ones would leave the picture no room, and lose their middle
-ACROSS, UP = 12, 14  # characters of an axis's words for each inch of it
-ROW, PANEL, SMALL = 0.26, 3.2, 1.75  # inches of height: of a named row, of a panel, of one of several columns
+LONG = re.compile(r"(\d+\.\d)\d+")  # coordinates are cut to a tenth of a point
+WIDTH = 5.8  # inches; readable at full width on a phone, and at twice the size on a slide
+LONGEST = 58  # characters of a name or a note; longer ones are shortened in the middle, to leave room for the picture
+ACROSS, UP = 12, 14  # characters of an axis label per inch of the x and the y axis
+ROW, PANEL, SMALL = 0.26, 3.2, 1.75  # height in inches: of a labelled row, of a panel, of a panel in several columns
 DOT = {"linestyle": "", "marker": "o", "markeredgewidth": 0}
 GREY = "#555555"
 LOOKS: dict[str, dict[str, Any]] = {
@@ -35,7 +35,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "mean": {**DOT, "markersize": 6.5},
     "diamond": {"linestyle": "", "marker": "D", "markersize": 6.5, "markeredgecolor": "white"},
     "cross": {"linestyle": "", "marker": "x", "markersize": 5.5},
-    "spots": {**DOT, "markersize": 7, "alpha": 0.0},  # not seen: where a pointer finds words
+    "spots": {**DOT, "markersize": 7, "alpha": 0.0},  # invisible, for tooltips
     "hollow": {**DOT, "markersize": 6, "markerfacecolor": "white", "markeredgewidth": 1.2},
     "below": {"linestyle": "", "marker": "v", "markersize": 5, "markeredgewidth": 0},
     "above": {"linestyle": "", "marker": "^", "markersize": 5, "markeredgewidth": 0},
@@ -47,20 +47,20 @@ FONT: Any = {
     "axes.labelsize": 8.5,
     "legend.fontsize": 8,
     "axes.titleweight": "normal",
-    "text.parse_math": False,  # a name with dollars is a name
+    "text.parse_math": False,  # dollars in a name are not math
 }
 
 
-Group = tuple[str, str, list[str]]  # of a mark in an SVG: the label of its series, its form, the words of its points
+Group = tuple[str, str, list[str]]  # a mark in an SVG: the label of its series, its form, the tooltips of its points
 
 
 def draw(picture: Picture) -> Figure:
-    """The picture as a figure; its words are the figure's alternative text."""
+    """Draw the picture as a figure, with the picture's alternative text as its `gid`."""
     return _drawn(picture, legend=True)[0]
 
 
 def _drawn(picture: Picture, legend: bool) -> tuple[Figure, dict[str, Group]]:
-    """A figure, and the group of each mark by the mark's id; `legend` adds a legend and a title."""
+    """Draw a figure; also return the group of each mark by its id. `legend` adds a legend and a title."""
     groups: dict[str, Group] = {}
     with matplotlib.rc_context(FONT):
         columns = picture.columns
@@ -90,7 +90,7 @@ def _height(panel: Panel, otherwise: float) -> float:
 
 
 def _panel(axes: Axes, panel: Panel, number: int, most: tuple[int, int]) -> dict[str, Group]:
-    """Draw a panel, with so many characters across and up at most; the groups of its marks by id."""
+    """Draw a panel and return the groups of its marks by id; `most` limits the characters of the x and y labels."""
     groups: dict[str, Group] = {}
     axes.set_xscale("log" if panel.log_x else "linear")
     axes.set_yscale("log" if panel.log_y else "linear")
@@ -129,14 +129,14 @@ def _panel(axes: Axes, panel: Panel, number: int, most: tuple[int, int]) -> dict
 
 
 class _Minor(LogFormatter):
-    """Numbers between the decades where an axis has less than one, as plain as the others."""
+    """Minor tick labels for a log axis that spans less than a decade, in the format of the major ones."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def _within(mark: Mark, panel: Panel) -> Mark:
-    """The mark without points outside the panel's views, where it is points."""
+    """The mark without its points outside the panel's views; lines and bands are unchanged."""
     if mark.form not in POINTS:
         return mark
     views = [view or (-math.inf, math.inf) for view in (panel.view_x, panel.view_y)]
@@ -162,7 +162,7 @@ def _guide(axes: Axes, guide: Guide) -> None:
 
 
 def _draw(axes: Axes, series: Series, mark: Mark, name: str) -> None:
-    """Draw a mark as a group with this id."""
+    """Draw a mark as an SVG group with the id `name`."""
     colour = series.style.colour
     x: Any = mark.x
     y: Any = mark.y
@@ -175,7 +175,7 @@ def _draw(axes: Axes, series: Series, mark: Mark, name: str) -> None:
         for at, height, words in zip(x, y, mark.words, strict=True):
             shown = middle_out(words, LONGEST)
             text = axes.annotate(shown, (at, height), (4, 3), textcoords="offset points", fontsize=7, color=GREY, gid=name)
-            text.set_in_layout(shown == words)  # text that was cut may leave the frame, and takes no room from it
+            text.set_in_layout(shown == words)  # shortened text may overlap the edge instead of shrinking the axes
     else:
         x, y = ([x, high], [y, y]) if mark.form == "bar" else (x, y)
         label = middle_out(series.label, LONGEST) if mark.form == "line" else None
@@ -185,7 +185,7 @@ def _draw(axes: Axes, series: Series, mark: Mark, name: str) -> None:
 
 
 def plain(axes: Axes) -> None:
-    """Axes without a box, with a light grid."""
+    """Remove the box of axes and add a light grid."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.grid(alpha=0.25)
@@ -193,19 +193,19 @@ def plain(axes: Axes) -> None:
 
 
 def svg(picture: Picture, name: str) -> str:
-    """The picture as an SVG element for a page, without a title and a legend: a page has its own.
+    """The picture as an SVG element, without title and legend, which a page adds itself.
 
-    Each mark is a group with `data-series`, the label of its series, and a class, its form; its points have
-    `data-words`. `name` begins every id, so that no two pictures share one.
+    Each mark is a group with its series' label as `data-series` and its form as the class; its points have their tooltips as
+    `data-words`. Every id starts with `name`, so that pictures do not share ids.
     """
     figure, groups = _drawn(picture, legend=False)
     return svg_of(figure, picture.words, name, groups)
 
 
 def svg_of(figure: Figure, described: str, name: str, groups: Mapping[str, Group] | None = None) -> str:
-    """A figure as an SVG element with the alternative text `described`; `name` begins every id.
+    """A figure as an SVG element with the alternative text `described`; every id starts with `name`.
 
-    `groups` has the groups that are marks, by id.
+    `groups` maps the ids of the marks to their groups.
     """
     file, name = io.StringIO(), re.sub(r"[^A-Za-z0-9-]+", "-", name)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "steepest"}):

@@ -1,4 +1,4 @@
-"""The report's file, rewritten only if its contents changed: drawing takes longer than reading a whole study."""
+"""Write the report file, only if its contents changed: drawing takes longer than reading a whole study."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from pathlib import Path
 from ..checks import writable, written
 from ..study.data import StudyData
 
-SOURCES = Path(__file__).parent  # of reports: a page drawn by another version of them is drawn again
+SOURCES = Path(__file__).parent  # code that draws reports; a page drawn by another version of it is redrawn
 MARK = '<meta name="steepest-digest" content="{}">\n'
-LINES_BEFORE = 2  # of a page, before its digest
+LINES_BEFORE = 2  # lines of a page before its digest
 
 
 def write(studies: Sequence[StudyData], path: str | Path) -> Path:
-    """Write the report of some studies, unless the file is this report already.
+    """Write the report of these studies and return its path; skip this if the file already is this report.
 
-    SteepestError where the folder does not exist.
+    Raises SteepestError if the folder does not exist.
     """
     path = writable("report", path, "report.html")
     shown = _digest(studies)
     if _is_report(path, shown):
         return path
-    from . import page  # with matplotlib, which takes a while to import
+    from . import page  # imports matplotlib, which is slow
 
     head, rest = _split(page.text(studies))
     return written("report", path, head + MARK.format(_sealed(shown, head, rest)) + rest)
 
 
 def _is_report(path: Path, shown: str) -> bool:
-    """Whether a file is a complete report with this digest, and was not edited since."""
-    if not path.is_file():  # a device may have no end
+    """Whether a file is a complete, unedited report with this digest."""
+    if not path.is_file():  # reading a device may never end
         return False
     try:
         head, rest = _split(path.read_bytes().decode())
@@ -45,13 +45,13 @@ def _is_report(path: Path, shown: str) -> bool:
 
 
 def _split(page: str) -> tuple[str, str]:
-    """A page before the place of its digest, and after."""
+    """Split a page at the line where its digest goes."""
     lines = page.split("\n", LINES_BEFORE)
     return "".join(f"{line}\n" for line in lines[:LINES_BEFORE]), lines[-1]
 
 
 def _digest(studies: Sequence[StudyData]) -> str:
-    """The digest of all that a page is made from: the studies' data, and the code and the version that draw them."""
+    """Digest of everything a page is made from: the studies' data, the drawing code and the package version."""
     h = hashlib.sha256(version("steepest").encode())
     for source in sorted(SOURCES.rglob("*.*")):
         if source.suffix in (".py", ".css", ".js"):
@@ -61,5 +61,5 @@ def _digest(studies: Sequence[StudyData]) -> str:
 
 
 def _sealed(shown: str, head: str, rest: str) -> str:
-    """The digest written into a page: of its data, and of the page itself, so that an edit is noticed."""
+    """The digest written into a page. It covers the page's data and the page itself, so an edit is noticed."""
     return hashlib.sha256("\n".join((shown, head, rest)).encode()).hexdigest()

@@ -18,10 +18,10 @@ from .safe import safe
 
 
 class Figures:
-    """`study.figures`: a method for each registered picture, which draws a new figure from the data of the report.
+    """`study.figures`: one method per registered picture, which draws a new matplotlib figure from the study's data.
 
-    `[*study.figures]` are the names of those that have something to show. `record` returns the study with what is recorded
-    inside a run, for the pictures that need it.
+    `[*study.figures]` lists the pictures that have data. `record` returns the study with measurements recorded inside a
+    run, for the pictures that need them.
     """
 
     def __init__(self, study: StudyData, record: Callable[[], StudyData]) -> None:
@@ -48,5 +48,5 @@ class Figures:
             self._study = safe(self._record())
         picture = one(self._study, *args, **options)
         if picture is None:
-            raise SteepestError(f"This study has nothing to show in the picture '{one.name}'; it has {', '.join(self)}.")
+            raise SteepestError(f"This study has no data for the picture '{one.name}'; choose one of {', '.join(self)}.")
         return figures.draw(picture)

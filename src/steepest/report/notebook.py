@@ -1,4 +1,4 @@
-"""The HTML that notebooks display for rules, schedules, surfaces and descents: text and SVG, which survive an export."""
+"""Notebook HTML for rules, schedules, surfaces and descents, as text and SVG, which survive an export."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import figures
 from .rule import card
 from .surface import pictures, text
 
-STEPS = 100  # length of the run for which a schedule is drawn
+STEPS = 100  # steps for which a schedule is drawn
 
 
 @html_of.register

@@ -1,5 +1,5 @@
 "use strict";
-// Copying the code, choosing what a picture shows, and the words of the point under a pointer.
+// Copy the code, choose what a picture shows, show a tooltip for the point under the pointer.
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 for (const button of all("[data-copy]")) {
@@ -20,7 +20,7 @@ for (const button of all("[data-copy]")) {
 
 const pressed = (button) => button.getAttribute("aria-pressed") === "true";
 
-// A picture with choices: variants by axis and measure, chips for the optimizers, the seeds one by one.
+// A picture with choices: its variants (axis and measure), a toggle for each optimizer, and one for all seeds.
 for (const box of all("[data-choices]")) {
   const draw = () => {
     const wanted = all("[data-variant-of]", box).filter(pressed).map((b) => b.dataset.value).join(" ");

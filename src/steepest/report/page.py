@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML file with the answer, the code to paste, and pictures with their data."""
+"""The report: one self-contained HTML file with the answer, the code to paste, and pictures with their data tables."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .pictures import pictures_of
 from .registry import PICTURES
 from .safe import safe
 
-FIRST_SHOWN = 3  # optimizers in a picture with choices, until a reader asks for more
+FIRST_SHOWN = 3  # optimizers shown at first in a picture with choices
 DASHES = {"solid": "", "dashed": "6 3", "dotted": "1.5 2.5", "dashdot": "6 2 1.5 2"}
 
 
 def text(studies: Sequence[StudyData]) -> str:
-    """The whole page of some studies; `file` writes it."""
+    """The HTML of the report of these studies; `file` writes it."""
     studies, code = [safe(study) for study in studies], _file("page.js")
     title = escape("steepest: " + ", ".join(study.problem for study in studies))
     sections = "".join(_study(study, k) for k, study in enumerate(studies))
@@ -39,7 +39,7 @@ def text(studies: Sequence[StudyData]) -> str:
 
 
 def section(study: StudyData) -> str:
-    """The answer, the code and the first picture, for a notebook: it needs no script."""
+    """HTML with the answer, the code and the first picture, for a notebook; it needs no script."""
     study = safe(study)
     picture = next(iter(pictures_of(study).values()), None)
     drawn = f"<figure>{figures.svg(picture, 'notebook')}</figure>" if picture else ""
@@ -51,23 +51,23 @@ def _file(name: str) -> str:
 
 
 def _study(study: StudyData, number: int) -> str:
-    true = (line for line in study.answer.details if not line.startswith("Rates from "))  # false in earlier versions
+    true = (line for line in study.answer.details if not line.startswith("Rates from "))  # was wrong in earlier versions
     details = "".join(f"<li>{escape(line)}</li>" for line in true)
     notes = "".join(f"<p>Note: {escape(note)}</p>" for note in study.notes)
     optimum = ""
     if study.optimum:
-        optimum = f"<p>The least loss possible is {study.optimum[0]:.6g}: {escape(study.optimum[1])}.</p>"
+        optimum = f"<p>The lowest possible loss is {study.optimum[0]:.6g}: {escape(study.optimum[1])}.</p>"
     pairs = "".join(f"<li>{escape(v.sentence)} {escape(v.beside)}</li>" for v in study.verdicts)
     parts = "".join(_part(study, f"s{number}-{name}", name, picture) for name, picture in pictures_of(study).items())
     heading = "; ".join(filter(None, (study.about, f"{study.steps} steps a run", study.batches)))
     return f"""<section><h1>{escape(study.problem)}</h1><p class="about">{escape(heading)}</p>
 <p class="answer">{escape(study.answer.sentence)}</p>
 {_code(study)}
-<h2>How sure, and what else is known</h2><ul>{details}</ul>{optimum}{notes}
-<details><summary>How these numbers came about</summary><p>{escape(study.protocol)}</p></details>
+<h2>Confidence and details</h2><ul>{details}</ul>{optimum}{notes}
+<details><summary>How these numbers were computed</summary><p>{escape(study.protocol)}</p></details>
 {parts}{_examples(study)}
-<h2>All that raced or was screened</h2>{_table(study.table, "all that raced or was screened")}
-<details><summary>Every pair</summary><ul>{pairs}</ul></details></section>"""
+<h2>All candidates, raced or screened</h2>{_table(study.table, "all candidates, raced or screened")}
+<details><summary>All pairwise verdicts</summary><ul>{pairs}</ul></details></section>"""
 
 
 def _code(study: StudyData) -> str:
@@ -78,7 +78,7 @@ def _code(study: StudyData) -> str:
 
 
 def _part(study: StudyData, key: str, name: str, picture: Picture) -> str:
-    """A picture with its title, its legend or choices, its caption, and its data as a table."""
+    """A picture with its title, legend or choices, caption, and data table."""
     legend = "" if PICTURES[name].choices else _legend(picture)
     drawn = _variants(study, key, name) if PICTURES[name].choices else figures.svg(picture, key)
     versions = ", ".join(f"{part} {study.versions[part]}" for part in ("steepest", "torch") if part in study.versions)
@@ -90,7 +90,7 @@ def _part(study: StudyData, key: str, name: str, picture: Picture) -> str:
 
 
 def _legend(picture: Picture) -> str:
-    """The legend, for a picture with several lines that its axes do not name."""
+    """The legend of a picture with several series; empty if the axes already name them."""
     styles = {series.label: series.style for panel in picture.panels for series in panel.series}
     if not picture.legend or len(styles) < 2:
         return ""
@@ -99,7 +99,7 @@ def _legend(picture: Picture) -> str:
 
 
 def _examples(study: StudyData) -> str:
-    """Images: how the predicted classes of some examples changed, and the examples that every seed of the pick got wrong."""
+    """Images: the examples that every seed of the pick got wrong, and how the predicted classes of some examples changed."""
     examples = study.recorded and study.recorded.examples
     if not study.recorded or not examples:
         return ""
@@ -112,7 +112,7 @@ def _examples(study: StudyData) -> str:
     errors = "".join(_image(one, f"a {one.target}, example {one.index}") for one in examples.errors) or "<p>None.</p>"
     title = f"{examples.wrong} of {examples.of} validation examples are wrong on every one of {examples.seeds} seeds"
     return f"""<section><h2>{escape(title)}</h2><div class="strip">{errors}</div>
-<h2>What {escape(first.label)} took some examples for, as it learned</h2>
+<h2>How the predictions of {escape(first.label)} changed during training</h2>
 <div class="strip">{followed}</div></section>"""
 
 
@@ -123,8 +123,8 @@ def _changes(steps: list[int], classes: list[int]) -> list[tuple[int, int]]:
 
 def _image(one: Image, words: str) -> str:
     words, image = escape(words), one.image
-    if not is_picture(image):  # a store from elsewhere may have anything in its place
-        return f"<figure><figcaption>{words} (its picture is no PNG, and is left out)</figcaption></figure>"
+    if not is_picture(image):  # a store from someone else may contain anything here
+        return f"<figure><figcaption>{words} (image omitted: not a PNG)</figcaption></figure>"
     return f'<figure><img src="{image}" alt="{words}"><figcaption>{words}</figcaption></figure>'
 
 
@@ -137,7 +137,7 @@ def _table(table: Table, about: str) -> str:
 
 
 def _variants(study: StudyData, key: str, name: str) -> str:
-    """A picture with its choices: a button for each value of each option, each optimizer, and the seeds."""
+    """A picture with buttons: one for each value of each option, one for each optimizer, and one for the seeds."""
     registered = PICTURES[name]
     choices = registered.choices(study) if registered.choices else {}
     variants, labels = "", dict[str, Style]()
@@ -145,7 +145,7 @@ def _variants(study: StudyData, key: str, name: str) -> str:
         picture = registered(study, **dict(zip(choices, chosen, strict=True)))
         if picture:
             labels |= {series.label: series.style for series in picture.panels[0].series}
-        drawn = figures.svg(picture, f"{key}-{'-'.join(chosen)}") if picture else "<p>Not all of this is above zero.</p>"
+        drawn = figures.svg(picture, f"{key}-{'-'.join(chosen)}") if picture else "<p>Some values are not positive.</p>"
         variants += f'<div data-variant="{" ".join(chosen)}"{" hidden" if number else ""}>{drawn}</div>'
     groups = ""
     for option, values in choices.items():
@@ -158,7 +158,7 @@ def _variants(study: StudyData, key: str, name: str) -> str:
         _button(f"{_swatch(style)}{escape(label)}", k < FIRST_SHOWN, f'data-label="{escape(label)}"')
         for k, (label, style) in enumerate(labels.items())
     )
-    seeds = _button("every seed", False, "data-seeds")
+    seeds = _button("all seeds", False, "data-seeds")
     return f'<div data-choices><div class="chips">{groups}{seeds}</div>{variants}<div class="chips">{chips}</div></div>'
 
 

@@ -9,9 +9,9 @@ from ..rules import CLASSICS, RULES
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("solid", "dashed", "dotted", "dashdot")
-BLOCK = len(COLOURS) * len(DASHES)  # looks of so many colours
+BLOCK = len(COLOURS) * len(DASHES)  # styles that the named colours give
 GOLDEN = 0.618034  # hues this far apart stay distinct, however many there are
-# Rules in the order in which they got their looks, so that these stay as they are. Others follow in the registry's order.
+# The order in which styles were assigned, so that they never change. Other rules follow in the registry's order.
 FIRST = (
     *CLASSICS,
     *("gd", "nesterov_lookahead", "sam", "adamax", "nadam", "radam", "adadelta", "madgrad", "padam", "adabelief", "adan"),
@@ -21,16 +21,16 @@ FIRST = (
 
 @dataclass(frozen=True)
 class Style:
-    """How the lines of an optimizer are drawn."""
+    """The colour and dash of an optimizer's lines."""
 
     colour: str
     dash: str
 
 
 def style(optimizer: str, variant: int = 0) -> Style:
-    """The look of an optimizer, by name; black for one that is not registered. `variant` (a schedule's) turns the dash.
+    """The style of an optimizer by name; black if it is not registered. `variant`, the index of a schedule, shifts the dash.
 
-    Neighbours in the order differ in dash as well as in colour, so that no picture relies on colour alone.
+    Neighbours in the order differ in both dash and colour, so no picture relies on colour alone.
     """
     optimizer = optimizer.partition("(")[0]  # without arguments
     order = [*FIRST, *(name for name in RULES if name not in FIRST)]
@@ -42,7 +42,7 @@ def style(optimizer: str, variant: int = 0) -> Style:
 
 
 def _colour(block: int, column: int) -> str:
-    """The named colours in the first block; in later ones hues of equal strength, dark enough on white."""
+    """A named colour in the first block; in later blocks a hue of fixed saturation, dark enough on white."""
     if block == 0:
         return COLOURS[column]
     hue = GOLDEN * (len(COLOURS) * (block - 1) + column) % 1

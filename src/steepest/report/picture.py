@@ -1,4 +1,4 @@
-"""A picture as data: what a figure for papers and notebooks, and the same figure on a page, are drawn from (`figures`)."""
+"""A picture as data; `figures` draws it as a matplotlib figure, or as SVG for a page."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Point = tuple[float, float, str]  # x, y, words
 
 @dataclass(frozen=True)
 class Mark:
-    """Something drawn at x and y. `words` describe each point, shown where a pointer rests on it.
+    """Points, a line, a band or text drawn at x and y. `words` are the tooltips of the points.
 
-    A band is between y and `high` at each x, a bar from x to `high` at each y, a rail is a line across at y, below and above
-    point to what is out of the frame, spots are invisible points with words for a pointer, words are text next to a point.
-    Lines break where x is NaN.
+    A band spans y to `high` at each x, a bar spans x to `high` at each y, a rail is a line across the panel at y. "below" and
+    "above" are arrows to values outside the frame, "spots" are invisible points with tooltips, "words" are text next to a
+    point. Lines break where x is NaN.
     """
 
     form: Form
@@ -38,27 +38,27 @@ class Mark:
 
     @classmethod
     def line(cls, points: Iterable[Point]) -> list[Self]:
-        """A line through points, and spots on it where a pointer finds their words."""
+        """A line through points, and spots on it with their tooltips."""
         points = [*points]
         return [cls.at("line", points), cls.at("spots", points)]
 
 
 @dataclass(frozen=True)
 class Series:
-    """What a picture shows of one optimizer."""
+    """The marks of one optimizer in a panel, with their label and style."""
 
     label: str
     style: Style
     marks: list[Mark]
 
     def mark(self, form: Form) -> Mark | None:
-        """Its first mark of a form, None where it has none."""
+        """The first mark of this form, or None."""
         return next((mark for mark in self.marks if mark.form == form), None)
 
 
 @dataclass(frozen=True)
 class Guide:
-    """A line across a panel at an x or y, or a shade up to `until`, with a label."""
+    """A labelled line across a panel at an x or y, or a shaded range from there to `until`."""
 
     axis: Literal["x", "y"]
     at: float
@@ -68,7 +68,7 @@ class Guide:
 
 @dataclass(frozen=True)
 class Panel:
-    """Series on two axes. `rows` name the places 0, 1, ... of an axis that goes down; a view is what an axis shows."""
+    """Series on two axes. `rows` label the positions 0, 1, ... of a y axis that points down; a view is an axis's range."""
 
     series: list[Series]
     x_label: str = ""
@@ -80,13 +80,13 @@ class Panel:
     view_x: tuple[float, float] | None = None
     view_y: tuple[float, float] | None = None
     guides: list[Guide] = field(default_factory=list)
-    notes: list[tuple[float, str]] = field(default_factory=list)  # words at a height
-    image: tuple[list[list[float]], tuple[float, float, float, float]] | None = None  # heights on a grid, and its frame
+    notes: list[tuple[float, str]] = field(default_factory=list)  # text at a height y
+    image: tuple[list[list[float]], tuple[float, float, float, float]] | None = None  # heights on a grid, and its extent
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Panels under a title that states the result; `table` has its data. A legend names the labels of the first panel."""
+    """Panels under a title that states the result; `table` has their data. `legend` adds a legend of the series."""
 
     title: str
     caption: str
@@ -97,5 +97,5 @@ class Picture:
 
     @property
     def words(self) -> str:
-        """The alternative text of the picture."""
+        """Alternative text of the picture."""
         return f"{self.title}: {self.caption}"

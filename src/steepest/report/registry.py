@@ -1,10 +1,10 @@
-"""The register of a study's pictures: a picture is one function of `StudyData` in one file of `pictures/`.
+"""The registry of pictures: a picture is one function of `StudyData` in one file of `pictures/`.
 
     @picture("regret", order=1)
     def regret(study: StudyData) -> Picture | None:
-        \"\"\"How far behind the best each candidate that raced could be.\"\"\"
+        \"\"\"How far behind the best each raced candidate could be.\"\"\"
 
-That is all: the page draws it in its place with a table of its data, and `study.figures.regret()` draws it in a notebook.
+The report then shows it at this position with a table of its data, and `study.figures.regret()` draws it in a notebook.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 from ..study.data import StudyData
 from .picture import Picture
 
-Choices = dict[str, dict[str, str]]  # the words for each value of each option
+Choices = dict[str, dict[str, str]]  # the button label of each value of each option
 PICTURES: dict[str, Registered] = {}
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A picture by name, with its place in the order of a page.
+    """A registered picture: its name, its position on a page, and the function that draws it.
 
-    `draw(study, **options)` returns the picture, or None where there is nothing to show. `needs` is the field of the study
-    without which `draw` returns None. `choices(study)` has the options among which a reader of the page may choose.
+    `draw(study, **options)` returns the picture, or None if the study has no data for it. `needs` names a field of the study
+    that `draw` requires. `choices(study)` returns the options that a reader of the page can choose.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Registered:
     choices: Callable[[StudyData], Choices] | None = None
 
     def __call__(self, study: StudyData, *args: Any, **options: Any) -> Picture | None:
-        """The picture of a study; None where it has nothing to show."""
+        """The picture of a study, or None if the study has no data for it."""
         made = self.draw(study, *args, **options)
         return made if made and any(panel.series for panel in made.panels) else None
 

@@ -1,4 +1,4 @@
-"""Tables of a study for pandas."""
+"""A study as a pandas table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLUMNS = ("schedule", "lr", "mean", "se", "n", "diverged", "seconds_per_step", 
 
 def table(study: StudyData) -> pandas.DataFrame:
     """One row for each optimizer, best first, with a column for each further axis that was searched."""
-    import pandas  # takes a while
+    import pandas  # slow to import
 
     searched = dict.fromkeys(name for row in study.optimizers for name in row.settings)
     rows = [

@@ -1,4 +1,4 @@
-"""A result on the screen, and the progress bar while it is made."""
+"""Terminal output of a study: its result, and a progress bar while it runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..study.data import StudyData
 if TYPE_CHECKING:
     from ..study.result import Result
 
-ALL_SENTENCES = 10  # pairs; beyond, only the first optimizer's verdicts are printed one by one
+ALL_SENTENCES = 10  # pairs; with more, only the first optimizer's verdicts are printed one by one
 STANDING = {"better": "better than", "tied": "tied with", "undecided": "undecided against"}
 
 
 class Bar:
-    """A progress bar with the time left, shown on a terminal: the progress callbacks of a study."""
+    """The progress callbacks of a study, as a progress bar with the time left; hidden when not on a terminal."""
 
     def __init__(self, console: Console) -> None:
         columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
@@ -42,7 +42,7 @@ class Bar:
         self._bar.stop()
 
     def plan(self, steps: int) -> None:
-        """Callback: the estimated number of training steps in all."""
+        """Callback: the estimated total number of training steps."""
         self._planned = steps
 
     def expect(self, steps: int) -> None:
@@ -53,7 +53,7 @@ class Bar:
         """Callback: this many more steps are done."""
         self._done += steps
         share = self._done / max(self._expected, self._planned, 1)
-        self._bar.update(self._task, completed=max(share, self._bar.tasks[0].completed))  # never back
+        self._bar.update(self._task, completed=max(share, self._bar.tasks[0].completed))  # never moves back
 
     def say(self, what: str) -> None:
         """Callback: the current activity."""
@@ -61,14 +61,14 @@ class Bar:
 
 
 def console(file: IO[str]) -> Console:
-    """The console for results: as wide as the terminal, or in a pipe as wide as the table needs."""
+    """The console for results: as wide as the terminal, or 160 characters if the output is piped."""
     how: Any = {"file": file, "highlight": False, "markup": False, "emoji": False}
     made = Console(**how)
     return made if made.is_terminal else Console(**how, width=160)
 
 
 def show(result: Result, data: StudyData, console: Console, pairs: bool = False) -> None:
-    """Print the answer, the table, the notes and the code of a study; with `pairs` the verdicts too."""
+    """Print the answer, table, notes and code of a study; with `pairs` also the pairwise verdicts."""
 
     def line(words: str = "", style: str = "", whole: bool = False) -> None:
         console.print(Text(plain(words, ""), style=style), soft_wrap=whole or not console.is_terminal)
@@ -84,7 +84,7 @@ def show(result: Result, data: StudyData, console: Console, pairs: bool = False)
     line()
     if data.optimum:
         least, how = data.optimum
-        line(f"The least loss possible is {least:.6g}: {how}.")
+        line(f"The lowest possible loss is {least:.6g}: {how}.")
     for sentence in sentences(data) if pairs else ():
         line("  " + sentence)
     for note in data.notes:
@@ -106,7 +106,7 @@ def _table(data: StudyData) -> Table:
 
 
 def sentences(data: StudyData) -> list[str]:
-    """Every verdict in words; where there are many, the first optimizer's one by one and the others' by optimizer."""
+    """All verdicts as sentences; if there are many, one per pair for the first optimizer and one per optimizer after it."""
     if len(data.verdicts) <= ALL_SENTENCES:
         return [v.sentence for v in data.verdicts]
     first, *others = (row.label for row in data.optimizers)
@@ -115,13 +115,13 @@ def sentences(data: StudyData) -> list[str]:
 
 
 def _standing(data: StudyData, label: str) -> list[str]:
-    """How an optimizer compares with those that rank after it: "better than a, b", "tied with c", "undecided against d"."""
+    """How an optimizer compares with those ranked below it: "better than a, b", "tied with c", "undecided against d"."""
     groups = {words: [v.b for v in data.verdicts if (v.a, v.verdict) == (label, name)] for name, words in STANDING.items()}
     return [f"{words} {', '.join(names)}" for words, names in groups.items() if names]
 
 
 def _ran(result: Result, data: StudyData) -> str:
-    """What was trained, and what was read from the store."""
+    """A line with the number of runs trained and loaded from the store, and the length, batches and device of a run."""
     days = "" if result.days is None else result.days[0] if len(set(result.days)) == 1 else " to ".join(result.days)
     known = f"from the store, {result.stored} runs of {days}"
     if result.trained == 0 and result.stored:

@@ -1,6 +1,6 @@
-"""The answer of a study as data: what to pick, how far behind the best it could be, and what else was seen.
+"""The answer of a study as data: what to pick, how far behind the best it could be, and further results.
 
-`conclude` makes it from the course of a study, `sentences` puts it into words. JSON has it under `to_dict`.
+`conclude` computes it from the course of a study, `sentences` puts it into words, `to_dict` makes its JSON.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .scalars import Amount, Count, Name, Positive, Real, Setting, Steps, Words,
 
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """A candidate by name. `settings` has its values on the axes other than the rate."""
+    """A candidate by name; `settings` are its values on the axes other than the learning rate."""
 
     name: Name
     schedule: Name
@@ -25,7 +25,7 @@ class Named:
         return f"{self.label or self.name} at {self.lr:g}" + "".join(f", {k} {v:g}" for k, v in self.settings.items())
 
     def as_json(self) -> dict[str, Any]:
-        """Its name, schedule and rate, and the settings where some were searched."""
+        """Its name, schedule and rate, and its settings if other axes were searched."""
         return {"name": self.name, "schedule": self.schedule, "lr": self.lr} | (
             {"settings": self.settings} if self.settings else {}
         )
@@ -33,7 +33,7 @@ class Named:
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected(Named):
-    """A candidate of whose runs half or more collapsed."""
+    """A candidate at least half of whose runs collapsed."""
 
     collapsed: Count
     of: Count
@@ -41,14 +41,14 @@ class Rejected(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Possible(Named):
-    """A candidate that may still be the best: by how much it could be ahead of the pick, None where nothing bounds it."""
+    """A candidate that may still be the best, and how far it could be ahead of the pick at most; None if unbounded."""
 
     ahead_at_most: Real | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured(Named):
-    """Who is best by another measure, with its mean, and the pick's."""
+    """The best candidate by another measure, with its mean and the pick's."""
 
     measure: Name
     value: Real
@@ -61,7 +61,7 @@ class Measured(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Cheaper(Named):
-    """A candidate with less state: how far behind the best at most, and its state as a share of the pick's."""
+    """A candidate with less state: an upper bound on how far it is behind the best, and its state relative to the pick's."""
 
     at_most: Real
     state: Real
@@ -69,7 +69,7 @@ class Cheaper(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Longer(Named):
-    """The runner-up in longer runs: by how much the pick is ahead of it there, None where a run collapsed."""
+    """The runner-up in longer runs, and how far the pick is ahead of it there; None if a run collapsed."""
 
     steps: Steps
     seeds: Count
@@ -78,7 +78,7 @@ class Longer(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Collapse:
-    """How many runs of the pick collapsed, and the upper limit of their share."""
+    """How many runs of the pick collapsed, and an upper limit of the collapse rate."""
 
     seen: Count
     of: Count
@@ -87,7 +87,7 @@ class Collapse:
 
 @dataclass(frozen=True, kw_only=True)
 class Mean:
-    """A mean over seeds that nothing was chosen by, on "test" or "validation" data."""
+    """A mean over seeds not used for any choice, on "test" or "validation" data."""
 
     mean: Real
     se: Real | None
@@ -97,7 +97,7 @@ class Mean:
 
 @dataclass(frozen=True, kw_only=True)
 class AxisRange:
-    """What is known along one axis: whether the pick is at the edge of what was tried."""
+    """The values tried on one axis, and whether the pick is at their edge."""
 
     name: Name
     low: Real | None = None
@@ -109,7 +109,7 @@ class AxisRange:
 
 @dataclass(frozen=True, kw_only=True)
 class Place(Named):
-    """How a candidate stands in a race: at least and at most so far behind the best, None where nothing bounds it."""
+    """A candidate's standing in a race, with bounds on how far it is behind the best; None if there is no upper bound."""
 
     standing: Literal["pick", "possible", "ruled out"]
     at_least: Real
@@ -120,7 +120,7 @@ class Place(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What was known at one look at a race: after so many runs and seconds of training."""
+    """The state of a race at one look, after `runs` runs and `seconds` of training."""
 
     runs: Count
     seconds: Amount
@@ -134,14 +134,14 @@ UNKNOWN_COST = "one seed cannot bound what rates near the pick's cost"
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What to pick, and how far behind the best it could be. Bounds are in the metric's units, None where nothing bounds.
+    """What to pick, and how far behind the best it could be. Bounds are in the metric's units, None if there is none.
 
     `bound` is how much better than the pick any other of the `compared` could be, with `confidence`, on these validation
-    examples; `bound_new_data` on new ones. `possible` may still be the best; `rejected` diverged or collapsed; `not_followed`
-    candidates were dropped in screening. `limit` says what limits the answer: "margin", "time" or "examples". `figure` is the
-    pick on fresh seeds. `fidelity` is the share of its steps at which the pick was compared, `screened` that at which it was
-    screened. `repeats`: whether runs repeat at one seed, None where that was not tried. `typed`: whether all rates were.
-    `lost` says why no run has a value. `sentence` and `details` are the answer in words.
+    examples; `bound_new_data` on new ones. `possible` candidates may still be the best; `rejected` ones diverged or collapsed;
+    `not_followed` ones were dropped in screening. `limit` says what limits the answer: "margin", "time" or "examples".
+    `figure` is the pick's mean on fresh seeds. `fidelity` is the share of a full run after which the pick was compared,
+    `screened` that after which it was screened. `repeats`: whether two runs with one seed agree, None if not tested. `typed`:
+    whether the user typed all rates. `lost` says why no run has a value. `sentence` and `details` are the answer in words.
     """
 
     pick: Named | None
@@ -181,19 +181,19 @@ class Answer:
 
     @property
     def edge(self) -> bool:
-        """Whether the pick's rate is the first or last of those tried."""
+        """Whether the pick's rate is the lowest or highest tried."""
         return bool(self.axes) and self.axes[0].edge
 
     @property
     def is_short(self) -> bool:
-        """Whether the pick was compared in shortened runs alone."""
+        """Whether the pick was compared only in shortened runs."""
         return self.fidelity is not None and self.fidelity < 1
 
     def __str__(self) -> str:
         return "\n".join([self.sentence, *self.details])
 
     def to_dict(self) -> dict[str, Any]:
-        """The answer as JSON has it."""
+        """The answer for JSON."""
         pick, figure = self.pick, self.figure
         shown = figure and explained(plain(figure, "split"), "one run has no standard error")
         data: dict[str, Any] = {
@@ -227,7 +227,7 @@ class Answer:
         return data | kept | ({"status": "; ".join(whys)} if whys else {})
 
 
-ANSWERED = (  # fields of an answer that JSON has as they are
+ANSWERED = (  # fields of an answer that go into JSON unchanged
     "hyper",
     "bound",
     "bound_new_data",

@@ -1,9 +1,9 @@
-"""How far behind the best could each candidate be? Comparisons with the best that hold at every stopping time. Pure functions.
+"""Bounds on how far behind the best each candidate could be, valid at every stopping time. Pure functions.
 
-Multiple comparisons with the best (Hsu 1981, Ann. Statist. 9; 1984): whatever is said of a candidate is wrong only if, for the
-true best b, some upper bound of mu_b - mu_q is below it. So K candidates need K - 1 simultaneous one-sided bounds, not one
-for each of K (K - 1) / 2 pairs. There is a look after 5, 6, 7, 8, 10, ... seeds, each with a share of alpha of its own
-(`spent`), so that the bounds of all looks are simultaneous, and the tightest of them may be reported at any time.
+Multiple comparisons with the best (Hsu 1981, Ann. Statist. 9; 1984): a claim about any candidate is wrong only if, for the
+true best b, some upper bound of mu_b - mu_q is too low. So K candidates need K - 1 simultaneous one-sided bounds, not one
+for each of K (K - 1) / 2 pairs. Each look, after 5, 6, 7, 8, 10, ... seeds, spends its own share of alpha (`spent`), so the
+bounds of all looks are simultaneous, and the tightest may be reported at any time.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .statistics import ALPHA, LEAST_PAIRS
 
 Array = NDArray[np.float64]
 
-GROWTH = 1.2  # seeds of a look over those of the look before
-NEARLY = 1.5  # times the least bound: one no larger than that counts as equal
-FLOOR = 0.5  # of the pooled standard deviation of a difference, below which that of no pair is taken to lie
+GROWTH = 1.2  # ratio of the seeds of successive looks
+NEARLY = 1.5  # bounds up to this many times the smallest count as equal
+FLOOR = 0.5  # smallest standard deviation assumed for a pair, as a share of the pooled one
 
 
 @functools.cache
 def looks(most: int) -> tuple[int, ...]:
-    """The numbers of seeds at which is looked: 5, 6, 7, 8, 10, 12, ... up to `most`."""
+    """The numbers of seeds at which there is a look: 5, 6, 7, 8, 10, 12, ... up to `most`."""
     made = [LEAST_PAIRS]
     while (following := max(made[-1] + 1, round(made[-1] * GROWTH))) <= most:
         made.append(following)
@@ -36,18 +36,18 @@ def looks(most: int) -> tuple[int, ...]:
 
 
 def spent(look: int) -> float:
-    """The share of alpha that a look spends, counted from 0; all together spend 1. The first ones, which see least, no more."""
+    """The share of alpha that a look, counted from 0, spends; all looks together spend 1, later ones less and less."""
     return 6 / ((look + 6) * (look + 7))
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What is known of K candidates, in the metric's units, at one time.
+    """The bounds between K candidates at one look, in the metric's units.
 
-    `ahead[c, q]` bounds mu_c - mu_q from above, infinite where nothing does. A candidate is `possible` while it may be the
-    best; `bound[q]` is how much a possible one could be better than q. `pick` has the best mean of those whose bound is within
-    the margin, or is at most half as large again as the least: what noisy others could be is no reason against a good mean.
-    `seeds` are those of each.
+    `ahead[c, q]` is an upper bound of mu_c - mu_q, infinite if there is none. A candidate is `possible` while it may be the
+    best; `bound[q]` is how much a possible one could be better than q. `pick` has the best mean among those whose bound is
+    within the margin or at most 1.5 times the smallest, so that noise in others does not count against a good mean.
+    `seeds` is the number of seeds of each.
     """
 
     ahead: Array
@@ -68,12 +68,12 @@ def standing(
     excluded: Sequence[int] = (),
     earlier: dict[Any, Array] | None = None,
 ) -> Standing:
-    """From values (K, at least max(seeds)), more being better; candidate k has run on the first `seeds[k]` of common seeds.
+    """The standing from values (K, at least max(seeds)), larger being better; candidate k ran on the first `seeds[k]` seeds.
 
-    NaN is a run that collapsed: it says nothing of means. `example` is what one example counts in the metric: no difference is
-    taken to spread less than that. Those `disfavoured` are picked only where no other's bound is within the margin of the
-    least, those `excluded` only where there are no others. `earlier` caches the bounds of looks that have not changed since the
-    last call with it: the same candidates on the same seeds.
+    NaN is a collapsed run, which is left out of means. `example` is the weight of one example in the metric: the smallest
+    spread assumed for a difference. `disfavoured` candidates are picked only if no other bound is within the margin of the
+    smallest, `excluded` ones only if there are no others. `earlier` caches the bounds of looks that have not changed since the
+    last call: the same candidates on the same seeds.
     """
     ran = np.asarray(seeds)
     count = len(ran)
@@ -91,13 +91,13 @@ def standing(
     if not shunned.all():
         order[shunned] = np.inf
     good = (order <= max(margin, NEARLY * order.min())) & ~shunned
-    order[good] = -means[good]  # of those that are good enough, the one with the best mean
+    order[good] = -means[good]  # among these, the best mean wins
     pick = int(np.lexsort((-means, order, ~good))[0])
     return Standing(ahead, possible, bound, pick, ran)
 
 
 def _tightest(values: Array, ran: NDArray[np.int64], alpha: float, example: float, earlier: dict[Any, Any]) -> Array:
-    """The least upper bound of mu_c - mu_q over all looks, (K, K); infinite where no look compared the two."""
+    """The smallest upper bound of mu_c - mu_q over all looks, (K, K); infinite if no look compared the two."""
     count = len(ran)
     ahead = np.full((count, count), np.inf)
     np.fill_diagonal(ahead, 0.0)
@@ -121,17 +121,17 @@ def _tightest(values: Array, ran: NDArray[np.int64], alpha: float, example: floa
 
 
 def _means(values: Array, ran: NDArray[np.int64]) -> Array:
-    """The mean of the first `ran` values of each candidate that are finite; minus infinity without any."""
+    """The mean of each candidate's finite values among its first `ran`; minus infinity if there are none."""
     there = np.isfinite(values) & (np.arange(values.shape[1]) < ran[:, None])
     counts = there.sum(1)
     return np.where(counts > 0, np.where(there, values, 0.0).sum(1) / np.maximum(counts, 1), -np.inf)
 
 
 def following(now: Standing, margin: float, least_runs: int = 1) -> tuple[list[int], int] | None:
-    """The candidates that go on, and to how many seeds; None where the bound of the pick is within the margin.
+    """The candidates that continue, and up to how many seeds; None if the bound of the pick is within the margin.
 
-    What is ruled out stops, and what cannot be better than the pick by more than the margin. Whoever lags behind catches up.
-    They go on to the next look at which that makes so many runs: training a few together takes hardly less time than many.
+    Candidates stop that are ruled out, or cannot be better than the pick by more than the margin. Those with fewer seeds catch
+    up. The target is the next look that needs `least_runs` runs or more: training a few together is hardly faster than many.
     """
     open_ = now.possible & (now.ahead[:, now.pick] > margin)
     open_[now.pick] = False
@@ -162,7 +162,7 @@ def _upper(values: Array, level: float, example: float) -> Array:
 
 @functools.cache
 def _pairs(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The first and the second of each pair of so many."""
+    """The indices of the first and second of each pair, for `count` candidates."""
     return np.triu_indices(count, 1)
 
 
@@ -187,11 +187,11 @@ def _quantiles(freedom: NDArray[np.int64], share: float) -> Array:
 
 
 def on_new_examples(results: Sequence[Array], pick: int, level: float) -> Array:
-    """For each candidate the upper bound of how much it is ahead of the pick on new examples as well as new seeds, (K,).
+    """Upper bounds on how far each candidate is ahead of the pick on new examples and new seeds, (K,).
 
-    `results` are (seeds, examples) each, on common seeds from the first; more is better. Seeds and examples are crossed: the
+    `results` are (seeds, examples) each, on common seeds from the first; larger is better. Seeds and examples are crossed: the
     variance of a mean difference is seed / n + example / m + rest / (n m), from the mean squares of a table without
-    replications (Searle, Casella & McCulloch 1992), with Satterthwaite's degrees of freedom. It is for this training set.
+    replications (Searle, Casella & McCulloch 1992), with Satterthwaite's degrees of freedom. The training set is fixed.
     """
     ahead = np.full(len(results), np.inf)
     for c, own in enumerate(results):
@@ -205,7 +205,7 @@ def on_new_examples(results: Sequence[Array], pick: int, level: float) -> Array:
 
 
 def crossed(differences: Array) -> tuple[float, float, float]:
-    """Mean of differences (seeds, examples), its variance over new seeds and examples, and the degrees of freedom of that."""
+    """Mean of differences (seeds, examples), its variance over new seeds and examples, and that one's degrees of freedom."""
     n, m = differences.shape
     of_seeds, of_examples, of_rest = _mean_squares(differences)
     total = max(of_seeds + of_examples - of_rest, of_seeds, of_examples)
@@ -214,7 +214,7 @@ def crossed(differences: Array) -> tuple[float, float, float]:
 
 
 def share_of_examples(differences: Array) -> float:
-    """Of the variance of a mean difference (seeds, examples), the share that more seeds would not lessen."""
+    """The share of the variance of a mean difference (seeds, examples) that more seeds would not reduce."""
     _, of_examples, of_rest = _mean_squares(differences)
     _, variance, _ = crossed(differences)
     own = max(of_examples - of_rest, 0.0) / differences.size
@@ -231,5 +231,5 @@ def _mean_squares(differences: Array) -> tuple[float, float, float]:
 
 
 def most_collapses(seen: int, of: int, level: float = ALPHA) -> float:
-    """The upper limit, of confidence 1 - level, of the share of runs that collapse (Clopper & Pearson 1934)."""
+    """Upper confidence limit, at 1 - level, of the share of runs that collapse (Clopper & Pearson 1934)."""
     return 1.0 if seen >= of else float(special.betaincinv(seen + 1, of - seen, 1 - level))

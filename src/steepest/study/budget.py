@@ -1,7 +1,7 @@
-"""What fits a budget: decisions that only a clock can make, each a pure function of what the clock measured.
+"""Decisions that depend on time, such as what fits a budget; each is a pure function of measured times.
 
-A study asks for them (`protocol.Decision`), a laboratory measures the `Clock` and stores what was decided, so that a study that
-is resumed, or asked again on another machine, takes the same course.
+A strategy yields them (`protocol.Decision`); the laboratory measures the `Clock` and stores each decision, so a study that is
+resumed, or repeated on another machine, takes the same course.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from .protocol import Decision, Job
 from .question import Question
 from .space import Space
 
-SLACK = 1.25  # times what a run takes in a short timing: long runs heat and share the machine
-RESERVE, AFTER = 0.03, 2.0  # of the budget, and seconds, left for what comes after the race
-TUNING_SEEDS = (1_000_000, 1_000_001, 1_000_002)  # of screening, far from those of the race, 0, 1, 2, ...
-EARLY = 0.25  # of its steps, after which a screening run of a slow model ends
-TOGETHER = 16  # runs of a block, at least, where they train in chunks
-LONGER = 5  # times the steps, at which the first two are compared again
-SHORT = ("adamw", "momentum", "rmsprop")  # raced where there is no time for all
-LEAST_STEPS = 20  # of a run whose length a budget sets
+SLACK = 1.25  # safety factor on a short timing: in long runs the machine heats up and is shared
+RESERVE, AFTER = 0.03, 2.0  # share of the budget, and seconds, reserved for what follows the race
+TUNING_SEEDS = (1_000_000, 1_000_001, 1_000_002)  # screening seeds, far from those of the race, 0, 1, 2, ...
+EARLY = 0.25  # share of the steps after which a screening run of a slow model ends
+TOGETHER = 16  # at least so many runs in a block, where they train in chunks
+LONGER = 5  # the first two are compared again at this many times the steps
+SHORT = ("adamw", "momentum", "rmsprop")  # the optimizers raced if there is no time for all
+LEAST_STEPS = 20  # least length of a run if a budget sets it
 
 
 @dataclass(frozen=True)
 class Clock:
-    """What a clock measured when it was asked, in seconds.
+    """Times in seconds, measured when a decision is due.
 
-    `left` is the time until the phase has to end, `begun` that since the budget began. `pace` is how many runs ended in a
-    second of training so far, None before the first. `run` is what a run takes, `evaluations` what its evaluations take.
-    `workers` train at a time, on this machine `local` of them; `chunked` says that several runs train together.
-    `costs` has seconds of a step and bytes of state by label. `known` says that the runs in question are in the store.
+    `left` is the time until the phase has to end, `begun` the time since the budget began. `pace` is the number of runs per
+    second of training so far, None before the first. `run` is the time of a run, `evaluations` the part spent on evaluation.
+    `workers` train in parallel, `local` of them on this machine; `chunked`: several runs train together. `costs` maps labels to
+    seconds of a step and bytes of state. `known`: the runs in question are in the store.
     """
 
     left: float = math.inf
@@ -53,7 +53,7 @@ class Clock:
 
 
 class Fits(NamedTuple):
-    """What fits a budget: the labels of the spaces, the rates of each, whether screening ends early, and a sentence on it."""
+    """What fits a budget: labels of spaces, rates of each, whether screening runs are shortened, and a sentence on this."""
 
     labels: list[str]
     trials: int
@@ -63,7 +63,7 @@ class Fits(NamedTuple):
 
 @dataclass(frozen=True)
 class Fit(Decision):
-    """Fewer optimizers, then fewer rates, where the budget does not allow for all; never fewer steps."""
+    """The largest study that fits the budget: fewer optimizers, then fewer rates, never fewer steps."""
 
     question: Question
     name = "fit"
@@ -72,14 +72,14 @@ class Fit(Decision):
         return {"study": study, "fit": self.question.budget}
 
     def decide(self, clock: Clock) -> Fits:
-        """The largest study that fits. SteepestError where not even a few runs do."""
+        """The largest study that fits. Raises SteepestError if not even a few runs do."""
         spaces, trials = self.question.spaces, self.question.trials
         runs = int(clock.left / (SLACK * clock.run))
         for fitting, rates in self._shapes():
             if least_runs(fitting, rates) <= runs:
                 whole = len(fitting) == len(spaces) and rates == trials
                 return self._fits(fitting, rates, "" if whole else self._words(clock, runs, fitting, rates))
-        for rates, seeds in ((5, st.LEAST_PAIRS), (3, 1)):  # of the two that race
+        for rates, seeds in ((5, st.LEAST_PAIRS), (3, 1)):  # seeds of the two that race
             tried = _least_early(fitting, rates)
             if tried and rates <= trials and tried + 2 * seeds <= runs:
                 return self._fits(fitting, rates, self._words(clock, runs, fitting, rates, early=True), early=True)
@@ -94,7 +94,7 @@ class Fit(Decision):
         return self._fits(fitting, rates, self._words(clock, runs, fitting, rates))
 
     def _shapes(self) -> list[tuple[list[Space], int]]:
-        """Studies from the whole to the least, each with its spaces and the rates of a grid."""
+        """Studies from the whole to the smallest, each with its spaces and the number of rates in a grid."""
         question = self.question
         names = list(dict.fromkeys(space.name for space in question.spaces))
         short = [name for name in SHORT if name in names]
@@ -125,13 +125,13 @@ class Fit(Decision):
 
 
 def _least_early(spaces: Sequence[Space], trials: int) -> float:
-    """How many runs it takes to try every rate in a run that ends early."""
+    """The cost of trying every rate in a shortened run, in full runs."""
     counts = (trials if space.rates is None else len(space.rates) for space in spaces)
     return EARLY * sum(count for count, space in zip(counts, spaces, strict=True) if space.rates is None or count > 1)
 
 
 def least_runs(spaces: Sequence[Space], trials: int) -> int:
-    """About how many runs screening and a first look at the race take."""
+    """An estimate of the runs of screening and of the race up to its first look."""
     runs = 2 * st.LEAST_PAIRS
     for space in spaces:
         tried = trials if space.rates is None else len(space.rates)
@@ -141,7 +141,7 @@ def least_runs(spaces: Sequence[Space], trials: int) -> int:
 
 @dataclass(frozen=True)
 class Begun(Decision):
-    """What this question may spend of the chance of a false claim: its share of alpha, as the store remembers questions."""
+    """The share of alpha, the chance of a false claim, of this question; it depends on earlier questions in the store."""
 
     question: Question
     name = "candidates"
@@ -152,7 +152,7 @@ class Begun(Decision):
 
 @dataclass(frozen=True)
 class Ended(Decision):
-    """The race has ended with so many seeds of each contender; what follows has a time of its own."""
+    """Marks the end of the race, with the number of seeds of each contender; the next phase has its own deadline."""
 
     question: Question
     seeds: tuple[int, ...]
@@ -164,7 +164,7 @@ class Ended(Decision):
 
 @dataclass(frozen=True)
 class Number(Decision):
-    """The number of this question among those that a store was asked about the problem."""
+    """The number of this question among all asked of the store about the problem."""
 
     question: Question
     name = "question"
@@ -175,7 +175,7 @@ class Number(Decision):
 
 @dataclass(frozen=True)
 class Grows(Decision):
-    """Whether half of the budget is left, and the race still fits after the values that grids would grow by."""
+    """Whether to grow the grids: half of the budget is left, and the race still fits after the values added."""
 
     question: Question
     grids: tuple[range, ...]
@@ -194,7 +194,7 @@ class Grows(Decision):
 
 @dataclass(frozen=True)
 class Carried(Decision):
-    """How many candidates can go on to a stage that takes so many runs of each, as fast as runs went so far."""
+    """How many candidates there is time to carry to a stage of `each` runs per candidate, at the pace so far."""
 
     question: Question
     stage: str
@@ -211,7 +211,7 @@ class Carried(Decision):
 
 @dataclass(frozen=True)
 class AtOnce(Decision):
-    """Runs, at least, from this look at the race to the next: as many as train at a time on other machines."""
+    """The least number of runs until the next look at the race: as many as train in parallel on other machines."""
 
     question: Question
     seeds: tuple[int, ...]
@@ -226,12 +226,12 @@ class AtOnce(Decision):
 
 @dataclass(frozen=True)
 class Later(Decision):
-    """Whether time is left for longer runs of the first two."""
+    """Whether there is time for longer runs of the first two."""
 
     question: Question
     seeds: tuple[int, ...]
     jobs: tuple[Job, ...]
-    seconds: float  # that a run took so far
+    seconds: float  # mean time of a run so far
     name = "later"
 
     def spec(self, study: str) -> dict[str, Any]:
@@ -243,7 +243,7 @@ class Later(Decision):
 
 @dataclass(frozen=True)
 class Steps(Decision):
-    """The steps of a run at which equal seeds, one growth of the grids included, take about as long as the budget."""
+    """The steps per run with which the protocol of equal seeds fills the budget, with one growth of the grids."""
 
     question: Question
     name = "steps"
@@ -252,7 +252,7 @@ class Steps(Decision):
         return {"study": study, "budget": self.question.budget}
 
     def decide(self, clock: Clock) -> int:
-        """The steps; SteepestError where they are too few."""
+        """The steps. Raises SteepestError if they are too few."""
         question = self.question
         work, runs, seconds = 0.0, 0, question.budget or 0.0
         for space in question.spaces:
@@ -263,15 +263,15 @@ class Steps(Decision):
         steps = int((0.9 * seconds * clock.workers / clock.local - runs * clock.evaluations) / work)
         if steps < LEAST_STEPS:
             raise SteepestError(
-                f"A budget of {seconds:g} s gives each of {runs} runs under {LEAST_STEPS} steps; give more time or ask for "
-                "less."
+                f"A budget of {seconds:g} s leaves fewer than {LEAST_STEPS} steps for each of {runs} runs; give a larger "
+                "--budget, or fewer optimizers, rates or seeds."
             )
         return steps
 
 
 @dataclass(frozen=True)
 class Costs(Decision):
-    """Seconds of a step and bytes of state of every space, by label."""
+    """Seconds per step and bytes of state of every space, by label."""
 
     question: Question
     name = "costs"

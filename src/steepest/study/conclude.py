@@ -1,4 +1,4 @@
-"""From the course of a study to its answer: data, made by pure functions of the runs that ended."""
+"""Compute the answer from the course of a study, with pure functions of the runs that ended."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .space import RATE, Candidate
 
 
 def conclude(course: Course, repeats: bool | None = None) -> Answer:
-    """Everything that is known about the pick. `repeats`: whether runs repeat at one seed, None where that was not tried."""
+    """The answer of a study. `repeats`: whether two runs with one seed agree, None if not tested."""
     question, now, pick = course.question, course.now, course.pick
     margin, possible = course.margin(), course.possible()
     bound = finite(float(now.bound[now.pick])) if now and pick and len(course.contenders) > 1 else None
@@ -87,7 +87,7 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
 
 
 def named(candidate: Candidate) -> Named:
-    """A candidate by name."""
+    """The name of a candidate."""
     return Named(**_names(candidate))
 
 
@@ -102,7 +102,7 @@ def _possible(one: Contender, ahead: float) -> Possible:
 
 
 def _on_new_examples(course: Course, bound: float) -> tuple[float | None, float]:
-    """The bound on new examples, None without results of single ones; and what share of its variance the examples are."""
+    """The bound on new examples, None if single examples were not recorded, and the examples' share of its variance."""
     results, now, others = _results(course), course.now, course.others()
     if results is None or now is None:
         return None, 0.0
@@ -116,7 +116,7 @@ def _on_new_examples(course: Course, bound: float) -> tuple[float | None, float]
 
 
 def _results(course: Course) -> list[np.ndarray] | None:
-    """The results of single examples of every contender's runs, (seeds, examples), more being better; None without them."""
+    """The metric of each example in each contender's runs, (seeds, examples), larger being better; None if not recorded."""
     if course.question.scale.measure:
         return None
     tables = []
@@ -126,11 +126,11 @@ def _results(course: Course) -> list[np.ndarray] | None:
             return None
         tables.append(course.question.scale.sign * np.array(each, float))
     widths = {table.shape[1] for table in tables}
-    return tables if len(widths) == 1 and widths.pop() > 1 else None  # one example says nothing of new ones
+    return tables if len(widths) == 1 and widths.pop() > 1 else None  # one example allows no bound on new ones
 
 
 def _rejected(course: Course) -> list[Rejected]:
-    """Candidates of whose runs half or more diverged or learned nothing."""
+    """Candidates at least half of whose runs diverged or learned nothing."""
     rejected = []
     for space in course.question.spaces:
         racing = {one.candidate: one for one in course.contenders if one.candidate.space is space}
@@ -144,7 +144,7 @@ def _rejected(course: Course) -> list[Rejected]:
 
 
 def _figure(course: Course, pick: Contender | None) -> Mean | None:
-    """The mean of the pick on fresh seeds; None without any."""
+    """The mean of the pick on fresh seeds; None if there are none."""
     if pick is None:
         return None
     split = course.question.scale.split
@@ -154,13 +154,13 @@ def _figure(course: Course, pick: Contender | None) -> Mean | None:
 
 
 def _places(course: Course) -> list[Place]:
-    """How the contenders stand, the nearest to the best first."""
+    """The standings of the contenders: the pick first, then by their upper bounds."""
     now, places = course.now, []
     if now is None:
         return []
     for k, one in enumerate(course.contenders):
         word = "pick" if k == now.pick else "possible" if now.possible[k] else "ruled out"
-        behind = max(0.0, -float(now.ahead[k].min()))  # behind that one at least, and so behind the best
+        behind = max(0.0, -float(now.ahead[k].min()))  # also a lower bound on how far behind the best it is
         values = [v for o in one.outcomes if (v := course.question.scale.value(o)) is not None]
         places.append(
             Place(
@@ -176,7 +176,7 @@ def _places(course: Course) -> list[Place]:
 
 
 def _axes(course: Course, pick: Contender) -> list[AxisRange]:
-    """What was tried along each axis, and whether the pick is at its edge."""
+    """The values tried on each axis, and whether the pick is at their edge."""
     ranges, candidate = [], pick.candidate
     for axis in candidate.space.axes:
         at = candidate.lr if axis.name == RATE else dict(candidate.settings)[axis.name]
@@ -188,7 +188,7 @@ def _axes(course: Course, pick: Contender) -> list[AxisRange]:
 
 
 def fidelity_of(outcomes: Sequence[Outcome], steps: int) -> float | None:
-    """The share of so many steps that the longest of these runs made, or was to make where it diverged; None without runs."""
+    """The longest of these runs as a share of `steps`; 1 if all diverged, None without runs."""
     if not outcomes:
         return None
     ended = [o.curve.steps[-1] for o in outcomes if o.diverged_at is None and o.curve.steps]
@@ -196,20 +196,20 @@ def fidelity_of(outcomes: Sequence[Outcome], steps: int) -> float | None:
 
 
 def _fidelity(course: Course, pick: Contender | None) -> float | None:
-    """The share of its steps at which the pick was compared; None without one."""
+    """The share of a full run after which the pick was compared; None without a pick."""
     if pick is None or not pick.outcomes:
         return _screened_at(course, pick)
     return fidelity_of(pick.outcomes, pick.candidate.steps(course.question.steps))
 
 
 def _screened_at(course: Course, pick: Contender | None) -> float | None:
-    """The share of its steps after which the pick's screening runs ended; None where it was not screened."""
+    """The share of a full run after which the pick's screening runs ended; None if it was not screened."""
     outcomes = course.trials.get(pick.candidate) if pick else None
     return fidelity_of([*outcomes.values()], pick.candidate.steps(course.question.steps)) if pick and outcomes else None
 
 
 def _lost(course: Course) -> str:
-    """Why no run has a value, where none has: how many ended how, and what was not finite in the first of them."""
+    """Why no run has a value: how many diverged or crashed, and what was not finite in the first; empty if a run has one."""
     outcomes = [*course.ended()]
     if not outcomes or any(o.valid is not None for o in outcomes):
         return ""
@@ -217,19 +217,19 @@ def _lost(course: Course) -> str:
 
 
 def reasons(outcomes: Sequence[Outcome]) -> str:
-    """How many of some runs have no value, by kind: "2 of 6 runs diverged"; empty where all have one."""
+    """How many of these runs have no value, by kind: "2 of 6 runs diverged"; empty if all have one."""
     words = {"diverged": "runs diverged", "failed": "runs crashed", "no metric": "runs ended without a finite metric"}
     counts = {kind: sum(o.status == kind for o in outcomes) for kind in words}
     return "; ".join(f"{count} of {len(outcomes)} {words[kind]}" for kind, count in counts.items() if count)
 
 
 def first_why(outcomes: Sequence[Outcome]) -> str:
-    """What was not finite in the first run that has no value."""
+    """The reason why the first run without a value has none."""
     return next((o.why for o in outcomes if o.why), "")
 
 
 def _cheaper(course: Course, pick: Contender | None, margin: float) -> Cheaper | None:
-    """A contender with less state than the pick, that is at most four margins behind the best; the nearest such."""
+    """The contender with the smallest state below the pick's, if it is at most four margins behind the best."""
     now = course.now
     if pick is None or now is None:
         return None
@@ -247,7 +247,7 @@ def _cheaper(course: Course, pick: Contender | None, margin: float) -> Cheaper |
 
 
 def _beside(course: Course, pick: Contender | None) -> list[Measured]:
-    """Who is better than the pick by other measures: means alone."""
+    """The best contender by each other measure, by its mean, if it beats the pick."""
     ran = [one for one in course.contenders if all(o.valid is not None for o in one.outcomes) and one.outcomes]
     if pick is None or pick not in ran:
         return []
@@ -268,13 +268,13 @@ def _beside(course: Course, pick: Contender | None) -> list[Measured]:
 
 
 def _whole(course: Course, one: Contender) -> float:
-    """Seconds of a whole run of a contender."""
+    """Seconds of a full run of a contender."""
     cost = course.cost(one.candidate)
     return cost.seconds * cost.steps
 
 
 def _mean(course: Course, measure: Measure, one: Contender, fastest: float) -> float | None:
-    """The mean of a measure over a contender's runs; None where a run has no value."""
+    """The mean of a measure over a contender's runs; None if a run has no value."""
     cost = dataclasses.replace(course.cost(one.candidate), fastest=fastest)
     values = [measure.of(outcome, cost) for outcome in one.outcomes]
     there = [v for v in values if v is not None]
@@ -282,7 +282,7 @@ def _mean(course: Course, measure: Measure, one: Contender, fastest: float) -> f
 
 
 def _longer(course: Course) -> Longer | None:
-    """What the first two came to at several times the steps."""
+    """The results of the first two at several times the steps."""
     if course.longer is None or course.pick is None:
         return None
     other, outcomes = course.longer
@@ -295,7 +295,7 @@ def _longer(course: Course) -> Longer | None:
 
 
 def runs_to_margin(now: Standing, margin: float) -> float | None:
-    """About how many runs more bring the bound within the margin: intervals narrow as one over the root of the seeds."""
+    """An estimate of the runs until the bound is within the margin, as intervals shrink with the root of the seeds."""
     runs = 0.0
     for c in np.flatnonzero(now.possible & (now.ahead[:, now.pick] > margin)).tolist():
         if c == now.pick:

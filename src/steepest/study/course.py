@@ -1,4 +1,4 @@
-"""The course of a study: what was screened, what races, and how it stands. Pure functions of runs that have ended."""
+"""The course of a study: candidates screened, contenders, and standings. Pure functions of runs that have ended."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .question import Question
 from .scalars import DIGITS, finite
 from .space import Candidate, Space
 
-TINY = 1e-9  # a lead that is only rounding
+TINY = 1e-9  # leads up to this are rounding
 
 
 @dataclass(eq=False)
 class Contender:
-    """A candidate that races, and its runs on seeds 0, 1, 2, ...
+    """A candidate in the race, and its runs on seeds 0, 1, 2, ...
 
-    `values` has what each came to, more being better, NaN where it collapsed; `collapses` counts those.
+    `values` are the results of its runs, larger being better, NaN for a collapsed run; `collapses` counts the latter.
     """
 
     candidate: Candidate
@@ -34,7 +34,7 @@ class Contender:
 
     @property
     def lr(self) -> float:
-        """Its rate."""
+        """Its learning rate."""
         return self.candidate.lr
 
     def __str__(self) -> str:
@@ -43,10 +43,10 @@ class Contender:
 
 @dataclass(eq=False)
 class Course:
-    """What a strategy has seen. `trials` has the runs of screening by candidate and seed.
+    """The runs and standings that a strategy has collected. `trials` has the screening runs by candidate and seed.
 
-    `early` says that screening runs end early, `fits` is a sentence on what was left out for want of time. `figure` and
-    `longer` are the runs after the race: the pick on fresh seeds, and the first two at more steps.
+    `early`: screening runs are shortened; `fits` is a sentence on what was left out to fit the budget. `figure` and `longer`
+    are runs after the race: the pick on fresh seeds, and the first two at more steps.
     """
 
     question: Question
@@ -59,11 +59,11 @@ class Course:
     fits: str = ""
     stopped: str = ""
     interrupted: bool = False
-    number: int = 1  # of this question among those asked of a store
+    number: int = 1  # of this question among all asked of the store
     costs: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     figure: list[Outcome] = field(default_factory=list)
     longer: tuple[Contender, list[Outcome]] | None = None
-    merits: dict[Candidate, tuple[int, float]] = field(default_factory=dict)  # by the number of runs that they are of
+    merits: dict[Candidate, tuple[int, float]] = field(default_factory=dict)  # with the number of runs that each is the mean of
     standings: list[Standing] = field(default_factory=list)
     ran: int = 0
     seconds: float = 0.0
@@ -71,22 +71,22 @@ class Course:
     bounds: dict[Any, Any] = field(default_factory=dict)  # of earlier looks
 
     def tried(self, space: Space) -> list[Candidate]:
-        """The candidates of a space that were screened, in the order in which they were."""
+        """The screened candidates of a space, in the order of screening."""
         return [candidate for candidate in self.trials if candidate.space is space]
 
     def cost(self, candidate: Candidate) -> Cost:
-        """What a step of a candidate costs."""
+        """The cost of a candidate's steps."""
         if not self.costs:
             return Cost(0.0, 0, candidate.steps(self.question.steps))
         whole = [self.costs[space.label][0] * space.steps(self.question.steps) for space in self.question.spaces]
         return Cost(*self.costs[candidate.label], candidate.steps(self.question.steps), min(whole))
 
     def value(self, candidate: Candidate, outcome: Outcome) -> float | None:
-        """What a run came to, None where it has no value."""
+        """The value of a run, or None."""
         return self.question.scale.value(outcome, self.split, self.cost(candidate) if self.costs else Cost(0.0, 0, 1))
 
     def merit(self, candidate: Candidate) -> float:
-        """The mean over the screening seeds, more being better; minus infinity where one run has no value."""
+        """The mean over the screening seeds, larger being better; minus infinity if a run has no value."""
         count, merit = self.merits.get(candidate, (0, 0.0))
         if count != len(self.trials[candidate]):
             outcomes = self.trials[candidate].values()
@@ -96,7 +96,7 @@ class Course:
         return merit
 
     def best_rates(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Of each space the candidate with the best merit, then whatever else is within the margin of the best of all."""
+        """The candidate with the best merit in each space, then all others within the margin of the best."""
         if not candidates:
             return []
         merits = {candidate: self.merit(candidate) for candidate in candidates}
@@ -108,7 +108,7 @@ class Course:
         return sorted(chosen, key=lambda c: firsts[c.space] is not c) if len(chosen) > 1 else order[:2]
 
     def add(self, one: Contender, outcomes: Iterable[Outcome]) -> None:
-        """The next runs of a contender have ended."""
+        """Add the next runs of a contender."""
         sign = self.question.scale.sign
         for outcome in outcomes:
             value = None if self.collapsed(outcome) else self.value(one.candidate, outcome)
@@ -119,13 +119,13 @@ class Course:
             self.seconds += outcome.seconds
 
     def screened(self, candidate: Candidate, seed: int, outcome: Outcome) -> None:
-        """A run of screening has ended."""
+        """Add a screening run."""
         self.trials.setdefault(candidate, {})[seed] = outcome
         self.ran += 1
         self.seconds += outcome.seconds
 
     def collapsed(self, outcome: Outcome) -> bool:
-        """Whether a run diverged, or ended no better than it began, by the problem's metric."""
+        """Whether a run diverged, or ended no better than it started by the problem's metric."""
         if outcome.valid is None:
             return True
         start = outcome.curve.metric[0] if outcome.curve.metric else None
@@ -133,22 +133,22 @@ class Course:
         return start is not None and sign * outcome.valid <= sign * start
 
     def is_rejected(self, outcomes: Sequence[Outcome]) -> bool:
-        """Whether half of some runs or more collapsed."""
+        """Whether at least half of these runs collapsed."""
         return bool(outcomes) and 2 * sum(map(self.collapsed, outcomes)) >= len(outcomes)
 
     def mean(self, one: Contender) -> float:
-        """The mean value of a contender's runs that did not collapse; minus infinity without any."""
+        """The mean of a contender's runs that did not collapse; minus infinity if there are none."""
         values = [v for v in one.values if math.isfinite(v)]
         return float(np.mean(values)) if values else -math.inf
 
     def margin(self) -> float:
-        """The margin now: the default one goes by the values of the pick."""
+        """The current margin; the default depends on the values of the pick."""
         if self.now is None:
             return self.question.margin_of([])
         return self.question.margin_of(self.contenders[self.now.pick].values)
 
     def look(self) -> Standing:
-        """Judge the contenders by the values that they have, and record what is known now."""
+        """Compute the standing of the contenders from their runs so far, and record it."""
         self.now = now = self._stand()
         self.standings.append(now)
         self.looks.append(
@@ -180,14 +180,14 @@ class Course:
         )
 
     def ended(self) -> Iterator[Outcome]:
-        """Every run of screening and race."""
+        """All runs of screening and race."""
         for outcomes in self.trials.values():
             yield from outcomes.values()
         for one in self.contenders:
             yield from one.outcomes
 
     def best_of_few(self) -> Contender | None:
-        """The best candidate that was screened, where nothing raced; None where all failed."""
+        """The best screened candidate, for a study without a race; None if all failed."""
         tried = [c for space in self.question.spaces for c in self.tried(space) if self.trials[c]]
         sound = [c for c in tried if not self.is_rejected([*self.trials[c].values()]) and self.merit(c) > -math.inf]
         if not sound:
@@ -196,34 +196,34 @@ class Course:
         return Contender(max((c for c in sound if len(self.trials[c]) == most), key=self.merit))
 
     def words(self) -> str:
-        """Who leads, for whoever watches."""
+        """The current leader, for the progress display."""
         if self.now is not None:
             return f"{self.contenders[self.now.pick]}, at most {self.now.bound[self.now.pick]:.3g} behind"
         leader = self.best_of_few()
         return f"{leader} leads" if leader else ""
 
     def seconds_per_run(self) -> float:
-        """The mean seconds of a run of the race, as it was trained: alone, or with others."""
+        """The mean seconds of a run of the race, as trained, alone or with others."""
         seconds = [o.seconds for one in self.contenders for o in one.outcomes]
         return float(np.mean(seconds)) if seconds else 0.0
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """How many seeds each contender has run on."""
+        """The number of seeds that each contender has run on."""
         return tuple(len(one.outcomes) for one in self.contenders)
 
     @property
     def pick(self) -> Contender | None:
-        """The contender that stands best, else the best candidate that was screened; None where it is rejected."""
+        """The leading contender, else the best screened candidate; None if it is rejected."""
         pick = self.contenders[self.now.pick] if self.now else self.best_of_few()
         return None if pick is None or self.is_rejected(pick.outcomes) else pick
 
     def others(self) -> list[int]:
-        """The numbers of the contenders other than the pick."""
+        """The indices of the contenders other than the pick."""
         return [k for k in range(len(self.contenders)) if self.now and k != self.now.pick]
 
     def possible(self) -> list[tuple[Contender, float]]:
-        """The contenders that could still be better than the pick, each with how far ahead it could be."""
+        """The contenders that could still be better than the pick, with upper bounds on how far ahead."""
         now = self.now
         if now is None:
             return []

@@ -1,7 +1,7 @@
-"""The data of a study, typed and versioned: written to the store and read back, and all that answers and reports are made from.
+"""The typed, versioned data of a study, which the store saves and from which answers and reports are made.
 
-Each number and text has bounds, which hold for what is read (`store.gate`), since a store may come from elsewhere. A field with
-a default is younger than version 0. `as_json` is what `--json` writes.
+All numbers and texts are bounded, and checked when they are read (`store.gate`), as a store may come from someone else. Fields
+with a default were added after version 0. `as_json` is the output of `--json`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """The curve of a run. The training loss at a step is the mean since the step before."""
+    """The learning curve of a run. The training loss at a point is the mean since the previous point."""
 
     steps: list[Step]
     train: list[Real | None]
@@ -32,9 +32,10 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A rate of the sweep: its values, None for a run without one, and where runs diverged. `seen` is its longest run.
+    """A learning rate of the sweep: the values of its runs, None for a run without one, and the steps at which runs diverged.
 
-    `settings` has its values on the other axes. `why` says what was not finite in the first run without a value.
+    `settings` are its values on the other axes. `seen` is the length of its longest run. `why` says what was not finite in the
+    first run without a value.
     """
 
     lr: Positive
@@ -47,7 +48,7 @@ class Trial:
     why: Words = ""
 
     def as_json(self) -> dict[str, Any]:
-        """The rate as JSON has it."""
+        """The trial for JSON."""
         data: dict[str, Any] = {"lr": self.lr, "values": self.values, "diverged": self.diverged}
         data |= {"settings": self.settings} if self.settings else {}
         return data | ({"status": self.status, "why": self.why} if self.status else {})
@@ -55,10 +56,10 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A space of a study at the candidate that stands best: its sweep and its runs on the seeds compared.
+    """A space of a study, represented by its best candidate, with its sweep and its runs on the compared seeds.
 
-    `multipliers` are the schedule's, as (step, multiplier); `length` the steps of a run, `evaluations` the gradients of a step.
-    `variant` is the number of its schedule. `lr` is None where nothing was tried.
+    `multipliers` are the schedule's (step, multiplier) pairs, `length` the steps of a run, `evaluations` the gradients of a
+    step, `variant` the index of the schedule. `lr` is None if nothing was tried.
     """
 
     name: Name
@@ -88,11 +89,11 @@ class Entry:
 
     @property
     def n(self) -> int:
-        """How many of its runs have a value."""
+        """The number of its runs with a value."""
         return sum(value is not None for value in self.values)
 
     def as_json(self) -> dict[str, Any]:
-        """The entry as JSON has it."""
+        """The entry for JSON."""
         data: dict[str, Any] = {name: getattr(self, name) for name in ENTERED}
         data |= {"settings": self.settings} if self.settings else {}
         data |= {"fidelity": self.fidelity} if self.fidelity is not None else {}
@@ -100,7 +101,7 @@ class Entry:
         return data | {"sweep": [trial.as_json() for trial in self.trials]}
 
 
-ENTERED = (  # fields of an entry that JSON has as they are
+ENTERED = (  # fields of an entry that go into JSON unchanged
     "name",
     "schedule",
     "lr",
@@ -119,7 +120,7 @@ ENTERED = (  # fields of an entry that JSON has as they are
 
 @dataclass(frozen=True, kw_only=True)
 class StudyData:
-    """A study that ended, as data. `ran` says how many runs it is of, `table` is a heading and rows in words."""
+    """The data of a completed study. `ran` describes its runs, `table` is a heading and rows of text."""
 
     version: Count = 0
     problem: Name
@@ -146,7 +147,7 @@ class StudyData:
     recorded: Recorded | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """What `compare --json` writes. Never NaN or infinity: null, and a "status" that says why."""
+        """The output of `compare --json`. NaN and infinity become null, with the reason in "status"."""
         data = {name: getattr(self, name) for name in SHOWN}
         data["answer"] = self.answer.to_dict()
         data["optimizers"] = [entry.as_json() for entry in self.optimizers]
@@ -158,7 +159,7 @@ SHOWN = ("problem", "metric", "direction", "steps", "device", "versions", "batch
 
 
 def check(study: StudyData) -> None:
-    """UnfitError where lists that belong together have several lengths, or something points at nothing."""
+    """Raise UnfitError if lists that belong together differ in length, or the data contradict themselves."""
     for entry in study.optimizers:
         expect(len(entry.values) == len(entry.seeds), "values and seeds differ in number")
         expect(entry.lr is not None or not (entry.values or entry.runs), "it has values at no rate")

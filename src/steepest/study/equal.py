@@ -1,4 +1,4 @@
-"""The protocol of equal seeds: every rate on the tuning seeds, then the best of each space on as many fresh seeds as asked."""
+"""The protocol of equal seeds: every rate on the tuning seeds, then the best candidate of each space on N fresh seeds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .question import Question
 from .screen import MOST_GROWN, grown_together
 from .space import Candidate
 
-EQUAL = "equal"  # the phase, which no clock ends
+EQUAL = "equal"  # its only phase, which has no deadline
 
 
 def equal(question: Question) -> Strategy[Course]:
@@ -41,7 +41,7 @@ def equal(question: Question) -> Strategy[Course]:
 
 
 def order(course: Course, one: Contender) -> tuple[bool, int, float, str]:
-    """Sorts best first: by fewest runs without a value, then by the mean; last those of which nothing is known."""
+    """Sort key, best first: by runs without a value, then by the mean; contenders without any value are last."""
     values = [course.value(one.candidate, outcome) for outcome in one.outcomes]
     finite = [v for v in values if v is not None and math.isfinite(v)]
     mean = float(np.mean(finite)) if finite else None
@@ -53,7 +53,7 @@ def _job(course: Course, candidate: Candidate, seed: int, test: bool = False) ->
 
 
 def _tuned(course: Course) -> Strategy[list[Candidate]]:
-    """The best candidate of every space; grids grow together until no best rate is at an edge, or to the limit."""
+    """The best candidate of every space; grids grow together until no best rate is at an edge, or up to the limit."""
     spaces, trials = course.question.spaces, course.question.trials
     searched = [space for space in spaces if space.rates is None]
     grids = [space.rate.first(trials) for space in searched]
@@ -75,7 +75,7 @@ def _tuned(course: Course) -> Strategy[list[Candidate]]:
 
 
 def _try(course: Course, candidates: Sequence[Candidate]) -> Strategy[None]:
-    """Run these on the tuning seeds, but for those that were tried before."""
+    """Run the candidates not tried before on the tuning seeds."""
     new = [candidate for candidate in candidates if candidate not in course.trials]
     if not new:
         return
@@ -92,7 +92,7 @@ def _best(course: Course, candidates: Sequence[Candidate]) -> Candidate:
 
 
 def rank(course: Course, candidate: Candidate, outcomes: Sequence[Outcome]) -> tuple[int, float, float, float]:
-    """Sorts best first: by fewest runs without a value, the mean value, the least mean loss, and the smallest rate."""
+    """Sort key, best first: fewest runs without a value, best mean value, lowest mean loss, lowest rate."""
     scale = course.question.scale
     values = [(scale.value(o), o.loss) for o in outcomes]
     kept = [(v, math.inf if loss is None else loss) for v, loss in values if v is not None]

@@ -1,4 +1,4 @@
-"""What a run, and a study, is known by in a store: anything that could change its numbers makes another key."""
+"""Store keys of runs and studies: they include everything that could change the results."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .store import key_of
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys of the runs of one problem, known by its fingerprint, on a device."""
+    """Keys of the runs of one problem, identified by its fingerprint, on a device."""
 
     fingerprint: str
     device: str
 
     def problem(self) -> dict[str, Any]:
-        """What is known of the problem itself."""
+        """The key of facts about the problem itself."""
         return {"fingerprint": self.fingerprint, "device": self.device}
 
     def rule(self, rule: Rule, **more: Any) -> dict[str, Any]:
-        """What is known of a rule with its settings, but for the rate."""
+        """The key of a rule with its settings, except for the learning rate."""
         return {
             "fingerprint": self.fingerprint,
             "rule": rule.digest,
@@ -36,21 +36,21 @@ class Keys:
         }
 
     def job(self, job: Job) -> dict[str, Any]:
-        """What identifies a run. One that stores the results of examples, or ends early, is another run."""
+        """The key of a run. A run that stores the metric of each example, or ends early, has a key of its own."""
         candidate = job.candidate
         names = {"lr": candidate.lr, "seed": job.seed, "steps": job.length, "schedule": candidate.schedule}
         more = ({"examples": 1} if job.examples else {}) | ({"until": job.until} if job.until else {})
         return self.rule(candidate.rule, **names, **more)
 
     def study(self, question: Question) -> str:
-        """The key of a question, whatever its number of seeds and its budget."""
+        """The key of a question; it does not depend on the number of seeds or the budget."""
         spaces = sorted(key_of(self._space(space) | {"steps": question.steps}) for space in question.spaces)
         trials = question.trials if any(space.rates is None for space in question.spaces) else 0
         measure = {"measure": question.scale.name} if question.scale.measure else {}
         return key_of({"candidates": spaces, "trials": trials} | measure)
 
     def family(self, question: Question) -> tuple[str, list[str]]:
-        """The questions that share a chance of a false claim with this one, by a key; and the keys of what it compares."""
+        """The key of the questions that share one alpha with this one, and the keys of the spaces that it compares."""
         return key_of(self.problem() | {"steps": question.steps}), sorted(key_of(self._space(s)) for s in question.spaces)
 
     def _space(self, space: Space) -> dict[str, Any]:

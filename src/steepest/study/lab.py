@@ -1,7 +1,7 @@
-"""The laboratory: it trains the runs that a protocol wants, stores each as it ends, watches the clock, and shows progress.
+"""The laboratory trains the runs that a protocol requests, stores each when it ends, tracks time, and shows progress.
 
-Everything else is decided elsewhere: what runs are wanted in `race` and `equal`, what fits a budget in `budget`, what the
-outcomes mean in `conclude`.
+All else is decided elsewhere: `race` and `equal` request runs, `budget` decides what fits the time, `conclude` interprets
+the outcomes.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from .store import Store, key_of
 from .store.runs import packed, unpacked
 from .verdicts import Side, Verdict, judge_all
 
-FEW = 60  # runs that fit, below which the ways to train are not timed
+FEW = 60  # if fewer runs fit the budget, the ways to train are not timed
 
 
 class ShareDoneError(Exception):
-    """This slice of the missing runs is trained, and so many are left to others, on which what comes next depends."""
+    """Raised when this slice of the missing runs is trained and the next step depends on `left` runs of other slices."""
 
     def __init__(self, trained: int, left: int) -> None:
         super().__init__(trained, left)
@@ -52,20 +52,20 @@ class ShareDoneError(Exception):
 
 
 class RestartError(Exception):
-    """The protocol begins anew: the race that a store says has ended is not the one that its runs make."""
+    """Raised to restart the protocol: the race that the store records as ended is not the one that its runs yield."""
 
 
 class Runs(Mapping[Job, Outcome]):
-    """The outcomes of runs, read from the store when they are first looked up."""
+    """The outcomes of runs, loaded from the store on first access."""
 
     def __init__(self, store: Store, keys: Keys, progress: Progress) -> None:
         self.store, self.named_by, self.progress = store, keys, progress
         self.outcomes: dict[Job, Outcome] = {}
         self.stored = 0
-        self.days: list[str] = []  # on which stored runs ended
+        self.days: list[str] = []  # dates on which stored runs ended
 
     def get(self, job: Job, default: Any = None) -> Any:
-        """The outcome of a run; the default where it has not ended."""
+        """The outcome of a run, or the default if it has not ended."""
         if job not in self.outcomes:
             spec = self.named_by.job(job)
             outcome = self.store.run(spec)
@@ -92,12 +92,12 @@ class Runs(Mapping[Job, Outcome]):
 
 
 def gradients(job: Job) -> int:
-    """The gradient evaluations that a run takes."""
+    """The number of gradient evaluations of a run."""
     return (job.until or job.length) * job.candidate.rule.evaluations
 
 
 class Lab:
-    """One study under way. `began` is when its budget began, `goes_on` continues a race that had ended."""
+    """One study. `began` is the start of its budget on `time.perf_counter`; `goes_on` continues a race that had ended."""
 
     def __init__(
         self,
@@ -122,14 +122,14 @@ class Lab:
         self.runs = Runs(store, self.keys, progress)
         self.plan: Plan | None = None
         self.trained, self.seconds = 0, 0.0
-        self.ended: int | None = None  # the runs of this race when it ended, as the store has it
+        self.ended: int | None = None  # number of runs when this race ended, from the store
         began = time.perf_counter() if began is None else began
         limited = question.budget is not None and not question.seeds
         self.end = began + (question.budget or 0.0) if limited else math.inf
         self.deadline = self.end - RESERVE * (question.budget or 0.0) - AFTER_SECONDS
 
     def run(self) -> Result:
-        """The whole study."""
+        """Run the study and return its result."""
         with threads(self.machine.operations()):
             repeats = self.machine.repeats(self.question)
             course = self._course()
@@ -140,11 +140,11 @@ class Lab:
 
     @property
     def _is_whole(self) -> bool:
-        """Whether all runs are trained here, and not a slice of them."""
+        """Whether this process trains all runs, not a slice of them."""
         return self.executor.share == (1, 1)
 
     def _course(self) -> Course:
-        """Ask the protocol, train and decide, until it stops."""
+        """Train and decide what the protocol requests, until it stops."""
         strategy, question, history = equal if self.question.seeds else race, self.question, History(self.runs)
         asking = Asking(strategy(question))
         while True:
@@ -166,7 +166,7 @@ class Lab:
                 asking = Asking(strategy(question))
 
     def _decide(self, step: Decision) -> Any:
-        """A decision of the clock: the stored one, else a new one, which is stored."""
+        """A decision that depends on time: load it from the store, else make and store it."""
         if isinstance(step, Begun):
             return self._begin(step.question)
         if isinstance(step, Ended):
@@ -187,7 +187,7 @@ class Lab:
         return self._fits(step, kept) if isinstance(step, Fit) else kept
 
     def _fits(self, step: Fit, kept: Any) -> Fits:
-        """What fits the budget, and the plan to train by, as the store has them."""
+        """Load from a stored decision what fits the budget, and set the plan to train by."""
         *fits, way = kept
         chosen = Fits(*fits)
         if self.plan is None and way is not None and self.plan_name in ("auto", "show"):
@@ -197,7 +197,7 @@ class Lab:
         return chosen
 
     def _begin(self, question: Question) -> float:
-        """The alpha of this question. A race that had ended is read from the store up to where it ended, unless it goes on."""
+        """The alpha of this question. A race that had ended is only read from the store, unless it is continued."""
         race = {"race": self.keys.study(question)}
         self.ended = self.store.recall("ended", race) or self.store.recall("finished", race)  # the latter of earlier versions
         self.reads_only = self.ended is not None and not self.goes_on
@@ -205,7 +205,7 @@ class Lab:
         return st.alpha_at_look(self.store.share(*self.keys.family(question)))
 
     def _end(self, step: Ended) -> bool:
-        """Store that the race has ended, before anything is trained that depends on it."""
+        """Store that the race has ended, before training anything that depends on it."""
         if self.reads_only and len(self.runs) < (self.ended or 0):  # it was another version's race
             self.reads_only = False
             raise RestartError
@@ -217,11 +217,11 @@ class Lab:
         return True
 
     def _state(self, question: Question, seeds: tuple[int, ...]) -> dict[str, Any]:
-        """What names a race as far as it went: its study, and the seeds of each contender."""
+        """The key of a race at its end: its study, and the number of seeds of each contender."""
         return {"race": self.keys.study(question), "seeds": [*seeds]}
 
     def _clock(self, step: Decision) -> Clock:
-        """What the clock says for a decision."""
+        """The measured times for a decision."""
         clock = Clock(
             left=self.deadline - time.perf_counter(),
             begun=time.perf_counter() - self.end + (self.question.budget or 0.0),
@@ -242,7 +242,7 @@ class Lab:
         return clock
 
     def _run_seconds(self, question: Question) -> float:
-        """About how many seconds a run takes, trained in the way that is chosen here."""
+        """An estimate of the seconds of a run; it also chooses the way to train."""
         self.progress.say("timing a step")
         workers, (step, once) = self.executor.at_once(self.device), self.machine.timed(question)
         evaluation = (POINTS + 1) * once
@@ -258,7 +258,7 @@ class Lab:
         return min(alone, together) if self.plan.ms else alone
 
     def _plan(self, runs: list[Run]) -> Plan:
-        """The way to train: as asked, as this study was begun, or the fastest here."""
+        """The way to train: the one requested, else the one stored with this study, else the fastest here."""
         if self.plan_name not in ("auto", "show"):
             return ways.fitted(ways.named(self.plan_name), self.problem, self.memory, self.device)
         spec = {"study": self.keys.study(self.question), "plan": self.memory or 0}
@@ -271,7 +271,7 @@ class Lab:
         return chosen
 
     def _train(self, wanted: Wanted, history: History) -> None:
-        """Train the runs that are missing. Chunks are laid out from all, so that a study that was stopped repeats itself."""
+        """Train the missing runs. Chunks are formed from all runs, so that a resumed study has the same chunks."""
         jobs = wanted.jobs
         if self.reads_only:
             history.over[wanted.phase] = False
@@ -302,16 +302,16 @@ class Lab:
             raise ShareDoneError(self.trained, left)
 
     def _tick(self, steps: int) -> None:
-        """Steps of training are done; OutOfTimeError where there is no time for more."""
+        """Callback for steps done; raises OutOfTimeError when the time is up."""
         self.progress.done(steps)
         if time.perf_counter() > self.deadline:
             raise OutOfTimeError
 
     def _keep(self, job: Job, spec: dict[str, Any], outcome: Outcome) -> None:
-        """Store a run that ended."""
+        """Store the outcome of a run."""
         names = {k: spec[k] for k in ("schedule", "lr", "seed", "steps")}
         self.store.add_run(spec, {"problem": self.problem.name, "optimizer": job.candidate.rule.name, **names}, outcome)
-        self.runs.outcomes[job] = dataclasses.replace(outcome, examples=unpacked(packed(outcome.examples)))  # as read again
+        self.runs.outcomes[job] = dataclasses.replace(outcome, examples=unpacked(packed(outcome.examples)))  # as if loaded
         self.trained += 1
 
     def _result(self, course: Course, repeats: bool | None) -> Result:
@@ -321,7 +321,7 @@ class Lab:
         if not self.question.seeds:
             most = max(course.seeds, default=0)
             alpha = course.question.alpha * bounds.spent(max(len(bounds.looks(most)) - 1, 0))
-        elif self.question.seeds >= st.LEAST_PAIRS:  # with fewer no verdict is possible, so nothing is looked at
+        elif self.question.seeds >= st.LEAST_PAIRS:  # with fewer there is no verdict, and so no look
             look, alpha = self.store.look(self.keys.study(course.question), self.question.seeds, st.alpha_at_look)
         said = notes.notes(self, course, rows, repeats)
         return Result(
@@ -343,7 +343,7 @@ class Lab:
         )
 
     def _verdicts(self, course: Course, rows: list[Entry], look: int, alpha: float) -> list[Verdict]:
-        """A verdict on every pair."""
+        """The verdicts on all pairs."""
         question = course.question
         sides = [Side(e.candidate.label, e.values, e.seconds_per_step * e.candidate.steps(question.steps)) for e in rows]
         return judge_all(
@@ -356,19 +356,19 @@ class Lab:
         )
 
     def first_known(self) -> str:
-        """The fingerprint that the store first saw under this problem's name; one of an earlier version's form is no other."""
+        """The fingerprint first stored under this problem's name; fingerprints in an older format are ignored."""
         return notes.first_known(self.store, self.problem.name, self.keys)
 
     def check_fingerprint(self) -> None:
-        """Refuse to share the runs of another problem: SteepestError where the store knows this one otherwise."""
+        """Raise SteepestError if the store has another problem under this name, whose runs must not be shared."""
         if self.first_known() != self.keys.fingerprint:
             raise SteepestError(
-                f"{self.problem.name} is not the problem that the store knows by this name: its file was edited, or "
-                "this processor computes it to other last digits. Run slices on processors of one kind, or give a new --store."
+                f"{self.problem.name} is not the problem that the store knows by this name: its file was edited, or this "
+                "processor rounds differently. Run all slices on processors of one kind, or give a new --store."
             )
 
 
 def _run(job: Job) -> Run:
-    """A run as an executor trains it."""
+    """The run of a job, for an executor."""
     c = job.candidate
     return Run(c.rule, c.lr, job.seed, job.length, c.multiplier, job.test, job.examples, until=job.until)

@@ -1,4 +1,4 @@
-"""Measurements of a problem on this machine, stored, so that each is made once."""
+"""Measurements of a problem on this machine; each is made once and stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .question import Question
 from .space import Space
 from .store import Store
 
-REPEATED, LEAST_REPEATED = 0.03, 3  # of the budget, to see whether runs repeat, and the fewest steps that show it
+REPEATED, LEAST_REPEATED = 0.03, 3  # to test whether runs repeat: the largest share of the budget, and the fewest steps
 
 
 class Progress(Protocol):
@@ -34,7 +34,7 @@ class Progress(Protocol):
 
 
 class Machine:
-    """Measures a problem on a device: the size of its step, whether its runs repeat, what a step costs."""
+    """Measures a problem on a device: operations of a step, whether runs repeat, and the cost of a step."""
 
     def __init__(self, problem: Problem, keys: Keys, store: Store, progress: Progress) -> None:
         self.problem, self.keys, self.store, self.progress = problem, keys, store, progress
@@ -43,7 +43,7 @@ class Machine:
         self._costs: dict[str, tuple[float, int]] = {}
 
     def operations(self) -> int:
-        """Floating-point operations of a step; counting them imports a large part of torch."""
+        """Floating-point operations of a step. They are stored, as counting imports a large part of torch."""
         count = self.store.recall("operations", self.keys.problem())
         if count is None:
             count = operations(self.problem, self.device)
@@ -51,20 +51,20 @@ class Machine:
         return int(count)
 
     def repeats(self, question: Question) -> bool | None:
-        """Whether runs repeat at one seed, tried in at most `REPEATED` of the budget; None where that is too short."""
+        """Whether two runs with one seed agree; None if the share `REPEATED` of the budget is too short to test it."""
         known = self.store.recall("repeats", self.keys.problem())
         if known is None:
             steps = self._steps_to_repeat(question)
             if steps < LEAST_REPEATED:
                 return None
-            self.progress.say("whether training repeats")
+            self.progress.say("testing whether runs repeat")
             run, other = (self._first_run(space, seed, question) for seed, space in enumerate((question.spaces * 2)[:2]))
             known = repeats(self.problem, run, other, steps, self.device)
             self.store.remember("repeats", self.keys.problem(), known)
         return bool(known)
 
     def _steps_to_repeat(self, question: Question) -> int:
-        """How many steps of a run are trained again within the budget."""
+        """The number of steps to repeat that fits the budget."""
         if question.budget is None:
             return STEPS
         spec = self.keys.problem() | {"budget": question.budget}
@@ -76,7 +76,7 @@ class Machine:
         return int(kept)
 
     def _first_run(self, space: Space, seed: int, question: Question) -> Run:
-        """A run of a space at its least rate, or in the middle of its grid."""
+        """A run of a space at its lowest typed rate, or at the centre of its grid."""
         rates = space.rates or space.rate.values(space.rate.first(1))
         return Run(space.rule, rates[0], seed, question.steps, space.multiplier)
 
@@ -84,7 +84,7 @@ class Machine:
         """Seconds of a step of the first space and of one evaluation, on one thread."""
         if self._timed is None:
             before = torch.get_num_threads()
-            torch.set_num_threads(1)  # as in each of several processes; threads wait for each other where other programs run
+            torch.set_num_threads(1)  # as in each of several processes; threads also stall if other programs use the cores
             try:
                 rule = question.spaces[0].rule
                 step = time_steps(self.problem, [rule], self.device, rounds=1, slice_seconds=0.1)[0][0]
@@ -94,11 +94,11 @@ class Machine:
         return self._timed
 
     def evaluations(self) -> float:
-        """Seconds that all evaluations of a run take."""
+        """Seconds of all evaluations of a run."""
         return time_evaluations(self.problem, self.device)
 
     def costs(self, spaces: Sequence[Space]) -> Mapping[str, tuple[float, int]]:
-        """Seconds per step and bytes of state of each space, by label; timed together where the store does not have them."""
+        """Seconds per step and bytes of state of each space, by label; those not in the store are timed together."""
         if not self._costs:
             specs = {s.label: self.keys.rule(s.rule, threads=torch.get_num_threads(), timing=1) for s in spaces}
             missing = [space for space in spaces if self.store.recall("timing", specs[space.label]) is None]
@@ -117,7 +117,7 @@ class Machine:
 
 
 def first_runs(question: Question) -> list[Run]:
-    """The first runs of screening, to see how they are trained fastest."""
+    """The first screening runs, on which the ways to train are timed."""
     runs = []
     for space in question.spaces:
         rates = space.rates or space.rate.values(space.rate.first(question.trials))

@@ -1,4 +1,4 @@
-"""Measures of a run: what a study compares candidates by, and what else its answer ranks them by.
+"""Measures of a run: the one by which a study compares candidates, and others reported in its answer.
 
 A measure is one function of a run's outcome, which registers itself:
 
@@ -7,7 +7,7 @@ A measure is one function of a run's outcome, which registers itself:
         reached = [k for k, value in zip(outcome.curve.steps, outcome.curve.metric) if (value or 0.0) >= 90]
         return reached[0] if reached else None
 
-`compare(..., measure="steps to 90 points")` then races on it. None says that the run has no value, as one that diverged.
+`compare(..., measure="steps to 90 points")` then races on it. It returns None for a run without a value.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Of = Callable[[Outcome, "Cost"], float | None]
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step of a candidate costs: its seconds, the bytes of its state, the steps of a run.
+    """The cost of a candidate: seconds of a step, bytes of state, steps of a run.
 
-    `fastest` is how long the fastest candidate that raced takes for a run, in seconds.
+    `fastest` is the time of a run of the fastest contender, in seconds.
     """
 
     seconds: float
@@ -42,10 +42,10 @@ FREE = Cost(0.0, 0, 1)
 
 @dataclass(frozen=True)
 class Measure:
-    """A function of a run, with the direction in which it is better, and what an amount of it is followed by.
+    """A function of a run with its better `direction` ("min", "max", or "metric" for the metric's) and its unit.
 
-    `beside` is how an answer begins the sentence on who is best by it ("least validation loss"); empty for one that is only
-    raced on. It may have {seconds} in it, for the time of the fastest run.
+    `beside` introduces the best candidate by this measure in an answer ("least validation loss"); if it is empty, the measure
+    can only be raced on. It may contain {seconds}, the time of the fastest run.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Measure:
     whole: bool = False  # its values are whole numbers
 
 
-METRIC = "metric"  # the measure that is raced on unless another is named: the problem's own metric
+METRIC = "metric"  # the default measure: the problem's own metric
 MEASURES: dict[str, Measure] = {}
 
 
@@ -72,13 +72,13 @@ def measure(name: str, **fields: Any) -> Callable[[Of], Of]:
 
 @measure("validation loss", beside="least validation loss")
 def validation_loss(outcome: Outcome, cost: Cost) -> float | None:
-    """The loss on validation data at the end."""
+    """The final loss on validation data."""
     return outcome.loss
 
 
 @measure("metric at equal time", direction="metric", beside="best after {seconds:.2g} s of training, when the fastest ends,")
 def at_equal_time(outcome: Outcome, cost: Cost) -> float | None:
-    """The metric after as many seconds as the fastest candidate takes for its run, between two points of the curve."""
+    """The metric after the time that the fastest contender takes for its run, interpolated on the curve."""
     if not cost.seconds or not outcome.curve.steps:
         return None
     values = np.array(outcome.curve.metric, float)
@@ -89,5 +89,5 @@ def at_equal_time(outcome: Outcome, cost: Cost) -> float | None:
 
 @measure("bytes of state", beside="fewest bytes of state", whole=True)
 def state_bytes(outcome: Outcome, cost: Cost) -> float | None:
-    """The memory of the optimizer's state."""
+    """The memory of the optimizer's state, in bytes."""
     return cost.state_bytes

@@ -1,10 +1,10 @@
-"""What a study wants to know next: a pure function of what is known so far.
+"""The protocol between a study's strategy and its laboratory: a pure function from the history to the next request.
 
 `ask(question, history)` returns the runs that are wanted next, or a decision that only a clock can make, or the answer:
 
-- Nothing is known yet: `Wanted` has a run of every candidate on the first screening seed.
-- These have ended, and under a budget: `Carried` asks how many optimizers there is time to follow up.
-- The last block of seeds has brought the bound within the margin: `Stop` has the answer.
+- With an empty history: `Wanted`, with a run of every candidate on the first screening seed.
+- When these have ended, under a budget: `Carried`, for the number of optimizers that there is time to follow up.
+- When the last block of seeds has brought the bound within the margin: `Stop`, with the answer.
 
 A strategy is a generator that yields `Wanted` and decisions, and is sent their outcomes. It never trains, reads no clock and
 opens no store, so the same strategies run in a laboratory (`lab`), on tables of recorded runs (`table`), and in the
@@ -51,13 +51,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Known:
-    """Which of these runs have ended already: nothing is trained for it, and None stands for the others."""
+    """Requests the outcomes of those runs that have ended, without training; the others are None."""
 
     jobs: tuple[Job, ...]
 
 
 class Decision(ABC):
-    """What only a clock can tell. `spec(study)` names it in a store; `decide(clock)` is a pure function of a `Clock`."""
+    """A decision that depends on time. `spec(study)` is its key in a store; `decide(clock)` is a pure function of a `Clock`."""
 
     name: str
     question: Any  # a `Question`, as far as the strategy has narrowed it
@@ -68,7 +68,7 @@ class Decision(ABC):
 
     @abstractmethod
     def decide(self, clock: Any) -> Any:
-        """The decision, from what a clock measured."""
+        """Make the decision from measured times."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Stop(Generic[T]):
 
 
 class StoppedError(Exception):
-    """Raised inside a strategy where no more runs of a phase will end; `outcomes` has those of the batch that did, or None."""
+    """Raised inside a strategy when a phase is over; `outcomes` are those of the requested batch, None for runs not ended."""
 
     def __init__(self, outcomes: list[Outcome | None], interrupted: bool) -> None:
         super().__init__(interrupted)
@@ -91,9 +91,9 @@ Strategy = Generator[Any, Any, T]  # yields Wanted, Known and decisions
 
 @dataclass
 class History:
-    """What is known: the outcome of every run that ended, the decisions of the clock, and the phases that are over.
+    """The outcomes of all runs that ended, the decisions made, and the phases that are over.
 
-    `over` maps a phase that the clock has ended to whether a person interrupted it.
+    `over` maps such a phase to whether the user interrupted it.
     """
 
     outcomes: Mapping[Job, Outcome]
@@ -102,14 +102,14 @@ class History:
 
 
 class Asking(Generic[T]):
-    """A strategy under way. While its history only grows, each `ask` goes on where the last one ended."""
+    """A running strategy. While its history only grows, each `ask` continues where the previous one ended."""
 
     def __init__(self, strategy: Strategy[T]) -> None:
         self._strategy = strategy
         self._next = self._resume(None)
 
     def ask(self, history: History) -> Wanted | Decision | Stop[T]:
-        """The next batch of runs, or decision, that the history does not have; or the end."""
+        """The next batch of runs or decision that is not in the history, or `Stop`."""
         while True:
             step: Any = self._next
             if isinstance(step, Stop):
@@ -138,11 +138,11 @@ class Asking(Generic[T]):
 
 
 def ask(strategy: Strategy[T], history: History) -> Wanted | Decision | Stop[T]:
-    """What a strategy wants to know next, from the history alone: it is run anew from its beginning."""
+    """The next request of a strategy, which is run over the history from its beginning."""
     return Asking(strategy).ask(history)
 
 
 def wanted(jobs: Iterable[Job], phase: str = RACE, why: Callable[[], str] = str) -> Strategy[list[Outcome]]:
-    """Inside a strategy, the outcomes of these runs in their order; StoppedError where the clock has ended the phase."""
+    """Request runs inside a strategy, and return their outcomes in order. Raises StoppedError if the phase is over."""
     outcomes: list[Outcome] = yield Wanted(tuple(jobs), phase, why)
     return outcomes

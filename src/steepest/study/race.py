@@ -1,7 +1,7 @@
-"""The race: which candidate to pick, and how far behind the best it could be, with no more runs than that takes.
+"""The race: find which candidate to pick and how far behind the best it could be, with as few runs as possible.
 
-Candidates are screened on seeds of their own; the best of each space race on common seeds from the first, until no other could
-be better than the pick by more than the margin. What is wanted next depends on values only; a clock can only end it.
+Candidates are screened on separate seeds; the best of each space then race on common seeds, until no other could be better
+than the pick by more than the margin. The next runs depend only on results; a deadline can only end the race.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .protocol import AFTER, Job, Known, StoppedError, Strategy, wanted
 from .question import Question
 from .screen import screened
 
-MOST_SEEDS = 2_000  # of a contender, in a race without a budget that nothing else ends
-HOPELESS = 20  # seeds, after which no bound will come: contenders whose runs all but all collapse
-FRESH_SEEDS = range(2_000_000, 2_000_005)  # of the pick, for the figure that nothing was chosen by
+MOST_SEEDS = 2_000  # limit on the seeds of a contender, in a race without a budget
+HOPELESS = 20  # limit on the seeds if there is still no bound, as nearly all runs collapse
+FRESH_SEEDS = range(2_000_000, 2_000_005)  # seeds for the figure of the pick, not used for any choice
 LONGER_SEEDS = range(3)
 
 
@@ -49,7 +49,7 @@ def race(question: Question) -> Strategy[Course]:
 
 
 def _fit(course: Course) -> Strategy[None]:
-    """Leave out what the budget has no time for."""
+    """Drop the spaces and rates for which the budget has no time."""
     question = course.question
     fits = yield Fit(question)
     chosen = tuple(space for space in question.spaces if space.label in fits.labels)
@@ -59,7 +59,7 @@ def _fit(course: Course) -> Strategy[None]:
 
 
 def raced(course: Course) -> Strategy[str]:
-    """Race until the bound of the pick is within the margin: "margin" then, "time" where nothing more can be learned."""
+    """Race until the bound of the pick is within the margin, and return "margin", or "time" if more seeds would not help."""
     contenders = course.contenders
     if not contenders:
         return "time"
@@ -81,13 +81,13 @@ def raced(course: Course) -> Strategy[str]:
 
 
 def _jobs(course: Course, one: Contender, seeds: range) -> list[Job]:
-    """Runs of the race."""
+    """The jobs of a contender on these seeds."""
     length = one.candidate.steps(course.question.steps)
     return [Job(one.candidate, seed, length, examples=True) for seed in seeds]
 
 
 def _gather(course: Course) -> Strategy[None]:
-    """Where no bound was reached, use what contenders had run when the time was up: seed after seed from the first."""
+    """If the time was up before there was a bound, use the runs that had ended, consecutive seeds from the first."""
     if course.now and math.isfinite(course.now.bound[course.now.pick]):
         return
     for one in course.contenders:
@@ -99,7 +99,7 @@ def _gather(course: Course) -> Strategy[None]:
 
 
 def _fresh(course: Course) -> Strategy[None]:
-    """Measure the pick on fresh seeds: on test data, or where there are none on the validation data again."""
+    """Measure the pick on fresh seeds: on test data, or on validation data if there are none."""
     pick = course.pick
     if pick is None:
         return
@@ -114,7 +114,7 @@ def _fresh(course: Course) -> Strategy[None]:
 
 
 def _longer(course: Course) -> Strategy[None]:
-    """Run the first two for several times the steps, where time is left for that."""
+    """Run the first two for several times the steps, if there is time."""
     pick, possible = course.pick, course.possible()
     if pick is None or not possible:
         return

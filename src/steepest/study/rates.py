@@ -1,4 +1,4 @@
-"""Learning rates as a user types them. It imports nothing heavy: a mistake is refused before torch is loaded."""
+"""Parse the learning rates that a user typed. It imports nothing heavy, so a mistake is reported before torch is loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rates = str | float | Sequence[float] | Mapping[str, float | Sequence[float]] | 
 
 
 def rates_of(rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """The typed rates of each optimizer; none for those whose grid is searched."""
+    """The typed rates by optimizer; optimizers whose rate is searched are left out."""
     if rates is None or (isinstance(rates, str) and rates == "auto"):
         return {}
     if isinstance(rates, str):
@@ -26,7 +26,7 @@ def rates_of(rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, ...]]
 
 
 def _known(name: str | Rule, names: Sequence[str]) -> str:
-    """The optimizer that is meant: adam(eps=1) is adam(eps=1.0). SteepestError for one that is not among the names."""
+    """The canonical name: adam(eps=1) is adam(eps=1.0). Raises SteepestError for an optimizer not in `names`."""
     if not isinstance(name, str):
         name = rules.get(name).name
     if name not in names and name.endswith(")"):
@@ -38,7 +38,7 @@ def _known(name: str | Rule, names: Sequence[str]) -> str:
 
 
 def _parse(text: str) -> list[float] | dict[str, list[float]]:
-    """Rates as typed: "0.1,0.01" for all, or "sgd=0.1,adam=0.001", where a name may come again with another rate."""
+    """Parse "0.1,0.01", for all optimizers, or "sgd=0.1,adam=0.001", where a name may be repeated with another rate."""
     parts = names_in(text)
     if not any("=" in part for part in parts):
         return [_number(part) for part in parts]
@@ -46,7 +46,7 @@ def _parse(text: str) -> list[float] | dict[str, list[float]]:
     for part in parts:
         name, equals, value = part.rpartition("=")
         if not equals:
-            raise SteepestError(f"Rates '{text}': '{part}' names no optimizer; write all as name=rate, or none.")
+            raise SteepestError(f"Rates '{text}': '{part}' names no optimizer; write either all rates as name=rate, or none.")
         named.setdefault(name.strip(), []).append(_number(value))
     return named
 
@@ -63,7 +63,7 @@ def _checked(values: float | Sequence[float]) -> tuple[float, ...]:
     values = values if isinstance(values, Sequence) else (values,)
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-            raise SteepestError(f"The learning rate {value!r} cannot be used; expected a finite number above 0.")
+            raise SteepestError(f"The learning rate is {value!r}; expected a finite number above 0.")
     if not values:
         raise SteepestError("No learning rate was given; expected at least one, such as 0.01.")
     return tuple(sorted({float(v) for v in values}))

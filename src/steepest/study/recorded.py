@@ -1,4 +1,4 @@
-"""What is recorded inside the first two runs of a study, for its report."""
+"""Measurements recorded inside a run of the first two candidates, for the report: typed data and their checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .scalars import Amount, Count, Name, Positive, Real, Step, expect
 
 @dataclass(frozen=True, kw_only=True)
 class Inside:
-    """What was recorded inside a run, at each of `steps`."""
+    """Measurements inside a run, at each of `steps`."""
 
     label: Name
     name: Name
@@ -29,7 +29,7 @@ class Inside:
 
 @dataclass(frozen=True, kw_only=True)
 class Landscape:
-    """The loss on a plane, and the paths in it."""
+    """The loss on a plane, and paths projected onto it."""
 
     x: Annotated[list[Real], msgspec.Meta(min_length=2)]
     y: Annotated[list[Real], msgspec.Meta(min_length=2)]
@@ -41,7 +41,7 @@ class Landscape:
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A validation example that is an image; `image` is an address, which a page shows where it is a PNG."""
+    """A validation example that is an image; `image` is its data URL, which a page shows only if it is a PNG."""
 
     image: str
     target: int
@@ -50,7 +50,7 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Examples that were watched, and those that all seeds got wrong."""
+    """Examples whose predictions were followed, and examples that all seeds got wrong."""
 
     watched: list[Image]
     errors: list[Image]
@@ -61,7 +61,7 @@ class Examples:
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What was recorded of the first two."""
+    """The recordings of the first two candidates."""
 
     insides: Annotated[list[Inside], msgspec.Meta(min_length=1, max_length=2)]
     landscape: Landscape | None
@@ -70,7 +70,7 @@ class Recorded:
 
 
 def check_recorded(recorded: Recorded) -> None:
-    """UnfitError where lists that belong together have several lengths."""
+    """Raise UnfitError if lists that belong together differ in length."""
     for inside in recorded.insides:
         columns = [inside.gradient, inside.ratio, inside.effective, inside.cosine, *inside.state.values()]
         expect({*map(len, columns)} == {len(inside.steps)}, "what was recorded differs in number")

@@ -1,4 +1,4 @@
-"""What a report shows when it is asked to: the first two of a study trained once more and watched from inside."""
+"""Record measurements inside a run: the first two candidates of a study are trained once more, for the report."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from ..training.stacked import Run
 from .recorded import Examples, Image, Inside, Landscape, Recorded
 from .result import Entry, Result
 
-WATCHED = 6  # validation examples, whose classes are followed
-MOST_ERRORS = 12  # that are shown
+WATCHED = 6  # validation examples whose predictions are followed
+MOST_ERRORS = 12  # misclassified examples shown
 
 
 def record(result: Result) -> Recorded:
-    """Insides of the first two entries' runs on seed 0, the loss on a plane through them, and examples."""
+    """Measurements inside a run of the first two entries on seed 0, the loss on a plane through them, and example images.
+
+    Raises SteepestError if no run finished.
+    """
     problem, device = result.problem, result.device
     entries = [entry for entry in result.entries if entry.outcomes and entry.outcomes[0].diverged_at is None][:2]
     if not entries:
-        raise SteepestError("There is nothing to record: no run came to its end.")
+        raise SteepestError("There is nothing to record: no run finished; try smaller rates.")
     insides, paths, model = list[Inside](), [], None
     for entry in entries:
         c = entry.candidate
@@ -54,7 +57,7 @@ def record(result: Result) -> Recorded:
 
 
 def _bound(problem: Problem, device: str) -> float | None:
-    """2 / the largest eigenvalue of the Hessian at the start, where it can be had."""
+    """2 / the largest eigenvalue of the Hessian at the start; None if it cannot be computed."""
     try:
         return curvature(problem, device=device).bound
     except SteepestError:
@@ -62,7 +65,7 @@ def _bound(problem: Problem, device: str) -> float | None:
 
 
 def _examples(problem: Problem, entry: Entry, outputs: list[list[int]]) -> Examples | None:
-    """Images of validation examples: those watched, with their classes, and those that every seed got wrong."""
+    """Images of the followed validation examples, and of those that every seed got wrong."""
     shape = image_shape(problem)
     if shape is None or problem.metric != "accuracy" or not outputs or not outputs[0]:
         return None
@@ -83,7 +86,7 @@ def _examples(problem: Problem, entry: Entry, outputs: list[list[int]]) -> Examp
 
 
 def image_shape(problem: Problem) -> tuple[int, ...] | None:
-    """The shape of an input as an image: the problem's own word, or that of inputs (examples, 1 or 3, height, width)."""
+    """The image shape of an input: the problem's `image`, or that of inputs (examples, 1 or 3, height, width), or None."""
     if not problem.valid.in_memory:
         return None
     inputs, _ = problem.valid.batch(slice(0, 1))
@@ -94,7 +97,7 @@ def image_shape(problem: Problem) -> tuple[int, ...] | None:
 
 
 def image(example: torch.Tensor, shape: tuple[int, ...]) -> str:
-    """One input as a PNG, in the text of a data address; its least value is black, its largest white."""
+    """One input as the data URL of a PNG, scaled so that its smallest value is black and its largest white."""
     from PIL import Image
 
     pixels: NDArray[Any] = example.detach().cpu().double().reshape(shape).numpy()

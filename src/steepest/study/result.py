@@ -1,4 +1,4 @@
-"""A study that ended: its entries, and how it was made. What a report and JSON show of it is made in `summary`."""
+"""The result of a completed study, before `summary` turns it into the data of reports and JSON."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ Number = float | None
 
 @dataclasses.dataclass
 class Trial:
-    """A candidate that was screened, or tried on the tuning seeds, and its runs there."""
+    """A candidate and its runs on the screening or tuning seeds."""
 
     candidate: Candidate
     outcomes: list[Outcome]
 
     @property
     def lr(self) -> float:
-        """Its rate."""
+        """Its learning rate."""
         return self.candidate.lr
 
     @property
     def values(self) -> list[Number]:
-        """The metric on validation data, None where a run has none."""
+        """The metric on validation data of each run, or None."""
         return [o.valid for o in self.outcomes]
 
     @property
     def diverged(self) -> int:
-        """How many runs diverged or crashed."""
+        """The number of runs that diverged or crashed."""
         return count_diverged(self.outcomes)
 
 
 @dataclasses.dataclass
 class Entry:
-    """A space at the candidate that stands best: its trials, and its runs in the order of the seeds compared.
+    """A space, represented by its best candidate: its trials, and the candidate's runs in the order of the compared seeds.
 
-    `tried` is False where no run of the space has ended; its candidate then says nothing. `values` are what is compared.
+    `tried` is False if no run of the space has ended; its candidate then has no meaning. `values` are the compared values.
     """
 
     candidate: Candidate
@@ -61,36 +61,36 @@ class Entry:
 
     @property
     def lr(self) -> float | None:
-        """Its rate; None where nothing was tried."""
+        """Its learning rate; None if nothing was tried."""
         return self.candidate.lr if self.tried else None
 
     def summary(self) -> tuple[Number, Number, int]:
-        """Mean, standard error and count of the values that there are; None where there is none."""
+        """Mean, standard error and count of the values that are not None; mean and error may be None."""
         mean, se, n = st.mean_se([math.nan if v is None else v for v in self.values])
         return *(x.item() if math.isfinite(x) else None for x in (mean, se)), int(n)  # type: ignore[return-value]
 
     @property
     def screened(self) -> Trial | None:
-        """The trial of its candidate; None where that was not screened."""
+        """The trial of its candidate; None if that was not screened."""
         return next((t for t in self.trials if t.candidate == self.candidate and t.outcomes), None)
 
     def fidelity(self, steps: int) -> float | None:
-        """The share of its steps at which it was seen: 1, or less where it ran in shortened runs alone; None if never."""
+        """The share of a full run after which it was evaluated: below 1 if it ran only in shortened runs; None if never."""
         trial = self.screened
         return fidelity_of(self.outcomes or (trial.outcomes if trial else []), self.candidate.steps(steps))
 
 
 def count_diverged(outcomes: Sequence[Outcome]) -> int:
-    """How many runs diverged or crashed."""
+    """The number of runs that diverged or crashed."""
     return sum(o.status in ("diverged", "failed") for o in outcomes)
 
 
 @dataclasses.dataclass
 class Result:
-    """A study that ended: entries best first, verdicts on all pairs, and how it was made.
+    """The result of a completed study: entries, best first, verdicts on all pairs, and how it was made.
 
-    `look` is the number of this look at a study of equal seeds, 0 for a race, and `alpha` what the verdicts spend. `trained`
-    runs took `seconds`; `stored` ones were read from the store, made from the first of `days` to the last.
+    `look` is the number of this look at a study of equal seeds, 0 for a race; `alpha` is what its verdicts spend. Training
+    `trained` runs took `seconds`; `stored` runs were loaded, with `days` their first and last date.
     """
 
     problem: Problem
@@ -111,24 +111,24 @@ class Result:
 
     @property
     def chosen(self) -> Entry:
-        """The entry of the answer's pick; the first where nothing was picked."""
+        """The entry of the answer's pick, or the first entry if nothing was picked."""
         pick = self.answer.pick
         return next((e for e in self.entries if pick and e.candidate.label == pick.label), self.entries[0])
 
     @property
     def split(self) -> str:
-        """The data that its values are of: "test" or "validation"."""
+        """The data on which values are measured: "test" or "validation"."""
         return self.entries[0].split
 
 
 def entries(course: Course, answer: Answer) -> list[Entry]:
-    """An entry for each space, at the candidate that stands best, with what was tried; in a race the pick first."""
+    """One entry per space, with its best candidate and its trials; best first, and in a race the pick first."""
     made = [_entry(course, answer, space) for space in course.question.spaces]
     sign = course.question.scale.sign
     pick = answer.pick.label if answer.pick and answer.raced else None
 
     def order(entry: Entry) -> tuple[bool, bool, int, float, str]:
-        """Best first: the pick, fewest without a value, then the mean; last those of which nothing is known."""
+        """Sort key, best first: the pick, fewest runs without a value, the mean; entries without any value are last."""
         mean, label = entry.summary()[0], entry.candidate.label
         return label != pick, mean is None, entry.values.count(None), -sign * (mean or 0.0), label
 

@@ -1,4 +1,4 @@
-"""Bounded scalars of the data of a study: what a store may hold, and what is raised for anything else."""
+"""Bounded scalar types for the data of a study, and the error for stored data that do not fit them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import msgspec
 
-LARGEST = 1.7976931348623157e308  # of floats that are finite
-MOST = 2**63 - 1  # of whole numbers
+LARGEST = 1.7976931348623157e308  # largest finite float
+MOST = 2**63 - 1  # largest integer
 MOST_STEPS = 10**12
-DIGITS = 6  # of numbers that are only drawn
+DIGITS = 6  # digits of numbers that are only plotted
 
 Name = Annotated[str, msgspec.Meta(max_length=2_000)]
 Words = Annotated[str, msgspec.Meta(max_length=20_000)]
-# An integer in place of a real number stays one, so that what is read back is what was written.
+# An integer in place of a real number stays an integer, so that data survive a round trip.
 Real = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)] | Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=LARGEST)] | Annotated[int, msgspec.Meta(gt=0, le=MOST)]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)] | Annotated[int, msgspec.Meta(ge=0, le=MOST)]
@@ -28,30 +28,30 @@ Setting = Scalar | list[Scalar] | dict[str, Scalar]
 
 
 class UnfitError(ValueError):
-    """Data that were read back are not what is written there."""
+    """Stored data do not have the expected form."""
 
 
 def plain(data: Any, *without: str) -> dict[str, Any]:
-    """The fields of a dataclass, but for some."""
+    """The fields of a dataclass as a dictionary, except those named."""
     return {f.name: getattr(data, f.name) for f in dataclasses.fields(data) if f.name not in without}
 
 
 def explained(data: dict[str, Any], why: str) -> dict[str, Any]:
-    """The data as they are, with a status where something in them is not known."""
+    """The data, with `why` as their "status" if a value is None."""
     return data | {"status": why} if None in data.values() else data
 
 
 def finite(x: float) -> float | None:
-    """The number, or None where it is infinite or NaN."""
+    """The number, or None if it is infinite or NaN."""
     return x if math.isfinite(x) else None
 
 
 def grow(steps: list[int]) -> bool:
-    """Whether each is larger than the one before."""
+    """Whether the steps are strictly increasing."""
     return all(a < b for a, b in itertools.pairwise(steps))
 
 
 def expect(holds: bool, fault: str) -> None:
-    """Raise UnfitError with a fault unless it holds."""
+    """Raise UnfitError with this fault unless the condition holds."""
     if not holds:
         raise UnfitError(fault)

@@ -1,8 +1,8 @@
-"""Screening: which candidates race. Few runs for each, on seeds of their own, by one rule for all optimizers.
+"""Screening: choose the candidates for the race, with few runs on separate seeds, by one rule for all optimizers.
 
-Every rate of every grid gets one seed, and grids grow together where a best rate is at an edge. The other axes are searched at
-the best rate. The better half of each space gets two seeds more; the best of each space race, and whatever else is within the
-margin of the leader.
+Every rate of every grid gets one seed, and grids grow together while a best rate is at an edge. The other axes are searched at
+the best rate. The better half of each space gets two more seeds; the best candidate of each space races, and so do all others
+within the margin of the leader.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from .course import Contender, Course
 from .protocol import Job, StoppedError, Strategy, wanted
 from .space import Axis, Candidate, Space, grow
 
-MOST_GROWN = 6  # values added to a grid whose best one is at an edge
-MOST_GROWN_IN_TIME = 18  # added while half of a budget is left: six decades more
-LEAST_TO_GROW = 3  # values of a grid that still grows: one or two are all edge
+MOST_GROWN = 6  # values added to a grid whose best value is at an edge
+MOST_GROWN_IN_TIME = 18  # values added while half of the budget is left: six more decades
+LEAST_TO_GROW = 3  # least values of a grid that grows: one or two have no inside
 
 
 def screened(course: Course) -> Strategy[list[Contender]]:
-    """The candidates that race, in the order of their labels and rates."""
+    """The candidates of the race, ordered by label and rate."""
     spaces = course.question.spaces
     single = [space.at(space.rates[0]) for space in spaces if space.rates is not None and len(space.rates) == 1]
     plain = [candidate for candidate in single if not candidate.space.others]
@@ -53,7 +53,7 @@ def _in_order(candidates: Sequence[Candidate]) -> list[Contender]:
 
 
 def screen(course: Course, candidates: Sequence[Candidate], seeds: Sequence[int]) -> Strategy[None]:
-    """Run these on the seeds that they have not been run on."""
+    """Run the candidates on those of the seeds that they have not run on."""
     missing = [(c, seed) for c in candidates for seed in seeds if seed not in course.trials.get(c, ())]
     if not missing:
         return
@@ -72,14 +72,14 @@ def _record(course: Course, ran: Sequence[tuple[Candidate, int]], outcomes: Sequ
 
 
 def _job(course: Course, candidate: Candidate, seed: int) -> Job:
-    """A run of screening; one that is early ends at its first evaluation after a share of its steps."""
+    """A screening run; a shortened one ends at the first evaluation after the share `EARLY` of its steps."""
     length = candidate.steps(course.question.steps)
     until = min(k for k in marks(length) if k >= EARLY * length) if course.early else 0
     return Job(candidate, seed, length, until)
 
 
 def _rates(course: Course, spaces: Sequence[Space]) -> Strategy[None]:
-    """Every rate on the first seed. Grids of rates that are searched grow together while a best one is at an edge."""
+    """Run every rate on the first seed. Searched grids grow together while a best rate is at an edge."""
     trials = course.question.trials
     searched = [space for space in spaces if space.rates is None]
     grids = [space.rate.first(trials) for space in searched]
@@ -107,7 +107,7 @@ def _best(course: Course, space: Space, grid: range) -> int:
 
 
 def grown_together(spaces: Sequence[Space], grids: Sequence[range], best: Sequence[int], most: int) -> list[range] | None:
-    """Every grid longer if the best index of any is at its edge; None where none is, or the grids have `most` values."""
+    """All grids extended if the best index of any is at its edge; None if none is, or they would exceed `most` values."""
     inside = all(grid[0] < k < grid[-1] for grid, k in zip(grids, best, strict=True))
     if inside or len(grids[0]) + spaces[0].rate.growth > most:
         return None
@@ -116,7 +116,7 @@ def grown_together(spaces: Sequence[Space], grids: Sequence[range], best: Sequen
 
 
 def _along(course: Course, space: Space, axis: Axis) -> Strategy[None]:
-    """The values of an axis on the first seed, at the best candidate of its space so far; the grid grows at its edges."""
+    """Run the values of an axis on the first seed, around the space's best candidate so far; the grid grows at its edges."""
     centre = max(course.tried(space), key=course.merit)
     grid = axis.first(course.question.trials)
     while True:
@@ -132,7 +132,7 @@ def _along(course: Course, space: Space, axis: Axis) -> Strategy[None]:
 
 
 def _halved(course: Course, spaces: Sequence[Space]) -> Strategy[list[Candidate]]:
-    """The better half of each space's candidates, run on the other screening seeds too."""
+    """Run the better half of each space's candidates on the other screening seeds, and return them."""
     tried = max((len(course.tried(space)) for space in spaces), default=1)
     leading = sorted(spaces, key=lambda space: -max(map(course.merit, course.tried(space))))
     halves: list[Candidate] = []
@@ -145,9 +145,9 @@ def _halved(course: Course, spaces: Sequence[Space]) -> Strategy[list[Candidate]
 
 
 def _beyond(course: Course, chosen: Sequence[Candidate]) -> Strategy[list[Candidate]]:
-    """The next rates beyond an edge at which a space's best rate is, if it is within the margin of the leader.
+    """Candidates beyond the edge of a grid, where a space's best rate is at the edge and within the margin of the leader.
 
-    Those of the first such space, while half of the budget is left; none where there is none.
+    Only the first such space is extended, and only while half of the budget is left; otherwise the list is empty.
     """
     best: dict[Space, Candidate] = {}
     for candidate in sorted(chosen, key=lambda c: -course.merit(c)):
@@ -168,7 +168,7 @@ def _beyond(course: Course, chosen: Sequence[Candidate]) -> Strategy[list[Candid
 
 
 def _grows(course: Course, grids: Sequence[range], tried: int) -> Strategy[bool]:
-    """Whether grids with so many values may grow: always without a budget, unless they are too short to have an inside."""
+    """Whether grids with `tried` values may grow: always without a budget, unless they are too short to have an inside."""
     if tried < LEAST_TO_GROW:
         return False
     if course.question.budget is None:
@@ -178,7 +178,7 @@ def _grows(course: Course, grids: Sequence[range], tried: int) -> Strategy[bool]
 
 
 def _carried(course: Course, stage: str, each: int) -> Strategy[int]:
-    """How many candidates go on to a stage that takes so many runs of each."""
+    """How many candidates advance to a stage of `each` runs per candidate."""
     if course.question.budget is None:
         return sys.maxsize
     return int((yield Carried(course.question, stage, each)))

@@ -1,4 +1,4 @@
-"""An answer in words: one sentence on what to pick and how much one could lose by it, and a line for each further question."""
+"""The answer in words: one sentence on what to pick and how much it could lose, and a line for each further question."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .answer import Answer, Longer
 
 
 def sentence(answer: Answer) -> str:
-    """What to pick and how much one could lose by it."""
+    """The sentence on what to pick and how much it could lose."""
     if answer.pick is None and not answer.compared:
         return "Nothing was tried: the time was spent before the first run ended; give a longer --budget."
     if answer.pick is None:
@@ -35,7 +35,7 @@ def sentence(answer: Answer) -> str:
 
 
 def _unbounded(answer: Answer) -> str:
-    """What is known of a pick where nothing bounds how much better another could be."""
+    """The rest of the sentence for a pick without a bound."""
     tried = f" It did best of the {answer.compared} tried" if answer.compared > 1 else " Nothing else was tried"
     short = f", in runs that ended after {seen(answer)}" if answer.is_short else ""
     if not answer.is_short and answer.screened is not None and answer.screened < 1:
@@ -45,7 +45,7 @@ def _unbounded(answer: Answer) -> str:
 
 
 def _nothing(answer: Answer) -> str:
-    """Why nothing can be picked."""
+    """The sentence if nothing can be picked, with the reason."""
     if "finite metric" in answer.lost:
         return f"Nothing can be picked: {answer.lost}. Mend the metric, or give one that is finite."
     if "crashed" in answer.lost:
@@ -66,7 +66,7 @@ def _by(answer: Answer, amount: float) -> str:
 
 
 def details(answer: Answer) -> list[str]:
-    """What else a user would ask, a line each."""
+    """The further lines of the answer."""
     return [line for line in _details(answer) if line]
 
 
@@ -101,7 +101,7 @@ def _details(answer: Answer) -> Iterator[str]:
 
 
 def _possible(answer: Answer) -> str:
-    """Which candidates could still be better than the pick."""
+    """The line on candidates that could still be better than the pick."""
     bounded = [(one, one.ahead_at_most) for one in answer.possible[:6]]
     shown = [f"{one} (by at most {_by(answer, ahead)})" for one, ahead in bounded if ahead is not None]
     more = f", and {len(answer.possible) - 6} more" if len(answer.possible) > 6 else ""
@@ -109,14 +109,14 @@ def _possible(answer: Answer) -> str:
 
 
 def _ruled_out(answer: Answer) -> str:
-    """Which candidates are not the best, of spaces none of whose candidates could be."""
+    """The line on candidates that are ruled out, for spaces without a possible candidate."""
     open_ = {one.label for one in (answer.pick, *answer.possible) if one}
     names = [str(one) for one in answer.ruled_out if one.label not in open_]
     return f"Not the best, at these rates: {', '.join(names)}." if names else ""
 
 
 def _rejected(answer: Answer) -> Iterator[str]:
-    """Of each space the rates rejected: from one on above those that raced, up to one below them."""
+    """The rejected rates of each space: from some rate above the raced one, up to some rate below it."""
     raced = {place.label: place.lr for place in answer.places}
     rates: dict[str, list[float]] = {}
     for one in answer.rejected:
@@ -129,7 +129,7 @@ def _rejected(answer: Answer) -> Iterator[str]:
 
 
 def _limits(answer: Answer) -> str:
-    """What limits the answer, and what would make it surer."""
+    """The line on what limits the answer."""
     if answer.bound is None:
         return ""
     margin = _by(answer, answer.margin or 0.0)
@@ -143,7 +143,7 @@ def _limits(answer: Answer) -> str:
 
 
 def _longer(longer: Longer, unit: str) -> str:
-    """How the pick and the next compare in longer runs."""
+    """The sentence on how the pick and the runner-up compare in longer runs."""
     if longer.ahead is None:
         return f" At {longer.steps} steps a run of the first two collapsed."
     word = "is still ahead of" if longer.ahead >= 0 else "falls behind"

@@ -1,4 +1,4 @@
-"""What a study compares: spaces of candidates, and the axes along which they are searched.
+"""Spaces of candidates, which a study compares, and the axes along which they are searched.
 
 Three spaces, from narrow to wide:
 
@@ -35,8 +35,8 @@ class Axis:
     """One dimension of a space: a log grid of values, `per_decade` in each decade, around a centre.
 
     `low` and `high` bound its values, `zero` adds 0 to every grid. A grid starts with some values around `centre` and grows by
-    `growth` where its best value is at its edge. `typed` are the user's values, which are not searched. `usual` is the range
-    that people use, and `source` says who does.
+    `growth` while its best value is at its edge. `typed` are the user's values, which are not searched. `usual` is the common
+    range, and `source` cites it.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Axis:
         return float(f"{10 ** (k / self.per_decade):.1e}")
 
     def index(self, value: float) -> int:
-        """The index of the value of the grid that is nearest to this one."""
+        """The index of the nearest grid value."""
         return round(self.per_decade * math.log10(value))
 
     def first(self, count: int) -> range:
@@ -82,7 +82,7 @@ WEIGHT_DECAY = Axis(
     zero=True,
     source="torch.optim.AdamW's default is 0.01; two values a decade around it, and none",
 )
-AXES = {WEIGHT_DECAY.name: WEIGHT_DECAY}  # those that `optimizer(name=?)` searches, by the hyperparameter's name
+AXES = {WEIGHT_DECAY.name: WEIGHT_DECAY}  # axes that `optimizer(name=?)` can search, by hyperparameter
 
 
 def register(axis: Axis) -> Axis:
@@ -184,7 +184,7 @@ class Candidate:
 
 
 def spaces(optimizers: Sequence[str | Rule], schedules: Sequence[str | Schedule], rates: Rates) -> tuple[Space, ...]:
-    """Every optimizer under every schedule. SteepestError for an unknown name, a name given twice, or a bad rate."""
+    """Every optimizer with every schedule. Raises SteepestError for an unknown or repeated name, or an invalid rate."""
     chosen = [_searched(name) for name in optimizers]
     courses = [multipliers.get(schedule) for schedule in schedules]
     for what, names in (("optimizer", [name for _, name, _ in chosen]), ("schedule", [c.name for c in courses])):
@@ -204,7 +204,7 @@ def spaces(optimizers: Sequence[str | Rule], schedules: Sequence[str | Schedule]
 
 
 def _searched(optimizer: str | Rule) -> tuple[Rule, str, tuple[Axis, ...]]:
-    """The rule of an optimizer, its name, and the axes that stand in it as `name=?`, centred on the rule's own values."""
+    """The rule of an optimizer, its name, and the axes that it contains as `name=?`, centred on the rule's own values."""
     if not isinstance(optimizer, str) or "?" not in optimizer:
         rule = rules.get(optimizer)
         return rule, rule.name, ()
@@ -221,7 +221,7 @@ def _searched(optimizer: str | Rule) -> tuple[Rule, str, tuple[Axis, ...]]:
 
 
 def grow(axis: Axis, grid: range, best: int | None) -> range:
-    """A grid longer by `growth` towards the edge at which its best index is, to both sides if it is inside."""
+    """A grid extended by `growth`, towards the edge at which its best index is, or to both sides if that is inside."""
     half = axis.growth // 2
     below, above = (axis.growth, 0) if best == grid[0] else (0, axis.growth) if best == grid[-1] else (half, half)
     return axis.within(range(grid.start - below, grid.stop + above))

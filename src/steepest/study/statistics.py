@@ -1,8 +1,8 @@
-"""The statistics of a comparison, as pure functions on arrays. `steepest selftest statistics` and the tests hold their claims.
+"""The statistics of a comparison, as pure functions on arrays. `steepest selftest statistics` and the tests verify them.
 
 The decision is a paired t test, Holm's procedure over all pairs (Holm 1979, Scand. J. Statist. 6), and the interval at
 the level at which Holm tested that pair, so that interval and verdict cannot disagree. Permutation and rank statistics
-are reported with it and decide nothing.
+are reported with it, and no decision uses them.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from scipy import special
 Array = NDArray[np.float64]
 
 ALPHA = 0.05  # chance of any wrong "better" in a study, over all its pairs and looks
-LEAST_PAIRS = 5  # for any verdict
-POWER = 0.8  # with which the seeds asked for would tell a difference of the margin
+LEAST_PAIRS = 5  # fewest pairs for a verdict
+POWER = 0.8  # power with which `seeds_needed` detects a difference of the margin
 
 
 def alpha_at_look(look: int) -> float:
     """The share of ALPHA spent at this look, counted from 1: 0.04, then 0.005, 0.0025, ...; all looks together spend 0.05.
 
-    A Bonferroni split: right for any number of looks at any number of seeds, planned or not.
+    A Bonferroni split, valid for any number of looks at any number of seeds, planned or not.
     """
     return ALPHA * 4 / 5 if look == 1 else ALPHA / 5 / 2 ** (look - 1)
 
 
 def mean_se(x: ArrayLike) -> tuple[Array, Array, NDArray[np.int64]]:
-    """Mean, standard error and count along the last axis, NaN left out. No standard error (NaN) under two values."""
+    """Mean, standard error and count along the last axis, without NaN. The standard error is NaN for fewer than two values."""
     x = np.asarray(x, float)
     here = np.isfinite(x)
     n = here.sum(-1)
@@ -42,7 +42,7 @@ def mean_se(x: ArrayLike) -> tuple[Array, Array, NDArray[np.int64]]:
 
 
 def t_test(mean: ArrayLike, se: ArrayLike, n: ArrayLike) -> Array:
-    """Two-sided p of a t test that the mean is 0. Without spread: 0 where the mean is not 0, else 1. Under two values: 1."""
+    """Two-sided p of a t test that the mean is 0; 1 for fewer than two values. Without spread, 1 if the mean is 0, else 0."""
     mean, se, n = np.asarray(mean, float), np.asarray(se, float), np.asarray(n)
     with np.errstate(invalid="ignore", divide="ignore"):
         t = np.abs(mean) / se
@@ -52,10 +52,10 @@ def t_test(mean: ArrayLike, se: ArrayLike, n: ArrayLike) -> Array:
 
 
 def holm(p: ArrayLike, alpha: float) -> tuple[Array, Array]:
-    """Holm's adjusted p, and the level each hypothesis was tested at, along the last axis of `p` (..., pairs).
+    """Holm's adjusted p, and the level at which each hypothesis was tested, along the last axis of `p` (..., pairs).
 
-    Hypotheses after the first that is not rejected were not tested on their own; theirs is the level at which the
-    procedure stopped. An adjusted p is at most alpha exactly where p is at most its level.
+    Hypotheses after the first that is not rejected are not tested; their level is the one at which the procedure
+    stopped. An adjusted p is at most alpha exactly if p is at most its level.
     """
     p = np.asarray(p, float)
     m = p.shape[-1]
@@ -71,7 +71,7 @@ def holm(p: ArrayLike, alpha: float) -> tuple[Array, Array]:
 
 
 def interval(mean: ArrayLike, se: ArrayLike, n: ArrayLike, level: ArrayLike) -> tuple[Array, Array]:
-    """The two-sided t interval of confidence 1 - level; the whole line under two values."""
+    """The two-sided t interval of confidence 1 - level; infinite for fewer than two values."""
     mean, n = np.asarray(mean, float), np.asarray(n)
     quantile = special.stdtrit(np.maximum(n - 1, 1), 1 - np.asarray(level, float) / 2)
     half = np.where(n > 1, quantile * np.asarray(se, float), np.inf)
@@ -80,9 +80,9 @@ def interval(mean: ArrayLike, se: ArrayLike, n: ArrayLike, level: ArrayLike) -> 
 
 
 def verdict(low: ArrayLike, high: ArrayLike, n: ArrayLike, margin: ArrayLike) -> NDArray[np.str_]:
-    """ "tied" where the whole interval lies within +- margin, else "better" where it leaves 0 out, else "undecided".
+    """ "tied" if the whole interval is within +- margin, else "better" if it excludes 0, else "undecided".
 
-    Under LEAST_PAIRS pairs always "undecided".
+    With fewer than LEAST_PAIRS pairs always "undecided".
     """
     low, high, margin = (np.asarray(a, float) for a in (low, high, margin))
     tied = np.maximum(-low, high) <= margin
@@ -92,7 +92,7 @@ def verdict(low: ArrayLike, high: ArrayLike, n: ArrayLike, margin: ArrayLike) ->
 
 
 def judge(differences: ArrayLike, margin: ArrayLike, alpha: float = ALPHA) -> dict[str, Any]:
-    """The whole decision for a family of pairs: differences (..., pairs, seeds), NaN where a pair of runs has no difference.
+    """Decide a family of pairs from differences (..., pairs, seeds), NaN where a pair of runs has no difference.
 
     Returns arrays (..., pairs): mean, se, n, p (adjusted by Holm), level, low, high, verdict.
     """
@@ -104,10 +104,10 @@ def judge(differences: ArrayLike, margin: ArrayLike, alpha: float = ALPHA) -> di
 
 
 def seeds_needed(sd: float, n: int, margin: float, level: float, most: int = 100_000) -> int | None:
-    """How many more seeds than n would tell a difference of the margin at this level with power POWER; None beyond `most`.
+    """How many more seeds than n detect a difference of the margin at this level with power POWER; None beyond `most`.
 
-    The standard deviation is not known but measured on n differences, so its upper 80 % bound is used. Under two
-    differences there is none to go by: up to LEAST_PAIRS.
+    The standard deviation is estimated from n differences, so its upper 80 % bound is used. For fewer than two
+    differences there is no estimate, and the result is LEAST_PAIRS - n.
     """
     if n < 2:
         return LEAST_PAIRS - n
@@ -127,7 +127,7 @@ def seeds_needed(sd: float, n: int, margin: float, level: float, most: int = 100
 
 
 def sign_flip(differences: ArrayLike, draws: int = 20_000) -> tuple[float, float]:
-    """Sign-flip permutation p of the mean difference, two-sided, and the least p possible at this n.
+    """Two-sided sign-flip permutation p of the mean difference, and the smallest p possible at this n.
 
     Exact up to n = 14; beyond, `draws` random flips from a fixed seed.
     """
@@ -145,7 +145,7 @@ def sign_flip(differences: ArrayLike, draws: int = 20_000) -> tuple[float, float
 
 
 def probability_of_improvement(a: ArrayLike, b: ArrayLike, direction: str) -> float | None:
-    """The share of seeds on which a beats b, ties half. NaN is a diverged run: worse than any value, level with another."""
+    """The share of seeds on which a beats b, ties counting half. NaN is a diverged run: worse than any value, tied with NaN."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.size == 0:
         return None
@@ -156,8 +156,8 @@ def probability_of_improvement(a: ArrayLike, b: ArrayLike, direction: str) -> fl
 
 
 def sign_test(a: ArrayLike, b: ArrayLike, direction: str) -> float:
-    """Two-sided sign test p over seeds on which a and b differ, diverged runs counting as the worst."""
-    from scipy import stats  # which takes a second to import
+    """Two-sided sign test p over the seeds on which a and b differ; diverged runs count as the worst."""
+    from scipy import stats  # takes a second to import
 
     n = np.asarray(a).size
     share = probability_of_improvement(a, b, direction)

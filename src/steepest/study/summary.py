@@ -1,4 +1,4 @@
-"""From a result to `StudyData`: all that the terminal, JSON, a report and its figures show, as numbers and words."""
+"""Convert a result to `StudyData`: the numbers and words that the terminal, JSON, reports and figures show."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .result import Entry, Result, Trial, count_diverged
 from .scalars import DIGITS
 from .space import RATE
 
-MOST_POINTS = 100  # of a schedule
+MOST_POINTS = 100  # points of a schedule
 
 
 def study_data(result: Result, command: str) -> StudyData:
-    """A result as data; `command` is what made it."""
+    """A result as data; `command` is the command that made it."""
     problem, question, answer = result.problem, result.question, result.answer
     courses = sorted({e.candidate.schedule for e in result.entries})
     return StudyData(
@@ -84,7 +84,7 @@ def _entry(entry: Entry, courses: list[str], result: Result) -> data.Entry:
 
 
 def _multipliers(entry: Entry, result: Result) -> list[tuple[int, float]]:
-    """The multipliers of the schedule along a run, with what the run of seed 0 measured, which a schedule may have read."""
+    """The schedule's multipliers along a run; a schedule may depend on the metric, so that of seed 0 is used."""
     candidate, own = entry.candidate, entry.candidate.steps(result.question.steps)
     sign = -result.question.scale.metric_sign
     curve = entry.outcomes[0].curve if entry.outcomes else None
@@ -119,7 +119,7 @@ def _short(x: float) -> float:
 
 
 def table(result: Result) -> tuple[list[str], list[list[str]]]:
-    """The table in words, for the screen and the page: its heading and its rows."""
+    """The table for the screen and the page: its heading and rows, as text."""
     several = len({e.candidate.schedule for e in result.entries}) > 1
     searched = list(dict.fromkeys(name for e in result.entries for name, _ in e.candidate.settings))
     heading = ["optimizer", *(["schedule"] if several else []), "learning rate", *searched]
@@ -149,20 +149,20 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
 
 
 def _mean_loss(entry: Entry) -> float | None:
-    """The mean loss on validation data of an entry's runs; None without one."""
+    """The mean validation loss of an entry's runs; None if there is none."""
     values = [o.loss for o in entry.outcomes if o.loss is not None]
     return sum(values) / len(values) if values else None
 
 
 def _raced(entry: Entry, mean: float | None, se: float | None) -> str:
-    """The mean of an entry that raced, or why it has none."""
+    """The mean of an entry that raced, or the reason why it has none."""
     if mean is None and entry.outcomes and all(o.status == "no metric" for o in entry.outcomes):
         return "metric not finite"
     return spread(mean, se)
 
 
 def _screened(entry: Entry, steps: int) -> str:
-    """The mean of an entry that did not race, on the seeds of its screening, or why it has none."""
+    """The mean of an entry that did not race, over its screening seeds, or the reason why it has none."""
     trial = entry.screened
     if trial is None:
         return "never tried"
@@ -176,7 +176,7 @@ def _screened(entry: Entry, steps: int) -> str:
 
 
 def spread(mean: float | None, se: float | None) -> str:
-    """A mean and its standard error, to two digits of the error."""
+    """A mean and its standard error, rounded to two digits of the error."""
     if mean is None:
         return "all diverged"
     if not se:
@@ -186,13 +186,13 @@ def spread(mean: float | None, se: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that reads best."""
+    """Seconds as text, in s, ms or µs."""
     unit, factor = next((u, f) for u, f, least in (("s", 1, 1), ("ms", 1e3, 1e-3), ("µs", 1e6, 0)) if seconds >= least)
     return f"{seconds * factor:.3g} {unit}"
 
 
 def size(count: int) -> str:
-    """Bytes in the unit that reads best."""
+    """Bytes as text, in B, KiB, MiB or GiB."""
     for unit, least in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if count >= least:
             return f"{count / least:.3g} {unit}"
@@ -200,7 +200,7 @@ def size(count: int) -> str:
 
 
 def code(entry: Entry, steps: int) -> str:
-    """The choice as lines of Python to paste."""
+    """Python code that creates the chosen optimizer and schedule, to paste."""
     rule = entry.candidate.rule
     defaults = class_arguments(dict((rule.base or rule).hyper))
     changed = {k: v for k, v in class_arguments(dict(rule.hyper)).items() if k != "lr" and v != defaults[k]}
@@ -218,7 +218,7 @@ def code(entry: Entry, steps: int) -> str:
 
 
 def protocol(result: Result) -> str:
-    """How the numbers came about, for the foot of a report."""
+    """A description of how the numbers were computed, for the report."""
     question, answer = result.question, result.answer
     length = f"{question.steps} steps a run, {result.problem.drawing}"
     diverged = "a run diverged if its loss was not finite or stayed over 1,000 times its start."

@@ -1,6 +1,6 @@
-"""A table of recorded runs, from which a study can be replayed in place of training: to calibrate what it claims, and to test.
+"""Tables of recorded runs, from which a study can be replayed without training, for calibration and tests.
 
-`replay` runs the protocol and answers from the table until it stops; nothing is trained, and no clock runs.
+`replay` runs the protocol and looks its runs up in the table until it stops; nothing is trained or timed.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from .question import Question, Scale
 from .race import FRESH_SEEDS, race
 from .space import LEARNING_RATE, Candidate, Space
 
-UNTIMED = Clock(reads_only=True)  # a clock that ends nothing, and has no time for runs that no table has
-SECONDS = 1.0  # that a recorded run counts
+UNTIMED = Clock(reads_only=True)  # no deadline, and no time for the longer runs, which no table has
+SECONDS = 1.0  # assumed time of a recorded run
 
 
 class Table(Mapping[Job, Outcome]):
-    """The last validation values of recorded runs, (candidates, columns), NaN for a run that diverged.
+    """The final validation values of recorded runs, (candidates, columns), NaN for a run that diverged.
 
-    Screening, race and fresh seeds have columns that no other has: the first three, those between, and the last `fresh`.
-    `rates` bounds what a space can search: the rates that were recorded of it. Every run counts a second.
+    The first three columns are the screening seeds, the last `fresh` the fresh seeds, and those between the seeds of the race.
+    `rates` are the recorded rates of each space, which bound its search. Every run counts as one second.
     """
 
     def __init__(self, spaces: Sequence[Space], rates: Sequence[Sequence[float]], values: NDArray[Any], fresh: int = 0) -> None:
@@ -47,13 +47,13 @@ class Table(Mapping[Job, Outcome]):
         self._known: dict[Candidate, list[Outcome] | None] = {}
 
     def drawn(self, columns: NDArray[Any]) -> Table:
-        """The same table with other columns: some of its own, in this order."""
+        """The same table with these of its columns, in this order."""
         other = copy.copy(self)
         other.columns = columns.tolist()
         return other
 
     def _row(self, candidate: Candidate) -> list[Outcome] | None:
-        """The recorded runs of a candidate; None where it has none."""
+        """The recorded runs of a candidate, or None."""
         if candidate not in self._known:
             row = self.rows.get((candidate.label, candidate.lr))
             if row is not None and row not in self._outcomes:
@@ -62,7 +62,7 @@ class Table(Mapping[Job, Outcome]):
         return self._known[candidate]
 
     def column(self, seed: int) -> int | None:
-        """The column of a seed; None where the table has none for it."""
+        """The column of a seed, or None."""
         columns = len(self.columns)
         if 0 <= seed < columns:
             column = len(TUNING_SEEDS) + seed
@@ -75,7 +75,7 @@ class Table(Mapping[Job, Outcome]):
         return None
 
     def get(self, job: Job, default: Any = None) -> Any:
-        """The outcome of a recorded run; the default where the table has none."""
+        """The outcome of a recorded run, or the default."""
         column, row = self.column(job.seed), self._row(job.candidate)
         if column is None or row is None or job.until:
             return default
@@ -98,20 +98,20 @@ NO_CURVE = Curve()
 
 
 def _outcome(value: float) -> Outcome:
-    """A run that came to a value, NaN where it diverged."""
+    """The outcome of a run with this value, NaN if it diverged."""
     if math.isnan(value):
         return Outcome(NO_CURVE, None, None, None, 1, SECONDS)
     return Outcome(NO_CURVE, value, value, None, None, SECONDS)
 
 
 def _bounded(space: Space, rates: Sequence[float]) -> Any:
-    """The axis of the rate within those that were recorded; one rate is as if typed."""
+    """The axis of the learning rate, limited to the recorded rates; a single rate counts as typed."""
     typed = tuple(rates) if len(rates) == 1 else space.rates
     return dataclasses.replace(space.rate, low=min(rates), high=max(rates), typed=typed)
 
 
 def arms(values: NDArray[Any], fresh: int = 0) -> Table:
-    """A table of candidates without names, each at one rate, so that nothing is screened: values (candidates, columns)."""
+    """A table of unnamed candidates with one rate each, so that there is no screening: values (candidates, columns)."""
     rule, constant = rules.get("gd"), schedules.get("constant")
     typed = dataclasses.replace(LEARNING_RATE, typed=(1.0,))
     spaces = [Space(rule, constant, f"{k:03}", (typed,)) for k in range(len(values))]
@@ -120,7 +120,7 @@ def arms(values: NDArray[Any], fresh: int = 0) -> Table:
 
 
 def question(table: Table, scale: Scale, **fields: Any) -> Question:
-    """A question about the spaces of a table."""
+    """A question about the spaces of a table; `fields` are those of `Question`."""
     asked = {"steps": 1, "trials": 7} | fields
     return Question(table.spaces, scale, **asked)
 
@@ -134,10 +134,10 @@ def replay(
     seconds: float = 0.0,
     watch: Callable[[Wanted], None] | None = None,
 ) -> Course:
-    """The course of a study whose runs are known; a phase ends where it wants a run that is not.
+    """The course of a study with recorded runs; a phase ends when it requests a run that is not recorded.
 
-    A question with a budget has a clock on which every run takes so many `seconds`, all workers together. `clock` has what else
-    decisions go by. `watch` is called with each batch of runs that is wanted.
+    If the question has a budget, simulated time advances by `seconds` per run. `clock` has the other inputs of decisions.
+    `watch` is called with each batch of requested runs.
     """
     clock = dataclasses.replace(clock, costs=clock.costs or {space.label: (SECONDS, 0) for space in asked.spaces})
     stepwise = watch is not None or asked.budget is not None
@@ -164,7 +164,7 @@ def replay(
 
 
 class _Time:
-    """A clock that only runs move on."""
+    """Simulated time, which advances only with runs."""
 
     def __init__(self, budget: float | None, seconds: float) -> None:
         self.budget = math.inf if budget is None else budget
@@ -172,12 +172,12 @@ class _Time:
         self.now, self.seconds = 0.0, seconds
 
     def passes(self) -> bool:
-        """Take the time of a run, and say whether it ended in time."""
+        """Advance by a run; return whether it ended in time."""
         self.now += self.seconds
         return self.now <= self.end
 
     def clock(self, clock: Clock, ran: int) -> Clock:
-        """What the clock says now."""
+        """The clock at the current simulated time."""
         if math.isinf(self.budget):
             return clock
         pace = 1 / self.seconds if ran and self.seconds else None

@@ -1,4 +1,4 @@
-"""From the values of every optimizer to a verdict on every pair, and the sentence that says it."""
+"""Pairwise verdicts: compute one for every pair of optimizers from their values, and put it into a sentence."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 from . import statistics as st
 from .scalars import Amount, Count, Name, Real, Words, finite, plain
 
-ACCURACY_MARGIN = 0.2  # points
-LOSS_MARGIN = 0.01  # of the better mean
+ACCURACY_MARGIN = 0.2  # in points
+LOSS_MARGIN = 0.01  # as a share of the better mean
 
 
 @dataclass(frozen=True)
 class Side:
-    """One optimizer's confirmed values, in the order of the seeds; None is a diverged run."""
+    """One optimizer's values in the order of the seeds; None is a diverged run."""
 
     label: str
     values: Sequence[float | None]
@@ -28,22 +28,22 @@ class Side:
 
     @property
     def diverged(self) -> int:
-        """How many of its runs diverged."""
+        """The number of its runs that diverged."""
         return sum(v is None for v in self.values)
 
     @property
     def array(self) -> st.Array:
-        """The values, NaN where a run diverged."""
+        """The values as an array, NaN for diverged runs."""
         return np.array([math.nan if v is None else v for v in self.values], float)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What is known about a pair. `difference` is above 0 where `a` is better, in units of the metric.
+    """The comparison of a pair. `difference`, in units of the metric, is positive if `a` is better.
 
-    `low` and `high` bound it at the confidence at which Holm tested this pair; `p` is adjusted by Holm. Where a side has
-    diverged runs, means are not compared: those are None, and `status` says why. `sentence` is the verdict in words, `beside`
-    a permutation test for comparison, which is not adjusted and decides nothing.
+    `low` and `high` bound it at the level at which Holm tested this pair; `p` is Holm-adjusted. If a side has diverged runs,
+    means are not compared: these fields are None, and `status` says why. `sentence` is the verdict in words, `beside` an
+    unadjusted permutation test, for information only.
     """
 
     a: Name
@@ -64,13 +64,13 @@ class Verdict:
         return self.sentence
 
     def as_json(self) -> dict[str, Any]:
-        """The verdict as JSON has it."""
+        """The verdict for JSON."""
         data = plain(self, "sentence", "beside", "status", "margin")
         return data | ({"status": self.status} if self.status else {})
 
 
 def _sentence(v: Verdict, n: int, level: float, unit: str, seconds: float) -> str:
-    """The verdict in words: on `n` seeds, tested at a level; `seconds` is what a further seed of both takes."""
+    """The verdict in words: `n` seeds, tested at `level`; `seconds` is the time of one more seed of both."""
     if v.difference is None or v.low is None or v.high is None:
         return f"{v.a} against {v.b} is undecided: {v.status}."
     gap, margin = f"{abs(v.difference):.3g}{unit}", f"{v.margin:.3g}{unit}"
@@ -82,18 +82,18 @@ def _sentence(v: Verdict, n: int, level: float, unit: str, seconds: float) -> st
         return f"{v.a} and {v.b} are tied: they differ by {gap}, within the margin of {margin} ({span})."
     more = v.status
     if n < st.LEAST_PAIRS:
-        more = f"{n} seeds are too few for any verdict, {st.LEAST_PAIRS} the least"
+        more = f"a verdict needs at least {st.LEAST_PAIRS} seeds, and there are {n}"
     elif v.seeds_needed is not None:
         minutes = v.seeds_needed * seconds / 60
         time = f"{minutes:.1f} minutes" if minutes else "no time"
-        more = f"about {v.seeds_needed} more seeds ({time}) would tell a difference of {margin}"
+        more = f"about {v.seeds_needed} more seeds ({time}) would detect a difference of {margin}"
     return f"{v.a} against {v.b} is undecided: they differ by {gap} ({span}; {ahead}); {more}."
 
 
 def judge_all(
     sides: Sequence[Side], *, direction: str, in_points: bool, margin: float | None, alpha: float, next_alpha: float
 ) -> list[Verdict]:
-    """A verdict on every pair of sides, which come best first, at this look's alpha; `next_alpha` sizes the next look."""
+    """The verdicts on all pairs of sides, best first, at this look's alpha; `next_alpha` is for the seeds of the next look."""
     pairs = [_shared(a, b) for a, b in itertools.combinations(sides, 2)]
     if not pairs:
         return []
@@ -116,7 +116,7 @@ def judge_all(
         else:
             needed = st.seeds_needed(said["se"][i].item() * math.sqrt(n), n, margins[i], next_alpha / len(pairs))
             if needed is None:
-                status = f"no number of seeds up to 100,000 would tell a difference of {margins[i]:.3g}"
+                status = f"not even 100,000 seeds would detect a difference of {margins[i]:.3g}"
         if compared[i] and n < 2:
             status = status or "one seed gives no interval"
         flips, least = st.sign_flip(differences[i])
@@ -132,7 +132,7 @@ def judge_all(
             seeds_needed=needed,
             margin=margins[i].item(),
             status=status,
-            beside=f"Sign-flip permutation p = {flips:.2g} (least possible {least:.2g}).",
+            beside=f"Sign-flip permutation p = {flips:.2g} (smallest possible {least:.2g}).",
         )
         unit, seconds = " points" if in_points else "", a.seconds_per_run + b.seconds_per_run
         words = _sentence(verdict, n, said["level"][i].item(), unit, seconds)
@@ -141,7 +141,7 @@ def judge_all(
 
 
 def _shared(a: Side, b: Side) -> tuple[Side, Side]:
-    """Two sides on the seeds that both have, from the first on."""
+    """Two sides, cut to the first seeds that both have."""
     n = min(len(a.values), len(b.values))
     return dataclasses.replace(a, values=a.values[:n]), dataclasses.replace(b, values=b.values[:n])
 
@@ -156,7 +156,7 @@ def _margin(a: Side, b: Side, direction: str, in_points: bool, margin: float | N
 
 
 def _divergence(a: Side, b: Side, direction: str) -> str:
-    """How often each side diverged, and what ranks alone say."""
+    """The status of a pair with diverged runs: how many, and a sign test."""
     n = len(a.values)
     how = " and ".join(f"{s.label} diverged in {s.diverged} of {n} runs" for s in (a, b) if s.diverged)
     share = st.probability_of_improvement(a.array, b.array, direction) or 0.0

@@ -1,1 +1,1 @@
-"""Runs: one alone or many at once, and the ways to train them."""
+"""Train runs: one alone or many together, and the ways to do so."""

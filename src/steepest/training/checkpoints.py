@@ -1,6 +1,6 @@
-"""Checkpoints of training under way: weights, state and random generators, written every minute and when training stops.
+"""Checkpoints of unfinished training: weights, state and random generators, written every minute and when training stops.
 
-A file has one unit of work, a run or a chunk of runs that train together, and is named by a digest of what defines the unit. It
+A file contains one unit of work, a run or a chunk of runs that train together, and is named by a digest of its definition. It
 is deleted once the results of all its runs are stored. It contains numbers and text; nothing in it is executed.
 """
 
@@ -29,25 +29,25 @@ from torch import Tensor, nn
 from ..update.torch_class.optimizer import RuleOptimizer
 from .unfinished import folder_of
 
-EVERY = 60.0  # seconds of training that a crash may lose
-ASIDE = ".damaged"  # suffix of a file that did not fit
-SHORT = 2.0  # seconds of training that are not worth a checkpoint when training stops
-Facts = dict[str, Any]  # what goes into JSON
+EVERY = 60.0  # seconds between checkpoints, which a crash may lose
+ASIDE = ".damaged"  # suffix of a file that could not be used
+SHORT = 2.0  # a stop within so many seconds of the last checkpoint writes none
+Facts = dict[str, Any]  # the part stored as JSON
 State = tuple[dict[str, Tensor], Facts]
 
 
 class UnfitError(Exception):
-    """A checkpoint has the right digest, but is not a state of its unit."""
+    """A checkpoint has the right digest, but is not a valid state of its unit."""
 
 
 class _Stop:
-    """Whether this process trains something that can be resumed, and whether it was asked to stop."""
+    """Whether this process trains a unit with checkpoints, and whether a stop was requested."""
 
     watched = asked = False
 
 
 def is_worker() -> bool:
-    """Whether this process was forked to train; nobody would catch what it raises."""
+    """Whether this process was forked to train, so that nothing catches its exceptions."""
     return multiprocessing.parent_process() is not None
 
 
@@ -93,7 +93,7 @@ class Slot:
             raise UnfitError from error
 
     def set_aside(self) -> None:
-        """Rename a file that does not fit, for the study to report."""
+        """Rename a file that cannot be used, for the study to report."""
         if self.path is not None:
             with contextlib.suppress(OSError):
                 os.replace(self.path, self.path.with_suffix(ASIDE))
@@ -108,7 +108,7 @@ class Slot:
         return h.hexdigest()
 
     def write(self, state: State) -> None:
-        """Write a state to disk, completely or not at all; on a full disk training goes on without a checkpoint."""
+        """Write a state to disk, completely or not at all; on a full disk training continues without a checkpoint."""
         if self.path is None:
             return
         tensors, facts = state
@@ -122,7 +122,7 @@ class Slot:
         self.last = time.perf_counter()
 
     def tick(self, state: Callable[[], State], on_step: Callable[[], None]) -> None:
-        """After a step: call `on_step`, write if it is time, and stop if `on_step` raises or this process was asked to stop."""
+        """After a step: call `on_step`, write a checkpoint if due, and stop if `on_step` raises or a stop was requested."""
         try:
             on_step()
         except BaseException:
@@ -195,7 +195,7 @@ def beside(store: str, keys: Sequence[str], plan: str) -> Slots:
 
 
 def set_aside(store: str) -> int:
-    """The number of a store's checkpoints that did not fit."""
+    """The number of a store's checkpoints that could not be used."""
     return 0 if store == ":memory:" else len([*folder_of(store).glob(f"*{ASIDE}")])
 
 

@@ -13,13 +13,13 @@ from ..errors import SteepestError
 from ..problems.problem import Problem
 from ..problems.seeds import seeded
 
-EXAMPLES = 2048  # of the training data that the loss is taken over, at most
+EXAMPLES = 2048  # most training examples in the loss
 
 
 class Curvature(NamedTuple):
-    """The loss, its gradient's norm, and the least and largest eigenvalues of its Hessian.
+    """The loss, the norm of its gradient, and the smallest and largest eigenvalues of its Hessian.
 
-    `bound` is 2 / largest, beyond which plain descent grows along the steepest direction; None where nothing curves up.
+    `bound` is 2 / largest, the largest stable rate of plain gradient descent; None if no eigenvalue is positive.
     """
 
     loss: float
@@ -30,10 +30,10 @@ class Curvature(NamedTuple):
 
 
 def curvature(problem: Problem, device: str = "cpu") -> Curvature:
-    """At the initial weights of seed 0, over the first training examples, with the model in evaluation mode.
+    """The curvature at the initial weights of seed 0, over the first training examples, with the model in evaluation mode.
 
-    Lanczos' method (scipy's eigsh) on Hessian-vector products; the Hessian itself is never formed. SteepestError for a model
-    whose loss has no second derivative.
+    Lanczos' method (scipy's eigsh) on Hessian-vector products; the Hessian itself is never formed. Raises SteepestError for a
+    model whose loss has no second derivative.
     """
     problem = problem.on(device).fresh(device)
     with seeded(0):

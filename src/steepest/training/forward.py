@@ -29,7 +29,7 @@ class NotStackableError(Exception):
 
 
 class Masks(TorchFunctionMode):
-    """Inside, dropout takes its masks from `draw(layer, shape)`, layers counted from 0 in each forward pass."""
+    """A context in which dropout takes its masks from `draw(layer, x, p)`, with layers counted from 0 in a forward pass."""
 
     def __init__(self, draw: Callable[[int, Tensor, float], Tensor]) -> None:
         super().__init__()
@@ -50,20 +50,20 @@ class Masks(TorchFunctionMode):
 
 
 def mask(key: int, step: int, layer: int, shape: Sequence[int], p: float, like: Tensor) -> Tensor:
-    """A dropout mask: 0 with probability p, else 1 / (1 - p); it depends on nothing but the arguments."""
+    """A dropout mask: 0 with probability p, else 1 / (1 - p), determined by the arguments."""
     generator = torch.Generator().manual_seed((key * 1_000_003 + step) * 1_009 + layer)
     kept = torch.rand(tuple(shape), generator=generator) >= p
     return kept.to(device=like.device, dtype=like.dtype) / (1 - p)
 
 
 def drops(model: nn.Module) -> bool:
-    """Whether the model has dropout layers that draw while it trains."""
+    """Whether the model has active dropout."""
     shares = [m.p if isinstance(m, nn.modules.dropout._DropoutNd) else getattr(m, "dropout", 0) for m in model.modules()]
     return any(isinstance(share, int | float) and share > 0 for share in shares)
 
 
 def keyed(model: nn.Module, key: int, step: int) -> contextlib.AbstractContextManager[object]:
-    """A context in which a single run's dropout draws the masks that it would draw among many runs."""
+    """A context in which a single run's dropout draws the same masks as when many runs train together."""
     if not drops(model):
         return contextlib.nullcontext()
     return Masks(lambda layer, x, p: mask(key, step, layer, x.shape, p, x))
@@ -72,8 +72,8 @@ def keyed(model: nn.Module, key: int, step: int) -> contextlib.AbstractContextMa
 class Forward:
     """The forward pass of many runs of `model`: `outputs(params, buffers, inputs, shared)`, (runs, batch, ...).
 
-    `params` and `buffers` map names to (runs, *shape); buffers are written to in training. `keys` are the runs' keys,
-    `names` the names of the inputs where the model takes them by keyword.
+    `params` and `buffers` map names to (runs, *shape); buffers are updated in training. `keys` are the runs' keys,
+    `names` the names of the inputs if the model takes them by keyword.
     """
 
     def __init__(self, model: nn.Module, keys: Sequence[int], names: Sequence[str] = ()) -> None:
@@ -158,7 +158,7 @@ class Forward:
 
 
 def _layers(model: nn.Module) -> list[tuple[str, nn.Module]] | None:
-    """The layers of a plain stack, by name, or None where the model is anything else."""
+    """The layers of a plain stack, by name; None for any other model."""
     if type(model) is nn.Linear:
         return None
     layers: list[tuple[str, nn.Module]] = []
@@ -180,18 +180,18 @@ def _layers(model: nn.Module) -> list[tuple[str, nn.Module]] | None:
 
 
 def losses(loss: Loss, output: Tensor, target: Tensor, shared: bool) -> Tensor:
-    """The loss of every run, (runs,): output (runs, batch, ...), target (batch, ...) where shared, else (runs, batch, ...)."""
+    """The loss of every run, (runs,): output (runs, batch, ...), target (batch, ...) if shared, else (runs, batch, ...)."""
     runs = len(output)
     own = target.expand(runs, *target.shape) if shared else target
     classes = output.ndim == 3 and own.ndim == 2 and not own.is_floating_point() and int(own.min()) >= 0
     if classes and _is_plain(loss, nn.CrossEntropyLoss):
-        # classes in the middle: torch's sum over a short last dimension is five times slower
+        # transposed, as torch's sum over a short last dimension is five times slower
         return nn.functional.cross_entropy(output.transpose(1, 2), own, reduction="none").mean(1)
     if _is_plain(loss, nn.MSELoss) and output.shape == own.shape:
         return ((output - own) ** 2).flatten(1).mean(1)
     try:
         return vmap(loss, in_dims=(0, None if shared else 0))(output, target)
-    except (Exception, SystemExit) as error:  # whatever the user's loss does
+    except (Exception, SystemExit) as error:  # the user's loss may raise anything
         raise NotStackableError(f"vmap cannot take its loss: {_first_line(error)}") from error
 
 

@@ -1,4 +1,4 @@
-"""New running statistics for BatchNorm at the weights that a rule evaluates, where these are not those that it trains."""
+"""Recompute BatchNorm's running statistics for rules that evaluate other weights than they train."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-REFRESH = 16  # batches that new statistics are means over
+REFRESH = 16  # batches over which new statistics are averaged
 
 
 def normalizes(model: nn.Module) -> list[nn.Module]:
@@ -17,7 +17,7 @@ def normalizes(model: nn.Module) -> list[nn.Module]:
 
 
 def refresh(norms: Sequence[Any], run: Callable[[], None]) -> Callable[[], None]:
-    """Set these layers' statistics to the means over the forward passes of `run`; returns a function that restores the old."""
+    """Set these layers' statistics to means over the forward passes of `run`; return a function that restores the old ones."""
     kept = [(m, m.momentum, {k: v.clone() for k, v in m.named_buffers(recurse=False)}) for m in norms]
 
     def put_back() -> None:

@@ -1,4 +1,4 @@
-"""Measurements inside a run: its updates, its state, its weights on the way; and the loss on a plane through three of them."""
+"""Measure updates, state and weights inside a run, and compute the loss on a plane through three points of weight space."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .single import Hook, train
 from .stacked import Run
 
 Array = NDArray[np.float64]
-LOOKED_AT = 512  # training examples that a loss on a plane is taken over, at most
-AROUND = 0.25  # of the three points' extent, which a plane shows beyond them
-SIDE = 25  # points of a plane's grid, on each side
+LOOKED_AT = 512  # most training examples in a loss on a plane
+AROUND = 0.25  # padding of a plane around its paths, as a share of their extent
+SIDE = 25  # grid points along each side of a plane
 
 
 @dataclass
 class Probe:
-    """Measurements at each of `steps`: norms over the whole model, and the weights (flat) at the start and after each.
+    """Measurements at each of `steps`: norms over the whole model, and the flat weights at the start and after each step.
 
-    `ratio` is that of the update's norm to the weights', `effective` that of the update's to the gradient's, `cosine` that
-    of the angle between the update and minus the gradient; `state` has the root mean square of each piece of state, and
-    `outputs` the predicted class of each watched example, where the problem has classes.
+    `ratio` is the update's norm relative to the weights', `effective` relative to the gradient's; `cosine` is the cosine of
+    the angle between the update and minus the gradient. `state` has the root mean square of each state tensor, and `outputs`
+    the predicted class of each watched example, if the problem has classes.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Probe:
 
 
 def probe(problem: Problem, run: Run, watched: slice = slice(0, 0), device: str = "cpu") -> tuple[Probe, nn.Module]:
-    """Train, and measure at the steps after which the run is evaluated; the trained model too.
+    """Train a run and measure at the steps after which it is evaluated; return the measurements and the trained model.
 
     `watched` are the validation examples whose classes are recorded.
     """
@@ -53,7 +53,7 @@ def probe(problem: Problem, run: Run, watched: slice = slice(0, 0), device: str 
 
 
 class _Measuring(Hook):
-    """Fills a `Probe`."""
+    """A hook that fills a `Probe`."""
 
     model: nn.Module
 
@@ -81,7 +81,7 @@ class _Measuring(Hook):
 
 
 def _measure(seen: Probe, k: int, before: Tensor, model: nn.Module, optimizer: RuleOptimizer) -> None:
-    """Add a step to a probe, from the weights before it and the model and optimizer after it."""
+    """Add step k to a probe, from the weights before it and the model and optimizer after it."""
     after = _flat(model)
     update = after - before
     params = [p for p in model.parameters() if p.requires_grad]
@@ -102,7 +102,7 @@ def _measure(seen: Probe, k: int, before: Tensor, model: nn.Module, optimizer: R
 
 
 def _flat(model: nn.Module) -> Tensor:
-    """The trained parameters, one after the other, in double precision."""
+    """The trained parameters as one flat tensor, in double precision."""
     return torch.cat([p.detach().reshape(-1).double() for p in model.parameters() if p.requires_grad])
 
 
@@ -119,11 +119,11 @@ def _classes(problem: Problem, model: nn.Module, watched: slice) -> list[int]:
 
 @dataclass
 class Plane:
-    """The loss on a plane through three points, and paths in it.
+    """The loss on a plane through three points, and paths projected onto it.
 
-    `losses[i][j]` is at (x[j], y[i]), in units of the weights. `paths` are (points, 2) each; `shown` is the share of each
-    path's squared motion in the plane, `apart` whether the loss at each point differs from that in the plane below it by more
-    than a tenth of the range of losses.
+    `losses[i][j]` is the loss at (x[j], y[i]), in units of the weights. `paths` are (points, 2) each; `shown` is the share of
+    each path's squared motion in the plane; `apart` says of each point whether the loss at the weights and at their projection
+    differ by more than a tenth of the paths' range of losses.
     """
 
     x: Array
@@ -136,9 +136,9 @@ class Plane:
 
 @torch.no_grad()
 def plane(problem: Problem, model: nn.Module, paths: list[list[Tensor]]) -> Plane:
-    """The plane of the common start and the ends of two paths of weights; the loss is over the first training examples.
+    """The plane through the common start and the ends of two paths of weights; the loss is over the first training examples.
 
-    Buffers, as BatchNorm's, are the model's. Where both end on one line from the start, the second direction is one across it.
+    Buffers, such as BatchNorm's, are the model's. If start and ends are on a line, the second direction is a random one.
     """
     origin = paths[0][0]
     first, second = (path[-1] - origin for path in paths[:2])
@@ -178,6 +178,6 @@ def plane(problem: Problem, model: nn.Module, paths: list[list[Tensor]]) -> Plan
 
 
 def _share(path: list[Tensor], basis: Tensor) -> float:
-    """The share in the plane of the squared lengths of a path's steps."""
+    """The share of the squared lengths of a path's steps that is in the plane."""
     steps = torch.stack([b - a for a, b in itertools.pairwise(path)])
     return float((steps @ basis.T).square().sum() / steps.square().sum().clamp(min=1e-300))

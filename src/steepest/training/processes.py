@@ -1,4 +1,4 @@
-"""Work in forked processes, which inherit what they train; the job of a process that dies is retried once."""
+"""Run jobs in forked processes, which inherit the problem; the job of a process that dies is retried once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..errors import SteepestError
 from .checkpoints import end_worker
 
 J = TypeVar("J")  # a job
-T = TypeVar("T")  # what is made of it
+T = TypeVar("T")  # its result
 GRACE = 5.0  # seconds that a process has to write its checkpoint
 LOOKED = 0.2  # seconds between checks of the processes
 Steps = Callable[[int], None]  # callback: so many more steps are done
@@ -33,10 +33,10 @@ class OutOfTimeError(Exception):
 def in_processes(
     work: Callable[[J, Steps], T], jobs: Sequence[J], workers: int, on_steps: Steps, describe: Callable[[J], str]
 ) -> Iterator[tuple[J, T]]:
-    """Yield each job with the result of `work(job, steps)`, computed in so many processes at a time.
+    """Yield each job with the result of `work(job, steps)`, computed by `workers` processes in parallel.
 
     `on_steps(n)` is called several times a second with the number of further steps; `describe(job)` names a job in a message.
-    If a process dies, the jobs under way are retried, each in a process of its own. SteepestError if it dies again. An
+    If a process dies, the running jobs are retried, each in its own process. Raises SteepestError if it dies again. An
     exception ends the processes immediately.
     """
     counts = multiprocessing.get_context("fork").RawArray("q", len(jobs))  # without a lock, which a process might die with
@@ -58,8 +58,8 @@ def in_processes(
             yield jobs[k], made
         if lost and count == 1:
             raise SteepestError(
-                f"The process that trained {describe(jobs[lost[0]])} died twice: killed, or out of memory. What ended before, "
-                f"{ended} of {len(jobs)}, is kept, and the same command goes on from there."
+                f"The process that trained {describe(jobs[lost[0]])} died twice: killed, or out of memory. The jobs that "
+                f"ended, {ended} of {len(jobs)}, are stored; run the same command again to resume."
             )
         waves += [(left, count)] if left else []
         waves += [(deque([k]), 1) for k in lost]
@@ -77,7 +77,7 @@ def _work(k: int) -> Any:
 
 
 def _watch(parent: int) -> None:
-    """In a worker: end on SIGTERM, and when the parent process is gone, which cannot end its workers if it was killed."""
+    """In a worker: end on SIGTERM, or when the parent process is gone, as a killed parent cannot end its workers."""
     signal.signal(signal.SIGTERM, end_worker)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal; the parent ends its workers
 
@@ -92,7 +92,7 @@ def _watch(parent: int) -> None:
 
 
 def _end(processes: Sequence[Any]) -> None:
-    """End processes: after their step if they can write a checkpoint, by force if that takes long."""
+    """End processes: after their step if they can write a checkpoint, by force after `GRACE` seconds."""
     for process in processes:
         process.terminate()
     until = time.monotonic() + GRACE
@@ -102,7 +102,7 @@ def _end(processes: Sequence[Any]) -> None:
 
 
 def _until_one_dies(left: deque[int], workers: int, lost: list[int], look: Callable[[], None]) -> Iterator[tuple[int, Any]]:
-    """Run jobs, taken off `left`, in a pool of processes; if one of these dies, the jobs under way are added to `lost`."""
+    """Run jobs from `left`, removing them, in a pool of processes; if a process dies, the running jobs are added to `lost`."""
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_watch, initargs=(os.getpid(),)) as pool:
         waiting: dict[Future[Any], int] = {}
@@ -122,7 +122,7 @@ def _until_one_dies(left: deque[int], workers: int, lost: list[int], look: Calla
                     yield k, future.result()
                 else:
                     lost.append(k)
-        except BaseException:  # out of time, Ctrl-C, a caller that wants no more: do not wait for the jobs under way
+        except BaseException:  # out of time, Ctrl-C, or an abandoned iterator: do not wait for running jobs
             _end([*getattr(pool, "_processes", {}).values()])
             raise
         finally:

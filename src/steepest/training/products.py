@@ -1,7 +1,7 @@
-"""Products of float32 matrices by oneDNN, and the linear layers of many runs made of them.
+"""Multiply float32 matrices with oneDNN, and compute the linear layers of many runs with these products.
 
-torch multiplies float32 matrices by MKL, which leaves half of some processors unused (measured on an AMD with AVX-512: 110
-against 240 GFLOP/s a core); convolutions go to oneDNN, and so do these. Where torch has no oneDNN, its own product serves.
+torch multiplies float32 matrices with MKL, which uses only half of some processors (measured on an AMD with AVX-512: 110
+against 240 GFLOP/s a core); its convolutions use oneDNN, and so do these products. Without oneDNN, torch's product is used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction, FunctionCtx
 
-LARGE = 4e6  # floating-point operations from which on oneDNN's ten microseconds of preparation are worth it
+LARGE = 4e6  # floating-point operations above which oneDNN's overhead of ten microseconds pays off
 
 
 @functools.cache
@@ -31,7 +31,7 @@ def _linear(a: Tensor, b: Tensor) -> Tensor:
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b.T for a (m, k) and b (n, k); the same way at every call of these shapes."""
+    """a @ b.T for a (m, k) and b (n, k); calls with the same shapes use the same method."""
     large = 2.0 * a.shape[0] * a.shape[1] * b.shape[0] >= LARGE
     if large and a.dtype is torch.float32 and a.device.type == "cpu" and _present():
         return _linear(a, b)
@@ -70,6 +70,6 @@ def _each(a: Tensor, b: Tensor) -> Tensor:
 def linear(w: Tensor, x: Tensor, b: Tensor | None) -> Tensor:
     """The linear layers of many runs: w (runs, out, in), x (runs, batch, in) or one shared (batch, in), b (runs, out).
 
-    Gives (runs, batch, out), a view of (runs, out, batch). A shared x gets no gradient.
+    Returns (runs, batch, out), a view of (runs, out, batch). A shared x gets no gradient.
     """
     return _Linear.apply(w, x, b).transpose(1, 2)  # type: ignore[no-any-return,no-untyped-call]

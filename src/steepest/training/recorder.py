@@ -1,4 +1,4 @@
-"""The recorder of one run or many: their curves, results, and where and why they diverged."""
+"""Record one run or many: their curves and results, and where and why they diverged."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-POINTS = 20  # of a learning curve, besides its start
+POINTS = 20  # points of a learning curve, besides its start
 KEPT = ("alive", "diverged_at", "_limits", "_valid", "_metric", "_over")  # a recorder's arrays that change before the last step
-LARGEST = 1e150  # of results: the squares of larger ones are not finite
-DIVERGED = 1000.0  # times the loss at the start: beyond it, and growing from mark to mark, a run counts as diverged
+LARGEST = 1e150  # largest result: squares of larger ones are not finite
+DIVERGED = 1000.0  # a run diverges if its loss exceeds the initial one by this factor and grows from mark to mark
 
 
 @dataclass
 class Curve:
     """A learning curve. `train[i]` is the mean batch loss since the point before (at the start, the first batch's).
 
-    None: the loss or metric was not finite there, but the run went on.
+    None: the loss or metric was not finite there, but the run continued.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -63,11 +63,11 @@ def marks(steps: int) -> set[int]:
 
 
 class Recorder:
-    """Watches some runs of equal length from their first evaluation to their last.
+    """Records runs of equal length from their first evaluation to their last.
 
     A run has diverged when a training loss is not finite, or when losses exceed `DIVERGED` times their start at one mark and
-    are no smaller at the next, or do so at the end; what comes after is not recorded. A run that starts at a very small loss
-    may exceed it for a while. A metric that is not finite leaves a gap in the curve. Arrays hold a number for each run.
+    are no smaller at the next, or do so at the end; later steps are not recorded. A run that starts at a very small loss
+    may exceed it for a while. A metric that is not finite leaves a gap in the curve. Arrays have one number per run.
     """
 
     def __init__(self, steps: int, direction: str, runs: int = 1) -> None:
@@ -90,7 +90,7 @@ class Recorder:
         self._look(0, valid, metric)
 
     def step(self, k: int, losses: ArrayLike) -> None:
-        """The losses of step k, counted from 1, before its update."""
+        """Record the losses of step k, counted from 1, before its update."""
         values = np.array(losses, float, ndmin=1)
         if k == 1:
             self._add(0, values)
@@ -113,7 +113,7 @@ class Recorder:
         self._losses.clear()
 
     def test(self, values: ArrayLike) -> None:
-        """The metric on test data at the end."""
+        """Record the metric on test data at the end."""
         self._test = np.array(values, float, ndmin=1)
 
     def stop(self, k: int, why: str) -> None:
@@ -169,7 +169,7 @@ class Recorder:
         self._end(k, ~stays, lambda r: f"the training loss was {mean[r]:.4g} before step {k}, {times}")
 
     def _end(self, k: int, sound: NDArray[np.bool_], why: Callable[[int], str]) -> None:
-        """Runs that are not sound end at step k."""
+        """Mark the runs that are not sound as diverged at step k."""
         ends = self.alive & ~sound
         for r in np.flatnonzero(ends).tolist():
             self.whys[r] = why(r)
@@ -177,7 +177,7 @@ class Recorder:
         self.alive &= ~ends
 
     def _add(self, k: int, losses: NDArray[np.float64]) -> None:
-        """Add a point to the curves of the runs that go on."""
+        """Add a point to the curves of the runs that have not diverged."""
         for r in np.flatnonzero(self.alive).tolist():
             curve, valid, metric = self.curves[r], float(self._valid[r]), float(self._metric[r])
             curve.steps.append(k)

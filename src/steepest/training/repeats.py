@@ -1,4 +1,4 @@
-"""A test whether training repeats: the first steps of a seed, trained again after another run, give the same numbers."""
+"""Test whether training repeats: the first steps of a seed, trained again after another run, must give the same numbers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..update.torch_class.optimizer import build
 from .single import batch_loss, batches, set_rate
 from .stacked import Run
 
-STEPS = 20  # that are repeated
-SAME = {"cpu": 1e-6, "cuda": 1e-3}  # relative difference of losses that rounding makes; sums on a GPU change their order
+STEPS = 20  # steps to repeat
+SAME = {"cpu": 1e-6, "cuda": 1e-3}  # relative tolerance for rounding; the order of sums on a GPU varies
 
 
 def repeats(problem: Problem, run: Run, other: Run, steps: int = STEPS, device: str = "cpu") -> bool:
-    """Whether `run` gives the same losses and metric before and after `other` trained, over so many steps.
+    """Whether the first `steps` of `run` give the same losses and metric before and after training `other`.
 
     A loss, metric or model with state that outlives a run does not repeat, nor does one that draws unseeded numbers.
     """
@@ -43,7 +43,7 @@ def _numbers(problem: Problem, run: Run, steps: int, device: str) -> list[float]
             step = functools.partial(batch_loss, problem, model, optimizer, next(stream), run.seed, k)
             try:
                 losses.append(optimizer.step(step).item())
-            except SteepestError:  # the user's code broke down, as it may where a run diverges
+            except SteepestError:  # the user's code may raise when a run diverges
                 return losses
             if not math.isfinite(losses[-1]):
                 return losses

@@ -1,4 +1,4 @@
-"""The one-run trainer: from a problem, a rule, a rate, a schedule and a seed to a curve and a final value."""
+"""Train one run: from a problem, a rule, a rate, a schedule and a seed to a curve and a final value."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class Hook:
         """Called after the update of step k; the parameters still have its gradient."""
 
     def evaluated(self, k: int) -> None:
-        """Called after step k where it is a mark, with the weights that were evaluated."""
+        """Called after step k if it is a mark, with the weights that were evaluated."""
 
     def end(self) -> None:
-        """Called after the last step, or the one at which the run diverged."""
+        """Called after the last step, or the step at which the run diverged."""
 
 
 SILENT = Hook()
@@ -101,14 +101,14 @@ def train(
     until: int = 0,
     slot: Slot = NOWHERE,
 ) -> Outcome:
-    """Train once. `channels_last` lays out images and convolutions so, `compiled` trains through torch.compile.
+    """Train one run. `channels_last` uses that memory format for the model, `compiled` trains with torch.compile.
 
     `test` evaluates on the test data at the end, `examples` records the metric of each validation example; `on_step(k, model)`
-    is called at the end of step k, counted from 1, and `hook` along the run. `until`, a mark of the recorder's, ends it early.
-    A run resumes from the checkpoint in its `slot`, which is written every minute and at a stop.
+    is called at the end of step k, counted from 1, and `hook` during the run. `until`, one of the recorder's marks, ends the
+    run early. A run resumes from the checkpoint in its `slot`, which is written every minute and at a stop.
 
-    A run has diverged, and ends, as `Recorder` says, or where the user's code raises and does not with the initial weights.
-    SteepestError where a loss is not finite with the initial weights either: no rate trains on such a batch.
+    A run ends as diverged by the conditions of `Recorder`, or if the user's code raises but does not with the initial weights.
+    Raises SteepestError if a loss is not finite with the initial weights either, as no rate could train on such a batch.
     """
     began = time.perf_counter()
     problem, recorder = problem.fresh(device), Recorder(steps, problem.direction)
@@ -147,7 +147,7 @@ def train(
 def _resumed(
     slot: Slot, length: int, problem: Problem, model: nn.Module, optimizer: RuleOptimizer, recorder: Recorder, began: float
 ) -> tuple[int, float]:
-    """Load the checkpoint of a run, or evaluate its initial weights; the steps done, and the start of the run on this clock."""
+    """Load a run's checkpoint, or evaluate its initial weights; return the steps done, and the run's start on this clock."""
     state = slot.read()
     if state is None:
         recorder.begin(*problem.evaluate(model, problem.valid))
@@ -166,11 +166,11 @@ def _state(model: nn.Module, optimizer: RuleOptimizer, recorder: Recorder, k: in
 
 @contextlib.contextmanager
 def _diverging(problem: Problem, recorder: Recorder, seed: int, device: str, batch: Batch, k: int) -> Iterator[None]:
-    """Inside, a run has diverged where the user's code raises and does not with the initial weights."""
+    """A context in which an exception of the user's code ends the run as diverged, unless the initial weights raise too."""
     try:
         yield
     except SteepestError as error:
-        exits = not isinstance(error.__cause__, Exception)  # sys.exit(), or a sentence of ours
+        exits = not isinstance(error.__cause__, Exception)  # sys.exit(), or our own error
         if exits or not _works_at_the_start(problem, seed, device, batch):
             raise
         recorder.stop(k, str(error))
@@ -191,7 +191,7 @@ def ignore(*_: Any) -> None:
 
 
 def set_rate(optimizer: RuleOptimizer, lr: float, schedule: Schedule, k: int, steps: int, history: list[float]) -> None:
-    """The rate of step k, and the momentum where the schedule cycles it and the rule has one."""
+    """Set the rate of step k, and the momentum if the schedule cycles it and the rule has one."""
     multiplier = schedule(k, steps, history)
     momentum = schedule.momentum(k, steps, history) if schedule.momentum else None
     for group in optimizer.param_groups:
@@ -203,7 +203,7 @@ def set_rate(optimizer: RuleOptimizer, lr: float, schedule: Schedule, k: int, st
 
 
 def laid(model: nn.Module, channels_last: bool, compiled: bool) -> nn.Module:
-    """The model as it trains: its weights laid out, its passes compiled (not with dropout, whose masks change every step)."""
+    """The model for training: in channels-last format, or compiled (not with dropout, whose masks change every step)."""
     if channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
@@ -211,7 +211,7 @@ def laid(model: nn.Module, channels_last: bool, compiled: bool) -> nn.Module:
 
 
 def batch_loss(problem: Problem, model: nn.Module, optimizer: RuleOptimizer, batch: Batch, seed: int, k: int) -> Tensor:
-    """The loss of a batch, its gradients left in the parameters."""
+    """Compute the loss of a batch, and its gradients in the parameters."""
     optimizer.zero_grad()
     if problem.accumulate == 1:
         loss = _backward(problem, model, batch, 1.0, seed, k)
@@ -225,7 +225,7 @@ def batch_loss(problem: Problem, model: nn.Module, optimizer: RuleOptimizer, bat
 
 
 def _backward(problem: Problem, model: nn.Module, batch: Batch, weight: float, seed: int, key: int) -> Tensor:
-    """The loss of a batch or of a part of one, times its weight; its gradients are added to what is there."""
+    """The weighted loss of a batch or part of a batch; its gradients are added to those of the parameters."""
     with keyed(model, seed, key):
         loss = problem.batch_loss(model, batch)
     with problem.theirs("model or loss"):
@@ -236,7 +236,7 @@ def _backward(problem: Problem, model: nn.Module, batch: Batch, weight: float, s
 
 @contextlib.contextmanager
 def evaluated(problem: Problem, model: nn.Module, rule: Rule) -> Iterator[None]:
-    """Inside, BatchNorm has statistics of the weights that are evaluated, for a rule where these are not those it trains."""
+    """A context with BatchNorm statistics for the evaluated weights, if a rule evaluates other weights than it trains."""
 
     def run() -> None:
         for batch in problem.first_batches(REFRESH):
@@ -253,7 +253,7 @@ def evaluated(problem: Problem, model: nn.Module, rule: Rule) -> Iterator[None]:
 
 
 def _works_at_the_start(problem: Problem, seed: int, device: str, batch: Batch) -> bool:
-    """Whether the user's code takes this batch and the validation data with the seed's initial weights."""
+    """Whether the user's code accepts this batch and the validation data with the seed's initial weights."""
     try:
         with seeded(seed):
             model = problem.start(seed, device)
@@ -265,7 +265,7 @@ def _works_at_the_start(problem: Problem, seed: int, device: str, batch: Batch) 
 
 
 def refuse_broken(problem: Problem, seed: int, device: str, batch: Batch, k: int) -> None:
-    """Raise SteepestError with the reason where a batch's loss is not finite with the initial weights either."""
+    """Raise SteepestError with the reason if a batch's loss is not finite with the initial weights either."""
     with seeded(seed):
         model = problem.start(seed, device).train()
         with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""The trainer of many runs together: each has its rule, rate, schedule, seed and weights; one forward and backward for all."""
+"""Train many runs together, with one forward and backward pass; each has its own rule, rate, schedule, seed and weights."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from .norms import normalizes
 from .recorder import Outcome, Recorder
 from .single import CONSTANT, batches, ignore, orders, refuse_broken
 
-EVALUATED = 2**26  # bytes, about, that an evaluation of all runs takes
+EVALUATED = 2**26  # approximate bytes for an evaluation of all runs
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training run: a rule at a rate with a schedule, from a seed, for some steps; `test` evaluates on test data last.
+    """One training run: a rule at a rate with a schedule, from a seed, for `steps` steps; `test` evaluates on test data too.
 
     `examples` records the metric of each validation example at the end; `until` is the step, a mark of the recorder, after
     which the run ends early; 0 for none.
@@ -74,10 +74,10 @@ def draws_of_others() -> tuple[Any, ...]:
 
 
 class StackedRuns:
-    """Some runs with one `together_key`, trained step by step as one.
+    """Runs with one `together_key`, trained step by step as one.
 
-    A run that diverges goes on in its slot, unread, so that its neighbours' numbers do not change. Raises NotStackableError
-    for a model or a loss that cannot be batched over runs.
+    A run that diverges continues to be computed, unread, so that the other runs' numbers do not change. Raises
+    NotStackableError for a model or a loss that cannot be batched over runs.
     """
 
     def __init__(self, problem: Problem, runs: Sequence[Run], device: str = "cpu") -> None:
@@ -106,14 +106,14 @@ class StackedRuns:
         self.orders = [orders(problem, seed) for seed in self.seeds]
         self.streams = [batches(problem, seed) for seed in self.seeds]  # read where the data are not in memory
         begins = [i for i, run in enumerate(runs) if not i or run.rule is not runs[i - 1].rule]
-        self.spans = [*itertools.pairwise([*begins, len(runs)])]  # of neighbours that share a rule
+        self.spans = [*itertools.pairwise([*begins, len(runs)])]  # index ranges of runs with one rule
         self.many: list[ManyRuns] = []
         self.step_number = 0
         self.recorder = Recorder(runs[0].steps, problem.direction, len(runs))
-        self.of_example: float | None = None  # bytes that an example of a run takes on its way through the model
+        self.of_example: float | None = None  # bytes of activations per example and run
 
     def batch(self) -> tuple[Batch, bool]:
-        """The next batch: shared, or where there are several seeds, each run's own in front."""
+        """The next batch: a shared one, or with several seeds one per run along the first axis; and whether it is shared."""
         if not self.problem.train.in_memory:
             drawn = [next(stream) for stream in self.streams]
             if len(drawn) == 1:
@@ -145,14 +145,14 @@ class StackedRuns:
         return losses_before.detach(), gs
 
     def _clip(self, gs: dict[str, Tensor], most: float) -> None:
-        """Scale down each run's gradients, in place, where their norm is larger; as torch's clip_grad_norm_ does."""
+        """Clip each run's gradients to a norm, in place, as torch's clip_grad_norm_ does."""
         norms = torch.stack([g.flatten(1).norm(dim=1) for g in gs.values()]).norm(dim=0)
         shares = (most / (norms + 1e-6)).clamp(max=1.0)
         for g in gs.values():
             g.mul_(shares.view(-1, *[1] * (g.ndim - 1)))
 
     def step(self) -> Tensor:
-        """One update of every run; the losses before it, (runs,)."""
+        """Update every run once; return the losses before the update, (runs,)."""
         batch, shared = self.batch()
         self.step_number += 1
         losses_before, gs = self._gradients(batch, shared)
@@ -178,7 +178,7 @@ class StackedRuns:
             self.many.append(ManyRuns(self.runs[a].rule, [self.params[k][a:b] for k in trained], hypers, keys))
 
     def state(self, seconds: float) -> State:
-        """The checkpoint, after so many seconds of training."""
+        """The checkpoint after `seconds` of training."""
         tensors = {f"model.{k}": t for k, t in (*self.params.items(), *self.buffers.items())}
         for i, many in enumerate(self.many):
             tensors |= {f"state.{i}.{k}": t for k, t in many.state().items()}
@@ -223,7 +223,7 @@ class StackedRuns:
                 inputs, _ = data.batch(slice(begin, begin + size))
                 outputs.append(self.forward.outputs(params, self.buffers, inputs, True, 0))
                 of_run = outputs[0][0].numel() * outputs[0].element_size() * len(data) / outputs[0].shape[1]
-                if of_run > held:  # a run alone would be measured in pieces too
+                if of_run > held:  # a single run would be measured in pieces too
                     raise NotStackableError("too many outputs to hold at once")
             output, target = torch.cat(outputs, 1), data.batch(slice(0, len(data)))[1]
             if examples:
@@ -270,7 +270,7 @@ class StackedRuns:
         return [loss for loss, _ in pairs], [metric for _, metric in pairs]
 
     def train(self, on_step: Callable[[int], None] | None = None, slot: Slot = NOWHERE) -> list[Outcome]:
-        """Train all runs to their end or to where they diverge, as `single.train` would train each."""
+        """Train all runs until they end or diverge, as `single.train` would train each."""
         began, steps, recorder, kept = time.perf_counter(), self.runs[0].steps, self.recorder, slot.read()
         if kept:
             try:

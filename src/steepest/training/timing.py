@@ -22,7 +22,7 @@ SMALL = 100e6  # floating-point operations in a step, about 2 ms of one core
 
 
 def operations(problem: Problem, device: str = "cpu") -> int:
-    """Floating-point operations of one step, forward and backward; of linear layers alone about six an example and weight."""
+    """Floating-point operations of one step, forward and backward; for linear layers about six per example and weight."""
     problem = problem.fresh(device)
     with seeded(0):
         model = problem.start(0, device).train()
@@ -33,14 +33,14 @@ def operations(problem: Problem, device: str = "cpu") -> int:
         try:
             with FlopCounterMode(display=False) as counter:
                 problem.batch_loss(model, batch).backward()  # type: ignore[no-untyped-call]
-        except (Exception, SystemExit):  # the counter's hooks refuse what trains: gradients in forward, say
+        except (Exception, SystemExit):  # the counter's hooks reject some models that train, such as gradients in forward
             return int(SMALL)
     return int(counter.get_total_flops())
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Inside, torch uses one thread."""
+    """A context in which torch uses one thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -50,11 +50,10 @@ def one_thread() -> Iterator[None]:
 
 
 def threads(count: int) -> contextlib.AbstractContextManager[None]:
-    """A context in which torch uses one thread if a step of so many operations is small, else as many as before.
+    """A context in which torch uses one thread if a step of `count` operations is small, else as many as before.
 
-    A small step gains nothing from a second thread, and where another program keeps the cores busy, threads that wait for
-    each other made a step of `digits` 400 times slower (measured on 2 cores). The count of operations, and so the choice,
-    is the same every time.
+    A small step gains nothing from a second thread, and if other programs use the cores, threads that wait for each other
+    made a step of `digits` 400 times slower (measured on 2 cores). The choice is reproducible, as it depends on `count` only.
     """
     return one_thread() if count < SMALL else contextlib.nullcontext()
 
@@ -70,8 +69,8 @@ def time_steps(
 ) -> list[tuple[float, int]]:
     """Seconds of one training step (batch, forward, backward, update) and bytes of state, for each rule.
 
-    Solo timing: nothing else runs, the rules take turns, each for about `slice_seconds` a round after a warm-up; medians.
-    The rate is next to nothing, since it costs the same and nothing diverges.
+    Solo timing: nothing else trains, and the rules take turns, each for about `slice_seconds` per round after a warm-up; the
+    result is the median. The rate is tiny, so that nothing diverges.
     """
     problem = problem.fresh(device)
 
@@ -108,7 +107,7 @@ def time_evaluations(problem: Problem, device: str = "cpu") -> float:
         began = time.perf_counter()
         problem.evaluate(model, problem.valid)
         first = time.perf_counter() - began
-        if first < 0.1:  # a short one is measured best when warm
+        if first < 0.1:  # measure a short one again, warm
             began = time.perf_counter()
             problem.evaluate(model, problem.valid)
             first = time.perf_counter() - began

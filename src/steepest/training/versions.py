@@ -12,7 +12,7 @@ import torch
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """The versions of steepest, torch, NumPy and Python here, by name."""
+    """The installed versions of steepest, torch, NumPy and Python, by name."""
     return {
         "steepest": version("steepest"),
         "torch": str(torch.__version__),

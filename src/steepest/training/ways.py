@@ -1,4 +1,4 @@
-"""The planner: times the ways to train many runs of a problem on this machine for a few steps, and takes the fastest."""
+"""Choose how to train many runs of a problem: time the ways on this machine for a few steps, and take the fastest."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from .stacked import EVALUATED, Run, StackedRuns
 from .timing import one_thread, time_steps
 
 WAYS = ("one", "processes", "one:channels-last", "processes:channels-last", "one:compiled")  # to train runs one by one
-SIZES = (8, 32, 128)  # of chunks that are tried
-TRIED = 6  # steps timed of each way
-COMPARED = 2  # runs of a chunk that are compared with the same trained alone
-LONGEST = 20.0  # seconds that a chunk may take, so that a stop loses no more
+SIZES = (8, 32, 128)  # chunk sizes to try
+TRIED = 6  # steps to time for each way
+COMPARED = 2  # runs of a chunk that are compared with the same runs trained alone
+LONGEST = 20.0  # most seconds for a chunk, so that a stop loses no more
 OFTEN = 25  # steps between progress callbacks of a run
-LONG = 120.0  # seconds of training from which on a trial of torch.compile is worth its time
+LONG = 120.0  # seconds of training above which timing torch.compile is worthwhile
 # Errors of a model that cannot be batched, or not in this memory; its runs train one by one, which surfaces real errors.
 NOT_TOGETHER = (NotStackableError, SteepestError, RuntimeError, MemoryError)
-COMPILER = (RuntimeError, ImportError, OSError, subprocess.SubprocessError)  # what torch.compile raises, or its compiler
-AGREE = 1e-3  # relative: a chunk's losses over those steps against the same runs trained alone
+COMPILER = (RuntimeError, ImportError, OSError, subprocess.SubprocessError)  # errors of torch.compile and its compiler
+AGREE = 1e-3  # relative tolerance between a chunk's losses and those of the same runs trained alone
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A way to train: runs one by one, in this process or in `workers` of them, or `chunk` together in each of them.
+    """A way to train: runs one by one, in this process or in `workers` processes, or `chunk` runs together in each process.
 
-    `channels_last` lays out images so; `compiled` trains runs one by one through torch.compile; `why` says what was measured.
+    `channels_last` uses that memory format; `compiled` trains runs one by one with torch.compile; `why` gives the reason.
     """
 
     chunk: int = 1
@@ -57,7 +57,7 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """The plan in a word that `--plan` takes: "one", "processes", "many:32"; "one:channels-last", "one:compiled"."""
+        """The plan as a value of `--plan`: "one", "processes", "many:32"; "one:channels-last", "one:compiled"."""
         if self.chunk > 1:
             return f"many:{self.chunk}"
         layout = ":compiled" if self.compiled else ":channels-last" if self.channels_last else ""
@@ -71,13 +71,13 @@ class Plan:
 
 
 def workers_on(device: str) -> int:
-    """How many processes train side by side: one where a process cannot be forked, or a GPU cannot go with it."""
+    """The number of processes that train in parallel: one if processes cannot be forked, or on a GPU."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, 8) if device == "cpu" and has_forks() else 1
 
 
 def named(name: str, why: str = "as asked") -> Plan:
-    """The plan of a name; SteepestError for another."""
+    """The plan with this name. Raises SteepestError for an unknown name."""
     way, _, size = name.partition(":")
     if name in WAYS:
         processes = workers_on("cpu") if way == "processes" else 1
@@ -93,12 +93,11 @@ def fitted(plan: Plan, problem: Problem, memory: int | None, device: str = "cpu"
     """The plan with its chunks halved until they fit the memory; SteepestError for a compiled plan that cannot work."""
     if plan.compiled and not has_compiler(device):
         raise SteepestError(
-            "--plan one:compiled needs a C++ compiler, and none is here (c++, g++ or clang++); take another plan."
+            "--plan one:compiled needs a C++ compiler (c++, g++ or clang++), and none was found; give another --plan."
         )
     if plan.compiled and drops(problem.start(0)):
         raise SteepestError(
-            "--plan one:compiled cannot be had: the model has dropout, whose masks a compiled model would not take from the "
-            "run's key. Take --plan auto or one."
+            "--plan one:compiled does not support dropout, whose masks depend on the run and step; give --plan auto or one."
         )
     bound = memory_bound(device) if memory is None else memory
     while plan.chunk > 1 and bytes_of(problem, plan.chunk) * plan.workers > bound:
@@ -108,17 +107,17 @@ def fitted(plan: Plan, problem: Problem, memory: int | None, device: str = "cpu"
 
 
 def chunks(runs: Sequence[Run], size: int, workers: int = 1) -> list[list[int]]:
-    """The runs by index, in chunks that may train together; runs of one seed, which share their batches, stand together."""
+    """Indices of the runs, in chunks that may train together; runs with one seed, which share batches, are grouped."""
     laid_out: list[list[int]] = []
     counts: list[tuple[list[int], int]] = []
     order = sorted(range(len(runs)), key=lambda i: (repr(runs[i].together_key), runs[i].seed, runs[i].rule.name, i))
     for _, group in itertools.groupby(order, key=lambda i: runs[i].together_key):
         alike = list(group)
         seeds = [list(g) for _, g in itertools.groupby(alike, key=lambda i: runs[i].seed)]
-        if max(map(len, seeds)) < max(4, size // 3):  # few runs of each seed for chunks of this size: mixed, sorted by rule
+        if max(map(len, seeds)) < max(4, size // 3):  # too few runs per seed for chunks of this size: mix seeds, sort by rule
             seeds = [sorted(alike, key=lambda i: (runs[i].rule.name, i))]
         counts += [(members, -(-len(members) // size)) for members in seeds]
-    spare = -sum(count for _, count in counts) % workers  # so that all threads have work to the end
+    spare = -sum(count for _, count in counts) % workers  # so that all workers are busy to the end
     for members, count in counts:
         more = min(spare, 1) if len(members) >= 2 * (count + 1) else 0
         spare -= more
@@ -127,7 +126,7 @@ def chunks(runs: Sequence[Run], size: int, workers: int = 1) -> list[list[int]]:
 
 
 def bytes_of(problem: Problem, runs: int) -> int:
-    """About how much memory a chunk of so many runs takes: weights, gradients, states, activations; and an evaluation."""
+    """An estimate of the memory of a chunk of `runs` runs: weights, gradients, states, activations, and an evaluation."""
     model = problem.start(0).train()
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     return int(runs * (7 * weights + 2 * activation_bytes(problem, model))) + EVALUATED
@@ -154,14 +153,14 @@ def has_compiler(device: str) -> bool:
 
 
 def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, device: str = "cpu") -> Plan:
-    """The fastest way that agrees with runs trained alone, of those that fit the memory."""
+    """The fastest way that fits the memory and agrees with runs trained alone."""
     workers = workers_on(device)
     if len(runs) < 2:
         return Plan(why="a single run")
     if not problem.train.in_memory:
         return Plan(why="the data are read batch by batch")
     sample = [replace(run, steps=TRIED, test=False, examples=False) for run in runs]
-    alone: dict[int, list[float]] = {}  # of the first runs of each chunk that is tried
+    alone: dict[int, list[float]] = {}  # losses of the first runs of each chunk tried, trained alone
     memory = memory_bound(device) if memory is None else memory
     best, reasons = min(_apart(problem, runs[0], workers, device), key=lambda plan: plan.ms), list[str]()
     for size in SIZES:
@@ -202,7 +201,7 @@ def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, 
 
 
 def time_together(team: StackedRuns, steps: int) -> float:
-    """Milliseconds a run and step of a chunk, on one thread."""
+    """Milliseconds per run and step of a chunk, on one thread."""
     with one_thread():
         team.step()
         begun = time.perf_counter()
@@ -223,7 +222,7 @@ def _apart(problem: Problem, run: Run, workers: int, device: str) -> Iterator[Pl
 
 
 def _agree(together: Sequence[float], alone: Sequence[float]) -> bool:
-    """Whether a run had the same losses both ways, as far as it got alone."""
+    """Whether a run's losses agree both ways, for as many steps as it trained alone."""
     return bool(np.allclose(together[: len(alone)], alone, rtol=AGREE, atol=1e-6))
 
 
@@ -240,10 +239,10 @@ def train_all(
     """Train the runs by the plan and yield each with its index, as it ends. `on_step(n)` is called with the number of further
     gradients, and may raise OutOfTimeError to stop.
 
-    A chunk of which all runs are `known` is skipped; any other is trained whole, so that its numbers stay the same. A chunk
-    resumes from its checkpoint, which is deleted when the caller has taken all outcomes. If memory runs out, a chunk is halved
-    and trained again. Workers are processes: two Python threads were 1.2 to 2.8 times slower on small models (2 cores), and a
-    process can be stopped immediately.
+    A chunk is skipped if all its runs are `known`, else trained as a whole, so that its numbers stay the same. A chunk
+    resumes from its checkpoint, which is deleted when the caller has consumed all outcomes. If memory runs out, a chunk is
+    halved and trained again. Workers are processes: two Python threads were 1.2 to 2.8 times slower on small models (2 cores),
+    and a process can be stopped immediately.
     """
     on_steps = on_step or ignore
 
@@ -253,7 +252,7 @@ def train_all(
     left = [chunk for chunk in chunks(runs, plan.chunk, plan.workers) if not all(i in known for i in chunk)]
     while left:
         jobs, left = left, []
-        if plan.workers > 1 and device == "cpu" and has_forks():  # a plan by name does not know the device
+        if plan.workers > 1 and device == "cpu" and has_forks():  # a named plan does not depend on the device
             ended = in_processes(work, jobs, plan.workers, on_steps, lambda chunk: str(runs[chunk[0]]))
         else:
             ended = ((chunk, work(chunk, on_steps)) for chunk in jobs)
@@ -289,7 +288,7 @@ def train_chunk(
 def _together(
     problem: Problem, runs: Sequence[Run], chunk: list[int], device: str, tick: Callable[[int], None], slots: Slots
 ) -> list[tuple[int, Outcome]]:
-    """Train a chunk as one; if memory runs out, its halves one after the other."""
+    """Train a chunk together; if memory runs out, train its halves one after the other."""
     try:
         team = StackedRuns(problem.fresh(device), [runs[i] for i in chunk], device)
         outcomes = team.train(lambda k: tick(len(chunk) * runs[chunk[0]].rule.evaluations), slots(chunk))
@@ -304,7 +303,7 @@ def _together(
 
 @contextlib.contextmanager
 def counted(on_steps: Callable[[int], None], gradients: int) -> Iterator[Callable[[int], None]]:
-    """A callback that counts gradients; at the end, those not taken, as after a divergence, are reported as done."""
+    """Yield a callback that counts gradients; at the end, gradients skipped by a divergence are reported as done."""
     left = gradients
 
     def tick(steps: int) -> None:

@@ -1,1 +1,1 @@
-"""The built-in problems, one in each file."""
+"""The built-in problems, one per file."""

@@ -20,7 +20,7 @@ def measures() -> Array:
 
 
 def solve(x: Array, y: Array) -> Array:
-    """The w, (features,), that minimises the sum of squares of x w - y; x is (examples, features), y (examples,)."""
+    """The w, (features,), that minimizes the sum of squares of x w - y; x is (examples, features), y (examples,)."""
     return np.asarray(np.linalg.lstsq(x, y, rcond=None)[0], np.float64)
 
 

@@ -1,4 +1,4 @@
-"""CIFAR-10: download of its official binary archive, reading of the files present, and a residual network of 20 layers."""
+"""CIFAR-10: download the official binary archive, read the files present, and train a residual network of 20 layers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ..download import Progress
 from ..problem import Problem
 
 MIRRORS = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/")
-ARCHIVE, MD5 = "cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"  # as its page gives it
+ARCHIVE, MD5 = "cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"  # from its web page
 TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 TEST = ("test_batch.bin", "test_batch.first_1000.bin")  # the whole, or a part of it
 RECORD = 1 + 3 * 32 * 32  # a label, then the red, green and blue bytes of an image
 MOST = 10_000 * RECORD  # bytes in a file
-ARCHIVE_BYTES = 200_000_000  # at most; the official one has 170 million
+ARCHIVE_BYTES = 200_000_000  # limit; the official archive has 170 million
 MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the 50,000 training images, by channel
 
 
@@ -37,7 +37,7 @@ def folder() -> Path:
 def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: None) -> tuple[Path, list[str]]:
     """Download the archive if one of its files is missing, check it, and unpack six files. Returns folder and new files.
 
-    An archive that is already in the folder is checked as well; of files already there the lengths are checked.
+    An archive that is already in the folder is checked too; of existing files only the lengths are checked.
     """
     here, names = folder(), (*TRAIN, TEST[0])
     for name in names:
@@ -56,7 +56,7 @@ def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: No
                 content = files.extractfile(member) if member.isfile() and name in missing else None
                 if content is not None:
                     if member.size > MOST:
-                        raise SteepestError(f"{archive} holds a {name} of {member.size} bytes; expected {MOST} at most.")
+                        raise SteepestError(f"{archive} contains a {name} of {member.size} bytes; expected at most {MOST}.")
                     part = here / f"{name}.part"
                     part.unlink(missing_ok=True)  # in case it is a link, which would be followed
                     part.write_bytes(content.read())
@@ -66,8 +66,8 @@ def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: No
 
 
 def verified(fetched: list[str]) -> str:
-    """What `fetch` has checked, as a phrase."""
-    return "the archive's checksum holds" if fetched else "their lengths hold (the checksum is that of the archive)"
+    """A phrase on what `fetch` has checked."""
+    return "the archive's checksum is correct" if fetched else "their lengths are correct (only the archive has a checksum)"
 
 
 def _check(archive: Path) -> None:
@@ -83,7 +83,7 @@ def _path(name: str) -> Path | None:
 
 
 def _records(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The records of a file, (n, RECORD); SteepestError for another length."""
+    """The records of a file, (n, RECORD). Raises SteepestError if its length is wrong."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read(MOST + 1)  # bounded, as a small file may decompress to a huge one
@@ -95,12 +95,12 @@ def _records(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def read(names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """Images (n, 3, 32, 32) of uint8 and labels (n,) of the files present; SteepestError if there is none or one is corrupt."""
+    """Images (n, 3, 32, 32) of uint8 and labels (n,) of the files present. Raises SteepestError for no or a corrupt file."""
     parts = [_records(path) for path in filter(None, map(_path, names))]
     if not parts:
         raise SteepestError(
             f"CIFAR-10 is not here ({folder() / names[0]} is missing). Run: steepest data fetch cifar10, or set STEEPEST_DATA "
-            "to a folder that holds cifar10/."
+            "to a folder that contains cifar10/."
         )
     records = torch.from_numpy(np.concatenate(parts))
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].long()

@@ -1,4 +1,4 @@
-"""MNIST: download with checksum and resume, reading, and a small network."""
+"""MNIST: download with checksum and resume, read the files, and train a small network."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def fetch(mirrors: tuple[str, ...] = MIRRORS, progress: Progress = lambda *_: No
 
 
 def verified(fetched: list[str]) -> str:
-    """What `fetch` has checked, as a phrase."""
-    return "all checksums hold"
+    """A phrase on what `fetch` has checked."""
+    return "all checksums are correct"
 
 
 def _content(path: Path) -> bytes:
-    """The uncompressed bytes of a file; SteepestError if their checksum is not MNIST's."""
+    """The uncompressed bytes of a file. Raises SteepestError if their checksum is not MNIST's."""
     name = path.name.removesuffix(".gz")
     try:
         with gzip.open(path) as file:
@@ -70,12 +70,12 @@ def _content(path: Path) -> bytes:
 
 
 def read(name: str) -> Tensor:
-    """One MNIST file as a uint8 tensor: images (n, 28, 28) or labels (n,). SteepestError if it is missing or corrupted."""
+    """One MNIST file as a uint8 tensor: images (n, 28, 28) or labels (n,). Raises SteepestError if it is missing or corrupt."""
     path = folder() / f"{name}.gz"
     if not path.exists():
         raise SteepestError(
             f"MNIST is not here ({path} is missing). Run: steepest data fetch mnist, or set STEEPEST_DATA to a folder "
-            "that holds mnist/."
+            "that contains mnist/."
         )
     content = _content(path)
     rank = content[3]

@@ -1,4 +1,4 @@
-"""Linear regression from noisy labels, one example a step: the effect of the exponent of the error on optimizers."""
+"""Linear regression from noisy labels, one example a step, to study the exponent of the error in the loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two tables of the UCI Machine Learning Repository (CC BY 4.0), shipped as scikit-learn has them."""
+"""Two tables of the UCI Machine Learning Repository (CC BY 4.0), in scikit-learn's version."""
 
 from __future__ import annotations
 

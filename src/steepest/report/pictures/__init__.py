@@ -1,4 +1,4 @@
-"""The pictures of a study, a file each. Every file of this folder is imported, and registers its picture (`registry`)."""
+"""The pictures of a study, one file each. Every file in this folder is imported and registers its picture (`registry`)."""
 
 import importlib
 import pkgutil
@@ -12,11 +12,11 @@ for _module in pkgutil.iter_modules(__path__):
 
 
 def registered() -> list[Registered]:
-    """Every picture, in the order of a page."""
+    """All pictures, in page order."""
     return sorted(PICTURES.values(), key=lambda one: (one.order, one.name))
 
 
 def pictures_of(study: StudyData) -> dict[str, Picture]:
-    """The pictures of a study by name, in the order of a page; those that have something to show."""
+    """The pictures for which a study has data, by name and in page order."""
     made = {one.name: one(study) for one in registered()}
     return {name: picture for name, picture in made.items() if picture}

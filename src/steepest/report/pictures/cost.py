@@ -13,7 +13,7 @@ from .parts import metric, style_of, view
 
 @picture("cost", order=7)
 def cost(study: StudyData) -> Picture | None:
-    """Seconds of a run and bytes of state against the metric."""
+    """The mean metric against the seconds of a run, and against the bytes of optimizer state."""
     rows = [(row, row.mean) for row in study.optimizers if row.mean is not None]
     if len(rows) < 2:
         return None
@@ -23,9 +23,9 @@ def cost(study: StudyData) -> Picture | None:
     ]
     table = [[row.label, f"{_seconds(row):.3g}", str(row.state_bytes), f"{mean:.5g}"] for row, mean in rows]
     fast, small = (min((row for row, _ in rows), key=of) for of in (_seconds, _state))
-    title = f"{fast.label} is the fastest, {small.label} keeps the least state"
-    title = f"{small.label} is the fastest and keeps the least state" if fast is small else title
-    caption = "Means against the seconds of a run, timed alone, and the bytes that the optimizer keeps."
+    title = f"{fast.label} is the fastest, {small.label} has the smallest state"
+    title = f"{small.label} is the fastest and has the smallest state" if fast is small else title
+    caption = "Means against the seconds of a run, timed alone, and the bytes of optimizer state."
     return Picture(
         title, caption, panels, (["optimizer", "seconds of a run", "bytes of state", "mean"], table), 2, legend=False
     )
@@ -42,7 +42,7 @@ def _state(row: Entry) -> float:
 def _panel(
     study: StudyData, rows: Sequence[tuple[Entry, float]], of: Callable[[Entry], float], axis: str, unit: str, y_label: str
 ) -> Panel:
-    """Means against a cost, with the names of those that no other beats both by cost and by value."""
+    """Means against a cost, with labels on the Pareto front: those that none beats in both cost and mean."""
     series = []
     for row, mean in rows:
         words = f"{row.label}: {of(row):.3g} {unit}, mean {mean:.5g}"

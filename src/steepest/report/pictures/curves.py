@@ -13,8 +13,8 @@ from ..registry import Choices, picture
 from .parts import metric, padded, quarters, shortest, style_of
 
 LEAST_FOR_BAND = 3  # seeds
-MOST_THIN = 10  # seeds of each that are drawn one by one
-POINTS = 21  # of the curve of a complete run
+MOST_THIN = 10  # seeds drawn one by one for each optimizer
+POINTS = 21  # points on the curve of a complete run
 
 
 def _choices(study: StudyData) -> Choices:
@@ -24,10 +24,10 @@ def _choices(study: StudyData) -> Choices:
 
 @picture("curves", order=5, choices=_choices)
 def curves(study: StudyData, x: str = "steps", scale: str = "linear", of: str = "metric") -> Picture:
-    """Validation metric against the step: mean, standard error and seeds.
+    """Validation metric or loss against training steps: mean, standard error and seeds.
 
-    `x` is "steps" or "seconds", `scale` "linear" or "log", `of` "metric" or "loss". A mean stops where its first seed stopped.
-    On a logarithmic axis the band is that of the logarithms.
+    `x` is "steps" or "seconds", `scale` "linear" or "log", `of` "metric" or "loss". A mean ends where its first seed stopped.
+    On a log axis the mean and band are those of the logarithms.
     """
     series, table = [], []
     for row in study.optimizers:
@@ -37,20 +37,20 @@ def curves(study: StudyData, x: str = "steps", scale: str = "linear", of: str = 
             table.append(drawn[1])
     lines = [line.y for one in series if (line := one.mark("line"))]
     words = metric(study, "validation") if of == "metric" else "validation loss"
-    late = [v for line in lines for v in line[len(line) // 5 :]]  # after the first fifth, where optimizers are compared
+    late = [v for line in lines for v in line[len(line) // 5 :]]  # the first fifth does not set the axis
     view = padded(late, 1 / 10) if late and scale != "log" else None
     panel = Panel(series, "step" if x == "steps" else "seconds", words, log_y=scale == "log", view_y=view)
     heading = ["optimizer", "seeds", "at the start", "after a quarter", "half-way", "at the end"]
     title = _leads(study, lines, [one.label for one in series], of)
-    return Picture(title, "Mean and standard error; a mean stops where a seed stopped.", [panel], (heading, table))
+    return Picture(title, "Mean and standard error; a mean ends where its first seed stopped.", [panel], (heading, table))
 
 
 def _series(study: StudyData, row: Entry, x: str, log: bool, column: str) -> tuple[Series, list[str]] | None:
-    """The marks of an optimizer, and its row of the table; None where it has no mean, or none on a logarithmic axis."""
-    each = row.seconds_per_step if x == "seconds" else row.evaluations  # equal work at equal places
+    """The marks and the table row of an optimizer; None if it has no mean, or values that a log axis cannot show."""
+    each = row.seconds_per_step if x == "seconds" else row.evaluations  # the same x means the same work
     runs = [run for run in row.runs if run.steps]
     at = [each * step for step in shortest(runs)]
-    values = np.ma.masked_invalid(np.array([getattr(run, column)[: len(at)] for run in runs], float))  # None where not finite
+    values = np.ma.masked_invalid(np.array([getattr(run, column)[: len(at)] for run in runs], float))  # None is non-finite
     if not at or not values.count(0).all() or (log and not (values > 0).all()):
         return None
     forward, back = (np.ma.log, np.ma.exp) if log else (np.ma.asarray, np.ma.asarray)
@@ -69,13 +69,13 @@ def _series(study: StudyData, row: Entry, x: str, log: bool, column: str) -> tup
 
 
 def _thin(runs: Sequence[Curve], column: str, each: float) -> Mark:
-    """Every seed as a thin line, with a break after each."""
+    """All seeds as one thin line, broken between seeds."""
     x = [v for run in runs for v in (*(each * step for step in run.steps), math.nan)]
     return Mark("thin", x, [math.nan if v is None else v for run in runs for v in (*getattr(run, column), None)])
 
 
 def _leads(study: StudyData, lines: list[list[float]], labels: list[str], of: str) -> str:
-    """Which optimizer is ahead early and at the end, by the means."""
+    """A title that says which optimizer leads by its mean, after a quarter of the steps and at the end."""
     if not lines:
         return ""
     best: Callable[..., int] = np.argmax if of == "metric" and study.direction == "max" else np.argmin
@@ -84,7 +84,7 @@ def _leads(study: StudyData, lines: list[list[float]], labels: list[str], of: st
     early, late = (labels[full[int(best([lines[k][at] for k in full]))]] for at in (whole // 4, -1))
     what = study.metric if of == "metric" else "loss"
     if len(labels) == 1:
-        return f"The mean {what} of {labels[0]} as it learned"
+        return f"The mean {what} of {labels[0]} during training"
     if early == late:
         return f"{late} has the best mean {what} after a quarter of the steps and at the end"
     return f"{early} has the best mean {what} after a quarter of the steps, {late} at the end"

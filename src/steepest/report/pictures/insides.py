@@ -1,4 +1,4 @@
-"""What was measured inside the first two runs."""
+"""Norms of updates, gradients and state inside a run of the first two optimizers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..registry import picture
 from .parts import quarters
 
 MEASURES = {
-    "ratio": "length of an update / weights",
-    "effective": "length of an update / gradient",
+    "ratio": "norm of update / weights",
+    "effective": "norm of update / gradient",
     "cosine": "cosine(update, −gradient)",
-    "gradient": "length of the gradient",
+    "gradient": "norm of the gradient",
 }
 
 
 @picture("insides", order=8, needs="recorded")
 def insides(study: StudyData) -> Picture | None:
-    """Updates, gradients and state of the first two, each trained once more to record them."""
+    """Updates, gradients and state of the first two optimizers, each trained once more to record them."""
     if study.recorded is None:
         return None
     recorded = study.recorded.insides
@@ -40,12 +40,12 @@ def insides(study: StudyData) -> Picture | None:
         log = key != "cosine" and all(v > 0 for one in series for v in one.marks[0].y)
         panels.append(Panel(series, title=words, log_y=log))
     title = f"Inside {' and '.join(one.label for one in recorded)}, on seed 0"
-    caption = "One run of each: norms over the whole model, at the steps after which it was evaluated."
-    heading = ["what", "optimizer", "first", "after a quarter", "half-way", "last"]
+    caption = "One run of each: norms over the whole model, at the evaluated steps."
+    heading = ["measure", "optimizer", "first", "after a quarter", "half-way", "last"]
     return Picture(title, caption, panels, (heading, table), columns=2)
 
 
 def _values(inside: Inside, key: str) -> list[float]:
-    """A measure along a run, or a piece of its state; the mean of squares is shown as its root."""
+    """A measure, or the size of a state tensor, along a run; for v, the square root of its mean."""
     values = getattr(inside, key) if key in MEASURES else inside.state.get(key, [])
     return [math.sqrt(v) for v in values] if key == "v" else values

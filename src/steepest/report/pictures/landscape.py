@@ -1,4 +1,4 @@
-"""The training loss on a plane, with the paths of the first two."""
+"""The training loss on a plane, with the paths of the first two optimizers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..registry import picture
 
 @picture("landscape", order=9, needs="recorded")
 def landscape(study: StudyData) -> Picture | None:
-    """The training loss on the plane of the start and two solutions, with the paths that led there, projected."""
+    """The training loss on the plane through the start and two solutions, with the paths projected onto it."""
     plane = study.recorded and study.recorded.landscape
     if not plane or not study.recorded:
         return None
@@ -29,11 +29,11 @@ def landscape(study: StudyData) -> Picture | None:
     frame = (plane.x[0], plane.x[-1], plane.y[0], plane.y[-1])
     shares = " and ".join(f"{100 * s:.0f} % of {one.label}'s" for s, one in zip(plane.shown, insides, strict=True))
     caption = (
-        "Training loss (lighter is lower, logarithmic) on the plane through the common start and both ends. The paths are "
-        "projected: hollow points are where the loss on the path differs from the loss in the plane below it by a tenth of the "
-        "picture's span or more."
+        "Training loss (log scale, lighter is lower) on the plane through the common start and both ends. The paths are "
+        "projected onto it; a hollow point marks a loss on the path that differs from the loss on the plane by a tenth or more "
+        "of the range shown."
     )
-    panel = Panel(series, "towards the end of the first", "across", image=(heights, frame))
-    heading = ["optimizer", "motion in the plane", "points", "hollow", "end, along", "end, across"]
-    title = f"The plane of the start and two solutions shows {shares} motion"
+    panel = Panel(series, "towards the end of the first path", "orthogonal direction", image=(heights, frame))
+    heading = ["optimizer", "motion in the plane", "points", "hollow", "end, x", "end, y"]
+    title = f"The plane through the start and two solutions shows {shares} motion"
     return Picture(title, caption, [panel], (heading, table))

@@ -14,7 +14,7 @@ FORMS: dict[str, Form] = {"pick": "diamond", "possible": "mean", "ruled out": "c
 
 @picture("race", order=3)
 def race(study: StudyData) -> Picture | None:
-    """The bound of the pick against seconds of training, and when each candidate stopped."""
+    """The bound of the pick against seconds of training, and when each candidate's last seed ended."""
     answer, looks = study.answer, study.answer.looks
     if not answer.raced or not looks:
         return None
@@ -37,18 +37,16 @@ def race(study: StudyData) -> Picture | None:
     names = [f"{place}  n = {place.n}" for place in places]
     low = Panel(lanes, "seconds of training, summed over processes", rows=names, view_x=view)
     title = f"The race took {looks[-1].runs} runs" + (f" to a bound of {bounds[-1]:.2g}{answer.unit}" if bounds else "")
-    caption = (
-        "A diamond is the pick, a cross one ruled out, a dot one that may be the best still; each where its last seed ended."
-    )
+    caption = "Marks show where a candidate's last seed ended: diamond, the pick; cross, ruled out; dot, possibly the best."
     table = [[str(look.runs), amount(look.seconds, 4), look.pick, amount(look.bound)] for look in looks]
     return Picture(title, caption, [top, low], (["runs", "seconds", "pick", "bound"], table), legend=False)
 
 
 def _lane(study: StudyData, place: Place, row: float) -> Series:
-    """A candidate's bar up to where its last seed ended."""
+    """A candidate's bar, up to the end of its last seed."""
 
     def order(look: Look) -> tuple[int, int]:
-        """The first look at which all its seeds had ended."""
+        """Sort key, largest for the first look at which all its seeds had ended."""
         return look.seeds.get(str(place), 0), -look.runs
 
     end = max(study.answer.looks, key=order).seconds

@@ -11,7 +11,7 @@ from .parts import MOST_ROWS, SEEN, amount, style_of
 
 @picture("regret", order=1)
 def regret(study: StudyData) -> Picture | None:
-    """How far behind the best each candidate that raced could be, the pick first."""
+    """How far behind the best each raced candidate could be, the pick first."""
     answer = study.answer
     bounded = [(place, place.at_most) for place in answer.places if place.at_most is not None]
     if not bounded:
@@ -29,12 +29,10 @@ def regret(study: StudyData) -> Picture | None:
         view_x=(0.0, edge),
         guides=[Guide("x", margin, f"margin {margin:.2g}")] if 0 < margin < edge else [],
     )
-    title = (
-        f"{first} is at most {least:.2g}{answer.unit} behind the best" if least else f"{first} is the best of those that raced"
-    )
+    title = f"{first} is at most {least:.2g}{answer.unit} behind the best" if least else f"{first} is the best in the race"
     caption = (
-        "From the least to the most that each could be behind the best of those that raced: simultaneous bounds, valid "
-        "whenever the race is stopped. A bar that reaches the edge goes on."
+        "Lower to upper bound on how far each candidate is behind the best in the race: simultaneous bounds, valid whenever "
+        "the race is stopped. A bar at the edge extends beyond it."
     )
     return Picture(title, caption, [panel], _table(study), legend=False)
 

@@ -1,4 +1,4 @@
-"""Schedules as they were applied."""
+"""Schedules, and the training loss under each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .parts import is_wide, shortest, style_by_schedule
 
 @picture("schedules", order=6)
 def schedules(study: StudyData) -> Picture | None:
-    """The rates of the pick's optimizer as they were applied under each schedule, and the training loss below."""
+    """The learning rate of the pick's optimizer at each step, one line per schedule, and the training loss below."""
     pick = study.answer.pick
     name = pick.name if pick else study.optimizers[0].name
     rates, losses, table = [], [], []
@@ -31,7 +31,7 @@ def schedules(study: StudyData) -> Picture | None:
     values = [v for series in losses for v in series.marks[0].y]
     below = Panel(losses, "step", "training loss", log_y=is_wide(values))
     title = f"The rate of {name}, and the training loss under it"
-    caption = "Rates as they were applied, at the rate that each schedule raced at; means of batch losses over seeds."
+    caption = "Learning rate at each step, for the rate at which each schedule raced; batch losses are means over seeds."
     heading = ["schedule", "rate", "last rate", "last training loss"]
     return Picture(title, caption, [Panel(rates, y_label="rate"), below], (heading, table))
 

@@ -1,4 +1,4 @@
-"""How the metric depends on the rate, and on every other axis that was searched."""
+"""How the metric depends on the learning rate, and on every other axis searched."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ RATE = "lr"
 
 @picture("sensitivity", order=4)
 def sensitivity(study: StudyData) -> Picture | None:
-    """Validation metric against the rate, a panel for each optimizer with its schedules, in the range that is of use.
+    """Validation metric against the learning rate, a panel for each optimizer with a line for each schedule.
 
-    Each further axis that was searched has a panel too. Diverged runs are on a rail below, means out of the range are arrows
-    on its edge.
+    Each further axis searched has a panel too. Diverged runs are on a rail beyond the range; means out of range are arrows at
+    its edge.
     """
     tried = [row for row in study.optimizers if any(trial.values for trial in row.trials)]
     if all(len(row.trials) < 2 for row in tried):
@@ -39,22 +39,22 @@ def sensitivity(study: StudyData) -> Picture | None:
     drawn = ", ".join(f"{DASHES[k % len(DASHES)]} {course}" for k, course in enumerate(courses))
     caption = (
         f"{metric(study, 'validation').capitalize()} against the learning rate, means over seeds: {drawn}. A diamond is the "
-        "rate that was taken, a cross a rate with diverged runs, a triangle on the edge a mean out of the frame."
+        "chosen rate, a cross a rate with diverged runs, a triangle at the edge a mean out of range."
         f"{_further(tried)}{_shortened(tried)}"
     )
     if bound:
-        caption += " Beyond 2/λ, λ the largest eigenvalue of the Hessian at the start, plain descent grows along its direction."
-    return Picture("How the rate matters", caption, panels, _table(tried), columns=2, legend=False)
+        caption += " Beyond 2/λ (λ: largest Hessian eigenvalue at the start) plain gradient descent is unstable."
+    return Picture("Sensitivity to the learning rate", caption, panels, _table(tried), columns=2, legend=False)
 
 
 def _searched(tried: Sequence[Entry]) -> list[str]:
-    """The axes other than the rate that were searched, by name."""
+    """The names of the axes searched, other than the learning rate."""
     return [*dict.fromkeys(name for row in tried for trial in row.trials for name in trial.settings)]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The range of the metric in every panel: `edge` is the worst mean in it, `rail` the height of diverged runs."""
+    """The metric's range in every panel: `edge` is the worst mean that is shown, `rail` the height of diverged runs."""
 
     is_max: bool
     is_log: bool
@@ -63,12 +63,12 @@ class Frame:
     view: tuple[float, float]
 
     def shows(self, value: float) -> bool:
-        """Whether a mean is in the range."""
+        """Whether a mean is in range."""
         return value >= self.edge if self.is_max else value <= self.edge
 
 
 def _frame(study: StudyData, tried: Sequence[Entry]) -> Frame:
-    """A range with the best mean of every optimizer, some margins deep."""
+    """A range of some margins that includes the best mean of every optimizer."""
     means: dict[str, list[float]] = {}
     for row in tried:
         known = (mean(trial.values) for trial in row.trials)
@@ -96,7 +96,7 @@ def _frame(study: StudyData, tried: Sequence[Entry]) -> Frame:
 def _panel(study: StudyData, rows: Sequence[Entry], axis: str, frame: Frame, guides: list[Guide]) -> Panel:
     """An optimizer's means along an axis, a series for each schedule."""
     positive = [x for row in rows for trial in row.trials if (x := _at(trial, axis)) > 0]
-    zero = min(positive, default=1.0) / 10  # where 0 is drawn on a logarithmic axis
+    zero = min(positive, default=1.0) / 10  # where 0 is drawn on a log axis
     series = [_series(study, row, axis, frame, zero) for row in rows]
     lost = any(mark.x for one in series if (mark := one.mark("cross")))
     guides = guides + ([Guide("y", frame.rail, "diverged")] if lost else [])
@@ -108,17 +108,17 @@ def _panel(study: StudyData, rows: Sequence[Entry], axis: str, frame: Frame, gui
 
 
 def _point(one: Trial | Entry) -> dict[str, float | None]:
-    """The values on all axes of a trial, or of the candidate that was taken."""
+    """The values of a trial, or of the chosen candidate, on all axes."""
     return {RATE: one.lr, **one.settings}
 
 
 def _at(trial: Trial, axis: str) -> float:
-    """The value of a trial on an axis; NaN where it has none."""
+    """The value of a trial on an axis; NaN if it has none."""
     return trial.lr if axis == RATE else trial.settings.get(axis, math.nan)
 
 
 def _along(row: Entry, axis: str) -> list[Trial]:
-    """The trials along an axis that share all else: the longest such line, the one through the candidate taken if tied."""
+    """The most trials that differ only on this axis; in a tie, those through the chosen candidate."""
 
     def rest(one: Trial | Entry) -> dict[str, float | None]:
         return {name: value for name, value in _point(one).items() if name != axis}
@@ -153,13 +153,13 @@ def _series(study: StudyData, row: Entry, axis: str, frame: Frame, zero: float) 
 
 
 def _further(tried: Sequence[Entry]) -> str:
-    """A sentence for the caption of a study that searched other axes too; empty for others."""
+    """A caption sentence for a study that searched other axes too; empty otherwise."""
     names = " and ".join(_searched(tried))
-    return f" The panels of {names} vary that alone, from the best candidate of the first screening." if names else ""
+    return f" The panels of {names} vary it alone, from the best candidate of the first screening." if names else ""
 
 
 def _shortened(tried: Sequence[Entry]) -> str:
-    """A sentence for the caption of a study that screened in shortened runs; empty for others."""
+    """A caption sentence for a study that screened in shortened runs; empty otherwise."""
     for row in tried:
         longest = max((trial.seen for trial in row.trials if trial.seen), default=0)
         if 0 < longest < row.length:

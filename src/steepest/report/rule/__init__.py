@@ -1,1 +1,1 @@
-"""A rule: its card, its equations, and the document of all."""
+"""A rule as text: its card, and its equations in LaTeX."""

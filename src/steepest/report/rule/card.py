@@ -1,4 +1,4 @@
-"""A rule as a card: its idea, source, hyperparameters and state, and one step of it with real numbers."""
+"""The card of a rule: its idea, source, hyperparameters and state, and one step with real numbers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ...update.numbers import evaluate
 from ...update.state import initial_state
 from ...update.work import Column
 
-P, G = (1.0, -2.0, 0.5), (0.1, -0.4, 0.0)  # the parameter and gradient of the example
-WIDTH = 100  # of a paragraph on the screen, in characters
+P, G = (1.0, -2.0, 0.5), (0.1, -0.4, 0.0)  # parameter and gradient of the example step
+WIDTH = 100  # characters of a paragraph on the screen
 
 
 def describe(name: str | Rule) -> dict[str, Any]:
-    """All about a rule, as `steepest show --json` writes it. SteepestError for an unknown name."""
+    """The description of a rule, as `steepest show --json` prints it. Raises SteepestError for an unknown name."""
     rule = rules.get(name)
     return {
         "name": rule.name,
@@ -42,14 +42,14 @@ def describe(name: str | Rule) -> dict[str, Any]:
 
 
 def source(rule: Rule) -> str:
-    """The source of a rule without its docstring; of one that a combinator makes, such as SAM, the combinator's comes first."""
+    """The source of a rule without its docstring, preceded by the combinator's if one makes it, as for SAM."""
     own = textwrap.dedent("".join(inspect.getsourcelines(rule.code)[0])).rstrip()
     maker = getattr(combinators, rule.name, None)
     return f"{inspect.getsource(maker)}\n\n{_undocumented(own)}" if maker else _undocumented(own)
 
 
 def _undocumented(source: str) -> str:
-    """The source of a function without the lines of its docstring."""
+    """The source of a function without its docstring."""
     function = ast.parse(source).body[0]
     assert isinstance(function, ast.FunctionDef)
     if ast.get_docstring(function) is None:
@@ -79,7 +79,7 @@ def _start(state: State) -> str:
 
 
 def _step(rule: Rule) -> list[dict[str, Any]]:
-    """The first step on three elements: every value by the name it has in the rule, in the order it is computed."""
+    """The first step on three elements: every named value of the rule, in the order of computation."""
     hyper = rule.settings()
     graph = rule.graph(hyper)
     p, g = (torch.tensor(x, dtype=torch.float64) for x in (P, G))
@@ -108,9 +108,9 @@ def _plain(value: Any) -> Any:
 
 
 def text(card: dict[str, Any]) -> str:
-    """The card for the screen."""
-    twin = f", the numbers of {card['twin']}" if card["twin"] else ""
-    lines = [f"{card['name']}  (steepest.optim.{card['class']}{twin}; looks over: {card['reach']})", card["reference"], ""]
+    """The card as text for the screen."""
+    twin = f", same results as {card['twin']}" if card["twin"] else ""
+    lines = [f"{card['name']}  (steepest.optim.{card['class']}{twin}; reach: {card['reach']})", card["reference"], ""]
     said = [card["idea"], *(f"{word} it {card[key]}" for word, key in (("Use", "use"), ("Avoid", "avoid")) if card[key])]
     lines += [*(line for part in said for line in textwrap.wrap(part, WIDTH)), ""] if card["idea"] else []
     lines += [*("    " + line for line in card["source"].splitlines()), "", "Hyperparameters"]
@@ -118,7 +118,7 @@ def text(card: dict[str, Any]) -> str:
         lines.append(f"  {h['name']:26} {h['default']!s:8} {h['domain']}{'  (static)' if h['static'] else ''}")
     lines += ["", "State"] + [f"  {s['name']:26} starts at {s['starts']}; in a checkpoint: {s['key']}" for s in card["state"]]
     lines += ["  none"] if not card["state"] else []
-    lines += ["", "Where it departs from the source"] + [f"  - {d}" for d in card["deviations"]] if card["deviations"] else []
+    lines += ["", "Deviations from the source"] + [f"  - {d}" for d in card["deviations"]] if card["deviations"] else []
     lines += ["", "The first step, on three elements"]
     lines += [f"  {x['name']:26} {_shown(x['value'])}" for x in card["step"]]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""A traced rule as equations: every value by the name it has in the rule, in the order it is computed."""
+"""A traced rule as LaTeX equations: every named value of the rule, in the order of computation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LETTERS = {
 
 
 def letter(name: str) -> str:
-    """A name of a rule as a letter of mathematics."""
+    """The LaTeX symbol of a name in a rule."""
     if name in LETTERS:
         return LETTERS[name]
     for greek in ("beta", "eps"):
@@ -34,7 +34,7 @@ def letter(name: str) -> str:
 
 
 def equations(rule: Rule) -> list[str]:
-    """The rule's step as LaTeX, a line for each value; state before the step has the index t-1."""
+    """The rule's step in LaTeX, one line per value; state before the step has the index t-1."""
     return _Printer(rule.graph(rule.settings(), shape=MATRIX)).lines()
 
 
@@ -86,7 +86,7 @@ class _Printer:
 
 
 def _from_one(x: Symbol) -> Any:
-    """What is taken from one, where a value is that."""
+    """y if an expression is 1 - y, otherwise None."""
     return x.args[1] if x.op == "sub" and not isinstance(x.args[0], Symbol) and x.args[0] == 1 else None
 
 

@@ -1,1 +1,1 @@
-"""A surface: its text, and the pictures of paths on it."""
+"""A surface as text, and pictures of paths on it."""

@@ -1,6 +1,6 @@
-"""Pictures that teach: paths on a surface, their heights and insides, rates, schedules. Each is a matplotlib figure with words.
+"""Pictures for teaching, as matplotlib figures: paths on a surface, heights, optimizer internals, rates and schedules.
 
-`save` writes PNG, SVG or PDF with those words as alternative text; `animate` writes a GIF and a poster of its last frame.
+`save` writes PNG, SVG or PDF with alternative text; `animate` writes a GIF and a poster of its last frame.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from ..palette import COLOURS, DASHES, Style, style
 
 Array = NDArray[np.float64]
 FORMATS = (".png", ".svg", ".pdf")
-FRAMES = 60  # of an animation, at most
+FRAMES = 60  # at most, in an animation
 
 
 def save(figure: Figure, path: File) -> None:
-    """Write a figure; its words (`figure.gid`) go with it. SteepestError for another format or a missing folder."""
+    """Write a figure with its alternative text (`figure.gid`). Raises SteepestError for another format or a missing folder."""
     words, suffix = figure.get_gid() or "", path.suffix.lower()
     if suffix not in FORMATS:
         raise SteepestError(f"The picture {path} would be a '{suffix}' file; expected one of {', '.join(FORMATS)}.")
@@ -46,7 +46,7 @@ def _label(path: Path, surface: Surface | None = None) -> str:
 
 
 def _words(descent: Descent) -> str:
-    """The alternative text of a picture of paths."""
+    """Alternative text of a picture of paths."""
     surface = descent.surface
     ends = []
     for path in descent.paths:
@@ -67,7 +67,7 @@ def _plane(surface: Surface) -> tuple[Array, Array, Array]:
 
 
 def _contour(axes: Axes, surface: Surface) -> None:
-    """Level lines at equal shares of the area, so that flat parts show too, and the known minima as stars."""
+    """Draw contours at quantiles of the height, so that flat parts show too, and the known minima as stars."""
     x, y, z = _plane(surface)
     levels = np.unique(np.quantile(z[np.isfinite(z)], np.linspace(0, 1, 26)[1:-1] ** 1.6))
     axes.contourf(x, y, z, levels=[z.min() - 1, *levels, z.max() + 1], cmap="Greys", alpha=0.35)
@@ -81,7 +81,7 @@ def _contour(axes: Axes, surface: Surface) -> None:
 
 
 def _draw(axes: Axes, path: Path, surface: Surface, look: Style, upto: int | None = None) -> None:
-    """A path up to a step; one that leaves the frame ends in a cross with its last step."""
+    """Draw a path up to a step; a path that leaves the frame ends in a cross labelled with that step."""
     left, last = path.leaves(surface.domain), len(path.points) - 1 if upto is None else min(upto, len(path.points) - 1)
     shown = last if left is None else min(last, left)
     points = path.points[: shown + 1]
@@ -99,7 +99,7 @@ def _draw(axes: Axes, path: Path, surface: Surface, look: Style, upto: int | Non
         edge = inside + toward * min(float(np.nanmin(reach)), 1.0) if np.isfinite(reach).any() else inside
         axes.plot(*edge, "X", color=look.colour, markersize=9, markeredgecolor="white", zorder=6, clip_on=False)
         near = [np.abs((np.array(text.xy) - edge) / (high - low)).max() < 0.08 for text in axes.texts if hasattr(text, "xy")]
-        if not any(near):  # where crosses crowd, only the legend has the steps
+        if not any(near):  # where crosses crowd, only the legend names the step
             centre = (low + high) / 2
             across, up = ("left" if edge[0] < centre[0] else "right"), ("bottom" if edge[1] < centre[1] else "top")
             offset = 8 if across == "left" else -8, 4 if up == "bottom" else -4
@@ -109,7 +109,7 @@ def _draw(axes: Axes, path: Path, surface: Surface, look: Style, upto: int | Non
 
 
 def _map(axes: Axes, surface: Surface, paths: Sequence[Path], start: Point, size: float, label: str | None = None) -> None:
-    """Paths on a map of the surface, and their start as a white dot."""
+    """Draw paths on a contour map of the surface, and their start as a white dot."""
     _contour(axes, surface)
     for path in paths:
         _draw(axes, path, surface, style(path.name))
@@ -125,14 +125,14 @@ def _legend(figure: Figure, *handles: Any) -> None:
 
 
 def level_lines(surface: Surface) -> Figure:
-    """A map of a surface."""
+    """A contour map of a surface."""
     figure = Figure(figsize=(5.8, 4.4), layout="constrained", gid=f"Level lines of {surface.name}: {surface.formula}")
     _contour(figure.subplots(), surface)
     return figure
 
 
 def contour(descent: Descent) -> Figure:
-    """The paths on a map of the surface, with the start, the known minima, and where a path leaves the frame."""
+    """The paths on a contour map, with the start, the known minima, and where a path leaves the frame."""
     figure = Figure(figsize=(7.6, 5.2), layout="constrained", gid=_words(descent))
     axes = figure.subplots()
     _map(axes, descent.surface, descent.paths, descent.start, 9, "start")
@@ -152,7 +152,7 @@ def surface3d(descent: Descent) -> Figure:
     def height(values: Array) -> Array:
         return np.log10(1 + np.maximum(values - floor, 0)) if steep else values
 
-    # every point of the grid: a coarser one cuts the floor of a narrow valley into teeth
+    # a coarser grid would show a narrow valley's floor as jagged
     axes.plot_surface(x, y, height(z), cmap="Greys_r", alpha=0.7, linewidth=0, rstride=1, cstride=1, antialiased=False)
     for path in descent.paths:
         look = style(path.name)
@@ -177,7 +177,7 @@ def surface3d(descent: Descent) -> Figure:
 
 
 def panels(descent: Descent) -> Figure:
-    """A map for each optimizer, at equal work, with its rate."""
+    """A contour map for each optimizer with its rate, at equal work."""
     count = len(descent.paths)
     across = min(count, 4 if count > 6 else 3)
     down = -(-count // across)
@@ -195,7 +195,7 @@ def panels(descent: Descent) -> Figure:
 
 
 def heights(descent: Descent) -> Figure:
-    """The height of each path against the gradients it has taken."""
+    """The height of each path against the number of gradients."""
     figure = Figure(figsize=(7.6, 4.4), layout="constrained", gid=_words(descent))
     axes = figure.subplots()
     floor = min((float(descent.surface.value(m)) for m in descent.surface.minima), default=None)
@@ -215,7 +215,7 @@ def heights(descent: Descent) -> Figure:
 
 
 def rates(surface: Surface, rule: Rule, start: Point, steps: int) -> Figure:
-    """One optimizer at a rate too small, right, and too large: a tenth of a grid's best, it, and the next that ends higher."""
+    """One optimizer at three rates: a tenth of the grid's best, the best, and the next larger one that ends above the start."""
 
     def at(lr: float) -> Descent:
         return descend(surface, [rule], start, steps, {rule.name: lr})
@@ -236,7 +236,7 @@ def rates(surface: Surface, rule: Rule, start: Point, steps: int) -> Figure:
 
 
 def schedules(chosen: Sequence[Schedule], steps: int, rate: float = 1.0) -> Figure:
-    """Schedules on one axis, as the rate at each step; those that cycle the momentum show it below."""
+    """The rate at each step under several schedules; cycled momentum is shown below."""
     cycled = [s for s in chosen if s.momentum]
     figure = Figure(figsize=(7.6, 6 if cycled else 4.2), layout="constrained")
     grid = figure.subplots(2 if cycled else 1, 1, sharex=True, squeeze=False, height_ratios=[2, 1] if cycled else None)
@@ -260,7 +260,7 @@ def schedules(chosen: Sequence[Schedule], steps: int, rate: float = 1.0) -> Figu
 
 
 def insides(path: Path, surface: Surface) -> Figure:
-    """The inside of an optimizer on its way: gradient and averages, effective rate, and the angle of its step to downhill."""
+    """Norms of gradient and averages, effective rate, and cosine of step and negative gradient along a path."""
     g = path.insides.get("g", surface.gradient(path.points[:-1]))
     moved = np.diff(path.points, axis=0)
     size = np.linalg.norm(moved, axis=1)
@@ -303,9 +303,9 @@ def insides(path: Path, surface: Surface) -> Figure:
 
 
 def animate(descent: Descent, path: File) -> File:
-    """Write the paths as they grow, on the map and as heights, as a GIF; the last frame is written next to it as a PNG.
+    """Write an animated GIF of the paths on the map and their heights, and its last frame next to it as a PNG.
 
-    Returns the poster's path.
+    Returns the path of the PNG.
     """
     if path.suffix.lower() != ".gif":
         raise SteepestError(f"The animation {path} would be a '{path.suffix}' file; expected .gif.")

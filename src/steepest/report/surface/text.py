@@ -38,7 +38,7 @@ def _point(s: Stationary) -> dict[str, Any]:
 
 
 def text(surface: Surface) -> str:
-    """The card for the screen, with the reasons."""
+    """The card as text for the screen, with the reason for its convexity."""
     names = [str(v) for v in surface.variables]
     lines = [f"{surface.name}: {surface.formula}", ""]
     lines += [f"  d/d{v:<5} {g}" for v, g in zip(names, surface.gradient_expressions, strict=True)]
@@ -56,9 +56,9 @@ def text(surface: Surface) -> str:
     lines += [f"  and {len(points) - 30} more"] if len(points) > 30 else []
     minima = [s for s in points if s.kind == "minimum"]
     if minima:
-        lines.append("Unimodal, as far as was found." if len(minima) == 1 else f"Multimodal: {len(minima)} minima.")
+        lines.append("Unimodal: one minimum was found." if len(minima) == 1 else f"Multimodal: {len(minima)} minima.")
     if surface.formula.find("Abs") >= 0:
-        lines.append("Points where an absolute value has its tip have no gradient; they are not among these.")
+        lines.append("Kinks of an absolute value have no gradient and are not listed.")
     convex, why = convexity(surface)
     lines.append({True: "Convex: ", False: "Not convex: ", None: "Perhaps convex: "}[convex] + why + ".")
     caveat = schwarz(surface)
@@ -73,7 +73,7 @@ def _counts(points: list[Stationary]) -> str:
 
 
 def network(name: str, here: Curvature, rate: float) -> str:
-    """The slope and curvature of a network's loss at its initial weights, compared with a rate."""
+    """The gradient norm and curvature of a network's loss at its initial weights, compared with a learning rate."""
     lines = [f"{name}, initial weights of seed 0: loss {here.loss:.6g}, gradient norm {here.gradient:.6g}"]
     lines.append(f"Hessian: eigenvalues from {here.least:.6g} to {here.largest:.6g}")
     if here.least < 0 < here.largest:
@@ -88,7 +88,7 @@ def network(name: str, here: Curvature, rate: float) -> str:
 
 
 def paths(descent: Descent) -> dict[str, Any]:
-    """A descent as data; a path that diverged ends before the step that did."""
+    """A descent as data; a path that diverged ends before that step."""
     return {"surface": descent.surface.name, "optimizers": [_path(path) for path in descent.paths]}
 
 
@@ -100,7 +100,7 @@ def _path(path: Path) -> dict[str, Any]:
 
 
 def ends(descent: Descent) -> str:
-    """The paths' ends for the screen."""
+    """A table of where the paths end, as text for the screen."""
     surface = descent.surface
     at = ", ".join(f"{x:g}" for x in descent.start)
     lines = [f"{surface.name} = {surface.formula} from ({at}), {descent.steps} gradients each"]

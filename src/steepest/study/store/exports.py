@@ -1,4 +1,4 @@
-"""The runs of a store for other programs: a table as CSV or Parquet, curves for TensorBoard, runs for MLflow."""
+"""Export the runs of a store: a table as CSV or Parquet, curves for TensorBoard, runs for MLflow."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CURVES = {"train": "train/loss", "valid": "valid/loss", "metric": "valid/metric"
 
 
 def export(store: Store, out: str | Path, to: str | None = None) -> int:
-    """Write every run of a store to `out`, and say how many: a .csv or .parquet file, or a folder for tensorboard or mlflow.
+    """Write every run of a store to `out`, a .csv or .parquet file, or a folder for tensorboard or mlflow; return how many.
 
-    `to` is csv, parquet, tensorboard or mlflow; None goes by the name of the file. SteepestError where a package is missing,
-    or a folder that is not empty would be written to.
+    `to` is csv, parquet, tensorboard or mlflow; None infers it from the name of the file. Raises SteepestError if a package is
+    missing, or the folder is not empty.
     """
     path = place("export", out)
     to = to or path.suffix.lower().removeprefix(".")
@@ -33,7 +33,7 @@ def export(store: Store, out: str | Path, to: str | None = None) -> int:
             "tensorboard or --to mlflow."
         )
     if to in FOLDERS and path.exists() and (path.is_file() or any(path.iterdir())):
-        raise SteepestError(f"The folder {out} has something in it, or is a file; give a new one, so that nothing is mixed up.")
+        raise SteepestError(f"The folder {out} is not empty, or is a file; give a new folder.")
     rows = [*store.rows()]
     if to in FOLDERS:
         WAYS[to](rows, path)
@@ -82,7 +82,7 @@ def _tensorboard(rows: list[Row], path: Path) -> None:
 
 
 def _mlflow(rows: list[Row], path: Path) -> None:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # an export asks nobody
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # an export stays offline
     _package("mlflow", "mlflow")
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.tracking import MlflowClient
@@ -111,14 +111,14 @@ def _mlflow(rows: list[Row], path: Path) -> None:
 
 
 def _points(row: Row, key: str) -> Iterator[tuple[int, float]]:
-    """The points of a curve at which it was finite."""
+    """The finite points of a curve."""
     for step, value in zip(row["curve"]["steps"], row["curve"][key], strict=True):
         if value is not None and math.isfinite(value):
             yield step, value
 
 
 def _safe(name: str) -> str:
-    """A name that any file system takes."""
+    """The name with characters that any file system accepts."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).lstrip(".")[:150] or "-"
 
 

@@ -1,4 +1,4 @@
-"""The file of a store: SQLite, append-only, and rescued if it is deleted, replaced or cut while it is open."""
+"""The file of a store: an append-only SQLite database, rescued if it is deleted, replaced or truncated while open."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ...errors import SteepestError, absolute
 from . import schema
 from .schema import VERSION
 
-REFUSALS = (sqlite3.Error, UnicodeDecodeError)  # the latter where SQLite's words quote bytes of a damaged file
-SHOWN = 12  # letters of a key that name a run to people
+REFUSALS = (sqlite3.Error, UnicodeDecodeError)  # the latter if SQLite's message quotes bytes of a damaged file
+SHOWN = 12  # characters of a key shown to users
 
 
 class File:
-    """An open file. `path` is created if there is none, or ":memory:"; `notes` are warnings for the user, such as a lost log.
+    """An open store file. `path` is created if it does not exist; it may be ":memory:". `notes` are warnings for the user.
 
-    SteepestError where the file is not a store of ours, cannot be written, or was made by a newer version.
+    Raises SteepestError if the file is not a steepest store, is not writable, or was made by a newer version.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -50,14 +50,14 @@ class File:
         )
 
     def _execute(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
-        """The first row that a statement gives, or None."""
+        """The first row of a statement's result, or None."""
         return next(self.all(statement, values), None)
 
     def _check_file(self) -> None:
         if self.path == ":memory:":
             return
         path = writable("store", self.path, "steepest.db")
-        if path.exists() and not path.stat().st_mode & 0o222:  # root may write to it all the same: respect the mark
+        if path.exists() and not path.stat().st_mode & 0o222:  # root could write to it: respect the permissions
             raise SteepestError(f"The store {path} is read-only; make it writable or give another one with --store.")
 
     def _open(self) -> None:
@@ -81,24 +81,24 @@ class File:
             raise
         self._execute("COMMIT")
         if new:
-            with contextlib.suppress(SteepestError):  # another process that has the file open may set it instead
+            with contextlib.suppress(SteepestError):  # another process with the file open may set it instead
                 self._execute("PRAGMA journal_mode = WAL")
         self._execute("PRAGMA synchronous = NORMAL")
 
     def _lost_its_log(self) -> bool:
-        """Whether the file itself says that it is open, and has no log: it was copied without it, or the log was deleted.
+        """Whether the file is marked as open but its WAL file is missing: it was copied without it, or the WAL was deleted.
 
-        SQLite writes the newest runs to a log next to the store, until the last process that has it open closes it; a process
-        that is killed leaves both. The log is looked for before and after, as another process may open the store in between.
+        SQLite writes the newest runs to the WAL file, until the last process closes the store; a killed process leaves both
+        files. The WAL is checked before and after, as another process may open the store in between.
         """
         log = f"{self.path}-wal"
         if os.path.exists(log) or not os.path.exists(self.path):
             return False
-        address = f"{Path(self.path).resolve().as_uri()}?immutable=1"  # the file itself, without its log
+        address = f"{Path(self.path).resolve().as_uri()}?immutable=1"  # the file alone, without its WAL
         try:
             with contextlib.closing(sqlite3.connect(address, uri=True)) as as_it_lies:
                 schema.guard(as_it_lies)
-                if schema.fault(as_it_lies, VERSION):  # an earlier version's, or no store: it is refused below
+                if schema.fault(as_it_lies, VERSION):  # of an earlier version, or not a store: refused later
                     return False
                 is_open = as_it_lies.execute("SELECT 1 FROM state WHERE name = 'open' AND value = 1").fetchone()
         except REFUSALS:
@@ -106,19 +106,19 @@ class File:
         return bool(is_open) and not os.path.exists(log)
 
     def _mark(self, lost: bool) -> None:
-        """Note in the file itself that it is open, and say what was lost."""
+        """Mark the file as open, and add a note if its WAL was lost."""
         if self._execute("PRAGMA journal_mode")[0] != "wal":
             return
         if lost:
             self.notes.append(
-                f"The store {self.path} was in use when it was last seen, and {self.path}-wal, which held its newest runs, is "
-                "gone (deleted, or left behind when the store was copied). Runs that are missing are trained again."
+                f"The store {self.path} was not closed, and {self.path}-wal, with its newest runs, is missing (deleted, or "
+                "left behind when the store was copied). Missing runs are trained again."
             )
         self._execute("INSERT OR REPLACE INTO state VALUES ('open', 1)")
-        self._execute("PRAGMA wal_checkpoint(PASSIVE)")  # into the file itself
+        self._execute("PRAGMA wal_checkpoint(PASSIVE)")  # write the mark to the file itself
 
     def _where(self) -> tuple[Any, ...]:
-        """What tells the store's files from others that may come to their places; None for a file that is not there."""
+        """The device and inode of the store's files, to detect that they were replaced; None for a missing file."""
         found: list[tuple[int, int] | None] = []
         for path in () if self.path == ":memory:" else (self.path, f"{self.path}-wal"):
             try:
@@ -129,22 +129,22 @@ class File:
         return tuple(found)
 
     def _is_gone(self) -> bool:
-        """Whether one of its files is not what it was. (A log that was not there may come: another process makes it.)"""
+        """Whether one of its files was deleted or replaced. (A new WAL file is fine: another process may create it.)"""
         now, before = self._where(), self._places
         self._places = tuple(was or there for was, there in zip(before, now, strict=True))
         return self._places != now
 
     def _is_cut(self) -> bool:
-        """Whether its file has lost bytes: a store only grows."""
+        """Whether its file was truncated: a store only grows."""
         if self.path == ":memory:":
             return False
         before, self._size = self._size, os.path.getsize(self.path)
         return self._size < before
 
     def _rescue(self, what: str) -> None:
-        """Copy all that can be read of a store whose file was lost to a new one next to it, and use that from now on.
+        """Copy all readable rows of a store whose file was lost to a new file next to it, and use that from now on.
 
-        SteepestError where that is not all.
+        Raises SteepestError if the copy is not complete.
         """
         taken = (f"{self.path}-rescued{k or ''}" for k in itertools.count())
         path = next(path for path in taken if not os.path.exists(path))
@@ -152,16 +152,16 @@ class File:
         try:
             rescued, whole = self._copied(path)
         except REFUSALS as error:
-            raise SteepestError(f"{lost}, and what it held cannot be saved to {path}: {error}.") from error
+            raise SteepestError(f"{lost}, and its contents cannot be saved to {path}: {error}.") from error
         self._db.close()
         self._db, self.path = rescued, path
         self._places, self._size = self._where(), 0
         if not whole:
-            raise SteepestError(f"{lost}, and not all that it held could be saved; {path} has the rest. Give it as --store.")
-        self.notes.append(f"{lost}; all that it held, and what came after, is in {path}.")
+            raise SteepestError(f"{lost}, and part of its contents is lost; the rest is in {path}. Give that as --store.")
+        self.notes.append(f"{lost}; its contents, and all later runs, are in {path}.")
 
     def _copied(self, path: str) -> tuple[sqlite3.Connection, bool]:
-        """A copy of this store at another path, and whether it has all of it: SQLite may remember what the file has lost."""
+        """A copy of this store at another path, and whether it is complete: SQLite may have cached what the file lost."""
         rescued = sqlite3.connect(path, timeout=60, isolation_level=None)
         rescued.execute("BEGIN")
         schema.make(rescued)
@@ -176,7 +176,7 @@ class File:
         return rescued, whole
 
     def _check_contents(self) -> bool:
-        """Whether the file is new; SteepestError where it is not a store that this version can use."""
+        """Whether the file is new. Raises SteepestError if it is not a store that this version can use."""
         (application,) = self._execute("PRAGMA application_id")
         (version,) = self._execute("PRAGMA user_version")
         (tables,) = self._execute("SELECT count(*) FROM sqlite_master")
@@ -184,19 +184,19 @@ class File:
             raise SteepestError(f"The store {self.path} is a database of another program; give --store another path.")
         if version > VERSION:
             raise SteepestError(
-                f"The store {self.path} has schema {version}, and this steepest knows {VERSION}: it belongs to a newer "
-                "version. Upgrade steepest, or give --store another path."
+                f"The store {self.path} has schema {version}, newer than schema {VERSION} of this version of steepest. "
+                "Upgrade steepest, or give --store another path."
             )
         if not tables:
             return True
         fault = schema.fault(self._db, version) if version > 0 else f"its schema is number {version}"
         if fault:
             raise self._unusable(ValueError(fault))
-        self._execute("SELECT count(*) FROM runs")  # a damaged file is refused before anything is written to it
+        self._execute("SELECT count(*) FROM runs")  # refuse a damaged file before writing to it
         return False
 
     def close(self) -> None:
-        """Close it; where no other process has it open, its log goes into the file."""
+        """Close the store; if no other process has it open, SQLite merges the WAL into the file."""
         if self.path != ":memory:" and not self._is_gone() and not self._is_cut():
             with contextlib.suppress(SteepestError):
                 self._execute("INSERT OR REPLACE INTO state VALUES ('open', 0)")
@@ -209,16 +209,16 @@ class File:
         self.close()
 
     def damaged(self, what: str) -> SteepestError:
-        """The error for something in the store that cannot be what was written there."""
+        """The error for a damaged item of the store."""
         return SteepestError(
-            f"{what} in the store {self.path} is damaged; `steepest store check` names all that is, and `steepest store merge "
-            "NEW.db OLD.db` takes over what is sound."
+            f"{what} in the store {self.path} is damaged; `steepest store check` lists all damage, and `steepest store merge "
+            "NEW.db OLD.db` copies the sound rows to a new store."
         )
 
     def all(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query, one at a time; what SQLite refuses becomes one sentence."""
+        """The rows of a query, one at a time. Raises SteepestError for an error of SQLite."""
         try:
-            # the cursor's own iterator would be closed with this one, which SQLite refuses after the store was
+            # closing this generator would close the cursor's own iterator, which fails once the store is closed
             yield from iter(self._db.execute(query, values).fetchone, None)
         except REFUSALS as error:
             raise self._unusable(error) from error
@@ -227,7 +227,7 @@ class File:
         self.put(table, {**values, "created": datetime.now(UTC).isoformat(timespec="seconds")})
 
     def put(self, table: str, values: dict[str, Any]) -> bool:
-        """Add a row as it stands, and say whether it is new."""
+        """Add a row unchanged; return whether it is new."""
         self.guard()
         names, marks = ", ".join(values), ", ".join("?" * len(values))
         self._execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))
@@ -235,7 +235,7 @@ class File:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Inside, all rows are added together, or none is."""
+        """A transaction: all rows are added, or none."""
         self._execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -245,7 +245,7 @@ class File:
         self._execute("COMMIT")
 
     def guard(self) -> None:
-        """See whether the file is still there, and whole; where it is not, go on in another (see `notes`)."""
+        """Check that the file is still there and complete; otherwise continue in a rescued copy (see `notes`)."""
         if self._is_gone():
             self._rescue("deleted or replaced")
         elif self._is_cut():

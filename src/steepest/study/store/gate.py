@@ -1,7 +1,7 @@
-"""Types of all else that is read back from a store: runs, looks and facts; and the gate through which everything passes.
+"""Validate everything that is read from a store: the types of runs, looks and facts, and the functions that check them.
 
-A store may come from elsewhere, so nothing in it is used before it passed here: `decoded` for JSON, `row` for a row. All raise
-`UnfitError` with what is wrong. SQLite itself takes any type in any column, and JSON any depth.
+A store may come from someone else, so nothing in it is used before it is checked here: `decoded` for JSON, `row` for a row.
+All raise `UnfitError` with the reason. SQLite itself accepts any type in any column, and JSON of any depth.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ Result = Annotated[float, msgspec.Meta(ge=-recorder.LARGEST, le=recorder.LARGEST
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Key = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Time = Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}[T0-9:+.-]{0,30}$")]
-Trials = Annotated[int, msgspec.Meta(ge=1, le=10_000)]  # rates
+Trials = Annotated[int, msgspec.Meta(ge=1, le=10_000)]  # rates of a grid
 Way = Annotated[str, msgspec.Meta(pattern="^((one|processes)(:channels-last)?|one:compiled|many:[0-9]{1,9})$")]
 Status = Literal["finished", "diverged", "failed", "no metric"]
 
 
 class Row(TypedDict):
-    """A row of the table `runs`, without its key, its blobs and JSON."""
+    """A row of the table `runs`, without key, blobs and JSON."""
 
     problem: Name
     optimizer: Name
@@ -61,7 +61,7 @@ class Row(TypedDict):
 
 
 class Counted(TypedDict):
-    """How many runs of a problem a store has."""
+    """Counts of a problem's runs in a store."""
 
     problem: Name
     runs: Count
@@ -73,7 +73,7 @@ class Counted(TypedDict):
 
 
 class AskedStudy(TypedDict):
-    """A study in the store, under what was asked."""
+    """The stored data of a study, with the question that it answers."""
 
     asked: tuple[Name, Count, bool]
     shown: dict[str, Any]
@@ -100,11 +100,11 @@ FACTS: dict[str, Any] = {
     "timing": Annotated[list[Amount], msgspec.Meta(min_length=2, max_length=2)],  # seconds of a step, bytes of state
     "way": Way,
 }
-"""The types of facts by their names. One of another version is any JSON."""
+"""The types of facts by name. A fact of another version may be any JSON."""
 
 
 def decoded(text: object, kind: Any) -> Any:
-    """JSON as a value of a type; UnfitError for text that is no JSON, nested too deep, or of another type."""
+    """Decode JSON to a type. Raises UnfitError for text that is not JSON, is nested too deeply, or has another type."""
     if not isinstance(text, str):
         raise UnfitError(f"it is {type(text).__name__}, not text")
     try:
@@ -116,7 +116,7 @@ def decoded(text: object, kind: Any) -> Any:
 
 
 def fact(what: str, text: object) -> Any:
-    """The value of a fact; UnfitError where it is not of the fact's type, or contradicts itself."""
+    """The value of a fact. Raises UnfitError if it does not have the fact's type, or is inconsistent."""
     value = decoded(text, FACTS.get(what, Any))
     if what == "study":
         return value["asked"], study(value["shown"])
@@ -126,7 +126,7 @@ def fact(what: str, text: object) -> Any:
 
 
 def study(shown: dict[str, Any]) -> data.StudyData:
-    """The data of a study, of this version or of the one before; UnfitError where they are not of its type."""
+    """The data of a study, of this version or the previous one. Raises UnfitError if they are invalid."""
     try:
         made = msgspec.convert(shown if "version" in shown else upgraded(shown), data.StudyData)
     except (msgspec.ValidationError, LookupError, TypeError, ValueError, AttributeError) as error:
@@ -136,7 +136,7 @@ def study(shown: dict[str, Any]) -> data.StudyData:
 
 
 def upgraded(shown: dict[str, Any]) -> dict[str, Any]:
-    """The data of a study of version 0, where the answer had no candidate of its own and a rate of the sweep stood twice."""
+    """Upgrade the data of a study from version 0, in which the answer had no pick and each trial was split in two lists."""
     old = shown["answer"]
     pick = {"name": old["optimizer"], "schedule": old["schedule"], "lr": old["lr"]}
     figure = (old["test"] and old["test"] | {"split": "test"}) or (old["fresh"] and old["fresh"] | {"split": "validation"})
@@ -155,7 +155,7 @@ def upgraded(shown: dict[str, Any]) -> dict[str, Any]:
 
 
 def row(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of names and results; UnfitError where a column has a value of another type."""
+    """Check a row of names and results. Raises UnfitError if a column has a value of another type."""
     for name in ("valid", "test", "loss"):
         if not isinstance(values[name], float | int | None):
             raise UnfitError("one of its results is not a number")
@@ -166,9 +166,9 @@ def row(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def curve(text: object) -> Curve:
-    """A learning curve; UnfitError where its columns are not numbers, of one length, at growing steps."""
+    """A learning curve. Raises UnfitError unless its columns are numbers of one length, at increasing steps."""
     if isinstance(text, str):
-        text = re.sub("-?(NaN|Infinity)", "null", text)  # of versions before curves had gaps
+        text = re.sub("-?(NaN|Infinity)", "null", text)  # written by versions before curves had gaps
     try:
         made = cast(Curve, decoded(text, Curve))
     except UnfitError as error:
@@ -181,7 +181,7 @@ def curve(text: object) -> Curve:
 
 
 def spec(text: object) -> dict[str, Any]:
-    """What made a run itself; UnfitError where it is no dictionary of plain values."""
+    """The spec of a run. Raises UnfitError if it is not a dictionary of plain values."""
     try:
         return cast(dict[str, Any], decoded(text, dict[str, Setting]))
     except UnfitError as error:
@@ -189,7 +189,7 @@ def spec(text: object) -> dict[str, Any]:
 
 
 def examples(blob: object, unpack: Callable[[bytes | None], NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
-    """The results of examples; UnfitError where they cannot be unpacked."""
+    """The results of examples. Raises UnfitError if they cannot be unpacked."""
     if not isinstance(blob, bytes | None):
         raise UnfitError("the results of its examples cannot be read")
     try:
@@ -199,7 +199,7 @@ def examples(blob: object, unpack: Callable[[bytes | None], NDArray[np.float32] 
 
 
 def one(value: object, kind: Any, what: str) -> Any:
-    """A single value of a type; UnfitError for another."""
+    """Check a single value. Raises UnfitError if it has another type than `kind`."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

@@ -19,13 +19,13 @@ from .file import SHOWN
 from .ledger import Store
 from .runs import COLUMNS, key_of, outcome_of
 
-NUMBERED = ("question", "candidates")  # facts whose order counts
-NEWEST = 20  # runs that are listed where none is asked for
+NUMBERED = ("question", "candidates")  # facts whose order matters
+NEWEST = 20  # runs listed if no key is given
 RUN = ("key", "spec", *COLUMNS, "curve", "created", "why", "examples")
 
 
 def listed(store: Store) -> dict[str, Any]:
-    """The contents of a store: its runs by problem, the studies that ended, and the files of runs that have not."""
+    """The contents of a store: runs by problem, completed studies, and checkpoints of unfinished runs."""
     columns = gate.Counted.__annotations__
     query = """SELECT problem, count(*), count(DISTINCT optimizer), sum(status = 'diverged'), sum(status = 'failed'),
                       sum(seconds), max(created)
@@ -47,7 +47,7 @@ def listed(store: Store) -> dict[str, Any]:
 
 
 def newest(store: Store, count: int = NEWEST) -> list[dict[str, Any]]:
-    """The last runs that ended, the last one first, each with its key and names."""
+    """The most recent runs, newest first, each with its key and names."""
     columns = ("key", *COLUMNS)
     query = f"SELECT {', '.join(columns)} FROM runs ORDER BY rowid DESC LIMIT ?"
     runs = [dict(zip(columns, row, strict=True)) for row in store.all(query, (count,))]
@@ -61,7 +61,7 @@ def newest(store: Store, count: int = NEWEST) -> list[dict[str, Any]]:
 
 
 def one(store: Store, key: str) -> dict[str, Any]:
-    """A run by the beginning of its key: what made it itself, what it came to, and its curve."""
+    """A run by the beginning of its key: its spec, results and curve. Raises SteepestError unless exactly one run matches."""
     found = [*store.all(f"SELECT {', '.join(RUN)} FROM runs WHERE substr(key, 1, ?) = ? LIMIT 2", (len(key), key))]
     if len(found) != 1 or not key:
         many = "more than one run" if found else "no run"
@@ -77,7 +77,7 @@ def one(store: Store, key: str) -> dict[str, Any]:
 
 
 def faults(store: Store) -> Iterator[str]:
-    """What is wrong with a store, a sentence each: SQLite's own check first, then every run, look and fact."""
+    """The damage in a store, one sentence each: by SQLite's own check, then by checking every run, look and fact."""
     for (said,) in store.all("PRAGMA integrity_check"):
         if said != "ok":
             yield f"SQLite: {' '.join(str(said).split())}"
@@ -97,7 +97,7 @@ def faults(store: Store) -> Iterator[str]:
 
 @contextlib.contextmanager
 def copied(path: str | Path) -> Iterator[str]:
-    """A temporary copy of a store and its log, to read while other processes write."""
+    """A temporary copy of a store and its WAL file, to read while other processes write."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             for file in (Path(path), Path(f"{path}-wal")):
@@ -109,16 +109,16 @@ def copied(path: str | Path) -> Iterator[str]:
 
 
 def merge(store: Store, path: str) -> dict[str, int]:
-    """Copy the rows that only another store has; the number of each kind, and of damaged rows."""
+    """Copy the rows that only the other store has; return the number of each kind, and of damaged rows."""
     if Path(path).resolve() == Path(store.path).resolve():
-        raise SteepestError(f"{path} would be merged into itself; give the other stores after the one that takes all.")
+        raise SteepestError(f"{path} would be merged into itself; give the target store first, then the others.")
     taken = {"runs": 0, "looks": 0, "facts": 0, "damaged": 0, "unfinished": 0}
     with Store(path) as other, store.transaction():
         for take in (_take_runs, _take_looks, _take_facts):
             try:
                 for kind, count in take(store, other):
                     taken[kind] += count
-            except SteepestError:  # SQLite cannot read on
+            except SteepestError:  # SQLite cannot read further
                 taken["damaged"] += 1
     for file in folder_of(path).glob("*.safetensors"):
         place = folder_of(store.path) / file.name
@@ -131,7 +131,7 @@ def merge(store: Store, path: str) -> dict[str, int]:
 
 
 def _take_runs(store: Store, other: Store) -> Iterator[tuple[str, int]]:
-    """Runs that failed are not taken: where they were lost by no fault of theirs, a new store tries them again."""
+    """Copy runs, except failed ones: they may have failed for external reasons, and are retried."""
     known = {key for (key,) in store.all("SELECT key FROM runs")}
     for run in _runs(other):
         if run["key"] not in known and run["status"] != "failed":
@@ -139,7 +139,7 @@ def _take_runs(store: Store, other: Store) -> Iterator[tuple[str, int]]:
 
 
 def _take_looks(store: Store, other: Store) -> Iterator[tuple[str, int]]:
-    """A look at a study that was looked at here too is the next one here, with its alpha: together they spend no more."""
+    """Copy looks. A look at a study that has looks here becomes its next look, with that alpha, so no more is spent in all."""
     for study, look, seeds, alpha in other.all("SELECT study, look, seeds, alpha FROM looks ORDER BY study, look"):
         if _look_fault(study, look, seeds, alpha):
             yield "damaged", 1
@@ -156,16 +156,16 @@ def _take_facts(store: Store, other: Store) -> Iterator[tuple[str, int]]:
 
 
 def _runs(store: Store) -> Iterator[dict[str, Any]]:
-    """Every run as it stands in the file."""
+    """All runs, unchecked."""
     for row in store.all(f"SELECT {', '.join(RUN)} FROM runs ORDER BY rowid"):
         yield dict(zip(RUN, row, strict=True))
 
 
 def _fault(run: dict[str, Any]) -> str:
-    """What is wrong with a run as it stands in the file; empty where nothing is."""
+    """The damage of a run; empty if there is none."""
     try:
         if key_of(gate.spec(run["spec"])) != run["key"]:
-            return "its key is not that of what made it"
+            return "its key does not match its spec"
         gate.one(run["created"], gate.Time, "the time at which it ended")
         outcome_of(run)
     except UnfitError as error:
@@ -174,7 +174,7 @@ def _fault(run: dict[str, Any]) -> str:
 
 
 def _look_fault(study: object, look: object, seeds: object, alpha: object) -> str:
-    """What is wrong with a look; empty where nothing is."""
+    """The damage of a look; empty if there is none."""
     try:
         gate.one(study, Name, "its study")
         gate.one(look, Steps, "its number")
@@ -186,35 +186,35 @@ def _look_fault(study: object, look: object, seeds: object, alpha: object) -> st
 
 
 def _fact_fault(what: object, key: object, value: object) -> str:
-    """What is wrong with a fact; empty where nothing is."""
+    """The damage of a fact; empty if there is none."""
     try:
         found = gate.fact(gate.one(what, Name, "its name"), value)
     except UnfitError as error:
         return str(error)
     if what in NUMBERED and key != key_of({"family": found[0], "item": found[1]}):
-        return "its key is not that of what was asked"
+        return "its key does not match its value"
     return ""
 
 
 def words(found: dict[str, Any]) -> Iterator[str]:
-    """A list of a store for the screen."""
+    """The contents of a store as lines for the screen."""
     for row in found["problems"]:
         diverged = "".join(f", {row[kind]:,} {kind}" for kind in ("diverged", "failed") if row[kind])
         seconds = f"{row['seconds']:,.0f} s of training"
         yield f"{row['problem']}: {row['runs']:,} runs of {row['optimizers']} optimizers{diverged}, {seconds}"
     if not found["problems"]:
-        yield "No run is gate."
+        yield "The store has no runs."
     for study in found["studies"]:
         yield f"Study of {study['problem']}: {study['answer']}"
     waiting = found["unfinished"]
     if waiting["files"]:
         size = f"{waiting['bytes'] / 2**20:.3g} MiB"
-        yield f"Stopped on the way: {waiting['files']} ({size}); the command that began them goes on with them."
+        yield f"Unfinished runs or chunks: {waiting['files']} ({size}); the command that started them resumes them."
     yield from found["notes"]
 
 
 def rows(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Runs for the screen, a line each."""
+    """Runs as a table for the screen."""
     yield f"{'run':{SHOWN + 2}}{'problem':20}{'optimizer':22}{'schedule':18}{'rate':>10}{'seed':>9}{'steps':>8}  result"
     for run in runs:
         result = f"{run['valid']:.5g}" if run["valid"] is not None else f"diverged at {run['diverged_at']}"
@@ -224,7 +224,7 @@ def rows(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def card(run: dict[str, Any]) -> Iterator[str]:
-    """A run for the screen."""
+    """A run as lines for the screen."""
     for name in ("key", *COLUMNS, "created", "why"):
         if run[name] is not None:
             yield f"{name:12}{run[name]}"

@@ -1,4 +1,4 @@
-"""The store: every run as it ends, and what is remembered of studies: decisions, looks, questions, and their data."""
+"""The store of runs, and of facts about studies: decisions, looks, questions, and their data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .runs import COLUMNS, key_of, outcome_of, packed
 
 
 class Store(File):
-    """An open store, with its runs and what it remembers."""
+    """An open store of runs and facts."""
 
     def run(self, spec: dict[str, Any]) -> Outcome | None:
         """The stored run of this spec, or None."""
@@ -42,20 +42,20 @@ class Store(File):
             raise self.damaged(f"Run {key_of(spec)[:SHOWN]}") from error
 
     def _value(self, text: Any, what: str, key: str) -> Any:
-        """The value of a fact."""
+        """The checked value of a fact. Raises SteepestError if it is damaged."""
         try:
             return gate.fact(what, text)
         except UnfitError as error:
             raise self.damaged(f"The fact '{what}' {str(key)[:SHOWN]}") from error
 
     def unmatched(self, problem: str) -> int:
-        """How many runs of this problem are of an earlier version, which knew problems or rules in another way."""
+        """The number of this problem's runs from earlier versions, which identified problems or rules in another way."""
         query = """SELECT count(*) FROM runs WHERE problem = ? AND (json_extract(spec, '$.rule') NOT LIKE ?
                    OR json_extract(spec, '$.fingerprint') NOT LIKE ?)"""
         return int(self._execute(query, (problem, f"{MARK}%", f"{IDENTITY}%"))[0])
 
     def add_run(self, spec: dict[str, Any], names: dict[str, Any], outcome: Outcome) -> None:
-        """Keep a run that ended. `names` (problem, optimizer, schedule, lr, seed, steps) are for people; `spec` is the key."""
+        """Store a run. `names` (problem, optimizer, schedule, lr, seed, steps) are for display; `spec` gives the key."""
         values = {
             "key": key_of(spec),
             "spec": json.dumps(spec, sort_keys=True),
@@ -73,7 +73,7 @@ class Store(File):
         self._insert("runs", values)
 
     def look(self, study: str, seeds: int, alpha_at: Any) -> tuple[int, float]:
-        """The number and alpha of this study's look at this many seeds; a new number of seeds is a new look, and is gate."""
+        """The number and alpha of this study's look at this many seeds; a new number of seeds is stored as a new look."""
         query = "SELECT look, alpha FROM looks WHERE study = ? AND seeds = ?"
         row = self._execute(query, (study, seeds))
         while row is None:
@@ -86,16 +86,16 @@ class Store(File):
             raise self.damaged(f"A look at the study {study[:SHOWN]}") from error
 
     def recall(self, what: str, spec: dict[str, Any]) -> Any:
-        """What was remembered under this name of this spec, or None."""
+        """The fact stored under this name and spec, or None."""
         row = self._execute("SELECT value FROM facts WHERE what = ? AND key = ?", (what, key_of(spec)))
         return row and self._value(row[0], what, key_of(spec))
 
     def remember(self, what: str, spec: dict[str, Any], value: Any) -> None:
-        """Keep a fact: "steps" for a budget, the "way" a study is trained, the "timing" of a step. The first stays."""
+        """Store a fact, such as the "steps" for a budget or the "timing" of a step; an existing fact is not replaced."""
         self._insert("facts", {"what": what, "key": key_of(spec), "value": json.dumps(value)})
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Every run in the order in which they ended: its names, what it came to, and its curve; one at a time."""
+        """All runs, one at a time, in the order in which they ended: names, results and curve."""
         for key, *row, curve in self.all(f"SELECT key, {', '.join(COLUMNS)}, curve FROM runs ORDER BY rowid"):
             try:
                 yield gate.row(dict(zip(COLUMNS, row, strict=True))) | {"curve": asdict(gate.curve(curve))}
@@ -103,27 +103,27 @@ class Store(File):
                 raise self.damaged(f"Run {str(key)[:SHOWN]}") from error
 
     def keep_study(self, study: StudyData) -> None:
-        """Store what a report shows of a study, as it is after so many runs."""
+        """Store the data of a study, for reports, under its question and its number of runs."""
         asked = [study.problem, study.answer.question, study.answer.raced]
         spec = {"asked": asked, "ran": study.ran, "recorded": study.recorded is not None}
         self.remember("study", spec, {"asked": asked, "shown": msgspec.to_builtins(study, enc_hook=float)})
 
     def studies(self) -> list[StudyData]:
-        """What reports show of the studies: each question once, as it was last, in the order in which they were first asked."""
+        """The latest data of each question, for reports, in the order in which the questions were first asked."""
         last: dict[tuple[Any, ...], StudyData] = {}
         for asked, study in self.facts("study"):
-            if study.recorded or asked not in last or last[asked].ran != study.ran:  # one that was watched tells more
+            if study.recorded or asked not in last or last[asked].ran != study.ran:  # a recorded one has more data
                 last[asked] = study
         return [*last.values()]
 
     def question(self, problem: str, study: str) -> int:
-        """The number of this study among those of the problem, in the order they were first asked; a new one is gate."""
+        """The number of this study among those of the problem, in the order they were first asked; a new study is stored."""
         return self._asked("question", problem, study).index(study) + 1
 
     def share(self, family: str, candidates: list[str]) -> int:
-        """The number of the share of alpha for a set of candidates: that of the first set asked that contains them all.
+        """The number of the share of alpha for a set of candidates: that of the first stored set that contains them all.
 
-        A set with a candidate that is new to this family of questions takes the next share, and is gate.
+        A set that no earlier set of this family of questions contains takes the next share, and is stored.
         """
         shares: list[set[str]] = []
         for asked in map(set, self._asked("candidates", family, candidates)):
@@ -132,7 +132,7 @@ class Store(File):
         return next(k for k, earlier in enumerate(shares, 1) if set(candidates) <= earlier)
 
     def _asked(self, what: str, family: str, item: Any) -> list[Any]:
-        """What was asked of a family, this item too, in the order in which each was first asked."""
+        """The items of a family, with this one, in the order in which they were first stored."""
         self.remember(what, {"family": family, "item": item}, [family, item])
         asked = [other for name, other in self.facts(what) if name == family]
         if item not in asked:
@@ -140,6 +140,6 @@ class Store(File):
         return asked
 
     def facts(self, what: str) -> Iterator[Any]:
-        """All that is remembered under a name, in the order in which it came."""
+        """All facts of a name, in the order in which they were stored."""
         query = "SELECT key, value FROM facts WHERE what = ? ORDER BY rowid"
         return (self._value(value, what, key) for key, value in self.all(query, (what,)))

@@ -1,4 +1,4 @@
-"""The form of a run in a store: its key, its row, and the results of single examples in few bytes."""
+"""The format of a run in a store: its key, its row, and the packed metric of single examples."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ COLUMNS = (
     "diverged_at",
     "seconds",
 )
-MOST_KEPT = 1024  # results of single examples that are no bits
-HALF = 6e-5, 65_504.0  # the sizes of numbers that half precision has to three digits
+MOST_KEPT = 1024  # most results of single examples that are stored, if they are not bits
+HALF = 6e-5, 65_504.0  # range of magnitudes that half precision represents to three digits
 
 
 def key_of(spec: dict[str, Any]) -> str:
-    """The hash that names a spec, whatever the order of its keys."""
+    """The hash of a spec, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
 
 
 def packed(examples: NDArray[np.float32] | None) -> bytes | None:
-    """The results of examples in few bytes: a bit each where all are 0 or 100, else a number each of at most `MOST_KEPT`.
+    """Pack the results of examples: one bit each if all are 0 or 100, otherwise as numbers, at most `MOST_KEPT` of them.
 
-    Numbers are stored in half precision, or in single where they are too large or too small for that.
+    Numbers are stored in half precision, or in single precision if they are too large or too small for that.
     """
     if examples is None:
         return None
@@ -53,7 +53,7 @@ def packed(examples: NDArray[np.float32] | None) -> bytes | None:
 
 
 def unpacked(blob: bytes | None) -> NDArray[np.float32] | None:
-    """The results of examples that `packed` made; ValueError for other bytes."""
+    """Unpack what `packed` made. Raises ValueError for other bytes."""
     if blob is None:
         return None
     if blob[:1] == b"b":
@@ -67,7 +67,7 @@ def unpacked(blob: bytes | None) -> NDArray[np.float32] | None:
 
 
 def outcome_of(run: dict[str, Any]) -> Outcome:
-    """The outcome in a row of `runs`; UnfitError where a column has something else than what is written there."""
+    """The outcome in a row of `runs`. Raises UnfitError if a column has an invalid value."""
     row = gate.row({name: run[name] for name in COLUMNS})
     curve, examples = gate.curve(run["curve"]), gate.examples(run["examples"], unpacked)
     why = gate.one(run["why"], Words | None, "the reason why it has no value")

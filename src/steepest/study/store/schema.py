@@ -1,6 +1,6 @@
-"""The tables of a store, what brings those of earlier versions to them, and the check that a file has these and nothing else.
+"""The tables of a store, the migrations from earlier versions, and the check that a file has these tables and nothing else.
 
-A file from elsewhere may hold views and triggers, whose queries run as a table of that name is read or written: it is refused.
+A file from someone else may contain views and triggers, whose queries run when a table is read or written: it is refused.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import sqlite3
 
 VERSION = 5
 APPLICATION = 0x73746565  # "stee", in SQLite's header: tells our file from another program's
-LARGEST = 64 << 20  # bytes of a value
+LARGEST = 64 << 20  # most bytes of a value
 FACTS = """CREATE TABLE facts (
     what TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, created TEXT NOT NULL, PRIMARY KEY (what, key))"""
-STATE = "CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER NOT NULL)"  # what may change: whether it is open
+STATE = "CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER NOT NULL)"  # mutable: whether it is open
 TABLES = f"""
 CREATE TABLE runs (
     key TEXT PRIMARY KEY, spec TEXT NOT NULL, problem TEXT NOT NULL, optimizer TEXT NOT NULL, schedule TEXT NOT NULL,
@@ -31,7 +31,7 @@ CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, 'the store is append-only'); END
 """
 KEPT = [(table, verb) for table in ("runs", "looks", "facts") for verb in ("UPDATE", "DELETE")]
-# Migrations from each schema to the next. Schema 1 named ways by numbers, which nothing reads any more.
+# Migrations from each schema to the next. Schema 1 named ways by numbers, which are no longer read.
 MIGRATIONS = {
     1: ["CREATE TABLE ways (key TEXT PRIMARY KEY, name TEXT NOT NULL, created TEXT NOT NULL)"],
     2: [
@@ -47,7 +47,7 @@ MIGRATIONS = {
     4: [],  # the column `why` is added to any store that lacks it; examples may be in single precision
 }
 NEWER = {"examples", "why"}  # columns of runs that earlier versions lack
-COLUMNS = {  # of each table; those of earlier versions as well
+COLUMNS = {  # of each table, including those of earlier versions
     "runs": "key spec problem optimizer schedule lr seed steps status valid test loss diverged_at seconds curve created "
     "examples why",
     "looks": "study look seeds alpha created",
@@ -57,17 +57,17 @@ COLUMNS = {  # of each table; those of earlier versions as well
     "ways": "key name created",
     "timings": "key seconds_per_step state_bytes created",
 }
-SINCE = {"runs": 1, "looks": 1, "facts": 3, "state": 4}  # the schema that brought a table
+SINCE = {"runs": 1, "looks": 1, "facts": 3, "state": 4}  # the schema that introduced each table
 
 
 def guard(db: sqlite3.Connection) -> None:
-    """Set the limits under which a file from elsewhere is read: no functions run by its schema, no gigantic values."""
+    """Set limits for reading an untrusted file: its schema may not run functions, and values have a maximum size."""
     db.execute("PRAGMA trusted_schema = OFF")
     db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
 
 
 def make(db: sqlite3.Connection) -> None:
-    """Make the tables of a new store."""
+    """Create the tables of a new store."""
     for statement in (*TABLES.split(";\n"), *(KEEP.format(table=table, verb=verb) for table, verb in KEPT)):
         db.execute(statement)
     db.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -75,9 +75,9 @@ def make(db: sqlite3.Connection) -> None:
 
 
 def fault(db: sqlite3.Connection, version: int) -> str:
-    """What in a database is not a store of this version, by its schema alone, which runs nothing; empty where all is.
+    """The first way in which a database differs from a store of this version, by its schema alone; empty if it is a store.
 
-    A store without its triggers is one: it can be changed by others, and is read as any.
+    Reading the schema runs nothing. A store without its triggers is accepted.
     """
     triggers = {f"{table}_no_{verb}": _plain(KEEP.format(table=table, verb=verb)) for table, verb in KEPT}
     found = set()
@@ -100,10 +100,10 @@ def fault(db: sqlite3.Connection, version: int) -> str:
         here, known = {column for column, _ in columns}, set(COLUMNS[name].split())
         optional = NEWER if name == "runs" else set()
         if any(hidden for _, hidden in columns) or not known - optional <= here <= known:
-            return f"the columns of its table {name!r} are others"
+            return f"its table {name!r} has unexpected columns"
     return ""
 
 
 def _plain(text: str) -> str:
-    """SQL without line breaks and its last semicolon."""
+    """SQL without line breaks and trailing semicolon."""
     return " ".join(text.split()).rstrip("; ")

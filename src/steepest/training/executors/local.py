@@ -14,17 +14,17 @@ from ..ways import Plan
 
 
 class Local:
-    """Trains on this machine: all runs, or the i-th of n slices, which has the same runs however many have ended already."""
+    """Trains on this machine: all runs, or the i-th of n slices; a slice does not depend on which runs have ended."""
 
     def __init__(self, share: tuple[int, int] = (1, 1)) -> None:
         self.share = share
 
     def at_once(self, device: str) -> int:
-        """How many processes train in parallel, in all slices together."""
+        """The number of processes that train in parallel, in all slices together."""
         return self.share[1] * ways.workers_on(device)
 
     def describe(self, device: str) -> str:
-        """Nothing to add to the plan."""
+        """Empty: nothing to add to the plan's description."""
         return ""
 
     def train_all(

@@ -1,7 +1,7 @@
-"""What an executor is: it trains runs of a problem by a plan, here or elsewhere, and yields each as it ends.
+"""The executor protocol: an executor trains runs of a problem by a plan, here or elsewhere, and yields each as it ends.
 
-There are two: `local.Local` trains in this process or in several of this machine, all runs or every n-th of them, where other
-machines that share a folder train the rest; `ray.Cluster` sends blocks of runs to a Ray cluster.
+There are two: `local.Local` trains in one or several processes of this machine, all runs or every n-th, while other machines
+that share a folder train the rest; `ray.Cluster` sends blocks of runs to a Ray cluster.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..ways import Plan
 
 
 class Executor(Protocol):
-    """Trains runs. `share` is the slice of them that it trains, the i-th of n: (i, n); (1, 1) is all."""
+    """Trains runs. `share` is the slice of the runs that it trains, the i-th of n: (i, n); (1, 1) is all of them."""
 
     share: tuple[int, int]
 
     def at_once(self, device: str) -> int:
-        """How many runs train at a time, in all slices together."""
+        """The number of runs that train in parallel, in all slices together."""
 
     def describe(self, device: str) -> str:
         """Where runs are trained, to append to the plan's description; empty for this machine."""
@@ -38,8 +38,8 @@ class Executor(Protocol):
         known: Collection[int] = (),
         slots: Slots = nowhere,
     ) -> Iterator[tuple[int, Outcome]]:
-        """Train the runs; each with its index, as it ends.
+        """Train the runs and yield each with its index, as it ends.
 
-        Chunks of which all runs are `known` are skipped; others are trained whole, so that their numbers stay the same.
+        Chunks are skipped if all their runs are `known`, else trained as a whole, so that their numbers stay the same.
         `on_step(n)` is called with the number of further gradients, and raises OutOfTimeError to stop.
         """

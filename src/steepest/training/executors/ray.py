@@ -33,12 +33,12 @@ from ..versions import versions
 from ..ways import Plan
 
 TRIES = 3  # attempts for a run whose worker crashes; a block is halved after the second
-MOVES = 20  # restarts of a block whose node was lost or out of memory, usually for other reasons
-LOOKED = 0.2  # seconds between checks of the clock
-ANSWER = 5.0  # seconds that a cluster has to answer
+MOVES = 20  # restarts of a block whose node was lost or out of memory, usually not because of the block
+LOOKED = 0.2  # seconds between checks of the time
+ANSWER = 5.0  # seconds to wait for a cluster's answer
 FRAME, SETTINGS = 9, 4  # bytes of the header of an HTTP/2 frame, and the type of the first one, its fourth byte
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
-AHEAD = 2  # blocks under way or waiting for each core, so that none is idle
+AHEAD = 2  # blocks submitted per core, so that none is idle
 FAILED = Outcome(Curve(), None, None, None, 0, 0.0, failed=True)
 INSTALLED = ("site-packages", "dist-packages")
 
@@ -75,7 +75,7 @@ def connect(address: str | None) -> Any:
             _reach(address or "")
             ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
         except Exception as error:
-            where = "No Ray cluster can be begun here" if address is None else f"No Ray cluster can be used at {address!r}"
+            where = "No Ray cluster can be started here" if address is None else f"No Ray cluster can be used at {address!r}"
             raise SteepestError(f"{where}: {_last_line(error)}") from error
     return ray
 
@@ -112,11 +112,11 @@ class Cluster:
         self._remote = self.ray.remote(_train)
 
     def at_once(self, device: str) -> int:
-        """How many runs train in parallel: a core or a GPU for each."""
+        """The number of runs that train in parallel: a core or a GPU for each."""
         return max(int(self.ray.cluster_resources().get("CPU" if device == "cpu" else "GPU", 1)), 1)
 
     def describe(self, device: str) -> str:
-        """How many runs the cluster trains at a time."""
+        """A phrase with the number of runs that the cluster trains in parallel."""
         return f", {self.at_once(device)} at once on a Ray cluster"
 
     def train_all(
@@ -188,11 +188,11 @@ class Cluster:
                 return [], [replace(block, moves=block.moves + 1)]
             raise SteepestError(f"{runs[block.runs[0]]} was lost on {MOVES + 1} nodes: {_last_line(error)}") from error
         except lost.RayError as error:
-            raise SteepestError(f"Ray cannot go on: {_last_line(error)}") from error
+            raise SteepestError(f"Ray failed: {_last_line(error)}; run the same command again to resume.") from error
         return outcomes, [] if outcomes else [Block([i]) for i in block.runs]  # they cannot train together
 
     def _needs(self, problem: Problem, cores: int, device: str) -> Callable[[int], dict[str, Any]]:
-        """The resources that a task of so many runs needs; SteepestError if no node has them."""
+        """A function from a number of runs to the resources of their task; it raises SteepestError if no node has them."""
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         fit = [node for node in nodes if node.get("CPU", 0) >= 1 and (device == "cpu" or node.get("GPU", 0) >= 1)]
         if not fit:
@@ -204,8 +204,8 @@ class Cluster:
             bytes_ = ways.bytes_of(problem, runs) + held
             if bytes_ > most:
                 raise SteepestError(
-                    f"{runs} runs at once take {bytes_ / 2**20:.4g} MiB, and no node of the Ray cluster offers more than "
-                    f"{most / 2**20:.4g}; give a --plan with fewer at once."
+                    f"{runs} runs together take {bytes_ / 2**20:.4g} MiB, and no node of the Ray cluster offers more than "
+                    f"{most / 2**20:.4g}; give a --plan with fewer runs together."
                 )
             wide = max(node["CPU"] for node in fit if node.get("memory", 0) >= bytes_)
             return {"num_cpus": min(cores, int(wide)), "memory": bytes_, **({} if device == "cpu" else {"num_gpus": 1})}
