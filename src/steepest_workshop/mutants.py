@@ -1,4 +1,4 @@
-"""Mutants of rules: beta for 1 - beta, a bias correction dropped, eps moved, a root dropped, or a sign flipped."""
+"""Rules with one thing wrong: beta for 1 - beta, a bias correction dropped, eps moved, a root dropped, a sign flipped."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from steepest.errors import SteepestError
 from steepest.paths.loop import formula_of, trajectory
 from steepest.rules import RULES, Rule
 
-SAME = 1e-12  # relative: a smaller difference is rounding, such as from moving an eps of 0
+SAME = 1e-12  # relative: an error that moves a path by no more than rounding does is none, such as eps moved where it is 0
 
 
 def source(rule: Rule) -> ast.FunctionDef:
-    """The syntax tree of a rule's function."""
+    """The function that a rule is written as."""
     tree = ast.parse(Path(rule.code.co_filename).read_text(encoding="utf-8"))
     return next(x for x in tree.body if isinstance(x, ast.FunctionDef) and x.name == rule.code.co_name)
 
 
 def of(rule: Rule, hyper: Mapping[str, Any]) -> Iterator[tuple[str, Rule]]:
-    """Yield the name of each mutation and the mutant, if it runs and its path differs from the rule's."""
+    """Each rule with one error, and what it is: those that run, and whose path is another."""
     right, seen = _path(rule, hyper), Counter[str]()
     for number, (what, changed) in enumerate(mutants(source(rule))):
         seen[what] += 1
@@ -51,7 +51,7 @@ def _path(rule: Rule, hyper: Mapping[str, Any]) -> np.ndarray:
 
 
 def mutants(function: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """Yield a description of each mutation and the mutated copy of the function."""
+    """Each changed copy of a function, with what was changed."""
     count = len(list(ast.walk(function)))
     for i in range(count):
         for kind in ("beta", "bias", "eps", "root", "sign"):
@@ -70,7 +70,7 @@ def mutants(function: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
 
 
 def mutate(node: Any, kind: str) -> Any:
-    """The mutated node (an `ast.expr`), or None if this kind of mutation does not apply."""
+    """The node (an `ast.expr`) with one thing wrong, or None where this kind of wrong does not apply."""
     called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
     if kind == "beta" and called in ("ema", "debias"):
         place = 2 if called == "ema" else 1
@@ -96,12 +96,12 @@ def mutate(node: Any, kind: str) -> Any:
 
 
 def is_eps(node: ast.AST) -> bool:
-    """Whether a node is the name `eps`."""
+    """Whether this is eps."""
     return isinstance(node, ast.Name) and node.id == "eps"
 
 
 def replace(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
-    """Replace a node of a tree by another."""
+    """Put a node in the place of another."""
     for parent in ast.walk(tree):
         for field, value in ast.iter_fields(parent):
             if value is old:
@@ -111,7 +111,7 @@ def replace(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
 
 
 def build(rule: Rule, tree: ast.FunctionDef, number: int) -> Rule:
-    """Build the rule of a mutated function, with the decorators of the original."""
+    """The rule of a changed function, with the decorators of the original."""
     tree = copy.deepcopy(tree)
     tree.name = f"mutant_{number}"
     text, name = ast.unparse(tree) + "\n", f"<mutant {number} of {rule.name}>"
