@@ -13,6 +13,7 @@ import pytest
 
 import steepest
 from steepest import escapes
+from steepest.options import REPORT
 from steepest.playground import play
 from steepest.report import page
 from steepest.report.safe import safe
@@ -171,9 +172,9 @@ def test_no_cell_of_an_export_is_a_formula(there):
 
 
 def test_no_text_of_a_store_acts_on_its_page(there, chromium):
-    assert called(["report", "runs.db", "--out", "r.html"])[0] == 0
+    assert called(["report", "runs.db"])[0] == 0  # drawn once, here or in the terminal's test
     dialogs = []
-    with opened(chromium, there / "r.html") as tab:  # a console error fails
+    with opened(chromium, there / REPORT) as tab:  # a fault on the console fails
         tab.on("dialog", lambda dialog: dialogs.append(dialog.message) or dialog.dismiss())
         tab.reload()
         assert tab.eval_on_selector_all("script", "all => all.length") == 1
@@ -190,14 +191,21 @@ def test_no_text_of_a_store_acts_on_its_page(there, chromium):
 RAN = "<script>window.ran = 1</script><img src='data:,' onerror='window.ran = 2'>"
 
 
-def pages(folder, whole):
+@pytest.fixture(scope="module")
+def made(whole, tmp_path_factory):
     """A report and the playground."""
+    folder = tmp_path_factory.mktemp("pages")
     assert called(["report", str(whole), "--out", str(folder / "r.html")])[0] == 0
     return folder / "r.html", play("bowl").write(folder / "p.html")
 
 
-def test_a_page_runs_its_own_script_and_no_other(whole, tmp_path, chromium):
-    for path in pages(tmp_path, whole):
+@pytest.fixture
+def pages(made, tmp_path):
+    return [Path(shutil.copy(path, tmp_path)) for path in made]
+
+
+def test_a_page_runs_its_own_script_and_no_other(pages, chromium):
+    for path in pages:
         with opened(chromium, path):
             pass  # its own script runs without an error
         path.write_text(path.read_text().replace("</body>", f"{RAN}</body>"))
@@ -210,8 +218,8 @@ def test_a_page_runs_its_own_script_and_no_other(whole, tmp_path, chromium):
         tab.close()
 
 
-def test_a_page_whose_script_was_changed_runs_nothing(whole, tmp_path, chromium):
-    for path in pages(tmp_path, whole):
+def test_a_page_whose_script_was_changed_runs_nothing(pages, chromium):
+    for path in pages:
         path.write_text(path.read_text().replace('"use strict";', '"use strict"; window.ran = 3;', 1))
         tab = chromium.new_page()
         tab.goto(path.as_uri())

@@ -13,11 +13,11 @@ from steepest.study import summary
 from tests.cases import is_drawn, lines_of
 
 
-@pytest.fixture
-def study(line, tmp_path):
-    """A study on a log axis in which some runs diverge, at a rate where Adam does not."""
+@pytest.fixture(scope="module")
+def study(line):
+    """A study on a logarithmic axis in which some runs diverge, at a rate where Adam does not."""
     rates = {"sgd": [0.001, 0.1, 300.0], "momentum": 300.0, "adam": [0.1, 0.5]}
-    return steepest.compare(line, list(rates), lrs=rates, seeds=4, steps=60, schedules="constant", store=tmp_path / "runs.db")
+    return steepest.compare(line, list(rates), lrs=rates, seeds=4, steps=60, schedules="constant", store=":memory:")
 
 
 def entries(study):
@@ -105,11 +105,10 @@ def test_curves_have_a_band_from_three_seeds_on_and_end_where_a_seed_ended(study
     assert not two.figures.curves().axes[0].collections
 
 
-@pytest.fixture(scope="module")
-def raced(tmp_path_factory):
-    """A race on digits."""
-    store = tmp_path_factory.mktemp("raced") / "runs.db"
-    return steepest.compare("digits", "sgd,momentum,adam", steps=100, trials=5, store=store, budget="60s", margin=2.0)
+@pytest.fixture
+def raced(raced):
+    """The race that pages are made of, without its page."""
+    return raced[0]
 
 
 def test_regret_shows_the_bounds_of_the_standing_with_the_pick_on_top(raced):
@@ -170,8 +169,11 @@ def test_schedules_are_drawn_as_they_were_applied(raced):
     assert losses.get_ylabel() == "training loss"
 
 
-def test_figures_can_be_saved_and_each_has_words_of_its_own(raced, tmp_path):
-    raced.record()
+def test_figures_can_be_saved_and_each_has_words_of_its_own(raced, line, tmp_path):
+    small = steepest.compare(line, "sgd,adam", lrs=0.1, seeds=2, steps=5, schedules="constant", store=":memory:")
+    before = {*small.figures}
+    small.record()
+    assert {*small.figures} - before == {"insides", "landscape"}
     names = [*raced.figures]
     assert names == [
         "regret", "ranking", "race", "sensitivity", "curves", "schedules", "cost", "insides", "landscape",
