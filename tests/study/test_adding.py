@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 
@@ -19,16 +20,29 @@ from tests.study.tables import POINTS, asked, made
 ASK = {"schedules": "constant", "steps": 20, "trials": 3, "plan": "one", "budget": math.inf}
 
 
+DECAY = Axis("weight_decay", centre=0.01, per_decade=1, low=1e-4, high=1.0, zero=True, source="a test")
+
+
 @pytest.fixture
 def decay(monkeypatch):
     """Weight decay as an axis: one value a decade, and 0."""
     monkeypatch.setattr(space, "AXES", {})
-    return space.register(Axis("weight_decay", centre=0.01, per_decade=1, low=1e-4, high=1.0, zero=True, source="a test"))
+    return space.register(DECAY)
+
+
+@pytest.fixture(scope="module")
+def searched(line, tmp_path_factory):
+    """A study with that axis; to be read only."""
+    path = tmp_path_factory.mktemp("searched") / "s.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(space, "AXES", {})
+        space.register(DECAY)
+        return steepest.compare(line, "adamw(weight_decay=?),sgd", **ASK, margin=0.05, store=path)
 
 
 @pytest.fixture
-def study(decay, line, tmp_path):
-    return steepest.compare(line, "adamw(weight_decay=?),sgd", **ASK, margin=0.05, store=tmp_path / "s.db")
+def study(decay, searched):
+    return searched
 
 
 def test_an_axis_is_searched_beside_the_rate_and_its_best_value_raced(study):
@@ -62,12 +76,13 @@ def test_a_point_of_an_axis_is_the_run_that_the_same_setting_typed_is(study, lin
     """Typing the value that was searched trains nothing."""
     entry = next(e for e in study.result.entries if e.candidate.settings)
     name = f"adamw(weight_decay={dict(entry.candidate.settings)['weight_decay']})"
-    with Store(study.store) as store:
+    path = shutil.copy(study.store, tmp_path / "s.db")
+    with Store(path) as store:
         ((before,),) = store.all("SELECT count(*) FROM runs WHERE seed < 5")
-    typed = steepest.compare(line, name, lrs=entry.lr, **ASK, margin=5.0, store=study.store)
+    typed = steepest.compare(line, name, lrs=entry.lr, **ASK, margin=5.0, store=path)
     again = next(iter(typed.result.entries))
     assert [o.valid for o in again.outcomes[:5]] == [o.valid for o in entry.outcomes[:5]]
-    with Store(study.store) as store:
+    with Store(path) as store:
         ((after,),) = store.all("SELECT count(*) FROM runs WHERE seed < 5")
     assert after == before
 
@@ -143,7 +158,8 @@ def test_a_measure_is_raced_on(steps_to_half, line, tmp_path):
 
 def test_a_measure_is_named_on_the_command_line(steps_to_half, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    command = ["compare", "digits", "--optimizers", "sgd", "--lrs", "0.1,0.3", "--schedules", "constant", "--steps", "40"]
+    command = ["compare", "digits", "--optimizers", "sgd", "--lrs", "0.1,0.3", "--schedules", "constant", "--steps", "10"]
+    command += ["--plan", "one"]
     with pytest.raises(SystemExit) as ended:
         cli.app([*command, "--measure", "validation loss", "--margin", "0.2", "--json", "r.json"])
     assert ended.value.code == 0

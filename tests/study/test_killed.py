@@ -19,11 +19,11 @@ from steepest.study.store import Store
 
 ASKED = {
     "optimizers": "sgd,adam",
-    "lrs": "0.1,0.03",
+    "lrs": "0.3,0.1",
     "schedules": "constant",
     "budget": 600,  # large: the clock decides nothing
     "plan": "one",
-    "margin": 0.02,
+    "margin": 0.1,
 }
 TIMES = {"seconds_per_step", "seconds_to_margin", "beside"}  # keys of JSON that depend on a clock
 
@@ -45,7 +45,7 @@ def problem():
     x = torch.randn(64, 1, generator=generator)
     y = 2 * x + 0.1 * torch.randn(64, 1, generator=generator)
     data = {"train": (x, y), "valid": (x, y), "test": (x, y)}
-    return steepest.Problem(name="line", model=lambda: nn.Linear(1, 1), loss=nn.MSELoss(), **data, batch_size=8, steps=20)
+    return steepest.Problem(name="line", model=lambda: nn.Linear(1, 1), loss=nn.MSELoss(), **data, batch_size=8, steps=8)
 
 
 def study(problem, path, dies_at=0):
@@ -78,10 +78,10 @@ def whole(problem, tmp_path_factory):
 def test_an_answer_is_finished_when_all_of_it_is_stored(whole):
     """The order of writes: the end of the race, the fresh runs, the decision on longer runs, these runs, "finished"."""
     _, wrote = whole
-    longer = [k for k, what in enumerate(wrote) if what == "100 steps"]
+    longer = [k for k, what in enumerate(wrote) if what == "40 steps"]
     assert len(longer) == 6
     assert wrote.index("ended") == max(k for k, what in enumerate(wrote) if what == "at once") + 1
-    assert wrote[wrote.index("ended") + 1 :][:5] == ["20 steps"] * 5  # on fresh seeds
+    assert wrote[wrote.index("ended") + 1 :][:5] == ["8 steps"] * 5  # on fresh seeds
     assert wrote.index("ended") < wrote.index("later") < longer[0]
     assert longer[-1] < wrote.index("finished") < wrote.index("study")
 

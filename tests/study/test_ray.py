@@ -84,12 +84,14 @@ def listening(answer):
 
 @pytest.mark.parametrize("answer", [None, b"HTTP/1.1 400 Bad Request\r\n\r\n", b"x"], ids=["silence", "a web page", "a byte"])
 @pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_something_else_at_an_address_is_one_sentence_soon(answer, scheme):
+def test_something_else_at_an_address_is_one_sentence_soon(answer, scheme, monkeypatch):
+    assert engine.ANSWER <= 5
+    monkeypatch.setattr(engine, "ANSWER", 1.0)
     command = ["compare", "digits", "--engine", "ray", "--store", ":memory:", "--address"]
     with listening(answer) as port:
         began = time.monotonic()
         done = CliRunner().invoke(app, [*command, f"{scheme}127.0.0.1:{port}"])
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 11
     assert done.exit_code == 2
     (said,) = done.stderr.strip().splitlines()
     assert "No Ray cluster can be used at" in said

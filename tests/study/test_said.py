@@ -21,7 +21,7 @@ from steepest.study.protocol import StoppedError
 
 X = torch.randn(64, 1, generator=torch.Generator().manual_seed(0))
 Y = 2 * X
-TYPED = {"optimizers": "sgd,adam", "lrs": 0.05, "schedules": "constant", "steps": 20, "margin": 1.0, "plan": "one"}
+TYPED = {"optimizers": "sgd,adam", "lrs": 0.05, "schedules": "constant", "steps": 8, "margin": 1.0, "plan": "one"}
 
 
 def problem(**changes):
@@ -219,7 +219,7 @@ def test_a_pick_that_was_seen_in_shortened_runs_alone_says_so_everywhere(line, t
 def test_a_study_of_whole_runs_has_fidelity_one(line, tmp_path):
     study = steepest.compare(line, **TYPED, store=tmp_path / "s.db")
     assert study.to_dict()["answer"]["fidelity"] == 1
-    assert " of 20 steps" not in str(study)
+    assert " of 8 steps" not in str(study)
 
 
 def test_the_batch_size_and_the_sampler_stand_in_the_heading(tmp_path):
@@ -229,12 +229,14 @@ def test_the_batch_size_and_the_sampler_stand_in_the_heading(tmp_path):
         study = steepest.compare(one, **TYPED, store=":memory:")
         found = study.to_dict()
         assert found["batch_size"] == one.batch_size
-        assert f"20 steps each, {words}, " in str(study)
+        assert f"8 steps each, {words}, " in str(study)
     assert words in study.report(tmp_path / "report.html").read_text()
 
 
 def test_no_range_of_rates_is_said_and_json_says_why(tmp_path):
-    study = steepest.compare(problem(), "sgd", schedules="constant", trials=5, steps=20, margin=1, store=tmp_path / "s.db")
+    study = steepest.compare(
+        problem(), "sgd", schedules="constant", trials=5, steps=8, margin=1, plan="one", store=tmp_path / "s.db"
+    )
     (axis,) = study.to_dict()["answer"]["axes"]
     assert axis == {"name": "lr", "low": None, "high": None, "cost_under": None, "edge": axis["edge"], "status": axis["status"]}
     assert "seed" in axis["status"]
@@ -259,7 +261,7 @@ def test_runs_of_an_earlier_version_are_kept_and_told(line, tmp_path):
 
 
 def test_the_status_of_an_answer_names_what_it_lacks(line):
-    asked = {"lrs": 0.05, "schedules": "constant", "plan": "one", "store": ":memory:"}
+    asked = {"lrs": 0.05, "schedules": "constant", "steps": 8, "plan": "one", "store": ":memory:"}
     few = steepest.compare(line, "sgd,adam", seeds=3, **asked).to_dict()["answer"]
     equal = steepest.compare(line, "sgd,adam", seeds=6, **asked).to_dict()["answer"]
     assert few["status"] == "under five shared seeds, or nothing to compare with: no bound"

@@ -125,12 +125,12 @@ def equals_the_twin(name, steps, **tolerance):
 
 @pytest.mark.parametrize("name", TWINS)
 def test_equals_the_twin_to_1e_12_in_float64_at_every_flag(name, float64):
-    equals_the_twin(name, 40, rtol=1e-12, atol=1e-12)
+    equals_the_twin(name, 20, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", TWINS)
 def test_equals_the_twin_to_rounding_in_float32(name):
-    equals_the_twin(name, 30, rtol=2e-4, atol=2e-5)
+    equals_the_twin(name, 10, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", TWINS)

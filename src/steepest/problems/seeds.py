@@ -16,7 +16,7 @@ def seeded(seed: int) -> Iterator[None]:
     """Within the context, the global generators of torch, NumPy and Python start from `seed`; their states are restored."""
     before = _states()
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        (torch if torch.accelerator.is_available() else torch.default_generator).manual_seed(seed)  # the former formats stacks
         np.random.seed(seed % 2**32)
         random.seed(seed)
         try:

@@ -90,10 +90,11 @@ def _is_of(node: Definition, code: CodeType) -> bool:
     if not isinstance(node, ast.Lambda):
         first = min(part.lineno for part in (node, *node.decorator_list))
         return (first, node.name) == (code.co_firstlineno, code.co_name)
+    if (node.lineno, "<lambda>") != (code.co_firstlineno, code.co_name):
+        return False
     begin, end = (node.body.lineno, node.body.col_offset), (node.body.end_lineno, node.body.end_col_offset)
     places = [((a, c), (b, d)) for a, b, c, d in code.co_positions() if None not in (a, b, c, d) and (a, c) != (b, d)]
-    inside = bool(places) and all(begin <= first and last <= end for first, last in places)
-    return inside and (node.lineno, "<lambda>") == (code.co_firstlineno, code.co_name)
+    return bool(places) and all(begin <= first and last <= end for first, last in places)
 
 
 def parts_of(code: CodeType) -> list[Any]:
