@@ -201,14 +201,15 @@ def test_a_study_goes_on_with_the_seeds_that_come_next():
     digits, lrs = get("digits"), {"sgd": 0.1, "momentum": 0.011}
     problem = dataclasses.replace(digits, test=digits.valid, steps=30)
     few, many = (
-        compare(problem, "sgd,momentum", schedules="constant", lrs=lrs, seeds=count, store=":memory:") for count in (3, 6)
+        compare(problem, "sgd,momentum", schedules="constant", lrs=lrs, seeds=count, plan="one", store=":memory:")
+        for count in (3, 6)
     )
     assert tutorial.against(tutorial.accuracies(few), "sgd", "momentum", tutorial.LOOKS)[0] is None
     made, expected = tutorial.settled(problem, few, [("sgd", "momentum")], 1), tutorial.accuracies(many)
     for name in lrs:
         np.testing.assert_allclose(made[name][:6], expected[name])
     one = {"sgd": 0.1, "momentum": 0.0001}
-    plain = compare(problem, "sgd,momentum", schedules="constant", lrs=one, seeds=3, store=":memory:")
+    plain = compare(problem, "sgd,momentum", schedules="constant", lrs=one, seeds=3, plan="one", store=":memory:")
     assert len(tutorial.settled(problem, plain, [("sgd", "momentum")], 1)["sgd"]) == 3  # what is decided is not trained again
 
 
