@@ -450,9 +450,9 @@ def test_a_budget_stops_the_training(line, store):
     )
     began = time.perf_counter()
     found = steepest.compare(
-        slow, "sgd", lrs=[0.3, 0.31, 0.32, 0.33], budget="4s", margin=0.0, store=store, plan="one"
+        slow, "sgd", lrs=[0.3, 0.31, 0.32, 0.33], budget="6s", margin=0.0, store=store, plan="one"
     ).answer()
-    assert time.perf_counter() - began < 1.5 * 4
+    assert time.perf_counter() - began < 1.5 * 6
     assert found.limit == "time"
 
 

@@ -201,15 +201,16 @@ def test_a_study_goes_on_with_the_seeds_that_come_next():
     digits, lrs = get("digits"), {"sgd": 0.1, "momentum": 0.011}
     problem = dataclasses.replace(digits, test=digits.valid, steps=30)
     few, many = (
-        compare(problem, "sgd,momentum", schedules="constant", lrs=lrs, seeds=count, store=":memory:") for count in (3, 6)
+        compare(problem, "sgd,momentum", schedules="constant", lrs=lrs, seeds=count, plan="one", store=":memory:")
+        for count in (3, 6)
     )
     assert compared.against(compared.accuracies(few), "sgd", "momentum", compared.LOOKS)[0] is None
     made, expected = compared.settled(problem, few, [("sgd", "momentum")], 1), compared.accuracies(many)
     for name in lrs:
         np.testing.assert_allclose(made[name][:6], expected[name])
     one = {"sgd": 0.1, "momentum": 0.0001}
-    plain = compare(problem, "sgd,momentum", schedules="constant", lrs=one, seeds=3, store=":memory:")
-    assert len(compared.settled(problem, plain, [("sgd", "momentum")], 1)["sgd"]) == 3  # decided cases are not trained again
+    plain = compare(problem, "sgd,momentum", schedules="constant", lrs=one, seeds=3, plan="one", store=":memory:")
+    assert len(tutorial.settled(problem, plain, [("sgd", "momentum")], 1)["sgd"]) == 3  # what is decided is not trained again
 
 
 BLOCKS = [("001", k) for k in range(10)] + [("003", 0)]

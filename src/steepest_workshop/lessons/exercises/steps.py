@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steepest.paths.loop import Formula, trajectory
-from steepest.rules import get
+from steepest.rules import Rule, get
 
 from ... import mutants
 from .engine import Answer, Exercise, follow, judge_steps, world
@@ -111,8 +112,14 @@ def _paths(
         with np.errstate(all="ignore"):
             yield words, np.array(list(follow(function, gradients, start, sloped)))
     if not sloped:
-        for what, made in mutants.of(get(rule), hyper):
-            yield SLIPS[what.partition(":")[0]], _plain(made, hyper, gradients, start)
+        yield from _mutants(get(rule), tuple(hyper.items()))
+
+
+@functools.cache
+def _mutants(rule: Rule, hyper: tuple[tuple[str, Any], ...]) -> list[tuple[str, Array]]:
+    """What a rule's mutants look like, and their paths; they take a second, and every wrong answer is compared with them."""
+    made = mutants.of(rule, dict(hyper))
+    return [(SLIPS[what.partition(":")[0]], _plain(wrong, dict(hyper), *world())) for what, wrong in made]
 
 
 def _exercise(
