@@ -62,7 +62,9 @@ def test_compare_prints_table_verdict_and_code_and_writes_report_and_json(compar
     page = (folder / "steepest-report.html").read_text()
     for o in found["optimizers"]:
         printed = next(words for words in result.stdout.splitlines() if words.startswith(o["name"] + " ")).split()
-        cells = re.search(rf"<tr><td>{o['name']}</td><td>{printed[1]}</td>(.*?)</tr>", page.partition("All that raced")[2])[1]
+        cells = re.search(
+            rf"<tr><td>{o['name']}</td><td>{printed[1]}</td>(.*?)</tr>", page.partition("All candidates, raced")[2]
+        )[1]
         assert cells.startswith(f"<td>{' '.join(printed[2:5])}</td>")
         for value in o["values"]:
             assert f"{o['name']}, a seed: {value:.5g}" in page
@@ -174,7 +176,7 @@ MISTAKES = {
     "no steps": (["compare", "--steps", "0"], "steps is 0; expected a whole number, 1 or more"),
     "negative margin": (["compare", "--margin", "-1"], "expected a finite number, 0 or more"),
     "budget in words": (["compare", "--budget", "soon"], "expected a time above 0, such as 90s"),
-    "steps and budget": (["compare", "--budget", "5s", "--steps", "5", "--seeds", "5"], "give one of the two"),
+    "steps and budget": (["compare", "--budget", "5s", "--steps", "5", "--seeds", "5"], "give either steps or a budget"),
     "unknown device": (["compare", "--device", "tpu"], "expected cpu or cuda"),
     "absent file": (["compare", "nowhere.py"], "There is no problem file nowhere.py"),
     "file does not parse": (["compare", "broken.py"], "broken.py does not parse: line 1"),

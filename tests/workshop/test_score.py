@@ -210,7 +210,7 @@ def test_a_study_goes_on_with_the_seeds_that_come_next():
         np.testing.assert_allclose(made[name][:6], expected[name])
     one = {"sgd": 0.1, "momentum": 0.0001}
     plain = compare(problem, "sgd,momentum", schedules="constant", lrs=one, seeds=3, plan="one", store=":memory:")
-    assert len(tutorial.settled(problem, plain, [("sgd", "momentum")], 1)["sgd"]) == 3  # what is decided is not trained again
+    assert len(compared.settled(problem, plain, [("sgd", "momentum")], 1)["sgd"]) == 3  # what is decided is not trained again
 
 
 BLOCKS = [("001", k) for k in range(10)] + [("003", 0)]

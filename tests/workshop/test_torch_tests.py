@@ -47,7 +47,7 @@ def test_every_file_is_run_and_what_is_not_refused_is_not_excused_as_other_words
     monkeypatch.setattr(torch_tests, "outcomes", excused)
     assert torch_tests.main(folder) == 0
     said = capsys.readouterr().out
-    assert "TestOthers.test_errors_Adam_words: refused as torch refuses it, in words of ours" in said
+    assert "TestOthers.test_errors_Adam_words: raises like torch, with our own message" in said
     assert "NO REASON" not in said
 
 
