@@ -317,12 +317,12 @@ def work(*asked: Any, share: tuple[int, int] = (1, 1), **more: Any) -> Study | S
 
 def _asked(options: Options) -> tuple[Problem, Question]:
     """Make the problem and the question about it; this runs user code."""
-    spaces = designs.spaces(options.optimizers, options.schedules, options.lrs)  # type: ignore[arg-type]
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SteepestError("The device is cuda, but torch finds no GPU here; leave --device out to use the CPU.")
     problem = problems.get(options.problem) if isinstance(options.problem, str) else options.problem
     if not isinstance(problem, Problem):
         raise SteepestError(f"The problem is a {type(problem).__name__}; expected a steepest.Problem, a name or a file.")
+    spaces = designs.spaces(options.optimizers, options.schedules, options.lrs)  # type: ignore[arg-type]
     if options.plan not in ("auto", "show"):
         ways.named(options.plan)
     assert problem.steps is not None

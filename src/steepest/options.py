@@ -130,11 +130,21 @@ class Options:
 
     def command(self, problem: str) -> str:
         """The Python call of `compare` on a problem with these options."""
-        shown = ("lrs", "seeds", "steps", "budget", "margin")
-        values = {name: getattr(self, name) for name in shown}
+        skipped = ("problem", "store", "go_on", "record")
+        chosen = {f.name: (getattr(self, f.name), f.default) for f in dataclasses.fields(self) if f.name not in skipped}
+        values = {
+            name: value for name, (value, default) in chosen.items() if str(value) != str(default)
+        }  # a rate may be an array
         values["budget"] = self.seconds if self.seeds is None else None
-        asked = "".join(f", {name}={value!r}" for name, value in values.items() if value is not None)
+        asked = "".join(f", {name}={_typed(value)!r}" for name, value in values.items() if value is not None)
         return f"steepest.compare({problem!r}{asked})"
+
+
+def _typed(value: Any) -> Any:
+    """An option as one would type it: rules and schedules by name."""
+    if isinstance(value, list | tuple):
+        return [_typed(item) for item in value]
+    return value.name if isinstance(value, Rule | multipliers.Schedule) else value
 
 
 def taken(command: str) -> list[dataclasses.Field[Any]]:

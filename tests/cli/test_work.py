@@ -128,6 +128,30 @@ def test_a_race_that_was_ended_goes_on(monkeypatch):
     assert study.result.trained > 0
 
 
+@pytest.mark.parametrize("problem", [["breast-cancer"], []])
+def test_continue_asks_again_what_an_interrupted_study_asked(problem, monkeypatch, tmp_path):
+    from steepest.study import lab
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    asked = ["--optimizers", "sgd", "--lrs", "0.1,0.3", "--schedules", "constant", "--steps", "5", "--store", "s.db"]
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.Lab, "run", interrupted)
+        assert run("compare", "breast-cancer", *asked) == 130
+    assert run("compare", *problem, "--continue", "--store", "s.db", "--json", "found.json") == 0
+    found = json.loads(Path("found.json").read_text())
+    assert found["problem"] == "breast-cancer"
+    assert [row["name"] for row in found["optimizers"]] == ["sgd"]
+    assert found["steps"] == 5
+    assert found["answer"]["question"] == 1
+
+
+def test_continue_without_a_study_is_refused(capsys):
+    assert run("compare", "--continue", "--store", "none.db") == 2
+    assert "The store none.db has no study to continue; name a problem." in capsys.readouterr().err
+
+
 def test_runs_that_all_collapse_end_a_race_without_a_budget():
     asked = {**RACE, "lrs": {"sgd": 1e6, "adam": 1e6}, "store": ":memory:"}
     study = steepest.compare("digits", "sgd,adam", schedules="constant", budget=float("inf"), **asked)

@@ -119,6 +119,23 @@ def test_what_cannot_be_an_axis_is_refused(decay, line):
         steepest.compare(line, "adamw(momentum=?)", **ASK, store=":memory:")
 
 
+def test_an_axis_of_one_minus_a_value_is_registered_by_the_problem_file(line, tmp_path, monkeypatch):
+    monkeypatch.setattr(space, "AXES", {})
+    axis = Axis("beta2", centre=0.999, scale="one minus")
+    assert axis.values(axis.first(7)) == (0.99, 0.9954, 0.9978, 0.999, 0.99954, 0.99978, 0.9999)[::-1]
+    assert all(axis.index(axis.value(k)) == k for k in range(-20, 0))
+    (tmp_path / "mine.py").write_text(
+        "import torch, steepest\nfrom steepest.study.space import Axis, register\n"
+        'register(Axis("beta2", centre=0.999, scale="one minus"))\n'
+        "x = torch.linspace(-1, 1, 32)[:, None]\n"
+        "problem = steepest.Problem(model=lambda: torch.nn.Linear(1, 1), loss=torch.nn.MSELoss(), train=(x, x), valid=(x, x))\n"
+    )
+    study = steepest.compare(str(tmp_path / "mine.py"), "adamw(beta2=?)", **ASK, store=":memory:")
+    tried = {dict(trial.candidate.settings)["beta2"] for entry in study.result.entries for trial in entry.trials}
+    assert {0.9978, 0.999, 0.99954} <= tried
+    assert max(tried) < 1
+
+
 @pytest.fixture
 def steps_to_half():
     """Time to target: the steps until the loss is half of its initial value, interpolated between evaluations."""
@@ -154,6 +171,24 @@ def test_a_measure_is_raced_on(steps_to_half, line, tmp_path):
     by_loss = steepest.compare(line, "sgd,adam", **asked_for).to_dict()
     assert by_loss["metric"] == "loss"
     assert by_loss["answer"]["question"] == 2  # another question, answered from the same runs and some new ones
+
+
+@pytest.mark.parametrize("name", ["bytes of state", "metric at equal time"])
+def test_a_measure_of_cost_is_raced_on(name, line):
+    """Its values need the cost of a candidate in screening, in the race and in what is shown."""
+    lrs = None if name == "bytes of state" else {"sgd": [0.02, 0.2], "adam": [0.01, 0.1]}
+    study = steepest.compare(line, "sgd,adam", measure=name, lrs=lrs, **ASK, margin=0.05, store=":memory:")
+    found, answer = study.to_dict(), study.answer()
+    assert found["metric"] == name
+    for row in found["optimizers"]:
+        swept = [value for trial in row["sweep"] for value in trial["values"]]
+        assert row["values"]
+        assert all(value is not None for value in swept)
+        if name == "bytes of state":
+            assert {*swept, *row["values"]} == {{"sgd": 0, "adam": 16}[row["name"]]}
+    if name == "bytes of state":
+        assert answer.pick.name == "sgd"
+        assert answer.rejected == []
 
 
 def test_a_measure_is_named_on_the_command_line(steps_to_half, tmp_path, monkeypatch, capsys):

@@ -65,9 +65,10 @@ def compare(
     check_file(Path(report), "report", "report.html")
     check_distinct(store=asked["store"], report=report, json=json_file)
     command = shlex.join(["steepest", *sys.argv[1:]])
-    if asked["go_on"] and not problems:
+    if asked["go_on"] and len(problems or ()) < 2:
         typed = {name for name in asked if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
-        problems, asked = working.resumed(asked, typed)
+        named, asked = working.resumed(problems[0] if problems else None, asked, typed)
+        problems = [named]
     names = problems or [PROBLEM]
     options = Options(names[0], **asked)
     for name in names:
@@ -80,12 +81,12 @@ def compare(
 
         console, studies = terminal.console(out), list[Study]()
         for name, problem in [(name, library.get(name)) for name in names]:
+            working.remember(asked["store"], asked | {"problem": name})  # also for a study that is interrupted
             study = run(dataclasses.replace(options, problem=problem), command, None if studies else began)
             terminal.show(study.result, study.data, console, pairs)
             if options.plan == "show":
                 console.print(f"Trained {study.result.plan}.", soft_wrap=True)
             studies.append(study)
-            working.remember(study.store, asked | {"problem": name})
         file.write([study.data for study in studies], report)
         console.print(near(f"\nReport: {report}   Runs: {studies[-1].store}"), soft_wrap=True)
     results = [study.to_dict() for study in studies]

@@ -84,22 +84,26 @@ def last_asked(store: str) -> dict[str, Any]:
     return asked
 
 
-def resumed(asked: dict[str, Any], typed: set[str]) -> tuple[list[str], dict[str, Any]]:
-    """The problem and the options of `compare --continue` without a problem.
+def resumed(problem: str | None, asked: dict[str, Any], typed: set[str]) -> tuple[str, dict[str, Any]]:
+    """The problem and the options of `compare --continue`: those of the store's last study, except for what was typed.
 
-    They are those of the store's last study, except for the `typed` options; the defaults if there is no study.
+    The last study counts only if it was of the typed problem, if there is one. Raises SteepestError if there is nothing to
+    continue, or if the study's problem was a Python file and none was typed.
     """
-    last = _last(asked["store"], "steepest compare --continue")
-    if last is None:
-        return [PROBLEM], asked
-    return [last.pop("problem")], asked | {k: v for k, v in last.items() if k not in typed}
+    last = _last(asked["store"], "steepest compare --continue", problem)
+    if last is None and problem is None:
+        raise SteepestError(f"The store {near(asked['store'])} has no study to continue; name a problem.")
+    if last is None or (problem is not None and _stored_problem(problem) != last["problem"]):
+        return problem or PROBLEM, asked
+    named = last.pop("problem")
+    return problem or named, asked | {k: v for k, v in last.items() if k not in typed}
 
 
-def _last(store: str, command: str) -> dict[str, Any] | None:
+def _last(store: str, command: str, problem: str | None = None) -> dict[str, Any] | None:
     """The options of a store's last study; None if there is none.
 
     A store may come from someone else, so no file that it names is run: if a problem or a rule was a file, it raises
-    SteepestError with the command to type, in which the file is to be filled in.
+    SteepestError with the command to type, in which the file is to be filled in; a typed `problem` replaces the stored one.
     """
     from ..study.store import Store
     from ..study.store.inspection import copied
@@ -111,7 +115,7 @@ def _last(store: str, command: str) -> dict[str, Any] | None:
     if not facts:
         return None
     asked = _without_paths(facts[-1])
-    if any(FILE in name for name in (asked["problem"], *names_in(asked["optimizers"]))):
+    if any(FILE in name for name in (problem or asked["problem"], *names_in(asked["optimizers"]))):
         changed = {k: v for k, v in asked.items() if k != "problem" and v != stored()[k]}
         options = {"store": near(store)} | changed
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
@@ -127,8 +131,12 @@ def _without_paths(asked: dict[str, Any]) -> dict[str, Any]:
     defaults = stored()
     chosen = defaults | {k: v for k, v in asked.items() if k in defaults}
     names = [f"{FILE}:{name.rpartition(':')[2]}" if ":" in name else name for name in names_in(chosen["optimizers"])]
-    problem = asked["problem"] if asked["problem"] in library.BUILT_IN else FILE
-    return chosen | {"problem": problem, "optimizers": ",".join(names)}
+    return chosen | {"problem": _stored_problem(asked["problem"]), "optimizers": ",".join(names)}
+
+
+def _stored_problem(problem: str) -> str:
+    """A problem as a store names it: a built-in name, or `FILE`."""
+    return problem if problem in library.BUILT_IN else FILE
 
 
 def _share(text: str) -> tuple[int, int]:

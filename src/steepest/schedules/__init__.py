@@ -54,4 +54,6 @@ def __getattr__(name: str) -> Any:
         from .torch import from_torch
 
         return from_torch
+    if name in FORMULAS:  # one that was added, and is not named above
+        return FORMULAS[name]
     raise AttributeError(f"module 'steepest.schedules' has no attribute '{name}'")

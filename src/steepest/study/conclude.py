@@ -57,7 +57,7 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
         possible=[_possible(one, ahead) for one, ahead in sorted(possible, key=lambda pair: -pair[1])],
         ruled_out=[named(one.candidate) for k in course.others() if (one := course.contenders[k]) not in open_],
         rejected=_rejected(course),
-        not_followed=0 if question.seeds else len(set(course.trials) - racing),
+        not_followed=len(set(course.trials) - racing) if now and not question.seeds else 0,
         limit=limit,
         margin=margin,
         seconds_to_margin=None if runs is None else float(runs * course.seconds_per_run()),
@@ -161,7 +161,7 @@ def _places(course: Course) -> list[Place]:
     for k, one in enumerate(course.contenders):
         word = "pick" if k == now.pick else "possible" if now.possible[k] else "ruled out"
         behind = max(0.0, -float(now.ahead[k].min()))  # also a lower bound on how far behind the best it is
-        values = [v for o in one.outcomes if (v := course.question.scale.value(o)) is not None]
+        values = [v for o in one.outcomes if (v := course.validation(one.candidate, o)) is not None]
         places.append(
             Place(
                 **_names(one.candidate),

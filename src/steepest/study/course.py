@@ -83,14 +83,18 @@ class Course:
 
     def value(self, candidate: Candidate, outcome: Outcome) -> float | None:
         """The value of a run, or None."""
-        return self.question.scale.value(outcome, self.split, self.cost(candidate) if self.costs else Cost(0.0, 0, 1))
+        return self.question.scale.value(outcome, self.split, self.cost(candidate))
+
+    def validation(self, candidate: Candidate, outcome: Outcome) -> float | None:
+        """The value of a run on validation data, or None."""
+        return self.question.scale.value(outcome, cost=self.cost(candidate))
 
     def merit(self, candidate: Candidate) -> float:
         """The mean over the screening seeds, larger being better; minus infinity if a run has no value."""
         count, merit = self.merits.get(candidate, (0, 0.0))
         if count != len(self.trials[candidate]):
             outcomes = self.trials[candidate].values()
-            values = [v for outcome in outcomes if (v := self.question.scale.value(outcome)) is not None]
+            values = [v for outcome in outcomes if (v := self.validation(candidate, outcome)) is not None]
             merit = self.question.scale.sign * sum(values) / len(values) if len(values) == len(outcomes) else -math.inf
             self.merits[candidate] = len(outcomes), merit
         return merit

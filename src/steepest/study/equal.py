@@ -94,7 +94,7 @@ def _best(course: Course, candidates: Sequence[Candidate]) -> Candidate:
 def rank(course: Course, candidate: Candidate, outcomes: Sequence[Outcome]) -> tuple[int, float, float, float]:
     """Sort key, best first: fewest runs without a value, best mean value, lowest mean loss, lowest rate."""
     scale = course.question.scale
-    values = [(scale.value(o), o.loss) for o in outcomes]
+    values = [(course.validation(candidate, o), o.loss) for o in outcomes]
     kept = [(v, math.inf if loss is None else loss) for v, loss in values if v is not None]
     lost = len(values) - len(kept)
     if not kept:

@@ -74,7 +74,7 @@ def _of_problem(lab: Lab) -> Iterator[str]:
 def _of_work(course: Course, entries: Sequence[Entry]) -> Iterator[str]:
     """Notes on unequal tuning, and on rules that take several gradients a step."""
     tried = {e.candidate.label: len(e.trials) for e in entries}
-    if len(set(tried.values())) > 1 and all(e.candidate.space.rates is None for e in entries):
+    if len(set(tried.values())) > 1 and all(e.candidate.space.rates is None for e in entries) and not course.interrupted:
         least = min(tried.values())
         grown = ", ".join(f"{label} {n}" for label, n in tried.items() if n > least)
         yield f"Grids were extended where the best rate was at an edge (rates tried: {grown}; every other {least})."

@@ -1,6 +1,6 @@
 """The protocol between a study's strategy and its laboratory: a pure function from the history to the next request.
 
-`ask(question, history)` returns the runs that are wanted next, or a decision that only a clock can make, or the answer:
+`ask(strategy, history)` returns the runs that are wanted next, or a decision that only a clock can make, or the answer:
 
 - With an empty history: `Wanted`, with a run of every candidate on the first screening seed.
 - When these have ended, under a budget: `Carried`, for the number of optimizers that there is time to follow up.

@@ -21,20 +21,16 @@ Number = float | None
 
 @dataclasses.dataclass
 class Trial:
-    """A candidate and its runs on the screening or tuning seeds."""
+    """A candidate and its runs on the screening or tuning seeds; `values` are their values on validation data."""
 
     candidate: Candidate
     outcomes: list[Outcome]
+    values: list[Number]
 
     @property
     def lr(self) -> float:
         """Its learning rate."""
         return self.candidate.lr
-
-    @property
-    def values(self) -> list[Number]:
-        """The metric on validation data of each run, or None."""
-        return [o.valid for o in self.outcomes]
 
     @property
     def diverged(self) -> int:
@@ -141,13 +137,17 @@ def _entry(course: Course, answer: Answer, space: Space) -> Entry:
     best = next((one for one in own if one is course.pick and answer.pick), own[0] if own else None)
     tried = sorted(course.tried(space), key=lambda c: (c.settings, c.lr))
     candidate = best.candidate if best else max(tried, key=course.merit, default=None)
-    trials = [Trial(c, [*course.trials[c].values()]) for c in tried]
+
+    def trial(c: Candidate, runs: list[Outcome]) -> Trial:
+        return Trial(c, runs, [course.validation(c, o) for o in runs])
+
+    trials = [trial(c, [*course.trials[c].values()]) for c in tried]
     outcomes = best.outcomes if best else []
     chosen = candidate or space.at(space.rate.centre)
     rates = sorted({trial.lr for trial in trials})
     return Entry(
         chosen,
-        trials or ([Trial(chosen, outcomes)] if candidate else []),
+        trials or ([trial(chosen, outcomes)] if candidate else []),
         candidate is not None,
         len(rates) > 1 and chosen.lr in (rates[0], rates[-1]),
         outcomes,

@@ -102,8 +102,10 @@ def _candidates(space: Space, rates: Sequence[float]) -> list[Candidate]:
 
 
 def _best(course: Course, space: Space, grid: range) -> int:
-    """The index of the best rate of a grid."""
-    return max(grid, key=lambda k: course.merit(space.at(space.rate.value(k))))
+    """The index of the best rate of a grid; the middle if all rates are equally good, as by a measure of memory."""
+    merits = {k: course.merit(space.at(space.rate.value(k))) for k in grid}
+    alike = len({*merits.values()}) == 1 and merits[grid[0]] > -math.inf
+    return grid[len(grid) // 2] if alike else max(grid, key=lambda k: merits[k])
 
 
 def grown_together(spaces: Sequence[Space], grids: Sequence[range], best: Sequence[int], most: int) -> list[range] | None:

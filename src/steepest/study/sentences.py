@@ -47,9 +47,9 @@ def _unbounded(answer: Answer) -> str:
 def _nothing(answer: Answer) -> str:
     """The sentence if nothing can be picked, with the reason."""
     if "finite metric" in answer.lost:
-        return f"Nothing can be picked: {answer.lost}. Mend the metric, or give one that is finite."
+        return f"Nothing can be picked: {answer.lost}. Fix the metric, or choose one that is always finite."
     if "crashed" in answer.lost:
-        return f"Nothing can be picked: {answer.lost}. See what ends the process: memory, or a library that crashes."
+        return f"Nothing can be picked: {answer.lost}. Check the memory, and for libraries that crash."
     why = f" ({answer.lost})" if answer.lost else ""
     return f"Nothing can be picked: every run diverged or ended no better than it began{why}; try smaller rates."
 
@@ -117,12 +117,15 @@ def _ruled_out(answer: Answer) -> str:
 
 def _rejected(answer: Answer) -> Iterator[str]:
     """The rejected rates of each space: from some rate above the raced one, up to some rate below it."""
-    raced = {place.label: place.lr for place in answer.places}
+    raced = {place.label: place.lr for place in reversed(answer.places)}  # the best place of a label
     rates: dict[str, list[float]] = {}
     for one in answer.rejected:
         rates.setdefault(one.label, []).append(one.lr)
     for label, lost in rates.items():
-        high = [lr for lr in lost if lr > raced.get(label, 0.0)]
+        if label not in raced:
+            yield f"{label} at {', '.join(f'{lr:g}' for lr in lost)}"
+            continue
+        high = [lr for lr in lost if lr > raced[label]]
         low = [lr for lr in lost if lr not in high]
         parts = [f"from {min(high):g}"] if high else []
         yield f"{label} {' and '.join([*([f'up to {max(low):g}'] if low else []), *parts])}"

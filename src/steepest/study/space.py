@@ -18,6 +18,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from .. import rules
 from .. import schedules as multipliers
@@ -34,6 +35,7 @@ Grid = tuple[float, ...]
 class Axis:
     """One dimension of a space: a log grid of values, `per_decade` in each decade, around a centre.
 
+    `scale` is "log", or "one minus" for a log grid of 1 - value, as for beta2 = 0.99, 0.995, 0.999.
     `low` and `high` bound its values, `zero` adds 0 to every grid. A grid starts with some values around `centre` and grows by
     `growth` while its best value is at its edge. `typed` are the user's values, which are not searched. `usual` is the common
     range, and `source` cites it.
@@ -42,6 +44,7 @@ class Axis:
     name: str
     centre: float = 1e-2
     per_decade: int = 3
+    scale: Literal["log", "one minus"] = "log"
     low: float = 0.0
     high: float = math.inf
     zero: bool = False
@@ -51,12 +54,13 @@ class Axis:
     source: str = ""
 
     def value(self, k: int) -> float:
-        """Value k of the log grid, to two digits: 10 ** (k / per_decade)."""
-        return float(f"{10 ** (k / self.per_decade):.1e}")
+        """Value k of the grid: 10 ** (k / per_decade) to two digits, or 1 minus that."""
+        power = float(f"{10 ** (k / self.per_decade):.1e}")
+        return power if self.scale == "log" else round(1 - power, 12)
 
     def index(self, value: float) -> int:
         """The index of the nearest grid value."""
-        return round(self.per_decade * math.log10(value))
+        return round(self.per_decade * math.log10(value if self.scale == "log" else 1 - value))
 
     def first(self, count: int) -> range:
         """The indices of the first grid: `count` around the centre, as far as they are within the bounds."""

@@ -123,7 +123,14 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
     several = len({e.candidate.schedule for e in result.entries}) > 1
     searched = list(dict.fromkeys(name for e in result.entries for name, _ in e.candidate.settings))
     heading = ["optimizer", *(["schedule"] if several else []), "learning rate", *searched]
-    heading += [f"{result.split} {result.question.scale.name} ± SE", "n", "diverged", "step time", "state"]
+    scale = result.question.scale
+    heading += [
+        f"{scale.name if scale.measure else f'{result.split} {scale.name}'} ± SE",
+        "n",
+        "diverged",
+        "step time",
+        "state",
+    ]
     losses = result.problem.metric is not None
     heading += ["validation loss"] if losses else []
     rows = []

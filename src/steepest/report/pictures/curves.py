@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...study.data import Curve, Entry, StudyData
+from ...study.measures import MEASURES
 from ..picture import Mark, Panel, Picture, Series
 from ..registry import Choices, picture
-from .parts import metric, padded, quarters, shortest, style_of
+from .parts import during, metric, padded, quarters, shortest, style_of
 
 LEAST_FOR_BAND = 3  # seeds
 MOST_THIN = 10  # seeds drawn one by one for each optimizer
@@ -18,7 +19,7 @@ POINTS = 21  # points on the curve of a complete run
 
 
 def _choices(study: StudyData) -> Choices:
-    measures = {"metric": study.metric} | ({"loss": "loss"} if study.metric != "loss" else {})
+    measures = {"metric": during(study)} | ({"loss": "loss"} if study.metric != "loss" else {})
     return {"x": {"steps": "steps", "seconds": "seconds"}, "scale": {"linear": "linear", "log": "log"}, "of": measures}
 
 
@@ -36,7 +37,13 @@ def curves(study: StudyData, x: str = "steps", scale: str = "linear", of: str = 
             series.append(drawn[0])
             table.append(drawn[1])
     lines = [line.y for one in series if (line := one.mark("line"))]
-    words = metric(study, "validation") if of == "metric" else "validation loss"
+    words = (
+        "validation loss"
+        if of != "metric"
+        else metric(study, "validation")
+        if during(study) == study.metric
+        else "validation metric"
+    )
     late = [v for line in lines for v in line[len(line) // 5 :]]  # the first fifth does not set the axis
     view = padded(late, 1 / 10) if late and scale != "log" else None
     panel = Panel(series, "step" if x == "steps" else "seconds", words, log_y=scale == "log", view_y=view)
@@ -82,9 +89,9 @@ def _leads(study: StudyData, lines: list[list[float]], labels: list[str], of: st
     whole = max(map(len, lines))
     full = [k for k, line in enumerate(lines) if len(line) == whole]
     early, late = (labels[full[int(best([lines[k][at] for k in full]))]] for at in (whole // 4, -1))
-    what = study.metric if of == "metric" else "loss"
-    if len(labels) == 1:
-        return f"The mean {what} of {labels[0]} during training"
+    what = during(study) if of == "metric" else "loss"
+    if len(labels) == 1 or study.metric in MEASURES:  # its direction is not the metric's
+        return f"The mean {what} of {labels[0] if len(labels) == 1 else 'each'} during training"
     if early == late:
         return f"{late} has the best mean {what} after a quarter of the steps and at the end"
     return f"{early} has the best mean {what} after a quarter of the steps, {late} at the end"
