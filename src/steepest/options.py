@@ -132,9 +132,7 @@ class Options:
         """The Python call of `compare` on a problem with these options."""
         skipped = ("problem", "store", "go_on", "record")
         chosen = {f.name: (getattr(self, f.name), f.default) for f in dataclasses.fields(self) if f.name not in skipped}
-        values = {
-            name: value for name, (value, default) in chosen.items() if str(value) != str(default)
-        }  # a rate may be an array
+        values = {name: value for name, (value, default) in chosen.items() if str(value) != str(default)}
         values["budget"] = self.seconds if self.seeds is None else None
         asked = "".join(f", {name}={_typed(value)!r}" for name, value in values.items() if value is not None)
         return f"steepest.compare({problem!r}{asked})"

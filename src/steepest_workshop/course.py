@@ -28,12 +28,16 @@ def rows(name: str) -> Iterator[tuple[str, ...]]:
             yield "the pick on fresh seeds", runs, str(len(seeds)), "", "", ""
         elif seeds[0] in TUNING_SEEDS:
             candidates = len({job.candidate for job in batch.jobs})
-            yield f"screening, {candidates} candidates", runs, str(len(seeds)), "", "", ""
+            yield f"screening, {_count(candidates)}", runs, str(len(seeds)), "", "", ""
         else:
             look, now = next(looks), next(standings)
             candidates = len({job.candidate for job in batch.jobs})
             bound = f"{look.bound:.2f}{recorded.scale.unit}" if look.bound is not None else "not known"
-            yield f"race, {candidates} candidates", runs, f"up to {now.seeds.max()}", look.pick, bound, str(now.possible.sum())
+            yield f"race, {_count(candidates)}", runs, f"up to {now.seeds.max()}", look.pick, bound, str(now.possible.sum())
+
+
+def _count(candidates: int) -> str:
+    return f"{candidates} candidate{'s' if candidates > 1 else ''}"
 
 
 def table(name: str) -> str:

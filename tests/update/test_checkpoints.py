@@ -216,7 +216,7 @@ def test_a_checkpoint_without_a_flag_that_the_class_fixes_decays_as_the_class_do
             if change == "adam's":
                 group["decoupled_weight_decay"] = False
         loaded = steepest.optim.AdamW(net.parameters(), lr=0.02, weight_decay=0.3)
-        said = pytest.warns(UserWarning, match="goes on with True") if change == "adam's" else contextlib.nullcontext()
+        said = pytest.warns(UserWarning, match="True is used") if change == "adam's" else contextlib.nullcontext()
         with said:
             loaded.load_state_dict(saved)
         train(net, loaded, range(2, 4))

@@ -334,7 +334,7 @@ def test_what_is_not_the_kernels_runs_plain_and_is_right():
 def test_sam_needs_a_closure_and_schedule_free_shows_its_view():
     p = torch.nn.Parameter(torch.ones(3))
     p.grad = torch.ones(3)
-    with pytest.raises(SteepestError, match=r"SAM asks for gradients at two points; call step\(closure\)"):
+    with pytest.raises(SteepestError, match=r"SAM needs gradients at two points; call step\(closure\)"):
         steepest.optim.SAM([p], lr=0.1).step()
     optimizer = steepest.optim.ScheduleFreeAdamW([p], lr=0.1)
     for _ in range(3):

@@ -77,7 +77,7 @@ def test_complex_numbers_are_their_real_and_imaginary_parts_or_refused(name):
 
             closure()
             if refused:
-                with pytest.raises(SteepestError, match="got a complex gradient; it looks at rows and columns of real ones"):
+                with pytest.raises(SteepestError, match="got a complex gradient; its row and column means need real ones"):
                     optimizer.step()
                 return
             optimizer.step(closure if optimizer.rule.oracle else None)

@@ -118,10 +118,10 @@ def test_muon_refuses_what_torchs_refuses_unless_it_is_told_to_take_it(shape):
     p = torch.nn.Parameter(torch.ones(shape))
     with pytest.raises(ValueError, match="only supports 2D"):
         torch.optim.Muon([p])
-    with pytest.raises(SteepestError, match=r"Muon is for matrices, and got a parameter of shape .* matrices_only=False"):
+    with pytest.raises(SteepestError, match=r"Muon takes matrices only, but got a parameter of shape .* matrices_only=False"):
         steepest.optim.Muon([p])
     optimizer = steepest.optim.Muon([torch.nn.Parameter(torch.ones(2, 2))])
-    with pytest.raises(SteepestError, match="Muon is for matrices"):
+    with pytest.raises(SteepestError, match="Muon takes matrices only"):
         optimizer.add_param_group({"params": [p]})
     assert len(optimizer.param_groups) == 1
     taken = steepest.optim.Muon([p], matrices_only=False)

@@ -102,7 +102,7 @@ def test_what_is_called_out_of_turn_is_one_sentence():
     model = network()
     sam, adam = optim.SAM(model.parameters(), lr=0.1), optim.Adam(model.parameters())
     loss_of(model, 0)
-    with pytest.raises(SteepestError, match="Adam asks for one gradient; call step"):
+    with pytest.raises(SteepestError, match="Adam needs only one gradient; call step"):
         adam.first_step()
     with pytest.raises(SteepestError, match="comes after first_step"):
         sam.second_step()
@@ -209,8 +209,8 @@ def test_norms_over_a_model_of_two_rules_are_refused(inner, shapes):
     params = [torch.nn.Parameter(torch.ones(shape)) for shape in shapes]
     for p in params:
         p.grad = torch.ones_like(p)
-    with pytest.raises(SteepestError, match="looks over the whole model, and takes other steps for matrices"):
+    with pytest.raises(SteepestError, match="needs sums over the whole model, but its steps differ for matrices"):
         build(rule, params, lr=0.1).step()
-    with pytest.raises(SteepestError, match="looks over the whole model, and takes other steps for matrices"):
+    with pytest.raises(SteepestError, match="needs sums over the whole model, but its steps differ for matrices"):
         ManyRuns(rule, [p.detach()[None] for p in params], [{"lr": 0.1}]).step([p.grad[None] for p in params])
     build(rule, [p for p in params if p.ndim == 2], lr=0.1).step()

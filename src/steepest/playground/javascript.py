@@ -40,7 +40,7 @@ def function(rule: Rule, hyper: Hyper, name: str | None = None, notes: bool = Fa
 
 
 def text(rule: Rule, hyper: Hyper | None = None) -> str:
-    """The function for readers, below its source and with the functions it calls."""
+    """The function as readable JavaScript, with the functions it calls."""
     settings = rule.settings(**(hyper or {}))
     body = function(rule, settings, "".join(c if c.isalnum() else "_" for c in rule.name).strip("_"))
     above = [f"// {rule.reference}"]

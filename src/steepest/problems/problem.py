@@ -360,7 +360,7 @@ class Problem:
 
     @torch.no_grad()
     def results(self, model: nn.Module, data: Examples) -> Tensor | None:
-        """`each` over all of the data, in evaluation mode."""
+        """The metric of every example of the data, in evaluation mode; None if the metric has none by example."""
         parts = [part for part, _ in self._over(model, data, self.each)]
         whole = [part for part in parts if part is not None]
         return torch.cat(whole) if whole and len(whole) == len(parts) else None

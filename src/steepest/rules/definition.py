@@ -58,7 +58,7 @@ class State:
         return f"copy of {self.copies}" if self.copies else self.start
 
     def is_for(self, shape: Shape) -> bool:
-        """Whether it exists for a parameter of this shape."""
+        """Whether a parameter of this shape has this state."""
         return self.shape is None or self.shape(shape) is not None
 
     @property

@@ -92,7 +92,7 @@ def warn_of_kin(rule: Rule, ours: list[dict[str, Any]], theirs: list[dict[str, A
         if differ:
             stays = differ[0] if flag in rule.fixed else differ[1]
             warnings.warn(
-                f"The checkpoint has {flag}={differ[1]}, and this {rule.class_name} {differ[0]}; it goes on with {stays}.",
+                f"The checkpoint has {flag}={differ[1]}, this {rule.class_name} has {differ[0]}; {stays} is used.",
                 UserWarning,
                 stacklevel=2,
             )

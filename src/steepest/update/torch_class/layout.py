@@ -118,8 +118,8 @@ class Layout:
 def differs(rule: Rule) -> SteepestError:
     """The error where a rule that looks over the model has another graph for matrices than for vectors."""
     return SteepestError(
-        f"{rule.name} looks over the whole model, and takes other steps for matrices than for vectors; give the two an "
-        "optimizer each, and clip by torch.nn.utils.clip_grad_norm_."
+        f"{rule.name} needs sums over the whole model, but its steps differ for matrices and vectors; give each kind an "
+        "optimizer of its own, and clip by torch.nn.utils.clip_grad_norm_."
     )
 
 

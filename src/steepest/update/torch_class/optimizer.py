@@ -42,7 +42,7 @@ class RuleOptimizer(torch.optim.Optimizer):
     def __init__(self, params: ParamsT, defaults: Hyper) -> None:
         if defaults.get("capturable"):
             what = "capture of the step in a CUDA graph, which is not offered; leave it out."
-            raise SteepestError(f"{type(self).__name__}(capturable=True) asks for {what}")
+            raise SteepestError(f"{type(self).__name__}(capturable=True) needs {what}")
         defaults = {k: plain(v) for k, v in defaults.items()}
         self._checked(defaults)  # before the parameters, as torch does
         self._forget()
@@ -168,7 +168,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 self._laid()
                 return loss
             name = type(self).__name__
-            raise SteepestError(f"{name} asks for gradients at two points; call step(closure), or first_step and second_step.")
+            raise SteepestError(f"{name} needs gradients at two points; call step(closure), or first_step and second_step.")
         if self.defaults.get("differentiable"):
             self._differentiable_step()
             return loss
@@ -211,7 +211,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         there is none.
         """
         if not self.rule.oracle:
-            raise SteepestError(f"{type(self).__name__} asks for one gradient; call step().")
+            raise SteepestError(f"{type(self).__name__} needs only one gradient; call step().")
         if self._halfway is not None and all(p.grad is None for p, _, _ in self._halfway.there):
             raise SteepestError("first_step() was called twice; call second_step() after the second backward().")
         self._return(gradients=False)

@@ -23,8 +23,8 @@ def check_group(name: str, group: Group) -> None:
     for p in group["params"]:
         if group.get("matrices_only") and p.ndim != 2:
             raise SteepestError(
-                f"{name} is for matrices, and got a parameter of shape {tuple(p.shape)}; give the others to another "
-                "optimizer, or matrices_only=False: vectors then take a step of AdamW, and tensors count as matrices."
+                f"{name} takes matrices only, but got a parameter of shape {tuple(p.shape)}; give the others to another "
+                "optimizer, or set matrices_only=False: vectors then take AdamW steps, and higher tensors count as matrices."
             )
 
 
@@ -39,9 +39,9 @@ def check_tensors(name: str, rule: Rule, graph: Graph, group: Group, p: Tensor) 
     if p.grad.is_sparse and rule.twin not in TAKES_SPARSE:
         raise SteepestError(f"{name} got a sparse gradient; it takes dense ones, and {' and '.join(TAKES_SPARSE)} both.")
     if p.grad.is_complex() and not graph.elementwise:
-        raise SteepestError(f"{name} got a complex gradient; it looks at rows and columns of real ones.")
+        raise SteepestError(f"{name} got a complex gradient; its row and column means need real ones.")
     if graph.reach != "element" and (hasattr(p, "_is_flat_param") or hasattr(p, "_fsdp_flattened")):
         raise SteepestError(
-            f"{name} looks over a whole {graph.reach}, and the first FSDP cuts parameters where it likes; shard the "
-            "model by torch.distributed.fsdp.fully_shard, or take a rule that works element by element, such as AdamW."
+            f"{name} needs sums over a whole {graph.reach}, but FSDP1 splits parameters at arbitrary places; shard the model "
+            "with torch.distributed.fsdp.fully_shard, or use an elementwise rule, such as AdamW."
         )
