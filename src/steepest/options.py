@@ -58,7 +58,7 @@ class Options:
     margin: float | None = option(
         None, "The difference that matters. Default: 0.5 points of accuracy, 1 % of a loss.", typed=float
     )
-    measure: str = option("metric", "The measure that compares runs: the problem's metric, or another one.")
+    measure: str = option("metric", "The measure that compares runs: the problem's metric, or one of `steepest list measures`.")
     store: str | Path = option(STORE, "The file for all runs.", metavar="FILE", stored=False)
     device: str = option("cpu", "cpu or cuda.")
     plan: str = option("auto", "How to train: auto takes the fastest way, show prints it; one; many:N for N together.")

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -274,6 +275,10 @@ def test_help_imports_neither_torch_nor_any_other_heavy_library():
     assert "compare" in done.stdout
 
 
+def test_the_version_is_printed():
+    assert steepest("--version").stdout == version("steepest") + "\n"
+
+
 @pytest.mark.parametrize("command", [[], ["compare"], ["list"], ["data"], ["data", "fetch"]])
 def test_every_command_answers_help(command):
     result = steepest(*command, "--help")
@@ -288,6 +293,8 @@ def test_every_command_answers_help(command):
         ("problems", "mnist-mlp", {"name"}),
         ("schedules", "cosine", {"name", "arguments", "formula"}),
         ("surfaces", "rosenbrock", {"name", "about"}),
+        ("axes", "weight_decay", {"name", "scale", "about"}),
+        ("measures", "validation loss", {"name", "about"}),
     ],
 )
 def test_list_names_what_there_is(what, name, keys, strict):

@@ -163,7 +163,7 @@ def test_runs_without_a_finite_metric_are_told_from_diverged_ones(tmp_path):
     answer, row = study.to_dict()["answer"], study.to_dict()["optimizers"][0]
     assert answer["optimizer"] is None
     assert "without a finite metric" in answer["sentence"]
-    assert "Mend the metric" in answer["sentence"]
+    assert "Fix the metric" in answer["sentence"]
     assert "smaller rates" not in str(study)
     assert row["diverged"] == 0
     again = steepest.compare(one, "sgd", lrs=[0.05, 0.1], schedules="constant", store=tmp_path / "s.db", plan="one", margin=1)

@@ -35,6 +35,22 @@ app.add_typer(data, name="data")
 app.add_typer(stores.app, name="store")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        say(version("steepest"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
 @data.callback()
 def _data() -> None: ...
 

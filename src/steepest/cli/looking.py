@@ -23,10 +23,10 @@ app = typer.Typer()
 
 @command(app, "list")
 def list_(
-    what: Annotated[str, typer.Argument(metavar="optimizers|schedules|problems|surfaces")],
+    what: Annotated[str, typer.Argument(metavar="optimizers|schedules|problems|surfaces|axes|measures")],
     json_file: JSON = None,
 ) -> None:
-    """List the built-in optimizers, schedules, problems or surfaces."""
+    """List the optimizers, schedules, problems, surfaces, axes to search, or measures to race on."""
     from ..errors import unknown
 
     if what == "surfaces":
@@ -51,6 +51,8 @@ def list_(
         ],
         "problems": [{"name": name} for name in library.BUILT_IN],
         "surfaces": [{"name": k, "about": _first_line(f)} for k, f in surfaces.SURFACES.items()] if what == "surfaces" else [],
+        "axes": _axes() if what == "axes" else [],
+        "measures": _measures() if what == "measures" else [],
     }
     if what not in kinds:
         raise unknown("list", what, kinds)
@@ -58,6 +60,20 @@ def list_(
         more = f"{row['class']:19}{row['reference']}" if "class" in row else row.get("formula") or row.get("about", "")
         say(f"{row['name']:21}{more}".rstrip())
     write_json(kinds[what], json_file)
+
+
+def _axes() -> list[dict[str, Any]]:
+    from ..study.space import AXES, LEARNING_RATE
+
+    return [{"name": axis.name, "scale": axis.scale, "about": axis.source} for axis in (LEARNING_RATE, *AXES.values())]
+
+
+def _measures() -> list[dict[str, Any]]:
+    from ..study.measures import MEASURES, METRIC
+
+    better = {"min": "smaller is better", "max": "larger is better", METRIC: "compared as the metric"}
+    own = {"name": METRIC, "about": "the problem's own metric (default)"}
+    return [own, *({"name": each.name, "about": better[each.direction]} for each in MEASURES.values())]
 
 
 def _first_line(documented: Any) -> str:

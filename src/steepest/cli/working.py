@@ -6,6 +6,7 @@ import contextlib
 import re
 import shlex
 import sys
+from collections.abc import Collection
 from typing import Annotated, Any
 
 import typer
@@ -90,7 +91,7 @@ def resumed(problem: str | None, asked: dict[str, Any], typed: set[str]) -> tupl
     The last study counts only if it was of the typed problem, if there is one. Raises SteepestError if there is nothing to
     continue, or if the study's problem was a Python file and none was typed.
     """
-    last = _last(asked["store"], "steepest compare --continue", problem)
+    last = _last(asked["store"], "steepest compare --continue", problem, typed)
     if last is None and problem is None:
         raise SteepestError(f"The store {near(asked['store'])} has no study to continue; name a problem.")
     if last is None or (problem is not None and _stored_problem(problem) != last["problem"]):
@@ -99,11 +100,12 @@ def resumed(problem: str | None, asked: dict[str, Any], typed: set[str]) -> tupl
     return problem or named, asked | {k: v for k, v in last.items() if k not in typed}
 
 
-def _last(store: str, command: str, problem: str | None = None) -> dict[str, Any] | None:
+def _last(store: str, command: str, problem: str | None = None, typed: Collection[str] = ()) -> dict[str, Any] | None:
     """The options of a store's last study; None if there is none.
 
     A store may come from someone else, so no file that it names is run: if a problem or a rule was a file, it raises
-    SteepestError with the command to type, in which the file is to be filled in; a typed `problem` replaces the stored one.
+    SteepestError with the command to type, in which the file is to be filled in; a `problem` or optimizers that were `typed`
+    replace the stored ones.
     """
     from ..study.store import Store
     from ..study.store.inspection import copied
@@ -115,7 +117,8 @@ def _last(store: str, command: str, problem: str | None = None) -> dict[str, Any
     if not facts:
         return None
     asked = _without_paths(facts[-1])
-    if any(FILE in name for name in (problem or asked["problem"], *names_in(asked["optimizers"]))):
+    named = [problem or asked["problem"], *([] if "optimizers" in typed else names_in(asked["optimizers"]))]
+    if any(FILE in name for name in named):
         changed = {k: v for k, v in asked.items() if k != "problem" and v != stored()[k]}
         options = {"store": near(store)} | changed
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
