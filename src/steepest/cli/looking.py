@@ -51,8 +51,7 @@ def list_(
         ],
         "problems": [{"name": name} for name in library.BUILT_IN],
         "surfaces": [{"name": k, "about": _first_line(f)} for k, f in surfaces.SURFACES.items()] if what == "surfaces" else [],
-        "axes": _axes() if what == "axes" else [],
-        "measures": _measures() if what == "measures" else [],
+        **{kind: _searched(what) if what == kind else [] for kind in ("axes", "measures")},
     }
     if what not in kinds:
         raise unknown("list", what, kinds)
@@ -62,18 +61,14 @@ def list_(
     write_json(kinds[what], json_file)
 
 
-def _axes() -> list[dict[str, Any]]:
+def _searched(what: str) -> list[dict[str, Any]]:
+    """The axes or the measures of studies."""
+    from ..study.measures import MEASURES, METRIC
     from ..study.space import AXES, LEARNING_RATE
 
+    if what == "measures":
+        return [{"name": name} for name in (METRIC, *MEASURES)]
     return [{"name": axis.name, "scale": axis.scale, "about": axis.source} for axis in (LEARNING_RATE, *AXES.values())]
-
-
-def _measures() -> list[dict[str, Any]]:
-    from ..study.measures import MEASURES, METRIC
-
-    better = {"min": "smaller is better", "max": "larger is better", METRIC: "compared as the metric"}
-    own = {"name": METRIC, "about": "the problem's own metric (default)"}
-    return [own, *({"name": each.name, "about": better[each.direction]} for each in MEASURES.values())]
 
 
 def _first_line(documented: Any) -> str:

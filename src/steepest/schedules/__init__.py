@@ -5,25 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SteepestError, described
-from .formulas import FORMULAS as FORMULAS
-from .formulas import constant as constant
-from .formulas import cosine as cosine
-from .formulas import cosine_restarts as cosine_restarts
-from .formulas import cyclic as cyclic
-from .formulas import exponential as exponential
-from .formulas import exponential_steps as exponential_steps
-from .formulas import function as function
-from .formulas import inverse_sqrt as inverse_sqrt
-from .formulas import inverse_time as inverse_time
-from .formulas import linear as linear
-from .formulas import multi_step as multi_step
-from .formulas import multiplicative as multiplicative
-from .formulas import one_cycle as one_cycle
-from .formulas import plateau as plateau
-from .formulas import polynomial as polynomial
-from .formulas import step as step
-from .formulas import warmup as warmup
-from .formulas import warmup_stable_decay as warmup_stable_decay
+from .formulas import *
 from .parse import parse
 from .schedule import Schedule
 

@@ -14,6 +14,12 @@ from typing import Any
 
 from .schedule import Length, Schedule, check_length, expect, length, named
 
+__all__ = [
+    "FORMULAS", "constant", "cosine", "cosine_restarts", "cyclic", "exponential",
+    "exponential_steps", "function", "inverse_sqrt", "inverse_time", "linear", "multi_step",
+    "multiplicative", "one_cycle", "plateau", "polynomial", "step", "warmup",
+    "warmup_stable_decay",
+]  # fmt: skip
 Pure = Callable[[int, int], float]
 Formula = Pure | tuple[Pure, Pure] | Schedule
 Domain = Callable[[str, Any], None]  # SteepestError for a value outside it
