@@ -73,11 +73,11 @@ def _form(op: str, types: set[type]) -> Form:
 def numeric(targets: Sequence[Symbol | float]) -> Callable[[Known], list[Number]]:
     """A function of the known numbers that computes others: Python floats, float64 arrays of all rows, or device tensors.
 
-    What all rows share is compiled to Python, since a small step takes as long as walking its symbols.
+    On the host they are compiled to Python, for numbers and for arrays: a small step takes as long as walking its symbols.
     """
     names: dict[Symbol, str] = {}
     lines: list[str] = []
-    space: dict[str, Any] = {op: word.number for op, word in WORDS.items()}
+    space: dict[str, Any] = {}
 
     def name(x: Symbol | float) -> str:
         if not isinstance(x, Symbol):
@@ -94,15 +94,23 @@ def numeric(targets: Sequence[Symbol | float]) -> Callable[[Known], list[Number]
         return names[x]
 
     answer = f"    return [{', '.join([name(x) for x in targets])}]"
-    exec("\n".join(["def compute(known):", *lines, answer]), space)
+    text, compiled = "\n".join(["def compute(known):", *lines, answer]), []
+    numbers = {op: word.number for op, word in WORDS.items()}
+    arrays = {op: getattr(np, word.array) if isinstance(word.array, str) else word.array for op, word in WORDS.items()}
+    for operations in (numbers, arrays):
+        names_of: dict[str, Any] = space | operations
+        exec(text, names_of)
+        compiled.append(names_of["compute"])
 
     def call(known: Known) -> list[Number]:
         if known.device is None and known.rows == 1:
-            return space["compute"](known.values)  # type: ignore[no-any-return]
-        values: dict[Symbol, Any] = dict(known.values)
-        if known.device is not None:
-            values = {x: torch.from_numpy(v).to(known.device) if isinstance(v, np.ndarray) else v for x, v in values.items()}
+            return compiled[0](known.values)  # type: ignore[no-any-return]
         with np.errstate(all="ignore"):
-            return [evaluate(x, values) for x in targets]
+            if known.device is None:
+                return compiled[1](known.values)  # type: ignore[no-any-return]
+            there = {
+                x: torch.from_numpy(v).to(known.device) if isinstance(v, np.ndarray) else v for x, v in known.values.items()
+            }
+            return [evaluate(x, there) for x in targets]
 
     return call
