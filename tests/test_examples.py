@@ -71,8 +71,8 @@ def test_every_public_name_has_an_example():
 def test_an_example_shows_what_happens(name, tmp_path, monkeypatch, registry):
     """Run each in a new folder, with the names of its module, and restore the registry of rules."""
     monkeypatch.chdir(tmp_path)
-    thing, told = PUBLIC[name], []
+    thing, failures = PUBLIC[name], []
     space = {**vars(inspect.getmodule(thing)), "steepest": steepest}
     test = doctest.DocTestParser().get_doctest(inspect.getdoc(thing) or "", space, name, inspect.getsourcefile(thing), None)
-    doctest.DocTestRunner(optionflags=OPTIONS).run(test, out=told.append)
-    assert not told, "".join(told)
+    doctest.DocTestRunner(optionflags=OPTIONS).run(test, out=failures.append)
+    assert not failures, "".join(failures)

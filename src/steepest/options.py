@@ -142,7 +142,7 @@ def _typed(value: Any) -> Any:
     """An option as one would type it: rules and schedules by name."""
     if isinstance(value, list | tuple):
         return [_typed(item) for item in value]
-    return value.name if isinstance(value, Rule | multipliers.Schedule) else value
+    return value.name if isinstance(value, Rule | Schedule) else value
 
 
 def taken(command: str) -> list[dataclasses.Field[Any]]:

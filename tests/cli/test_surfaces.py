@@ -36,9 +36,9 @@ def test_the_commands_write_what_they_promise(tmp_path, strict):
     assert len(found["optimizers"][0]["points"]) == len(found["optimizers"][0]["values"]) == 51
     lost = run("path", "rosenbrock", "--optimizers", "sgd", "--lrs", "1")
     assert lost["optimizers"][0]["diverged_at"] == len(lost["optimizers"][0]["points"])
-    told = run("surface", "himmelblau")
-    assert list(told) == ["name", "formula", "gradient", "hessian", "minima", "stationary", "convex"]
-    assert set(told["stationary"][0]) == {"point", "value", "kind", "eigenvalues"}
+    card = run("surface", "himmelblau")
+    assert list(card) == ["name", "formula", "gradient", "hessian", "minima", "stationary", "convex"]
+    assert set(card["stationary"][0]) == {"point", "value", "kind", "eigenvalues"}
     mine = run("surface", "x**2 + 3*sin(y)**2")
     assert len(mine["minima"]) == 1
     made = run("schedule", "cosine", "one_cycle", "--steps", "30", "--out", str(tmp_path / "s.svg"))

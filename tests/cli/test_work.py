@@ -47,11 +47,11 @@ def test_slices_share_what_is_missing_and_together_are_the_study(capsys):
         assert run("store", "merge", "s.db", *(f"s.db-slice-{i}-of-3" for i in (1, 2, 3))) == 0
     capsys.readouterr()
     assert run("work", "--store", "s.db", "--json", "-") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["left"], told["store"]) == (0, "s.db")
+    answered = json.loads(capsys.readouterr().out)
+    assert (answered["left"], answered["store"]) == (0, "s.db")
     straight = steepest.compare("digits", "sgd,adam", lrs="0.1,0.01", steps=20, plan="one", seeds=5, store=":memory:")
     names = ("name", "schedule", "lr", "values", "sweep")
-    assert [{k: o[k] for k in names} for o in told["study"]["optimizers"]] == [
+    assert [{k: o[k] for k in names} for o in answered["study"]["optimizers"]] == [
         {k: o[k] for k in names} for o in straight.to_dict()["optimizers"]
     ]
     with Store("s.db") as store:
@@ -188,9 +188,9 @@ def test_without_a_study_the_problem_must_be_named(capsys):
 
 def test_what_compare_was_asked_is_what_work_goes_on_with():
     assert run("compare", *ASKED, "--seeds", "2", "--store", "s.db") == 0
-    assert run("work", "--store", "s.db", "--json", "told.json") == 0
-    with open("told.json", encoding="utf-8") as file:
-        told = json.load(file)["study"]
-    assert [o["seeds"] for o in told["optimizers"]] == [[0, 1]] * 4
+    assert run("work", "--store", "s.db", "--json", "answered.json") == 0
+    with open("answered.json", encoding="utf-8") as file:
+        answered = json.load(file)["study"]
+    assert [o["seeds"] for o in answered["optimizers"]] == [[0, 1]] * 4
     with pytest.raises(SteepestError, match="The slice is 3/2"):
         steepest.api.work("digits", store="s.db", share=(3, 2))

@@ -70,8 +70,8 @@ def test_it_is_the_same_on_every_python(version):
         pytest.skip(f"no Python {version} is here")
     source = str(Path(rules.__file__).parents[2])
     command = [found[0], "-S", "-c", PRINT]
-    told = subprocess.run(command, env={"PYTHONPATH": source}, capture_output=True, text=True, check=True).stdout
-    assert eval(told) == {name: rule.digest for name, rule in rules.RULES.items() if rule.is_ours}
+    printed = subprocess.run(command, env={"PYTHONPATH": source}, capture_output=True, text=True, check=True).stdout
+    assert eval(printed) == {name: rule.digest for name, rule in rules.RULES.items() if rule.is_ours}
 
 
 HEAD = "from steepest.rules import rule, zeros, filled, scalar\nfrom steepest.rules.vocabulary import *\n@rule('me')\n"

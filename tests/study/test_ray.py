@@ -226,9 +226,9 @@ def test_what_the_users_code_raises_is_said_as_it_is_here(cluster, tmp_path):
     mine = problem(tmp_path, "def visit(here, size, die): raise ValueError('mine')\n")
     said = []
     for name in ("ray", "local"):
-        with pytest.raises(SteepestError, match="mine") as told:
+        with pytest.raises(SteepestError, match="mine") as caught:
             steepest.compare(mine, "sgd", plan="processes", engine=name, **ASKED)
-        said.append(str(told.value))
+        said.append(str(caught.value))
     assert said[0] == said[1]
 
 

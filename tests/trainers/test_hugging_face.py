@@ -113,8 +113,8 @@ def test_the_view_is_evaluated_saved_and_left_with_its_own_statistics_and_traini
         optimizer.train()
         for k, v in model.named_buffers():
             v.copy_(kept[k])
-    told = [row["eval_loss"] for row in straight.state.log_history if "eval_loss" in row]
-    assert told == pytest.approx(valid, rel=1e-10)
+    logged = [row["eval_loss"] for row in straight.state.log_history if "eval_loss" in row]
+    assert logged == pytest.approx(valid, rel=1e-10)
     found = straight.model.state_dict()
     for k, v in left.items():
         torch.testing.assert_close(found[k], v, rtol=1e-10, atol=1e-10)

@@ -89,9 +89,9 @@ def test_what_another_could_have_planted_is_not_used_and_said_once(make, cache, 
     step(monkeypatch)
     (file,) = cache.iterdir()
     words = make(cache, file)
-    with pytest.warns(UserWarning, match="does not use its cache of compiled kernels") as told:
+    with pytest.warns(UserWarning, match="does not use its cache of compiled kernels") as caught:
         assert step(monkeypatch)
-    assert words in str(told[0].message)
+    assert words in str(caught[0].message)
     assert step(monkeypatch) is ("folder" in make.__name__)  # a newly compiled file replaces a planted one
     assert not list(Path(cache).glob("*.part"))
 

@@ -188,9 +188,9 @@ FLOATS = [(name, k) for name, rule in ALL.items() for k, v in rule.hyper.items()
 @pytest.mark.parametrize(("name", "hyper"), FLOATS)
 def test_a_hyperparameter_outside_its_domain_is_refused_with_the_domain(name, hyper):
     domain = ALL[name].domain(hyper).words
-    with pytest.raises(SteepestError, match=f"{hyper} is nan; expected ") as told:
+    with pytest.raises(SteepestError, match=f"{hyper} is nan; expected ") as caught:
         build_optimizer(ALL[name], parameters(), **{hyper: float("nan")})
-    assert domain in str(told.value)
+    assert domain in str(caught.value)
 
 
 SCHEDULERS = {

@@ -153,7 +153,7 @@ def test_groups_spare_biases_and_norms_and_set_rates_by_layer():
     }
     spared = steepest.optim.groups(model, weight_decay=0.1, no_decay=("encoder.0*",))
     assert {len(g["params"]): g["weight_decay"] for g in spared} == {1: 0.0, 4: 0.1}
-    told = "'decoder' fits no trainable parameter; the model's parts are encoder, frozen"
-    with pytest.raises(SteepestError, match=told):
+    expected_words = "'decoder' fits no trainable parameter; the model's parts are encoder, frozen"
+    with pytest.raises(SteepestError, match=expected_words):
         steepest.optim.groups(model, lr={"decoder": 1.0})
     torch.optim.AdamW(steepest.optim.groups(model, weight_decay=0.1))  # torch's classes accept them too

@@ -34,8 +34,8 @@ def test_equals_its_author_or_differs_as_is_said(author):
 
 def test_the_command_prints_the_table_and_makes_the_document(tmp_path):
     docs = tmp_path / "optimizers.md"
-    told = CliRunner().invoke(app, ["conformance", "--docs", str(docs), "--json", str(tmp_path / "t.json")])
-    assert told.exit_code == 0, told.output
+    invoked = CliRunner().invoke(app, ["conformance", "--docs", str(docs), "--json", str(tmp_path / "t.json")])
+    assert invoked.exit_code == 0, invoked.output
     rows = {row["name"]: row for row in json.loads((tmp_path / "t.json").read_text())}
     assert set(OURS) <= set(rows)
     assert all(row["paper"] < 1e-12 for row in rows.values())

@@ -192,10 +192,10 @@ def test_the_table_is_written_with_every_miss_and_reason(tmp_path, strict):
     page = (tmp_path / "r.md").read_text()
     assert page.count("\n| LambdaLR") == 10
     missed = close_to("002", "LambdaLR, rate in epoch 0", 100.0, 99.0, 1e-9, "broken")
-    told = written.text([missed])
-    assert "1 missed" in told
-    assert "printed 100, ours 99" in told
-    assert "broken" in told
+    page = written.text([missed])
+    assert "1 missed" in page
+    assert "printed 100, ours 99" in page
+    assert "broken" in page
     assert json.loads(json.dumps(written.as_data([missed])))[0]["holds"] is False
     worths = {row["power"] for row in [*found, *written.as_data([missed, power.unscored(missed)])]}
     assert worths <= {"reproduced", "weak", "echo", "chosen", "cited"}

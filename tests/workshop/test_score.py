@@ -110,9 +110,11 @@ def test_the_list_of_what_the_documents_hold_leads_somewhere():
     assert {item.kind for item in items} == {"system", "experiment", "formula", "claim", "picture"}
     assert len(items) >= 157
     assert len({(item.source, item.kind, item.words, item.where) for item in items}) == len(items)
-    told = (Path(__file__).parents[2] / "docs" / "reproduction.md").read_text()
-    rows = [claim(line.rstrip()[-4:-1], line.split("*")[1], "", True) for line in told.splitlines() if line.startswith("- *")]
-    for part in told.split("\n## ")[1:]:
+    document = (Path(__file__).parents[2] / "docs" / "reproduction.md").read_text()
+    rows = [
+        claim(line.rstrip()[-4:-1], line.split("*")[1], "", True) for line in document.splitlines() if line.startswith("- *")
+    ]
+    for part in document.split("\n## ")[1:]:
         rows += [close_to(part[:3], line.split(" | ")[0][2:], 0, 0, 0) for line in part.splitlines() if line.startswith("| ")]
     assert inventory.unmet(rows, pictures.names()) == []
     undrawn = inventory.unmet(rows, [])
@@ -129,10 +131,10 @@ def test_the_page_leads_with_what_surprises_and_folds_its_tables(tmp_path):
     ]
     page.write(rows, "quick", tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text()
-    told, rest = text.split("## Every claim by its verdict")
-    assert "**A formula is refuted by the figures printed beside it.** None of 12 comes out. (000)" in told
-    assert "friction" not in told
-    assert "1 printed results are reproduced, 0 of them formulas" in told
+    document, rest = text.split("## Every claim by its verdict")
+    assert "**A formula is refuted by the figures printed beside it.** None of 12 comes out. (000)" in document
+    assert "friction" not in document
+    assert "1 printed results are reproduced, 0 of them formulas" in document
     assert "- *momentum below 1 damps the velocity*: depends. A ball stops. (001)" in rest
     assert rest.count("<details") == rest.count("</details>")
     assert rest.index("<details><summary>Every printed result") < rest.index("| SGD, accuracy after 500 iterations | 91.5 |")

@@ -97,8 +97,12 @@ def compare(
 
         console, studies = terminal.console(out), list[Study]()
         for name, problem in [(name, library.get(name)) for name in names]:
-            working.remember(asked["store"], asked | {"problem": name})  # also for a study that is interrupted
-            study = run(dataclasses.replace(options, problem=problem), command, None if studies else began)
+            try:
+                study = run(dataclasses.replace(options, problem=problem), command, None if studies else began)
+            except KeyboardInterrupt:
+                working.remember(asked["store"], asked | {"problem": name})  # for --continue
+                raise
+            working.remember(study.store, asked | {"problem": name})
             terminal.show(study.result, study.data, console, pairs)
             if options.plan == "show":
                 console.print(f"Trained {study.result.plan}.", soft_wrap=True)

@@ -165,13 +165,13 @@ class _Writer:
         """A loop over the elements: the named values that the targets need, then lines formatted with the targets' text."""
         outside, used = dict(self.names), set(self.used)
         lines = ["  for (let i = 0; i < p.length; i++) {"]
-        told = [f'note("{x.name}", i, {x.name}[i]);' for x in self.graph.gradients]
+        calls = [f'note("{x.name}", i, {x.name}[i]);' for x in self.graph.gradients]
         for x in walk([x for x in targets if isinstance(x, Symbol)], map(id, outside)):
             if x in self.wanted and x.tensor:
                 lines.append(f"    {self._line(x)}")
-                told.append(f'note("{self.names[x]}", i, {self.names[x]});')
-        if notes and told:
-            lines.append(f"    if (note) {{ {' '.join(told)} }}")
+                calls.append(f'note("{self.names[x]}", i, {self.names[x]});')
+        if notes and calls:
+            lines.append(f"    if (note) {{ {' '.join(calls)} }}")
         bound = strengths or {}
         shown = [self.show(x, bound.get(k, 0), bare=k not in bound) for k, x in enumerate(targets)]
         lines += [f"    {line.format(*shown)}" for line in last]
@@ -207,8 +207,8 @@ class _Writer:
         last = [f"{self.letters[k]}[i] = {{{n}}};" for n, k in enumerate(tensors)]
         lines = self._loop(list(tensors.values()), last, notes=self.notes)
         numbers = {k: x for k, x in graph.scalars.items() if x is not graph.inputs[k]}
-        told = [f'note("{name}", -1, {name});' for x, name in self.names.items() if x.args and not x.tensor]
-        lines += [f"  if (note) {{ {' '.join(told)} }}"] if self.notes and told else []
+        calls = [f'note("{name}", -1, {name});' for x, name in self.names.items() if x.args and not x.tensor]
+        lines += [f"  if (note) {{ {' '.join(calls)} }}"] if self.notes and calls else []
         return lines + [f"  state.{k} = {self.show(x, bare=True)};" for k, x in numbers.items()]
 
     def show(self, x: Any, strength: int = 0, bare: bool = False) -> str:

@@ -120,13 +120,17 @@ ENTERED = (  # fields of an entry that go into JSON unchanged
 
 @dataclass(frozen=True, kw_only=True)
 class StudyData:
-    """The data of a completed study. `ran` describes its runs, `table` is a heading and rows of text."""
+    """The data of a completed study. `ran` describes its runs, `table` is a heading and rows of text.
+
+    `metric` is the name of what was compared: the problem's metric, or a measure that replaced it (`is_measure`).
+    """
 
     version: Count = 0
     problem: Name
     about: Words
     metric: Name
     direction: Literal["min", "max"]
+    is_measure: bool = False
     in_points: bool
     split: Name
     steps: Steps

@@ -25,6 +25,7 @@ def study_data(result: Result, command: str) -> StudyData:
         problem=problem.name,
         about=problem.about,
         metric=question.scale.name,
+        is_measure=question.scale.measure is not None,
         direction=question.scale.direction,  # type: ignore[arg-type]
         in_points=question.scale.in_points,
         split=result.split,

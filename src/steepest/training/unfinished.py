@@ -1,4 +1,4 @@
-"""Where the checkpoints of a store are; apart from what writes them, which needs torch."""
+"""The location of a store's checkpoints; `checkpoints`, which writes them, imports torch."""
 
 from pathlib import Path
 

@@ -43,20 +43,20 @@ def _block(self: Any, node: nodes.math_block) -> None:
 
 def _plain(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Convert a plain-text docstring to reStructuredText: join indented lines, separate items, escape underscores."""
-    told: list[str] = []
+    shown: list[str] = []
     example = False
     for line in lines:
         example = line.startswith(">>>") or (example and bool(line.strip()))
         if example:
-            told += (
-                [""] if told and told[-1] and line.startswith(">>>") and not told[-1].startswith((">>>", "...")) else []
+            shown += (
+                [""] if shown and shown[-1] and line.startswith(">>>") and not shown[-1].startswith((">>>", "...")) else []
             ) + [line]
-        elif line.startswith(" ") and told and told[-1]:
-            told[-1] += " " + line.strip()
+        elif line.startswith(" ") and shown and shown[-1]:
+            shown[-1] += " " + line.strip()
         else:
-            fresh = re.match(r"[\w, *`|]+: ", line) and told and told[-1]
-            told += ([""] if fresh else []) + [re.sub(r"(\w)_(?=\W|$)", r"\1\\_", line)]
-    lines[:] = told
+            fresh = re.match(r"[\w, *`|]+: ", line) and shown and shown[-1]
+            shown += ([""] if fresh else []) + [re.sub(r"(\w)_(?=\W|$)", r"\1\\_", line)]
+    lines[:] = shown
 
 
 def setup(app: Any) -> None:

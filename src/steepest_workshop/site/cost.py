@@ -27,11 +27,11 @@ def record() -> None:
     found = step.measure(list(RULES), SHAPES, ROUNDS, progress=print)
     plain = next(row["ms"] for row in found["rules"] if row["name"] == "sgd")
     for row in found["rules"]:
-        told = {name: row[name] for name in ("ms", "of_memory", "over_default", "over_fused")} | {
+        figures = {name: row[name] for name in ("ms", "of_memory", "over_default", "over_fused")} | {
             "over_sgd": row["ms"] / plain,
             "threads": found["threads"],
         }
-        kept.keep(FILE, {row["name"]: (made_by(RULES[row["name"]]), told)})
+        kept.keep(FILE, {row["name"]: (made_by(RULES[row["name"]]), figures)})
 
 
 def of(rule: Rule) -> dict[str, Any] | None:

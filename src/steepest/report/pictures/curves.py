@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...study.data import Curve, Entry, StudyData
-from ...study.measures import MEASURES
 from ..picture import Mark, Panel, Picture, Series
 from ..registry import Choices, picture
 from .parts import during, metric, padded, quarters, shortest, style_of
@@ -37,13 +36,8 @@ def curves(study: StudyData, x: str = "steps", scale: str = "linear", of: str = 
             series.append(drawn[0])
             table.append(drawn[1])
     lines = [line.y for one in series if (line := one.mark("line"))]
-    words = (
-        "validation loss"
-        if of != "metric"
-        else metric(study, "validation")
-        if during(study) == study.metric
-        else "validation metric"
-    )
+    own = "validation metric" if study.is_measure else metric(study, "validation")
+    words = own if of == "metric" else "validation loss"
     late = [v for line in lines for v in line[len(line) // 5 :]]  # the first fifth does not set the axis
     view = padded(late, 1 / 10) if late and scale != "log" else None
     panel = Panel(series, "step" if x == "steps" else "seconds", words, log_y=scale == "log", view_y=view)
@@ -90,7 +84,7 @@ def _leads(study: StudyData, lines: list[list[float]], labels: list[str], of: st
     full = [k for k, line in enumerate(lines) if len(line) == whole]
     early, late = (labels[full[int(best([lines[k][at] for k in full]))]] for at in (whole // 4, -1))
     what = during(study) if of == "metric" else "loss"
-    if len(labels) == 1 or study.metric in MEASURES:  # its direction is not the metric's
+    if len(labels) == 1 or study.is_measure:  # its direction is not the metric's
         return f"The mean {what} of {labels[0] if len(labels) == 1 else 'each'} during training"
     if early == late:
         return f"{late} has the best mean {what} after a quarter of the steps and at the end"

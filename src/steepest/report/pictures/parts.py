@@ -8,7 +8,6 @@ import numpy as np
 
 from ...study.answer import Named
 from ...study.data import Curve, Entry, StudyData
-from ...study.measures import MEASURES
 from ..palette import DASHES, Style, style
 from ..picture import Series
 
@@ -31,14 +30,14 @@ def style_by_schedule(study: StudyData, row: Entry) -> Style:
 
 def metric(study: StudyData, split: str) -> str:
     """The axis label of the metric, such as "test accuracy (%)", or of the measure that is raced."""
-    if study.metric in MEASURES:
+    if study.is_measure:
         return study.metric
     return f"{split} {study.metric}" + (" (%)" if study.in_points else "")
 
 
 def during(study: StudyData) -> str:
     """The name of what a learning curve shows: the problem's metric, whatever measure is raced."""
-    return "metric" if study.metric in MEASURES else study.metric
+    return "metric" if study.is_measure else study.metric
 
 
 def amount(x: float | None, digits: int = 3) -> str:
