@@ -1,6 +1,7 @@
 """Interrupted training resumes from its checkpoint bit for bit; damaged files are ignored."""
 
 import contextlib
+import dataclasses
 import functools
 import os
 import random
@@ -70,6 +71,34 @@ def same(a, b):
     assert a.curve == b.curve
     assert (a.valid, a.test, a.loss, a.diverged_at) == (b.valid, b.test, b.loss, b.diverged_at)
     np.testing.assert_array_equal(a.examples, b.examples)
+    np.testing.assert_array_equal(a.draws, b.draws)
+    assert a.test_se == b.test_se
+
+
+def f1(output, target):
+    hits = ((output.argmax(1) == 1) & (target == 1)).sum()
+    return 2 * hits / ((output.argmax(1) == 1).sum() + (target == 1).sum())
+
+
+@pytest.mark.parametrize("metric", ["accuracy", f1], ids=["accuracy", "f1"])
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])
+def test_a_run_that_was_stopped_after_its_last_step_has_all_its_results(metric, together, restless, tmp_path):
+    test = tuple(t[:30] for t in restless.test.tensors)
+    one = dataclasses.replace(restless, metric=metric, direction="max", model=lambda: nn.Linear(3, 2), test=test)
+
+    def train_them(slot=checkpoints.NOWHERE, on_step=None):
+        runs = [Run(get("sgd"), lr, 0, STEPS, test=True, examples=True) for lr in (0.01, 0.02)]
+        if together:
+            return StackedRuns(one, runs).train(on_step, slot)
+        return [train(one, **vars(runs[0]), slot=slot, on_step=on_step)]
+
+    whole, slot = train_them(), Slot(tmp_path / "run.safetensors")
+    with pytest.raises(OutOfTimeError):
+        train_them(slot, at(STEPS))
+    for a, b in zip(train_them(slot), whole, strict=True):
+        same(a, b)
+        assert a.test_se > 0
+        assert (a.draws if metric is f1 else a.examples) is not None
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -9,6 +9,7 @@ import functools
 import inspect
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -23,6 +24,9 @@ from .drawing import Drawing
 from .examples import Batch, Examples
 from .memory import evaluation_room
 from .reading import read
+from .resampling import on_resamples
+from .seeds import seeded
+from .spread import Spread, overall
 from .trees import Tree, alike, can_join, joined, leaves, mapped, size_of
 
 LONGEST_NAME, LONGEST_ABOUT = 100, 300  # characters
@@ -250,21 +254,29 @@ class Problem:
         all outputs together; if these do not fit or cannot be joined, they are means over chunks, weighted by size (accuracy by
         the labels that count), or sums if the loss or metric is a sum over examples.
         """
+        return self.evaluation(model, data)[:2]
+
+    def evaluation(self, model: nn.Module, data: Examples, spread: bool = False) -> tuple[float, float, Spread]:
+        """Loss and metric as `evaluate` computes them; with `spread`, also how the metric spreads over the same outputs."""
         weights: list[float] = []
+        spreads: list[Spread] = []
 
         def measure(output: Any, target: Tree) -> tuple[float, float]:
             if len(weights) == 1:
                 self._see_what_adds_up(output, target)
             weights.append(self._weight(output, target))
+            if spread:
+                spreads.append(self.spread(output, target, size_of(target) == len(data)))
             return self._measure(output, target)
 
         measured = self._over(model, data, measure)
         values = [value for value, _ in measured]
+        over_all = overall(spreads[-len(values) :]) if spread else Spread()
         if len(values) == 1:
-            return values[0]
+            return *values[0], over_all
         of_loss, of_metric = self._adds_up
         loss = combined([loss for loss, _ in values], [size for _, size in measured], of_loss)
-        return loss, combined([metric for _, metric in values], weights[-len(values) :], of_metric)
+        return loss, combined([metric for _, metric in values], weights[-len(values) :], of_metric), over_all
 
     def _over(self, model: nn.Module, data: Examples, measure: Callable[[Any, Tree], T]) -> list[tuple[T, int]]:
         """Apply `measure` to outputs and targets, all together if they fit; returns the results with numbers of examples.
@@ -324,10 +336,14 @@ class Problem:
             return loss, loss
         if not math.isfinite(loss) and not all(bool(t.isfinite().all()) for t in leaves([output])):
             return loss, math.nan  # the model diverged: a metric may refuse such outputs
+        return loss, self._metric_of(output, target)
+
+    def _metric_of(self, output: Any, target: Tree) -> float:
+        """The metric of outputs: the loss if there is none."""
         with self.theirs("metric"):
             if isinstance(self.metric, str):
-                return loss, float(accuracy(output, target, self.labels_in(output, target)))
-            return loss, number(self.metric(output, target))
+                return float(accuracy(output, target, self.labels_in(output, target)))
+            return number((self.loss if self.metric is None else self.metric)(output, target))
 
     def labels_in(self, output: Any, target: Tree) -> Labels:
         """How the loss treats these labels; each label is tested once."""
@@ -359,11 +375,28 @@ class Problem:
             return None
 
     @torch.no_grad()
-    def results(self, model: nn.Module, data: Examples) -> Tensor | None:
-        """The metric of every example of the data, in evaluation mode; None if the metric has none by example."""
-        parts = [part for part, _ in self._over(model, data, self.each)]
-        whole = [part for part in parts if part is not None]
-        return torch.cat(whole) if whole and len(whole) == len(parts) else None
+    def spread(self, output: Any, target: Tree, whole: bool = True) -> Spread:
+        """How the metric spreads over these examples; on resamples only if they are the `whole` data.
+
+        Changes nothing: the user's metric or loss may draw random numbers, write to its arguments, or be a module with state.
+        """
+        apart = copy.copy(self)
+        with contextlib.suppress(Exception):  # a module may hold what cannot be copied, and is shared then
+            for name in ("loss", "metric"):
+                own = getattr(self, name)
+                object.__setattr__(apart, name, copy.deepcopy(own) if isinstance(own, nn.Module) else own)
+        with contextlib.suppress(Exception):  # a container of the user's may have another constructor
+            output, target = mapped(Tensor.clone, [output, target])
+        with seeded(0):
+            each = apart.each(output, target)
+            if each is not None or not whole:
+                return Spread(None if each is None else each.double().cpu().numpy())
+            try:
+                with self.theirs("metric"), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of a resample without a positive example, say
+                    return Spread(None, on_resamples(apart._metric_of, output, target))
+            except SteepestError:
+                return Spread()
 
     def theirs(self, what: str) -> Theirs:
         """A context for the user's code, in which any exception, and sys.exit(), becomes a SteepestError."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from ..problems.spread import Spread, Values
 
 POINTS = 20  # points of a learning curve, besides its start
 KEPT = ("alive", "diverged_at", "_limits", "_valid", "_metric", "_over")  # a recorder's arrays that change before the last step
@@ -33,7 +35,9 @@ class Curve:
 class Outcome:
     """The result of a run: metric on validation and test data at its last step (None where it has none).
 
-    `examples` has the metric of each validation example, if requested and if the metric is a mean over examples.
+    `examples` has the metric of each validation example, if requested and if the metric is a mean over examples. If it is not,
+    `draws` has the metric on bootstrap resamples of the validation examples, which are the same for all runs. `test_se` is the
+    standard error of `test` over test examples; None where neither of the two is known of them.
     `failed`: the run crashed its worker on every retry, so it has no result. `why` says what was not finite, and where.
     """
 
@@ -46,6 +50,8 @@ class Outcome:
     examples: NDArray[np.float32] | None = field(default=None, compare=False)
     failed: bool = False
     why: str = ""
+    draws: NDArray[np.float32] | None = field(default=None, compare=False)
+    test_se: float | None = None
 
     @property
     def status(self) -> str:
@@ -55,6 +61,16 @@ class Outcome:
         if self.diverged_at is not None:
             return "diverged"
         return "finished" if self.valid is not None else "no metric"
+
+
+def _floats(values: Values | None) -> NDArray[np.float32] | None:
+    with np.errstate(over="ignore"):
+        return None if values is None else values.astype(np.float32)
+
+
+def _spreads(plain: list[list[list[float] | None]]) -> list[Spread]:
+    """Spreads from their lists in a checkpoint."""
+    return [Spread(*(None if x is None else np.array(x, float) for x in one)) for one in plain]
 
 
 def marks(steps: int) -> set[int]:
@@ -83,7 +99,7 @@ class Recorder:
         self._over = np.full(runs, np.inf)  # the mean loss before the last mark of runs that are over their limit
         self._losses: list[NDArray[np.float64]] = []  # of the steps since the last mark
         self._valid = self._metric = self._test = np.full(runs, np.nan)
-        self.examples: list[NDArray[np.float32] | None] = [None] * runs  # the metric of each validation example at the end
+        self._spreads = self._test_spreads = [Spread()] * runs  # of the metric over validation and test examples at the end
 
     def begin(self, valid: ArrayLike, metric: ArrayLike) -> None:
         """Record the evaluation before the first step."""
@@ -100,8 +116,9 @@ class Recorder:
         self._end(k, np.isfinite(values), lambda r: f"the training loss was {values[r]:.4g} at step {k}, after {before[r]:.4g}")
         self._losses.append(values)
 
-    def evaluate(self, k: int, valid: ArrayLike, metric: ArrayLike) -> None:
-        """Record the evaluation after step k, a mark."""
+    def evaluate(self, k: int, valid: ArrayLike, metric: ArrayLike, spreads: Sequence[Spread] = ()) -> None:
+        """Record the evaluation after step k, a mark, and at the last one how each run's metric spreads over examples."""
+        self._spreads = [*spreads] or self._spreads
         self._look(k, valid, metric)
         for history, value in zip(self.histories, self._metric, strict=True):
             seen = self._sign * float(value)
@@ -112,8 +129,9 @@ class Recorder:
         self._add(k, mean)
         self._losses.clear()
 
-    def test(self, values: ArrayLike) -> None:
-        """Record the metric on test data at the end."""
+    def test(self, values: ArrayLike, spreads: Sequence[Spread]) -> None:
+        """Record the metric on test data at the end, and how it spreads over them."""
+        self._test_spreads = [*spreads]
         self._test = np.array(values, float, ndmin=1)
 
     def stop(self, k: int, why: str) -> None:
@@ -134,8 +152,11 @@ class Recorder:
                 why = (
                     f"the metric was {self._metric[r]} at step {self.steps}, where the validation loss was {self._valid[r]:.4g}"
                 )
-            examples = self.examples[r] if alive else None
-            made.append(Outcome(curve, metric, test, loss, ended, seconds, examples, why=why))
+            spread, error = self._spreads[r], self._test_spreads[r].error
+            examples = _floats(spread.each) if alive else None
+            draws = _floats(spread.draws) if metric is not None else None
+            test_se = error if test is not None and error <= LARGEST else None
+            made.append(Outcome(curve, metric, test, loss, ended, seconds, examples, why=why, draws=draws, test_se=test_se))
         return made
 
     def state(self) -> dict[str, Any]:
@@ -143,7 +164,13 @@ class Recorder:
         arrays = {name: getattr(self, name).tolist() for name in KEPT}
         curves = [asdict(curve) for curve in self.curves]
         losses = [one.tolist() for one in self._losses]
-        return {**arrays, "curves": curves, "histories": self.histories, "losses": losses, "whys": self.whys}
+        return {**arrays, "curves": curves, "histories": self.histories, "losses": losses, "whys": self.whys, **self._ends()}
+
+    def _ends(self) -> dict[str, Any]:
+        """What is recorded after the last step, at which a run may be stopped too."""
+        both = {"spreads": self._spreads, "test_spreads": self._test_spreads}
+        plain = {name: [[None if t is None else t.tolist() for t in one] for one in spreads] for name, spreads in both.items()}
+        return {"test": self._test.tolist(), **plain}
 
     def put_back(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
@@ -153,6 +180,9 @@ class Recorder:
         self.histories = [[*history] for history in state["histories"]]
         self._losses = [np.array(one, float) for one in state["losses"]]
         self.whys = [*state["whys"]]
+        if "test" in state:  # written by versions that stored what is recorded after the last step
+            self._test = np.array(state["test"], float)
+            self._spreads, self._test_spreads = (_spreads(state[name]) for name in ("spreads", "test_spreads"))
 
     def _look(self, k: int, valid: ArrayLike, metric: ArrayLike) -> None:
         self._valid, self._metric = np.array(valid, float, ndmin=1), np.array(metric, float, ndmin=1)

@@ -103,9 +103,9 @@ def train(
 ) -> Outcome:
     """Train one run. `channels_last` uses that memory format for the model, `compiled` trains with torch.compile.
 
-    `test` evaluates on the test data at the end, `examples` records the metric of each validation example; `on_step(k, model)`
-    is called at the end of step k, counted from 1, and `hook` during the run. `until`, one of the recorder's marks, ends the
-    run early. A run resumes from the checkpoint in its `slot`, which is written every minute and at a stop.
+    `test` evaluates on the test data at the end; `examples` records the metric of each validation example, or on resamples;
+    `on_step(k, model)` is called at the end of step k, counted from 1, and `hook` during the run. `until`, one of the
+    recorder's marks, ends the run early. A run resumes from the checkpoint in its `slot`, written every minute and at a stop.
 
     A run ends as diverged by the conditions of `Recorder`, or if the user's code raises but does not with the initial weights.
     Raises SteepestError if a loss is not finite with the initial weights either, as no rate could train on such a batch.
@@ -177,13 +177,12 @@ def _diverging(problem: Problem, recorder: Recorder, seed: int, device: str, bat
 
 
 def _evaluate(problem: Problem, model: nn.Module, recorder: Recorder, k: int, test: bool, examples: bool) -> None:
-    """Record the metric on validation data; with `test` that on test data too, with `examples` that of each example."""
-    recorder.evaluate(k, *problem.evaluate(model, problem.valid))
+    """Record the metric on validation data; with `test` that on test data too, with `examples` how it spreads over examples."""
+    loss, metric, spread = problem.evaluation(model, problem.valid, examples)
+    recorder.evaluate(k, loss, metric, [spread])
     if test and problem.test is not None and recorder.alive.any():
-        recorder.test(problem.evaluate(model, problem.test)[1])
-    if examples and recorder.alive.any():
-        each = problem.results(model, problem.valid)
-        recorder.examples = [None if each is None else each.float().cpu().numpy()]
+        _, metric, spread = problem.evaluation(model, problem.test, True)
+        recorder.test(metric, [spread])
 
 
 def ignore(*_: Any) -> None:

@@ -20,6 +20,7 @@ from ..problems.data import Batch, Examples
 from ..problems.memory import activation_bytes, evaluation_room
 from ..problems.problem import Problem
 from ..problems.seeds import seeded
+from ..problems.spread import Spread
 from ..rules import Rule
 from ..rules.definition import Hyper
 from ..schedules import Schedule
@@ -30,6 +31,7 @@ from .norms import normalizes
 from .recorder import Outcome, Recorder
 from .single import CONSTANT, batches, ignore, orders, refuse_broken
 
+Evaluated = tuple[list[float], list[float], list[Spread]]  # losses, metrics and spreads of runs; no spreads unless requested
 EVALUATED = 2**26  # approximate bytes for an evaluation of all runs
 
 
@@ -37,8 +39,8 @@ EVALUATED = 2**26  # approximate bytes for an evaluation of all runs
 class Run:
     """One training run: a rule at a rate with a schedule, from a seed, for `steps` steps; `test` evaluates on test data too.
 
-    `examples` records the metric of each validation example at the end; `until` is the step, a mark of the recorder, after
-    which the run ends early; 0 for none.
+    `examples` records the metric of each validation example at the end, or the metric on resamples of them; `until` is the
+    step, a mark of the recorder, after which the run ends early; 0 for none.
     """
 
     rule: Rule
@@ -202,8 +204,8 @@ class StackedRuns:
         self.recorder.put_back(facts["recorder"])
 
     @torch.no_grad()
-    def evaluate(self, split: str, examples: bool = False) -> tuple[list[float], list[float]]:
-        """Loss and metric of every run over a split, at the rule's view; `examples` also records the metric of each example."""
+    def evaluate(self, split: str, spread: bool = False) -> Evaluated:
+        """Loss and metric of every run over a split, at the rule's view; with `spread`, also how the metric spreads."""
         params = dict(self.params)
         if any(many.rule.view for many in self.many):
             for i, k in enumerate(self.trained):
@@ -215,22 +217,23 @@ class StackedRuns:
                 batch = self.problem.first_batch()
                 self.of_example = max(activation_bytes(self.problem, copy.deepcopy(model), batch), 1) / len(batch[1])
         if not data.in_memory:
-            return self._one_by_one(params, data, examples)
+            return self._one_by_one(params, data, spread)
         model.eval()
         size, outputs = max(int(EVALUATED / (len(self.runs) * self.of_example)), 1), list[Tensor]()
         try:
             for begin in range(0, len(data), size):
                 inputs, _ = data.batch(slice(begin, begin + size))
                 outputs.append(self.forward.outputs(params, self.buffers, inputs, True, 0))
+                if not isinstance(outputs[0], Tensor):
+                    raise NotStackableError("its output is no tensor")
                 of_run = outputs[0][0].numel() * outputs[0].element_size() * len(data) / outputs[0].shape[1]
                 if of_run > held:  # a single run would be measured in pieces too
                     raise NotStackableError("too many outputs to hold at once")
             output, target = torch.cat(outputs, 1), data.batch(slice(0, len(data)))[1]
-            if examples:
-                self._record([self.problem.each(one, target) for one in output])
-            return self._measured(output, target)
+            spreads = [self.problem.spread(one, target) for one in output] if spread else []
+            return *self._measured(output, target), spreads
         except NotStackableError:
-            return self._one_by_one(params, data, examples)
+            return self._one_by_one(params, data, spread)
         finally:
             model.train()
 
@@ -252,22 +255,15 @@ class StackedRuns:
         within = output.shape[1] > 1 and int(target.min()) >= 0 and int(target.max()) < output.shape[1]
         return within and not self.problem.labels_in(output, target).ignored
 
-    def _record(self, each: list[Tensor | None]) -> None:
-        """Record the metric of each validation example."""
-        self.recorder.examples = [None if one is None else one.float().cpu().numpy() for one in each]
-
-    def _one_by_one(self, params: dict[str, Tensor], data: Examples, examples: bool) -> tuple[list[float], list[float]]:
+    def _one_by_one(self, params: dict[str, Tensor], data: Examples, spread: bool) -> Evaluated:
         """`evaluate`, run by run."""
-        model, pairs, each = copy.deepcopy(self.forward.model), [], []
+        model, made = copy.deepcopy(self.forward.model), []
         stacked = params | self.buffers
         for r in range(len(self.runs)):
             for k, v in (*model.named_parameters(), *model.named_buffers()):
                 v.data.copy_(stacked[k][r])
-            pairs.append(self.problem.evaluate(model, data))
-            each.append(self.problem.results(model, data) if examples else None)
-        if examples:
-            self._record(each)
-        return [loss for loss, _ in pairs], [metric for _, metric in pairs]
+            made.append(self.problem.evaluation(model, data, spread))
+        return [loss for loss, _, _ in made], [metric for _, metric, _ in made], [own for *_, own in made]
 
     def train(self, on_step: Callable[[int], None] | None = None, slot: Slot = NOWHERE) -> list[Outcome]:
         """Train all runs until they end or diverge, as `single.train` would train each."""
@@ -280,7 +276,7 @@ class StackedRuns:
             except UnfitError:
                 return StackedRuns(self.problem, self.runs, self.device).train(on_step, slot)
         else:
-            recorder.begin(*self.evaluate("valid"))
+            recorder.begin(*self.evaluate("valid")[:2])
 
         def state() -> State:
             return self.state(time.perf_counter() - began)
@@ -300,5 +296,5 @@ class StackedRuns:
                     break
                 slot.tick(state, functools.partial(on_step or ignore, k))
             if self.runs[0].test and self.problem.test is not None and recorder.alive.any():
-                recorder.test(self.evaluate("test")[1])
+                recorder.test(*self.evaluate("test", True)[1:])
         return recorder.outcomes((time.perf_counter() - began) / len(self.runs))
