@@ -9,7 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
+from torch import nn
 from typer.testing import CliRunner
 
 import steepest
@@ -113,6 +117,16 @@ DAMAGE = {
     "another spec": ("UPDATE runs SET spec = '{}' WHERE rowid = 3", "its key does not match its spec"),
     "no spec": ("UPDATE runs SET spec = 'x' WHERE rowid = 3", "what made it is not JSON"),
     "examples": ("UPDATE runs SET examples = x'6201' WHERE rowid = 3", "the results of its examples cannot be read"),
+    "too few resamples": (
+        "UPDATE runs SET examples = x'6400000000' WHERE rowid = 3",
+        "the results of its examples cannot be read",
+    ),
+    "resamples that are no numbers": (
+        f"UPDATE runs SET examples = x'64{'0000c07f' * 50}' WHERE rowid = 3",
+        "the results of its examples cannot be read",
+    ),
+    "a standard error below zero": ("UPDATE runs SET test_se = -1.0 WHERE rowid = 3", "a column is not what it is for"),
+    "words for a standard error": ("UPDATE runs SET test_se = 'low' WHERE rowid = 3", "one of its results is not a number"),
     "words for a number": ("UPDATE runs SET loss = 'low' WHERE rowid = 3", "one of its results is not a number"),
     "a fact": ("UPDATE facts SET value = '{' WHERE what = 'timing'", "is not JSON"),
     "a look": ("UPDATE looks SET alpha = 'x'", "its alpha is 'x'"),
@@ -134,6 +148,49 @@ def test_damage_is_named_and_the_rest_taken_over(kind, line, store, tmp_path):
     assert store_command("check", tmp_path / "new.db").exit_code == 0
     study = steepest.compare(line, **ASKED, store=tmp_path / "new.db")
     assert study.result.trained == (1 if "runs SET" in statement else 0)
+
+
+def f1(output, target):
+    predicted, true = output.argmax(1) == 1, target == 1
+    return 2 * (predicted & true).sum() / (predicted.sum() + true.sum())
+
+
+def test_results_of_resamples_and_the_error_of_a_test_are_stored_loaded_merged_and_exported(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(90, 3, generator=generator)
+    y = (x[:, 0] + torch.randn(90, generator=generator) > 0).long()
+    problem = steepest.Problem(
+        name="f1", model=lambda: nn.Linear(3, 2), loss=nn.CrossEntropyLoss(), metric=f1, direction="max", batch_size=8,
+        train=(x[:30], y[:30]), valid=(x[30:60], y[30:60]), test=(x[60:], y[60:]), steps=20,
+    )  # fmt: skip
+    asked = {"optimizers": "sgd", "lrs": 0.1, "seeds": 2, "schedules": "constant", "plan": "one"}
+    race = {"optimizers": "sgd,adam", "lrs": 0.1, "schedules": "constant", "plan": "one", "budget": "1min", "margin": 0.2}
+    for kind, question in (("equal", asked), ("race", race)):
+        first = steepest.compare(problem, **question, store=tmp_path / f"{kind}.db").result
+        merged = store_command("merge", tmp_path / f"{kind}-all.db", tmp_path / f"{kind}.db")
+        assert merged.exit_code == 0, merged.output
+        again = steepest.compare(problem, **question, store=tmp_path / f"{kind}-all.db").result
+        assert again.trained == 0
+        for a, b in zip(first.entries[0].outcomes, again.entries[0].outcomes, strict=True):
+            assert a == b
+            assert a.examples is b.examples is None
+            if kind == "race":
+                assert a.draws.shape == (50,)
+                np.testing.assert_array_equal(a.draws, b.draws)
+            else:
+                assert 0 < a.test_se < 0.3
+        out = tmp_path / f"{kind}.csv"
+        assert store_command("export", tmp_path / f"{kind}.db", "--out", out).exit_code == 0
+        assert sorted(pd.read_csv(out).test_se.dropna()) == pytest.approx(sorted(errors(tmp_path / f"{kind}.db")))
+        assert errors(tmp_path / f"{kind}.db")
+
+
+def errors(store):
+    """The standard errors of test results in a store."""
+    with sqlite3.connect(store) as db:
+        found = [error for (error,) in db.execute("SELECT test_se FROM runs WHERE test IS NOT NULL")]
+    db.close()
+    return found
 
 
 def test_a_damaged_run_that_is_asked_for_is_one_sentence(line, store):

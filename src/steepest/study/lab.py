@@ -37,7 +37,7 @@ from .question import Question
 from .race import race
 from .result import Entry, Result, entries
 from .store import Store, key_of
-from .store.runs import packed, unpacked
+from .store.runs import as_loaded
 from .verdicts import Side, Verdict, judge_all
 
 FEW = 60  # if fewer runs fit the budget, the ways to train are not timed
@@ -311,7 +311,7 @@ class Lab:
         """Store the outcome of a run."""
         names = {k: spec[k] for k in ("schedule", "lr", "seed", "steps")}
         self.store.add_run(spec, {"problem": self.problem.name, "optimizer": job.candidate.rule.name, **names}, outcome)
-        self.runs.outcomes[job] = dataclasses.replace(outcome, examples=unpacked(packed(outcome.examples)))  # as if loaded
+        self.runs.outcomes[job] = as_loaded(outcome)
         self.trained += 1
 
     def _result(self, course: Course, repeats: bool | None) -> Result:

@@ -70,8 +70,9 @@ class File:
                 for version in range(self._execute("PRAGMA user_version")[0], VERSION):
                     for statement in schema.MIGRATIONS[version]:
                         self._execute(statement)
-                if not self._execute("SELECT 1 FROM pragma_table_info('runs') WHERE name = 'why'"):
-                    self._execute("ALTER TABLE runs ADD COLUMN why TEXT")
+                for name, kind in schema.ADDED.items():
+                    if not self._execute("SELECT 1 FROM pragma_table_info('runs') WHERE name = ?", (name,)):
+                        self._execute(f"ALTER TABLE runs ADD COLUMN {name} {kind}")
                 self._execute(f"PRAGMA user_version = {VERSION}")
         except REFUSALS as error:
             self._execute("ROLLBACK")

@@ -35,11 +35,13 @@ from ..scalars import (
 
 MOST_BYTES = 2**60
 Result = Annotated[float, msgspec.Meta(ge=-recorder.LARGEST, le=recorder.LARGEST)]
+Error = Annotated[float, msgspec.Meta(ge=0, le=recorder.LARGEST)]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Key = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Time = Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}[T0-9:+.-]{0,30}$")]
 Trials = Annotated[int, msgspec.Meta(ge=1, le=10_000)]  # rates of a grid
 Way = Annotated[str, msgspec.Meta(pattern="^((one|processes)(:channels-last)?|one:compiled|many:[0-9]{1,9})$")]
+Unpacked = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]  # results of examples, and of resamples
 Status = Literal["finished", "diverged", "failed", "no metric"]
 
 
@@ -55,6 +57,7 @@ class Row(TypedDict):
     status: Status
     valid: Result | None
     test: Result | None
+    test_se: Error | None
     loss: Result | None
     diverged_at: Step | None
     seconds: Amount
@@ -156,7 +159,7 @@ def upgraded(shown: dict[str, Any]) -> dict[str, Any]:
 
 def row(values: Mapping[str, Any]) -> dict[str, Any]:
     """Check a row of names and results. Raises UnfitError if a column has a value of another type."""
-    for name in ("valid", "test", "loss"):
+    for name in ("valid", "test", "test_se", "loss"):
         if not isinstance(values[name], float | int | None):
             raise UnfitError("one of its results is not a number")
     try:
@@ -188,8 +191,8 @@ def spec(text: object) -> dict[str, Any]:
         raise UnfitError("what made it is not JSON of plain values") from error
 
 
-def examples(blob: object, unpack: Callable[[bytes | None], NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
-    """The results of examples. Raises UnfitError if they cannot be unpacked."""
+def examples(blob: object, unpack: Callable[[bytes | None], Unpacked]) -> Unpacked:
+    """The results of examples, or of resamples of them. Raises UnfitError if they cannot be unpacked."""
     if not isinstance(blob, bytes | None):
         raise UnfitError("the results of its examples cannot be read")
     try:

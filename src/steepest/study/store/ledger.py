@@ -63,11 +63,12 @@ class Store(File):
             "status": outcome.status,
             "valid": outcome.valid,
             "test": outcome.test,
+            "test_se": outcome.test_se,
             "loss": outcome.loss,
             "diverged_at": outcome.diverged_at,
             "seconds": outcome.seconds,
             "curve": json.dumps(asdict(outcome.curve)),
-            "examples": packed(outcome.examples),
+            "examples": packed(outcome),
             "why": outcome.why or None,
         }
         self._insert("runs", values)

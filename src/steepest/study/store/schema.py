@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sqlite3
 
-VERSION = 5
+VERSION = 6
 APPLICATION = 0x73746565  # "stee", in SQLite's header: tells our file from another program's
 LARGEST = 64 << 20  # most bytes of a value
 FACTS = """CREATE TABLE facts (
@@ -19,7 +19,7 @@ CREATE TABLE runs (
     key TEXT PRIMARY KEY, spec TEXT NOT NULL, problem TEXT NOT NULL, optimizer TEXT NOT NULL, schedule TEXT NOT NULL,
     lr REAL NOT NULL, seed INTEGER NOT NULL, steps INTEGER NOT NULL, status TEXT NOT NULL, valid REAL, test REAL,
     loss REAL, diverged_at INTEGER, seconds REAL NOT NULL, curve TEXT NOT NULL, created TEXT NOT NULL, examples BLOB,
-    why TEXT);
+    why TEXT, test_se REAL);
 CREATE TABLE looks (
     study TEXT NOT NULL, look INTEGER NOT NULL, seeds INTEGER NOT NULL, alpha REAL NOT NULL, created TEXT NOT NULL,
     PRIMARY KEY (study, look), UNIQUE (study, seeds));
@@ -44,12 +44,14 @@ MIGRATIONS = {
            SELECT 'timing', key, printf('[%!.17g, %d]', seconds_per_step, state_bytes), created FROM timings""",
     ],
     3: [STATE],
-    4: [],  # the column `why` is added to any store that lacks it; examples may be in single precision
+    4: [],  # examples may be in single precision
+    5: [],  # examples may be resamples
 }
-NEWER = {"examples", "why"}  # columns of runs that earlier versions lack
+ADDED = {"why": "TEXT", "test_se": "REAL"}  # columns of runs that are added to any store that lacks them
+NEWER = {"examples", *ADDED}  # columns of runs that earlier versions lack
 COLUMNS = {  # of each table, including those of earlier versions
     "runs": "key spec problem optimizer schedule lr seed steps status valid test loss diverged_at seconds curve created "
-    "examples why",
+    "examples why test_se",
     "looks": "study look seeds alpha created",
     "facts": "what key value created",
     "state": "name value",
