@@ -22,7 +22,8 @@ class Scale:
     """How runs are compared: by the problem's metric, or by another measure.
 
     `name` and `direction` are the metric's; `in_points`: it is a percentage; `examples` is the number of validation examples
-    that it averages. `split` is the data of the figure on fresh seeds: "test", or "validation" if there are no test data.
+    that it averages, `tested` that of test examples. `split` is the data of the figure on fresh seeds: "test", or "validation"
+    if there are no test data.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Scale:
     split: str = "validation"
     is_loss: bool = False
     measure: Measure | None = None  # replaces the metric
+    tested: int = 0
     metric_direction: str = ""  # direction of the problem's metric, if a measure replaces it
 
     @property
@@ -54,7 +56,7 @@ class Scale:
     @property
     def example(self) -> float:
         """The weight of one validation example in an accuracy, in points; 0 for other metrics."""
-        return 100 / self.examples if self.in_points else 0.0
+        return 100 / self.examples if self.in_points and self.examples else 0.0
 
     def value(self, outcome: Outcome, split: str = "validation", cost: Cost = FREE) -> float | None:
         """The value of a run, or None."""

@@ -21,21 +21,37 @@ from .course import Course
 from .protocol import Asking, Decision, History, Job, Stop, Strategy, Wanted
 from .question import Question, Scale
 from .race import FRESH_SEEDS, race
-from .space import LEARNING_RATE, Candidate, Space
+from .space import LEARNING_RATE, Space
 
 UNTIMED = Clock(reads_only=True)  # no deadline, and no time for the longer runs, which no table has
 SECONDS = 1.0  # assumed time of a recorded run
+STEPS = 20  # assumed length of one: the least that has all points of a curve
 
 
 class Table(Mapping[Job, Outcome]):
     """The final validation values of recorded runs, (candidates, columns), NaN for a run that diverged.
 
     The first three columns are the screening seeds, the last `fresh` the fresh seeds, and those between the seeds of the race.
-    `rates` are the recorded rates of each space, which bound its search. Every run counts as one second.
+    `rates` are the recorded rates of each space, which bound its search. Every run counts as one second. Optional: `examples`
+    (candidates, columns, examples), the metric of each validation example; `early` (candidates, columns), the values of
+    shortened runs; `longer` (candidates, fresh), the values of longer runs on the fresh seeds; `tested`, two of (candidates,
+    columns), the values on test data and their standard errors over test examples.
     """
 
-    def __init__(self, spaces: Sequence[Space], rates: Sequence[Sequence[float]], values: NDArray[Any], fresh: int = 0) -> None:
+    def __init__(
+        self,
+        spaces: Sequence[Space],
+        rates: Sequence[Sequence[float]],
+        values: NDArray[Any],
+        fresh: int = 0,
+        *,
+        examples: NDArray[Any] | None = None,
+        early: NDArray[Any] | None = None,
+        longer: NDArray[Any] | None = None,
+        tested: tuple[NDArray[Any], NDArray[Any]] | None = None,
+    ) -> None:
         self.recorded, self.fresh = values, fresh
+        self.examples, self.early, self.longer, self.tested = examples, early, longer, tested
         self.columns: Sequence[int] = range(values.shape[1])
         self.spaces = tuple(
             dataclasses.replace(space, axes=(_bounded(space, own), *space.others))
@@ -43,23 +59,13 @@ class Table(Mapping[Job, Outcome]):
         )
         pairs = [(space.label, lr) for space, own in zip(spaces, rates, strict=True) for lr in own]
         self.rows = {pair: row for row, pair in enumerate(pairs)}
-        self._outcomes: dict[int, list[Outcome]] = {}
-        self._known: dict[Candidate, list[Outcome] | None] = {}
+        self._outcomes: dict[tuple[int, int], Outcome] = {}
 
     def drawn(self, columns: NDArray[Any]) -> Table:
         """The same table with these of its columns, in this order."""
         other = copy.copy(self)
         other.columns = columns.tolist()
         return other
-
-    def _row(self, candidate: Candidate) -> list[Outcome] | None:
-        """The recorded runs of a candidate, or None."""
-        if candidate not in self._known:
-            row = self.rows.get((candidate.label, candidate.lr))
-            if row is not None and row not in self._outcomes:
-                self._outcomes[row] = [*map(_outcome, self.recorded[row].tolist())]
-            self._known[candidate] = None if row is None else self._outcomes[row]
-        return self._known[candidate]
 
     def column(self, seed: int) -> int | None:
         """The column of a seed, or None."""
@@ -76,10 +82,25 @@ class Table(Mapping[Job, Outcome]):
 
     def get(self, job: Job, default: Any = None) -> Any:
         """The outcome of a recorded run, or the default."""
-        column, row = self.column(job.seed), self._row(job.candidate)
-        if column is None or row is None or job.until:
+        row = self.rows.get((job.candidate.label, job.candidate.lr))
+        if row is None:
             return default
-        return row[self.columns[column]]
+        if self.longer is not None and job.length > STEPS:
+            return _outcome(float(self.longer[row, FRESH_SEEDS.index(job.seed)]))
+        column = self.column(job.seed)
+        if column is None or (job.until and self.early is None):
+            return default
+        at = self.columns[column]
+        if job.until and self.early is not None:
+            return _outcome(float(self.early[row, at]))
+        if (row, at) not in self._outcomes:
+            each = None if self.examples is None else self.examples[row, at]
+            self._outcomes[row, at] = _outcome(float(self.recorded[row, at]), each)
+        outcome = self._outcomes[row, at]
+        if job.test and self.tested is not None and outcome.valid is not None:
+            value, error = (float(values[row, at]) for values in self.tested)
+            return dataclasses.replace(outcome, test=value, test_se=error)
+        return outcome
 
     def __getitem__(self, job: Job) -> Outcome:
         outcome: Outcome | None = self.get(job)
@@ -97,11 +118,11 @@ class Table(Mapping[Job, Outcome]):
 NO_CURVE = Curve()
 
 
-def _outcome(value: float) -> Outcome:
+def _outcome(value: float, examples: NDArray[Any] | None = None) -> Outcome:
     """The outcome of a run with this value, NaN if it diverged."""
     if math.isnan(value):
         return Outcome(NO_CURVE, None, None, None, 1, SECONDS)
-    return Outcome(NO_CURVE, value, value, None, None, SECONDS)
+    return Outcome(NO_CURVE, value, value, None, None, SECONDS, examples)
 
 
 def _bounded(space: Space, rates: Sequence[float]) -> Any:
@@ -121,7 +142,7 @@ def arms(values: NDArray[Any], fresh: int = 0) -> Table:
 
 def question(table: Table, scale: Scale, **fields: Any) -> Question:
     """A question about the spaces of a table; `fields` are those of `Question`."""
-    asked = {"steps": 1, "trials": 7} | fields
+    asked = {"steps": STEPS, "trials": 7} | fields
     return Question(table.spaces, scale, **asked)
 
 
