@@ -9,7 +9,7 @@ bounds of all looks are simultaneous, and the tightest may be reported at any ti
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 
 GROWTH = 1.2  # ratio of the seeds of successive looks
 NEARLY = 1.5  # bounds up to this many times the smallest count as equal
+LEAST_SPREAD = 8  # least shared seeds on which spreads are compared
+CALMER = 0.01  # level at which one spread counts as smaller than another, so that few picks follow chance
 FLOOR = 0.5  # smallest standard deviation assumed for a pair, as a share of the pooled one
 
 
@@ -45,9 +47,9 @@ class Standing:
     """The bounds between K candidates at one look, in the metric's units.
 
     `ahead[c, q]` is an upper bound of mu_c - mu_q, infinite if there is none. A candidate is `possible` while it may be the
-    best; `bound[q]` is how much a possible one could be better than q. `pick` has the best mean among those whose bound is
-    within the margin or at most 1.5 times the smallest, so that noise in others does not count against a good mean.
-    `seeds` is the number of seeds of each.
+    best; `bound[q]` is how much a possible one could be better than q. `pick` is the most robust of those that are as good as
+    the best mean (`_robust`), among those whose bound is within the margin or at most 1.5 times the smallest, so that noise in
+    others does not count against a good mean. `seeds` is the number of seeds of each.
     """
 
     ahead: Array
@@ -66,14 +68,15 @@ def standing(
     margin: float = 0.0,
     disfavoured: Sequence[int] = (),
     excluded: Sequence[int] = (),
+    rates: Sequence[tuple[Hashable, float]] = (),
     earlier: dict[Any, Array] | None = None,
 ) -> Standing:
     """The standing from values (K, at least max(seeds)), larger being better; candidate k ran on the first `seeds[k]` seeds.
 
     NaN is a collapsed run, which is left out of means. `example` is the weight of one example in the metric: the smallest
     spread assumed for a difference. `disfavoured` candidates are picked only if no other bound is within the margin of the
-    smallest, `excluded` ones only if there are no others. `earlier` caches the bounds of looks that have not changed since the
-    last call: the same candidates on the same seeds.
+    smallest, `excluded` ones only if there are no others. `rates` are each candidate's space and learning rate. `earlier`
+    caches the bounds of looks that have not changed since the last call: the same candidates on the same seeds.
     """
     ran = np.asarray(seeds)
     count = len(ran)
@@ -93,7 +96,66 @@ def standing(
     good = (order <= max(margin, NEARLY * order.min())) & ~shunned
     order[good] = -means[good]  # among these, the best mean wins
     pick = int(np.lexsort((-means, order, ~good))[0])
+    if margin and good[pick]:
+        pick = _robust(values, ran, pick, np.flatnonzero(np.isfinite(order)).tolist(), bound, margin, rates)
     return Standing(ahead, possible, bound, pick, ran)
+
+
+def _robust(
+    values: Array,
+    ran: NDArray[np.int64],
+    best: int,
+    others: list[int],
+    bound: Array,
+    margin: float,
+    rates: Sequence[tuple[Hashable, float]],
+) -> int:
+    """The most robust of the candidates whose means are within the margin of the best one's.
+
+    First the one with fewest collapses; then, after `LEAST_SPREAD` shared seeds, the one whose values spread least, if that is
+    more than chance, and if its mean is at most a standard error further behind; then the smallest rate of its space, unless
+    that would prolong the race.
+    """
+    gaps = {c: _gap(values[best], values[c], min(ran[best], ran[c])) for c in others}
+    near = [c for c in others if gaps[c][0] <= margin]
+    lost = {c: float(np.isnan(values[c, : ran[c]]).mean()) for c in others}
+    near = [c for c in near if lost[c] == min(lost[k] for k in near)]
+    pick = best if best in near else min(near, key=lambda c: gaps[c][0])
+    about = [c for c in others if gaps[c][0] <= margin + gaps[c][1] and lost[c] <= lost[pick]]
+    calm = [c for c in about if is_calmer(values[c], values[pick], min(ran[c], ran[pick]))]
+    if calm:
+        pick = min(calm, key=lambda c: float(np.nanstd(values[c, : ran[c]])))
+    same = [c for c in near if c != pick and rates and rates[c][0] == rates[pick][0] and rates[c][1] < rates[pick][1]]
+    most = max(margin, bound[pick])
+    sound = [c for c in same if bound[c] <= most and not is_calmer(values[pick], values[c], min(ran[c], ran[pick]))]
+    return min(sound, key=lambda c: rates[c][1], default=pick)
+
+
+def _gap(best: Array, other: Array, n: int) -> tuple[float, float]:
+    """The mean difference on the first n seeds, and its standard error; infinite for fewer than two."""
+    differences = best[:n] - other[:n]
+    differences = differences[np.isfinite(differences)]
+    if len(differences) < 2:
+        return float(differences.mean()) if len(differences) else np.inf, np.inf
+    return float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(len(differences)))
+
+
+def is_calmer(one: Array, other: Array, n: int) -> bool:
+    """Whether the values of one spread less than another's over the first n seeds, which both share, at `CALMER`.
+
+    A test of the correlation between sums and differences, which is 0 for equal variances (Pitman 1939, Biometrika 31).
+    """
+    shared = np.isfinite(one[:n]) & np.isfinite(other[:n])
+    a, b = one[:n][shared], other[:n][shared]
+    if len(a) < LEAST_SPREAD:
+        return False
+    sums, differences = a + b - (a + b).mean(), a - b - (a - b).mean()
+    scale = float(np.sqrt((sums**2).sum() * (differences**2).sum()))
+    if not scale:
+        return False
+    r = float((sums * differences).sum()) / scale
+    freedom = len(a) - 2
+    return bool(-r * np.sqrt(freedom / max(1 - r * r, 1e-12)) > special.stdtrit(freedom, 1 - CALMER))
 
 
 def _tightest(values: Array, ran: NDArray[np.int64], alpha: float, example: float, earlier: dict[Any, Any]) -> Array:
@@ -186,22 +248,77 @@ def _quantiles(freedom: NDArray[np.int64], share: float) -> Array:
     return np.asarray(special.stdtrit(distinct, share)[places], float)
 
 
-def on_new_examples(results: Sequence[Array], pick: int, level: float) -> Array:
-    """Upper bounds on how far each candidate is ahead of the pick on new examples and new seeds, (K,).
+def on_new_examples(
+    results: Sequence[Array | None], means: Array, halves: Array, pick: int, alpha: float, resampled: bool = False
+) -> tuple[Array, int | None, float]:
+    """Upper bounds on how far each candidate is ahead of the pick on new examples and new seeds, (K,); infinite where unknown.
 
-    `results` are (seeds, examples) each, on common seeds from the first; larger is better. Seeds and examples are crossed: the
-    variance of a mean difference is seed / n + example / m + rest / (n m), from the mean squares of a table without
-    replications (Searle, Casella & McCulloch 1992), with Satterthwaite's degrees of freedom. The training set is fixed.
+    `results` are (seeds, examples) for each candidate, on common seeds from the first, None where they are unknown; or, if
+    `resampled`, (seeds, resamples of the examples), for a metric that is no mean over examples. `means` and `halves`, (K,),
+    are the mean differences and the half-widths of their bounds on these examples. A half-width on new examples
+    is the root of the squares of that and of the examples' own, as the two errors are independent. The examples are the same
+    at every look, so that the bound needs no share of alpha for each, only a correction over rivals: for the examples the
+    quantile of the largest of correlated normal values. Also returns which candidate sets the bound, and the share of examples
+    in its square. The training set is fixed.
     """
-    ahead = np.full(len(results), np.inf)
-    for c, own in enumerate(results):
-        n = min(len(own), len(results[pick]))
-        if c == pick:
-            ahead[c] = 0.0
-        elif n >= LEAST_PAIRS:
-            mean, variance, freedom = crossed(own[:n] - results[pick][:n])
-            ahead[c] = mean + special.stdtrit(freedom, 1 - level) * np.sqrt(variance)
-    return ahead
+    parts = {c: _of_examples(own, results[pick], resampled) for c, own in enumerate(results) if c != pick}
+    known = {c: part for c, part in parts.items() if part is not None}
+    new = np.full(len(results), np.inf)
+    new[pick] = 0.0
+    if not known:
+        return new, None, 0.0
+    quantile = largest_of(np.stack([by_example for _, by_example in known.values()]), alpha)
+    shares = np.zeros(len(results))
+    for c, (se, _) in known.items():
+        theirs = quantile * se
+        half = float(np.hypot(halves[c], theirs))
+        new[c] = means[c] + half
+        shares[c] = (theirs / half) ** 2 if half else 0.0
+    most = max(known, key=lambda c: new[c])
+    return new, most, float(shares[most])
+
+
+def _of_examples(own: Array | None, pick: Array | None, resampled: bool) -> tuple[float, Array] | None:
+    """The standard error of a mean difference over examples, and its parts by example; None with under five shared seeds."""
+    if own is None or pick is None:
+        return None
+    differences = own[: len(pick)] - pick[: len(own)]
+    differences = differences[np.isfinite(differences).all(1)]
+    if len(differences) < LEAST_PAIRS:
+        return None
+    by_example = differences.mean(0)
+    if resampled:
+        return float(by_example.std(ddof=1)), by_example - by_example.mean()
+    _, of_examples, of_rest = _mean_squares(differences)
+    return float(np.sqrt(max(of_examples - of_rest, 0.0) / differences.size)), by_example - by_example.mean()
+
+
+@functools.cache
+def level_of_each(count: int, alpha: float) -> float:
+    """The level at which each of `count` comparisons with one candidate is tested, so that all hold with 1 - alpha.
+
+    Comparisons share that candidate's noise, so they correlate, by 0.5 (Dunnett 1955, J. Am. Statist. Assoc. 50).
+    """
+    z = np.linspace(-8, 8, 801)
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) * (z[1] - z[0])
+    low, high = alpha / count, alpha
+    for _ in range(40):
+        middle = (low + high) / 2
+        beyond = 1 - float((density * special.ndtr(np.sqrt(2) * special.ndtri(1 - middle) - z) ** count).sum())
+        low, high = (low, middle) if beyond > alpha else (middle, high)
+    return low
+
+
+def largest_of(parts: Array, alpha: float, draws: int = 4_000) -> float:
+    """The 1 - alpha quantile of the largest of K standard normal values that correlate as `parts`, (K, examples), do."""
+    norms = np.sqrt((parts**2).sum(1))
+    varying = parts[norms > 0] / norms[norms > 0, None]
+    if len(varying) <= 1:
+        return float(special.ndtri(1 - alpha))
+    values, vectors = np.linalg.eigh(varying @ varying.T)
+    noise = np.random.default_rng(0).standard_normal((draws, len(values)))
+    drawn = noise * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+    return float(np.quantile(drawn.max(1), 1 - alpha))
 
 
 def crossed(differences: Array) -> tuple[float, float, float]:
@@ -211,14 +328,6 @@ def crossed(differences: Array) -> tuple[float, float, float]:
     total = max(of_seeds + of_examples - of_rest, of_seeds, of_examples)
     parts = of_seeds**2 / (n - 1) + of_examples**2 / (m - 1)
     return float(differences.mean()), total / (n * m), total**2 / parts if parts else float(n - 1)
-
-
-def share_of_examples(differences: Array) -> float:
-    """The share of the variance of a mean difference (seeds, examples) that more seeds would not reduce."""
-    _, of_examples, of_rest = _mean_squares(differences)
-    _, variance, _ = crossed(differences)
-    own = max(of_examples - of_rest, 0.0) / differences.size
-    return own / variance if variance > 0 else 0.0
 
 
 def _mean_squares(differences: Array) -> tuple[float, float, float]:

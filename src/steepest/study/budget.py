@@ -26,6 +26,7 @@ EARLY = 0.25  # share of the steps after which a screening run of a slow model e
 TOGETHER = 16  # at least so many runs in a block, where they train in chunks
 LONGER = 5  # the first two are compared again at this many times the steps
 SHORT = ("adamw", "momentum", "rmsprop")  # the optimizers raced if there is no time for all
+LEAST_SHARED = 2  # least full runs of each of the two that race, on the same seeds, if screening runs are shortened
 LEAST_STEPS = 20  # least length of a run if a budget sets it
 
 
@@ -79,9 +80,9 @@ class Fit(Decision):
             if least_runs(fitting, rates) <= runs:
                 whole = len(fitting) == len(spaces) and rates == trials
                 return self._fits(fitting, rates, "" if whole else self._words(clock, runs, fitting, rates))
-        for rates, seeds in ((5, st.LEAST_PAIRS), (3, 1)):  # seeds of the two that race
+        for rates, seeds in ((5, st.LEAST_PAIRS), (3, LEAST_SHARED)):  # seeds of the two that race
             tried = _least_early(fitting, rates)
-            if tried and rates <= trials and tried + 2 * seeds <= runs:
+            if tried and rates <= trials and tried + 2 * seeds + 1 <= runs:  # and a run of the next rate
                 return self._fits(fitting, rates, self._words(clock, runs, fitting, rates, early=True), early=True)
         rates = min(runs // max(len(fitting), 1), 3)
         if rates < 1 or runs < 2:
@@ -130,12 +131,17 @@ def _least_early(spaces: Sequence[Space], trials: int) -> float:
     return EARLY * sum(count for count, space in zip(counts, spaces, strict=True) if space.rates is None or count > 1)
 
 
+def followed(tried: int) -> int:
+    """How many of a space's candidates get all screening seeds: the better half, and at least two."""
+    return min(tried, max(tried // 2, 2))
+
+
 def least_runs(spaces: Sequence[Space], trials: int) -> int:
     """An estimate of the runs of screening and of the race up to its first look."""
     runs = 2 * st.LEAST_PAIRS
     for space in spaces:
         tried = trials if space.rates is None else len(space.rates)
-        runs += st.LEAST_PAIRS + (tried + 2 * max(tried // 2, 1) if tried > 1 else 0)
+        runs += st.LEAST_PAIRS + (tried + 2 * followed(tried) if tried > 1 else 0)
     return runs
 
 
@@ -180,6 +186,7 @@ class Grows(Decision):
     question: Question
     grids: tuple[range, ...]
     added: int
+    early: bool = False  # whether the values are tried in shortened runs
     name = "grows"
 
     def spec(self, study: str) -> dict[str, Any]:
@@ -188,7 +195,9 @@ class Grows(Decision):
 
     def decide(self, clock: Clock) -> bool:
         pace = math.inf if clock.pace is None else clock.pace
-        needed = self.added + 2 * (st.LEAST_PAIRS + len(TUNING_SEEDS))
+        needed = (
+            self.added + (2 * LEAST_SHARED + 1) / EARLY if self.early else self.added + 2 * (st.LEAST_PAIRS + len(TUNING_SEEDS))
+        )
         return clock.left >= (self.question.budget or 0.0) / 2 and clock.left * pace >= needed
 
 
@@ -226,19 +235,19 @@ class AtOnce(Decision):
 
 @dataclass(frozen=True)
 class Later(Decision):
-    """Whether there is time for longer runs of the first two."""
+    """Whether there is time for these runs after the race."""
 
     question: Question
     seeds: tuple[int, ...]
     jobs: tuple[Job, ...]
-    seconds: float  # mean time of a run so far
-    name = "later"
+    seconds: float  # expected time of all of them
+    name: str = "later"
 
     def spec(self, study: str) -> dict[str, Any]:
         return {"race": study, "seeds": [*self.seeds]}
 
     def decide(self, clock: Clock) -> bool:
-        return clock.known or (not clock.reads_only and clock.left >= 1.5 * LONGER * len(self.jobs) * self.seconds)
+        return clock.known or (not clock.reads_only and clock.left >= 1.5 * self.seconds)
 
 
 @dataclass(frozen=True)

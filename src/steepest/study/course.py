@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from .measures import Cost
 from .question import Question
 from .scalars import DIGITS, finite
 from .space import Candidate, Space
+from .statistics import LEAST_PAIRS
 
 TINY = 1e-9  # leads up to this are rounding
 
@@ -45,8 +47,9 @@ class Contender:
 class Course:
     """The runs and standings that a strategy has collected. `trials` has the screening runs by candidate and seed.
 
-    `early`: screening runs are shortened; `fits` is a sentence on what was left out to fit the budget. `figure` and `longer`
-    are runs after the race: the pick on fresh seeds, and the first two at more steps.
+    `early`: screening runs are shortened; `fits` is a sentence on what was left out to fit the budget. Runs after the race:
+    `figure`, the pick on fresh seeds; `nearby`, rates next to the pick's, on seeds of the race in order; `longer`, the first
+    two at more steps, in turn.
     """
 
     question: Question
@@ -62,6 +65,7 @@ class Course:
     number: int = 1  # of this question among all asked of the store
     costs: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     figure: list[Outcome] = field(default_factory=list)
+    nearby: dict[Candidate, list[Outcome]] = field(default_factory=dict)
     longer: tuple[Contender, list[Outcome]] | None = None
     merits: dict[Candidate, tuple[int, float]] = field(default_factory=dict)  # with the number of runs that each is the mean of
     standings: list[Standing] = field(default_factory=list)
@@ -111,13 +115,19 @@ class Course:
         chosen = [c for c in order if firsts[c.space] is c or merits[c] >= leader - margin]
         return sorted(chosen, key=lambda c: firsts[c.space] is not c) if len(chosen) > 1 else order[:2]
 
+    def values_of(self, candidate: Candidate, outcomes: Iterable[Outcome]) -> list[float]:
+        """The results of runs, larger being better; NaN for a collapsed one."""
+        sign, results = self.question.scale.sign, []
+        for outcome in outcomes:
+            value = None if self.collapsed(outcome) else self.value(candidate, outcome)
+            results.append(math.nan if value is None else sign * value)
+        return results
+
     def add(self, one: Contender, outcomes: Iterable[Outcome]) -> None:
         """Add the next runs of a contender."""
-        sign = self.question.scale.sign
         for outcome in outcomes:
-            value = None if self.collapsed(outcome) else self.value(one.candidate, outcome)
             one.outcomes.append(outcome)
-            one.values.append(math.nan if value is None else sign * value)
+            one.values += self.values_of(one.candidate, [outcome])
             one.collapses += self.collapsed(outcome)
             self.ran += 1
             self.seconds += outcome.seconds
@@ -171,15 +181,19 @@ class Course:
         values = np.full((len(self.contenders), most), np.nan)
         for row, one in zip(values, self.contenders, strict=True):
             row[: len(one.values)] = one.values
+        seeds = [len(one.outcomes) for one in self.contenders]
+        if sorted(seeds)[-2:][0] < LEAST_PAIRS:  # too few for a bound: compare what all share
+            seeds = [min(n, min(filter(None, seeds))) for n in seeds]
         best = values[int(np.argmax(np.where(np.isnan(values), -math.inf, values).mean(1)))]
         return standing(
             values,
-            [len(one.outcomes) for one in self.contenders],
+            seeds,
             example=self.question.scale.example,
             alpha=self.question.alpha,
             margin=self.question.margin_of(best.tolist()),
             disfavoured=[k for k, one in enumerate(self.contenders) if one.collapses],
             excluded=[k for k, one in enumerate(self.contenders) if one.outcomes and 2 * one.collapses >= len(one.outcomes)],
+            rates=[((one.candidate.space, one.candidate.settings), one.lr) for one in self.contenders],
             earlier=self.bounds,
         )
 
@@ -221,6 +235,34 @@ class Course:
         """The leading contender, else the best screened candidate; None if it is rejected."""
         pick = self.contenders[self.now.pick] if self.now else self.best_of_few()
         return None if pick is None or self.is_rejected(pick.outcomes) else pick
+
+    def rival(self) -> Contender | None:
+        """The contender with the best mean, other than the pick; None if there is none."""
+        others = [self.contenders[k] for k in self.others()]
+        return max((one for one in others if math.isfinite(self.mean(one))), key=self.mean, default=None)
+
+    def next_to(self, candidate: Candidate, direction: int) -> Candidate | None:
+        """The candidate at the next higher (1) or lower (-1) rate, typed or of the grid; None if there is none."""
+        axis = candidate.space.rate
+        at = axis.index(candidate.lr)
+        rates = axis.typed or axis.values(axis.within(range(at - 1, at + 2)))
+        beyond = [lr for lr in rates if direction * (lr - candidate.lr) > 0]
+        return dataclasses.replace(candidate, lr=min(beyond, key=lambda lr: abs(lr - candidate.lr))) if beyond else None
+
+    def runs_on(self, candidate: Candidate) -> list[Outcome]:
+        """The runs of a candidate on the seeds of the race, in order, if it is a contender or was run next to the pick."""
+        raced = next((one.outcomes for one in self.contenders if one.candidate == candidate), [])
+        return max(raced, self.nearby.get(candidate, []), key=len)
+
+    def is_clear(self, candidate: Candidate, margins: float) -> bool:
+        """Whether a candidate was worse than the pick by so many margins in a screening run that both have, or collapsed."""
+        own, pick = self.trials.get(candidate, {}), self.pick
+        other = self.trials.get(pick.candidate, {}) if pick else {}
+        for seed in own.keys() & other.keys():
+            value, best = (self.question.scale.value(trials[seed]) for trials in (own, other))
+            if value is None or (best is not None and self.question.scale.sign * (best - value) > margins * self.margin()):
+                return True
+        return False
 
     def others(self) -> list[int]:
         """The indices of the contenders other than the pick."""

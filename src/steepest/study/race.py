@@ -9,23 +9,28 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 
+from ..training.recorder import Outcome
 from . import bounds
 from . import statistics as st
-from .budget import LONGER, AtOnce, Begun, Costs, Ended, Fit, Later, Number
-from .course import Contender, Course
+from .budget import LEAST_SHARED, LONGER, AtOnce, Begun, Costs, Ended, Fit, Later, Number
+from .course import Course
 from .protocol import AFTER, Job, Known, StoppedError, Strategy, wanted
 from .question import Question
 from .screen import screened
+from .space import Candidate
 
 MOST_SEEDS = 2_000  # limit on the seeds of a contender, in a race without a budget
 HOPELESS = 20  # limit on the seeds if there is still no bound, as nearly all runs collapse
-FRESH_SEEDS = range(2_000_000, 2_000_005)  # seeds for the figure of the pick, not used for any choice
-LONGER_SEEDS = range(3)
+FRESH_SEEDS = range(2_000_000, 2_000_005)  # seeds for the figure of the pick and for longer runs, not used for any choice
+MORE_RUNS = 0.1  # runs of rates next to the pick's, as a share of all runs before
+MOST_NEARBY = 20  # most seeds of such a rate
+CLEAR = 15.0  # margins by which a rate is so much worse in screening that a few seeds of it are enough
 
 
 def race(question: Question) -> Strategy[Course]:
-    """Screen, race, and measure the pick again on fresh seeds."""
+    """Screen, race, and measure the pick and what is near it again."""
     course = Course(question)
     if question.budget is not None:
         yield from _fit(course)
@@ -39,11 +44,10 @@ def race(question: Question) -> Strategy[Course]:
         course.stopped, course.interrupted = "time", stop.interrupted
         yield from _gather(course)
     yield Ended(course.question, course.seeds)
-    if not course.interrupted:
-        yield from _fresh(course)
+    for after in (_fresh, _nearby, _longer):
+        if not course.interrupted:
+            yield from after(course)
     course.costs = yield Costs(course.question)
-    if course.stopped == "margin" and not course.interrupted:
-        yield from _longer(course)
     course.number = yield Number(course.question)
     return course
 
@@ -54,7 +58,7 @@ def _fit(course: Course) -> Strategy[None]:
     fits = yield Fit(question)
     chosen = tuple(space for space in question.spaces if space.label in fits.labels)
     course.early, course.fits = fits.early, fits.words
-    course.grows = fits.early or (len(chosen) == len(question.spaces) and fits.trials == question.trials)
+    course.grows = not fits.early and len(chosen) == len(question.spaces) and fits.trials == question.trials
     course.question = dataclasses.replace(question, spaces=chosen, trials=fits.trials)
 
 
@@ -63,14 +67,16 @@ def raced(course: Course) -> Strategy[str]:
     contenders = course.contenders
     if not contenders:
         return "time"
-    going_on, target = list(range(len(contenders))), 1 if course.early else st.LEAST_PAIRS
+    going_on, target = list(range(len(contenders))), LEAST_SHARED if course.early else st.LEAST_PAIRS
     while True:
-        missing = [(contenders[k], range(len(contenders[k].outcomes), target)) for k in going_on]
-        jobs = [job for one, seeds in missing for job in _jobs(course, one, seeds)]
-        outcomes = iter((yield from wanted(jobs, why=course.words)))
-        for one, seeds in missing:
-            course.add(one, itertools.islice(outcomes, len(seeds)))
+        turns = [(k, seed) for seed in range(target) for k in going_on if seed >= len(contenders[k].outcomes)]
+        jobs = [_job(course, contenders[k].candidate, seed) for k, seed in turns]
+        outcomes = yield from wanted(jobs, why=course.words)
+        for (k, _), outcome in zip(turns, outcomes, strict=True):
+            course.add(contenders[k], [outcome])
         now = course.look()
+        if course.early:
+            yield from _next(course)
         least = yield AtOnce(course.question, course.seeds)
         following = bounds.following(now, course.margin(), least)
         if following is None:
@@ -80,10 +86,9 @@ def raced(course: Course) -> Strategy[str]:
         going_on, target = following
 
 
-def _jobs(course: Course, one: Contender, seeds: range) -> list[Job]:
-    """The jobs of a contender on these seeds."""
-    length = one.candidate.steps(course.question.steps)
-    return [Job(one.candidate, seed, length, examples=True) for seed in seeds]
+def _job(course: Course, candidate: Candidate, seed: int) -> Job:
+    """A full run on a seed of the race."""
+    return Job(candidate, seed, candidate.steps(course.question.steps), examples=True)
 
 
 def _gather(course: Course) -> Strategy[None]:
@@ -92,10 +97,20 @@ def _gather(course: Course) -> Strategy[None]:
         return
     for one in course.contenders:
         seeds = range(len(one.outcomes), st.LEAST_PAIRS)
-        known = yield Known(tuple(_jobs(course, one, seeds)))
+        known = yield Known(tuple(_job(course, one.candidate, seed) for seed in seeds))
         course.add(one, itertools.takewhile(lambda outcome: outcome is not None, known))
     if any(one.outcomes for one in course.contenders):
         course.look()
+
+
+def _after(course: Course, jobs: Sequence[Job], why: str) -> Strategy[list[Outcome]]:
+    """The outcomes of runs after the race; if the time is up, those from the first to the last before a missing one."""
+    try:
+        return (yield from wanted(jobs, AFTER, lambda: why))
+    except StoppedError as stop:
+        course.interrupted = stop.interrupted
+        missing = stop.outcomes.index(None)
+        return [outcome for outcome in stop.outcomes[:missing] if outcome]
 
 
 def _fresh(course: Course) -> Strategy[None]:
@@ -103,27 +118,48 @@ def _fresh(course: Course) -> Strategy[None]:
     pick = course.pick
     if pick is None:
         return
-    test = course.question.scale.split == "test"
-    length = pick.candidate.steps(course.question.steps)
-    try:
-        jobs = (Job(pick.candidate, seed, length, test=test) for seed in FRESH_SEEDS)
-        course.figure = yield from wanted(jobs, AFTER, lambda: "the pick on fresh seeds")
-    except StoppedError as stop:
-        course.figure = [outcome for outcome in stop.outcomes if outcome]
-        course.interrupted = stop.interrupted
+    test, length = course.question.scale.split == "test", pick.candidate.steps(course.question.steps)
+    jobs = [Job(pick.candidate, seed, length, test=test) for seed in FRESH_SEEDS]
+    course.figure = yield from _after(course, jobs, "the pick on fresh seeds")
+
+
+def _next(course: Course) -> Strategy[None]:
+    """Run the rate above the pick's once at full length, as screening shortened its run."""
+    pick = course.pick
+    above = course.next_to(pick.candidate, 1) if pick else None
+    if above is not None and above not in course.nearby and not course.runs_on(above):
+        course.nearby[above] = yield from wanted([_job(course, above, 0)], why=lambda: "the next higher rate")
+
+
+def _nearby(course: Course) -> Strategy[None]:
+    """Run the rates next to the pick's on seeds on which it raced: the higher one always, the lower one if few runs do it.
+
+    These seeds chose the pick, which can only flatter it, and so only raises what the other rates seem to cost.
+    """
+    pick = course.pick
+    if pick is None or not pick.outcomes:
+        return
+    spare = max(int(MORE_RUNS * course.ran), 1)
+    for direction in (1, -1):
+        other = course.next_to(pick.candidate, direction)
+        if other is None:
+            continue
+        have = course.runs_on(other)
+        most = min(len(pick.outcomes), MOST_NEARBY, spare if direction < 0 else max(spare // 2, 1))
+        seeds = range(len(have), st.LEAST_PAIRS if course.is_clear(other, CLEAR) else most)
+        if direction < 0 and most < st.LEAST_PAIRS:
+            continue
+        jobs = tuple(_job(course, other, seed) for seed in seeds)
+        course.nearby[other] = [*have, *(yield from _after(course, jobs, "the rates next to the pick's"))] if jobs else have
+        spare -= len(jobs)
 
 
 def _longer(course: Course) -> Strategy[None]:
-    """Run the first two for several times the steps, if there is time."""
-    pick, possible = course.pick, course.possible()
-    if pick is None or not possible:
+    """Run the pick and the rival with the best mean for several times the steps, if there is time."""
+    pick, rival = course.pick, course.rival()
+    if course.stopped != "margin" or pick is None or rival is None:
         return
-    other = max(possible, key=lambda pair: pair[1])[0]
     steps = LONGER * course.question.steps
-    jobs = tuple(Job(one.candidate, seed, one.candidate.steps(steps)) for one in (pick, other) for seed in LONGER_SEEDS)
-    if not (yield Later(course.question, course.seeds, jobs, course.seconds_per_run())):
-        return
-    try:
-        course.longer = other, (yield from wanted(jobs, AFTER, lambda: "the first two for more steps"))
-    except StoppedError as stop:
-        course.interrupted = stop.interrupted
+    jobs = tuple(Job(one.candidate, seed, one.candidate.steps(steps)) for seed in FRESH_SEEDS for one in (pick, rival))
+    if (yield Later(course.question, course.seeds, jobs, LONGER * len(jobs) * course.seconds_per_run())):
+        course.longer = rival, (yield from _after(course, jobs, "the first two for more steps"))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from ..training.recorder import Outcome, marks
 from . import statistics as st
-from .budget import EARLY, TUNING_SEEDS, Carried, Grows
+from .budget import EARLY, TUNING_SEEDS, Carried, Grows, followed
 from .course import Contender, Course
 from .protocol import Job, StoppedError, Strategy, wanted
 from .space import Axis, Candidate, Space, grow
@@ -138,10 +138,10 @@ def _halved(course: Course, spaces: Sequence[Space]) -> Strategy[list[Candidate]
     tried = max((len(course.tried(space)) for space in spaces), default=1)
     leading = sorted(spaces, key=lambda space: -max(map(course.merit, course.tried(space))))
     halves: list[Candidate] = []
-    going_on = yield from _carried(course, "screening", 2 * max(tried // 2, 1) + st.LEAST_PAIRS)
+    going_on = yield from _carried(course, "screening", 2 * followed(tried) + st.LEAST_PAIRS)
     for space in leading[:going_on]:
         candidates = sorted(course.tried(space), key=course.merit, reverse=True)
-        halves += [c for c in candidates[: max(len(candidates) // 2, 1)] if course.merit(c) > -math.inf]
+        halves += [c for c in candidates[: followed(len(candidates))] if course.merit(c) > -math.inf]
     yield from screen(course, halves, TUNING_SEEDS[1:])
     return halves
 
@@ -176,7 +176,7 @@ def _grows(course: Course, grids: Sequence[range], tried: int) -> Strategy[bool]
     if course.question.budget is None:
         return True
     growth = course.question.spaces[0].rate.growth
-    return bool((yield Grows(course.question, tuple(grids), growth * len(grids))))
+    return bool((yield Grows(course.question, tuple(grids), growth * len(grids), course.early)))
 
 
 def _carried(course: Course, stage: str, each: int) -> Strategy[int]:
