@@ -333,6 +333,7 @@ def _asked(options: Options) -> tuple[Problem, Question]:
         len(problem.valid),
         "validation" if problem.test is None else "test",
         problem.metric is None,
+        tested=0 if problem.test is None else len(problem.test),
     ).by(options.measure)
     question = Question(
         spaces,

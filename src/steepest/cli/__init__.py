@@ -68,6 +68,9 @@ def compare(
     ] = None,
     report: Annotated[str, typer.Option(metavar="FILE.html", help="Where to write the report.")] = REPORT,
     pairs: Annotated[bool, typer.Option("--pairs", help="Print the verdicts on all pairs.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print all candidates and everything known of them.")
+    ] = False,
     json_file: JSON = None,
     **asked: Any,
 ) -> None:
@@ -103,7 +106,7 @@ def compare(
                 working.remember(asked["store"], asked | {"problem": name})  # for --continue
                 raise
             working.remember(study.store, asked | {"problem": name})
-            terminal.show(study.result, study.data, console, pairs)
+            terminal.show(study.result, study.data, console, pairs, verbose)
             if options.plan == "show":
                 console.print(f"Trained {study.result.plan}.", soft_wrap=True)
             studies.append(study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..escapes import plain
+from ..study import sentences as answers
 from ..study.data import StudyData
 
 if TYPE_CHECKING:
@@ -67,21 +69,30 @@ def console(file: IO[str]) -> Console:
     return made if made.is_terminal else Console(**how, width=160)
 
 
-def show(result: Result, data: StudyData, console: Console, pairs: bool = False) -> None:
-    """Print the answer, table, notes and code of a study; with `pairs` also the pairwise verdicts."""
+def show(result: Result, data: StudyData, console: Console, pairs: bool = False, verbose: bool = False) -> None:
+    """Print the answer, notes and code of a study; `pairs` adds the pairwise verdicts, `verbose` all details and candidates."""
 
     def line(words: str = "", style: str = "", whole: bool = False) -> None:
         console.print(Text(plain(words, ""), style=style), soft_wrap=whole or not console.is_terminal)
 
-    line(" - ".join(filter(None, (data.problem, data.about))), "bold")
+    answer = data.answer
+    line(answer.sentence, "bold")
+    if answer.rows:
+        line()
+        console.print(_table(answers.table(answer)))
+    line()
+    for sentence in answer.details if verbose else answer.lines:
+        line(sentence)
+    if data.code:
+        line()
+        for code in data.code.splitlines():
+            line("  " + code, whole=True)
+    line()
+    line(" - ".join(filter(None, (data.problem, data.about))))
     line(_ran(result, data))
-    line()
-    line(data.answer.sentence, "bold")
-    for sentence in data.answer.details:
-        line("  " + sentence)
-    line()
-    console.print(_table(data))
-    line()
+    if verbose or not answer.rows:
+        line()
+        console.print(_table(data.table))
     if data.optimum:
         least, how = data.optimum
         line(f"The lowest possible loss is {least:.6g}: {how}.")
@@ -89,17 +100,15 @@ def show(result: Result, data: StudyData, console: Console, pairs: bool = False)
         line("  " + sentence)
     for note in data.notes:
         line("Note: " + note)
-    if data.code:
-        line()
-        for code in data.code.splitlines():
-            line("  " + code, whole=True)
+    if not verbose and len(answer.details) > len(answer.lines):
+        line("More with --verbose: all candidates and bounds.", "dim")
 
 
-def _table(data: StudyData) -> Table:
-    heading, rows = data.table
+def _table(parts: tuple[Sequence[str], Sequence[Sequence[str]]]) -> Table:
+    heading, rows = parts
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     for i, word in enumerate(heading):
-        table.add_column(Text(plain(word, "")), justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(Text(plain(word, "")), justify="left" if i == 0 or word == "optimizer" else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(plain(cell, "")) for cell in row))
     return table

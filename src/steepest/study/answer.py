@@ -41,9 +41,13 @@ class Rejected(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Possible(Named):
-    """A candidate that may still be the best, and how far it could be ahead of the pick at most; None if unbounded."""
+    """A candidate that may still be the best, and how far it could be ahead of the pick at most; None if unbounded.
+
+    `is_close`: by its mean it is less than two margins behind the pick.
+    """
 
     ahead_at_most: Real | None
+    is_close: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,24 @@ class Measured(Named):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Against(Named):
+    """The pick or a candidate beside it: how far the pick is ahead on shared seeds, with an interval, and what it costs.
+
+    The rival has the best mean of the other contenders, the cheaper one the least state of those that are nearly as good. `low`
+    and `high` are None with too few seeds for an interval; `state` is in bytes.
+    """
+
+    role: Literal["pick", "rival", "cheaper"]
+    mean: Real | None
+    ahead: Real | None
+    low: Real | None
+    high: Real | None
+    seeds: Count
+    seconds_per_step: Amount
+    state: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cheaper(Named):
     """A candidate with less state: an upper bound on how far it is behind the best, and its state relative to the pick's."""
 
@@ -69,11 +91,43 @@ class Cheaper(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Longer(Named):
-    """The runner-up in longer runs, and how far the pick is ahead of it there; None if a run collapsed."""
+    """The rival with the best mean in longer runs: how far the pick is ahead of it there, with a 95 % interval.
+
+    `ahead` is None if a run collapsed, `low` and `high` also with too few seeds.
+    """
 
     steps: Steps
     seeds: Count
     ahead: Real | None
+    low: Real | None = None
+    high: Real | None = None
+
+    @property
+    def order(self) -> Literal["ahead", "behind", "not told apart"]:
+        """Whether the pick is ahead of the rival, if that is more than chance."""
+        if self.low is None or self.high is None or self.low <= 0 <= self.high:
+            return "not told apart"
+        return "ahead" if self.low > 0 else "behind"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cliff:
+    """The next higher rate, at which runs fail: how much worse than the pick it is, None if all of its runs collapsed."""
+
+    lr: Positive
+    worse: Real | None
+    collapsed: Count
+    of: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remaining:
+    """The runs, and seconds, that the race likely still needs to reach its margin; no upper end if it is too uncertain."""
+
+    least: Count
+    most: Count | None
+    seconds_least: Amount
+    seconds_most: Amount | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,17 +141,27 @@ class Collapse:
 
 @dataclass(frozen=True, kw_only=True)
 class Mean:
-    """A mean over seeds not used for any choice, on "test" or "validation" data."""
+    """A mean over seeds not used for any choice, on "test" or "validation" data.
+
+    `se` is its standard error over seeds, `half` the half-width of a 95 % interval, on test data over `examples` too. `worse`
+    is how much worse it is than on validation data, if that is more than chance.
+    """
 
     mean: Real
     se: Real | None
     n: Count
     split: Name = "test"
+    half: Real | None = None
+    examples: Count = 0
+    worse: Real | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class AxisRange:
-    """The values tried on one axis, and whether the pick is at their edge."""
+    """The values tried on one axis, and whether the pick is at their edge.
+
+    Values from `low` to `high` cost at most `cost_under` against the pick; None if no such range is known.
+    """
 
     name: Name
     low: Real | None = None
@@ -129,9 +193,6 @@ class Look:
     seeds: dict[str, Count]
 
 
-UNKNOWN_COST = "one seed cannot bound what rates near the pick's cost"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """What to pick, and how far behind the best it could be. Bounds are in the metric's units, None if there is none.
@@ -139,9 +200,11 @@ class Answer:
     `bound` is how much better than the pick any other of the `compared` could be, with `confidence`, on these validation
     examples; `bound_new_data` on new ones. `possible` candidates may still be the best; `rejected` ones diverged or collapsed;
     `not_followed` ones were dropped in screening. `limit` says what limits the answer: "margin", "time" or "examples".
+    `rows` are the pick and what is beside it, `cliff` is the next higher rate if it fails, `remaining` the runs to the margin.
     `figure` is the pick's mean on fresh seeds. `fidelity` is the share of a full run after which the pick was compared,
     `screened` that after which it was screened. `repeats`: whether two runs with one seed agree, None if not tested. `typed`:
-    whether the user typed all rates. `lost` says why no run has a value. `sentence` and `details` are the answer in words.
+    whether the user typed all rates. `lost` says why no run has a value. The answer in words: `sentence`, then the few `lines`
+    that most need to be known, then all `details`.
     """
 
     pick: Named | None
@@ -167,7 +230,11 @@ class Answer:
     places: list[Place]
     looks: list[Look]
     sentence: Words = ""
+    lines: list[Words] = field(default_factory=list)
     details: list[Words] = field(default_factory=list)
+    rows: list[Against] = field(default_factory=list)
+    cliff: Cliff | None = None
+    remaining: Remaining | None = None
     fidelity: Real | None = None
     screened: Real | None = None
     repeats: bool | None = None
@@ -190,43 +257,62 @@ class Answer:
         return self.fidelity is not None and self.fidelity < 1
 
     def __str__(self) -> str:
-        return "\n".join([self.sentence, *self.details])
+        return "\n".join([self.sentence, *self.lines])
+
+    @property
+    def rival(self) -> Against | None:
+        """The contender with the best mean after the pick."""
+        return next((row for row in self.rows if row.role == "rival"), None)
 
     def to_dict(self) -> dict[str, Any]:
         """The answer for JSON."""
         pick, figure = self.pick, self.figure
-        shown = figure and explained(plain(figure, "split"), "one run has no standard error")
+        shown = figure and explained(plain(figure, "split", "worse"), "one run has no standard error")
         data: dict[str, Any] = {
             "optimizer": pick and pick.name,
             "schedule": pick and pick.schedule,
             "lr": pick and pick.lr,
-            "possible": [explained(_row(one, "ahead_at_most"), "too few seeds") for one in self.possible],
+            "possible": [explained(_row(one, "ahead_at_most"), "too few shared seeds") for one in self.possible],
             "ruled_out": [one.as_json() for one in self.ruled_out],
             "rejected": [_row(one, "collapsed", "of") for one in self.rejected],
             "collapse": explained(plain(self.collapse), "no run"),
+            "rows": [explained(_row(row, *AGAINST), "under five shared seeds: no interval") for row in self.rows],
             "cheaper": self.cheaper and _row(self.cheaper, "at_most", "state"),
             "longer": self.longer
-            and explained(_row(self.longer, "steps", "seeds", "ahead"), "a run of the first two collapsed"),
+            and explained(
+                _row(self.longer, "steps", "seeds", "ahead", "low", "high", "order"),
+                "a run collapsed, or there are too few for an interval",
+            ),
+            "cliff": self.cliff and explained(plain(self.cliff), "every run of it collapsed"),
+            "remaining": self.remaining and explained(plain(self.remaining), "too uncertain for an upper end"),
             "beside": [{"measure": one.measure} | _row(one, "value", "pick") for one in self.beside],
             "test": shown if figure and figure.split == "test" else None,
             "fresh": shown if figure and figure.split != "test" else None,
-            "axes": [
-                explained(plain(axis, "tried"), "one seed cannot bound what rates near the pick's cost") for axis in self.axes
-            ],
+            "axes": [explained(plain(axis, "tried"), UNKNOWN_COST) for axis in self.axes],
         }
+        kept = {name: getattr(self, name) for name in ANSWERED}
+        return data | kept | ({"status": "; ".join(whys)} if (whys := self._whys()) else {})
+
+    def _whys(self) -> list[str]:
+        """Why parts of the answer are missing."""
         whys = []
-        if pick is None:
+        if self.pick is None:
             whys.append(self.sentence)
+        elif self.compared < 2:
+            whys.append("nothing to compare the pick with: no bound")
         elif self.bound is None:
-            whys.append("under five shared seeds, or nothing to compare with: no bound")
+            whys.append("under five shared seeds: no bound")
+        elif self.bound_new_data is None and not self.raced:
+            whys.append("no bound on new examples: equal seeds are compared on test data")
         elif self.bound_new_data is None:
-            whys.append("no bound on new examples: that wants a race, by a metric that is a mean over examples")
+            whys.append("no bound on new examples: the metric has no value for single examples or resamples of them")
         if self.repeats is None:
             whys.append("whether runs repeat at one seed was not tried: that would take over 3 % of the budget")
-        kept = {name: getattr(self, name) for name in ANSWERED}
-        return data | kept | ({"status": "; ".join(whys)} if whys else {})
+        return whys
 
 
+UNKNOWN_COST = "too few seeds of the values next to the pick's, or they cost over two margins"
+AGAINST = "role", "mean", "ahead", "low", "high", "seeds", "seconds_per_step", "state"
 ANSWERED = (  # fields of an answer that go into JSON unchanged
     "hyper",
     "bound",

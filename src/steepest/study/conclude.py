@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..training.recorder import Outcome
-from . import bounds, sentences
+from . import bounds, claims, sentences
 from . import statistics as st
 from .answer import (
+    Against,
     Answer,
     AxisRange,
     Cheaper,
+    Cliff,
     Collapse,
     Longer,
     Mean,
@@ -24,14 +26,17 @@ from .answer import (
     Place,
     Possible,
     Rejected,
+    Remaining,
 )
-from .bounds import Standing
 from .budget import LONGER
 from .course import Contender, Course
 from .measures import MEASURES, METRIC, Measure
-from .race import LONGER_SEEDS
 from .scalars import finite
 from .space import RATE, Candidate
+
+NORMAL = 1.96  # quantile of a 95 % interval
+APART = 3.0  # standard errors by which test data must be worse than validation data to be remarked: chance, once in 700
+CLOSE = 2.0  # margins by which the mean of a candidate is so far behind that it is not listed as possibly better
 
 
 def conclude(course: Course, repeats: bool | None = None) -> Answer:
@@ -39,14 +44,16 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
     question, now, pick = course.question, course.now, course.pick
     margin, possible = course.margin(), course.possible()
     bound = finite(float(now.bound[now.pick])) if now and pick and len(course.contenders) > 1 else None
-    new_data, by_examples = _on_new_examples(course, bound) if bound is not None and not question.seeds else (None, 0.0)
+    new = new_examples(course) if bound is not None and not question.seeds else NewExamples(None)
+    new_data = None if new.bound is None else max(new.bound, bound or 0.0)
     limit = course.stopped
-    if limit == "margin" and by_examples > 0.5 and (new_data or 0.0) > margin:
+    if limit == "margin" and new.share > 0.5 and (new_data or 0.0) > margin:
         limit = "examples"
-    runs = runs_to_margin(now, margin) if now and limit == "time" else None
     outcomes = pick.outcomes if pick else []
     seen, racing = sum(map(course.collapsed, outcomes)), {one.candidate for one in course.contenders}
     open_ = {one for one, _ in possible}
+    remaining = _remaining(course, margin) if limit == "time" else None
+    cheaper = _cheaper(course, pick, margin)
     made = Answer(
         pick=named(pick.candidate) if pick else None,
         hyper={k: v for k, v in pick.candidate.rule.hyper.items() if k != RATE} if pick else {},
@@ -54,15 +61,15 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
         bound_new_data=new_data,
         confidence=1 - st.ALPHA,
         compared=len(course.contenders) if bound is not None else max(len(course.trials), len(course.contenders)),
-        possible=[_possible(one, ahead) for one, ahead in sorted(possible, key=lambda pair: -pair[1])],
+        possible=[_possible(course, one, ahead) for one, ahead in sorted(possible, key=lambda pair: -course.mean(pair[0]))],
         ruled_out=[named(one.candidate) for k in course.others() if (one := course.contenders[k]) not in open_],
         rejected=_rejected(course),
         not_followed=len(set(course.trials) - racing) if now and not question.seeds else 0,
         limit=limit,
         margin=margin,
-        seconds_to_margin=None if runs is None else float(runs * course.seconds_per_run()),
+        seconds_to_margin=_middle(remaining),
         collapse=Collapse(
-            seen=seen, of=len(outcomes), at_most=bounds.most_collapses(seen, len(outcomes)) if outcomes else None
+            seen=seen, of=len(outcomes), at_most=_most_collapses(course, seen, len(outcomes)) if outcomes else None
         ),
         beside=_beside(course, pick),
         figure=_figure(course, pick),
@@ -75,15 +82,18 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
         fidelity=_fidelity(course, pick),
         screened=_screened_at(course, pick),
         repeats=repeats,
-        axes=_axes(course, pick) if pick else [],
-        cheaper=_cheaper(course, pick, margin),
+        axes=_axes(course, pick, margin) if pick else [],
+        rows=_rows(course, pick, cheaper),
+        cliff=_cliff(course, pick, margin),
+        remaining=remaining,
+        cheaper=cheaper[1] if cheaper else None,
         longer=_longer(course),
         saturated=question.scale.in_points and max(map(course.mean, course.contenders), default=-math.inf) >= 100 - 1e-9,
         examples=question.scale.examples,
         typed=all(space.rates is not None for space in question.spaces),
         lost=_lost(course),
     )
-    return dataclasses.replace(made, sentence=sentences.sentence(made), details=sentences.details(made))
+    return sentences.worded(made)
 
 
 def named(candidate: Candidate) -> Named:
@@ -97,36 +107,58 @@ def _names(candidate: Candidate) -> dict[str, Any]:
     return names | {"settings": dict(candidate.settings)}
 
 
-def _possible(one: Contender, ahead: float) -> Possible:
-    return Possible(**_names(one.candidate), ahead_at_most=finite(ahead))
+def _possible(course: Course, one: Contender, ahead: float) -> Possible:
+    pick = course.pick
+    gap = claims.paired(pick.values, one.values, st.ALPHA).mean if pick else 0.0
+    return Possible(**_names(one.candidate), ahead_at_most=finite(ahead), is_close=not gap >= CLOSE * course.margin())
 
 
-def _on_new_examples(course: Course, bound: float) -> tuple[float | None, float]:
-    """The bound on new examples, None if single examples were not recorded, and the examples' share of its variance."""
-    results, now, others = _results(course), course.now, course.others()
-    if results is None or now is None:
-        return None, 0.0
-    look = max(len(bounds.looks(int(now.seeds[now.pick]))) - 1, 0)
-    level = course.question.alpha * bounds.spent(look) / max(len(others), 1)
-    ahead = bounds.on_new_examples(results, now.pick, level)
-    new_data = max(float(ahead.max()), bound) if np.isfinite(ahead).all() else None
-    close = max(others, key=lambda k: now.ahead[k, now.pick])
-    n = min(len(results[close]), len(results[now.pick]))
-    return new_data, bounds.share_of_examples(results[close][:n] - results[now.pick][:n]) if n > 1 else 0.0
+class NewExamples(NamedTuple):
+    """The bound on new examples, None if unknown: the lead of the rival that sets it, and the share of examples in it."""
+
+    bound: float | None
+    gap: float = 0.0
+    share: float = 0.0
 
 
-def _results(course: Course) -> list[np.ndarray] | None:
-    """The metric of each example in each contender's runs, (seeds, examples), larger being better; None if not recorded."""
-    if course.question.scale.measure:
-        return None
-    tables = []
-    for one in course.contenders:
-        each = [o.examples for o in one.outcomes]
-        if not each or any(x is None for x in each):
-            return None
-        tables.append(course.question.scale.sign * np.array(each, float))
-    widths = {table.shape[1] for table in tables}
-    return tables if len(widths) == 1 and widths.pop() > 1 else None  # one example allows no bound on new ones
+def new_examples(course: Course) -> NewExamples:
+    """How much better than the pick another could be on new examples and new seeds."""
+    (results, resampled), now = _results(course), course.now
+    if now is None or results[now.pick] is None:
+        return NewExamples(None)
+    pick, alpha = course.contenders[now.pick], course.question.alpha
+    level, least = bounds.level_of_each(len(course.contenders) - 1, alpha), course.question.scale.example
+    gaps = [claims.paired(one.values, pick.values, level, least) for one in course.contenders]
+    means, halves = np.array([(gap.mean, gap.high - gap.mean) for gap in gaps]).T
+    new, most, share = bounds.on_new_examples(results, means, halves, now.pick, alpha, resampled)
+    largest = float(new[now.possible | np.isfinite(new)].max())
+    if most is None or not math.isfinite(largest):
+        return NewExamples(None)
+    return NewExamples(max(largest, 0.0), float(means[most]), share)
+
+
+def _results(course: Course) -> tuple[list[np.ndarray | None], bool]:
+    """The metric of each example in each contender's runs, (seeds, examples), larger being better; None if not recorded.
+
+    Or, if the second value is True, the metric of resamples of the examples.
+    """
+    known = [[o.examples if o.draws is None else o.draws for o in one.outcomes] for one in course.contenders]
+    there = [each for own in known for each in own if each is not None]
+    widths = {len(each) for each in there}
+    resampled = any(o.draws is not None for one in course.contenders for o in one.outcomes)
+    if course.question.scale.measure or len(widths) != 1 or len(there[0]) == 1:  # one example allows no bound on new ones
+        return [None] * len(known), resampled
+    none = np.full(len(there[0]), np.nan)  # of a run that collapsed
+    tables: list[np.ndarray | None] = []
+    for one, own in zip(course.contenders, known, strict=True):
+        each = [none if x is None or math.isnan(v) else x for x, v in zip(own, one.values, strict=True)]
+        tables.append(course.question.scale.sign * np.array(each, float) if each else None)
+    return tables, resampled
+
+
+def _most_collapses(course: Course, seen: int, of: int) -> float:
+    """An upper limit of the pick's collapse rate. The pick may be chosen for few collapses, so it holds for all contenders."""
+    return bounds.most_collapses(seen, of, st.ALPHA / max(len(course.contenders), 1))
 
 
 def _rejected(course: Course) -> list[Rejected]:
@@ -150,7 +182,32 @@ def _figure(course: Course, pick: Contender | None) -> Mean | None:
     split = course.question.scale.split
     values = [course.question.scale.value(o, split, course.cost(pick.candidate)) for o in course.figure]
     mean, se, n = st.mean_se([v for v in values if v is not None])
-    return Mean(mean=mean.item(), se=se.item() if n > 1 else None, n=int(n), split=split) if n else None
+    if not n:
+        return None
+    if n < 2:
+        return Mean(mean=mean.item(), se=None, n=int(n), split=split)
+    spread = np.nanstd(pick.values, ddof=1) / math.sqrt(n) if sum(map(math.isfinite, pick.values)) > 1 else 0.0
+    over_seeds = max(se.item(), float(spread))  # few seeds often miss how widely a skewed metric spreads; the race has more
+    errors = [o.test_se for o in course.figure if o.test_se is not None] if split == "test" else []
+    over_examples = float(np.mean(errors)) if errors else 0.0
+    half = math.hypot(float(st.interval(0.0, over_seeds, n, st.ALPHA)[1]), NORMAL * over_examples)
+    worse = _worse(course, pick, mean.item(), math.hypot(over_seeds, over_examples)) if errors else None
+    count = course.question.scale.tested if errors else 0
+    return Mean(mean=mean.item(), se=se.item(), n=int(n), split=split, half=half, examples=count, worse=worse)
+
+
+def _worse(course: Course, pick: Contender, tested: float, error: float) -> float | None:
+    """How much worse the pick is on test data than on validation data; None unless it is by `APART` errors and the margin."""
+    scale = course.question.scale
+    (results, resampled), mean = _results(course), course.mean(pick)
+    own = results[course.contenders.index(pick)] if pick in course.contenders else None
+    if own is None or not math.isfinite(mean):
+        return None
+    own = own[np.isfinite(own).all(1)]
+    deviation = float(own.mean(0).std(ddof=1))
+    here = deviation if resampled else deviation / math.sqrt(own.shape[1])
+    worse = mean - scale.sign * tested
+    return worse if worse > max(APART * math.hypot(here, error), course.margin()) else None
 
 
 def _places(course: Course) -> list[Place]:
@@ -175,16 +232,109 @@ def _places(course: Course) -> list[Place]:
     return sorted(places, key=lambda place: (place.standing != "pick", place.at_most is None, place.at_most or 0.0))
 
 
-def _axes(course: Course, pick: Contender) -> list[AxisRange]:
-    """The values tried on each axis, and whether the pick is at their edge."""
+def _axes(course: Course, pick: Contender, margin: float) -> list[AxisRange]:
+    """The values tried on each axis, whether the pick is at their edge, and which rates near it cost little."""
     ranges, candidate = [], pick.candidate
     for axis in candidate.space.axes:
         at = candidate.lr if axis.name == RATE else dict(candidate.settings)[axis.name]
-        along = [candidate, *course.tried(candidate.space)]
+        along = [candidate, *course.tried(candidate.space), *_worse_nearby(course, pick)]
         tried = sorted({c.lr if axis.name == RATE else dict(c.settings)[axis.name] for c in along})
         edge = len(tried) > 1 and at in (tried[0], tried[-1]) and not (axis.zero and at == 0)
-        ranges.append(AxisRange(name=axis.name, edge=edge, tried=[*tried]))
+        low, high, cost = (_cheap_rates(course, pick, margin) if axis.name == RATE else None) or (None, None, None)
+        ranges.append(AxisRange(name=axis.name, low=low, high=high, cost_under=cost, edge=edge, tried=[*tried]))
     return ranges
+
+
+def _worse_nearby(course: Course, pick: Contender) -> list[Candidate]:
+    """The rates run next to the pick's that are worse, so that the pick is not at the edge of what was tried."""
+    pairs = [(c, course.values_of(c, course.runs_on(c))) for c in course.nearby]
+    return [c for c, values in pairs if claims.paired(pick.values, values, st.ALPHA).mean > 0 or any(map(math.isnan, values))]
+
+
+def _cheap_rates(course: Course, pick: Contender, margin: float) -> tuple[float, float, float] | None:
+    """The rates around the pick's that cost little, with an upper bound of it."""
+    along = [pick.candidate]
+    for direction in (1, -1):
+        while (other := course.next_to(along[-1 if direction > 0 else 0], direction)) and course.runs_on(other):
+            along.insert(len(along) if direction > 0 else 0, other)
+    values = [course.values_of(c, course.runs_on(c)) for c in along]
+    spreads = [claims.spread(pick.values, course.contenders[k].values) for k in course.others()]
+    least = max(course.question.scale.example, float(np.median(spreads)) if spreads else 0.0)
+    return claims.cheap_rates([c.lr for c in along], values, along.index(pick.candidate), margin, least)
+
+
+def _cliff(course: Course, pick: Contender | None, margin: float) -> Cliff | None:
+    """The next higher rate, if it fails."""
+    above = course.next_to(pick.candidate, 1) if pick else None
+    if pick is None or above is None:
+        return None
+    pairs = [*zip(pick.outcomes, course.runs_on(above), strict=False)]
+    if not course.early:
+        own, other = course.trials.get(pick.candidate, {}), course.trials.get(above, {})
+        pairs += [(own[seed], other[seed]) for seed in own if seed in other]
+    runs = [run for _, run in pairs]
+    best = course.values_of(pick.candidate, [run for run, _ in pairs])
+    differences = [a - b for a, b in zip(best, course.values_of(above, runs), strict=True)]
+    lost = sum(map(course.collapsed, runs))
+    if not claims.is_cliff(differences, lost, margin):
+        return None
+    there = [d for d in differences if math.isfinite(d)]
+    return Cliff(lr=above.lr, worse=float(np.mean(there)) if there else None, collapsed=lost, of=len(runs))
+
+
+def _remaining(course: Course, margin: float) -> Remaining | None:
+    """The runs and seconds until the race reaches its margin."""
+    now, question = course.now, course.question
+    if now is None:
+        return None
+    values = np.full((len(course.contenders), max(course.seeds)), np.nan)
+    for row, one in zip(values, course.contenders, strict=True):
+        row[: len(one.values)] = one.values
+    runs = claims.runs_to_margin(now, values, margin, question.alpha, question.scale.example)
+    if runs is None:
+        return None
+    each = course.seconds_per_run()
+    return Remaining(
+        least=runs.least,
+        most=runs.most,
+        seconds_least=runs.least * each,
+        seconds_most=None if runs.most is None else runs.most * each,
+    )
+
+
+def _middle(remaining: Remaining | None) -> float | None:
+    """The geometric mean of the range of seconds."""
+    if remaining is None or remaining.seconds_most is None:
+        return None
+    return math.sqrt(remaining.seconds_least * remaining.seconds_most)
+
+
+def _rows(course: Course, pick: Contender | None, cheaper: tuple[Contender, Cheaper] | None) -> list[Against]:
+    """The pick, its rival and a cheaper contender."""
+    now, rival = course.now, course.rival()
+    if pick is None or now is None or pick not in course.contenders:
+        return []
+    named_so = {"pick": pick, "rival": rival, "cheaper": cheaper[0] if cheaper and cheaper[0] is not rival else None}
+    rows = []
+    for role, one in named_so.items():
+        if one is None:
+            continue
+        k, cost = course.contenders.index(one), course.cost(one.candidate)
+        gap = claims.paired(pick.values, one.values, st.ALPHA)
+        rows.append(
+            Against(
+                **_names(one.candidate),
+                role=role,  # type: ignore[arg-type]
+                mean=course.question.scale.sign * mean if math.isfinite(mean := course.mean(one)) else None,
+                ahead=finite(gap.mean),
+                low=finite(-float(now.ahead[k, now.pick])),
+                high=finite(float(now.ahead[now.pick, k])),
+                seeds=gap.n,
+                seconds_per_step=cost.seconds,
+                state=cost.state_bytes,
+            )
+        )
+    return rows
 
 
 def fidelity_of(outcomes: Sequence[Outcome], steps: int) -> float | None:
@@ -228,7 +378,7 @@ def first_why(outcomes: Sequence[Outcome]) -> str:
     return next((o.why for o in outcomes if o.why), "")
 
 
-def _cheaper(course: Course, pick: Contender | None, margin: float) -> Cheaper | None:
+def _cheaper(course: Course, pick: Contender | None, margin: float) -> tuple[Contender, Cheaper] | None:
     """The contender with the smallest state below the pick's, if it is at most four margins behind the best."""
     now = course.now
     if pick is None or now is None:
@@ -243,7 +393,7 @@ def _cheaper(course: Course, pick: Contender | None, margin: float) -> Cheaper |
         return None
     k = min(near, key=lambda k: (state(k), now.bound[k]))
     names = _names(course.contenders[k].candidate)
-    return Cheaper(**names, at_most=float(now.bound[k]), state=state(k) / own)
+    return course.contenders[k], Cheaper(**names, at_most=float(now.bound[k]), state=state(k) / own)
 
 
 def _beside(course: Course, pick: Contender | None) -> list[Measured]:
@@ -282,30 +432,20 @@ def _mean(course: Course, measure: Measure, one: Contender, fastest: float) -> f
 
 
 def _longer(course: Course) -> Longer | None:
-    """The results of the first two at several times the steps."""
+    """The results of the pick and its rival at several times the steps."""
     if course.longer is None or course.pick is None:
         return None
-    other, outcomes = course.longer
-    runs = [Contender(one.candidate) for one in (course.pick, other)]
-    for k, one in enumerate(runs):
-        course.add(one, outcomes[k * len(LONGER_SEEDS) : (k + 1) * len(LONGER_SEEDS)])
-    first, second = (np.array(one.values) for one in runs)
-    steps, ahead = LONGER * course.question.steps, finite(float((first - second).mean()))
-    return Longer(**_names(other.candidate), steps=steps, seeds=len(LONGER_SEEDS), ahead=ahead)
-
-
-def runs_to_margin(now: Standing, margin: float) -> float | None:
-    """An estimate of the runs until the bound is within the margin, as intervals shrink with the root of the seeds."""
-    runs = 0.0
-    for c in np.flatnonzero(now.possible & (now.ahead[:, now.pick] > margin)).tolist():
-        if c == now.pick:
-            continue
-        ahead, back = now.ahead[c, now.pick], now.ahead[now.pick, c]
-        if not (math.isfinite(ahead) and math.isfinite(back)):
-            return None
-        mean, half = (ahead - back) / 2, (ahead + back) / 2
-        if mean >= margin:
-            return None
-        seeds = int(min(now.seeds[c], now.seeds[now.pick]))
-        runs = max(runs, 0.0) + seeds * ((half / (margin - mean)) ** 2 - 1)
-    return max(runs, 0.0)
+    (other, outcomes), steps = course.longer, LONGER * course.question.steps
+    pairs = len(outcomes) // 2
+    one, two = (course.values_of(c.candidate, outcomes[k : 2 * pairs : 2]) for k, c in enumerate((course.pick, other)))
+    lost = any(map(math.isnan, (*one, *two)))
+    gap = claims.paired(one, two, claims.ORDER_LEVEL)
+    few = lost or pairs < st.LEAST_PAIRS
+    return Longer(
+        **_names(other.candidate),
+        steps=steps,
+        seeds=pairs,
+        ahead=None if lost else finite(gap.mean),
+        low=None if few else finite(gap.low),
+        high=None if few else finite(gap.high),
+    )

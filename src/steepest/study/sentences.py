@@ -1,14 +1,51 @@
-"""The answer in words: one sentence on what to pick and how much it could lose, and a line for each further question."""
+"""The answer in words: a headline, the few lines that a user most needs, and all further details.
+
+Every line has the kind of its claim. `steepest selftest statistics` counts for every kind how often what is said is false.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from .answer import Answer, Longer
+from .answer import Against, Answer, Longer
+
+MOST_LINES = 5  # lines after the headline
+KINDS = {  # kinds of claims; True if the chance of any false one is guarded in all races together
+    "bound": True,
+    "new examples": True,
+    "ruled out": True,
+    "possible": True,
+    "cheaper": True,
+    "difference": False,
+    "range": False,
+    "cliff": False,
+    "order": False,
+    "time": False,
+    "fresh": False,
+    "collapse": False,
+    "verdict": True,
+}
+
+
+class Line(NamedTuple):
+    """A line of an answer. `kind` is that of its claim, empty if it only reports what was done."""
+
+    kind: str
+    text: str
+    is_first: bool = True  # whether it may be among the first lines
+
+
+def worded(answer: Answer) -> Answer:
+    """The answer with its words."""
+    made = [line for line in _lines(answer) if line.text]
+    first = [line.text for line in made if line.is_first][:MOST_LINES]
+    return dataclasses.replace(answer, sentence=sentence(answer), lines=first, details=[line.text for line in made])
 
 
 def sentence(answer: Answer) -> str:
-    """The sentence on what to pick and how much it could lose."""
+    """The headline: what to use, for how many steps, and how sure that is."""
     if answer.pick is None and not answer.compared:
         return "Nothing was tried: the time was spent before the first run ended; give a longer --budget."
     if answer.pick is None:
@@ -16,36 +53,44 @@ def sentence(answer: Answer) -> str:
     pick = answer.pick
     course = "" if pick.schedule == "constant" else f" with {pick.schedule}"
     settings = "".join(f", {name} {value:g}" for name, value in pick.settings.items())
-    edge = f", the best rate {'given, the first or last' if answer.typed else 'tried, at the edge of its grid'}"
-    lead = f"Use {pick.name}{course} at {pick.lr:g}{settings}{edge if answer.edge else ''}."
+    lead = f"Use {pick.name}{course} at {pick.lr:g}{settings} for {answer.steps:,} steps."
     if answer.bound is None:
         return f"{lead}{_unbounded(answer)}"
-    rates = " at the rates given" if answer.typed else ""
-    here = f"on these {answer.examples} validation examples ({100 * answer.confidence:.0f} %)"
     others = answer.compared - 1
+    who = "the other one compared is not" if others == 1 else f"none of the {others} others compared is"
+    sure = f"With {100 * answer.confidence:.0f} % confidence,"
     if answer.bound == 0:
-        none = "The other one" if others == 1 else f"None of the other {others}"
-        line = f" {none} compared{rates} is {'not ' if others == 1 else ''}better {here}"
+        here, more = f"{who} better", ", nor by any amount on new examples" if answer.bound_new_data == 0 else ""
     else:
-        line = f" No other of the {answer.compared} compared{rates} is better by more than {_by(answer, answer.bound)} {here}"
-    if answer.bound_new_data is not None:
-        new = f"by more than {_by(answer, answer.bound_new_data)}" if answer.bound_new_data else "none either"
-        line += f"; on new examples, {new}"
-    return f"{lead}{line}."
+        here, more = f"{who} better by more than {_by(answer, answer.bound)}", ""
+    if answer.bound_new_data:
+        more = f", or by more than {_by(answer, answer.bound_new_data)} on new examples"
+    return f"{lead} {sure} {here}{more}."
 
 
 def _unbounded(answer: Answer) -> str:
-    """The rest of the sentence for a pick without a bound."""
-    tried = f" It did best of the {answer.compared} tried" if answer.compared > 1 else " Nothing else was tried"
-    short = f", in runs that ended after {seen(answer)}" if answer.is_short else ""
-    if not answer.is_short and answer.screened is not None and answer.screened < 1:
-        at = f"{round(answer.screened * answer.steps)} of {answer.steps} steps"
-        short = f", compared in runs that ended after {at}"
-    return f"{tried}{short}, on too few seeds to say how much better another could be."
+    """The rest of the headline for a pick without a bound."""
+    if answer.compared < 2:
+        return " Nothing else was tried, so there is nothing to compare it with."
+    rival = answer.rival
+    few = "too few seeds to say how much better another could be"
+    if rival is not None and rival.ahead is not None and rival.seeds:
+        seeds = f"{rival.seeds} shared seed{'s' if rival.seeds > 1 else ''}"
+        return f" It was {_by(answer, abs(rival.ahead))} {_side(rival.ahead)} {rival} on {seeds}: {few}."
+    at = ""
+    if answer.is_short:
+        at = f", in runs that ended after {seen(answer)}"
+    elif answer.screened is not None and answer.screened < 1:
+        at = f", compared in runs that ended after {round(answer.screened * answer.steps)} of {answer.steps} steps"
+    return f" It did best of the {answer.compared} tried{at}, on {few}."
+
+
+def _side(ahead: float) -> str:
+    return "ahead of" if ahead >= 0 else "behind"
 
 
 def _nothing(answer: Answer) -> str:
-    """The sentence if nothing can be picked, with the reason."""
+    """The headline if nothing can be picked, with the reason."""
     if "finite metric" in answer.lost:
         return f"Nothing can be picked: {answer.lost}. Fix the metric, or choose one that is always finite."
     if "crashed" in answer.lost:
@@ -65,47 +110,85 @@ def _by(answer: Answer, amount: float) -> str:
     return f"{amount:.2g}{answer.unit}"
 
 
-def details(answer: Answer) -> list[str]:
-    """The further lines of the answer."""
-    return [line for line in _details(answer) if line]
-
-
-def _details(answer: Answer) -> Iterator[str]:
-    figure, collapse, cheaper = answer.figure, answer.collapse, answer.cheaper
-    if figure:
-        spread = f" ± {figure.se:.2g}" if figure.se else ""
-        data = "test data" if figure.split == "test" else "the same validation examples"
-        seeds = "fresh seeds" if answer.raced else "the seeds compared"
-        whole = f", {answer.steps} steps" if answer.is_short else ""
-        yield f"On {data}, {seeds}{whole}: {figure.mean:.5g}{spread} (n = {figure.n})."
-    if answer.saturated:
-        yield "Saturated: the best reach the end of the scale, where nothing tells them apart."
-    yield _possible(answer)
-    yield _ruled_out(answer)
-    if answer.rejected:
-        yield f"Rejected, since half of their runs or more diverged or learned nothing: {', '.join(_rejected(answer))}."
-    if answer.not_followed:
-        yield f"Not followed further, since they began worse on one to three seeds: {answer.not_followed}."
+def _lines(answer: Answer) -> Iterator[Line]:
+    """All lines, the most important first."""
+    yield from _figure(answer)
+    yield Line("cliff", _cliff(answer))
+    if answer.edge and answer.pick:
+        which = "lowest" if answer.pick.lr == min(answer.axes[0].tried) else "highest"
+        beyond = "lower" if which == "lowest" else "higher"
+        tried = "given" if answer.typed else "tried"
+        yield Line("", f"{answer.pick.lr:g} is the {which} rate {tried}: a {beyond} one may be better.")
+    collapse = answer.collapse
     if collapse.of:
-        most = f"up to {100 * (collapse.at_most or 0.0):.2g} %"
-        yield f"Collapsed runs of the pick: {collapse.seen} of {collapse.of} ({most})."
-    if cheaper:
-        why = f"with {100 * cheaper.state:.0f} % of the state" if cheaper.state else "and keeps no state"
-        yield f"Cheaper: {cheaper}, at most {_by(answer, cheaper.at_most)} behind the best, {why}."
+        most = f"at most {100 * (collapse.at_most or 0.0):.2g} % collapse (95 %)"
+        yield Line("collapse", f"{collapse.seen} of {collapse.of} runs of the pick collapsed: {most}.", collapse.seen > 0)
+    yield from _limit(answer)
+    yield Line("range", _range(answer))
+    yield Line("order", _longer(answer.longer, answer.unit) if answer.longer else "")
+    if answer.saturated:
+        yield Line("", "The best reach the end of the scale, where nothing tells them apart.")
+    yield Line("possible", _possible(answer), False)
+    yield Line("ruled out", _ruled_out(answer), False)
+    if answer.rejected:
+        yield Line("", f"Half or more of the runs collapsed: {', '.join(_rejected(answer))}.", False)
+    if answer.not_followed:
+        seeds = "dropped in screening (1 to 3 seeds each); nothing is claimed about them"
+        yield Line("", f"{answer.not_followed} candidates were {seeds}.", False)
+    if cheaper := answer.cheaper:
+        why = f"with {100 * cheaper.state:.0f} % of the state" if cheaper.state else "without any state"
+        yield Line("cheaper", f"Cheaper: {cheaper}, at most {_by(answer, cheaper.at_most)} behind the best, {why}.", False)
     if answer.beside:
-        yield f"By other measures: {', '.join(map(str, answer.beside))}."
-    yield _limits(answer)
-    yield f"All this for {seen(answer)}.{_longer(answer.longer, answer.unit) if answer.longer else ''}"
+        yield Line("", f"By other measures, as seen and not tested: {', '.join(map(str, answer.beside))}.", False)
     if answer.question > 1:
-        yield f"This is question {answer.question} asked of this store about this problem."
+        asked = "each may be wrong in 5 % of cases together"
+        yield Line("", f"This is question {answer.question} asked of this store about this problem; {asked}.", False)
+
+
+def _figure(answer: Answer) -> Iterator[Line]:
+    """The pick on fresh seeds, and whether test data are worse than validation data."""
+    figure = answer.figure
+    if figure is None:
+        return
+    data = "test data" if figure.split == "test" else "the same validation examples"
+    count = f"{figure.n} fresh seeds" if answer.raced else f"{figure.n} seeds"
+    if figure.half is None:
+        interval = " (one run)" if figure.n == 1 else f" ({count})"
+    else:
+        over = f"{count} and {figure.examples:,} examples" if figure.examples else count
+        interval = f" ± {figure.half:.2g} (95 %, {over})"
+    yield Line("fresh", f"On {data}: {figure.mean:.5g}{interval}.")
+    if figure.worse is not None:
+        gap = f"{_by(answer, figure.worse)} worse than on validation data"
+        yield Line("fresh", f"That is {gap}, more than chance explains: compare the two sets.")
+
+
+def _cliff(answer: Answer) -> str:
+    cliff = answer.cliff
+    if cliff is None:
+        return ""
+    if cliff.collapsed:
+        how = f"{cliff.collapsed} of its {cliff.of} run{'s' if cliff.of > 1 else ''} collapsed"
+    else:
+        how = f"it is {_by(answer, cliff.worse or 0.0)} worse"
+    return f"The next higher rate, {cliff.lr:g}, fails: {how}."
+
+
+def _range(answer: Answer) -> str:
+    rate = answer.axes[0] if answer.axes else None
+    if rate is None or rate.cost_under is None or rate.low is None or rate.high is None:
+        return ""
+    return f"Rates from {rate.low:g} to {rate.high:g} cost at most {_by(answer, rate.cost_under)} (95 %)."
 
 
 def _possible(answer: Answer) -> str:
-    """The line on candidates that could still be better than the pick."""
-    bounded = [(one, one.ahead_at_most) for one in answer.possible[:6]]
-    shown = [f"{one} (by at most {_by(answer, ahead)})" for one, ahead in bounded if ahead is not None]
-    more = f", and {len(answer.possible) - 6} more" if len(answer.possible) > 6 else ""
-    return f"Could still be better: {', '.join(shown)}{more}." if shown else ""
+    """The line on candidates that could still be better than the pick, best means first."""
+    bounded = [(one, one.ahead_at_most) for one in answer.possible if one.is_close]
+    shown = [f"{one} (by at most {_by(answer, ahead)})" for one, ahead in bounded[:6] if ahead is not None]
+    more = f", and {len(bounded) - 6} more" if len(bounded) > 6 else ""
+    lost = [str(one) for one in answer.possible if one.ahead_at_most is None]
+    unknown = f" Without a bound, as runs collapsed: {', '.join(lost)}." if lost and answer.bound is not None else ""
+    return (f"Could still be better: {', '.join(shown)}{more}." if shown else "") + unknown
 
 
 def _ruled_out(answer: Answer) -> str:
@@ -131,23 +214,62 @@ def _rejected(answer: Answer) -> Iterator[str]:
         yield f"{label} {' and '.join([*([f'up to {max(low):g}'] if low else []), *parts])}"
 
 
-def _limits(answer: Answer) -> str:
+def _limit(answer: Answer) -> Iterator[Line]:
     """The line on what limits the answer."""
     if answer.bound is None:
-        return ""
-    margin = _by(answer, answer.margin or 0.0)
+        return
+    margin, left = _by(answer, answer.margin or 0.0), answer.remaining
     if answer.limit == "examples":
-        return "What limits this is the number of validation examples: more seeds would tell no more about new ones."
-    if answer.limit == "margin":
-        return f"It ended because the bound is within the margin of {margin}."
-    if answer.seconds_to_margin is None:
-        return f"It ended because the time was spent; the margin is {margin}."
-    return f"About {answer.seconds_to_margin:.0f} s more would bring the bound to the margin of {margin}."
+        yield Line("", f"More seeds would not tighten the bound on new examples: {answer.examples} examples limit it.")
+    elif answer.limit == "margin":
+        yield Line("", f"It ended because the bound is within the margin of {margin}.", False)
+    elif left is None:
+        yield Line("", f"It ended because the time was spent; the margin is {margin}.")
+    elif left.most is None or left.seconds_most is None:
+        more = f"{left.least:,} more runs ({left.seconds_least:.2g} s)"
+        yield Line("time", f"It would not reach the margin of {margin} within {more}.")
+    else:
+        seconds = f"{left.seconds_least:.2g} to {left.seconds_most:.2g} s"
+        yield Line("time", f"{left.least:,} to {left.most:,} more runs ({seconds}) would reach the margin of {margin}.")
 
 
 def _longer(longer: Longer, unit: str) -> str:
-    """The sentence on how the pick and the runner-up compare in longer runs."""
-    if longer.ahead is None:
-        return f" At {longer.steps} steps a run of the first two collapsed."
-    word = "is still ahead of" if longer.ahead >= 0 else "falls behind"
-    return f" At {longer.steps} steps it {word} {longer} (by {abs(longer.ahead):.2g}{unit}, {longer.seeds} seeds)."
+    """The line on how the pick and its rival compare in longer runs."""
+    at = f"At {longer.steps:,} steps"
+    if longer.ahead is None or longer.low is None or longer.high is None:
+        return f"{at} a run of the pick or of {longer} collapsed." if longer.ahead is None else ""
+    if longer.order == "not told apart":
+        return f"{at}, {longer.seeds} seeds do not tell it apart from {longer}."
+    low, high = sorted((abs(longer.low), abs(longer.high)))
+    word = "still ahead of" if longer.order == "ahead" else "behind"
+    return f"{at} it is {word} {longer} by {low:.2g} to {high:.2g}{unit} (95 %, {longer.seeds} seeds)."
+
+
+def table(answer: Answer) -> tuple[list[str], list[list[str]]]:
+    """A short table of the pick, its rival and a cheaper candidate: heading and rows, as text."""
+    heading = ["", "optimizer", "rate", "mean", "ahead of it by", f"{100 * answer.confidence:.0f} % interval", "step", "state"]
+    return heading, [_row(answer, row) for row in answer.rows]
+
+
+def _row(answer: Answer, row: Against) -> list[str]:
+    label = (row.label or row.name) + "".join(f", {k} {v:g}" for k, v in row.settings.items())
+    mean = "" if row.mean is None else f"{row.mean:.5g}"
+    gap, interval = "", ""
+    if row.role != "pick":
+        gap = "" if row.ahead is None else f"{row.ahead:.2g}"
+        interval = f"{row.seeds} seeds" if row.low is None or row.high is None else f"{row.low:.2g} to {row.high:.2g}"
+    return [row.role, label, f"{row.lr:g}", mean, gap, interval, duration(row.seconds_per_step), size(row.state)]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as text, in s, ms or µs."""
+    unit, factor = next((u, f) for u, f, least in (("s", 1, 1), ("ms", 1e3, 1e-3), ("µs", 1e6, 0)) if seconds >= least)
+    return f"{seconds * factor:.3g} {unit}"
+
+
+def size(count: int) -> str:
+    """Bytes as text, in B, KiB, MiB or GiB."""
+    for unit, least in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= least:
+            return f"{count / least:.3g} {unit}"
+    return f"{count} B"

@@ -11,6 +11,7 @@ from .conclude import first_why, reasons
 from .data import StudyData
 from .result import Entry, Result, Trial, count_diverged
 from .scalars import DIGITS
+from .sentences import duration, size
 from .space import RATE
 
 MOST_POINTS = 100  # points of a schedule
@@ -191,20 +192,6 @@ def spread(mean: float | None, se: float | None) -> str:
         return f"{mean:.6g}"
     digits = max(0, 1 - int(f"{se:e}".rsplit("e", 1)[1]))
     return f"{mean:.{digits}f} ± {se:.{digits}f}" if digits < 9 else f"{mean:.5g} ± {se:.1e}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as text, in s, ms or µs."""
-    unit, factor = next((u, f) for u, f, least in (("s", 1, 1), ("ms", 1e3, 1e-3), ("µs", 1e6, 0)) if seconds >= least)
-    return f"{seconds * factor:.3g} {unit}"
-
-
-def size(count: int) -> str:
-    """Bytes as text, in B, KiB, MiB or GiB."""
-    for unit, least in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= least:
-            return f"{count / least:.3g} {unit}"
-    return f"{count} B"
 
 
 def code(entry: Entry, steps: int) -> str:
