@@ -11,6 +11,11 @@ Row = dict[str, Any]
 
 def words(row: Row) -> str:
     """Format a row as a line of text."""
+    if "kind" in row:
+        said, false = row["said"], row["false"]
+        judged = "" if row["holds"] is None else "holds: " if row["holds"] else "DOES NOT HOLD: "
+        share = f"false in {100 * false / said:.1f} % of these (at most {100 * row['limit']:.1f} %)" if said else "never said"
+        return f"{100 * said / row['races']:6.2f} % of races  ({judged}{share})  {row['table']}: {row['kind']}"
     if "figure" in row:
         return f"{row['figure']:8.4g} {row['unit']}: {row['what']}"
     if row["holds"] is None:
