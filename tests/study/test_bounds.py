@@ -11,6 +11,7 @@ from steepest.study import bounds
 from steepest.study.bounds import Standing, following, standing
 
 INF = np.inf
+nan = math.nan
 
 
 def made(ahead, seeds=None, possible=None):
@@ -240,7 +241,6 @@ def test_the_variance_of_a_crossed_mean_is_the_sum_of_its_components():
     assert ours[1] == pytest.approx(variance)
     parts = ((m * seed + rest) / (n * m)) ** 2 / (n - 1) + ((n * example + rest) / (n * m)) ** 2 / (m - 1)
     assert ours[2] == pytest.approx(variance**2 / parts)
-    assert bounds.share_of_examples(d) == pytest.approx(example / m / variance)
 
 
 def test_the_variance_of_a_crossed_mean_is_right_on_average():
@@ -254,21 +254,74 @@ def test_the_variance_of_a_crossed_mean_is_right_on_average():
 def test_with_one_value_for_all_examples_of_a_seed_the_bound_on_new_examples_is_that_on_new_seeds():
     by_seed = np.random.default_rng(12).standard_normal(9)
     results = [np.zeros((9, 20)), np.repeat(by_seed[:, None], 20, 1)]
-    expected = by_seed.mean() + stats.t.ppf(0.95, 8) * stats.sem(by_seed)
-    np.testing.assert_allclose(bounds.on_new_examples(results, 0, 0.05), [0, expected])
+    half = stats.t.ppf(0.95, 8) * stats.sem(by_seed)
+    new, most, share = bounds.on_new_examples(results, np.array([0, by_seed.mean()]), np.array([0, half]), 0, 0.05)
+    np.testing.assert_allclose(new, [0, by_seed.mean() + half])
+    assert (most, share) == (1, 0)
+
+
+def test_examples_and_seeds_add_as_independent_errors_do():
+    """The examples' part is the normal quantile of their component of variance, which more seeds do not reduce."""
+    n, m = 7, 400
+    pick, other = crossed_data(np.random.default_rng(13), n, m, 0, 0, 0), crossed_data(np.random.default_rng(14), n, m, 1, 2, 3)
+    _, _, example, _ = brute_components(other - pick)
+    theirs = stats.norm.ppf(0.95) * math.sqrt(example / m)
+    for half in (0.0, 0.1):
+        new, most, share = bounds.on_new_examples([pick, other], np.array([0, 0.2]), np.array([0, half]), 0, 0.05)
+        assert new[1] == pytest.approx(0.2 + math.hypot(half, theirs))
+        assert most == 1
+        assert share == pytest.approx(theirs**2 / (half**2 + theirs**2))
+
+
+def test_a_metric_that_is_no_mean_has_the_spread_of_its_resamples():
+    rng = np.random.default_rng(15)
+    pick, other = rng.standard_normal((2, 6, 50))
+    error = np.std((other - pick).mean(0), ddof=1)
+    new, _, _ = bounds.on_new_examples([pick, other], np.zeros(2), np.zeros(2), 0, 0.05, resampled=True)
+    assert new[1] == pytest.approx(stats.norm.ppf(0.95) * error)
+
+
+def test_rivals_that_err_on_the_same_examples_are_corrected_less_than_independent_ones():
+    rng = np.random.default_rng(16)
+    alone, shared = rng.standard_normal((8, 300)), rng.standard_normal(300)
+    independent, alike = bounds.largest_of(alone, 0.05), bounds.largest_of(shared + 0.01 * alone, 0.05)
+    assert independent == pytest.approx(stats.norm.ppf(0.95 ** (1 / 8)), abs=0.06)
+    assert alike == pytest.approx(stats.norm.ppf(0.95), abs=0.06)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 13])
+def test_the_level_of_comparisons_with_one_candidate_is_dunnetts(count):
+    correlation = np.full((count, count), 0.5) + 0.5 * np.eye(count)
+    critical = stats.norm.ppf(1 - bounds.level_of_each(count, 0.05))
+    assert stats.multivariate_normal(cov=correlation).cdf(np.full(count, critical)) == pytest.approx(0.95, abs=0.001)
 
 
 def test_the_bound_on_new_examples_uses_the_seeds_that_both_have_and_needs_five():
     results = [np.random.default_rng(k).standard_normal((n, 12)) for k, n in enumerate((10, 6, 4))]
-    ahead = bounds.on_new_examples(results, 0, 0.05)
-    assert ahead[0] == 0
-    assert ahead[1] == bounds.on_new_examples([results[0][:6], results[1]], 0, 0.05)[1]
-    assert ahead[2] == INF
+    none = np.zeros(3)
+    new, _, _ = bounds.on_new_examples([*results[:2], None], none, none, 0, 0.05)
+    assert new[0] == 0
+    assert new[1] == bounds.on_new_examples([results[0][:6], results[1]], none[:2], none[:2], 0, 0.05)[0][1]
+    assert new[2] == INF
+    new, most, _ = bounds.on_new_examples([results[0], results[2]], none[:2], none[:2], 0, 0.05)
+    assert (new[1], most) == (INF, None)
+
+
+def test_a_collapsed_run_is_left_out_on_new_examples():
+    rng = np.random.default_rng(17)
+    pick, other = rng.standard_normal((2, 7, 12))
+    lost = other.copy()
+    lost[2] = nan
+    kept = [k for k in range(7) if k != 2]
+    none = np.zeros(2)
+    expected = bounds.on_new_examples([pick[kept], other[kept]], none, none, 0, 0.05)[0][1]
+    assert bounds.on_new_examples([pick, lost], none, none, 0, 0.05)[0][1] == pytest.approx(expected)
 
 
 def test_candidates_without_any_difference_are_not_ahead_on_new_examples():
-    assert bounds.on_new_examples([np.ones((6, 10))] * 2, 0, 0.05).tolist() == [0, 0]
-    assert bounds.share_of_examples(np.zeros((6, 10))) == 0
+    none = np.zeros(2)
+    new, _, share = bounds.on_new_examples([np.ones((6, 10))] * 2, none, none, 0, 0.05)
+    assert (new.tolist(), share) == ([0, 0], 0)
 
 
 @pytest.mark.parametrize(("seen", "of"), [(0, 5), (0, 59), (1, 8), (3, 20), (19, 20), (7, 7)])

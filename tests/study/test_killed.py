@@ -71,7 +71,7 @@ def whole(problem, tmp_path_factory):
     made, wrote = study(problem, tmp_path_factory.mktemp("whole") / "runs.db")
     answer = made.to_dict()["answer"]
     assert answer["test"]["n"] == 5
-    assert answer["longer"]["seeds"] == 3
+    assert answer["longer"]["seeds"] == 5
     return bare(made.to_dict()), wrote
 
 
@@ -79,7 +79,7 @@ def test_an_answer_is_finished_when_all_of_it_is_stored(whole):
     """The order of writes: the end of the race, the fresh runs, the decision on longer runs, these runs, "finished"."""
     _, wrote = whole
     longer = [k for k, what in enumerate(wrote) if what == "40 steps"]
-    assert len(longer) == 6
+    assert len(longer) == 2 * 5
     assert wrote.index("ended") == max(k for k, what in enumerate(wrote) if what == "at once") + 1
     assert wrote[wrote.index("ended") + 1 :][:5] == ["8 steps"] * 5  # on fresh seeds
     assert wrote.index("ended") < wrote.index("later") < longer[0]

@@ -80,9 +80,9 @@ class Fit(Decision):
             if least_runs(fitting, rates) <= runs:
                 whole = len(fitting) == len(spaces) and rates == trials
                 return self._fits(fitting, rates, "" if whole else self._words(clock, runs, fitting, rates))
-        for rates, seeds in ((5, st.LEAST_PAIRS), (3, LEAST_SHARED)):  # seeds of the two that race
+        for rates, full in ((5, 2 * st.LEAST_PAIRS + 1), (3, 2 * LEAST_SHARED + 1), (3, 2)):  # runs of the two that race, and one
             tried = _least_early(fitting, rates)
-            if tried and rates <= trials and tried + 2 * seeds + 1 <= runs:  # and a run of the next rate
+            if tried and rates <= trials and tried + full <= runs:
                 return self._fits(fitting, rates, self._words(clock, runs, fitting, rates, early=True), early=True)
         rates = min(runs // max(len(fitting), 1), 3)
         if rates < 1 or runs < 2:

@@ -327,7 +327,7 @@ def _rows(course: Course, pick: Contender | None, cheaper: tuple[Contender, Chea
                 role=role,  # type: ignore[arg-type]
                 mean=course.question.scale.sign * mean if math.isfinite(mean := course.mean(one)) else None,
                 ahead=finite(gap.mean),
-                low=finite(-float(now.ahead[k, now.pick])),
+                low=finite(0.0 - float(now.ahead[k, now.pick])),
                 high=finite(float(now.ahead[now.pick, k])),
                 seeds=gap.n,
                 seconds_per_step=cost.seconds,

@@ -59,12 +59,10 @@ def sentence(answer: Answer) -> str:
     others = answer.compared - 1
     who = "the other one compared is not" if others == 1 else f"none of the {others} others compared is"
     sure = f"With {100 * answer.confidence:.0f} % confidence,"
-    if answer.bound == 0:
-        here, more = f"{who} better", ", nor by any amount on new examples" if answer.bound_new_data == 0 else ""
-    else:
-        here, more = f"{who} better by more than {_by(answer, answer.bound)}", ""
-    if answer.bound_new_data:
-        more = f", or by more than {_by(answer, answer.bound_new_data)} on new examples"
+    here = f"{who} better" + (f" by more than {_by(answer, answer.bound)}" if answer.bound else "")
+    more = "" if answer.bound_new_data is None else f", or by more than {_by(answer, answer.bound_new_data)} on new examples"
+    if more and _by(answer, answer.bound_new_data or 0.0) == _by(answer, answer.bound):
+        more = ", on these examples or on new ones"
     return f"{lead} {sure} {here}{more}."
 
 
@@ -247,7 +245,7 @@ def _longer(longer: Longer, unit: str) -> str:
 
 def table(answer: Answer) -> tuple[list[str], list[list[str]]]:
     """A short table of the pick, its rival and a cheaper candidate: heading and rows, as text."""
-    heading = ["", "optimizer", "rate", "mean", "ahead of it by", f"{100 * answer.confidence:.0f} % interval", "step", "state"]
+    heading = ["", "optimizer", "rate", "mean", "pick ahead by", f"{100 * answer.confidence:.0f} % interval", "step", "state"]
     return heading, [_row(answer, row) for row in answer.rows]
 
 
