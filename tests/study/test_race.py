@@ -171,7 +171,8 @@ def test_the_rival_in_longer_runs_has_the_best_mean_and_an_order_needs_five_seed
     table = arms(values, fresh=5)
     far = np.array([[95.0], [94.0], [99.0]]) + 0.1 * rng.standard_normal((3, 5))
     resting = dataclasses.replace(UNTIMED, reads_only=False)
-    for longer, order in ((far, "ahead"), (far[[1, 0, 2]], "behind"), (far + 50 * rng.standard_normal((3, 5)), "not told apart")):
+    noisy = far + 50 * rng.standard_normal((3, 5))
+    for longer, order in ((far, "ahead"), (far[[1, 0, 2]], "behind"), (noisy, "not told apart")):
         table.longer = longer
         found = conclude(replay(question(table, Scale("value", "max"), margin=0.3), table, clock=resting))
         assert (found.pick.label, found.longer.label) == ("000", "001")

@@ -149,7 +149,7 @@ def _entry(course: Course, answer: Answer, space: Space) -> Entry:
         chosen,
         trials or ([trial(chosen, outcomes)] if candidate else []),
         candidate is not None,
-        len(rates) > 1 and chosen.lr in (rates[0], rates[-1]),
+        answer.edge if best and best is course.pick and answer.pick else len(rates) > 1 and chosen.lr in (rates[0], rates[-1]),
         outcomes,
         [course.value(chosen, outcome) for outcome in outcomes],
         course.split,

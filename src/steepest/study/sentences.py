@@ -224,10 +224,10 @@ def _limit(answer: Answer) -> Iterator[Line]:
     elif left is None:
         yield Line("", f"It ended because the time was spent; the margin is {margin}.")
     elif left.most is None or left.seconds_most is None:
-        more = f"{left.least:,} more runs ({left.seconds_least:.2g} s)"
+        more = f"{left.least:,} more runs ({span(left.seconds_least)})"
         yield Line("time", f"It would not reach the margin of {margin} within {more}.")
     else:
-        seconds = f"{left.seconds_least:.2g} to {left.seconds_most:.2g} s"
+        seconds = f"{span(left.seconds_least)} to {span(left.seconds_most)}"
         yield Line("time", f"{left.least:,} to {left.most:,} more runs ({seconds}) would reach the margin of {margin}.")
 
 
@@ -257,6 +257,13 @@ def _row(answer: Answer, row: Against) -> list[str]:
         gap = "" if row.ahead is None else f"{row.ahead:.2g}"
         interval = f"{row.seeds} seeds" if row.low is None or row.high is None else f"{row.low:.2g} to {row.high:.2g}"
     return [row.role, label, f"{row.lr:g}", mean, gap, interval, duration(row.seconds_per_step), size(row.state)]
+
+
+def span(seconds: float) -> str:
+    """A length of time as text, in seconds, minutes or hours."""
+    unit, factor = next((u, f) for u, f, least in (("h", 3600, 7200), ("min", 60, 120), ("s", 1, 0)) if seconds >= least)
+    amount = seconds / factor
+    return f"{amount:.0f} {unit}" if amount >= 10 else f"{amount:.2g} {unit}"
 
 
 def duration(seconds: float) -> str:
