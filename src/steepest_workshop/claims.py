@@ -1,6 +1,7 @@
 """How often each kind of sentence of an answer is said, and how often it is then false, in studies replayed on tables.
 
-A replay draws seeds, and examples where a table has them, with replacement, so that the means of the table are the exact truth.
+A replay draws seeds, and examples where a table has them, with replacement, so that the means of the table are the exact truth;
+an order is false if the table's truth is on the other side by more than two of its standard errors, as that has 20 seeds.
 The answer is that of `steepest.study.conclude`, as printed; `JUDGES` compares each of its claims with the truth.
 """
 
@@ -202,8 +203,9 @@ def _order(case: Case) -> bool | None:
     longer, truth = case.answer.longer, case.drawn.longer
     if longer is None or truth is None or longer.order == "not told apart":
         return None
-    gap = truth[_key(case.pick)] - truth[_key(longer)]
-    return gap < 0 if longer.order == "ahead" else gap > 0
+    pick, rival = _key(case.pick), _key(longer)
+    ahead = truth[pick] - truth[rival] if longer.order == "ahead" else truth[rival] - truth[pick]
+    return ahead < -2 * case.drawn.error(pick, rival)
 
 
 def _fresh(case: Case) -> bool | None:

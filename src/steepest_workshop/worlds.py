@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import functools
 import lzma
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -236,7 +237,8 @@ def unpacked(blob: NDArray[np.uint8], shape: tuple[int, int], in_points: bool) -
 class Drawn(NamedTuple):
     """Runs drawn from a source for a study: a table, its scale, and the true means, larger being better, by label and rate.
 
-    here: on the validation examples drawn; new: on all examples; longer: in longer runs. lost: the shares that diverged.
+    here: on the validation examples drawn; new: on all examples; longer: in longer runs. lost: the shares that diverged. error:
+    the standard error of the true difference in longer runs, of two candidates in a table that has them on few seeds.
     """
 
     table: Table
@@ -245,6 +247,7 @@ class Drawn(NamedTuple):
     lost: Truth
     new: Truth | None = None
     longer: Truth | None = None
+    error: Callable[[tuple[str, float], tuple[str, float]], float] = lambda one, other: 0.0
 
 
 class World:
@@ -298,7 +301,14 @@ class World:
             self._named(np.isnan(values).mean(1)),
             self._means(self.examples.reshape(len(self.names), -1)),
             None if self.longer is None else self._means(self.longer),
+            self._error,
         )
+
+    def _error(self, one: tuple[str, float], other: tuple[str, float]) -> float:
+        assert self.longer is not None
+        first, second = (self.longer[self.names.index(name)] for name in (one, other))
+        differences = (first - second)[np.isfinite(first - second)]
+        return float(differences.std(ddof=1)) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
 
     def _means(self, values: NDArray[Any]) -> Truth:
         """The mean of each candidate's runs that did not diverge; minus infinity if all did."""

@@ -80,7 +80,11 @@ class Fit(Decision):
             if least_runs(fitting, rates) <= runs:
                 whole = len(fitting) == len(spaces) and rates == trials
                 return self._fits(fitting, rates, "" if whole else self._words(clock, runs, fitting, rates))
-        for rates, full in ((5, 2 * st.LEAST_PAIRS + 1), (3, 2 * LEAST_SHARED + 1), (3, 2)):  # runs of the two that race, and one
+        for rates, full in (
+            (5, 2 * st.LEAST_PAIRS + 1),
+            (3, 2 * LEAST_SHARED + 1),
+            (3, 2),
+        ):  # runs of the two that race, and one
             tried = _least_early(fitting, rates)
             if tried and rates <= trials and tried + full <= runs:
                 return self._fits(fitting, rates, self._words(clock, runs, fitting, rates, early=True), early=True)

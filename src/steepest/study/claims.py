@@ -28,10 +28,10 @@ DRAWS = 200  # simulated continuations of a race
 PRIOR = 5  # degrees of freedom with which a spread is drawn towards the others'
 CLOSER = 0.3  # true differences between candidates that race are smaller than measured ones, more than noise explains
 # Chosen on the tables digits, diabetes, spirals and teacher; a race that goes on for long is harder to foretell than it seems.
-AGREE = 2.2  # continuations agree if the 90 % quantile of their runs is at most this many times the 10 % quantile
+AGREE = 2.0  # continuations agree if the 90 % quantile of their runs is at most this many times the 10 % quantile
 FAR = 0.25  # least median, as a share of the runs of the race: near its end, one look more or less is too large a part
 ENDS = 0.6, 2.4  # the ends of a range of runs, as multiples of the median
-NOT_WITHIN = 0.4  # and the runs that are not enough, where they do not agree
+NOT_WITHIN = 0.33  # and the runs that are not enough, where they do not agree
 
 
 class Interval(NamedTuple):
@@ -136,7 +136,8 @@ def runs_to_margin(now: Standing, values: Array, margin: float, alpha: float = A
     needed += sum(max(have - int(now.seeds[c]), 0) for c in rivals if now.ahead[c, now.pick] > margin)
     low, middle, high = np.quantile(needed, (0.1, 0.5, 0.9)).tolist()
     if high > AGREE * low or middle < FAR * now.seeds.sum():
-        return Runs(max(math.floor(NOT_WITHIN * middle), 1), None)
+        least = math.floor(NOT_WITHIN * middle)
+        return Runs(least, None) if least >= LEAST_PAIRS else None  # a look or two away
     return Runs(math.ceil(ENDS[0] * middle), math.floor(ENDS[1] * middle))
 
 

@@ -123,7 +123,7 @@ def _lines(answer: Answer) -> Iterator[Line]:
         yield Line("collapse", f"{collapse.seen} of {collapse.of} runs of the pick collapsed: {most}.", collapse.seen > 0)
     yield from _limit(answer)
     yield Line("range", _range(answer))
-    yield Line("order", _longer(answer.longer, answer.unit) if answer.longer else "")
+    yield Line("order", _longer(answer.longer) if answer.longer else "")
     if answer.saturated:
         yield Line("", "The best reach the end of the scale, where nothing tells them apart.")
     yield Line("possible", _possible(answer), False)
@@ -231,16 +231,15 @@ def _limit(answer: Answer) -> Iterator[Line]:
         yield Line("time", f"{left.least:,} to {left.most:,} more runs ({seconds}) would reach the margin of {margin}.")
 
 
-def _longer(longer: Longer, unit: str) -> str:
+def _longer(longer: Longer) -> str:
     """The line on how the pick and its rival compare in longer runs."""
     at = f"At {longer.steps:,} steps"
     if longer.ahead is None or longer.low is None or longer.high is None:
         return f"{at} a run of the pick or of {longer} collapsed." if longer.ahead is None else ""
     if longer.order == "not told apart":
         return f"{at}, {longer.seeds} seeds do not tell it apart from {longer}."
-    low, high = sorted((abs(longer.low), abs(longer.high)))
     word = "still ahead of" if longer.order == "ahead" else "behind"
-    return f"{at} it is {word} {longer} by {low:.2g} to {high:.2g}{unit} (95 %, {longer.seeds} seeds)."
+    return f"{at} it is {word} {longer} (97.5 %, {longer.seeds} seeds)."  # the amount would be that of the luckier half
 
 
 def table(answer: Answer) -> tuple[list[str], list[list[str]]]:
