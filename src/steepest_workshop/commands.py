@@ -30,16 +30,20 @@ def statistics(
     """Simulate and replay studies with a known truth: how often bounds and intervals hold, and how many runs a race saves."""
     from rich.console import Console
 
-    from . import calibrated, calibration
+    from . import calibrated, calibration, claims
 
     rows = []
     console = Console(stderr=True)
     with console.status("") as status:
         for row in calibration.everything(studies):
             rows.append(row)
-            typer.echo(calibrated.words(row), err=str(json_file) == "-")
+            if "kind" not in row or row["holds"] is False:
+                typer.echo(calibrated.words(row), err=str(json_file) == "-")
             if console.is_terminal:
                 status.update(f"{len(rows)} rows")
+    typer.echo(f"\n{claims.TITLE}\n", err=str(json_file) == "-")
+    for line in claims.matrix(rows):
+        typer.echo(line, err=str(json_file) == "-")
     write_json(rows, json_file)
     if any(row["holds"] is False for row in rows):
         raise typer.Exit(1)

@@ -25,7 +25,7 @@ def rows(name: str) -> Iterator[tuple[str, ...]]:
     for batch in batches:
         seeds, runs = sorted({job.seed for job in batch.jobs}), str(len(batch.jobs))
         if batch.phase == AFTER:
-            yield "the pick on fresh seeds", runs, str(len(seeds)), "", "", ""
+            yield batch.why(), runs, str(len(seeds)), "", "", ""
         elif seeds[0] in TUNING_SEEDS:
             candidates = len({job.candidate for job in batch.jobs})
             yield f"screening, {_count(candidates)}", runs, str(len(seeds)), "", "", ""
