@@ -8,6 +8,7 @@ from importlib import resources
 
 from ..escapes import is_picture
 from ..escapes import page as escape
+from ..study import sentences as answers
 from ..study.data import StudyData
 from ..study.recorded import Image
 from . import figures, policy
@@ -51,8 +52,10 @@ def _file(name: str) -> str:
 
 
 def _study(study: StudyData, number: int) -> str:
-    true = (line for line in study.answer.details if not line.startswith("Rates from "))  # was wrong in earlier versions
-    details = "".join(f"<li>{escape(line)}</li>" for line in true)
+    answer = study.answer
+    wrong = [line for line in answer.details if line.startswith("Rates from ") and "cost under" in line]  # of earlier versions
+    details = "".join(f"<li>{escape(line)}</li>" for line in answer.details if line not in wrong)
+    short = _table(answers.table(answer), "the pick, its rival and a cheaper candidate") if answer.rows else ""
     notes = "".join(f"<p>Note: {escape(note)}</p>" for note in study.notes)
     optimum = ""
     if study.optimum:
@@ -61,7 +64,8 @@ def _study(study: StudyData, number: int) -> str:
     parts = "".join(_part(study, f"s{number}-{name}", name, picture) for name, picture in pictures_of(study).items())
     heading = "; ".join(filter(None, (study.about, f"{study.steps} steps a run", study.batches)))
     return f"""<section><h1>{escape(study.problem)}</h1><p class="about">{escape(heading)}</p>
-<p class="answer">{escape(study.answer.sentence)}</p>
+<p class="answer">{escape(answer.sentence)}</p>
+{short}
 {_code(study)}
 <h2>Confidence and details</h2><ul>{details}</ul>{optimum}{notes}
 <details><summary>How these numbers were computed</summary><p>{escape(study.protocol)}</p></details>
