@@ -36,8 +36,8 @@ class Clock:
 
     `left` is the time until the phase has to end, `begun` the time since the budget began. `pace` is the number of runs per
     second of training so far, None before the first. `run` is the time of a run, `evaluations` the part spent on evaluation.
-    `workers` train in parallel, `local` of them on this machine; `chunked`: several runs train together. `costs` maps labels to
-    seconds of a step and bytes of state. `known`: the runs in question are in the store.
+    `workers` can train in parallel, `local` of them on this machine, `parallel` do by the plan; `chunked`: several runs train
+    together. `costs` maps labels to seconds of a step and bytes of state. `known`: the runs in question are in the store.
     """
 
     left: float = math.inf
@@ -47,6 +47,7 @@ class Clock:
     evaluations: float = 0.0
     workers: int = 1
     local: int = 1
+    parallel: int = 1
     chunked: bool = False
     known: bool = False
     reads_only: bool = False
@@ -235,6 +236,21 @@ class AtOnce(Decision):
 
     def decide(self, clock: Clock) -> int:
         return max(TOGETHER if clock.chunked else 1, clock.workers if clock.workers > clock.local else 1)
+
+
+@dataclass(frozen=True)
+class Parallel(Decision):
+    """The number of runs that train in parallel, for estimates of time after the race."""
+
+    question: Question
+    seeds: tuple[int, ...]
+    name = "parallel"
+
+    def spec(self, study: str) -> dict[str, Any]:
+        return {"race": study, "seeds": [*self.seeds]}
+
+    def decide(self, clock: Clock) -> int:
+        return clock.parallel
 
 
 @dataclass(frozen=True)

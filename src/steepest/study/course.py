@@ -62,6 +62,7 @@ class Course:
     fits: str = ""
     stopped: str = ""
     interrupted: bool = False
+    parallel: int = 1  # runs that train at once
     number: int = 1  # of this question among all asked of the store
     costs: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     figure: list[Outcome] = field(default_factory=list)
@@ -221,9 +222,9 @@ class Course:
         return f"{leader} leads" if leader else ""
 
     def seconds_per_run(self) -> float:
-        """The mean seconds of a run of the race, as trained, alone or with others."""
+        """The mean seconds that a run adds to the race: those of a run, divided by the number that train in parallel."""
         seconds = [o.seconds for one in self.contenders for o in one.outcomes]
-        return float(np.mean(seconds)) if seconds else 0.0
+        return float(np.mean(seconds)) / self.parallel if seconds else 0.0
 
     @property
     def seeds(self) -> tuple[int, ...]:

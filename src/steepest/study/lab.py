@@ -222,12 +222,14 @@ class Lab:
 
     def _clock(self, step: Decision) -> Clock:
         """The measured times for a decision."""
+        workers = self.executor.at_once(self.device)
         clock = Clock(
             left=self.deadline - time.perf_counter(),
             begun=time.perf_counter() - self.end + (self.question.budget or 0.0),
             pace=self.trained / self.seconds if self.trained and self.seconds else None,
-            workers=self.executor.at_once(self.device),
-            local=ways.workers_on(self.device),
+            workers=workers,
+            local=(local := ways.workers_on(self.device)),
+            parallel=workers if workers > local or self.plan is None else self.plan.workers,
             chunked=self.plan is not None and self.plan.chunk > 1,
             reads_only=self.reads_only,
         )

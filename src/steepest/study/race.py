@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from ..training.recorder import Outcome
 from . import bounds
 from . import statistics as st
-from .budget import LEAST_SHARED, LONGER, AtOnce, Begun, Costs, Ended, Fit, Later, Number
+from .budget import LEAST_SHARED, LONGER, AtOnce, Begun, Costs, Ended, Fit, Later, Number, Parallel
 from .course import Course
 from .protocol import AFTER, Job, Known, StoppedError, Strategy, wanted
 from .question import Question
@@ -44,9 +44,12 @@ def race(question: Question) -> Strategy[Course]:
         course.stopped, course.interrupted = "time", stop.interrupted
         yield from _gather(course)
     yield Ended(course.question, course.seeds)
-    for after in (_fresh, _nearby, _longer):
+    for after in (_fresh, _nearby):
         if not course.interrupted:
             yield from after(course)
+    course.parallel = yield Parallel(course.question, course.seeds)
+    if course.stopped == "margin" and not course.interrupted:
+        yield from _longer(course)
     course.costs = yield Costs(course.question)
     course.number = yield Number(course.question)
     return course
@@ -157,7 +160,7 @@ def _nearby(course: Course) -> Strategy[None]:
 def _longer(course: Course) -> Strategy[None]:
     """Run the pick and the rival with the best mean for several times the steps, if there is time."""
     pick, rival = course.pick, course.rival()
-    if course.stopped != "margin" or pick is None or rival is None:
+    if pick is None or rival is None:
         return
     steps = LONGER * course.question.steps
     jobs = tuple(Job(one.candidate, seed, one.candidate.steps(steps)) for seed in FRESH_SEEDS for one in (pick, rival))
