@@ -96,7 +96,7 @@ def _watched(course: Course, table: Table, truth: Array) -> Wrong:
     rows = [table.rows[one.candidate.label, one.lr] for one in course.contenders]
     wrong, means = Wrong(), truth[rows]
     for now in course.standings:
-        wrong.see(now, means)
+        wrong.see(now, means[: len(now.possible)])  # rates next to the pick's may have joined later
     return wrong
 
 
@@ -197,9 +197,9 @@ def _loses_a_name(course: Course) -> bool:
     labels = [one.candidate.label for one in course.contenders]
 
     def left(now: Standing) -> int:
-        return len({label for label, may in zip(labels, now.possible, strict=True) if may})
+        return len({label for label, may in zip(labels, now.possible, strict=False) if may})
 
-    return any(left(now) < len(set(labels)) for now in course.standings)
+    return any(left(now) < len(set(labels[: len(now.possible)])) for now in course.standings)
 
 
 def real_copies(studies: int, names: int = 3, steps: int = STEPS) -> Iterator[Row]:

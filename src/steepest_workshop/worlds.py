@@ -237,8 +237,9 @@ def unpacked(blob: NDArray[np.uint8], shape: tuple[int, int], in_points: bool) -
 class Drawn(NamedTuple):
     """Runs drawn from a source for a study: a table, its scale, and the true means, larger being better, by label and rate.
 
-    here: on the validation examples drawn; new: on all examples; longer: in longer runs. lost: the shares that diverged. error:
-    the standard error of the true difference in longer runs, of two candidates in a table that has them on few seeds.
+    here: on the validation examples drawn; new: on all examples; longer: in longer runs. lost: the shares that diverged. runs:
+    the number that a budget has time for, 0 without one. error: the standard error of the true difference in longer runs, of
+    two candidates in a table that has them on few seeds.
     """
 
     table: Table
@@ -247,6 +248,7 @@ class Drawn(NamedTuple):
     lost: Truth
     new: Truth | None = None
     longer: Truth | None = None
+    runs: int = 0
     error: Callable[[tuple[str, float], tuple[str, float]], float] = lambda one, other: 0.0
 
 
@@ -301,7 +303,7 @@ class World:
             self._named(np.isnan(values).mean(1)),
             self._means(self.examples.reshape(len(self.names), -1)),
             None if self.longer is None else self._means(self.longer),
-            self._error,
+            error=self._error,
         )
 
     def _error(self, one: tuple[str, float], other: tuple[str, float]) -> float:

@@ -111,8 +111,19 @@ class Longer(Named):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Better(Named):
+    """A rate next to the pick's that did better, by its mean on `seeds` shared seeds, when no time was left to race it."""
+
+    ahead: Real
+    seeds: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cliff:
-    """The next higher rate, at which runs fail: how much worse than the pick it is, None if all of its runs collapsed."""
+    """The next higher rate, at which runs fail: how much worse than the pick it is, None if no shared run of it is left.
+
+    `collapsed` counts its collapsed runs.
+    """
 
     lr: Positive
     worse: Real | None
@@ -144,7 +155,7 @@ class Mean:
     """A mean over seeds not used for any choice, on "test" or "validation" data.
 
     `se` is its standard error over seeds, `half` the half-width of a 95 % interval, on test data over `examples` too. `worse`
-    is how much worse it is than on validation data, if that is more than chance.
+    is how much worse it is than on validation data, if that is more than chance. `lost` runs have no value.
     """
 
     mean: Real
@@ -154,6 +165,7 @@ class Mean:
     half: Real | None = None
     examples: Count = 0
     worse: Real | None = None
+    lost: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,11 +212,12 @@ class Answer:
     `bound` is how much better than the pick any other of the `compared` could be, with `confidence`, on these validation
     examples; `bound_new_data` on new ones. `possible` candidates may still be the best; `rejected` ones diverged or collapsed;
     `not_followed` ones were dropped in screening. `limit` says what limits the answer: "margin", "time" or "examples".
-    `rows` are the pick and what is beside it, `cliff` is the next higher rate if it fails, `remaining` the runs to the margin.
-    `figure` is the pick's mean on fresh seeds. `fidelity` is the share of a full run after which the pick was compared,
-    `screened` that after which it was screened. `repeats`: whether two runs with one seed agree, None if not tested. `typed`:
-    whether the user typed all rates. `lost` says why no run has a value. The answer in words: `sentence`, then the few `lines`
-    that most need to be known, then all `details`.
+    `rows` are the pick and what is beside it, `cliff` is the next higher rate if it fails, `better` a rate next to the pick's
+    that did better and was not raced, `remaining` the runs to the margin. `figure` is the pick's mean on fresh seeds.
+    `fidelity` is the share of a full run after which the pick was compared, `screened` that after which it was screened.
+    `repeats`: whether two runs with one seed agree, None if not tested. `typed`: whether the user typed all rates. `lost` says
+    why no run has a value. The answer in words: `sentence`, then the few `lines` that most need to be known, then all
+    `details`.
     """
 
     pick: Named | None
@@ -233,6 +246,7 @@ class Answer:
     lines: list[Words] = field(default_factory=list)
     details: list[Words] = field(default_factory=list)
     rows: list[Against] = field(default_factory=list)
+    better: Better | None = None
     cliff: Cliff | None = None
     remaining: Remaining | None = None
     fidelity: Real | None = None
@@ -267,12 +281,13 @@ class Answer:
     def to_dict(self) -> dict[str, Any]:
         """The answer for JSON."""
         pick, figure = self.pick, self.figure
-        shown = figure and explained(plain(figure, "split", "worse"), "one run has no standard error")
+        hidden = ("split", *(() if figure and figure.worse is not None else ("worse",)))
+        shown = figure and explained(plain(figure, *hidden), "one run has no standard error; equal seeds chose the pick")
         data: dict[str, Any] = {
             "optimizer": pick and pick.name,
             "schedule": pick and pick.schedule,
             "lr": pick and pick.lr,
-            "possible": [explained(_row(one, "ahead_at_most"), "too few shared seeds") for one in self.possible],
+            "possible": [explained(_row(one, "ahead_at_most", "is_close"), "too few shared seeds") for one in self.possible],
             "ruled_out": [one.as_json() for one in self.ruled_out],
             "rejected": [_row(one, "collapsed", "of") for one in self.rejected],
             "collapse": explained(plain(self.collapse), "no run"),
@@ -283,7 +298,8 @@ class Answer:
                 _row(self.longer, "steps", "seeds", "ahead", "low", "high", "order"),
                 "a run collapsed, or there are too few for an interval",
             ),
-            "cliff": self.cliff and explained(plain(self.cliff), "every run of it collapsed"),
+            "cliff": self.cliff and explained(plain(self.cliff), "no seed on which neither run collapsed"),
+            "better": self.better and _row(self.better, "ahead", "seeds"),
             "remaining": self.remaining and explained(plain(self.remaining), "too uncertain for an upper end"),
             "beside": [{"measure": one.measure} | _row(one, "value", "pick") for one in self.beside],
             "test": shown if figure and figure.split == "test" else None,
@@ -301,11 +317,11 @@ class Answer:
         elif self.compared < 2:
             whys.append("nothing to compare the pick with: no bound")
         elif self.bound is None:
-            whys.append("under five shared seeds: no bound")
+            whys.append("under five shared seeds without a collapsed run: no bound")
         elif self.bound_new_data is None and not self.raced:
             whys.append("no bound on new examples: equal seeds are compared on test data")
         elif self.bound_new_data is None:
-            whys.append("no bound on new examples: the metric has no value for single examples or resamples of them")
+            whys.append("no bound on new examples: the measure has no value for single examples or resamples of them")
         if self.repeats is None:
             whys.append("whether runs repeat at one seed was not tried: that would take over 3 % of the budget")
         return whys
@@ -328,6 +344,8 @@ ANSWERED = (  # fields of an answer that go into JSON unchanged
     "saturated",
     "question",
     "sentence",
+    "lines",
+    "details",
 )
 
 

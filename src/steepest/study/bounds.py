@@ -75,13 +75,16 @@ def standing(
 
     NaN is a collapsed run, which is left out of means. `example` is the weight of one example in the metric: the smallest
     spread assumed for a difference. `disfavoured` candidates are picked only if no other bound is within the margin of the
-    smallest, `excluded` ones only if there are no others. `rates` are each candidate's space and learning rate. `earlier`
-    caches the bounds of looks that have not changed since the last call: the same candidates on the same seeds.
+    smallest. `excluded` ones are not compared, unless there are no others: who fails in most runs must not take the others'
+    bounds away. `rates` are each candidate's space and learning rate. `earlier` caches the bounds of looks that have not
+    changed since the last call: the same candidates on the same seeds.
     """
     ran = np.asarray(seeds)
     count = len(ran)
     ahead = _tightest(values, ran, alpha, example, {} if earlier is None else earlier)
-    possible = (ahead > 0).sum(1) == count - 1
+    out = np.zeros(count, bool)
+    out[list(excluded)] = len(excluded) < count
+    possible = (((ahead > 0) | out).sum(1) == count - 1) & ~out
     bound = np.where(possible[:, None], ahead, 0.0).max(0)
     means = _means(values, ran)
     shunned = np.zeros(count, bool)
@@ -89,11 +92,8 @@ def standing(
     order = bound.copy()
     if not shunned.all() and bound[~shunned].min() <= bound.min() + margin:
         order[shunned] = np.inf
-    shunned[:] = False
-    shunned[list(excluded)] = True
-    if not shunned.all():
-        order[shunned] = np.inf
-    good = (order <= max(margin, NEARLY * order.min())) & ~shunned
+    order[out] = np.inf
+    good = (order <= max(margin, NEARLY * order.min())) & ~out
     order[good] = -means[good]  # among these, the best mean wins
     pick = int(np.lexsort((-means, order, ~good))[0])
     if margin and good[pick]:
@@ -120,11 +120,15 @@ def _robust(
     near = [c for c in others if gaps[c][0] <= margin]
     lost = {c: float(np.isnan(values[c, : ran[c]]).mean()) for c in others}
     near = [c for c in near if lost[c] == min(lost[k] for k in near)]
+    if not near:
+        return best
     pick = best if best in near else min(near, key=lambda c: gaps[c][0])
     about = [c for c in others if gaps[c][0] <= margin + gaps[c][1] and lost[c] <= lost[pick]]
     calm = [c for c in about if is_calmer(values[c], values[pick], min(ran[c], ran[pick]))]
     if calm:
         pick = min(calm, key=lambda c: float(np.nanstd(values[c, : ran[c]])))
+    if not np.nanstd(values[pick, : ran[pick]]):
+        return pick  # a measure that no run changes, such as the size of the state
     same = [c for c in near if c != pick and rates and rates[c][0] == rates[pick][0] and rates[c][1] < rates[pick][1]]
     most = max(margin, bound[pick])
     sound = [c for c in same if bound[c] <= most and not is_calmer(values[pick], values[c], min(ran[c], ran[pick]))]

@@ -22,7 +22,9 @@ Array = NDArray[np.float64]
 
 RANGE_LEVEL = 0.03  # chance that a rate of the range costs more than is said, over all of its rates
 MOST_COST = 2.0  # margins that a range may cost
-CLIFF = 8.7  # margins by which the next rate must be worse to be a cliff: the geometric mean of 5 (it is not) and 15 (it is)
+CLIFF, NO_CLIFF = 8.7, 5.0  # margins by which the next rate must be worse: half way, on a log scale, from 5 to 15; and for sure
+NOISE = 2.0  # standard errors that noise may add
+FAILS = 0.25  # least share of its runs that collapse
 ORDER_LEVEL = 0.025  # one-sided, of an order in longer runs
 DRAWS = 200  # simulated continuations of a race
 PRIOR = 5  # degrees of freedom with which a spread is drawn towards the others'
@@ -92,10 +94,25 @@ def cheap_rates(
     return (rates[low], rates[high], cost) if high > low else None
 
 
-def is_cliff(differences: Sequence[float], collapsed: int, margin: float) -> bool:
-    """Whether the next higher rate fails: a run of it collapsed, or it is worse than the pick by `CLIFF` margins."""
-    there = [d for d in differences if math.isfinite(d)]
-    return collapsed > 0 or (bool(there) and float(np.mean(there)) >= CLIFF * margin)
+def is_cliff(pick: Sequence[float], above: Sequence[float], screened: Sequence[float], margin: float, sd: float) -> bool:
+    """Whether the next higher rate fails, from values on shared seeds and on those of screening, NaN for a collapsed run.
+
+    The pick's screening runs chose it, so the other's are compared with its mean in the race. It fails if it collapses far more
+    often than the pick, or is worse by `CLIFF` margins, and by more than `NO_CLIFF` with `NOISE` standard errors less. `sd` is
+    the spread of a difference between candidates, NaN if it is unknown; a rate that fails at times spreads more, which must
+    not count for it.
+    """
+    n = min(len(pick), len(above))
+    lost, usual = (sum(map(math.isnan, values[:n])) for values in (above, pick))
+    if n and lost > 2 * usual and (lost == n or (lost > 1 and lost >= FAILS * n)):
+        return True
+    sound = [v for v in pick if math.isfinite(v)]
+    more = [float(np.mean(sound)) - v for v in screened if math.isfinite(v)] if sound else []
+    differences = np.array([*_differences(pick, above), *more])
+    if margin <= 0 or not len(differences) or math.isnan(sd):
+        return False
+    worse, error = float(differences.mean()), sd / math.sqrt(len(differences))
+    return worse >= CLIFF * margin and worse - NOISE * error > NO_CLIFF * margin
 
 
 class Runs(NamedTuple):
@@ -112,33 +129,54 @@ def runs_to_margin(now: Standing, values: Array, margin: float, alpha: float = A
     then means at every look. If the continuations agree, the ends of the range are multiples of their median (`ENDS`).
     """
     rivals = [c for c in np.flatnonzero(now.possible).tolist() if c != now.pick]
-    if margin <= 0 or not any(now.ahead[c, now.pick] > margin for c in rivals):
-        return None
+    racing = [c for c in rivals if now.ahead[c, now.pick] > margin]
     differences = [_shared(values, c, now.pick, now.seeds) for c in rivals]
-    if any(len(d) < LEAST_PAIRS for d in differences):
+    if margin <= 0 or not racing or any(len(d) < LEAST_PAIRS for d in differences):
         return None
     rng, have = np.random.default_rng(0), int(now.seeds[now.pick])
     counts, means, variances = np.array([(len(d), d.mean(), d.var(ddof=1)) for d in differences]).T
-    pooled = float(np.median(variances))
-    freedom = counts - 1 + PRIOR
-    variances = np.maximum(((counts - 1) * variances + PRIOR * pooled) / freedom, max(FLOOR**2 * pooled, example**2))
-    own = (
-        variances * freedom / rng.chisquare(freedom, (DRAWS, len(rivals))) / 2
-    )  # half of a difference's variance is the pick's
-    own = np.concatenate([own, np.median(own, 1, keepdims=True)], 1)
-    shrunk = max(float(np.mean(means**2 - variances / counts)), 0.0) * CLOSER
-    weight = shrunk / (shrunk + variances / counts)
-    means, counts, weight = np.append(means, 0.0), np.append(counts, have), np.append(weight, weight.mean())
-    true = weight * means + np.sqrt(weight * own / counts) * rng.standard_normal(own.shape)
-    needed = _needed(
-        rng, have, means, true, own, margin, alpha / (len(now.possible) - 1), int((now.ahead[rivals, now.pick] > margin).sum())
-    )
-    needed += sum(max(have - int(now.seeds[c]), 0) for c in rivals if now.ahead[c, now.pick] > margin)
+    own = _drawn_variances(rng, counts, variances, example)
+    true = _drawn_means(rng, np.append(counts, have), np.append(means, 0.0), np.append(variances, 0.0), own)
+    paths = _Paths(have, np.append(means, 0.0), true, own)
+    needed = _needed(rng, paths, margin, alpha / (len(now.possible) - 1), len(racing))
+    needed += sum(max(have - int(now.seeds[c]), 0) for c in racing)  # those with fewer seeds catch up
+    return _range(needed, int(now.seeds.sum()))
+
+
+def _range(needed: Array, ran: int) -> Runs | None:
+    """The range of runs from those of each continuation, after `ran` runs; None if it is only a look or two away."""
     low, middle, high = np.quantile(needed, (0.1, 0.5, 0.9)).tolist()
-    if high > AGREE * low or middle < FAR * now.seeds.sum():
+    if high > AGREE * low or middle < FAR * ran:
         least = math.floor(NOT_WITHIN * middle)
-        return Runs(least, None) if least >= LEAST_PAIRS else None  # a look or two away
+        return Runs(least, None) if least >= LEAST_PAIRS else None
     return Runs(math.ceil(ENDS[0] * middle), math.floor(ENDS[1] * middle))
+
+
+def _drawn_variances(rng: np.random.Generator, counts: Array, variances: Array, example: float) -> Array:
+    """Variances of a run of each rival and, last, of the pick, (draws, K): half of that of a difference, drawn around it."""
+    pooled, freedom = float(np.median(variances)), counts - 1 + PRIOR
+    shrunk = np.maximum(((counts - 1) * variances + PRIOR * pooled) / freedom, max(FLOOR**2 * pooled, example**2))
+    rivals = shrunk * freedom / rng.chisquare(freedom, (DRAWS, len(counts))) / 2
+    return np.concatenate([rivals, np.median(rivals, 1, keepdims=True)], 1)
+
+
+def _drawn_means(rng: np.random.Generator, counts: Array, means: Array, variances: Array, own: Array) -> Array:
+    """True differences from the pick, last that of the pick itself, (draws, K): drawn around the measured ones, and closer."""
+    errors = variances[:-1] / counts[:-1]
+    between = max(float(np.mean(means[:-1] ** 2 - errors)), 0.0) * CLOSER
+    total = between + errors
+    weight = np.divide(between, total, out=np.zeros_like(total), where=total > 0)
+    weight = np.append(weight, weight.mean())
+    return np.asarray(weight * means + np.sqrt(weight * own / counts) * rng.standard_normal(own.shape))
+
+
+class _Paths(NamedTuple):
+    """Races to be continued from `have` seeds on: mean differences so far (K,), and true means and variances (draws, K)."""
+
+    have: int
+    means: Array
+    true: Array
+    own: Array
 
 
 def _shared(values: Array, c: int, pick: int, seeds: NDArray[np.int64]) -> Array:
@@ -154,21 +192,19 @@ def _horizon(most: int = 20_000) -> tuple[int, ...]:
     return bounds.looks(most)
 
 
-def _needed(
-    rng: np.random.Generator, have: int, means: Array, true: Array, own: Array, margin: float, alpha: float, racing: int
-) -> Array:
-    """The runs of each continuation, (draws,), from `have` seeds on; `true` and `own` are means and variances (draws, K)."""
+def _needed(rng: np.random.Generator, paths: _Paths, margin: float, alpha: float, racing: int) -> Array:
+    """The runs of each continuation, (draws,); `racing` rivals take part at first, and leave as their bounds get narrow."""
+    have, _, true, own = paths
     looks = np.array(_horizon())
     at = looks[looks > have]
     steps = np.diff(at, prepend=have)
-    noise = rng.standard_normal((len(true), len(at), len(means)))
-    gained = true[:, None] * steps[:, None] + np.sqrt(own)[:, None] * np.sqrt(steps)[:, None] * noise
-    paths = (have * means + np.cumsum(gained, 1)) / at[:, None]
-    leader = paths.argmax(2)[..., None]
-    variance = own[:, None] + np.take_along_axis(np.broadcast_to(own[:, None], paths.shape), leader, 2)
+    noise = np.sqrt(own)[:, None] * np.sqrt(steps)[:, None] * rng.standard_normal((len(true), len(at), true.shape[1]))
+    means = (have * paths.means + np.cumsum(true[:, None] * steps[:, None] + noise, 1)) / at[:, None]
+    leader = means.argmax(2)[..., None]
+    variance = own[:, None] + np.take_along_axis(np.broadcast_to(own[:, None], means.shape), leader, 2)
     shares = np.array([bounds.spent(k) for k in np.flatnonzero(looks > have).tolist()])
     half = special.stdtrit(at - 1, 1 - alpha * shares)[:, None] * np.sqrt(variance / at[:, None])
-    upper = half - (np.take_along_axis(paths, leader, 2) - paths)
+    upper = half - (np.take_along_axis(means, leader, 2) - means)
     np.put_along_axis(upper, leader, -np.inf, 2)
     open_ = (np.minimum.accumulate(upper, 1) > margin).sum(2)
     before = np.concatenate([np.full((len(true), 1), racing), open_[:, :-1]], 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from .answer import (
     Against,
     Answer,
     AxisRange,
+    Better,
     Cheaper,
     Cliff,
     Collapse,
@@ -29,11 +30,12 @@ from .answer import (
     Remaining,
 )
 from .budget import LONGER
-from .course import Contender, Course
+from .course import TINY, Contender, Course
 from .measures import MEASURES, METRIC, Measure
 from .scalars import finite
 from .space import RATE, Candidate
 
+MOSTLY = 0.75  # share of examples in the square of a half-width from which they limit it: more seeds would take an eighth off
 NORMAL = 1.96  # quantile of a 95 % interval
 APART = 3.0  # standard errors by which test data must be worse than validation data to be remarked: chance, once in 700
 CLOSE = 2.0  # margins by which the mean of a candidate is so far behind that it is not listed as possibly better
@@ -43,11 +45,12 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
     """The answer of a study. `repeats`: whether two runs with one seed agree, None if not tested."""
     question, now, pick = course.question, course.now, course.pick
     margin, possible = course.margin(), course.possible()
-    bound = finite(float(now.bound[now.pick])) if now and pick and len(course.contenders) > 1 else None
+    sound = [one for one in course.contenders if one is pick or not course.is_rejected(one.outcomes)]
+    bound = finite(float(now.bound[now.pick])) if now and pick and len(sound) > 1 else None
     new = new_examples(course) if bound is not None and not question.seeds else NewExamples(None)
     new_data = None if new.bound is None else max(new.bound, bound or 0.0)
     limit = course.stopped
-    if limit == "margin" and new.share > 0.5 and (new_data or 0.0) > margin:
+    if limit == "margin" and new.share > MOSTLY and (new_data or 0.0) > margin:
         limit = "examples"
     outcomes = pick.outcomes if pick else []
     seen, racing = sum(map(course.collapsed, outcomes)), {one.candidate for one in course.contenders}
@@ -60,9 +63,9 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
         bound=bound,
         bound_new_data=new_data,
         confidence=1 - st.ALPHA,
-        compared=len(course.contenders) if bound is not None else max(len(course.trials), len(course.contenders)),
+        compared=len(sound) if bound is not None else max(len(course.trials), len(course.contenders)),
         possible=[_possible(course, one, ahead) for one, ahead in sorted(possible, key=lambda pair: -course.mean(pair[0]))],
-        ruled_out=[named(one.candidate) for k in course.others() if (one := course.contenders[k]) not in open_],
+        ruled_out=[named(one.candidate) for one in _ruled_out(course, open_)],
         rejected=_rejected(course),
         not_followed=len(set(course.trials) - racing) if now and not question.seeds else 0,
         limit=limit,
@@ -76,7 +79,7 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
         question=course.number,
         raced=not question.seeds,
         unit=question.scale.unit,
-        steps=question.steps,
+        steps=pick.candidate.steps(question.steps) if pick else question.steps,
         places=_places(course),
         looks=course.looks,
         fidelity=_fidelity(course, pick),
@@ -84,6 +87,7 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
         repeats=repeats,
         axes=_axes(course, pick, margin) if pick else [],
         rows=_rows(course, pick, cheaper),
+        better=_better(course, pick) if pick else None,
         cliff=_cliff(course, pick, margin),
         remaining=remaining,
         cheaper=cheaper[1] if cheaper else None,
@@ -94,6 +98,12 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
         lost=_lost(course),
     )
     return sentences.worded(made)
+
+
+def _ruled_out(course: Course, possible: Collection[Contender]) -> list[Contender]:
+    """The contenders that are not the best, without those that collapsed too often to be compared."""
+    others = [course.contenders[k] for k in course.others()]
+    return [one for one in others if one not in possible and not course.is_rejected(one.outcomes)]
 
 
 def named(candidate: Candidate) -> Named:
@@ -131,7 +141,8 @@ def new_examples(course: Course) -> NewExamples:
     gaps = [claims.paired(one.values, pick.values, level, least) for one in course.contenders]
     means, halves = np.array([(gap.mean, gap.high - gap.mean) for gap in gaps]).T
     new, most, share = bounds.on_new_examples(results, means, halves, now.pick, alpha, resampled)
-    largest = float(new[now.possible | np.isfinite(new)].max())
+    needed = now.possible | np.isfinite(new)  # one that is ruled out here, on too few seeds for a bound there, is left out
+    largest = float(new[needed].max())
     if most is None or not math.isfinite(largest):
         return NewExamples(None)
     return NewExamples(max(largest, 0.0), float(means[most]), share)
@@ -184,8 +195,9 @@ def _figure(course: Course, pick: Contender | None) -> Mean | None:
     mean, se, n = st.mean_se([v for v in values if v is not None])
     if not n:
         return None
-    if n < 2:
-        return Mean(mean=mean.item(), se=None, n=int(n), split=split)
+    lost = len(values) - int(n)
+    if n < 2 or course.question.seeds:  # equal seeds chose the pick
+        return Mean(mean=mean.item(), se=se.item() if n > 1 else None, n=int(n), split=split, lost=lost)
     spread = np.nanstd(pick.values, ddof=1) / math.sqrt(n) if sum(map(math.isfinite, pick.values)) > 1 else 0.0
     over_seeds = max(se.item(), float(spread))  # few seeds often miss how widely a skewed metric spreads; the race has more
     errors = [o.test_se for o in course.figure if o.test_se is not None] if split == "test" else []
@@ -193,7 +205,8 @@ def _figure(course: Course, pick: Contender | None) -> Mean | None:
     half = math.hypot(float(st.interval(0.0, over_seeds, n, st.ALPHA)[1]), NORMAL * over_examples)
     worse = _worse(course, pick, mean.item(), math.hypot(over_seeds, over_examples)) if errors else None
     count = course.question.scale.tested if errors else 0
-    return Mean(mean=mean.item(), se=se.item(), n=int(n), split=split, half=half, examples=count, worse=worse)
+    made = Mean(mean=mean.item(), se=se.item(), n=int(n), split=split, half=half, lost=lost)
+    return dataclasses.replace(made, examples=count, worse=worse)
 
 
 def _worse(course: Course, pick: Contender, tested: float, error: float) -> float | None:
@@ -216,6 +229,8 @@ def _places(course: Course) -> list[Place]:
     if now is None:
         return []
     for k, one in enumerate(course.contenders):
+        if k != now.pick and course.is_rejected(one.outcomes):
+            continue  # not compared
         word = "pick" if k == now.pick else "possible" if now.possible[k] else "ruled out"
         behind = max(0.0, -float(now.ahead[k].min()))  # also a lower bound on how far behind the best it is
         values = [v for o in one.outcomes if (v := course.validation(one.candidate, o)) is not None]
@@ -237,7 +252,7 @@ def _axes(course: Course, pick: Contender, margin: float) -> list[AxisRange]:
     ranges, candidate = [], pick.candidate
     for axis in candidate.space.axes:
         at = candidate.lr if axis.name == RATE else dict(candidate.settings)[axis.name]
-        along = [candidate, *course.tried(candidate.space), *_worse_nearby(course, pick)]
+        along = [candidate, *course.tried(candidate.space), *(c for c in course.nearby if c.space is candidate.space)]
         tried = sorted({c.lr if axis.name == RATE else dict(c.settings)[axis.name] for c in along})
         edge = len(tried) > 1 and at in (tried[0], tried[-1]) and not (axis.zero and at == 0)
         low, high, cost = (_cheap_rates(course, pick, margin) if axis.name == RATE else None) or (None, None, None)
@@ -245,10 +260,14 @@ def _axes(course: Course, pick: Contender, margin: float) -> list[AxisRange]:
     return ranges
 
 
-def _worse_nearby(course: Course, pick: Contender) -> list[Candidate]:
-    """The rates run next to the pick's that are worse, so that the pick is not at the edge of what was tried."""
-    pairs = [(c, course.values_of(c, course.runs_on(c))) for c in course.nearby]
-    return [c for c, values in pairs if claims.paired(pick.values, values, st.ALPHA).mean > 0 or any(map(math.isnan, values))]
+def _better(course: Course, pick: Contender) -> Better | None:
+    """A rate next to the pick's that was better when there was no time left to race it."""
+    raced = {one.candidate for one in course.contenders}
+    values = {c: course.values_of(c, runs) for c, runs in course.nearby.items() if c not in raced}
+    gaps = {c: claims.paired(own, pick.values, st.ALPHA) for c, own in values.items()}
+    better = {c: gap for c, gap in gaps.items() if gap.mean > TINY}
+    best = max(better, key=lambda c: better[c].mean, default=None)
+    return None if best is None else Better(**_names(best), ahead=better[best].mean, seeds=better[best].n)
 
 
 def _cheap_rates(course: Course, pick: Contender, margin: float) -> tuple[float, float, float] | None:
@@ -268,18 +287,14 @@ def _cliff(course: Course, pick: Contender | None, margin: float) -> Cliff | Non
     above = course.next_to(pick.candidate, 1) if pick else None
     if pick is None or above is None:
         return None
-    pairs = [*zip(pick.outcomes, course.runs_on(above), strict=False)]
-    if not course.early:
-        own, other = course.trials.get(pick.candidate, {}), course.trials.get(above, {})
-        pairs += [(own[seed], other[seed]) for seed in own if seed in other]
-    runs = [run for _, run in pairs]
-    best = course.values_of(pick.candidate, [run for run, _ in pairs])
-    differences = [a - b for a, b in zip(best, course.values_of(above, runs), strict=True)]
-    lost = sum(map(course.collapsed, runs))
-    if not claims.is_cliff(differences, lost, margin):
+    values = course.values_of(above, course.runs_on(above))
+    screened = [] if course.early else course.values_of(above, course.trials.get(above, {}).values())
+    spreads = [sd for k in course.others() if (sd := claims.spread(pick.values, course.contenders[k].values))]
+    sd = float(np.median(spreads)) if spreads else math.nan
+    if not claims.is_cliff(pick.values, values, screened, margin, sd):
         return None
-    there = [d for d in differences if math.isfinite(d)]
-    return Cliff(lr=above.lr, worse=float(np.mean(there)) if there else None, collapsed=lost, of=len(runs))
+    lost = sum(map(math.isnan, values))
+    return Cliff(lr=above.lr, worse=finite(claims.paired(pick.values, values, st.ALPHA).mean), collapsed=lost, of=len(values))
 
 
 def _remaining(course: Course, margin: float) -> Remaining | None:
@@ -435,15 +450,17 @@ def _longer(course: Course) -> Longer | None:
     """The results of the pick and its rival at several times the steps."""
     if course.longer is None or course.pick is None:
         return None
-    (other, outcomes), steps = course.longer, LONGER * course.question.steps
+    other, outcomes = course.longer
     pairs = len(outcomes) // 2
+    if not pairs:
+        return None
     one, two = (course.values_of(c.candidate, outcomes[k : 2 * pairs : 2]) for k, c in enumerate((course.pick, other)))
     lost = any(map(math.isnan, (*one, *two)))
     gap = claims.paired(one, two, claims.ORDER_LEVEL)
     few = lost or pairs < st.LEAST_PAIRS
     return Longer(
         **_names(other.candidate),
-        steps=steps,
+        steps=course.pick.candidate.steps(LONGER * course.question.steps),
         seeds=pairs,
         ahead=None if lost else finite(gap.mean),
         low=None if few else finite(gap.low),

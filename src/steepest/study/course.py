@@ -255,16 +255,6 @@ class Course:
         raced = next((one.outcomes for one in self.contenders if one.candidate == candidate), [])
         return max(raced, self.nearby.get(candidate, []), key=len)
 
-    def is_clear(self, candidate: Candidate, margins: float) -> bool:
-        """Whether a candidate was worse than the pick by so many margins in a screening run that both have, or collapsed."""
-        own, pick = self.trials.get(candidate, {}), self.pick
-        other = self.trials.get(pick.candidate, {}) if pick else {}
-        for seed in own.keys() & other.keys():
-            value, best = (self.question.scale.value(trials[seed]) for trials in (own, other))
-            if value is None or (best is not None and self.question.scale.sign * (best - value) > margins * self.margin()):
-                return True
-        return False
-
     def others(self) -> list[int]:
         """The indices of the contenders other than the pick."""
         return [k for k in range(len(self.contenders)) if self.now and k != self.now.pick]

@@ -15,8 +15,8 @@ from ..training.recorder import Outcome
 from . import bounds
 from . import statistics as st
 from .budget import LEAST_SHARED, LONGER, AtOnce, Begun, Costs, Ended, Fit, Later, Number, Parallel
-from .course import Course
-from .protocol import AFTER, Job, Known, StoppedError, Strategy, wanted
+from .course import Contender, Course
+from .protocol import AFTER, RACE, Job, Known, StoppedError, Strategy, wanted
 from .question import Question
 from .screen import screened
 from .space import Candidate
@@ -26,7 +26,6 @@ HOPELESS = 20  # limit on the seeds if there is still no bound, as nearly all ru
 FRESH_SEEDS = range(2_000_000, 2_000_005)  # seeds for the figure of the pick and for longer runs, not used for any choice
 MORE_RUNS = 0.1  # runs of rates next to the pick's, as a share of all runs before
 MOST_NEARBY = 20  # most seeds of such a rate
-CLEAR = 15.0  # margins by which a rate is so much worse in screening that a few seeds of it are enough
 
 
 def race(question: Question) -> Strategy[Course]:
@@ -40,13 +39,17 @@ def race(question: Question) -> Strategy[Course]:
     try:
         course.contenders = yield from screened(course)
         course.stopped = yield from raced(course)
+        while (yield from _nearby(course, RACE)):
+            course.stopped = ""
+            course.stopped = yield from raced(course)
     except StoppedError as stop:
-        course.stopped, course.interrupted = "time", stop.interrupted
+        course.stopped, course.interrupted = course.stopped or "time", stop.interrupted
         yield from _gather(course)
     yield Ended(course.question, course.seeds)
-    for after in (_fresh, _nearby):
-        if not course.interrupted:
-            yield from after(course)
+    if not course.interrupted:
+        yield from _fresh(course)
+    if not course.interrupted:
+        yield from _nearby(course, AFTER)
     course.parallel = yield Parallel(course.question, course.seeds)
     if course.stopped == "margin" and not course.interrupted:
         yield from _longer(course)
@@ -127,34 +130,58 @@ def _fresh(course: Course) -> Strategy[None]:
 
 
 def _next(course: Course) -> Strategy[None]:
-    """Run the rate above the pick's once at full length, as screening shortened its run."""
+    """Run the rate above the pick's once at full length, as screening shortened its run; it joins the race if it is better."""
     pick = course.pick
     above = course.next_to(pick.candidate, 1) if pick else None
-    if above is not None and above not in course.nearby and not course.runs_on(above):
+    if above is not None and not course.runs_on(above):
         course.nearby[above] = yield from wanted([_job(course, above, 0)], why=lambda: "the next higher rate")
+        _join(course, above)
 
 
-def _nearby(course: Course) -> Strategy[None]:
+def _nearby(course: Course, phase: str) -> Strategy[bool]:
     """Run the rates next to the pick's on seeds on which it raced: the higher one always, the lower one if few runs do it.
 
-    These seeds chose the pick, which can only flatter it, and so only raises what the other rates seem to cost.
+    These seeds chose the pick, which can only flatter it, and so only raises what the other rates seem to cost. One that is
+    better nevertheless joins the race; returns whether one did.
     """
-    pick = course.pick
+    pick, joined = course.pick, False
     if pick is None or not pick.outcomes:
-        return
+        return False
     spare = max(int(MORE_RUNS * course.ran), 1)
     for direction in (1, -1):
         other = course.next_to(pick.candidate, direction)
-        if other is None:
+        most = min(len(pick.outcomes), MOST_NEARBY, spare if direction < 0 else max(spare // 2, 1))
+        if other is None or (direction < 0 and most < st.LEAST_PAIRS):
             continue
         have = course.runs_on(other)
-        most = min(len(pick.outcomes), MOST_NEARBY, spare if direction < 0 else max(spare // 2, 1))
-        seeds = range(len(have), st.LEAST_PAIRS if course.is_clear(other, CLEAR) else most)
-        if direction < 0 and most < st.LEAST_PAIRS:
-            continue
-        jobs = tuple(_job(course, other, seed) for seed in seeds)
-        course.nearby[other] = [*have, *(yield from _after(course, jobs, "the rates next to the pick's"))] if jobs else have
+        jobs = [_job(course, other, seed) for seed in range(len(have), most)]
+        try:
+            outcomes = yield from wanted(jobs, phase, lambda: "the rates next to the pick's")
+        except StoppedError as stop:
+            missing = stop.outcomes.index(None)
+            course.nearby[other] = [*have, *(outcome for outcome in stop.outcomes[:missing] if outcome)]
+            if phase == RACE:
+                raise
+            course.interrupted = stop.interrupted
+            return False
+        course.nearby[other] = [*have, *outcomes]
         spare -= len(jobs)
+        joined |= phase == RACE and _join(course, other)
+    return joined
+
+
+def _join(course: Course, candidate: Candidate) -> bool:
+    """Add a candidate that was run next to the pick to the race, if it is better on the seeds that both have."""
+    pick, runs = course.pick, course.nearby[candidate]
+    if pick is None or candidate in [one.candidate for one in course.contenders]:
+        return False
+    gaps = [b - a for a, b in zip(pick.values, course.values_of(candidate, runs), strict=False)]
+    if not gaps or not sum(gaps) > 0:  # nor with a collapsed run, whose value is NaN
+        return False
+    course.contenders.append(Contender(candidate))
+    course.add(course.contenders[-1], runs)
+    course.look()
+    return True
 
 
 def _longer(course: Course) -> Strategy[None]:

@@ -6,6 +6,7 @@ Every line has the kind of its claim. `steepest selftest statistics` counts for 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -59,9 +60,9 @@ def sentence(answer: Answer) -> str:
     others = answer.compared - 1
     who = "the other one compared is not" if others == 1 else f"none of the {others} others compared is"
     sure = f"With {100 * answer.confidence:.0f} % confidence,"
-    here = f"{who} better" + (f" by more than {_by(answer, answer.bound)}" if answer.bound else "")
-    more = "" if answer.bound_new_data is None else f", or by more than {_by(answer, answer.bound_new_data)} on new examples"
-    if more and _by(answer, answer.bound_new_data or 0.0) == _by(answer, answer.bound):
+    here = f"{who} better" + (f" by more than {_up_to(answer, answer.bound)}" if answer.bound else "")
+    more = "" if answer.bound_new_data is None else f", or by more than {_up_to(answer, answer.bound_new_data)} on new examples"
+    if more and _up_to(answer, answer.bound_new_data or 0.0) == _up_to(answer, answer.bound):
         more = ", on these examples or on new ones"
     return f"{lead} {sure} {here}{more}."
 
@@ -108,18 +109,34 @@ def _by(answer: Answer, amount: float) -> str:
     return f"{amount:.2g}{answer.unit}"
 
 
+def _up_to(answer: Answer, limit: float) -> str:
+    """An upper limit, rounded up, so that what is printed is not less than what is known."""
+    return f"{rounded_up(limit):.2g}{answer.unit}"
+
+
+def rounded_up(limit: float) -> float:
+    """A positive number with two digits, rounded up."""
+    if not 0 < limit < math.inf:
+        return limit
+    step = 10.0 ** (math.floor(math.log10(limit)) - 1)
+    return float(f"{math.ceil(limit / step - 1e-9) * step:.2g}")
+
+
 def _lines(answer: Answer) -> Iterator[Line]:
     """All lines, the most important first."""
     yield from _figure(answer)
     yield Line("cliff", _cliff(answer))
-    if answer.edge and answer.pick:
+    if better := answer.better:
+        seeds = f"{better.seeds} seed{'s' if better.seeds > 1 else ''}"
+        yield Line("", f"{better} was {_by(answer, better.ahead)} better on {seeds}, too late to race it: --continue.")
+    if answer.edge and answer.pick and not answer.better:
         which = "lowest" if answer.pick.lr == min(answer.axes[0].tried) else "highest"
         beyond = "lower" if which == "lowest" else "higher"
         tried = "given" if answer.typed else "tried"
         yield Line("", f"{answer.pick.lr:g} is the {which} rate {tried}: a {beyond} one may be better.")
     collapse = answer.collapse
     if collapse.of:
-        most = f"at most {100 * (collapse.at_most or 0.0):.2g} % collapse (95 %)"
+        most = f"at most {rounded_up(100 * (collapse.at_most or 0.0)):.2g} % do (95 %)"
         yield Line("collapse", f"{collapse.seen} of {collapse.of} runs of the pick collapsed: {most}.", collapse.seen > 0)
     yield from _limit(answer)
     yield Line("range", _range(answer))
@@ -135,7 +152,7 @@ def _lines(answer: Answer) -> Iterator[Line]:
         yield Line("", f"{answer.not_followed} candidates were {seeds}.", False)
     if cheaper := answer.cheaper:
         why = f"with {100 * cheaper.state:.0f} % of the state" if cheaper.state else "without any state"
-        yield Line("cheaper", f"Cheaper: {cheaper}, at most {_by(answer, cheaper.at_most)} behind the best, {why}.", False)
+        yield Line("cheaper", f"Cheaper: {cheaper}, at most {_up_to(answer, cheaper.at_most)} behind the best, {why}.", False)
     if answer.beside:
         yield Line("", f"By other measures, as seen and not tested: {', '.join(map(str, answer.beside))}.", False)
     if answer.question > 1:
@@ -151,14 +168,14 @@ def _figure(answer: Answer) -> Iterator[Line]:
     data = "test data" if figure.split == "test" else "the same validation examples"
     count = f"{figure.n} fresh seeds" if answer.raced else f"{figure.n} seeds"
     if figure.half is None:
-        interval = " (one run)" if figure.n == 1 else f" ({count})"
+        interval = " (one run)" if figure.n == 1 else f" ({count})" if answer.raced else f" ({count}, which also chose it)"
     else:
         over = f"{count} and {figure.examples:,} examples" if figure.examples else count
-        interval = f" ± {figure.half:.2g} (95 %, {over})"
-    yield Line("fresh", f"On {data}: {figure.mean:.5g}{interval}.")
+        interval = f" ± {rounded_up(figure.half):.2g} (95 %, {over})"
+    lost = f"; {figure.lost} more runs collapsed" if figure.lost else ""
+    yield Line("fresh", f"On {data}: {figure.mean:.5g}{interval}{lost}.")
     if figure.worse is not None:
-        gap = f"{_by(answer, figure.worse)} worse than on validation data"
-        yield Line("fresh", f"That is {gap}, more than chance explains: compare the two sets.")
+        yield Line("fresh", f"That is {_by(answer, figure.worse)} worse than on validation data: compare the two sets.")
 
 
 def _cliff(answer: Answer) -> str:
@@ -176,17 +193,16 @@ def _range(answer: Answer) -> str:
     rate = answer.axes[0] if answer.axes else None
     if rate is None or rate.cost_under is None or rate.low is None or rate.high is None:
         return ""
-    return f"Rates from {rate.low:g} to {rate.high:g} cost at most {_by(answer, rate.cost_under)} (95 %)."
+    which = "Of the rates given, those from" if answer.typed else "Rates from"
+    return f"{which} {rate.low:g} to {rate.high:g} cost at most {_up_to(answer, rate.cost_under)} (95 %)."
 
 
 def _possible(answer: Answer) -> str:
     """The line on candidates that could still be better than the pick, best means first."""
     bounded = [(one, one.ahead_at_most) for one in answer.possible if one.is_close]
-    shown = [f"{one} (by at most {_by(answer, ahead)})" for one, ahead in bounded[:6] if ahead is not None]
+    shown = [f"{one} (by at most {_up_to(answer, ahead)})" for one, ahead in bounded[:6] if ahead is not None]
     more = f", and {len(bounded) - 6} more" if len(bounded) > 6 else ""
-    lost = [str(one) for one in answer.possible if one.ahead_at_most is None]
-    unknown = f" Without a bound, as runs collapsed: {', '.join(lost)}." if lost and answer.bound is not None else ""
-    return (f"Could still be better: {', '.join(shown)}{more}." if shown else "") + unknown
+    return f"Could still be better: {', '.join(shown)}{more}." if shown else ""
 
 
 def _ruled_out(answer: Answer) -> str:
@@ -218,17 +234,19 @@ def _limit(answer: Answer) -> Iterator[Line]:
         return
     margin, left = _by(answer, answer.margin or 0.0), answer.remaining
     if answer.limit == "examples":
-        yield Line("", f"More seeds would not tighten the bound on new examples: {answer.examples} examples limit it.")
+        yield Line("", f"More seeds would hardly tighten the bound on new examples: {answer.examples} examples limit it.")
     elif answer.limit == "margin":
         yield Line("", f"It ended because the bound is within the margin of {margin}.", False)
     elif left is None:
-        yield Line("", f"It ended because the time was spent; the margin is {margin}.")
+        yield Line("", f"The time was spent before the bound was within the margin of {margin}; --continue resumes.")
     elif left.most is None or left.seconds_most is None:
-        more = f"{left.least:,} more runs ({span(left.seconds_least)})"
-        yield Line("time", f"It would not reach the margin of {margin} within {more}.")
+        more = f"more than {left.least:,} further runs ({span(left.seconds_least)})"
+        yield Line("time", f"A bound of {margin} takes {more}; --continue resumes.")
     else:
         seconds = f"{span(left.seconds_least)} to {span(left.seconds_most)}"
-        yield Line("time", f"{left.least:,} to {left.most:,} more runs ({seconds}) would reach the margin of {margin}.")
+        yield Line(
+            "time", f"A bound of {margin} takes {left.least:,} to {left.most:,} further runs ({seconds}); --continue resumes."
+        )
 
 
 def _longer(longer: Longer) -> str:
@@ -238,7 +256,7 @@ def _longer(longer: Longer) -> str:
         return f"{at} a run of the pick or of {longer} collapsed." if longer.ahead is None else ""
     if longer.order == "not told apart":
         return f"{at}, {longer.seeds} seeds do not tell it apart from {longer}."
-    word = "still ahead of" if longer.order == "ahead" else "behind"
+    word = "ahead of" if longer.order == "ahead" else "behind"
     return f"{at} it is {word} {longer} (97.5 %, {longer.seeds} seeds)."  # the amount would be that of the luckier half
 
 

@@ -41,7 +41,7 @@ def study_data(result: Result, command: str) -> StudyData:
         optimum=problem.optimum,
         notes=result.notes,
         table=table(result),
-        code=code(result.chosen, question.steps) if answer.pick else "",
+        code=code(result.chosen, answer.steps) if answer.pick else "",
         protocol=protocol(result),
         ran=f"{result.trained + result.stored} runs of {sentences.seen(answer)}",
         command=command,
