@@ -97,7 +97,8 @@ def test_the_same_command_again_trains_nothing_and_says_so(compared):
     first, second = compared[0].stdout, steepest("compare", *QUICK, "--pairs", "--json", "out.json").stdout
     assert "Trained 10 runs" in first
     assert "Nothing to train: all 10 runs are in the store." in second
-    assert first.splitlines()[2:] == second.splitlines()[2:]
+    answers = [[line for line in text.splitlines() if "10 runs" not in line] for text in (first, second)]
+    assert answers[0] == answers[1]
 
 
 class Links(HTMLParser):
@@ -133,7 +134,7 @@ def test_the_readmes_problem_file_has_at_most_15_lines_and_works():
     Path("my_problem.py").write_text(text)
     result = steepest("compare", "my_problem.py", *QUICK[:4], "--seeds", "5", "--steps", "30")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("my_problem")
+    assert "\nmy_problem\n" in result.stdout
 
 
 def test_a_problem_file_with_pretrained_weights_works_and_says_that_every_seed_starts_there():

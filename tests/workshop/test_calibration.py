@@ -122,11 +122,12 @@ def test_bounds_divided_by_two_are_noticed(monkeypatch):
 
 
 def test_a_bound_on_new_examples_that_forgets_the_examples_is_noticed(monkeypatch):
-    def seeds_only(differences):
-        by_seed = differences.mean(1)
-        return float(by_seed.mean()), float(by_seed.var(ddof=1) / len(by_seed)), float(len(by_seed) - 1)
+    part = bounds._of_examples
 
-    monkeypatch.setattr(bounds, "crossed", seeds_only)
+    def forgotten(*args):
+        return 0.0, part(*args)[1]
+
+    monkeypatch.setattr(bounds, "_of_examples", forgotten)
     assert any("examples vary most" in what for what in broken(simulations.on_new_examples(200)))
 
 

@@ -77,7 +77,7 @@ def show(result: Result, data: StudyData, console: Console, pairs: bool = False,
 
     answer = data.answer
     line(answer.sentence, "bold")
-    if answer.rows:
+    if answer.rows and answer.raced:
         line()
         console.print(_table(answers.table(answer)))
     line()
@@ -90,7 +90,7 @@ def show(result: Result, data: StudyData, console: Console, pairs: bool = False,
     line()
     line(" - ".join(filter(None, (data.problem, data.about))))
     line(_ran(result, data))
-    if verbose or not answer.rows:
+    if verbose or not (answer.rows and answer.raced):
         line()
         console.print(_table(data.table))
     if data.optimum:

@@ -81,7 +81,7 @@ def standing(
     """
     ran = np.asarray(seeds)
     count = len(ran)
-    ahead = _tightest(values, ran, alpha, example, {} if earlier is None else earlier)
+    ahead = tightest(values, ran, alpha, example, earlier)
     out = np.zeros(count, bool)
     out[list(excluded)] = len(excluded) < count
     possible = (((ahead > 0) | out).sum(1) == count - 1) & ~out
@@ -162,9 +162,14 @@ def is_calmer(one: Array, other: Array, n: int) -> bool:
     return bool(-r * np.sqrt(freedom / max(1 - r * r, 1e-12)) > special.stdtrit(freedom, 1 - CALMER))
 
 
-def _tightest(values: Array, ran: NDArray[np.int64], alpha: float, example: float, earlier: dict[Any, Any]) -> Array:
-    """The smallest upper bound of mu_c - mu_q over all looks, (K, K); infinite if no look compared the two."""
-    count = len(ran)
+def tightest(
+    values: Array, ran: NDArray[np.int64], alpha: float, example: float, earlier: dict[Any, Any] | None = None
+) -> Array:
+    """The smallest upper bound of mu_c - mu_q over all looks, (K, K); infinite if no look compared the two.
+
+    The bounds of the best candidate against all others hold together at 1 - alpha.
+    """
+    count, earlier = len(ran), {} if earlier is None else earlier
     ahead = np.full((count, count), np.inf)
     np.fill_diagonal(ahead, 0.0)
     unchanged = True

@@ -80,7 +80,7 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
         raced=not question.seeds,
         unit=question.scale.unit,
         steps=pick.candidate.steps(question.steps) if pick else question.steps,
-        places=_places(course),
+        places=_places(course) if bound is not None or len(course.contenders) == 1 else [],
         looks=course.looks,
         fidelity=_fidelity(course, pick),
         screened=_screened_at(course, pick),
@@ -302,10 +302,7 @@ def _remaining(course: Course, margin: float) -> Remaining | None:
     now, question = course.now, course.question
     if now is None:
         return None
-    values = np.full((len(course.contenders), max(course.seeds)), np.nan)
-    for row, one in zip(values, course.contenders, strict=True):
-        row[: len(one.values)] = one.values
-    runs = claims.runs_to_margin(now, values, margin, question.alpha, question.scale.example)
+    runs = claims.runs_to_margin(now, course.values(), margin, question.alpha, question.scale.example)
     if runs is None:
         return None
     each = course.seconds_per_run()
@@ -330,11 +327,12 @@ def _rows(course: Course, pick: Contender | None, cheaper: tuple[Contender, Chea
     if pick is None or now is None or pick not in course.contenders:
         return []
     named_so = {"pick": pick, "rival": rival, "cheaper": cheaper[0] if cheaper and cheaper[0] is not rival else None}
+    both = bounds.tightest(course.values(), now.seeds, course.question.alpha / 2, course.question.scale.example)  # two-sided
     rows = []
     for role, one in named_so.items():
         if one is None:
             continue
-        k, cost = course.contenders.index(one), course.cost(one.candidate)
+        k, p, cost = course.contenders.index(one), now.pick, course.cost(one.candidate)
         gap = claims.paired(pick.values, one.values, st.ALPHA)
         rows.append(
             Against(
@@ -342,8 +340,8 @@ def _rows(course: Course, pick: Contender | None, cheaper: tuple[Contender, Chea
                 role=role,  # type: ignore[arg-type]
                 mean=course.question.scale.sign * mean if math.isfinite(mean := course.mean(one)) else None,
                 ahead=finite(gap.mean),
-                low=finite(0.0 - float(now.ahead[k, now.pick])),
-                high=finite(float(now.ahead[now.pick, k])),
+                low=finite(0.0 - float(both[k, p])),
+                high=finite(float(both[p, k])),
                 seeds=gap.n,
                 seconds_per_step=cost.seconds,
                 state=cost.state_bytes,

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..training.recorder import Outcome
 from .answer import Look
-from .bounds import Standing, standing
+from .bounds import Array, Standing, standing
 from .measures import Cost
 from .question import Question
 from .scalars import DIGITS, finite
@@ -177,11 +177,15 @@ class Course:
         )
         return now
 
-    def _stand(self) -> Standing:
-        most = max(len(one.outcomes) for one in self.contenders)
-        values = np.full((len(self.contenders), most), np.nan)
+    def values(self) -> Array:
+        """The values of the contenders' runs, (contenders, seeds); NaN for a collapsed or missing run."""
+        values = np.full((len(self.contenders), max(self.seeds)), np.nan)
         for row, one in zip(values, self.contenders, strict=True):
             row[: len(one.values)] = one.values
+        return values
+
+    def _stand(self) -> Standing:
+        values = self.values()
         seeds = [len(one.outcomes) for one in self.contenders]
         if sorted(seeds)[-2:][0] < LEAST_PAIRS:  # too few for a bound: compare what all share
             seeds = [min(n, min(filter(None, seeds))) for n in seeds]
@@ -238,8 +242,8 @@ class Course:
         return None if pick is None or self.is_rejected(pick.outcomes) else pick
 
     def rival(self) -> Contender | None:
-        """The contender with the best mean, other than the pick; None if there is none."""
-        others = [self.contenders[k] for k in self.others()]
+        """The contender with the best mean, other than the pick and those rejected; None if there is none."""
+        others = [one for k in self.others() if not self.is_rejected((one := self.contenders[k]).outcomes)]
         return max((one for one in others if math.isfinite(self.mean(one))), key=self.mean, default=None)
 
     def next_to(self, candidate: Candidate, direction: int) -> Candidate | None:

@@ -71,6 +71,8 @@ def _unbounded(answer: Answer) -> str:
     """The rest of the headline for a pick without a bound."""
     if answer.compared < 2:
         return " Nothing else was tried, so there is nothing to compare it with."
+    if answer.limit == "margin":
+        return " All others that raced collapsed in half of their runs or more."
     rival = answer.rival
     few = "too few seeds to say how much better another could be"
     if rival is not None and rival.ahead is not None and rival.seeds:
