@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from steepest.study.budget import TUNING_SEEDS
 from steepest.study.protocol import AFTER, Wanted
+from steepest.study.race import NEXT_TO
 from steepest.study.table import question, replay
 
 from . import tables
@@ -24,7 +25,7 @@ def rows(name: str) -> Iterator[tuple[str, ...]]:
     looks, standings = iter(course.looks), iter(course.standings)
     for batch in batches:
         seeds, runs = sorted({job.seed for job in batch.jobs}), str(len(batch.jobs))
-        if batch.phase == AFTER:
+        if batch.phase == AFTER or batch.why() == NEXT_TO:
             yield batch.why(), runs, str(len(seeds)), "", "", ""
         elif seeds[0] in TUNING_SEEDS:
             candidates = len({job.candidate for job in batch.jobs})

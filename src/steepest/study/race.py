@@ -25,6 +25,7 @@ MOST_SEEDS = 2_000  # limit on the seeds of a contender, in a race without a bud
 HOPELESS = 20  # limit on the seeds if there is still no bound, as nearly all runs collapse
 FRESH_SEEDS = range(2_000_000, 2_000_005)  # seeds for the figure of the pick and for longer runs, not used for any choice
 MORE_RUNS = 0.1  # runs of rates next to the pick's, as a share of all runs before
+NEXT_TO = "the rates next to the pick's"
 MOST_NEARBY = 20  # most seeds of such a rate
 
 
@@ -36,19 +37,21 @@ def race(question: Question) -> Strategy[Course]:
     if question.scale.measure:
         course.costs = yield Costs(course.question)
     course.question = dataclasses.replace(course.question, alpha=(yield Begun(course.question)))
+    surrounded = False  # whether the rates next to the pick's were run
     try:
         course.contenders = yield from screened(course)
         course.stopped = yield from raced(course)
         while (yield from _nearby(course, RACE)):
             course.stopped = ""
             course.stopped = yield from raced(course)
+        surrounded = True
     except StoppedError as stop:
         course.stopped, course.interrupted = course.stopped or "time", stop.interrupted
         yield from _gather(course)
     yield Ended(course.question, course.seeds)
     if not course.interrupted:
         yield from _fresh(course)
-    if not course.interrupted:
+    if not (surrounded or course.interrupted):
         yield from _nearby(course, AFTER)
     course.parallel = yield Parallel(course.question, course.seeds)
     if course.stopped == "margin" and not course.interrupted:
@@ -156,7 +159,7 @@ def _nearby(course: Course, phase: str) -> Strategy[bool]:
         have = course.runs_on(other)
         jobs = [_job(course, other, seed) for seed in range(len(have), most)]
         try:
-            outcomes = yield from wanted(jobs, phase, lambda: "the rates next to the pick's")
+            outcomes = yield from wanted(jobs, phase, lambda: NEXT_TO)
         except StoppedError as stop:
             missing = stop.outcomes.index(None)
             course.nearby[other] = [*have, *(outcome for outcome in stop.outcomes[:missing] if outcome)]
