@@ -29,10 +29,10 @@ ORDER_LEVEL = 0.025  # one-sided, of an order in longer runs
 DRAWS = 200  # simulated continuations of a race
 PRIOR = 5  # degrees of freedom with which a spread is drawn towards the others'
 CLOSER = 0.3  # true differences between candidates that race are smaller than measured ones, more than noise explains
-# Chosen on the tables digits, diabetes, spirals and teacher; a race that goes on for long is harder to foretell than it seems.
-AGREE = 2.0  # continuations agree if the 90 % quantile of their runs is at most this many times the 10 % quantile
-FAR = 0.25  # least median, as a share of the runs of the race: near its end, one look more or less is too large a part
-ENDS = 0.6, 2.4  # the ends of a range of runs, as multiples of the median
+# Chosen on the tables digits, diabetes and symbols; a long race is harder to foretell than it seems.
+AGREE = 2.2  # continuations agree if the 90 % quantile of their runs is at most this many times the 10 % quantile
+FAR = 1.0  # least median, as a share of the runs of the race: near its end, one look more or less is too large a part
+ENDS = 0.53, 2.12  # the ends of a range of runs, as multiples of the median
 NOT_WITHIN = 0.33  # and the runs that are not enough, where they do not agree
 
 
