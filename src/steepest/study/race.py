@@ -86,6 +86,7 @@ def raced(course: Course) -> Strategy[str]:
         now = course.look()
         if course.early:
             yield from _next(course)
+            now = course.now or now  # with the next rate, if that joined
         least = yield AtOnce(course.question, course.seeds)
         following = bounds.following(now, course.margin(), least)
         if following is None:
