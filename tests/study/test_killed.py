@@ -25,7 +25,7 @@ ASKED = {
     "plan": "one",
     "margin": 0.1,
 }
-TIMES = {"seconds_per_step", "seconds_to_margin", "beside"}  # keys of JSON that depend on a clock
+TIMES = {"seconds_per_step", "seconds_to_margin", "beside", "details"}  # keys of JSON that depend on a clock
 
 
 class Killed(BaseException):
