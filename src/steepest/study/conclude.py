@@ -55,7 +55,7 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
     outcomes = pick.outcomes if pick else []
     seen, racing = sum(map(course.collapsed, outcomes)), {one.candidate for one in course.contenders}
     open_ = {one for one, _ in possible}
-    remaining = _remaining(course, margin) if limit == "time" else None
+    remaining = _remaining(course, margin) if limit == "time" and not question.seeds else None
     cheaper = _cheaper(course, pick, margin)
     made = Answer(
         pick=named(pick.candidate) if pick else None,

@@ -232,7 +232,7 @@ def _rejected(answer: Answer) -> Iterator[str]:
 
 def _limit(answer: Answer) -> Iterator[Line]:
     """The line on what limits the answer."""
-    if answer.bound is None:
+    if answer.bound is None or not answer.raced:
         return
     margin, left = _by(answer, answer.margin or 0.0), answer.remaining
     if answer.limit == "examples":
