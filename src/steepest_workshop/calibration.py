@@ -29,6 +29,7 @@ from steepest.training.stacked import Run
 from . import claims, tables
 from .calibrated import Row, figure, verdict
 from .simulations import MOST_SEEDS, TRUTHS, boundaries, on_new_examples, simulate
+from .sources import SOURCES
 
 Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, int]], Array]
@@ -56,8 +57,8 @@ def everything(studies: int = 10_000, seed: int = 0) -> Iterator[Row]:
     parts: list[tuple[Callable[..., Iterable[Row]], tuple[Any, ...]]] = [(simulate, (studies, seed))]
     parts += [(simulated_races, (races, seed, [count], [noise])) for noise in NOISES for count in TRUTHS]
     parts += [(replays, (name, races, seed)) for name in TABLES]
-    parts += [(claims.claims, (name, max(studies // 5, LEAST_RACES), seed)) for name in claims.SOURCES]
-    parts += [(claims.times, (name, max(studies // 5, LEAST_RACES), seed)) for name in claims.SOURCES]
+    parts += [(claims.claims, (name, max(studies // 5, LEAST_RACES), seed)) for name in SOURCES]
+    parts += [(claims.times, (name, max(studies // 5, LEAST_RACES), seed)) for name in SOURCES]
     parts += [(claims.calmer, (races, seed))]
     parts += [
         (copies, ("digits", races, seed)),

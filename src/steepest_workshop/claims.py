@@ -10,25 +10,24 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from steepest.study import bounds
-from steepest.study.answer import Answer, Named
-from steepest.study.conclude import conclude, new_examples
-from steepest.study.course import Course
-from steepest.study.question import Scale
+from steepest.study.conclude import conclude
+from steepest.study.fresh import new_examples
+from steepest.study.question import Question, Scale
 from steepest.study.sentences import KINDS
 from steepest.study.space import spaces
-from steepest.study.table import UNTIMED, Table, arms, question, replay
+from steepest.study.table import UNTIMED, Table, question, replay
 
-from . import tables
 from .calibrated import Row, figure, verdict
-from .worlds import WORLDS, Drawn, Truth, World
+from .judges import HOLDS, JOINT, JUDGES, TINY, Case, key_of, worse
+from .sources import CLEAR, NULL, SOURCES
+from .worlds import Drawn
 
 Array = NDArray[np.float64]
 
@@ -38,282 +37,69 @@ STOPPED_AT = (6, 8, 10, 14, 20, 30, 45)  # seeds at which a race is stopped to j
 MOST_SEEDS = 600  # of the same race, to see how many runs it needs
 PROMISED, IN_TIME = 0.05, 0.2  # largest share of false claims; of claims about times
 LEAST_SAID = 0.025  # share of races in which a claim must be said to be judged: 50 of 2,000
-FAILS, HOLDS = 15.0, 5.0  # margins by which the next rate is worse: it must be flagged, it must not
-CLEAR = 4.0  # standard errors of a comparison by which the order of longer runs is clear
-TINY = 1e-9
+FAILS = 15.0  # margins by which the next rate is worse and must be said to fail
 MANY = 1_000  # races from which the shares are judged as they are
 WIDTH = 16  # of a column of the table of claims
 RATES = (0.1, 0.22)
 STATE = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2, "adamw": 2}  # buffers
-RESTING = dataclasses.replace(UNTIMED, reads_only=False)
-
-
-class Source(Protocol):
-    """Runs with a known truth; `draw` makes a study of them, with this many seeds for its race."""
-
-    name: str
-
-    def draw(self, rng: np.random.Generator, seeds: int) -> Drawn: ...
-
-
-class Classic:
-    """A recorded table without examples: digits, diabetes or mnist."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.recorded = name, tables.load(name)
-        values = self.recorded.sign * self.recorded.values
-        lost = np.isnan(values)
-        means = np.where(lost.all(1), -np.inf, np.where(lost, 0.0, values).sum(1) / np.maximum((~lost).sum(1), 1))
-        names = list(self.recorded.table.rows)
-        self.here, self.lost = dict(zip(names, means, strict=True)), dict(zip(names, lost.mean(1), strict=True))
-
-    def draw(self, rng: np.random.Generator, seeds: int) -> Drawn:
-        """Draw seeds with replacement."""
-        table = self.recorded.table
-        columns = rng.integers(0, self.recorded.values.shape[1], 3 + seeds + table.fresh)
-        return Drawn(table.drawn(columns), self.recorded.scale, self.here, self.lost)
-
-
-@dataclasses.dataclass
-class Simulated:
-    """Candidates with normal effects of seeds and examples, crossed; `means` are true, in standard deviations of a run."""
-
-    name: str
-    means: Array
-    of_examples: float = 1.0  # standard deviation of an example's effect on one candidate
-    validation: int = 100
-    longer: Array | None = None  # true means in longer runs, where all spread by 1
-
-    def draw(self, rng: np.random.Generator, seeds: int) -> Drawn:
-        """Draw new seeds and new examples."""
-        count, runs = len(self.means), seeds + 5
-        by_seed, by_example = rng.standard_normal((count, runs, 1)), rng.standard_normal((count, 1, self.validation))
-        rest = rng.standard_normal((count, runs, self.validation))
-        examples = self.means[:, None, None] + by_seed + self.of_examples * (by_example + rest)
-        names = [(f"{k:03}", 1.0) for k in range(count)]
-        here = self.means + self.of_examples * by_example.mean((1, 2))
-        made = arms(examples.mean(2), 5)
-        unused = np.zeros((count, 3, self.validation))
-        after = None if self.longer is None else self.longer[:, None] + rng.standard_normal((count, 5))
-        rates = [(1.0,)] * count
-        table = Table(made.spaces, rates, made.recorded, 5, examples=np.concatenate([unused, examples], 1), longer=after)
-        scale = Scale("value", "max", examples=self.validation)
-        none = dict.fromkeys(names, 0.0)
-        new = dict(zip(names, self.means.tolist(), strict=True))
-        later = None if self.longer is None else dict(zip(names, self.longer.tolist(), strict=True))
-        return Drawn(table, scale, dict(zip(names, here.tolist(), strict=True)), none, new, later)
-
-
-@dataclasses.dataclass
-class Hurried:
-    """A world whose races have a budget of few runs, from one that shortens screening runs to one that ends the race early."""
-
-    world: World
-    name: str
-    runs: tuple[int, ...] = (8, 14, 22, 40, 90)
-
-    def draw(self, rng: np.random.Generator, seeds: int) -> Drawn:
-        """Draw as the world does, and the number of runs that the budget has time for."""
-        return self.world.draw(rng, seeds)._replace(longer=None, runs=int(rng.choice(self.runs)))
-
-
-MARGIN = 0.5  # of simulated races, in standard deviations of a run
-STEPS = np.arange(6.0)
-SOURCES: dict[str, Callable[[], Source]] = {
-    **{name: lambda name=name: Classic(name) for name in ("digits", "diabetes", "mnist")},  # type: ignore[misc]
-    **{name: lambda name=name: World(name) for name in WORLDS},  # type: ignore[misc]
-    "tuning, hurried": lambda: Hurried(World("tuning"), "tuning, hurried"),
-    "symbols, hurried": lambda: Hurried(World("symbols"), "symbols, hurried"),
-    "ladder": lambda: Simulated("ladder", -0.3 * STEPS, longer=-CLEAR * math.sqrt(2 / 5) * STEPS),
-    "equal": lambda: Simulated("equal", np.zeros(6), of_examples=3.0, longer=np.zeros(6)),
-}
-NULL = ("equal",)  # tables on which nothing is better, so that only guarded claims are judged
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """An answer with the truth about its pick and about everything that it compares."""
-
-    answer: Answer
-    course: Course
-    drawn: Drawn
-
-    def here(self, one: Named) -> float:
-        """The true mean of a candidate on these examples."""
-        return self.drawn.here[_key(one)]
-
-    @property
-    def pick(self) -> Named:
-        """The pick."""
-        assert self.answer.pick is not None
-        return self.answer.pick
-
-    def best(self, truth: Truth) -> float:
-        """The best true mean of the contenders."""
-        return max((truth[one.candidate.label, one.lr] for one in self.course.contenders), default=-math.inf)
-
-
-def _key(one: Named) -> tuple[str, float]:
-    return one.label or one.name, one.lr
-
-
-Judge = Callable[[Case], bool | None]  # whether a claim is false; None if it is not said
-
-
-def _bound(case: Case) -> bool | None:
-    bound = case.answer.bound
-    return None if bound is None else case.best(case.drawn.here) - case.here(case.pick) > bound + TINY
-
-
-def _new_examples(case: Case) -> bool | None:
-    bound, truth = case.answer.bound_new_data, case.drawn.new
-    return None if bound is None or truth is None else case.best(truth) - truth[_key(case.pick)] > bound + TINY
-
-
-def _ruled_out(case: Case) -> bool | None:
-    ruled_out, best = case.answer.ruled_out, case.best(case.drawn.here)
-    return any(case.here(one) >= best for one in ruled_out) if ruled_out else None
-
-
-def _possible(case: Case) -> bool | None:
-    said = [(one, one.ahead_at_most) for one in case.answer.possible if one.is_close]
-    mean = case.here(case.pick)
-    return any(most is not None and case.here(one) - mean > most + TINY for one, most in said) if said else None
-
-
-def _cheaper(case: Case) -> bool | None:
-    one = case.answer.cheaper
-    return None if one is None else case.best(case.drawn.here) - case.here(one) > one.at_most + TINY
-
-
-def _difference(case: Case) -> bool | None:
-    row = case.answer.rival
-    if row is None or row.low is None or row.high is None:
-        return None
-    return not row.low - TINY <= case.here(case.pick) - case.here(row) <= row.high + TINY
-
-
-def _range(case: Case) -> bool | None:
-    rate = case.answer.axes[0]
-    if rate.cost_under is None or rate.low is None or rate.high is None:
-        return None
-    label, pick = _key(case.pick)
-    inside = [mean for (own, lr), mean in case.drawn.here.items() if own == label and rate.low <= lr <= rate.high]
-    return case.drawn.here[label, pick] - min(inside) > rate.cost_under + TINY
-
-
-def _cliff(case: Case) -> bool | None:
-    cliff = case.answer.cliff
-    if cliff is None:
-        return None
-    worse, lost = _worse(case, cliff.lr)
-    return worse <= HOLDS and lost <= case.drawn.lost[_key(case.pick)]
-
-
-def _worse(case: Case, lr: float) -> tuple[float, float]:
-    """By how many margins another rate of the pick's is truly worse, and which share of its runs diverges."""
-    label, pick = _key(case.pick)
-    gap = case.drawn.here[label, pick] - case.drawn.here[label, lr]
-    return gap / (case.answer.margin or math.inf), case.drawn.lost[label, lr]
-
-
-def _order(case: Case) -> bool | None:
-    longer, truth = case.answer.longer, case.drawn.longer
-    if longer is None or truth is None or longer.order == "not told apart":
-        return None
-    pick, rival = _key(case.pick), _key(longer)
-    ahead = truth[pick] - truth[rival] if longer.order == "ahead" else truth[rival] - truth[pick]
-    return ahead < -2 * case.drawn.error(pick, rival)
-
-
-def _fresh(case: Case) -> bool | None:
-    figure = case.answer.figure
-    if figure is None or figure.half is None:
-        return None
-    truth = case.drawn.new if figure.split == "test" and case.drawn.new else case.drawn.here
-    sign = case.course.question.scale.sign
-    return abs(sign * figure.mean - truth[_key(case.pick)]) > figure.half or figure.worse is not None
-
-
-def _collapse(case: Case) -> bool | None:
-    most = case.answer.collapse.at_most
-    return None if most is None else case.drawn.lost[_key(case.pick)] > most
-
-
-JUDGES: dict[str, Judge] = {
-    "bound": _bound,
-    "new examples": _new_examples,
-    "ruled out": _ruled_out,
-    "possible": _possible,
-    "cheaper": _cheaper,
-    "difference": _difference,
-    "range": _range,
-    "cliff": _cliff,
-    "order": _order,
-    "fresh": _fresh,
-    "collapse": _collapse,
-}
-ELSEWHERE = {"time": "by races that are stopped (`times`)", "verdict": "by simulated studies of equal seeds (`simulations`)"}
-JOINT = ("bound", "new examples", "ruled out")
 
 
 def claims(name: str, races: int, seed: int = 0) -> Iterator[Row]:
-    """Replay races on a table, and yield a row for each kind of claim that it can carry."""
+    """Replay races on a table, and yield a row for each kind of claim, then those on how a claim is made where it should be."""
     source, rng = SOURCES[name](), np.random.default_rng((seed, 5))
     said, false = Counter[str](), Counter[str]()
-    fails, holds, widths = list[bool](), list[bool](), list[float]()
-    clear = list[bool]()
+    fails, holds, clear, widths = list[bool](), list[bool](), list[bool](), list[float]()
     for _ in range(races):
-        drawn = source.draw(rng, SEEDS)
-        fields: dict[str, Any] = {"margin": MARGIN} if isinstance(source, Simulated) else {}
-        seconds = BUDGET / drawn.runs if drawn.runs else 0.0
-        fields |= {"budget": BUDGET} if drawn.runs else {}
-        costs = {space.label: (1.0, STATE.get(space.rule.name, 0)) for space in drawn.table.spaces}
-        clock = dataclasses.replace(UNTIMED if drawn.longer is None else RESTING, costs=costs)
-        course = replay(question(drawn.table, drawn.scale, **fields), drawn.table, clock=clock, seconds=seconds)
-        case = Case(conclude(course), course, drawn)
+        case = _raced(source.draw(rng, SEEDS))
         if case.answer.pick is None:
             continue
         found = {kind: judge(case) for kind, judge in JUDGES.items()}
         said.update(kind for kind, wrong in found.items() if wrong is not None)
         false.update(kind for kind, wrong in found.items() if wrong)
         false["jointly"] += any(found[kind] for kind in JOINT)
-        above = course.next_to(course.contenders[course.now.pick].candidate, 1) if course.now else None
-        if above and (above.label, above.lr) in drawn.here:
-            worse, lost = _worse(case, above.lr)
-            (fails if worse >= FAILS else holds if worse <= HOLDS and not lost else []).append(case.answer.cliff is not None)
+        flagged, margins, lost = case.answer.cliff is not None, *_above(case)
+        fails += [flagged] if margins >= FAILS and not case.drawn.runs else []  # few runs miss a rate that fails at times
+        holds += [flagged] if margins <= HOLDS and not lost else []
         clear += _clear(case)
         widths += _widths(case)
     for kind in JUDGES:
         yield claim(kind, name, said[kind], false[kind], races)
-    yield verdict(
-        f"{name}: a bound, one on new examples or what is ruled out is false", false["jointly"] / races, 0.0, PROMISED, races
-    )
-    if len(fails) >= LEAST_SAID * races and not isinstance(source, Hurried):  # a few runs miss a rate that fails at times
-        yield verdict(
-            f"{name}: the next rate is worse by {FAILS:g} margins or more, and said to fail",
-            float(np.mean(fails)),
-            0.95,
-            1.0,
-            len(fails),
-        )
-    if len(holds) >= LEAST_SAID * races:
-        yield verdict(
-            f"{name}: the next rate is worse by {HOLDS:g} margins or less, and said to fail",
-            float(np.mean(holds)),
-            0.0,
-            0.05,
-            len(holds),
-        )
-    if len(clear) >= LEAST_SAID * races:
-        what = f"{name}: the order of longer runs is said where they differ by {CLEAR:g} standard errors"
-        yield verdict(what, float(np.mean(clear)), 0.8, 1.0, len(clear))
+    what = f"{name}: a bound, one on new examples or what is ruled out is false"
+    yield verdict(what, false["jointly"] / races, 0.0, PROMISED, races)
+    flags = f"{name}: the next rate is worse by {{}}, and said to fail"
+    shares = [
+        (flags.format(f"{FAILS:g} margins or more"), fails, 0.95, 1.0),
+        (flags.format(f"{HOLDS:g} margins or less"), holds, 0.0, 0.05),
+        (f"{name}: the order of longer runs is said where they differ by {CLEAR:g} standard errors", clear, 0.8, 1.0),
+    ]
+    for what, seen, low, high in shares:
+        if len(seen) >= LEAST_SAID * races:
+            yield verdict(what, float(np.mean(seen)), low, high, len(seen))
     if widths:
-        yield figure(
-            f"{name}: median half-width on new examples, of that with a share of alpha for each look",
-            100 * float(np.median(widths)),
-            "%",
-        )
+        what = f"{name}: median half-width on new examples, of that with a share of alpha for each look"
+        yield figure(what, 100 * float(np.median(widths)), "%")
+
+
+def _asked(drawn: Drawn, table: Table) -> Question:
+    """The question of a replay on a table of what was drawn."""
+    return question(table, drawn.scale, margin=drawn.margin, budget=BUDGET if drawn.runs else None)
+
+
+def _raced(drawn: Drawn) -> Case:
+    """Replay a race on what was drawn, with the states of the optimizers, and answer."""
+    costs = {space.label: (1.0, STATE.get(space.rule.name, 0)) for space in drawn.table.spaces}
+    clock = dataclasses.replace(UNTIMED, reads_only=drawn.longer is None, costs=costs)
+    seconds = BUDGET / drawn.runs if drawn.runs else 0.0
+    course = replay(_asked(drawn, drawn.table), drawn.table, clock=clock, seconds=seconds)
+    return Case(conclude(course), course, drawn)
+
+
+def _above(case: Case) -> tuple[float, float]:
+    """By how many margins the rate above the pick's is truly worse, and which share of its runs diverges; NaN without one."""
+    course = case.course
+    above = course.next_to(course.pick.candidate, 1) if course.now and course.pick else None
+    known = above and (above.label, above.lr) in case.drawn.here
+    return worse(case, above.lr) if above and known else (math.nan, math.nan)
 
 
 def _clear(case: Case) -> list[bool]:
@@ -321,10 +107,8 @@ def _clear(case: Case) -> list[bool]:
     longer, truth = case.answer.longer, case.drawn.longer
     if longer is None or truth is None or case.drawn.scale.name != "value":
         return []
-    error = math.sqrt(2 / longer.seeds)
-    return (
-        [longer.order != "not told apart"] if abs(truth[_key(case.pick)] - truth[_key(longer)]) >= CLEAR * error - TINY else []
-    )
+    gap, error = truth[key_of(case.pick)] - truth[key_of(longer)], math.sqrt(2 / longer.seeds)
+    return [longer.order != "undecided"] if abs(gap) >= CLEAR * error - TINY else []
 
 
 def _widths(case: Case) -> list[float]:
@@ -371,8 +155,7 @@ def times(name: str, races: int, seed: int = 0) -> Iterator[Row]:
         columns = np.array(table.columns)
         last = 3 + int(rng.choice(STOPPED_AT))
         short = table.drawn(np.concatenate([columns[:last], columns[len(columns) - table.fresh :]]))
-        fields: dict[str, Any] = {"margin": MARGIN} if isinstance(source, Simulated) else {}
-        asked = question(short, drawn.scale, **fields)
+        asked = _asked(drawn, short)
         stopped = replay(asked, short)
         left = conclude(stopped).remaining
         if left is None:

@@ -271,9 +271,9 @@ def unpacked(blob: NDArray[np.uint8], shape: tuple[int, int], in_points: bool) -
 class Drawn(NamedTuple):
     """Runs drawn from a source for a study: a table, its scale, and the true means, larger being better, by label and rate.
 
-    here: on the validation examples drawn; new: on all examples; longer: in longer runs. lost: the shares that diverged. runs:
-    the number that a budget has time for, 0 without one. error: the standard error of the true difference in longer runs, of
-    two candidates in a table that has them on few seeds.
+    here: on the validation examples drawn; new: on all examples; longer: in longer runs. lost: the shares that diverged.
+    runs: the number that a budget has time for, 0 without one. margin: of the race, None for the default. error: the standard
+    error of the true difference in longer runs, of two candidates in a table that has them on few seeds.
     """
 
     table: Table
@@ -283,6 +283,7 @@ class Drawn(NamedTuple):
     new: Truth | None = None
     longer: Truth | None = None
     runs: int = 0
+    margin: float | None = None
     error: Callable[[tuple[str, float], tuple[str, float]], float] = lambda one, other: 0.0
 
 

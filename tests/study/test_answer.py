@@ -221,8 +221,8 @@ def test_what_could_be_better_is_sorted_by_its_mean_and_lists_nothing_far_behind
 
 def test_an_order_is_neither_said_of_rounding_nor_of_few_seeds():
     base = {"name": "sgd", "schedule": "constant", "lr": 0.1, "label": "sgd", "steps": 500}
-    assert Longer(**base, seeds=5, ahead=4.7e-15, low=-1e-14, high=1e-14).order == "not told apart"
-    assert Longer(**base, seeds=3, ahead=1.0).order == "not told apart"
+    assert Longer(**base, seeds=5, ahead=4.7e-15, low=-1e-14, high=1e-14).order == "undecided"
+    assert Longer(**base, seeds=3, ahead=1.0).order == "undecided"
     assert Longer(**base, seeds=5, ahead=-1.0, low=-2.0, high=-0.1).order == "behind"
 
 

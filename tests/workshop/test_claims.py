@@ -7,7 +7,7 @@ import pytest
 
 from steepest.study import claims as said
 from steepest.study import conclude, sentences
-from steepest_workshop import calibrated, claims, worlds
+from steepest_workshop import calibrated, claims, judges, sources, worlds
 
 
 def rows_of(name, races, seed=0):
@@ -16,8 +16,8 @@ def rows_of(name, races, seed=0):
 
 
 def test_every_kind_of_sentence_is_judged_somewhere():
-    assert {*claims.JUDGES} | {*claims.ELSEWHERE} == {*sentences.KINDS}
-    assert not {*claims.JUDGES} & {*claims.ELSEWHERE}
+    assert {*judges.JUDGES} | {*judges.ELSEWHERE} == {*sentences.KINDS}
+    assert not {*judges.JUDGES} & {*judges.ELSEWHERE}
 
 
 def test_every_line_of_an_answer_with_a_number_that_could_be_wrong_has_a_kind():
@@ -31,13 +31,13 @@ def test_every_line_of_an_answer_with_a_number_that_could_be_wrong_has_a_kind():
         assert not any(word in line for line in plain for word in ("at most", "±", "better by", "cost"))
 
 
-@pytest.mark.parametrize("name", claims.SOURCES)
+@pytest.mark.parametrize("name", sources.SOURCES)
 def test_claims_hold_on_every_table(name):
     rows, others = rows_of(name, 60)
     assert [kind for kind, row in rows.items() if row["holds"] is False] == []
     assert [row["what"] for row in others if row["holds"] is False] == []
     assert rows["bound"]["said"] == 60 or (rows["bound"]["said"] > 10 and "hurried" in name)
-    assert {*rows} == {*claims.JUDGES}
+    assert {*rows} == {*judges.JUDGES}
 
 
 @pytest.mark.parametrize("name", ["digits", "tuning"])

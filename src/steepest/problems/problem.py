@@ -9,7 +9,6 @@ import functools
 import inspect
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -24,8 +23,7 @@ from .drawing import Drawing
 from .examples import Batch, Examples
 from .memory import evaluation_room
 from .reading import read
-from .resampling import on_resamples
-from .seeds import seeded
+from .resampling import spread_of
 from .spread import Spread, overall
 from .trees import Tree, alike, can_join, joined, leaves, mapped, size_of
 
@@ -266,7 +264,7 @@ class Problem:
                 self._see_what_adds_up(output, target)
             weights.append(self._weight(output, target))
             if spread:
-                spreads.append(self.spread(output, target, size_of(target) == len(data)))
+                spreads.append(spread_of(self, output, target, size_of(target) == len(data)))
             return self._measure(output, target)
 
         measured = self._over(model, data, measure)
@@ -336,9 +334,9 @@ class Problem:
             return loss, loss
         if not math.isfinite(loss) and not all(bool(t.isfinite().all()) for t in leaves([output])):
             return loss, math.nan  # the model diverged: a metric may refuse such outputs
-        return loss, self._metric_of(output, target)
+        return loss, self.metric_of(output, target)
 
-    def _metric_of(self, output: Any, target: Tree) -> float:
+    def metric_of(self, output: Any, target: Tree) -> float:
         """The metric of outputs: the loss if there is none."""
         with self.theirs("metric"):
             if isinstance(self.metric, str):
@@ -373,30 +371,6 @@ class Problem:
                 return accuracies(output, target, self.labels_in(output, target))
         except SteepestError:
             return None
-
-    @torch.no_grad()
-    def spread(self, output: Any, target: Tree, whole: bool = True) -> Spread:
-        """How the metric spreads over these examples; on resamples only if they are the `whole` data.
-
-        Changes nothing: the user's metric or loss may draw random numbers, write to its arguments, or be a module with state.
-        """
-        apart = copy.copy(self)
-        with contextlib.suppress(Exception):  # a module may hold what cannot be copied, and is shared then
-            for name in ("loss", "metric"):
-                own = getattr(self, name)
-                object.__setattr__(apart, name, copy.deepcopy(own) if isinstance(own, nn.Module) else own)
-        with contextlib.suppress(Exception):  # a container of the user's may have another constructor
-            output, target = mapped(Tensor.clone, [output, target])
-        with seeded(0):
-            each = apart.each(output, target)
-            if each is not None or not whole:
-                return Spread(None if each is None else each.double().cpu().numpy())
-            try:
-                with self.theirs("metric"), warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # of a resample without a positive example, say
-                    return Spread(None, on_resamples(apart._metric_of, output, target))
-            except SteepestError:
-                return Spread()
 
     def theirs(self, what: str) -> Theirs:
         """A context for the user's code, in which any exception, and sys.exit(), becomes a SteepestError."""

@@ -1,16 +1,24 @@
-"""Compute a metric on bootstrap resamples of examples."""
+"""How a metric spreads over examples: its value for each of them, or on bootstrap resamples."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .spread import DRAWS, Values
+from ..errors import SteepestError
+from .seeds import seeded
+from .spread import DRAWS, Spread, Values
 from .trees import Tree, can_join, mapped, size_of
+
+if TYPE_CHECKING:
+    from .problem import Problem
 
 SEED = 0  # of the resamples, the same for all runs, whose results are compared resample by resample
 LARGEST = torch.finfo(torch.float32).max  # of a result, which is stored in single precision
@@ -37,3 +45,28 @@ def on_resamples(metric: Callable[[Any, Tree], float], output: Any, target: Tree
 
 def _rows(tree: Tree, chosen: Tensor) -> Tree:
     return mapped(lambda t: t.index_select(0, chosen.to(t.device)), tree)
+
+
+@torch.no_grad()
+def spread_of(problem: Problem, output: Any, target: Tree, whole: bool = True) -> Spread:
+    """How the metric of a problem spreads over these examples; on resamples only if they are the `whole` data.
+
+    Changes nothing: the user's metric or loss may draw random numbers, write to its arguments, or be a module with state.
+    """
+    apart = copy.copy(problem)
+    with contextlib.suppress(Exception):  # a module may hold what cannot be copied, and is shared then
+        for name in ("loss", "metric"):
+            own = getattr(problem, name)
+            object.__setattr__(apart, name, copy.deepcopy(own) if isinstance(own, nn.Module) else own)
+    with contextlib.suppress(Exception):  # a container of the user's may have another constructor
+        output, target = mapped(Tensor.clone, [output, target])
+    with seeded(0):
+        each = apart.each(output, target)
+        if each is not None or not whole:
+            return Spread(None if each is None else each.double().cpu().numpy())
+        try:
+            with problem.theirs("metric"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a resample without a positive example, say
+                return Spread(None, on_resamples(apart.metric_of, output, target))
+        except SteepestError:
+            return Spread()

@@ -103,10 +103,10 @@ class Longer(Named):
     high: Real | None = None
 
     @property
-    def order(self) -> Literal["ahead", "behind", "not told apart"]:
+    def order(self) -> Literal["ahead", "behind", "undecided"]:
         """Whether the pick is ahead of the rival, if that is more than chance."""
         if self.low is None or self.high is None or self.low <= 0 <= self.high:
-            return "not told apart"
+            return "undecided"
         return "ahead" if self.low > 0 else "behind"
 
 

@@ -5,23 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..training.recorder import Outcome
-from . import bounds, claims, sentences
+from . import bounds, claims, fresh, nearby, sentences
 from . import statistics as st
 from .answer import (
     Against,
     Answer,
-    AxisRange,
-    Better,
     Cheaper,
-    Cliff,
     Collapse,
     Longer,
-    Mean,
     Measured,
     Named,
     Place,
@@ -30,14 +25,12 @@ from .answer import (
     Remaining,
 )
 from .budget import LONGER
-from .course import TINY, Contender, Course
+from .course import Contender, Course
 from .measures import MEASURES, METRIC, Measure
 from .scalars import finite
 from .space import RATE, Candidate
 
 MOSTLY = 0.75  # share of examples in the square of a half-width from which they limit it: more seeds would take an eighth off
-NORMAL = 1.96  # quantile of a 95 % interval
-APART = 3.0  # standard errors by which test data must be worse than validation data to be remarked: chance, once in 700
 CLOSE = 2.0  # margins by which the mean of a candidate is so far behind that it is not listed as possibly better
 
 
@@ -47,7 +40,7 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
     margin, possible = course.margin(), course.possible()
     sound = [one for one in course.contenders if one is pick or not course.is_rejected(one.outcomes)]
     bound = finite(float(now.bound[now.pick])) if now and pick and len(sound) > 1 else None
-    new = new_examples(course) if bound is not None and not question.seeds else NewExamples(None)
+    new = fresh.new_examples(course) if bound is not None and not question.seeds else fresh.NewExamples(None)
     new_data = None if new.bound is None else max(new.bound, bound or 0.0)
     limit = course.stopped
     if limit == "margin" and new.share > MOSTLY and (new_data or 0.0) > margin:
@@ -75,7 +68,7 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
             seen=seen, of=len(outcomes), at_most=_most_collapses(course, seen, len(outcomes)) if outcomes else None
         ),
         beside=_beside(course, pick),
-        figure=_figure(course, pick),
+        figure=fresh.figure(course, pick),
         question=course.number,
         raced=not question.seeds,
         unit=question.scale.unit,
@@ -85,10 +78,10 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
         fidelity=_fidelity(course, pick),
         screened=_screened_at(course, pick),
         repeats=repeats,
-        axes=_axes(course, pick, margin) if pick else [],
+        axes=nearby.axes(course, pick, margin) if pick else [],
         rows=_rows(course, pick, cheaper),
-        better=_better(course, pick) if pick else None,
-        cliff=_cliff(course, pick, margin),
+        better=nearby.better(course, pick) if pick else None,
+        cliff=nearby.cliff(course, pick, margin),
         remaining=remaining,
         cheaper=cheaper[1] if cheaper else None,
         longer=_longer(course),
@@ -108,63 +101,13 @@ def _ruled_out(course: Course, possible: Collection[Contender]) -> list[Contende
 
 def named(candidate: Candidate) -> Named:
     """The name of a candidate."""
-    return Named(**_names(candidate))
-
-
-def _names(candidate: Candidate) -> dict[str, Any]:
-    space = candidate.space
-    names: dict[str, Any] = {"name": space.name, "schedule": space.schedule, "lr": candidate.lr, "label": space.label}
-    return names | {"settings": dict(candidate.settings)}
+    return Named(**candidate.names)
 
 
 def _possible(course: Course, one: Contender, ahead: float) -> Possible:
     pick = course.pick
     gap = claims.paired(pick.values, one.values, st.ALPHA).mean if pick else 0.0
-    return Possible(**_names(one.candidate), ahead_at_most=finite(ahead), is_close=not gap >= CLOSE * course.margin())
-
-
-class NewExamples(NamedTuple):
-    """The bound on new examples, None if unknown: the lead of the rival that sets it, and the share of examples in it."""
-
-    bound: float | None
-    gap: float = 0.0
-    share: float = 0.0
-
-
-def new_examples(course: Course) -> NewExamples:
-    """How much better than the pick another could be on new examples and new seeds."""
-    (results, resampled), now = _results(course), course.now
-    if now is None or results[now.pick] is None:
-        return NewExamples(None)
-    pick, alpha = course.contenders[now.pick], course.question.alpha
-    level, least = bounds.level_of_each(len(course.contenders) - 1, alpha), course.question.scale.example
-    gaps = [claims.paired(one.values, pick.values, level, least) for one in course.contenders]
-    means, halves = np.array([(gap.mean, gap.high - gap.mean) for gap in gaps]).T
-    new, most, share = bounds.on_new_examples(results, means, halves, now.pick, alpha, resampled)
-    needed = now.possible | np.isfinite(new)  # one that is ruled out here, on too few seeds for a bound there, is left out
-    largest = float(new[needed].max())
-    if most is None or not math.isfinite(largest):
-        return NewExamples(None)
-    return NewExamples(max(largest, 0.0), float(means[most]), share)
-
-
-def _results(course: Course) -> tuple[list[np.ndarray | None], bool]:
-    """The metric of each example in each contender's runs, (seeds, examples), larger being better; None if not recorded.
-
-    Or, if the second value is True, the metric of resamples of the examples.
-    """
-    known = [[o.examples if o.draws is None else o.draws for o in one.outcomes] for one in course.contenders]
-    there = [each for own in known for each in own if each is not None]
-    widths = {len(each) for each in there}
-    resampled = any(o.draws is not None for one in course.contenders for o in one.outcomes)
-    if course.question.scale.measure or len(widths) != 1 or len(there[0]) == 1:  # one example allows no bound on new ones
-        return [None] * len(known), resampled
-    none = np.full(len(there[0]), np.nan)  # of a run that collapsed
-    tables: list[np.ndarray | None] = []
-    for one, own in zip(course.contenders, known, strict=True):
-        each = [none if x is None or math.isnan(v) else x for x, v in zip(own, one.values, strict=True)]
-        tables.append(course.question.scale.sign * np.array(each, float) if each else None)
-    return tables, resampled
+    return Possible(**one.candidate.names, ahead_at_most=finite(ahead), is_close=not gap >= CLOSE * course.margin())
 
 
 def _most_collapses(course: Course, seen: int, of: int) -> float:
@@ -182,45 +125,8 @@ def _rejected(course: Course) -> list[Rejected]:
             outcomes += racing[candidate].outcomes if candidate in racing else []
             bad = sum(map(course.collapsed, outcomes))
             if outcomes and 2 * bad >= len(outcomes):
-                rejected.append(Rejected(**_names(candidate), collapsed=bad, of=len(outcomes)))
+                rejected.append(Rejected(**candidate.names, collapsed=bad, of=len(outcomes)))
     return rejected
-
-
-def _figure(course: Course, pick: Contender | None) -> Mean | None:
-    """The mean of the pick on fresh seeds; None if there are none."""
-    if pick is None:
-        return None
-    split = course.question.scale.split
-    values = [course.question.scale.value(o, split, course.cost(pick.candidate)) for o in course.figure]
-    mean, se, n = st.mean_se([v for v in values if v is not None])
-    if not n:
-        return None
-    lost = len(values) - int(n)
-    if n < 2 or course.question.seeds:  # equal seeds chose the pick
-        return Mean(mean=mean.item(), se=se.item() if n > 1 else None, n=int(n), split=split, lost=lost)
-    spread = np.nanstd(pick.values, ddof=1) / math.sqrt(n) if sum(map(math.isfinite, pick.values)) > 1 else 0.0
-    over_seeds = max(se.item(), float(spread))  # few seeds often miss how widely a skewed metric spreads; the race has more
-    errors = [o.test_se for o in course.figure if o.test_se is not None] if split == "test" else []
-    over_examples = float(np.mean(errors)) if errors else 0.0
-    half = math.hypot(float(st.interval(0.0, over_seeds, n, st.ALPHA)[1]), NORMAL * over_examples)
-    worse = _worse(course, pick, mean.item(), math.hypot(over_seeds, over_examples)) if errors else None
-    count = course.question.scale.tested if errors else 0
-    made = Mean(mean=mean.item(), se=se.item(), n=int(n), split=split, half=half, lost=lost)
-    return dataclasses.replace(made, examples=count, worse=worse)
-
-
-def _worse(course: Course, pick: Contender, tested: float, error: float) -> float | None:
-    """How much worse the pick is on test data than on validation data; None unless it is by `APART` errors and the margin."""
-    scale = course.question.scale
-    (results, resampled), mean = _results(course), course.mean(pick)
-    own = results[course.contenders.index(pick)] if pick in course.contenders else None
-    if own is None or not math.isfinite(mean):
-        return None
-    own = own[np.isfinite(own).all(1)]
-    deviation = float(own.mean(0).std(ddof=1))
-    here = deviation if resampled else deviation / math.sqrt(own.shape[1])
-    worse = mean - scale.sign * tested
-    return worse if worse > max(APART * math.hypot(here, error), course.margin()) else None
 
 
 def _places(course: Course) -> list[Place]:
@@ -236,7 +142,7 @@ def _places(course: Course) -> list[Place]:
         values = [v for o in one.outcomes if (v := course.validation(one.candidate, o)) is not None]
         places.append(
             Place(
-                **_names(one.candidate),
+                **one.candidate.names,
                 standing=word,  # type: ignore[arg-type]
                 at_least=behind,
                 at_most=finite(float(now.bound[k])),
@@ -245,56 +151,6 @@ def _places(course: Course) -> list[Place]:
             )
         )
     return sorted(places, key=lambda place: (place.standing != "pick", place.at_most is None, place.at_most or 0.0))
-
-
-def _axes(course: Course, pick: Contender, margin: float) -> list[AxisRange]:
-    """The values tried on each axis, whether the pick is at their edge, and which rates near it cost little."""
-    ranges, candidate = [], pick.candidate
-    for axis in candidate.space.axes:
-        at = candidate.lr if axis.name == RATE else dict(candidate.settings)[axis.name]
-        along = [candidate, *course.tried(candidate.space), *(c for c in course.nearby if c.space is candidate.space)]
-        tried = sorted({c.lr if axis.name == RATE else dict(c.settings)[axis.name] for c in along})
-        edge = len(tried) > 1 and at in (tried[0], tried[-1]) and not (axis.zero and at == 0)
-        low, high, cost = (_cheap_rates(course, pick, margin) if axis.name == RATE else None) or (None, None, None)
-        ranges.append(AxisRange(name=axis.name, low=low, high=high, cost_under=cost, edge=edge, tried=[*tried]))
-    return ranges
-
-
-def _better(course: Course, pick: Contender) -> Better | None:
-    """A rate next to the pick's that was better when there was no time left to race it."""
-    raced = {one.candidate for one in course.contenders}
-    values = {c: course.values_of(c, runs) for c, runs in course.nearby.items() if c not in raced}
-    gaps = {c: claims.paired(own, pick.values, st.ALPHA) for c, own in values.items()}
-    better = {c: gap for c, gap in gaps.items() if gap.mean > TINY}
-    best = max(better, key=lambda c: better[c].mean, default=None)
-    return None if best is None else Better(**_names(best), ahead=better[best].mean, seeds=better[best].n)
-
-
-def _cheap_rates(course: Course, pick: Contender, margin: float) -> tuple[float, float, float] | None:
-    """The rates around the pick's that cost little, with an upper bound of it."""
-    along = [pick.candidate]
-    for direction in (1, -1):
-        while (other := course.next_to(along[-1 if direction > 0 else 0], direction)) and course.runs_on(other):
-            along.insert(len(along) if direction > 0 else 0, other)
-    values = [course.values_of(c, course.runs_on(c)) for c in along]
-    spreads = [claims.spread(pick.values, course.contenders[k].values) for k in course.others()]
-    least = max(course.question.scale.example, float(np.median(spreads)) if spreads else 0.0)
-    return claims.cheap_rates([c.lr for c in along], values, along.index(pick.candidate), margin, least)
-
-
-def _cliff(course: Course, pick: Contender | None, margin: float) -> Cliff | None:
-    """The next higher rate, if it fails."""
-    above = course.next_to(pick.candidate, 1) if pick else None
-    if pick is None or above is None:
-        return None
-    values = course.values_of(above, course.runs_on(above))
-    screened = [] if course.early else course.values_of(above, course.trials.get(above, {}).values())
-    spreads = [sd for k in course.others() if (sd := claims.spread(pick.values, course.contenders[k].values))]
-    sd = float(np.median(spreads)) if spreads else math.nan
-    if not claims.is_cliff(pick.values, values, screened, margin, sd):
-        return None
-    lost = sum(map(math.isnan, values))
-    return Cliff(lr=above.lr, worse=finite(claims.paired(pick.values, values, st.ALPHA).mean), collapsed=lost, of=len(values))
 
 
 def _remaining(course: Course, margin: float) -> Remaining | None:
@@ -336,7 +192,7 @@ def _rows(course: Course, pick: Contender | None, cheaper: tuple[Contender, Chea
         gap = claims.paired(pick.values, one.values, st.ALPHA)
         rows.append(
             Against(
-                **_names(one.candidate),
+                **one.candidate.names,
                 role=role,  # type: ignore[arg-type]
                 mean=course.question.scale.sign * mean if math.isfinite(mean := course.mean(one)) else None,
                 ahead=finite(gap.mean),
@@ -405,7 +261,7 @@ def _cheaper(course: Course, pick: Contender | None, margin: float) -> tuple[Con
     if not near:
         return None
     k = min(near, key=lambda k: (state(k), now.bound[k]))
-    names = _names(course.contenders[k].candidate)
+    names = course.contenders[k].candidate.names
     return course.contenders[k], Cheaper(**names, at_most=float(now.bound[k]), state=state(k) / own)
 
 
@@ -426,7 +282,7 @@ def _beside(course: Course, pick: Contender | None) -> list[Measured]:
         if values[best] < values[pick]:
             words = measure.beside.format(seconds=fastest)
             own, other = (abs(int(v)) if measure.whole else abs(v) for v in (values[pick], values[best]))
-            beside.append(Measured(**_names(best.candidate), measure=words, value=other, pick=own))
+            beside.append(Measured(**best.candidate.names, measure=words, value=other, pick=own))
     return beside
 
 
@@ -457,7 +313,7 @@ def _longer(course: Course) -> Longer | None:
     gap = claims.paired(one, two, claims.ORDER_LEVEL)
     few = lost or pairs < st.LEAST_PAIRS
     return Longer(
-        **_names(other.candidate),
+        **other.candidate.names,
         steps=course.pick.candidate.steps(LONGER * course.question.steps),
         seeds=pairs,
         ahead=None if lost else finite(gap.mean),

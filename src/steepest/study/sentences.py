@@ -256,8 +256,8 @@ def _longer(longer: Longer) -> str:
     at = f"At {longer.steps:,} steps"
     if longer.ahead is None or longer.low is None or longer.high is None:
         return f"{at} a run of the pick or of {longer} collapsed." if longer.ahead is None else ""
-    if longer.order == "not told apart":
-        return f"{at}, {longer.seeds} seeds do not tell it apart from {longer}."
+    if longer.order == "undecided":
+        return f"{at}, it is not clearly ahead of or behind {longer} ({longer.seeds} seeds)."
     word = "ahead of" if longer.order == "ahead" else "behind"
     return f"{at} it is {word} {longer} (97.5 %, {longer.seeds} seeds)."  # the amount would be that of the luckier half
 

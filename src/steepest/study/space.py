@@ -18,7 +18,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from .. import rules
 from .. import schedules as multipliers
@@ -176,6 +176,13 @@ class Candidate:
     def steps(self, evaluations: int) -> int:
         """The steps that take this many gradients."""
         return self.space.steps(evaluations)
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """Its name, schedule, rate, label and settings, as the data of an answer have them."""
+        space = self.space
+        names: dict[str, Any] = {"name": space.name, "schedule": space.schedule, "lr": self.lr, "label": space.label}
+        return names | {"settings": dict(self.settings)}
 
     @functools.cached_property
     def words(self) -> str:

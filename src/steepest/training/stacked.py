@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..problems.data import Batch, Examples
 from ..problems.memory import activation_bytes, evaluation_room
 from ..problems.problem import Problem
+from ..problems.resampling import spread_of
 from ..problems.seeds import seeded
 from ..problems.spread import Spread
 from ..rules import Rule
@@ -230,7 +231,7 @@ class StackedRuns:
                 if of_run > held:  # a single run would be measured in pieces too
                     raise NotStackableError("too many outputs to hold at once")
             output, target = torch.cat(outputs, 1), data.batch(slice(0, len(data)))[1]
-            spreads = [self.problem.spread(one, target) for one in output] if spread else []
+            spreads = [spread_of(self.problem, one, target) for one in output] if spread else []
             return *self._measured(output, target), spreads
         except NotStackableError:
             return self._one_by_one(params, data, spread)
