@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..errors import SteepestError, message_of, text_of
-from .accuracy import Labels, accuracies, accuracy, combined, labels_of, losses_of, number, right
+from .accuracy import Labels, accuracy, combined, labels_of, number, right
 from .drawing import Drawing
 from .examples import Batch, Examples
 from .memory import evaluation_room
@@ -358,19 +358,6 @@ class Problem:
             return size_of(target)
         with self.theirs("metric"):
             return float(right(output, target, self.labels_in(output, target))[1].sum())
-
-    @torch.no_grad()
-    def each(self, output: Any, target: Tree) -> Tensor | None:
-        """The metric of every example, (examples,); None for a metric or loss that is not a mean over examples."""
-        if self.metric is None:
-            return losses_of(self.loss, output, target)
-        if self.metric != "accuracy":
-            return None
-        try:
-            with self.theirs("metric"):
-                return accuracies(output, target, self.labels_in(output, target))
-        except SteepestError:
-            return None
 
     def theirs(self, what: str) -> Theirs:
         """A context for the user's code, in which any exception, and sys.exit(), becomes a SteepestError."""

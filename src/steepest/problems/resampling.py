@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SteepestError
+from .accuracy import accuracies, losses_of
 from .seeds import seeded
 from .spread import DRAWS, Spread, Values
 from .trees import Tree, can_join, mapped, size_of
@@ -48,6 +49,20 @@ def _rows(tree: Tree, chosen: Tensor) -> Tree:
 
 
 @torch.no_grad()
+def each_of(problem: Problem, output: Any, target: Tree) -> Tensor | None:
+    """The metric of every example, (examples,); None for a metric or loss that is not a mean over examples."""
+    if problem.metric is None:
+        return losses_of(problem.loss, output, target)
+    if problem.metric != "accuracy":
+        return None
+    try:
+        with problem.theirs("metric"):
+            return accuracies(output, target, problem.labels_in(output, target))
+    except SteepestError:
+        return None
+
+
+@torch.no_grad()
 def spread_of(problem: Problem, output: Any, target: Tree, whole: bool = True) -> Spread:
     """How the metric of a problem spreads over these examples; on resamples only if they are the `whole` data.
 
@@ -61,7 +76,7 @@ def spread_of(problem: Problem, output: Any, target: Tree, whole: bool = True) -
     with contextlib.suppress(Exception):  # a container of the user's may have another constructor
         output, target = mapped(Tensor.clone, [output, target])
     with seeded(0):
-        each = apart.each(output, target)
+        each = each_of(apart, output, target)
         if each is not None or not whole:
             return Spread(None if each is None else each.double().cpu().numpy())
         try:
