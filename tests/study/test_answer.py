@@ -281,7 +281,7 @@ def test_a_better_rate_that_came_too_late_is_said(monkeypatch):
     answer = answered(table, trials=7)
     assert answer.pick.lr != above
     assert str(answer.better) == f"sgd at {above:g}"
-    assert any(line.startswith(f"sgd at {above:g} was ") and "better" in line for line in answer.lines)
+    assert any(line.startswith(f"sgd at {above:g} did ") and "too late to be raced" in line for line in answer.lines)
     assert answer.to_dict()["better"]["seeds"] == answer.better.seeds
 
 

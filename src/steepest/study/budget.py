@@ -27,6 +27,8 @@ TOGETHER = 16  # at least so many runs in a block, where they train in chunks
 LONGER = 5  # the first two are compared again at this many times the steps
 SHORT = ("adamw", "momentum", "rmsprop")  # the optimizers raced if there is no time for all
 LEAST_SHARED = 2  # least full runs of each of the two that race, on the same seeds, if screening runs are shortened
+# Rates of each space, and full runs, where screening runs are shortened: those of the two that race, and one above the pick.
+SHORTENED = ((5, 2 * st.LEAST_PAIRS + 1), (3, 2 * LEAST_SHARED + 1), (3, 2))
 LEAST_STEPS = 20  # least length of a run if a budget sets it
 
 
@@ -81,11 +83,7 @@ class Fit(Decision):
             if least_runs(fitting, rates) <= runs:
                 whole = len(fitting) == len(spaces) and rates == trials
                 return self._fits(fitting, rates, "" if whole else self._words(clock, runs, fitting, rates))
-        for rates, full in (
-            (5, 2 * st.LEAST_PAIRS + 1),
-            (3, 2 * LEAST_SHARED + 1),
-            (3, 2),
-        ):  # runs of the two that race, and one
+        for rates, full in SHORTENED:
             tried = _least_early(fitting, rates)
             if tried and rates <= trials and tried + full <= runs:
                 return self._fits(fitting, rates, self._words(clock, runs, fitting, rates, early=True), early=True)
@@ -200,10 +198,8 @@ class Grows(Decision):
 
     def decide(self, clock: Clock) -> bool:
         pace = math.inf if clock.pace is None else clock.pace
-        needed = (
-            self.added + (2 * LEAST_SHARED + 1) / EARLY if self.early else self.added + 2 * (st.LEAST_PAIRS + len(TUNING_SEEDS))
-        )
-        return clock.left >= (self.question.budget or 0.0) / 2 and clock.left * pace >= needed
+        later = (2 * LEAST_SHARED + 1) / EARLY if self.early else 2 * (st.LEAST_PAIRS + len(TUNING_SEEDS))
+        return clock.left >= (self.question.budget or 0.0) / 2 and clock.left * pace >= self.added + later
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,7 @@ def _cheap_rates(course: Course, pick: Contender, margin: float) -> tuple[float,
         while (other := course.next_to(along[-1 if direction > 0 else 0], direction)) and course.runs_on(other):
             along.insert(len(along) if direction > 0 else 0, other)
     values = [course.values_of(c, course.runs_on(c)) for c in along]
-    spreads = [claims.spread(pick.values, course.contenders[k].values) for k in course.others()]
-    least = max(course.question.scale.example, float(np.median(spreads)) if spreads else 0.0)
+    least = max(course.question.scale.example, _spread(course, pick) or 0.0)
     return claims.cheap_rates([c.lr for c in along], values, along.index(pick.candidate), margin, least)
 
 
@@ -55,9 +54,14 @@ def cliff(course: Course, pick: Contender | None, margin: float) -> Cliff | None
         return None
     values = course.values_of(above, course.runs_on(above))
     screened = [] if course.early else course.values_of(above, course.trials.get(above, {}).values())
-    spreads = [sd for k in course.others() if (sd := claims.spread(pick.values, course.contenders[k].values))]
-    sd = float(np.median(spreads)) if spreads else math.nan
-    if not claims.is_cliff(pick.values, values, screened, margin, sd):
+    if not claims.is_cliff(pick.values, values, screened, margin, _spread(course, pick) or math.nan):
         return None
     lost = sum(map(math.isnan, values))
     return Cliff(lr=above.lr, worse=finite(claims.paired(pick.values, values, st.ALPHA).mean), collapsed=lost, of=len(values))
+
+
+def _spread(course: Course, pick: Contender) -> float | None:
+    """The median spread of a difference between the pick and another contender; None if it is unknown or zero."""
+    spreads = [claims.spread(pick.values, course.contenders[k].values) for k in course.others()]
+    known = [spread for spread in spreads if spread]
+    return float(np.median(known)) if known else None

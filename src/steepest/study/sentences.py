@@ -130,7 +130,7 @@ def _lines(answer: Answer) -> Iterator[Line]:
     yield Line("cliff", _cliff(answer))
     if better := answer.better:
         seeds = f"{better.seeds} seed{'s' if better.seeds > 1 else ''}"
-        yield Line("", f"{better} was {_by(answer, better.ahead)} better on {seeds}, too late to race it: --continue.")
+        yield Line("", f"{better} did {_by(answer, better.ahead)} better on {seeds}, too late to be raced; --continue resumes.")
     if answer.edge and answer.pick and not answer.better:
         which = "lowest" if answer.pick.lr == min(answer.axes[0].tried) else "highest"
         beyond = "lower" if which == "lowest" else "higher"
@@ -144,7 +144,7 @@ def _lines(answer: Answer) -> Iterator[Line]:
     yield Line("range", _range(answer))
     yield Line("order", _longer(answer.longer) if answer.longer else "")
     if answer.saturated:
-        yield Line("", "The best reach the end of the scale, where nothing tells them apart.")
+        yield Line("", "The best reach the end of the scale, where no difference can be seen.")
     yield Line("possible", _possible(answer), False)
     yield Line("ruled out", _ruled_out(answer), False)
     if answer.rejected:
@@ -158,8 +158,8 @@ def _lines(answer: Answer) -> Iterator[Line]:
     if answer.beside:
         yield Line("", f"By other measures, as seen and not tested: {', '.join(map(str, answer.beside))}.", False)
     if answer.question > 1:
-        asked = "each may be wrong in 5 % of cases together"
-        yield Line("", f"This is question {answer.question} asked of this store about this problem; {asked}.", False)
+        wrong = "any claim of all of them is wrong in at most 5 % of cases"
+        yield Line("", f"This is question {answer.question} asked of this store about this problem; {wrong}.", False)
 
 
 def _figure(answer: Answer) -> Iterator[Line]:
