@@ -182,9 +182,8 @@ def calmer(races: int, seed: int = 0) -> Iterator[Row]:
         table = Table(spaces(["sgd"], ["constant"], None), [RATES], values)
         course = replay(question(table, Scale("accuracy", "max", in_points=True)), table)
         picked += course.pick is not None and course.pick.lr == RATES[1]
-    yield verdict(
-        "of two rates with equal means and SDs of 1.37 and 0.31, the second is picked", picked / races, 0.9, 1.0, races
-    )
+    what = "of two rates with equal means and SDs of 1.37 and 0.31, the second is picked"
+    yield verdict(what, picked / races, 0.9, 1.0, races)
 
 
 TITLE = "How often each claim is said, in % of races: how often it is then false, in %, and the upper 95 % limit of that"

@@ -185,14 +185,8 @@ def _split(
     )
 
 
-WORLDS: dict[str, Callable[[], Problem]] = {
-    "spirals": spirals,
-    "teacher": teacher,
-    "symbols": symbols,
-    "tuning": tuning,
-    "waves": waves,
-    "codes": codes,
-}
+_MADE: tuple[Callable[[], Problem], ...] = spirals, teacher, symbols, tuning, waves, codes
+WORLDS = {make.__name__: make for make in _MADE}
 UNTUNED = ("waves", "codes")  # recorded last: nothing in the protocol was chosen by results on these
 
 

@@ -79,7 +79,7 @@ SNAPSHOTS = {
         "pick | sgd | 0.46 | 88.485 |  |  | 100 µs | 0 B",
         "rival | adam | 0.0022 | 88.035 | 0.45 | -2.4 to 2.9 | 120 µs | 78.1 KiB",
         "On the same validation examples: 90.359 ± 2.4 (95 %, 5 fresh seeds).",
-        "A bound of 0.1 points takes more than 198 further runs (3.3 min); --continue resumes.",
+        "A bound of 0.1 points takes more than 47 further runs (47 s); --continue resumes.",
     ],
     one_candidate: [
         "Use sgd at 0.22 for 100 steps. Nothing else was tried, so there is nothing to compare it with.",

@@ -31,9 +31,10 @@ PRIOR = 5  # degrees of freedom with which a spread is drawn towards the others'
 CLOSER = 0.3  # true differences between candidates that race are smaller than measured ones, more than noise explains
 # Chosen on the tables digits, diabetes and symbols; a long race is harder to foretell than it seems.
 AGREE = 2.2  # continuations agree if the 90 % quantile of their runs is at most this many times the 10 % quantile
-FAR = 1.0  # least median, as a share of the runs of the race: near its end, one look more or less is too large a part
-ENDS = 0.53, 2.12  # the ends of a range of runs, as multiples of the median
-NOT_WITHIN = 0.33  # and the runs that are not enough, where they do not agree
+NEAR = 1.0  # least median, as a share of the runs of the race: near its end, one look more or less is too large a part
+FAR = 4.0  # largest median: if a race seems that far from its end, the leaders met by luck, and part later
+ENDS = 0.5, 2.0  # the ends of a range of runs, as multiples of the median
+NOT_WITHIN = 0.33  # and the runs that are not enough, where there is no range
 
 
 class Interval(NamedTuple):
@@ -146,8 +147,8 @@ def runs_to_margin(now: Standing, values: Array, margin: float, alpha: float = A
 def _range(needed: Array, ran: int) -> Runs | None:
     """The range of runs from those of each continuation, after `ran` runs; None if it is only a look or two away."""
     low, middle, high = np.quantile(needed, (0.1, 0.5, 0.9)).tolist()
-    if high > AGREE * low or middle < FAR * ran:
-        least = math.floor(NOT_WITHIN * middle)
+    if high > AGREE * low or not NEAR * ran <= middle <= FAR * ran:
+        least = math.floor(NOT_WITHIN * min(middle, FAR * ran))
         return Runs(least, None) if least >= LEAST_PAIRS else None
     return Runs(math.ceil(ENDS[0] * middle), math.floor(ENDS[1] * middle))
 

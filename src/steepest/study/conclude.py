@@ -11,19 +11,7 @@ import numpy as np
 from ..training.recorder import Outcome
 from . import bounds, claims, fresh, nearby, sentences
 from . import statistics as st
-from .answer import (
-    Against,
-    Answer,
-    Cheaper,
-    Collapse,
-    Longer,
-    Measured,
-    Named,
-    Place,
-    Possible,
-    Rejected,
-    Remaining,
-)
+from .answer import Against, Answer, Cheaper, Collapse, Longer, Measured, Named, Place, Possible, Rejected, Remaining
 from .budget import LONGER
 from .course import Contender, Course
 from .measures import MEASURES, METRIC, Measure

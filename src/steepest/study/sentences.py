@@ -246,9 +246,8 @@ def _limit(answer: Answer) -> Iterator[Line]:
         yield Line("time", f"A bound of {margin} takes {more}; --continue resumes.")
     else:
         seconds = f"{span(left.seconds_least)} to {span(left.seconds_most)}"
-        yield Line(
-            "time", f"A bound of {margin} takes {left.least:,} to {left.most:,} further runs ({seconds}); --continue resumes."
-        )
+        more = f"{left.least:,} to {left.most:,} further runs ({seconds})"
+        yield Line("time", f"A bound of {margin} takes {more}; --continue resumes.")
 
 
 def _longer(longer: Longer) -> str:

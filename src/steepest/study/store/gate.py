@@ -17,21 +17,7 @@ from numpy.typing import NDArray
 from ...training import recorder
 from ...training.recorder import Curve
 from .. import data
-from ..scalars import (
-    MOST,
-    MOST_STEPS,
-    Amount,
-    Count,
-    Name,
-    Positive,
-    Setting,
-    Step,
-    Steps,
-    UnfitError,
-    Words,
-    expect,
-    grow,
-)
+from ..scalars import MOST, MOST_STEPS, Amount, Count, Name, Positive, Setting, Step, Steps, UnfitError, Words, expect, grow
 
 MOST_BYTES = 2**60
 Result = Annotated[float, msgspec.Meta(ge=-recorder.LARGEST, le=recorder.LARGEST)]
