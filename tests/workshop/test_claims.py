@@ -40,7 +40,7 @@ def test_claims_hold_on_every_table(name):
     assert {*rows} == {*judges.JUDGES}
 
 
-@pytest.mark.parametrize("name", ["digits", "tuning"])
+@pytest.mark.parametrize("name", ["digits", "tuning", "tuning, hurried"])
 def test_the_time_that_a_race_says_it_needs_holds(name):
     row = next(row for row in claims.times(name, 40) if "kind" in row)
     assert row["said"] > 10
