@@ -67,8 +67,9 @@ class Measured(Named):
 class Against(Named):
     """The pick or a candidate beside it: how far the pick is ahead on shared seeds, with an interval, and what it costs.
 
-    The rival has the best mean of the other contenders, the cheaper one the least state of those that are nearly as good. `low`
-    and `high` are None with too few seeds for an interval; `state` is in bytes.
+    The rival has the best mean of the other contenders, the cheaper one the least state of those that are nearly as good. Their
+    `mean` is the pick's less the difference on shared seeds, so that both are of the same seeds. `low` and `high` are None
+    with too few seeds for an interval; `state` is in bytes.
     """
 
     role: Literal["pick", "rival", "cheaper"]

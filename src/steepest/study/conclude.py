@@ -178,11 +178,12 @@ def _rows(course: Course, pick: Contender | None, cheaper: tuple[Contender, Chea
             continue
         k, p, cost = course.contenders.index(one), now.pick, course.cost(one.candidate)
         gap = claims.paired(pick.values, one.values, st.ALPHA)
+        mean = course.mean(one) if math.isnan(gap.mean) else course.mean(pick) - gap.mean  # of the same seeds
         rows.append(
             Against(
                 **one.candidate.names,
                 role=role,  # type: ignore[arg-type]
-                mean=course.question.scale.sign * mean if math.isfinite(mean := course.mean(one)) else None,
+                mean=course.question.scale.sign * mean if math.isfinite(mean) else None,
                 ahead=finite(gap.mean),
                 low=finite(0.0 - float(both[k, p])),
                 high=finite(float(both[p, k])),
