@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from steepest import rules
+from steepest.study import conclude as conclude_module
 from steepest.study import race, sentences
 from steepest.study.answer import Collapse, Longer, Named
 from steepest.study.conclude import conclude
@@ -68,14 +69,14 @@ def few_runs():
 SNAPSHOTS = {
     margin: [
         "Use sgd at 0.22 for 100 steps. With 95 % confidence, none of the 2 others compared is better.",
-        " | optimizer | rate | mean | pick ahead by | 95 % interval | step | state",
+        " | optimizer | rate | mean, same seeds | pick ahead by | 95 % interval | step | state",
         "pick | sgd | 0.22 | 90.071 |  |  | 100 µs | 0 B",
         "rival | adam | 0.0046 | 88.47 | 1.6 | 0.6 to 2.6 | 120 µs | 78.1 KiB",
         "On the same validation examples: 90.084 ± 0.36 (95 %, 5 fresh seeds).",
     ],
     out_of_time: [
         "Use sgd at 0.46 for 100 steps. With 95 % confidence, none of the 2 others compared is better by more than 2.8 points.",
-        " | optimizer | rate | mean | pick ahead by | 95 % interval | step | state",
+        " | optimizer | rate | mean, same seeds | pick ahead by | 95 % interval | step | state",
         "pick | sgd | 0.46 | 88.485 |  |  | 100 µs | 0 B",
         "rival | adam | 0.0022 | 88.035 | 0.45 | -2.4 to 2.9 | 120 µs | 78.1 KiB",
         "On the same validation examples: 90.359 ± 2.4 (95 %, 5 fresh seeds).",
@@ -83,13 +84,13 @@ SNAPSHOTS = {
     ],
     one_candidate: [
         "Use sgd at 0.22 for 100 steps. Nothing else was tried, so there is nothing to compare it with.",
-        " | optimizer | rate | mean | pick ahead by | 95 % interval | step | state",
+        " | optimizer | rate | mean, same seeds | pick ahead by | 95 % interval | step | state",
         "pick | sgd | 0.22 | 90.131 |  |  | 100 µs | 0 B",
         "On the same validation examples: 89.992 ± 0.28 (95 %, 5 fresh seeds).",
     ],
     a_pick_that_collapses_at_times: [
         "Use sgd at 0.22 for 100 steps. With 95 % confidence, the other one compared is not better.",
-        " | optimizer | rate | mean | pick ahead by | 95 % interval | step | state",
+        " | optimizer | rate | mean, same seeds | pick ahead by | 95 % interval | step | state",
         "pick | sgd | 0.22 | 90.097 |  |  | 100 µs | 0 B",
         "rival | adam | 0.0046 | 88.665 | 1.4 | 0.21 to 2.7 | 120 µs | 78.1 KiB",
         "On the same validation examples: 89.51 ± 0.33 (95 %, 5 fresh seeds).",
@@ -97,7 +98,7 @@ SNAPSHOTS = {
     ],
     an_edge: [
         "Use sgd at 2.2 for 100 steps. With 95 % confidence, the other one compared is not better.",
-        " | optimizer | rate | mean | pick ahead by | 95 % interval | step | state",
+        " | optimizer | rate | mean, same seeds | pick ahead by | 95 % interval | step | state",
         "pick | sgd | 2.2 | 92.839 |  |  | 100 µs | 0 B",
         "rival | adam | 0.0046 | 88.759 | 4.1 | 3.4 to 4.8 | 120 µs | 78.1 KiB",
         "On the same validation examples: 93.083 ± 0.23 (95 %, 5 fresh seeds).",
@@ -106,10 +107,11 @@ SNAPSHOTS = {
     few_runs: [
         "Use sgd at 0.22 for 100 steps. "
         "It was 1.6 points ahead of adam at 0.0046 on 2 shared seeds: too few seeds to say how much better another could be.",
-        " | optimizer | rate | mean | pick ahead by | 95 % interval | step | state",
+        " | optimizer | rate | mean, same seeds | pick ahead by | 95 % interval | step | state",
         "pick | sgd | 0.22 | 90.113 |  |  | 100 µs | 0 B",
         "rival | adam | 0.0046 | 88.47 | 1.6 | 2 seeds | 120 µs | 78.1 KiB",
         "On the same validation examples: 90.111 ± 0.31 (95 %, 5 fresh seeds).",
+        "The time was spent before enough seeds had run; --continue resumes.",
     ],
 }
 
@@ -326,3 +328,35 @@ def test_longer_runs_that_were_cut_short_claim_nothing():
     for outcomes in ([], [course.contenders[0].outcomes[0]]):
         course.longer = course.contenders[1], outcomes
         assert conclude(course).longer is None
+
+
+def test_the_next_best_of_screening_is_named_if_no_run_of_the_race_ended():
+    table = made("sgd,adam", rates=7, columns=8, spread=0.1)  # screening and fresh seeds alone
+    answer = answered(table, trials=7)
+    means = {name: table.recorded[row, :3].mean() for name, row in table.rows.items()}
+    best, second = sorted(means, key=means.get)[:-3:-1]
+    gap = table.recorded[table.rows[best], :3] - table.recorded[table.rows[second], :3]
+    assert (answer.pick.label, answer.pick.lr, answer.second.label, answer.second.lr) == (*best, *second)
+    assert np.isclose(answer.second.ahead, gap.mean())
+    assert f"it was {gap.mean():.2g} points ahead of {second[0]} at {second[1]:g} on 3 screening seeds" in answer.sentence
+    assert "The time was spent before enough seeds had run; --continue resumes." in answer.lines
+    assert answer.to_dict()["second"]["lr"] == second[1]
+
+
+def test_optimizers_that_there_was_no_time_to_race_are_named():
+    table = made("sgd,adam,adamw", rates=7, columns=40, spread=0.3)
+    course = replay(asked(table, trials=7), table)
+    answer = conclude(course)
+    assert answer.unraced == answer.to_dict()["unraced"] == []
+    course.contenders = [one for one in course.contenders if one.candidate.label != "adam"]  # as if there had been no time
+    assert conclude_module._unraced(course) == ["adam"]
+    line = "Only screened, for lack of time, and so not compared: adam."
+    assert line in [one.text for one in sentences._lines(dataclasses.replace(answer, unraced=["adam"]))]
+
+
+def test_all_that_could_be_better_are_counted_with_the_largest_bound():
+    answer = out_of_time()
+    close = [dataclasses.replace(answer.possible[0], is_close=True, ahead_at_most=1.0)]
+    far = [dataclasses.replace(answer.possible[0], lr=1e3 + k, is_close=False, ahead_at_most=7.7 + 0.01 * k) for k in range(3)]
+    line = sentences._possible(dataclasses.replace(answer, possible=close + far))
+    assert line.endswith("(by at most 1 points), and 3 with worse means (by at most 7.8 points).")

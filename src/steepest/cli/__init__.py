@@ -69,7 +69,7 @@ def compare(
     report: Annotated[str, typer.Option(metavar="FILE.html", help="Where to write the report.")] = REPORT,
     pairs: Annotated[bool, typer.Option("--pairs", help="Print the verdicts on all pairs.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print all candidates and everything known of them.")
+        bool, typer.Option("--verbose", "-v", help="Print every optimizer and schedule at its best rate, and all bounds.")
     ] = False,
     json_file: JSON = None,
     **asked: Any,

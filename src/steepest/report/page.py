@@ -70,7 +70,7 @@ def _study(study: StudyData, number: int) -> str:
 <h2>Confidence and details</h2><ul>{details}</ul>{optimum}{notes}
 <details><summary>How these numbers were computed</summary><p>{escape(study.protocol)}</p></details>
 {parts}{_examples(study)}
-<h2>All candidates, raced or screened</h2>{_table(study.table, "all candidates, raced or screened")}
+<h2>Every optimizer and schedule at its best rate</h2>{_table(study.table, "every optimizer and schedule at its best rate")}
 <details><summary>All pairwise verdicts</summary><ul>{pairs}</ul></details></section>"""
 
 

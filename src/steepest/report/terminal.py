@@ -101,7 +101,7 @@ def show(result: Result, data: StudyData, console: Console, pairs: bool = False,
     for note in data.notes:
         line("Note: " + note)
     if not verbose and len(answer.details) > len(answer.lines):
-        line("More with --verbose: all candidates and bounds.", "dim")
+        line("More with --verbose: every optimizer at its best rate, and all bounds.", "dim")
 
 
 def _table(parts: tuple[Sequence[str], Sequence[Sequence[str]]]) -> Table:
@@ -143,4 +143,4 @@ def _ran(result: Result, data: StudyData) -> str:
     most = max((place.n for place in data.answer.places), default=result.question.seeds)
     seeds = f"up to {most} seeds, " if most else ""
     length = data.ran.partition(" runs of ")[2]
-    return f"{work}{look} {length} each, {data.batches}, {seeds}{data.device}."
+    return f"{work}{look} {length[:1].upper()}{length[1:]} each, {data.batches}, {seeds}{data.device}."

@@ -120,6 +120,14 @@ class Better(Named):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Screened(Named):
+    """The next best of screening where nothing but the pick has full runs: how far the pick was ahead, on `seeds` seeds."""
+
+    ahead: Real
+    seeds: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cliff:
     """The next higher rate, at which runs fail: how much worse than the pick it is, None if no shared run of it is left.
 
@@ -214,7 +222,8 @@ class Answer:
     examples; `bound_new_data` on new ones. `possible` candidates may still be the best; `rejected` ones diverged or collapsed;
     `not_followed` ones were dropped in screening. `limit` says what limits the answer: "margin", "time" or "examples".
     `rows` are the pick and what is beside it, `cliff` is the next higher rate if it fails, `better` a rate next to the pick's
-    that did better and was not raced, `remaining` the runs to the margin. `figure` is the pick's mean on fresh seeds.
+    that did better and was not raced, `remaining` the runs to the margin. `figure` is the pick's mean on fresh seeds. `second`
+    is the next best of screening, if the pick has no rival; `unraced` are the labels for which there was no time to race.
     `fidelity` is the share of a full run after which the pick was compared, `screened` that after which it was screened.
     `repeats`: whether two runs with one seed agree, None if not tested. `typed`: whether the user typed all rates. `lost` says
     why no run has a value. The answer in words: `sentence`, then the few `lines` that most need to be known, then all
@@ -248,6 +257,8 @@ class Answer:
     details: list[Words] = field(default_factory=list)
     rows: list[Against] = field(default_factory=list)
     better: Better | None = None
+    second: Screened | None = None
+    unraced: list[Name] = field(default_factory=list)
     cliff: Cliff | None = None
     remaining: Remaining | None = None
     fidelity: Real | None = None
@@ -301,6 +312,7 @@ class Answer:
             ),
             "cliff": self.cliff and explained(plain(self.cliff), "no seed on which neither run collapsed"),
             "better": self.better and _row(self.better, "ahead", "seeds"),
+            "second": self.second and _row(self.second, "ahead", "seeds"),
             "remaining": self.remaining and explained(plain(self.remaining), "too uncertain for an upper end"),
             "beside": [{"measure": one.measure} | _row(one, "value", "pick") for one in self.beside],
             "test": shown if figure and figure.split == "test" else None,
@@ -337,6 +349,7 @@ ANSWERED = (  # fields of an answer that go into JSON unchanged
     "confidence",
     "compared",
     "not_followed",
+    "unraced",
     "limit",
     "margin",
     "seconds_to_margin",

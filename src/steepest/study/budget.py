@@ -125,7 +125,7 @@ class Fit(Decision):
         if not early:
             return f"{line}, at full length."
         apart = f"Rates are compared in runs that end after {100 * EARLY:g} % of their steps"
-        return f"{line}. {apart}; the best two race at full length."
+        return f"{line}. {apart}; then of the best two at full length."
 
 
 def _least_early(spaces: Sequence[Space], trials: int) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from ..training.recorder import Outcome
 from . import bounds, claims, fresh, nearby, sentences
 from . import statistics as st
-from .answer import Against, Answer, Cheaper, Collapse, Longer, Measured, Named, Place, Possible, Rejected, Remaining
+from .answer import Against, Answer, Cheaper, Collapse, Longer, Measured, Named, Place, Possible, Rejected, Remaining, Screened
 from .budget import LONGER
 from .course import Contender, Course
 from .measures import MEASURES, METRIC, Measure
@@ -69,6 +69,8 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
         axes=nearby.axes(course, pick, margin) if pick else [],
         rows=_rows(course, pick, cheaper),
         better=nearby.better(course, pick) if pick else None,
+        second=_second(course, pick) if pick and bound is None else None,
+        unraced=_unraced(course) if now and not question.seeds else [],
         cliff=nearby.cliff(course, pick, margin),
         remaining=remaining,
         cheaper=cheaper[1] if cheaper else None,
@@ -193,6 +195,26 @@ def _rows(course: Course, pick: Contender | None, cheaper: tuple[Contender, Chea
             )
         )
     return rows
+
+
+def _second(course: Course, pick: Contender) -> Screened | None:
+    """The next best of screening, if no contender but the pick has runs in the race."""
+    own = course.trials.get(pick.candidate, {})
+    others = [c for c, runs in course.trials.items() if c != pick.candidate and runs.keys() & own.keys()]
+    second = max(others, key=course.merit, default=None)
+    if course.rival() or second is None or course.merit(second) == -math.inf:
+        return None
+    shared = sorted(own.keys() & course.trials[second].keys())
+    one, two = (course.values_of(c, [course.trials[c][seed] for seed in shared]) for c in (pick.candidate, second))
+    gap = claims.paired(one, two, st.ALPHA)
+    return None if math.isnan(gap.mean) else Screened(**second.names, ahead=gap.mean, seeds=gap.n)
+
+
+def _unraced(course: Course) -> list[str]:
+    """The labels of the spaces of which no candidate raced, though some run of theirs ended well."""
+    raced = {one.candidate.space for one in course.contenders}
+    left = [space for space in course.question.spaces if space not in raced]
+    return [space.label for space in left if any(course.merit(c) > -math.inf for c in course.tried(space))]
 
 
 def fidelity_of(outcomes: Sequence[Outcome], steps: int) -> float | None:

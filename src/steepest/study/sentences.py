@@ -78,11 +78,16 @@ def _unbounded(answer: Answer) -> str:
     if rival is not None and rival.ahead is not None and rival.seeds:
         seeds = f"{rival.seeds} shared seed{'s' if rival.seeds > 1 else ''}"
         return f" It was {_by(answer, abs(rival.ahead))} {_side(rival.ahead)} {rival} on {seeds}: {few}."
-    at = ""
-    if answer.is_short:
-        at = f", in runs that ended after {seen(answer)}"
-    elif answer.screened is not None and answer.screened < 1:
-        at = f", compared in runs that ended after {round(answer.screened * answer.steps)} of {answer.steps} steps"
+    share = answer.screened or answer.fidelity
+    at = (
+        ""
+        if share is None or share == 1
+        else f", in runs that ended after {round(share * answer.steps)} of {answer.steps} steps"
+    )
+    if second := answer.second:
+        seeds = f"{second.seeds} screening seed{'s' if second.seeds > 1 else ''}"
+        lead = f"{_by(answer, abs(second.ahead))} {_side(second.ahead)} {second}"
+        return f" Of {answer.compared} tried it was {lead} on {seeds}{at}: {few}."
     return f" It did best of the {answer.compared} tried{at}, on {few}."
 
 
@@ -141,6 +146,8 @@ def _lines(answer: Answer) -> Iterator[Line]:
         most = f"at most {rounded_up(100 * (collapse.at_most or 0.0)):.2g} % do (95 %)"
         yield Line("collapse", f"{collapse.seen} of {collapse.of} runs of the pick collapsed: {most}.", collapse.seen > 0)
     yield from _limit(answer)
+    if answer.unraced:
+        yield Line("", f"Only screened, for lack of time, and so not compared: {', '.join(answer.unraced)}.")
     yield Line("range", _range(answer))
     yield Line("order", _longer(answer.longer) if answer.longer else "")
     if answer.saturated:
@@ -201,9 +208,11 @@ def _range(answer: Answer) -> str:
 
 def _possible(answer: Answer) -> str:
     """The line on candidates that could still be better than the pick, best means first."""
-    bounded = [(one, one.ahead_at_most) for one in answer.possible if one.is_close]
-    shown = [f"{one} (by at most {_up_to(answer, ahead)})" for one, ahead in bounded[:6] if ahead is not None]
-    more = f", and {len(bounded) - 6} more" if len(bounded) > 6 else ""
+    bounded = [(one, one.ahead_at_most) for one in answer.possible if one.is_close and one.ahead_at_most is not None]
+    shown = [f"{one} (by at most {_up_to(answer, ahead)})" for one, ahead in bounded[:6]]
+    named = {str(one) for one, _ in bounded[:6]}
+    rest = [one.ahead_at_most for one in answer.possible if one.ahead_at_most is not None and str(one) not in named]
+    more = f", and {len(rest)} with worse means (by at most {_up_to(answer, max(rest))})" if rest else ""
     return f"Could still be better: {', '.join(shown)}{more}." if shown else ""
 
 
@@ -232,6 +241,8 @@ def _rejected(answer: Answer) -> Iterator[str]:
 
 def _limit(answer: Answer) -> Iterator[Line]:
     """The line on what limits the answer."""
+    if answer.raced and answer.bound is None and answer.limit == "time" and answer.compared > 1:
+        yield Line("", "The time was spent before enough seeds had run; --continue resumes.")
     if answer.bound is None or not answer.raced:
         return
     margin, left = _by(answer, answer.margin or 0.0), answer.remaining
@@ -263,7 +274,8 @@ def _longer(longer: Longer) -> str:
 
 def table(answer: Answer) -> tuple[list[str], list[list[str]]]:
     """A short table of the pick, its rival and a cheaper candidate: heading and rows, as text."""
-    heading = ["", "optimizer", "rate", "mean", "pick ahead by", f"{100 * answer.confidence:.0f} % interval", "step", "state"]
+    interval = f"{100 * answer.confidence:.0f} % interval"
+    heading = ["", "optimizer", "rate", "mean, same seeds", "pick ahead by", interval, "step", "state"]
     return heading, [_row(answer, row) for row in answer.rows]
 
 

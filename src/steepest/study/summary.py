@@ -6,7 +6,8 @@ from ..rules.definition import FILES
 from ..training.recorder import Curve as Recorded
 from ..update.torch_class.signature import class_arguments
 from . import data, sentences
-from .budget import TUNING_SEEDS
+from .answer import Answer
+from .budget import EARLY, TUNING_SEEDS
 from .conclude import first_why, reasons
 from .data import StudyData
 from .result import Entry, Result, Trial, count_diverged
@@ -43,7 +44,7 @@ def study_data(result: Result, command: str) -> StudyData:
         table=table(result),
         code=code(result.chosen, answer.steps) if answer.pick else "",
         protocol=protocol(result),
-        ran=f"{result.trained + result.stored} runs of {sentences.seen(answer)}",
+        ran=f"{result.trained + result.stored} runs of {_length(answer)}",
         command=command,
     )
 
@@ -212,6 +213,12 @@ def code(entry: Entry, steps: int) -> str:
     return "\n".join(lines)
 
 
+def _length(answer: Answer) -> str:
+    """The steps of the runs of a study, in words."""
+    mixed = (answer.screened or 1.0) < 1 and not answer.is_short
+    return f"up to {answer.steps} steps" if mixed else sentences.seen(answer)
+
+
 def protocol(result: Result) -> str:
     """A description of how the numbers were computed, for the report."""
     question, answer = result.question, result.answer
@@ -219,12 +226,17 @@ def protocol(result: Result) -> str:
     diverged = "a run diverged if its loss was not finite or stayed over 1,000 times its start."
     searched = [e for e in result.entries if e.candidate.space.rates is None]
     if answer.raced:
-        screening = "every rate of a log grid on one screening seed, the better half on two more; " if searched else ""
+        short = (answer.screened or 1.0) < 1
+        more = f"in runs that end after {100 * EARLY:g} % of their steps" if short else "the better half on two more"
+        screening = f"every rate of a log grid on one screening seed, {more}; " if searched else ""
+        bounds = (
+            f"comparisons with the best (Hsu), one-sided t bounds at {100 * answer.confidence:.0f} % over "
+            f"{answer.compared - 1} comparisons and all looks; "
+        )
         return (
-            f"{length}; {screening}then a race on common seeds (same initial weights and batches), until no other "
-            f"could be better than the pick by more than {answer.margin:.3g}{answer.unit}; comparisons with the best (Hsu), "
-            f"one-sided t bounds at {100 * answer.confidence:.0f} % over {answer.compared - 1} comparisons and all looks; "
-            f"on validation data; {diverged}"
+            f"{length}; {screening}then a race on common seeds (same initial weights and batches), until no other could be "
+            f"better than the pick by more than {answer.margin:.3g}{answer.unit}, or the time is spent; "
+            f"{bounds if answer.bound is not None else ''}on validation data; {diverged}"
         )
     level = f"{result.alpha:.4g}".rstrip("0")
     if searched:

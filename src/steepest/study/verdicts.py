@@ -74,7 +74,7 @@ def _sentence(v: Verdict, n: int, level: float, unit: str, seconds: float) -> st
     if v.difference is None or v.low is None or v.high is None:
         return f"{v.a} against {v.b} is undecided: {v.status}."
     gap, margin = f"{abs(v.difference):.3g}{unit}", f"{v.margin:.3g}{unit}"
-    span = f"{100 * (1 - level):.4g} % interval {v.low:.3g} to {v.high:.3g}"
+    span = f"{100 * (1 - level):.6g} % interval {v.low:.3g} to {v.high:.3g}"
     ahead = f"{v.a} ahead on {100 * (v.probability or 0):.0f} % of {n} seeds"
     if v.verdict == "better":
         return f"{v.a} is better than {v.b} by {gap} ({span}; p = {v.p:.2g}; {ahead})."

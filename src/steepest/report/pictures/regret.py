@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...study.answer import Place
 from ...study.data import StudyData
+from ...study.sentences import rounded_up
 from ..picture import Form, Guide, Mark, Panel, Picture, Series, Table
 from ..registry import picture
 from .parts import MOST_ROWS, SEEN, amount, style_of
@@ -29,7 +30,8 @@ def regret(study: StudyData) -> Picture | None:
         view_x=(0.0, edge),
         guides=[Guide("x", margin, f"margin {margin:.2g}")] if 0 < margin < edge else [],
     )
-    title = f"{first} is at most {least:.2g}{answer.unit} behind the best" if least else f"{first} is the best in the race"
+    behind = f"at most {rounded_up(least):.2g}{answer.unit} behind the best"
+    title = f"{first} is {behind if least else 'the best in the race'}"
     caption = (
         "Lower to upper bound on how far each candidate is behind the best in the race: simultaneous bounds, valid whenever "
         "the race is stopped. A bar at the edge extends beyond it."
