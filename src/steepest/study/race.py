@@ -78,8 +78,9 @@ def raced(course: Course) -> Strategy[str]:
         return "time"
     going_on, target = list(range(len(contenders))), LEAST_SHARED if course.early else st.LEAST_PAIRS
     if course.early:  # one run of each comes first, whatever ends the race
-        for one in contenders:
-            course.add(one, (yield from wanted([_job(course, one.candidate, 0)], why=course.words)))
+        firsts = yield from wanted([_job(course, one.candidate, 0) for one in contenders], why=course.words)
+        for one, outcome in zip(contenders, firsts, strict=True):
+            course.add(one, [outcome])
     while True:
         turns = [(k, seed) for seed in range(target) for k in going_on if seed >= len(contenders[k].outcomes)]
         jobs = [_job(course, contenders[k].candidate, seed) for k, seed in turns]

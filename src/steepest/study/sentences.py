@@ -78,12 +78,8 @@ def _unbounded(answer: Answer) -> str:
     if rival is not None and rival.ahead is not None and rival.seeds:
         seeds = f"{rival.seeds} shared seed{'s' if rival.seeds > 1 else ''}"
         return f" It was {_by(answer, abs(rival.ahead))} {_side(rival.ahead)} {rival} on {seeds}: {few}."
-    share = answer.screened or answer.fidelity
-    at = (
-        ""
-        if share is None or share == 1
-        else f", in runs that ended after {round(share * answer.steps)} of {answer.steps} steps"
-    )
+    length = round((answer.screened or answer.fidelity or 1.0) * answer.steps)
+    at = f", in runs that ended after {length} of {answer.steps} steps" if length < answer.steps else ""
     if second := answer.second:
         seeds = f"{second.seeds} screening seed{'s' if second.seeds > 1 else ''}"
         lead = f"{_by(answer, abs(second.ahead))} {_side(second.ahead)} {second}"

@@ -37,9 +37,8 @@ def race(study: StudyData) -> Picture | None:
     lanes = [_lane(study, place, float(row)) for row, place in enumerate(places)]
     names = [f"{place}  n = {place.n}" for place in places]
     low = Panel(lanes, "seconds of training, summed over processes", rows=names, view_x=view)
-    title = f"The race took {looks[-1].runs} runs" + (
-        f" to a bound of {rounded_up(bounds[-1]):.2g}{answer.unit}" if bounds else ""
-    )
+    reached = f" to a bound of {rounded_up(bounds[-1]):.2g}{answer.unit}" if bounds else ""
+    title = f"The race took {looks[-1].runs} runs{reached}"
     caption = "Marks show where a candidate's last seed ended: diamond, the pick; cross, ruled out; dot, possibly the best."
     table = [[str(look.runs), amount(look.seconds, 4), look.pick, amount(look.bound)] for look in looks]
     return Picture(title, caption, [top, low], (["runs", "seconds", "pick", "bound"], table), legend=False)
