@@ -197,7 +197,8 @@ LONG_SEEDS, LONG = 20, ("spirals", "teacher")  # seeds and problems that are als
 STAGES = (0.25, 0.5, 1.0)  # shares of a run after which its value is recorded
 VALIDATION = 300  # examples of validation, and of test, that a replay draws
 Truth = dict[tuple[str, float], float]
-DIGITS = 1  # bits of a loss's mantissa that are stored, as their mean is the truth, however coarse they are
+# Bits of a loss's mantissa that are stored, and the least loss: what is stored is the truth, however coarse it is.
+DIGITS, LEAST = 1, 2**-7
 
 
 def rates(rule: Rule) -> list[float]:
@@ -246,7 +247,7 @@ def record(world: str, optimizer: str) -> None:
 
 def packed(examples: NDArray[np.float16], in_points: bool) -> NDArray[np.uint8]:
     """Compress the results of examples, (rates, seeds, examples): bits of an accuracy, or the first bits of each loss."""
-    codes = examples.view(np.uint16) >> (np.finfo(np.float16).nmant - DIGITS)
+    codes = np.maximum(examples, np.float16(LEAST)).view(np.uint16) >> (np.finfo(np.float16).nmant - DIGITS)
     small = np.packbits(np.nan_to_num(examples) > 0) if in_points else codes.astype(np.uint8).swapaxes(1, 2)
     return np.frombuffer(lzma.compress(small.tobytes()), np.uint8)
 
