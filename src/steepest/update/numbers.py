@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,17 +43,31 @@ def _row(v: Number, i: int) -> Value:
     return v[i] if isinstance(v, Tensor) and v.ndim else v
 
 
-def evaluate(x: Expr, known: dict[Symbol, Any], leaf: Callable[[Symbol], Tensor] | None = None) -> Any:
+class Call(NamedTuple):
+    """A form that computes a symbol, and its arguments."""
+
+    form: Form
+    args: tuple[Expr, ...]
+
+
+def evaluate(
+    x: Expr,
+    known: dict[Symbol, Any],
+    leaf: Callable[[Symbol], Tensor] | None = None,
+    call: Callable[[Symbol], Call | None] = lambda x: None,
+) -> Any:
     """The value of a symbol: a tensor, an array or a number.
 
-    `known` has leaves and reductions, and caches what is computed; `leaf` gives tensors.
+    `known` has leaves and reductions, and caches what is computed; `leaf` gives tensors. `call` gives another way to compute a
+    symbol than its own operation, or None.
     """
     if not isinstance(x, Symbol):
         return x
     if x not in known:
         if x.args:
-            values = [evaluate(a, known, leaf) for a in x.args]
-            known[x] = _form(x.op, {*map(type, values)})(*values)
+            other = call(x)
+            values = [evaluate(a, known, leaf, call) for a in (other.args if other else x.args)]
+            known[x] = (other.form if other else _form(x.op, {*map(type, values)}))(*values)
         else:
             assert leaf is not None
             known[x] = leaf(x)

@@ -6,6 +6,7 @@ bfloat16 and float16 tensors are computed in float32. On other devices than the 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ from ...rules.trace import Graph
 from ..numbers import Known, Sums, Value, evaluate
 from ..torch_class.dtensor import fake_mode, here, laid_as, whole
 from ..work import Column, Work
+from .fused import fused
 
 
 class Plain:
@@ -87,7 +89,8 @@ def _evaluate(work: Work, i: int, targets: list[Expr], known: Known) -> list[Val
         own[x] = torch.finfo(work.tensors[x.args[0].name][i].dtype).eps
     if len(work) == 1 and not work.graph.points:  # the next pass reuses these values: nothing is written in between
         own = work.scratch["values"] = {**work.scratch.get("values", {}), **own}
-    return [evaluate(x, own, leaf) for x in targets]
+    call = work.scratch.setdefault("fused", functools.cache(fused))
+    return [evaluate(x, own, leaf, call) for x in targets]
 
 
 def of_one(rule: Rule, p: Tensor, g: Tensor, t: int, state: Mapping[str, Value], hyper: Hyper) -> Work:

@@ -14,7 +14,7 @@ from .signature import by_class_name, signature_of
 
 # Keys that torch added in later versions, or that do not change the numbers; a checkpoint may lack them.
 LATE = {"foreach", "fused", "maximize", "capturable", "differentiable", "decoupled_weight_decay"}
-LATE |= {"state_dtype", "seed", "matrices_only"}
+LATE |= {"state_dtype", "exact", "seed", "matrices_only"}
 # What checkpoint_wrapper, torch.compile, FSDP and DataParallel put into the names of what they wrap.
 WRAPPERS = ("_checkpoint_wrapped_module", "_orig_mod", "_fsdp_wrapped_module", "module")
 

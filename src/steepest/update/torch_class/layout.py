@@ -29,6 +29,7 @@ class Layout:
         self.shapes = [{rule.present(tuple(p.shape)): tuple(p.shape) for p in group["params"]} for group in groups]
         self.graphs = self._graphs(groups, hypers)
         self.groups, self.state = groups, state
+        self.exact = [group.get("exact") for group in groups]
         self.lists = [(group["params"], [*group["params"]]) for group in groups]
         self.idle = [p for group in groups for p in group["params"] if p.grad is None]
         members_of: dict[tuple[Graph, Engine, Hashable], Members] = {}
@@ -44,7 +45,7 @@ class Layout:
                         rows.append(Rows(rule, graph, PLAIN, [(i, p)], groups, state))
                         continue
                     tensors = [here(p), gradient(p), *map(here, pieces)] if graph.elementwise else [p, p.grad, *pieces]
-                    engine, shared = choose(graph, tensors)
+                    engine, shared = (PLAIN, None) if group.get("exact") else choose(graph, tensors)
                     members_of.setdefault((graph, engine, shared), []).append((i, p))
         if len(members_of) > 1 and any(graph.reach == "model" for graph, _, _ in members_of):
             if len({graph for graph, _, _ in members_of}) > 1:
@@ -92,7 +93,7 @@ class Layout:
         if self.has_state and not all(map(is_, state.values(), self.stores)):
             return False
         if not all(map(is_, hypers, self.hypers)):
-            if self._graphs(groups, hypers) != self.graphs:
+            if self._graphs(groups, hypers) != self.graphs or [group.get("exact") for group in groups] != self.exact:
                 return False
             self.hypers = hypers
         if self.idle and any(p.grad is not None for p in self.idle):

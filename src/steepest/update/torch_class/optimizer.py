@@ -34,7 +34,8 @@ TRAINED = "trained"  # the key of the trained values in a parameter's state, whi
 class RuleOptimizer(torch.optim.Optimizer):
     """An optimizer whose update is a `Rule`; `optimizer_class` makes its subclasses.
 
-    `state_dtype` is the dtype of the state; None for the parameter's own.
+    `state_dtype` is the dtype of the state; None for the parameter's own. `exact` computes by torch's operations, in the order
+    of the loops of `torch.optim` (`foreach=False`): bit for bit the same weights for SGD, momentum and Adam.
     """
 
     rule: ClassVar[Rule]
@@ -50,7 +51,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def _forget(self) -> None:
         """Drop everything cached about the groups and the state."""
-        self._arguments = [*class_arguments(self.rule.hyper), "maximize", "state_dtype"]
+        self._arguments = [*class_arguments(self.rule.hyper), "maximize", "state_dtype", "exact"]
         self._at_view = any(TRAINED in store for _, store in self._stores())
         self._layout: Layout | None = None
         self._halfway: Began | None = None  # between `first_step` and `second_step`
@@ -346,7 +347,13 @@ def optimizer_class(rule: Rule) -> type[RuleOptimizer]:
 
 
 def build(
-    rule: Rule, params: ParamsT, *, seed: int = 0, state_dtype: torch.dtype | None = None, **hyper: Setting
+    rule: Rule,
+    params: ParamsT,
+    *,
+    seed: int = 0,
+    state_dtype: torch.dtype | None = None,
+    exact: bool = False,
+    **hyper: Setting,
 ) -> RuleOptimizer:
     """The optimizer for a rule or preset at these hyperparameters (by the rule's own names), rest at its defaults.
 
@@ -357,5 +364,5 @@ def build(
         arguments["seed"] = seed
     if rule.matrices_only:
         arguments["matrices_only"] = False
-    arguments["state_dtype"] = state_dtype
+    arguments |= {"state_dtype": state_dtype, "exact": exact}
     return optimizer_class(rule)(params, **arguments)

@@ -20,6 +20,8 @@ def check_group(name: str, group: Group) -> None:
     wanted = group.get("state_dtype")
     if wanted is not None and not (isinstance(wanted, torch.dtype) and wanted.is_floating_point):
         raise SteepestError(f"{name}: state_dtype is {wanted!r}; expected a floating-point torch.dtype, or None.")
+    if not isinstance(group.get("exact", False), bool):
+        raise SteepestError(f"{name}: exact is {group['exact']!r}; expected True or False.")
     for p in group["params"]:
         if group.get("matrices_only") and p.ndim != 2:
             raise SteepestError(

@@ -82,7 +82,7 @@ def signature_of(rule: Rule) -> inspect.Signature:
         listed = [parameter("self", plainly), parameter("params", plainly)]
         listed += [parameter(k, plainly, default=v) for k, v in ours.items()]
         listed += [parameter("maximize", keyword, default=False)]
-    ours |= {"maximize": False, "state_dtype": None}
+    ours |= {"maximize": False, "state_dtype": None, "exact": False}
     ours |= {"seed": 0} if rule.noisy else {}
     ours |= {"matrices_only": True} if rule.matrices_only else {}
     own = [parameter(k, keyword, default=v) for k, v in ours.items() if k not in {p.name for p in listed}]
