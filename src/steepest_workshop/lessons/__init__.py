@@ -35,8 +35,8 @@ class Row:
     """A printed quantity, ours, how far apart they may be, and whether that holds (None: it cannot be said, see `reason`).
 
     A claim in words has its words as `printed` and its experiment's outcome as `ours`. `reason` says why a quantity is missed.
-    `power` says what a row is worth (see `power.py`): "reproduced", where a wrong rule would miss it; "weak"; "echo", data, a
-    default or an identity; "chosen", a start that was looked for; "cited".
+    `power` says what a row is worth, one of `power.KINDS`; `alike` names what else it holds for, of a row that is "consistent";
+    rows with one `same` are one comparison.
     """
 
     source: str
@@ -47,6 +47,8 @@ class Row:
     holds: bool | None
     reason: str = ""
     power: str = ""
+    alike: str = ""
+    same: str = ""
 
 
 def close_to(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -136,13 +137,18 @@ def convex(formula: str) -> bool:
     return optimality.convexity(surfaces.get(formula))[0] is not False
 
 
+@functools.cache
+def ends(formula: str) -> tuple[Array, Array, Array]:
+    """The ends of many chords of a function, each (5000, 2), and where on each to look, (5000, 1)."""
+    rng, (low, high) = np.random.default_rng(0), np.array(surfaces.get(formula).domain).T
+    return rng.uniform(low, high, (5000, 2)), rng.uniform(low, high, (5000, 2)), rng.random((5000, 1))
+
+
 def chords(formula: str, way: float = 1.0) -> bool:
     """Whether no chord of many lies under the function; over it, for a way of -1."""
-    f, rng = surfaces.get(formula), np.random.default_rng(0)
-    low, high = np.array(f.domain).T
-    a, b, t = low + (high - low) * rng.random((5000, 2)), low + (high - low) * rng.random((5000, 2)), rng.random((5000, 1))
-    chord = t[:, 0] * f.value(a) + (1 - t[:, 0]) * f.value(b)
-    return bool((way * (chord - f.value(t * a + (1 - t) * b)) >= -1e-9 * (1 + np.abs(chord))).all())
+    f, (a, b, t) = surfaces.get(formula), ends(formula)
+    chord, value = t[:, 0] * f.value(a) + (1 - t[:, 0]) * f.value(b), f.value(t * a + (1 - t) * b)
+    return bool(((way * chord > way * value) | np.isclose(chord, value)).all())
 
 
 def unimodal(formula: str) -> bool:
@@ -184,12 +190,21 @@ def expanded(w: Array, x: Array, y: Array, cross: float = 2.0) -> float:
     return float(w @ x.T @ x @ w - cross * w @ x.T @ y + y @ y)
 
 
-def dropped(errors: Sequence[float], factor: float = 0.5, patience: int = 0) -> float:
-    """What is left of a rate that falls whenever the error has not become lower than ever for longer than the patience."""
+def dropped(errors: Sequence[float], factor: float = 0.5) -> float:
+    """What is left of a rate that falls whenever the error has not become lower than ever."""
+    rate, best = 1.0, np.inf
+    for error in errors:
+        rate *= 1.0 if error < best else factor
+        best = min(best, error)
+    return rate
+
+
+def dropped_late(errors: Sequence[float]) -> float:
+    """The same, once the error has not become lower twice in a row."""
     rate, best, bad = 1.0, np.inf, 0
     for error in errors:
         bad = 0 if error < best else bad + 1
         best = min(best, error)
-        if bad > patience:
-            rate, bad = rate * factor, 0
+        if bad > 1:
+            rate, bad = rate / 2, 0
     return rate

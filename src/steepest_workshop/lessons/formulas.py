@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import sys
@@ -16,13 +17,14 @@ from steepest.paths.loop import formula_of, trajectory
 from steepest.rules import get
 from steepest.schedules import Schedule
 
-from . import FORMULA, Row, definitions, kept
-from .definitions import SAME
-from .power import Block, Setting
+from . import FORMULA, Row, definitions, kept, power, slipped
+from .power import Block
+from .rivals import Setting
 
 Array = NDArray[np.float64]
 Slope = Callable[[Array], Array]
 STEPS, RATE = 100, 0.002
+SAME = 1e-13  # relative: a hundred steps of rounding leave less than a fiftieth of it
 EPS = 0.01  # so that where it stands is felt; at the usual 1e-8 nobody can tell
 
 
@@ -195,18 +197,16 @@ def walked(step: Callable[..., Array]) -> Array:
 
 
 def blocks(number: str) -> Iterator[Block]:
-    """The printed updates of a document; its other updates are what each must not be mistaken for."""
-    own = [printed for printed in PRINTED if printed.source == number]
-    settings = {printed.words: Setting(get(printed.rule), printed.rate, printed.hyper) for printed in own}
-    for printed in own:
-        others = {words: other for words, other in settings.items() if other.rule is not settings[printed.words].rule}
-        made_of = kept.digest(sys.modules[__name__])
-        yield Block(f"formula {printed.words}", settings[printed.words], functools.partial(_rows, printed), others, made_of)
+    """The printed updates of a document."""
+    for printed in PRINTED:
+        if printed.source == number:
+            setting = Setting(get(printed.rule), printed.rate, printed.hyper)
+            made_of = kept.digest(sys.modules[__name__])
+            yield Block(number, f"formula {printed.words}", setting, functools.partial(_rows, printed), made_of)
 
 
 def _rows(printed: Printed, setting: Setting) -> list[Row]:
-    surface = surfaces.get("beale")
-    right = walked(printed.step)
+    surface, right = surfaces.get("beale"), walked(printed.step)
     with np.errstate(all="ignore"):
         more = {k: v for k, v in setting.hyper.items() if k in setting.rule.hyper}
         ours = trajectory(setting.rule, formula_of(surface), surface.start, STEPS, lr=setting.lr, **more)[0]
@@ -214,13 +214,13 @@ def _rows(printed: Printed, setting: Setting) -> list[Row]:
     holds = bool(apart <= SAME)
     name, found = f"formula: {printed.words}", f"{printed.rule} within {apart:.1e}"
     why = "paper, torch and the rule here have epsilon outside the root; at 1e-8 nobody can tell"
-    return [
-        Row(printed.source, name, FORMULA, found, SAME, holds, "" if holds else why if "sqrt(v + eps)" in name else "another")
-    ]
+    why = "" if holds else why if "sqrt(v + eps)" in name else "another"
+    row = Row(printed.source, name, FORMULA, found, SAME, holds, why)
+    return [dataclasses.replace(row, same=f"{printed.rule} {printed.hyper} {np.round(right[-1], 9)}")]
 
 
 class Decay(NamedTuple):
-    """A printed schedule: its document, its words, ours, the rate in step t of n by its formula, and wrong formulas."""
+    """A printed schedule: its document, its words, ours, the rate in step t of n by its formula, and usual wrong formulas."""
 
     source: str
     words: str
@@ -290,11 +290,12 @@ def _decays(number: str) -> Iterator[Row]:
         def apart(formula: Callable[[int, int], float], values: Array = values) -> float:
             return float(np.abs(values - [formula(t, N) for t in range(N)]).max())
 
-        away, others = apart(decay.formula), [other.formula for other in DECAYS if other is not decay]
-        held = any(apart(wrong) <= SAME for wrong in (*decay.wrong, *others))
-        found, holds = f"within {away:.1e} over {N} steps", away <= SAME
-        worth = "" if not holds else "weak" if held else "reproduced"
-        yield Row(number, f"schedule: {decay.words}", FORMULA, found, SAME, holds, "" if holds else "another", worth)
+        away, others = apart(decay.formula), [(other.words, other.formula) for other in DECAYS if other is not decay]
+        usual = [(f"usual slip {k}", wrong) for k, wrong in enumerate(decay.wrong, 1)]
+        tried = [*usual, *others, *slipped.variants(decay.formula)]
+        held = [what for what, wrong in tried if slipped.comes_to(functools.partial(apart, wrong), SAME)]
+        row = Row(number, f"schedule: {decay.words}", FORMULA, f"within {away:.1e} over {N} steps", SAME, away <= SAME)
+        yield power.told(row, held) if row.holds else dataclasses.replace(row, reason="another")
 
 
 def rows(number: str) -> Iterator[Row]:

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import inspect
 import json
 import os
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -19,9 +21,18 @@ FOLDER = Path(__file__).parent.parent / "recorded"
 
 
 def digest(*parts: object) -> str:
-    """A short hash of what makes a result: functions and modules by their source, settings, digests of rules."""
-    parts = tuple(inspect.getsource(part) if isinstance(part, FunctionType | ModuleType) else part for part in parts)
+    """A short hash of what makes a result: functions, classes and modules by their code, settings, digests of rules."""
+    parts = tuple(code(part) if isinstance(part, FunctionType | ModuleType | type) else part for part in parts)
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def code(part: FunctionType | ModuleType | type) -> str:
+    """The source of a function, class or module without comments and docstrings, which make no other result."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return ast.unparse(tree)
 
 
 def load(name: str) -> dict[str, dict[str, Any]]:

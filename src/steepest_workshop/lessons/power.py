@@ -1,63 +1,71 @@
-"""What a row is worth: would it hold as well for another optimizer, or for the rule with one thing wrong?
+"""What a row is worth: would it hold as well for another optimizer, a usual slip, or the rule with one thing wrong?
 
-A document's rows come in blocks, each made by one optimizer. `score` makes them again with every other optimizer of the
-document, and with every mutant of the rule, and keeps which of those hold too; `steepest reproduce` reads what is kept.
+A document's rows come in blocks, each made by one optimizer. `score` makes them again with every wrong setting (`rivals`), and
+keeps which of these hold too; `steepest reproduce` reads what is kept. A block that something else made than its score is not
+scored: its rows count as missing.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-from steepest.rules import Rule
 
 from .. import mutants
-from . import DOCUMENTS, Row, kept
+from . import DOCUMENTS, Row, kept, rivals
+from .rivals import Setting
 
 FILE = "power"
-KINDS = ("reproduced", "weak", "echo", "chosen", "cited", "unscored")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A rule with its rate and hyperparameters, as a document has it."""
-
-    rule: Rule
-    lr: float
-    hyper: Mapping[str, Any]
+NAMED = 3  # wrong settings of a row that are kept by name
+# What rows are worth: "reproduced", if everything wrong that was tried misses it; "consistent", if something wrong holds too;
+# "fitted", if it served to choose what makes it; "again", the same comparison as a row above; "echo", data, a default or an
+# identity; "cited"; "unscored", not tried yet.
+KINDS = ("reproduced", "consistent", "fitted", "again", "echo", "cited", "unscored")
 
 
 @dataclass(frozen=True)
 class Block:
-    """Rows that one optimizer makes; `others`, what the document has beside it, are tried too, and rules with an error."""
+    """Rows of a document that one optimizer makes. `worth` is that of all of them, where it is known without a score."""
 
+    source: str
     name: str
     setting: Setting
     rows: Callable[[Setting], Sequence[Row]]
-    others: Mapping[str, Setting]
-    made_of: str = ""  # a digest of what else the rows come from: their functions, their constants, what is kept
+    made_of: str = ""  # a digest of what else the rows come from: their functions and constants
+    worth: str = ""
 
     def made(self) -> list[Row]:
-        """The rows, with what is kept of each: "reproduced" where nothing wrong held, "weak" where something did."""
+        """The rows, each with what it is worth."""
         return [self._worth(row) for row in self.rows(self.setting)]
 
     def _worth(self, row: Row) -> Row:
-        held = kept.value(FILE, _key(row), self.made_by(row))
-        return row if row.power or held is None or not row.holds else replace(row, power="weak" if held else "reproduced")
+        if row.power or not row.holds:
+            return row
+        if self.worth:
+            return replace(row, power=self.worth)
+        held = self.score()
+        return replace(row, power="unscored") if held is None else told(row, held.get(row.quantity, []))
 
-    def made_by(self, row: Row) -> str:
-        """The digest of a score: what is printed, the rule with its settings, and what it is held against."""
-        own, *others = ((s.rule.digest, s.lr, dict(s.hyper)) for s in (self.setting, *self.others.values()))
-        exact = row.tolerance if isinstance(row.tolerance, float) else None  # an interval comes from the rule itself
-        return kept.digest(row.quantity, row.printed, exact, own, others, self.made_of, mutants)
+    @property
+    def key(self) -> str:
+        """The block in the file of scores."""
+        return f"{self.source} {self.name}"
 
-    def wrong(self) -> Iterator[tuple[str, Setting]]:
-        """Every setting that is not the block's own, and what it is."""
-        yield from self.others.items()
-        for what, made in mutants.of(self.setting.rule, self.setting.hyper):
-            yield what, replace(self.setting, rule=made)
+    @property
+    def digest(self) -> str:
+        """The digest of a score: the rule with its settings, what the rows come from, and what they are held against."""
+        own = self.setting.rule.digest, self.setting.lr, dict(self.setting.hyper)
+        return kept.digest(self.key, own, self.made_of, rivals, mutants)
+
+    def score(self) -> dict[str, list[str]] | None:
+        """The wrong settings for which each row holds too, the first few; None where the block was not scored as it is."""
+        held: dict[str, list[str]] | None = kept.value(FILE, self.key, self.digest)
+        return held
+
+
+def told(row: Row, held: Sequence[str]) -> Row:
+    """A row with its worth by what else holds for it."""
+    return replace(row, power="consistent" if held else "reproduced", alike="; ".join(held))
 
 
 def blocks(number: str) -> Iterator[Block]:
@@ -74,26 +82,28 @@ def score(number: str, say: Callable[[str], None] = print) -> None:
     """Keep, for each row of a document's blocks, the wrong settings for which it holds too; what is kept is not made again."""
     current = set()
     for block in blocks(number):
-        right = block.rows(block.setting)
-        current |= {_key(row) for row in right}
-        digests = {row.quantity: block.made_by(row) for row in right}
-        if all(kept.value(FILE, _key(row), digests[row.quantity]) is not None for row in right):
+        current.add(block.key)
+        if block.worth or block.score() is not None:
             continue
-        held: dict[str, list[str]] = {row.quantity: [] for row in right}
-        for what, setting in block.wrong():
-            for row in block.rows(setting):
-                if row.holds and row.quantity in held:
-                    held[row.quantity].append(what)
-            if all(held.values()):  # each is weak already
+        held: dict[str, list[str]] = {row.quantity: [] for row in block.rows(block.setting) if row.holds and not row.power}
+        tried = 0
+        for what, setting in rivals.of(block.setting):
+            if all(held.values()):  # nothing is left to be told apart
                 break
-        kept.keep(FILE, {_key(row): (digests[row.quantity], held[row.quantity]) for row in right})
-        alone = sum(not held[row.quantity] and bool(row.holds) for row in right)
-        say(f"{number} {block.name}: {alone} of {len(held)} rows hold for the rule alone")
+            tried += 1
+            for row in block.rows(setting):
+                if row.holds and row.quantity in held and len(held[row.quantity]) < NAMED:
+                    held[row.quantity].append(what)
+        kept.keep(FILE, {block.key: (block.digest, held)})
+        alone = sum(not names for names in held.values())
+        say(f"{block.key}: {alone} of {len(held)} rows hold for the right setting alone, of {tried} others")
     kept.drop(FILE, lambda key: key.startswith(number) and key not in current)
 
 
-def _key(row: Row) -> str:
-    return f"{row.source} {row.quantity}"
+def recorded() -> set[tuple[str, str]]:
+    """The rows (document, quantity) that were reproduced when they were scored."""
+    scores = ((key[:3], held["value"]) for key, held in kept.load(FILE).items())
+    return {(number, quantity) for number, rows in scores for quantity, names in rows.items() if not names}
 
 
 def unscored(row: Row) -> Row:

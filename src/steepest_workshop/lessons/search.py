@@ -7,7 +7,6 @@ collapse under RMSprop at 0.01.
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import multiprocessing
 from collections.abc import Callable, Iterator
@@ -106,7 +105,7 @@ def _late(network: Callable[[], nn.Module], data: Images, batch: int, seed: int)
 
 def made_by(combination: Combination) -> str:
     """The digest of what a combination's figures come from."""
-    sources = [inspect.getsource(each) for each in (slides.network, _convolved, tried, _late, train)]
+    sources = slides.network, _convolved, tried, _late, train
     rules = [slides.setting_of(("SGD", {"momentum": 0.5})).rule.digest, slides.setting_of(slides.COLLAPSES).rule.digest]
     return kept.digest(*sources, combination, STARTS, STEPS, RATES, PIXELS[combination[2]], rules)
 

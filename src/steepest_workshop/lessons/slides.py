@@ -7,10 +7,8 @@ narrows them down: two slow runs (SGD with momentum 0.5 at rates 0.001 and 0.000
 from __future__ import annotations
 
 import dataclasses
-import functools
-import inspect
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -27,9 +25,8 @@ from steepest.training.ways import workers_on
 from steepest.update.torch_class.optimizer import build
 from steepest.update.torch_class.signature import by_class_name
 
-from .. import mutants
 from . import Row, agreed, between, claim, close_to, kept, predicted
-from .power import Block, Setting
+from .rivals import Setting
 from .training import Images, drawn, images, measured
 
 SOURCE = "003"
@@ -117,14 +114,17 @@ def epochs(setting: Setting, data: Images, count: int, seed: int = 0) -> list[tu
 _shared: list[Any] = []  # what forked processes train on
 
 
-def _work(job: tuple[Config, str, int, int]) -> list[tuple[float, float]]:
+Job = tuple[Config, int, int]  # a configuration, epochs, seed
+
+
+def _work(job: Job) -> list[tuple[float, float]]:
     torch.set_num_threads(1)
-    config, error, count, seed = job
-    return epochs(wrong(config)[error] if error else setting_of(config), _shared[0], count, seed)
+    config, count, seed = job
+    return epochs(setting_of(config), _shared[0], count, seed)
 
 
-def all_of(jobs: Sequence[tuple[Config, str, int, int]], data: Images) -> Iterator[list[tuple[float, float]]]:
-    """Train jobs (config, the error in its rule or "", epochs, seed), as many at a time as there are cores."""
+def all_of(jobs: Sequence[Job], data: Images) -> Iterator[list[tuple[float, float]]]:
+    """Train jobs, as many at a time as there are cores."""
     _shared[:] = [data]
     if "fork" not in multiprocessing.get_all_start_methods():
         yield from map(_work, jobs)
@@ -133,47 +133,40 @@ def all_of(jobs: Sequence[tuple[Config, str, int, int]], data: Images) -> Iterat
         yield from pool.map(_work, jobs)
 
 
-def wrong(config: Config) -> dict[str, Setting]:
-    """A printed configuration with one error in its rule, by what it is."""
-    own = setting_of(config)
-    return {error: dataclasses.replace(own, rule=made) for error, made in mutants.of(own.rule, own.hyper)}
-
-
-def made_by(config: Config, error: str = "") -> str:
+def made_by(config: Config) -> str:
     """The digest of what an epoch of a configuration comes from."""
-    own, sources = setting_of(config), (inspect.getsource(network), inspect.getsource(epochs))
-    return kept.digest(*sources, BATCH, MEAN, DEVIATION, own.lr, dict(own.hyper), own.rule.digest, error)
+    own = setting_of(config)
+    return kept.digest(network, epochs, BATCH, MEAN, DEVIATION, own.lr, dict(own.hyper), own.rule.digest)
 
 
-def _key(config: Config, error: str, seed: int) -> str:
-    return f"{_named(config)}{f', {error}' if error else ''}, start {seed}"
+def _key(config: Config, seed: int) -> str:
+    return f"{_named(config)}, start {seed}"
 
 
-def seeds_of(config: Config, count: int = 10, error: str = "", first: int = FIRST) -> list[list[tuple[float, float]]]:
+def seeds_of(config: Config, count: int = 10, first: int = FIRST) -> list[list[tuple[float, float]]]:
     """What is kept of a configuration: validation loss and accuracy after each of ten epochs, from each of ten starts."""
-    found = (kept.value(FILE, _key(config, error, seed), made_by(config, error)) for seed in range(first, first + count))
+    found = (kept.value(FILE, _key(config, seed), made_by(config)) for seed in range(first, first + count))
     return [[tuple(epoch) for epoch in history] for history in found if history]
 
 
 def record(data: Images, starts: int = 10, say: Callable[[str], None] = print) -> None:
-    """Train every printed configuration from so many starts, and the slow ones with errors; hours. What is kept is left out."""
+    """Train every printed and drawn configuration from so many starts; hours. What is kept is left out."""
     configs = [block[0] for k, block in enumerate(PRINTED) if not label_of(k).endswith(" again")]
-    wanted = [(COLLAPSES, "", 1, FIRST + k) for k in range(COUNTED)]
-    wanted += [(config, "", 10, FIRST + k) for k in range(starts) for config in configs if config != COLLAPSES]
-    wanted += [(config, error, 10, FIRST) for config in SLOW for error in wrong(config)]
-    wanted += [(config, "", 10, FIRST) for config in DRAWN]
-    wanted += [(config, "", 10, FIRST + k) for k in range(1, STARTS) for config in CLAIMED]
+    wanted = [(COLLAPSES, 1, FIRST + k) for k in range(COUNTED)]
+    wanted += [(config, 10, FIRST + k) for k in range(starts) for config in configs if config != COLLAPSES]
+    wanted += [(config, 10, FIRST) for config in DRAWN]
+    wanted += [(config, 10, FIRST + k) for k in range(1, STARTS) for config in CLAIMED]
     _keep(wanted, data, say)
     dead = [FIRST + k for k in range(COUNTED) if collapsed(seeds_of(COLLAPSES, 1, first=FIRST + k)[0])]
-    _keep([(COLLAPSES, "", 10, seed) for seed in dead], data, say)
+    _keep([(COLLAPSES, 10, seed) for seed in dead], data, say)
 
 
-def _keep(wanted: Sequence[tuple[Config, str, int, int]], data: Images, say: Callable[[str], None]) -> None:
+def _keep(wanted: Sequence[Job], data: Images, say: Callable[[str], None]) -> None:
     """Train and keep what is not kept for as many epochs."""
-    jobs = [job for job in wanted if len(kept.value(FILE, _key(job[0], job[1], job[3]), made_by(*job[:2])) or ()) < job[2]]
-    for (config, error, _, seed), history in zip(jobs, all_of(jobs, data), strict=True):
-        kept.keep(FILE, {_key(config, error, seed): (made_by(config, error), history)})
-        say(f"{_key(config, error, seed)}: {history[-1][1]:.2f} %")
+    jobs = [job for job in wanted if len(kept.value(FILE, _key(job[0], job[2]), made_by(job[0])) or ()) < job[1]]
+    for (config, _, seed), history in zip(jobs, all_of(jobs, data), strict=True):
+        kept.keep(FILE, {_key(config, seed): (made_by(config), history)})
+        say(f"{_key(config, seed)}: {history[-1][1]:.2f} %")
 
 
 def collapsed(history: Sequence[tuple[float, float]]) -> bool:
@@ -226,28 +219,9 @@ def setting_of(config: Config) -> Setting:
     return Setting(rule, lr, hyper)
 
 
-def blocks() -> Iterator[Block]:
-    """The printed blocks of which enough starts are kept; each must not be another of them, at any printed rate."""
-    kept_ones = {k: seeds_of(block[0]) if block[0] != COLLAPSES else _dead() for k, block in enumerate(PRINTED)}
-    enough = {k: found for k, found in kept_ones.items() if len(found) >= ENOUGH}
-    histories = {made_key(setting_of(PRINTED[k][0])): found for k, found in enough.items()}
-    for k in enough:
-        own = setting_of(PRINTED[k][0])
-        names = {_named(block[0]): setting_of(block[0]) for block in PRINTED}
-        others = {name: each for name, each in names.items() if made_key(each) in histories and made_key(each) != made_key(own)}
-        errors = {error: seeds_of(PRINTED[k][0], 1, error) for error in wrong(PRINTED[k][0])}
-        made_of = kept.digest(_within, sorted(histories.items()), errors)
-        yield Block(label_of(k), own, functools.partial(_within, k, histories), others, made_of)
-
-
 def _dead() -> list[list[tuple[float, float]]]:
     """The ten epochs of the starts that collapse: a run that does is to be like them."""
     return [history for history in seeds_of(COLLAPSES, COUNTED) if collapsed(history) and len(history) == 10]
-
-
-def made_key(setting: Setting) -> tuple[str, float]:
-    """What tells the printed configurations apart."""
-    return setting.rule.name, setting.lr
 
 
 def label_of(k: int) -> str:
@@ -256,29 +230,24 @@ def label_of(k: int) -> str:
     return _named(config) + (" again" if any(config == block[0] for block in PRINTED[:k]) else "")
 
 
-def _within(k: int, histories: Mapping[tuple[str, float], list[list[tuple[float, float]]]], setting: Setting) -> list[Row]:
-    """A printed block beside the prediction intervals of one more run that a setting's starts give, epoch by epoch.
+def _within(k: int) -> Iterator[Row]:
+    """A printed block beside the prediction intervals of one more run that its starts give, epoch by epoch.
 
-    A rule with an error has one start, and the right rule's spread; one that is not trained is taken to hold.
+    The slides do not tell their network: the one here was chosen by what they print, so that nothing here shows that it is it.
     """
     config, losses, correct = PRINTED[k]
-    own = np.array(histories[made_key(setting_of(config))])  # (starts, epochs, loss and accuracy)
-    error = setting.rule.name.partition(", ")[2]
-    found = np.array(seeds_of(config, 1, error) if error else histories[made_key(setting)])
-    power = "chosen" if config == COLLAPSES else ""
-    intervals = predicted(found, own if error else None) if len(found) else None
-    rows = []
+    found = np.array(_dead() if config == COLLAPSES else seeds_of(config))  # (starts, epochs, loss and accuracy)
+    intervals = predicted(found) if len(found) >= ENOUGH else None
+    why = f"unseeded, and the network is inferred; 95 % of a run over {len(found)} starts"
     for epoch, (loss, right) in enumerate(zip(losses.split(), correct.split(), strict=True)):
         for j, (what, printed) in enumerate((("validation loss", float(loss)), ("accuracy", int(right) / 100))):
             words = f"{label_of(k)}, epoch {epoch + 1}: {what}"
             if intervals is None:
-                rows.append(Row(SOURCE, words, printed, None, None, True, "not trained"))
+                yield Row(SOURCE, words, printed, None, None, None, "too few starts of this rule are kept", "unscored")
                 continue
             mean, low, high = (float(part[epoch, j]) for part in intervals)
-            reason = f"unseeded, and the network is inferred; 95 % of a run over {len(own)} starts"
-            row = between(SOURCE, words, printed, mean, low, high, reason + (" that collapse" if power else ""))
-            rows.append(dataclasses.replace(row, power=power))
-    return rows
+            row = between(SOURCE, words, printed, mean, low, high, why)
+            yield dataclasses.replace(row, power="fitted" if row.holds else "")
 
 
 def _starts() -> Iterator[Row]:
@@ -294,10 +263,10 @@ def _starts() -> Iterator[Row]:
 
 
 def _printed() -> Iterator[Row]:
-    """The blocks, epoch by epoch, within what is kept of their starts; those of which too few are kept are left out."""
+    """The blocks, epoch by epoch, within what is kept of their starts."""
     yield from _starts()
-    for block in blocks():
-        yield from block.made()
+    for k in range(len(PRINTED)):
+        yield from _within(k)
 
 
 def courses(data: Images | None = None) -> dict[str, list[tuple[float, float]]]:
@@ -305,7 +274,7 @@ def courses(data: Images | None = None) -> dict[str, list[tuple[float, float]]]:
     found = {_named(config): seeds_of(config, 1) for config in DRAWN}
     left = [config for config in DRAWN if not found[_named(config)]]
     if data and left:
-        made = all_of([(config, "", 10, FIRST) for config in left], data)
+        made = all_of([(config, 10, FIRST) for config in left], data)
         found |= {_named(config): [history] for config, history in zip(left, made, strict=True)}
     return {name: histories[0] for name, histories in found.items() if histories}
 
@@ -323,7 +292,7 @@ def _drawn(data: Images, say: Callable[[str], None]) -> Iterator[Row]:
     for name, history in seen.items():
         label, accuracy = f"{name}, drawn: accuracy after {len(history)} epochs", history[-1][1]
         if name.startswith("Adadelta"):
-            yield close_to(SOURCE, label, 99, accuracy, 0.5, power="weak")  # so does Adam
+            yield close_to(SOURCE, label, 99, accuracy, 0.5, power="fitted")
         else:
             yield Row(SOURCE, label, None, accuracy, None, None, "no number is printed")
     low, high, straight, crossed = (

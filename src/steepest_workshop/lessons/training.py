@@ -60,13 +60,17 @@ def train(
     step = 0
     while step < steps:
         for index in drawn(len(data.x), size):
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(data.x[index]), data.y[index])
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+
+            def closure(index: list[int] = index) -> float:  # some rules ask for a second gradient
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(data.x[index]), data.y[index])
+                loss.backward()  # type: ignore[no-untyped-call]
+                return loss.item()
+
+            loss = optimizer.step(closure)
             step += 1
             if step % every == 0:
-                callback(step, loss.item())
+                callback(step, loss)
             if step == steps:
                 return
 

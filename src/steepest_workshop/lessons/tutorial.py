@@ -21,7 +21,8 @@ from steepest.training.single import train
 
 from . import MUCH, NOT_HERE, Row, agreed, batches, claim, close_to, kept, shares, spread
 from .compared import LOOKS, UNDECIDED, against, as_good, settled
-from .power import Block, Setting
+from .power import Block
+from .rivals import Setting
 from .training import document, drawn, images, measured, mlp
 
 SOURCE = "001"
@@ -77,13 +78,13 @@ CONVNEXT = {
 }
 RESNET18 = {"Adan": 70.90, "SGD": 70.23, "Nadam": 68.82, "Adam": 63.79, "Radam": 67.62, "Padam": 70.07, "LAMB": 68.46,
             "AdamW": 67.93, "AdaBelief": 70.08, "Adai": 69.68}  # fmt: skip
-SETTING = Setting(rules.get("gd"), 1e-3, {})
+RATE = 1e-3  # of its least squares
 FAR = "it needs days on several GPUs; cited, not trained"
 
 
 def trace(setting: Setting | None = None) -> dict[int, np.ndarray]:
     """The weights after each update of the tutorial's least squares, by our own rule and trainer."""
-    chosen = setting or SETTING
+    chosen = setting or Setting(rules.get("sgd"), RATE, {})
     seen = {0: np.zeros(2)}
 
     def watch(k: int, model: torch.nn.Module) -> None:
@@ -106,9 +107,9 @@ def _traced(setting: Setting) -> list[Row]:
 
 
 def blocks() -> Iterator[Block]:
-    """The tutorial's one training that can be had to the digit; the optimizers it tells of are what it must not be."""
-    others = {name: Setting(rules.get(name), SETTING.lr, {}) for name in ("momentum", "nesterov", "adagrad", "rmsprop", "adam")}
-    yield Block("least squares", SETTING, _traced, others, kept.digest(trace, _traced, TRACE))
+    """The tutorial's one training that can be had to the digit."""
+    setting = Setting(rules.get("sgd"), RATE, {})
+    yield Block(SOURCE, "least squares", setting, _traced, kept.digest(trace, _traced, TRACE))
 
 
 def fit() -> Figure:

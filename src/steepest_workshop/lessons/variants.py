@@ -25,7 +25,8 @@ from steepest.training.stacked import Run, StackedRuns
 from . import NOT_HERE, Row, between, claim, close_to, kept, predicted, spread
 from .compared import accuracies, against, scores
 from .noisy_regression import EXPONENTS, Array, experiment
-from .power import Block, Setting
+from .power import Block
+from .rivals import Setting
 from .training import document, drawn, images, mlp
 
 SOURCE = "004"
@@ -64,7 +65,7 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     for i, value in enumerate(EXACT):
         words = f"exact solution, coordinate {i}: {COVER:.0%} prediction interval over {WORLDS} simulated sets of data"
         row = between(SOURCE, words, value, 1.0, low, high, "one in twenty lies outside")
-        yield replace(row, power="weak")  # any way to the least squares lies there
+        yield replace(row, power="consistent", alike="any way to the least squares")
     for block in _finals(worlds):
         yield from block.made()
     for i, (mean, error) in enumerate(zip(solutions.mean(0), stats.sem(solutions), strict=True)):
@@ -80,12 +81,9 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
 
 def _finals(worlds: Sequence[Data]) -> Iterator[Block]:
     """The last points of the two optimizers, at every exponent."""
-    settings = {"Adam": Setting(get("adam"), 0.001, {}), "SGD": Setting(get("gd"), 0.001, {})}
-    adagrad = {"Adagrad": Setting(get("adagrad"), 0.001, {})}
-    for name, setting in settings.items():
-        others = {other: each for other, each in settings.items() if other != name} | adagrad
-        made_of = kept.digest(_ended, _interval, experiment, len(worlds), COVER)
-        yield Block(f"theta of {name}", setting, functools.partial(_ended, name, worlds), others, made_of)
+    for name, rule in (("Adam", "adam"), ("SGD", "gd")):
+        made_of = kept.digest(_ended, _interval, experiment, len(worlds), COVER, FINAL)
+        yield Block(SOURCE, f"theta of {name}", Setting(get(rule), 0.001, {}), functools.partial(_ended, name, worlds), made_of)
 
 
 def _ended(called: str, worlds: Sequence[Data], setting: Setting) -> list[Row]:
@@ -165,11 +163,9 @@ def _winners() -> Iterator[Row]:
 def _network() -> Block:
     """Its network under Adam, fifteen epochs from ten starts at once."""
     own = Setting(get("adam"), 0.001, {})
-    others = {"SGD": Setting(get("gd"), 0.001, {}), "Adagrad": Setting(get("adagrad"), 0.001, {})}
-    made_of = kept.digest(_epochs, _trained, SEEDS)
-    return Block(
-        "784-128-64-10", own, functools.partial(_epochs, own, functools.cache(lambda: _trained(own, SEEDS))), others, made_of
-    )
+    made_of = kept.digest(_epochs, _trained, SEEDS, LOSSES, ACCURACY)
+    ten = functools.cache(lambda: _trained(own, SEEDS))
+    return Block(SOURCE, "784-128-64-10", own, functools.partial(_epochs, own, ten), made_of)
 
 
 class Trained(NamedTuple):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 
 from . import DOCUMENTS, FORMULA, Row, reproduce
-from .power import KINDS
+from .power import KINDS, recorded
 
 
 def collect(numbers: Sequence[str], tier: str) -> list[Row]:
@@ -27,7 +29,7 @@ def collect(numbers: Sequence[str], tier: str) -> list[Row]:
 
         for number in numbers:
             rows += reproduce(number, tier, say)
-    return rows
+    return once(rows)
 
 
 def as_data(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -37,9 +39,18 @@ def as_data(rows: Sequence[Row]) -> list[dict[str, Any]]:
         ours = row.ours if not isinstance(row.ours, float) or math.isfinite(row.ours) else None
         one: dict[str, Any] = {"source": row.source, "quantity": row.quantity, "printed": row.printed, "ours": ours}
         one |= {"tolerance": row.tolerance, "holds": row.holds}
-        one |= {"power": {"unscored": "weak", "": "weak"}.get(row.power, row.power)}  # no wrong rule is shown to miss it
+        one |= {"power": row.power or None} | ({"alike": row.alike} if row.alike else {})
         records.append(one | ({"status": row.reason or "no number"} if None in one.values() or not row.holds else {}))
     return records
+
+
+def once(rows: Sequence[Row]) -> list[Row]:
+    """The rows, of which those that repeat the comparison of an earlier one are "again"."""
+    seen, marked = set[str](), list[Row]()
+    for row in rows:
+        marked.append(replace(row, power="again") if row.same and row.same in seen and row.holds else row)
+        seen.add(row.same)
+    return marked
 
 
 def counts(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
@@ -54,9 +65,11 @@ def counts(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
             "formulas": sum(row.printed == FORMULA and row.power == "reproduced" and bool(row.holds) for row in printed)
         }
         totals[number] |= {"missed": sum(row.holds is False for row in printed)}
-        totals[number] |= {"cited": sum(row.holds is None and row.power == "cited" for row in printed)}
-        totals[number]["echo"] += sum(row.holds is None and row.power == "echo" for row in printed)
-        totals[number] |= {"not to be had": sum(row.holds is None and row.power not in ("cited", "echo") for row in printed)}
+        known = Counter(row.power for row in printed if row.holds is None)
+        totals[number] |= {"cited": known["cited"]}
+        totals[number]["echo"] += known["echo"]
+        totals[number]["unscored"] += known["unscored"]
+        totals[number] |= {"not to be had": sum(known.values()) - known["cited"] - known["echo"] - known["unscored"]}
         totals[number] |= {"claims": sum(row.quantity == "claim" for row in own)}
         if not own:
             del totals[number]
@@ -68,18 +81,30 @@ def summed(totals: Mapping[str, Mapping[str, int]]) -> str:
     whole = Counter[str]()
     for one in totals.values():
         whole.update(one)
-    holds = ", ".join(f"{whole[kind]} {WORDS[kind]}" for kind in WORDS if whole[kind])
+    others = ", ".join(f"{whole[kind]} {WORDS[kind]}" for kind in WORDS if whole[kind])
     first = (
         f"{whole['reproduced']} printed results are reproduced, {whole['formulas']} of them formulas: they hold for the right"
     )
-    return f"{first} rule, and for no wrong one that was tried. {holds}."
+    return f"{first} rule, and for no other optimizer, slip or error that was tried. {others}."
+
+
+def lost(rows: Sequence[Row]) -> str:
+    """A sentence on rows that were reproduced when they were scored, and are not in these; empty if there is none."""
+    known = {(row.source, row.quantity): row for row in rows}
+    gone = [known[key] for key in recorded() if key in known and known[key].power not in ("reproduced", "again")]
+    if not gone:
+        return ""
+    blocks = Counter(f"{row.source} {re.split('[,:]', row.quantity)[0]}" for row in gone)
+    which = ", ".join(f"{count} of {name}" for name, count in sorted(blocks.items()))
+    return f"{len(gone)} results that were reproduced are not any more: {which}."
 
 
 WORDS = {
-    "weak": "hold, and would for another optimizer or a rule with an error too",
+    "again": "repeat one of these",
+    "consistent": "are consistent: something wrong that was tried gives them too",
+    "fitted": "are fitted: what makes them was chosen by them",
     "echo": "are data, defaults or identities",
-    "chosen": "hold from a start that was looked for",
-    "unscored": "hold and are not scored",
+    "unscored": "are not scored, and count as missing",
     "missed": "are missed",
     "cited": "are cited",
     "not to be had": "cannot be had here",
@@ -89,7 +114,7 @@ WORDS = {
 def text(rows: Sequence[Row]) -> str:
     """The counts by what they are worth, every miss with its size and reason, and the claims."""
     totals = counts(rows)
-    lines = [summed(totals), ""]
+    lines = [*filter(None, [lost(rows)]), summed(totals), ""]
     for number, one in totals.items():
         lines.append(
             f"{number} {DOCUMENTS[number][1]}: " + ", ".join(f"{count} {kind}" for kind, count in one.items() if count)

@@ -256,7 +256,7 @@ VALUES = (
             "A milestone counts from its own epoch on.",
             "0.1 ** sum(epoch >= m for m in (50, 80, 100))",
         ),
-        [(0,), (49,), (50,), (79,), (80,), (100,)],
+        [(0,), (49,), (50,), (79,), (80,), (95,), (100,)],
         ("does it drop an epoch late?", lambda e: 0.1 ** sum(e > m for m in (50, 80, 100))),
         ("is gamma 0.5?", lambda e: 0.5 ** sum(e >= m for m in (50, 80, 100))),
         ("does it drop once only?", lambda e: 0.1 ** (e >= 50)),
