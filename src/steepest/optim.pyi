@@ -41,6 +41,7 @@ class ASGD(RuleOptimizer):
         capturable: bool = False,
         *,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class AdaBelief(RuleOptimizer):
@@ -66,6 +67,7 @@ class AdaBelief(RuleOptimizer):
         *,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class Adadelta(RuleOptimizer):
@@ -92,6 +94,7 @@ class Adadelta(RuleOptimizer):
         maximize: bool = False,
         differentiable: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class Adafactor(RuleOptimizer):
@@ -119,6 +122,7 @@ class Adafactor(RuleOptimizer):
         foreach: bool | None = None,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class Adagrad(RuleOptimizer):
@@ -147,6 +151,7 @@ class Adagrad(RuleOptimizer):
         fused: bool | None = None,
         eps_inside: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class Adai(RuleOptimizer):
@@ -170,6 +175,7 @@ class Adai(RuleOptimizer):
         *,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class Adam(RuleOptimizer):
@@ -200,6 +206,7 @@ class Adam(RuleOptimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class AdamW(RuleOptimizer):
@@ -228,6 +235,7 @@ class AdamW(RuleOptimizer):
         differentiable: bool = False,
         fused: bool | None = None,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class Adamax(RuleOptimizer):
@@ -254,6 +262,7 @@ class Adamax(RuleOptimizer):
         differentiable: bool = False,
         capturable: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class Adan(RuleOptimizer):
@@ -281,6 +290,7 @@ class Adan(RuleOptimizer):
         *,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class GD(RuleOptimizer):
@@ -301,6 +311,7 @@ class GD(RuleOptimizer):
         *,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class LAMB(RuleOptimizer):
@@ -324,6 +335,7 @@ class LAMB(RuleOptimizer):
         *,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class LARS(RuleOptimizer):
@@ -347,6 +359,7 @@ class LARS(RuleOptimizer):
         *,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class Lion(RuleOptimizer):
@@ -368,6 +381,7 @@ class Lion(RuleOptimizer):
         *,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class MADGRAD(RuleOptimizer):
@@ -392,6 +406,7 @@ class MADGRAD(RuleOptimizer):
         *,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class Muon(RuleOptimizer):
@@ -423,6 +438,7 @@ class Muon(RuleOptimizer):
         precise: bool = False,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
         matrices_only: bool = True,
     ) -> None: ...
 
@@ -452,6 +468,7 @@ class NAdam(RuleOptimizer):
         capturable: bool = False,
         differentiable: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class NesterovLookahead(RuleOptimizer):
@@ -474,6 +491,7 @@ class NesterovLookahead(RuleOptimizer):
         *,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class Padam(RuleOptimizer):
@@ -500,6 +518,7 @@ class Padam(RuleOptimizer):
         *,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class RAdam(RuleOptimizer):
@@ -529,6 +548,7 @@ class RAdam(RuleOptimizer):
         capturable: bool = False,
         differentiable: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class RMSprop(RuleOptimizer):
@@ -560,6 +580,7 @@ class RMSprop(RuleOptimizer):
         *,
         eps_inside: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class Rprop(RuleOptimizer):
@@ -585,6 +606,7 @@ class Rprop(RuleOptimizer):
         maximize: bool = False,
         differentiable: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class SAM(RuleOptimizer):
@@ -610,6 +632,7 @@ class SAM(RuleOptimizer):
         *,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class SGD(RuleOptimizer):
@@ -640,6 +663,7 @@ class SGD(RuleOptimizer):
         fused: bool | None = None,
         rate_inside: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class ScheduleFreeAdamW(RuleOptimizer):
@@ -667,6 +691,7 @@ class ScheduleFreeAdamW(RuleOptimizer):
         *,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
 
 class ScheduleFreeSGD(RuleOptimizer):
@@ -693,4 +718,5 @@ class ScheduleFreeSGD(RuleOptimizer):
         *,
         maximize: bool = False,
         state_dtype: torch.dtype | None = None,
+        exact: bool = False,
     ) -> None: ...
