@@ -10,6 +10,18 @@ from torch import Tensor
 from ...rules.symbols import Expr, Symbol
 from ...rules.words import Form, is_number
 from ..numbers import Call
+from .plain import Plain
+
+
+class Exact(Plain):
+    """The plain engine with fused operations, which round as the loops of `torch.optim` (`foreach=False`) do."""
+
+    def call(self, x: Symbol) -> Call | None:
+        """The fused operation that computes a symbol."""
+        return fused(x)
+
+
+EXACT = Exact()
 
 
 class _Scaled(NamedTuple):
@@ -89,8 +101,10 @@ def _scaled(x: Symbol) -> _Scaled:
 
 
 def _fits(number: Any, *tensors: Any) -> bool:
-    """Whether these are a Python number and tensors: what looks like a tensor in a rule may turn out a number."""
-    return is_number(number) and all(isinstance(t, Tensor) for t in tensors)
+    """Whether these are a Python number and tensors of one dtype: what looks like a tensor in a rule may turn out a number."""
+    if not is_number(number) or not all(isinstance(t, Tensor) for t in tensors):
+        return False
+    return all(t.dtype is tensors[0].dtype for t in tensors)
 
 
 def _add(a: Any, x: Any, s: Any) -> Any:

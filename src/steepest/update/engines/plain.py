@@ -6,7 +6,6 @@ bfloat16 and float16 tensors are computed in float32. On other devices than the 
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
@@ -17,10 +16,9 @@ from ...rules import Rule
 from ...rules.definition import Hyper
 from ...rules.symbols import Expr, Symbol
 from ...rules.trace import Graph
-from ..numbers import Known, Sums, Value, evaluate
+from ..numbers import Call, Known, Sums, Value, evaluate
 from ..torch_class.dtensor import fake_mode, here, laid_as, whole
 from ..work import Column, Work
-from .fused import fused
 
 
 class Plain:
@@ -29,6 +27,10 @@ class Plain:
     name = "plain"
     reads_memory = False
     wave = 1  # a tensor at a time, whose values are cached between passes
+
+    def call(self, x: Symbol) -> Call | None:
+        """Another way to compute a symbol than its own operation; none here."""
+        return None
 
     def takes(self, graph: Graph, tensors: Sequence[Tensor]) -> Hashable:
         """Any tensors together."""
@@ -44,9 +46,9 @@ class Plain:
         if reads_back(p):
             sums = np.zeros((len(work), len(symbols)))
             for i in range(len(work)):
-                sums[i] = [*map(float, _sums(symbols, _evaluate(work, i, terms, known)))]
+                sums[i] = [*map(float, _sums(symbols, self._evaluate(work, i, terms, known)))]
             return sums
-        rows = [torch.stack(_sums(symbols, _evaluate(work, i, terms, known))) for i in range(len(work))]
+        rows = [torch.stack(_sums(symbols, self._evaluate(work, i, terms, known))) for i in range(len(work))]
         return torch.stack([row.to(p.device) for row in rows])
 
     @torch.no_grad()
@@ -59,11 +61,25 @@ class Plain:
                 written = set() if mode else {here(place).data_ptr() for place in places}
                 values = [
                     value.clone() if written and isinstance(value, Tensor) and value.data_ptr() in written else value
-                    for value in _evaluate(work, i, list(targets.values()), known)
+                    for value in self._evaluate(work, i, list(targets.values()), known)
                 ]  # a rule may return one letter under another
                 for place, value in zip(places, values, strict=True):
                     here(place).copy_(here(laid_as(value, place))) if isinstance(value, Tensor) else here(place).fill_(value)
         work.scratch.pop("values", None)
+
+    def _evaluate(self, work: Work, i: int, targets: list[Expr], known: Known) -> list[Value]:
+        """The values of targets for tensor i; 16-bit tensors count in float32."""
+
+        def leaf(x: Symbol) -> Tensor:
+            tensor = whole(work.tensors[x.name][i].detach())
+            return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+
+        own = known.of(i)
+        for x in work.graph.epsilons:
+            own[x] = torch.finfo(work.tensors[x.args[0].name][i].dtype).eps
+        if len(work) == 1 and not work.graph.points:  # the next pass reuses these values: nothing is written in between
+            own = work.scratch["values"] = {**work.scratch.get("values", {}), **own}
+        return [evaluate(x, own, leaf, self.call) for x in targets]
 
 
 def reads_back(p: Tensor) -> bool:
@@ -75,22 +91,6 @@ def _sums(symbols: Sequence[Symbol], values: Sequence[Value]) -> list[Tensor]:
     """The sum of each reduction's terms over one tensor: 0-dim, in float64 where the device has it."""
     sums = [x.reduction.term(v).sum() for x, v in zip(symbols, values, strict=True) if x.reduction]
     return [x if x.device.type == "mps" else x.double() for x in sums]
-
-
-def _evaluate(work: Work, i: int, targets: list[Expr], known: Known) -> list[Value]:
-    """The values of targets for tensor i; 16-bit tensors count in float32."""
-
-    def leaf(x: Symbol) -> Tensor:
-        tensor = whole(work.tensors[x.name][i].detach())
-        return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
-
-    own = known.of(i)
-    for x in work.graph.epsilons:
-        own[x] = torch.finfo(work.tensors[x.args[0].name][i].dtype).eps
-    if len(work) == 1 and not work.graph.points:  # the next pass reuses these values: nothing is written in between
-        own = work.scratch["values"] = {**work.scratch.get("values", {}), **own}
-    call = work.scratch.setdefault("fused", functools.cache(fused))
-    return [evaluate(x, own, leaf, call) for x in targets]
 
 
 def of_one(rule: Rule, p: Tensor, g: Tensor, t: int, state: Mapping[str, Value], hyper: Hyper) -> Work:

@@ -16,6 +16,7 @@ from ...rules import Rule
 from ...rules.definition import Hyper, Present, Shape
 from ...rules.trace import Graph
 from ..engines.choose import PLAIN, Engine, choose
+from ..engines.fused import EXACT
 from .dtensor import gradient, here
 from .part import AskAt, Members, Part, Rows, States
 from .stores import Group
@@ -45,7 +46,7 @@ class Layout:
                         rows.append(Rows(rule, graph, PLAIN, [(i, p)], groups, state))
                         continue
                     tensors = [here(p), gradient(p), *map(here, pieces)] if graph.elementwise else [p, p.grad, *pieces]
-                    engine, shared = (PLAIN, None) if group.get("exact") else choose(graph, tensors)
+                    engine, shared = (EXACT, None) if group.get("exact") else choose(graph, tensors)
                     members_of.setdefault((graph, engine, shared), []).append((i, p))
         if len(members_of) > 1 and any(graph.reach == "model" for graph, _, _ in members_of):
             if len({graph for graph, _, _ in members_of}) > 1:
