@@ -1,15 +1,17 @@
-"""A residual network of 20 layers on the part of CIFAR-10 that is here: four schedules, three starts, epoch by epoch.
+"""A residual network of 20 layers on the part of CIFAR-10 that is here: schedules and optimizers from three starts each.
 
-`python -m steepest_workshop.lessons.curves FOLDER` trains what is not yet kept, about an hour and a half on two cores. A
-checkpoint is written to the folder after every epoch; a stopped run goes on from there, to the same numbers.
+`python -m steepest_workshop.lessons.curves FOLDER` trains what is not yet recorded: two hours on two cores for the optimizers
+and two of the schedules. A checkpoint is written to the folder after every epoch; a stopped run resumes from there, to the same
+numbers.
 """
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,17 +26,55 @@ from steepest.problems.built_in import cifar10
 from steepest.problems.problem import Problem
 from steepest.problems.seeds import seeded
 from steepest.report.palette import COLOURS, DASHES
-from steepest.rules import get
+from steepest.study.verdicts import ACCURACY_MARGIN
 from steepest.training.ways import workers_on
+from steepest.update.torch_class.signature import by_class_name
 
-from . import Row, claim, kept, spread
+from . import Row, claim, decided, kept, spread
 from .training import drawn, measured
 
-FILE = "curves"
-SCHEDULES = ("constant", "cosine", "exponential_steps", "multi_step(milestones=(0.5, 0.75))")
+SOURCE, FILE = "001", "curves"
+HOW = "no curves are recorded; `python -m steepest_workshop.lessons.curves FOLDER` trains them"
+UNTOLD = "undecided: 10,000 images and three starts tell only large differences"
+STEPS = tuple(f"multi_step(milestones={m})" for m in ("(0.5,)", "(0.5, 0.75)", "(0.25, 0.5, 0.75)"))  # 1, 2 and 3 milestones
+SCHEDULES = ("constant", "cosine", "exponential_steps", *STEPS)
 STARTS, EPOCHS, IMAGES = 3, 30, 10_000
 RATE, MOMENTUM, DECAY, BATCH = 0.1, 0.9, 1e-4, 128  # He et al. 2016, section 4.2
+# Three optimizers of the tutorial's table of ResNet-18, with the rates that are tried: the two best of it, and the worst.
+OPTIMIZERS: dict[str, tuple[float, ...]] = {"Adan": (0.001, 0.003, 0.01), "SGD": (0.03, 0.1, 0.3), "Adam": (0.001, 0.003, 0.01)}
+SHORT, LONG, TRIAL = 4, 20, 100  # epochs of a trial and of a comparison of optimizers, and the start of the trials
 History = list[tuple[float, float]]  # mean training loss and test accuracy of each epoch
+
+
+class Course(NamedTuple):
+    """A training: a class of `steepest.optim` at a rate, a schedule, its epochs, and its start."""
+
+    optimizer: str
+    lr: float
+    schedule: str
+    epochs: int
+    start: int
+
+    @property
+    def key(self) -> str:
+        """The training in the file of curves."""
+        named = self.schedule if self.optimizer == "SGD" and self.epochs == EPOCHS else f"{self.optimizer} at {self.lr:g}"
+        return f"{named}, start {self.start}" if self.epochs != SHORT else f"{named}, {SHORT} epochs"
+
+    @property
+    def made_by(self) -> str:
+        """The digest of what it comes from."""
+        rule = by_class_name()[self.optimizer].digest
+        return kept.digest(cifar10.resnet20, cifar10.Block, train, Course.make, tuple(self), MOMENTUM, DECAY, BATCH, rule)
+
+    def make(self, params: Iterable[Tensor]) -> torch.optim.Optimizer:
+        """The optimizer, with one weight decay for all, as each class has it."""
+        more = {"momentum": MOMENTUM} if self.optimizer == "SGD" else {}
+        optimizer: torch.optim.Optimizer = getattr(optim, self.optimizer)(params, lr=self.lr, weight_decay=DECAY, **more)
+        return optimizer
+
+
+Curves = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Sets(NamedTuple):
@@ -56,19 +96,15 @@ def sets(problem: Problem) -> Sets:
 
 
 def train(
-    schedule: str,
-    start: int,
-    data: Sets,
-    checkpoint: Path,
-    epochs: int = EPOCHS,
-    network: Callable[[], nn.Module] | None = None,
+    course: Course, data: Sets, checkpoint: Path, epochs: int = 0, network: Callable[[], nn.Module] | None = None
 ) -> History:
-    """Train by momentum, from the checkpoint where there is one, which is written after every epoch."""
-    with seeded(start):
+    """Train from the checkpoint where there is one, which is written after every epoch."""
+    epochs = epochs or course.epochs
+    with seeded(course.start):
         model = (network or cifar10.resnet20)().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
+        optimizer = course.make(model.parameters())
         each = -(-len(data.x) // BATCH)
-        rates = RATE * np.array(schedules.get(schedule).values(epochs * each))
+        rates = course.lr * np.array(schedules.get(course.schedule).values(epochs * each))
         history: History = []
         if checkpoint.is_file():
             found = torch.load(checkpoint, weights_only=True)
@@ -92,61 +128,119 @@ def train(
     return history
 
 
-def made_by(schedule: str, start: int) -> str:
-    """The digest of what a run comes from."""
-    settings = (schedule, start, EPOCHS, RATE, MOMENTUM, DECAY, BATCH, get("sgd").digest)
-    return kept.digest(cifar10.resnet20, cifar10.Block, train, settings)
+def scheduled(schedule: str, start: int) -> Course:
+    """A training for the comparison of schedules."""
+    return Course("SGD", RATE, schedule, EPOCHS, start)
 
 
-def _job(folder: Path, k: int, start: int) -> History:
+def trials(optimizer: str) -> list[Course]:
+    """The short trainings that choose an optimizer's rate."""
+    return [Course(optimizer, lr, "cosine", SHORT, TRIAL) for lr in OPTIMIZERS[optimizer]]
+
+
+def compared(optimizer: str) -> list[Course]:
+    """The trainings for the comparison of optimizers, at the rate with the best trial; none before the trials."""
+    ends = [_history(trial) for trial in trials(optimizer)]
+    if not all(ends):
+        return []
+    lr = OPTIMIZERS[optimizer][int(np.argmax([history[-1][1] for history in ends]))]
+    return [Course(optimizer, lr, "cosine", LONG, start) for start in range(STARTS)]
+
+
+def _history(course: Course) -> History:
+    """The recorded curve; empty where there is none of this code and these settings."""
+    return kept.value(FILE, course.key, course.made_by) or []
+
+
+def _job(folder: Path, course: Course) -> History:
     torch.set_num_threads(1)
-    return train(
-        SCHEDULES[k], start, sets(cifar10.cifar10_resnet20()), folder / f"{k}-{start}-{made_by(SCHEDULES[k], start)}.pt"
-    )
+    return train(course, sets(cifar10.cifar10_resnet20()), folder / f"{course.made_by}.pt")
 
 
 def record(folder: Path, say: Callable[[str], None] = print) -> None:
-    """Train every schedule from every start that is not kept, and keep it; a core trains one at a time."""
+    """Train what is not recorded, one training a core."""
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(k, start) for start in range(STARTS) for k in range(len(SCHEDULES))]
-    jobs = [job for job in jobs if kept.value(FILE, _key(*job), made_by(SCHEDULES[job[0]], job[1])) is None]
+    _record([course for name in OPTIMIZERS for course in trials(name)], folder, say)
+    _record([course for name in OPTIMIZERS for course in compared(name)], folder, say)
+    _record([scheduled(schedule, start) for start in range(STARTS) for schedule in SCHEDULES], folder, say)
+
+
+def _record(courses: Sequence[Course], folder: Path, say: Callable[[str], None]) -> None:
+    left = [course for course in courses if not _history(course)]
     with ProcessPoolExecutor(workers_on("cpu"), mp_context=multiprocessing.get_context("spawn")) as pool:
-        for (k, start), history in zip(jobs, pool.map(_job, [folder] * len(jobs), *zip(*jobs, strict=True)), strict=True):
-            kept.keep(FILE, {_key(k, start): (made_by(SCHEDULES[k], start), history)})
-            say(f"{_key(k, start)}: {history[-1][1]:.2f} %")
+        for course, history in zip(left, pool.map(_job, [folder] * len(left), left), strict=True):
+            kept.keep(FILE, {course.key: (course.made_by, history)})
+            say(f"{course.key}: {history[-1][1]:.2f} %")
 
 
-def _key(k: int, start: int) -> str:
-    return f"{SCHEDULES[k]}, start {start}"
+def histories() -> dict[str, Curves]:
+    """The recorded curves of each schedule with every start: (starts, epochs, training loss and test accuracy)."""
+    return _whole({name: [scheduled(name, start) for start in range(STARTS)] for name in SCHEDULES})
 
 
-def histories() -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """What is kept of each schedule: (starts, epochs, training loss and test accuracy); only schedules with every start."""
-    found = {}
-    for schedule in SCHEDULES:
-        runs = [kept.value(FILE, f"{schedule}, start {start}", made_by(schedule, start)) for start in range(STARTS)]
-        if all(run is not None for run in runs):
-            found[schedule] = np.array(runs, float)
-    return found
+def raced() -> dict[str, Curves]:
+    """The recorded curves of each optimizer, as of the schedules."""
+    return _whole({name: compared(name) for name in OPTIMIZERS})
+
+
+def _whole(courses: Mapping[str, Sequence[Course]]) -> dict[str, Curves]:
+    found = {name: [_history(course) for course in own] for name, own in courses.items()}
+    return {name: np.array(runs, float) for name, runs in found.items() if runs and all(runs)}
 
 
 def rows() -> Iterator[Row]:
-    """How the schedules end beside one another; what is not kept is said."""
-    found = histories()
+    """The schedules beside one another, exponential steps beside the best of step decay, and the table's order."""
+    yield schedules_of(histories())
+    yield stepwise(histories())
+    yield ordered(raced())
+
+
+def schedules_of(found: Mapping[str, Curves]) -> Row:
+    """Which schedules lead a constant rate."""
     sentence = "schedules on a residual network, epoch by epoch"
-    if len(found) < 2:
-        words = "no curves are kept; `python -m steepest_workshop.lessons.curves FOLDER` trains them in an hour and a half"
-        yield claim("001", sentence, words, None, "not trained")
-        return
+    if len(found) < 2 or "constant" not in found:
+        return claim(SOURCE, sentence, HOW, None, "not trained")
     ends = {name: values[:, -1, 1] for name, values in found.items()}
     parts = [f"{name} {values.mean():.1f} %" for name, values in ends.items()]
-    for name in list(ends)[1:]:
-        mean, half = spread(ends[name] - ends["constant"], 0.05 / (len(ends) - 1))
-        parts.append(f"{name} leads a constant rate by {mean:+.1f} +- {half:.1f}")
-    words = (
-        f"{IMAGES:,} images, {EPOCHS} epochs, {STARTS} starts, accuracy on 1,000 (one image is 0.1 points): {'; '.join(parts)}"
-    )
-    yield claim("001", sentence, words, None, "10,000 images and three starts tell only large differences")
+    leads = {name: spread(values - ends["constant"], 0.05 / (len(ends) - 1)) for name, values in ends.items()}
+    del leads["constant"]
+    parts += [f"{name} leads a constant rate by {mean:+.1f} +- {half:.1f}" for name, (mean, half) in leads.items()]
+    words = f"{_setting(EPOCHS)}: {'; '.join(parts)}"
+    return claim(SOURCE, sentence, words, decided(leads.values()), UNTOLD)
+
+
+def stepwise(found: Mapping[str, Curves]) -> Row:
+    """Exponential step sizes beside step decay with its best number of milestones."""
+    sentence = "exponential step sizes do as well as tuned step decay"
+    if "exponential_steps" not in found or not any(name in found for name in STEPS):
+        return claim(SOURCE, sentence, HOW, None, "not trained")
+    ends = {name: found[name][:, -1, 1] for name in ("exponential_steps", *STEPS) if name in found}
+    best = max((name for name in STEPS if name in found), key=lambda name: ends[name].mean())
+    mean, half = spread(ends["exponential_steps"] - ends[best])
+    words = f"{_setting(EPOCHS)}: {', '.join(f'{name} {values.mean():.1f} %' for name, values in ends.items())}; "
+    words += f"exponential steps are ahead of the best by {mean:+.1f} +- {half:.1f}"
+    holds = True if mean - half > -ACCURACY_MARGIN else False if mean + half < 0 else None
+    return claim(SOURCE, sentence, words, holds, UNTOLD)
+
+
+def ordered(found: Mapping[str, Curves]) -> Row:
+    """Three optimizers of the table of ResNet-18: whether they come in the printed order."""
+    sentence = "the printed order of ResNet-18 on ImageNet (Adan, SGD, Adam)"
+    if len(found) < len(OPTIMIZERS):
+        return claim(SOURCE, sentence, HOW, None, "not trained")
+    ends = {name: values[:, -1, 1] for name, values in found.items()}
+    parts = [f"{name} {values.mean():.1f} % at {compared(name)[0].lr:g}" for name, values in ends.items()]
+    pairs = [*itertools.combinations(OPTIMIZERS, 2)]
+    leads = [spread(ends[a] - ends[b], 0.05 / len(pairs)) for a, b in pairs]
+    parts += [f"{a} leads {b} by {mean:+.1f} +- {half:.1f}" for (a, b), (mean, half) in zip(pairs, leads, strict=True)]
+    words = f"{_setting(LONG)}, a cosine, the rate with the best of three trials of {SHORT} epochs: {'; '.join(parts)}"
+    signs = {1 if mean > half else -1 if mean < -half else 0 for mean, half in leads}
+    holds = False if -1 in signs else None if 0 in signs else True  # one pair the other way round is another order
+    return claim(SOURCE, sentence, words, holds, UNTOLD)
+
+
+def _setting(epochs: int) -> str:
+    return f"{IMAGES:,} images of CIFAR-10, {epochs} epochs, {STARTS} starts, accuracy on 1,000 (one image is 0.1 points)"
 
 
 def picture() -> Figure:
