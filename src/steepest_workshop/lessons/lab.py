@@ -13,10 +13,9 @@ from torch import nn
 from steepest import rules, schedules, surfaces
 from steepest.api import compare
 from steepest.paths.descent import descend
-from steepest.rules.combinators import switch
 from steepest.training.stacked import Run
 
-from . import Row, agreed, claim, close_to, spread
+from . import Row, agreed, claim, close_to, spread, sweeps
 from .compared import trained
 from .training import document, mlp
 
@@ -33,7 +32,7 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     yield from _races()
     yield from _normalization()
     if tier != "quick":
-        yield from _then(say)
+        yield from sweeps.of_lab(say)
         yield from _ends(say)
         yield from _regularized(say)
 
@@ -54,25 +53,6 @@ def _normalization() -> Iterator[Row]:
     largest = float((y - over).abs().max())
     words = f"its output differs by at most {largest:.1g} from x less its mean over N, H and W, over the root of that variance"
     yield claim(SOURCE, "BatchNorm normalises over N, H and W, and not over C", words, largest < 1e-5)
-
-
-def _then(say: Callable[[str], None]) -> Iterator[Row]:
-    """Adam first, then SGD: the switch point swept, with intervals on the gain over Adam alone, which is ahead of SGD."""
-    say("002: Adam first, then SGD")
-    problem, steps, seeds = document(), 3000, 10
-    made = {"adam": rules.get("adam"), "sgd": rules.get("sgd")}
-    ratio = 100.0  # of the second rate to the first: 0.1 and 0.001
-    made |= {f"at {k}": switch(rules.get("adam"), rules.get("sgd"), at=k, then_ratio=ratio) for k in (500, 1000, 2000, 2700)}
-    rates = {name: 0.1 if name == "sgd" else 0.001 for name in made}
-    runs = [Run(rule, rates[name], seed, steps, test=True) for name, rule in made.items() for seed in range(seeds)]
-    values = dict(zip(made, trained(problem, runs, len(made), seeds), strict=True))
-    parts, gains = [], []
-    for name in list(made)[2:]:
-        mean, half = spread(values[name] - values["adam"], 0.05 / 4)
-        gains.append(mean > half)
-        parts.append(f"{name} {values[name].mean():.2f} % (gain {mean:+.2f} +- {half:.2f})")
-    words = f"Adam {values['adam'].mean():.2f} %, SGD {values['sgd'].mean():.2f} %; switched {'; '.join(parts)}"
-    yield claim(SOURCE, "use Adam first, then SGD for fine-tuning", words, agreed(gains), "depends on when it is switched")
 
 
 def _ends(say: Callable[[str], None]) -> Iterator[Row]:

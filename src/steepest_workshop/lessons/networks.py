@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from steepest import schedules
 from steepest.api import compare
@@ -17,7 +16,7 @@ from steepest.problems.problem import Problem
 from steepest.rules import get
 from steepest.training.stacked import Run
 
-from . import ON_EDGE, Row, claim, decided, edge, spread
+from . import ON_EDGE, Row, claim, decided, edge, spread, sweeps
 from .compared import LOOKS, UNDECIDED, against, as_good, scores, settled, trained
 from .training import document
 
@@ -53,9 +52,8 @@ def on_mnist(say: Callable[[str], None]) -> Iterator[Row]:
     yield _decay(say)
     say("001: AdamW and Adam with L2, rate by decay")
     yield _decoupled()
-    yield _epsilon(say)
     yield _longer(problem, study_rate, say)
-    yield _stable(problem, say)
+    yield from sweeps.on_networks(say)
 
 
 def _swept(
@@ -112,37 +110,19 @@ def _few() -> Problem:
 
 
 def _decoupled() -> Row:
-    """Whether AdamW's decay does more than L2 in Adam's gradient, and whether the best decay hangs on the rate."""
-    found, parts = rate_by_decay(), []
-    best, inner = {}, True
+    """AdamW's decay beside L2 in Adam's gradient, each at its best rate and decay, which other starts have chosen."""
+    found, parts, best, inner = rate_by_decay(), [], {}, True
     for name, values in found.items():
-        means = np.nan_to_num(values.mean(2), nan=0.0)
+        means = np.nan_to_num(values[..., :GRID_CHOOSING].mean(2), nan=0.0)
         i, j = np.unravel_index(int(means.argmax()), means.shape)
-        best[name] = values[i, j]
+        best[name] = np.nan_to_num(values[i, j, GRID_CHOOSING:], nan=0.0)
         inner &= not edge(int(i), len(GRID_RATES)) and int(j) + 1 < len(GRID_DECAYS[name])  # no decay is no edge
-        apart = len({int(row.argmax()) for row in means[means.max(1) > means.max() - 2]})
-        decay = GRID_DECAYS[name][j]
-        parts.append(
-            f"{name} {means[i, j]:.2f} % at rate {GRID_RATES[i]:g} and decay {decay:g}, {apart} best decays among good rates"
-        )
-    mean, half = spread(best["adamw"] - best["adam"])
+        parts.append(f"{name} {best[name].mean():.2f} % at rate {GRID_RATES[i]:g} and decay {GRID_DECAYS[name][j]:g}")
+    gain = spread(best["adamw"] - best["adam"])
     words = f"1,000 images, 1,000 steps, {GRID_SEEDS} seeds; AdamW's decay is that of a step: {'; '.join(parts)}; "
-    words += f"AdamW gains {mean:+.2f} +- {half:.2f}"
-    holds = True if mean > half and inner else None
-    otherwise = "no difference on this task" if inner else ON_EDGE
-    return claim("001", "for weight decay use AdamW, which mends Adam", words, holds, otherwise)
-
-
-def _epsilon(say: Callable[[str], None]) -> Row:
-    say("001: Adam's epsilon")
-    table = _swept(("adam",), {"adam": 0.001}, "eps", EPSILONS, document())[0]
-    parts = [f"{eps:g}: {row.mean():.2f} +- {stats.sem(row):.2f}" for eps, row in zip(EPSILONS, table, strict=True)]
-    top, usual = int(table.mean(1).argmax()), EPSILONS.index(1e-8)
-    mean, half = spread(table[top] - table[usual], 0.05 / len(EPSILONS)) if top != usual else (0.0, 0.0)
-    words = f"accuracy after 1,000 steps at rate 0.001 over {SEEDS} seeds, by epsilon: {', '.join(parts)}"
-    words += f"; the best, {EPSILONS[top]:g}, gains {mean:+.2f} +- {half:.2f} over 1e-8"
-    holds = True if mean > half else None
-    return claim("001", "the default epsilon 1e-8 may not be the best", words, holds, "not on this task")
+    words += f"AdamW gains {gain[0]:+.2f} +- {gain[1]:.2f}"
+    holds = decided([gain]) if inner else None
+    return claim("001", "for weight decay use AdamW, which mends Adam", words, holds, UNDECIDED if inner else ON_EDGE)
 
 
 def _longer(problem: Problem, lr: float, say: Callable[[str], None]) -> Row:
@@ -160,26 +140,7 @@ def _longer(problem: Problem, lr: float, say: Callable[[str], None]) -> Row:
     return claim("001", "a slower decay and longer training do better", words, holds, "depends on the length")
 
 
-def _stable(problem: Problem, say: Callable[[str], None]) -> Row:
-    """Over how many decades of rates an optimizer trains to within a point of its best, and how much starts differ there."""
-    say("001: how stable AdaBelief trains")
-    widths, parts = {}, []
-    for name in ("adabelief", "adam", "momentum"):
-        runs = [Run(get(name), lr, k, 1000, test=True) for lr in STABLE_RATES for k in range(GRID_SEEDS)]
-        table = np.nan_to_num(trained(problem, runs, len(STABLE_RATES), GRID_SEEDS))
-        means = table.mean(1)
-        widths[name] = 0.5 * int((means > means.max() - 1).sum())
-        top = int(means.argmax())
-        parts.append(f"{name} {widths[name]:g} decades (its starts vary by {table[top].std(ddof=1):.2f} points at its best)")
-    words = f"rates within a point of the best after 1,000 steps on MNIST: {', '.join(parts)}"
-    holds = True if widths["adabelief"] > max(widths["adam"], widths["momentum"]) else None
-    otherwise = "no more than others, in rates; its paper's GANs are not here"
-    return claim("001", "AdaBelief trains stably", words, holds, otherwise)
-
-
 LENGTHS = (500, 1000, 2000, 4000)
-STABLE_RATES = tuple(10.0 ** np.arange(-5, 1.1, 0.5))
-GRID_RATES, GRID_SEEDS = (1e-3, 3e-3, 1e-2, 3e-2), 5
+GRID_RATES, GRID_SEEDS, GRID_CHOOSING = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1), 9, 3
 GRID_DECAYS = {"adam": (0.0, 1e-4, 1e-3, 1e-2, 1e-1), "adamw": (0.0, 1e-5, 1e-4, 1e-3, 1e-2)}  # in the gradient; of a step
-EPSILONS = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3)
 DECAYS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2)

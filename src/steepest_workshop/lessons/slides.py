@@ -25,7 +25,7 @@ from steepest.training.ways import workers_on
 from steepest.update.torch_class.optimizer import build
 from steepest.update.torch_class.signature import by_class_name
 
-from . import Row, agreed, between, claim, close_to, kept, predicted
+from . import Row, agreed, between, claim, close_to, decided, kept, predicted, sweeps
 from .rivals import Setting
 from .training import Images, drawn, images, measured
 
@@ -207,6 +207,7 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     yield from _printed()
     if tier != "quick":
         yield from _drawn(data, say)
+        yield from sweeps.of_slides(say)
 
 
 def setting_of(config: Config) -> Setting:
@@ -301,10 +302,10 @@ def _drawn(data: Images, say: Callable[[str], None]) -> Iterator[Row]:
     words = f"after ten epochs {_told(low)} at rho 0.01, {_told(high)} at 0.9"
     robust = agreed(abs(a[1] - b[1]) < luck() for a, b in zip(low, high, strict=False))
     yield claim(SOURCE, "Adadelta is robust to rho", f"{words}; equal runs differ by up to {luck():.2f} points", robust)
-    more = agreed(a[0] > b[0] + twins()[0] for a, b in zip(low, high, strict=False)) or None
+    more = decided((a[0] - b[0], twins()[0]) for a, b in zip(low, high, strict=False))
     yield claim(SOURCE, "Adadelta has more loss at rho 0.01", words, more, "undecided: equal runs differ by as much")
     words = f"after ten epochs {_told(crossed)} at betas 0.99, 0.9, {_told(straight)} the other way round"
-    bad = agreed(a[1] < b[1] - luck() for a, b in zip(crossed, straight, strict=False)) or None
+    bad = decided((b[1] - a[1], luck()) for a, b in zip(crossed, straight, strict=False))
     yield claim(SOURCE, "beta1 > beta2 is bad", words, bad, "undecided: equal runs differ by as much")
     plain, nesterov = (seen[f"SGD(lr=0.001, momentum=0.5{more})"][-1][1] for more in ("", ", nesterov=True"))
     words = f"SGD with momentum 0.5 at 0.001 from one start, after ten epochs: plain {plain:.2f} %, Nesterov {nesterov:.2f} %"
