@@ -60,6 +60,8 @@ COMPOSED = {
             composed.lookahead_momentum,
             [{}, {"slow_steps": 3.0, "slow_rate": 0.2, "momentum": 0.5}],
         ),
+        (rules.box(get("adam")), composed.boxed_adam, [{"low": -0.3, "high": 0.4}, {"low": 0.1, "high": 0.2, "beta1": 0.5}]),
+        (rules.ball(get("momentum")), composed.momentum_in_a_ball, [{"radius": 0.5}, {"radius": 0.5, "momentum": 0.5}]),
         (
             rules.switch(get("adam"), get("momentum"), at=40),
             composed.switched(oracles.adam, lambda *a: oracles.sgd(*a[:3], [{"momentum": 0.9} | h for h in a[3]])),

@@ -41,6 +41,35 @@ def lookahead_momentum(ps, grad, lrs, hypers):
     return path
 
 
+def boxed_adam(ps, grad, lrs, hypers):
+    ps, path = [np.array(p, float) for p in ps], []
+    ms, vs = ([np.zeros_like(p) for p in ps] for _ in range(2))
+    for k, lr in enumerate(lrs):
+        gs = grad(k, ps)
+        for i, h in enumerate(hypers):
+            one, two = h.get("beta1", 0.9), h.get("beta2", 0.999)
+            ms[i] = one * ms[i] + (1 - one) * gs[i]
+            vs[i] = two * vs[i] + (1 - two) * gs[i] ** 2
+            root = np.sqrt(vs[i] / (1 - two ** (k + 1))) + h.get("eps", 1e-8)
+            ps[i] = ps[i] - lr * ms[i] / (1 - one ** (k + 1)) / root
+            ps[i] = np.minimum(np.maximum(ps[i], h.get("low", -1.0)), h.get("high", 1.0))
+        path.append(list(ps))
+    return path
+
+
+def momentum_in_a_ball(ps, grad, lrs, hypers):
+    ps, path, buffers = [np.array(p, float) for p in ps], [], [None] * len(ps)
+    for k, lr in enumerate(lrs):
+        gs = grad(k, ps)
+        for i, h in enumerate(hypers):
+            buffers[i] = gs[i] if k == 0 else h.get("momentum", 0.9) * buffers[i] + gs[i]
+            ps[i] = ps[i] - lr * buffers[i]
+        length = np.sqrt(sum((p**2).sum() for p in ps))
+        ps = [p * min(1.0, hypers[0].get("radius", 1.0) / length) for p in ps]
+        path.append(list(ps))
+    return path
+
+
 def switched(first, then):
     """An oracle that follows `first` for `at` steps, then `then`."""
 

@@ -1,6 +1,6 @@
 """Update rules, each written once, in its paper's notation. They import no engine."""
 
-from .combinators import clip_by_norm, clip_by_value, coupled, decoupled, lookahead, noisy, sam, switch
+from .combinators import ball, box, clip_by_norm, clip_by_value, coupled, decoupled, lookahead, noisy, sam, switch
 from .definition import (
     RULES,
     Rule,
@@ -29,7 +29,7 @@ RACE = CLASSICS[:-1]  # on surfaces, which have no weights to decay
 
 __all__ = [
     "CLASSICS", "RACE", "RULES", "Rule",
-    "clip_by_norm", "clip_by_value", "column_zeros", "copy_of_g", "copy_of_p", "coupled", "decoupled",
+    "ball", "box", "clip_by_norm", "clip_by_value", "column_zeros", "copy_of_g", "copy_of_p", "coupled", "decoupled",
     "filled", "get", "lookahead", "noisy", "row_zeros", "rule", "sam", "scalar", "shaped", "switch",
     "vector_zeros", "zeros",
 ]  # fmt: skip

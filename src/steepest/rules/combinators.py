@@ -123,6 +123,43 @@ def lookahead(inner: Rule, slow_steps: float = 5.0, slow_rate: float = 0.5) -> R
     return _with(inner, step, hyper, f"lookahead({inner.name})", state=state, reference=reference)
 
 
+def box(inner: Rule, low: float = -1.0, high: float = 1.0) -> Rule:
+    """Project every element of the parameters onto [low, high] after each step.
+
+    Each coordinate by itself, so this is the projection in any diagonal metric too: that of Adam and AdaBelief, which their
+    papers write as a capital pi.
+    """
+    if low > high:
+        raise SteepestError(f"box({inner.name}, low={low:g}, high={high:g}): the box is empty; low must not exceed high.")
+    refused = ("low must not exceed high.", lambda h: h["low"] > h["high"])
+    return _projected(inner, lambda p, low, high: clip(p, low, high), {"low": low, "high": high}, "box", refused)
+
+
+def ball(inner: Rule, radius: float = 1.0) -> Rule:
+    """Scale the parameters, all together, to a Euclidean norm of at most `radius` after each step."""
+
+    def inside(p: Any, radius: float) -> Any:
+        return p * minimum(1.0, radius / maximum(norm(p, over="model"), 1e-300))
+
+    return _projected(inner, inside, {"radius": radius}, "ball")
+
+
+def _projected(
+    inner: Rule, project: Callable[..., Any], hyper: dict[str, Any], name: str, *refused: tuple[str, Callable[[Any], bool]]
+) -> Rule:
+    """A rule whose new p is `project(p, **hyper)`."""
+    if inner.view:
+        raise SteepestError(f"{name}({inner.name}): {inner.name} evaluates averages of p, which a projection of p would miss.")
+
+    def step(p: Any, g: Any, t: Any, *state: Any, **own: Any) -> Any:
+        bounds = {k: own.pop(k) for k in hyper}
+        new, *rest = _several(inner.step(p, g, t, *state, **own))
+        return project(new, **bounds), *rest
+
+    made = _with(inner, step, {k: float(v) for k, v in hyper.items()}, f"{name}({inner.name})")
+    return dataclasses.replace(made, refused=(*inner.refused, *refused))
+
+
 def switch(first: Rule, then: Rule, at: float, then_ratio: float = 1.0) -> Rule:
     """Use one rule for the first `at` steps and another afterwards, such as Adam, then SGD.
 

@@ -37,7 +37,7 @@ DOMAINS: dict[str, Domain] = {
     **dict.fromkeys(("eps1", "eps2", "trust", "restart", "at", "slow_steps", "noise", "sign_noise"), NONNEGATIVE),
     **dict.fromkeys(("rho", "radius"), NONNEGATIVE),
     **dict.fromkeys(("max_norm", "max_value", "then_ratio"), POSITIVE),
-    **dict.fromkeys(("dampening", "r", "weight_lr_power", "ns_a", "ns_b", "ns_c"), FINITE),
+    **dict.fromkeys(("dampening", "r", "weight_lr_power", "low", "high", "ns_a", "ns_b", "ns_c"), FINITE),
     "d": Domain("a finite number, 1 or more", 1),
     "slow_rate": SHARE,
     "partial": Domain("a number in (0, 0.5]", 0, 0.5, without=(0,)),
