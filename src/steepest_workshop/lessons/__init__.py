@@ -140,9 +140,10 @@ def reproduce(name: str = "all", tier: str = "default", say: Callable[[str], Non
         problem = cifar10_resnet20() if hours else None  # whose data may be missing: better now than in an hour
         rows += [*formulas.rows(number), *made.rows(tier, say)]
         rows += _module("search").rows() if number == "003" else []
-        rows += [row for row in (*claims.on_surfaces(), *_module("ideas").rows()) if row.source == number]
-        if number == "001" and tier != "quick":
-            rows += [*_module("networks").on_mnist(say), *_module("curves").rows()]
+        thoughts = [row for name in ("ideas", "motion", "searching") for row in _module(name).rows()]
+        rows += [row for row in (*claims.on_surfaces(), *thoughts) if row.source == number]
+        rows += _module("curves").rows() if number == "001" and not hours else []
+        rows += _module("networks").on_mnist(say) if number == "001" and tier != "quick" else []
         if hours:
             rows += residual.rows(problem, say)
     return list(map(_module("power").unscored, rows))

@@ -7,7 +7,8 @@ squared error; its surface over the two weights is a bowl.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,11 +100,35 @@ def qualities(epochs: int = 20) -> list[dict[str, Any]]:
                 "se": se,
                 "examples to 1 %": None if reached is None else reached * size,
                 "ns an update": 1e9 * seconds,
-                "bytes held": 8 * 3 * size,
-                "online": size < len(regression.x),
+                "bytes held": _memory(regression, size),
+                "updates of half": sum(1 for _ in _arriving(regression, size, len(regression.x) // 2)),
             }
         )
     return rows
+
+
+def _arriving(regression: Data, size: int, count: int) -> Iterator[Array]:
+    """The weights after each update while `count` examples arrive one by one: an update as soon as a batch is complete."""
+    w, batch = np.zeros(2), list[int]()
+    for k in range(count):
+        batch.append(k)
+        if len(batch) == size:
+            x, y = regression.x[batch], regression.y[batch]
+            w = w - 0.01 * 2 * x.T @ (x @ w - y) / size
+            batch.clear()
+            yield w
+
+
+def _memory(regression: Data, size: int) -> int:
+    """The most bytes that NumPy has allocated at once to take a batch and compute its gradient."""
+    rows, w = order(len(regression.x), size, 1)[0], np.zeros(2)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    x, y = regression.x[rows], regression.y[rows]
+    x.T @ (x @ w - y)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most - before
 
 
 def best(regression: Data, size: int, epochs: int, momentum: float = 0.0, seeds: int = 10) -> tuple[float, float, float]:

@@ -12,9 +12,10 @@ from torch import nn
 from steepest import schedules, surfaces
 from steepest.paths.descent import descend
 from steepest.paths.loop import Formula, formula_of, trajectory
-from steepest.rules import RULES, Rule, get
+from steepest.rules import RULES, Rule, box, get
 from steepest.rules.definition import rule, zeros
 from steepest.rules.vocabulary import debias, ema, sqrt
+from steepest.update.torch_class.optimizer import build
 
 from . import ALIKE, MUCH, Row, agreed, claim
 
@@ -26,13 +27,15 @@ def rows() -> Iterator[Row]:
     yield stops()
     yield _slow_decay()
     yield _heavier()
-    yield _damped()
     yield _guaranteed()
     yield from _begins_at_zero()
     yield _eadam()
     yield from _belief()
-    yield _restarts()
-    yield _projected()
+    yield restarts()
+    yield projected()
+    yield averaged()
+    yield evaluated()
+    yield literal()
     yield _alike()
     yield from _regularizers()
 
@@ -83,19 +86,6 @@ def _heavier() -> Row:
     holds = agreed(ends[steps, 0.9] < ends[steps, 0.99] for steps in (100, 2000))
     otherwise = "depends on the steps: 0.99 swings longer and ends lower"
     return claim("000", "momentum is usually set to 0.9", words, holds, otherwise)
-
-
-def _damped() -> Row:
-    """A ball in a bowl with momentum below 1, and with 1: its kinetic energy is the squared velocity over two."""
-    surface, left = surfaces.get("bowl"), {}
-    for momentum in (1.0, 0.99, 0.9):
-        points = trajectory(get("sgd"), formula_of(surface), surface.start, 400, lr=0.01, momentum=momentum)[0]
-        energy = (np.diff(points, axis=0) ** 2).sum(1) / 2
-        left[momentum] = float(energy[-50:].max() / energy.max())
-    words = "of its largest kinetic energy in a bowl a ball has left in the last 50 of 400 steps: "
-    words += ", ".join(f"{value:.1e} with momentum {momentum:g}" for momentum, value in left.items())
-    holds = left[1.0] > 1 / ALIKE and left[0.9] < 1 / MUCH and left[0.99] < 1 / MUCH
-    return claim("001", "momentum below 1 damps the velocity, else the ball would never stop", words, holds)
 
 
 def _guaranteed() -> Row:
@@ -182,33 +172,99 @@ def _belief() -> Iterator[Row]:
     yield claim("001", sentence, words.format(*(lengths[key] for key in told)), holds)
 
 
-def _restarts() -> Row:
-    """Adan begins anew after moving too far: its averages are forgotten."""
-    surface, ends = surfaces.get("valley"), {}
-    for name in ("adan(paper_start=True)", "adan(paper_start=True,restart=2.0)"):
-        ends[name] = trajectory(get(name), formula_of(surface), surface.start, 300, lr=0.2)[1]
-    plain, anew = ends.values()
-    first = int((np.abs(plain - anew) > 1e-12).argmax())
+def restarts(restart: float = 2.0) -> Row:
+    """Adan begins anew after moving too far: from there its path is that of a fresh Adan."""
+    formula, start, chosen = formula_of(surfaces.get("valley")), surfaces.get("valley").start, get("adan")
+    more: dict[str, Any] = {"lr": 0.2, "paper_start": True}
+    insides: dict[str, Any] = {}
+    plain = trajectory(chosen, formula, start, 300, **more)[0]
+    path = trajectory(chosen, formula, start, 300, restart=restart, insides=insides, **more)[0]
+    parted = np.abs(plain - path).max(1) > 1e-12
+    at = int(parted.argmax()) - 1
+    fresh = trajectory(chosen, formula, path[at], 2, restart=restart, **more)[0] if parted.any() else np.full((3, 2), np.nan)
+    apart = float(np.abs(fresh[1:] - path[at + 1 : at + 3]).max())
+    words = f"in the valley at rate 0.2, with a restart after every {restart:g} of squared movement, "
+    words += f"the path leaves that without one at step {at + 1}, and is from there that of a fresh Adan within {apart:.0e}"
+    return claim("001", "Adan may be restarted on a condition", words, bool(parted.any()) and apart < 1e-12)
+
+
+def projected(rule: Rule | None = None) -> Row:
+    """Adam with its projection on a box, coordinate by coordinate in any diagonal metric."""
+    surface, low, high = surfaces.get("(x-3)**2 + (y+1)**2 + x*y/2"), -0.5, 2.0
+    chosen = rule or box(get("adam"), low, high)
+    points = trajectory(chosen, formula_of(surface), (0.0, 1.8), 4000, lr=0.01)[0]
+    least = np.array((2.0, -0.5))  # by the conditions at the corner: the gradient points outwards in neither coordinate
+    pushes = surface.gradient(least)
+    inside = bool((points >= low).all() and (points <= high).all())
     words = (
-        f"in the valley at rate 0.2 the two paths part at step {first}; after 300 steps heights are {plain[-1]:.1e} without "
+        f"`box(adam)` from {low:g} to {high:g} ends at ({points[-1, 0]:.3f}, {points[-1, 1]:.3f}); at the box's least point, "
     )
-    words += f"and {anew[-1]:.1e} with a restart after every 2 of squared movement"
-    return claim("001", "Adan may be restarted on a condition", words, first > 0)
-
-
-def _projected() -> Row:
-    """A step followed by a projection on the allowed set, in Adam's metric: coordinate by coordinate for a box."""
-    surface, low, high = surfaces.get("bowl"), np.array([0.5, -2.0]), np.array([2.0, 2.0])
-    p, inside = np.array([1.8, 1.5]), True
-    m = v = np.zeros(2)
-    for t in range(1, 2001):
-        g = surface.gradient(p)
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-        p = np.clip(p - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8), low, high)
-        inside &= bool((p >= low).all() and (p <= high).all())
-    words = f"Adam on a bowl with x from 0.5 ends at ({p[0]:.3f}, {p[1]:.1e}) and never leaves the box: the least point of it"
-    holds = inside and abs(p[0] - 0.5) < 1e-9 and abs(p[1]) < 1e-3
+    words += (
+        f"(2, -0.5), the gradient is ({pushes[0]:.3g}, {pushes[1]:.3g}); the path {'never leaves' if inside else 'leaves'} it"
+    )
+    holds = inside and pushes[0] < 0 < pushes[1] and bool(np.allclose(points[-1], least, atol=1e-6))
     return claim("001", "the projection keeps the point in the allowed set", words, holds)
+
+
+def averaged(beta: float = 0.9) -> Row:
+    """Hinton's case: nine small batches with a gradient of 0.1, then one of -0.9. Their mean is 0, and a weight should stay."""
+    steps, formula = 4000, Formula.of(lambda x, c: c * x, lambda x, c: (c,), 1, 1)
+    batches = (np.arange(steps) % 10 == 9).astype(int)[:, None]
+    drift = {}
+    for alpha in (0.0, beta, 0.999):
+        more: dict[str, Any] = {"data": [[0.1], [-0.9]], "batches": batches, "alpha": alpha}
+        points = trajectory(get("rmsprop"), formula, (0.0,), steps, lr=0.001, **more)[0]
+        drift[alpha] = abs(float(points[-1, 0])) / (0.001 * steps)
+    words = "over batches whose gradients are 0.1 nine times and -0.9 once, of mean 0, a weight drifts by "
+    words += ", ".join(f"{value:.2g} rates a step with an average of {alpha:g}" for alpha, value in drift.items())
+    holds = drift[0.999] < drift[0.0] / MUCH and drift[beta] < drift[0.0]
+    return claim("001", "RMSprop needs the moving average of the squares, not the batch's own", words, holds)
+
+
+def evaluated(name: str = "adan") -> Row:
+    """How many gradients a step takes, and where: Adan's at the point itself, Nesterov's at the extrapolated one."""
+    counted = {}
+    for chosen in (name, "nesterov_lookahead"):
+        weight = torch.ones(3, requires_grad=True)
+        optimizer = build(get(chosen), [weight], lr=0.01)
+        seen: list[torch.Tensor] = []
+
+        def closure(weight: torch.Tensor = weight, seen: list[torch.Tensor] = seen) -> torch.Tensor:
+            seen.append(weight.detach().clone())
+            weight.grad = weight.detach().clone()
+            return (weight**2).sum() / 2
+
+        at = []
+        for _ in range(20):
+            before = weight.detach().clone()
+            optimizer.step(closure)
+            at.append(torch.equal(seen[-1], before))
+        counted[chosen] = len(seen) / 20, sum(at)
+    parts = [f"{chosen} {count:g} a step, in {own} of 20 steps at the point" for chosen, (count, own) in counted.items()]
+    words = f"gradients: {'; '.join(parts)}"
+    holds = counted[name] == (1, 20) and counted["nesterov_lookahead"][1] < 20
+    return claim("001", "Adan avoids computing a gradient at the extrapolated point", words, holds)
+
+
+def literal() -> Row:
+    """Schedule-Free's line 12 as the tutorial prints it, which lacks a factor x: x = (1 - c) + c * z."""
+    heights, ends = {}, {}
+    surface = surfaces.get("bowl")
+    for printed in (False, True):
+        x = z = np.array(surface.start)
+        v, total = np.zeros(2), 0.0
+        for t in range(1, 1001):
+            y = 0.1 * z + 0.9 * x
+            g = surface.gradient(y)
+            v = 0.999 * v + 0.001 * g**2
+            z = z - 0.01 * g / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+            total += 0.01**2
+            c = 0.01**2 / total
+            x = (1 - c) * (1.0 if printed else x) + c * z
+        heights[printed], ends[printed] = float(surface.value(x)), x
+    words = f"on a bowl after 1,000 steps the average is at ({ends[True][0]:.3f}, {ends[True][1]:.3f}) by the line as printed, "
+    words += f"height {heights[True]:.2g}, and at height {heights[False]:.1e} with the factor x"
+    return claim("001", "Schedule-Free's line 12, as it is printed", words, heights[True] <= ALIKE * heights[False])
 
 
 def _alike() -> Row:
