@@ -313,22 +313,31 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     def network():
         return training.mlp((6, 8, 2))
 
-    whole = curves.train("cosine", 0, data, tmp_path / "whole.pt", 3, network)
+    whole = curves.train(curves.scheduled("cosine", 0), data, tmp_path / "whole.pt", 3, network)
     assert len(whole) == 3
     assert whole[-1][0] < whole[0][0]
     monkeypatch.setattr(curves, "measured", stopping(curves.measured, after=1))
     with pytest.raises(KeyboardInterrupt):
-        curves.train("cosine", 0, data, tmp_path / "stopped.pt", 3, network)
+        curves.train(curves.scheduled("cosine", 0), data, tmp_path / "stopped.pt", 3, network)
     monkeypatch.undo()
     assert (tmp_path / "stopped.pt").is_file()
-    assert curves.train("cosine", 0, data, tmp_path / "stopped.pt", 3, network) == whole
+    assert curves.train(curves.scheduled("cosine", 0), data, tmp_path / "stopped.pt", 3, network) == whole
     monkeypatch.setattr(kept, "FOLDER", tmp_path)
-    assert [row.reason for row in curves.rows()] == ["not trained"]
+    assert [row.reason for row in curves.rows()] == ["not trained"] * 3
     for name, end in (("constant", 50.0), ("cosine", 60.0)):
-        runs = {f"{name}, start {k}": (curves.made_by(name, k), [[1.0, end + k]] * curves.EPOCHS) for k in range(3)}
-        kept.keep(curves.FILE, runs)
-    (row,) = curves.rows()
+        runs = [curves.scheduled(name, k) for k in range(3)]
+        kept.keep(curves.FILE, {run.key: (run.made_by, [[1.0, end + run.start]] * curves.EPOCHS) for run in runs})
+    row, *_ = curves.rows()
     assert "constant 51.0 %; cosine 61.0 %; cosine leads a constant rate by +10.0 +- 0.0" in row.ours
+    assert row.holds is True
+
+
+def test_the_rate_with_the_best_trial_is_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "FOLDER", tmp_path)
+    assert curves.compared("Adam") == []
+    for k, trial in enumerate(curves.trials("Adam")):
+        kept.keep(curves.FILE, {trial.key: (trial.made_by, [[1.0, 40.0 - abs(k - 1)]] * curves.SHORT)})
+    assert {(run.lr, run.epochs) for run in curves.compared("Adam")} == {(curves.OPTIMIZERS["Adam"][1], curves.LONG)}
 
 
 def stopping(function, after):

@@ -22,7 +22,7 @@ from steepest.report.palette import style
 from steepest.rules import get
 from steepest.training.stacked import Run, StackedRuns
 
-from . import NOT_HERE, Row, between, claim, close_to, kept, predicted, spread
+from . import NOT_HERE, Row, between, claim, close_to, decided, kept, predicted, spread
 from .compared import accuracies, against, scores
 from .noisy_regression import EXPONENTS, Array, experiment
 from .power import Block
@@ -75,7 +75,9 @@ def rows(tier: str, say: Callable[[str], None]) -> Iterator[Row]:
     if tier != "quick":
         yield from _shapes()
         say("004: 784-128-64-10 over ten seeds")
-        yield from _network().made()
+        network = _network()
+        yield from network.made()
+        yield unused(network, 0.003)
         yield _others(say)
 
 
@@ -166,6 +168,14 @@ def _network() -> Block:
     made_of = kept.digest(_epochs, _trained, SEEDS, LOSSES, ACCURACY)
     ten = functools.cache(lambda: _trained(own, SEEDS))
     return Block(SOURCE, "784-128-64-10", own, functools.partial(_epochs, own, ten), made_of)
+
+
+def unused(block: Block, lr: float) -> Row:
+    """How many printed figures come out at the rate that the program passes on, and at another that it only sets."""
+    right, other = (block.rows(setting) for setting in (block.setting, replace(block.setting, lr=lr)))
+    hold, wrong = (sum(bool(row.holds) for row in found if row.power != "echo") for found in (right, other))
+    words = f"of its printed losses and accuracy {hold} come out at {block.setting.lr:g}, {wrong} at {lr:g}"
+    return claim(SOURCE, f"its lr = {lr:g} is not used", words, decided([(hold - wrong, 2)]))
 
 
 class Trained(NamedTuple):
