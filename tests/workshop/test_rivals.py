@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from steepest.rules import RULES, get
-from steepest_workshop.lessons import definitions, formulas, power, rivals, slipped, tutorial, written
+from steepest_workshop.lessons import assignment, definitions, formulas, power, rivals, slipped, tutorial, written
 
 
 def named(name, lr=0.01, **hyper):
@@ -128,3 +128,16 @@ def test_a_rate_that_is_off_loses_the_rows(factor):
             off = dataclasses.replace(block.setting, lr=factor * block.setting.lr)
             rows = [row for row in block.rows(off) if row.power != "echo"]
             assert not any(row.holds for row in rows), block.key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sgd", "adam", "adam by adamw"])
+def test_the_assignment_trained_by_another_rule_loses_its_rows(name, monkeypatch, mnist_folder):
+    patched = name.split(" ")[0]
+    called = {"sgd": "SGD", "adam": "Adam"}[patched]
+    monkeypatch.setitem(RULES, patched, PATCHES[name])
+    (block,) = (block for block in assignment.blocks() if block.name == called)
+    known = [row for row in block.made() if (row.source, row.quantity) in power.recorded()]
+    assert len(known) == {"SGD": 8, "Adam": 12}[called]
+    assert sum(row.holds is False for row in known) >= 0.9 * len(known)
+    assert written.lost(known).startswith(f"{len(known)} results that were reproduced are not any more")

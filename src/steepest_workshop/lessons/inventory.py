@@ -1,8 +1,8 @@
 """Everything that the five documents hold, item by item, and where it is here.
 
-A line of `recorded/items.txt` is a document, what kind of thing it is, its words, and where it is: `row` and how a row's quantity or claim
-begins, `picture` and its name, `code` and what to import, `exercise` and its name, or `cited` and the reason why it is not
-made again; `&` between two places. What another document has begins with it: `picture 001/begun`.
+A line of `recorded/items.txt` is a document, what kind of thing it is, its words, and where it is: `row` and how a row's
+quantity or claim begins, `picture` and its name, `code` and what to import, `exercise` and its name, or `cited` and the reason
+why it is not made again; `&` between two places. What another document has begins with it: `picture 001/begun`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from typing import NamedTuple
 from . import Row
 
 ITEMS = Path(__file__).parent.parent / "recorded" / "items.txt"
-
-
 CITED = "cited: "
 
 
@@ -42,7 +40,7 @@ class Item(NamedTuple):
             return f"python -m pydoc {name}"
         if kind == "exercise":
             return f"python -c \"from steepest_workshop.lessons import task; print(task('{name}'))\""
-        return f"steepest reproduce {source}{' --report page.md' if kind == 'picture' else ''}"
+        return f"steepest reproduce {source}{'' if kind == 'row' else ' --report page.md'}"
 
 
 def items() -> list[Item]:

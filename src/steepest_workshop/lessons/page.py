@@ -90,9 +90,9 @@ def _counted(totals: dict[str, dict[str, int]]) -> list[str]:
 
 
 KINDS_TOLD = (
-    "*Reproduced*: our figure agrees, and every other optimizer of the five documents, every usual slip and every mutant misses "
-    "it. *Again*: the same comparison as a row above. *Consistent*: something wrong gives it too, which the row names. *Fitted*: "
-    "what makes it was chosen by it. *Echo*: data, a default, an identity. *Unscored*: not tried against anything wrong yet.",
+    "*Reproduced*: our figure agrees, and every other optimizer of the five documents, every usual slip and every mutant",
+    "miss it. *Again*: the same comparison as a row above. *Consistent*: something wrong gives it too, which the row names.",
+    "*Fitted*: what makes it was chosen by it. *Echo*: data, a default, an identity. *Unscored*: not tried yet.",
 )
 
 

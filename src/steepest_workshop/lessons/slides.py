@@ -240,6 +240,8 @@ def _within(k: int) -> Iterator[Row]:
     found = np.array(_dead() if config == COLLAPSES else seeds_of(config))  # (starts, epochs, loss and accuracy)
     intervals = predicted(found) if len(found) >= ENOUGH else None
     why = f"unseeded, and the network is inferred; 95 % of a run over {len(found)} starts"
+    if k == len(PRINTED) - 1:
+        why += "; the block begins near where the one before it ends, as if its network had been trained on"
     for epoch, (loss, right) in enumerate(zip(losses.split(), correct.split(), strict=True)):
         for j, (what, printed) in enumerate((("validation loss", float(loss)), ("accuracy", int(right) / 100))):
             words = f"{label_of(k)}, epoch {epoch + 1}: {what}"
