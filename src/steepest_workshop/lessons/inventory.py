@@ -95,6 +95,8 @@ ITEMS = """
 001 | claim | slower and longer, if you can afford it | row a slower decay and longer training
 001 | system | torch's schedulers after each update | code steepest.schedules.Schedule.to_torch
 001 | experiment | ReduceLROnPlateau on MNIST | row models benefit from reducing
+001 | picture | a rate too high for a deeper, narrower minimum | picture narrow
+001 | picture | one, two and three milestones | picture milestones
 001 | picture | exponential step sizes on a residual network of 20 layers | picture curves
 001 | experiment | the same at equal tuning | row exponential step sizes do as well
 001 | claim | momentum almost always converges faster | row momentum almost always converges faster
@@ -175,16 +177,16 @@ ITEMS = """
 002 | formula | a rate times a function of the epoch | row schedule: lr_initial
 002 | picture | its rates by epoch | picture lambda
 002 | picture | other schedulers, by link | picture 001/schedules
-002 | picture | a network before and after dropout | picture regularized
+002 | picture | a network before and after dropout | picture dropout
 002 | claim | dropout leaves out units | row dropout leaves out
 002 | claim | BatchNorm over N, H and W | row BatchNorm normalises
-002 | experiment | losses with and without both | row Dropout and BatchNorm help
+002 | experiment | losses with and without both | row Dropout and BatchNorm help & picture regularized
 003 | formula | SGD | row formula: theta - alpha * gradient
 003 | picture | SGD at 0.04 and 0.005 | picture courses
 003 | formula | momentum | row formula: v = gamma * v + alpha * gradient; theta
 003 | picture | SGD at 0.005 with and without momentum | picture courses
 003 | formula | Nesterov | row formula: v = gamma * v + alpha * gradient(
-003 | picture | momentum with and without Nesterov | row Nesterov against momentum, drawn & picture courses
+003 | picture | momentum with and without Nesterov | row Nesterov against momentum, drawn & picture courses-nesterov
 003 | claim | Adam's step is bounded by its rate | row the step of Adam is bounded
 003 | claim | and does not feel the gradient's size | row the step of Adam does not feel
 003 | claim | Adam may not converge | row Adam may fail to converge
@@ -192,7 +194,7 @@ ITEMS = """
 003 | claim | unbiased estimates | row create unbiased estimates
 003 | claim | Adadelta goes on learning | row Adadelta goes on learning
 003 | system | Adadelta's defaults | row Adadelta: default rho
-003 | experiment | Adadelta with rho 0.01 and 0.9 | row Adadelta(rho=0.01), drawn & picture courses
+003 | experiment | Adadelta with rho 0.01 and 0.9 | row Adadelta(rho=0.01), drawn & picture courses-adadelta
 003 | claim | it is robust to rho | row Adadelta is robust
 003 | claim | more loss at 0.01 | row Adadelta has more loss
 003 | formula | RMSprop, as a matrix | row formula: RMSprop: G
@@ -213,10 +215,11 @@ ITEMS = """
 003 | experiment | Adam 0.00025 | row Adam(lr=0.00025), epoch 1:
 003 | experiment | RMSprop 0.00025 | row RMSprop(lr=0.00025), epoch 1:
 003 | system | 9,911 of 1,000 images, a misprint | row images tested in the block
-003 | picture | SGD 0.01, Adam 0.035 | picture courses
-003 | experiment | betas of Adam: four settings | row Adam(lr=0.001, betas=(0.01, 0.01)), drawn & picture courses
+003 | picture | SGD 0.01, Adam 0.035 | picture courses & picture courses-adam
+003 | experiment | betas of Adam: four settings | row Adam(lr=0.001, betas=(0.01, 0.01)), drawn & picture courses-adam
 003 | claim | beta1 above beta2 | row beta1 > beta2 is bad
-003 | picture | losses and accuracies of the blocks by epoch | picture epochs
+003 | picture | losses and accuracies of SGD's and Adam's blocks by epoch | picture epochs & picture epochs-adam
+003 | picture | losses and accuracies of RMSprop's blocks by epoch | picture epochs-rmsprop & picture epochs-stuck
 003 | system | the conclusions, a slide without words | missing: the slide has a picture only, which the text does not hold
 004 | system | data with noise of 0.1, 1,000 and 50 examples | code steepest.problems.built_in.noisy_regression.data
 004 | experiment | the exact theta | row exact solution, coordinate 0
@@ -229,6 +232,8 @@ ITEMS = """
 004 | system | gradient noise, normal and of random signs | row which of SGD and Adam wins depends on the exponent (with g
 004 | picture | test losses with 2.5 standard errors | picture exponents
 004 | system | MNIST in batches of 64: shapes | row shape of a batch's images
+004 | picture | the lowest mean test losses, in the title of an empty plot | picture lowest
+004 | picture | a single digit | picture digit
 004 | picture | sixty digits | picture digits
 004 | system | the network 784-128-64-10 | row a layer of its network
 004 | system | other optimizers, left to the reader | row other optimizers on its network
