@@ -27,8 +27,9 @@ REFERENCE = {
 }
 CSS = """.formula { overflow-x: auto; padding: 0.3rem 0; text-align: left; }
 .formula math { font-size: 1.1rem; }
-mover > :last-child { padding-bottom: 0.25em; } /* fonts without a table for formulas have accents on their letters */
-msqrt > * { padding-top: 0.3em; }
+/* fonts without a table for formulas draw accents on their letters, and roots on what is under them */
+mover > :last-child { font-size: 0.75em; padding-bottom: 0.2em; }
+msqrt > * { padding-top: 0.15em; }
 mfrac > * { padding: 0.15em 0.1em; }
 .cell_output pre { white-space: pre-wrap; }
 article img[src*="report-bounds"] { max-width: min(100%, 32rem); }
