@@ -2,11 +2,14 @@
 
 import functools
 import http.server
+import io
+import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from steepest.errors import SteepestError
@@ -94,6 +97,71 @@ def test_no_page_asks_for_anything_or_is_closed_to_anyone(site, served, chromium
         tab.close()
     context.close()
     assert found == {}
+
+
+WIDE = """() => {
+  const wide = [...document.querySelectorAll("html, .content")].filter(e => e.scrollWidth > e.clientWidth + 1)
+  const blocks = [...document.querySelectorAll("article pre, article .table-wrapper, article .formula, article img")]
+  const boxed = blocks.filter(e => e.scrollWidth > e.clientWidth + 1 && innerWidth > 1200)
+  return [...wide, ...boxed].map(e => `${innerWidth}: ${e.tagName} ${e.textContent.trim().slice(0, 40)}`)
+}"""
+
+
+def test_no_code_block_table_or_picture_runs_off_a_page(site, served, chromium):
+    """In a narrow window it scrolls in its own box; in a wide one it fits."""
+    context, found = chromium.new_context(viewport={"width": 1300, "height": 800}), {}
+    context.route("**/*.js", lambda route: route.abort())
+    context.route("**/*.gif", lambda route: route.abort())
+    tab = context.new_page()
+    for path in sorted(site.rglob("*.html")):
+        name = path.relative_to(site).as_posix()
+        if name == build.PLAYGROUND:
+            continue
+        tab.goto(f"{served}/{name}", wait_until="domcontentloaded")
+        faults = []
+        for width in (1300, 390):
+            tab.set_viewport_size({"width": width, "height": 800})
+            faults += tab.evaluate(WIDE)
+        if faults:
+            found[name] = faults
+    context.close()
+    assert found == {}
+
+
+def _bands(picture):
+    """How many bands of ink a picture has, from top to bottom, with blank rows between them."""
+    image = pytest.importorskip("PIL.Image", reason="pillow is not installed")
+    inked = (np.asarray(image.open(io.BytesIO(picture)).convert("L")) < 160).any(1)
+    return int(inked[0]) + int((np.diff(inked.astype(int)) == 1).sum())
+
+
+def test_a_hat_touches_neither_its_letter_nor_the_bar_of_a_root(served, chromium):
+    context = chromium.new_context(viewport={"width": 1300, "height": 800}, device_scale_factor=4)
+    tab = context.new_page()
+    tab.goto(f"{served}/rules/adam.html")
+    hats = tab.locator("mover").all()
+    assert len(hats) >= 4
+    for hat in hats:
+        assert _bands(hat.screenshot()) == 2  # the hat and its letter
+    root, hat = tab.locator("msqrt").first.bounding_box(), tab.locator("msqrt mover").first.bounding_box()
+    clip = {"x": hat["x"], "y": root["y"], "width": hat["width"], "height": hat["y"] + hat["height"] - root["y"]}
+    assert _bands(tab.screenshot(clip=clip)) == 3  # the bar too
+    context.close()
+
+
+def test_every_lesson_can_be_downloaded_as_it_is_in_the_repository(site):
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    for notebook in notebooks:
+        text = (site / "lessons" / f"{notebook.stem}.html").read_text()
+        (address,) = re.findall(r'href="(\.\./_downloads/[^"]+\.ipynb)"', text)
+        assert (site / "lessons" / address).read_bytes() == notebook.read_bytes()
+        assert "It does not run in this page" in text
+    assert len(notebooks) == 5
+
+
+def test_the_first_page_has_a_picture(site):
+    assert 'src="_images/report-bounds.png"' in (site / "index.html").read_text()
+    assert (site / "_images" / "report-bounds.png").is_file()
 
 
 def test_a_link_that_leads_nowhere_is_found(tmp_path):

@@ -31,6 +31,7 @@ from steepest.training.ways import workers_on
 from steepest.update.torch_class.signature import by_class_name
 
 from . import Row, claim, decided, kept, spread
+from .labels import at_ends
 from .training import drawn, measured
 
 SOURCE, FILE = "001", "curves"
@@ -245,23 +246,24 @@ def _setting(epochs: int) -> str:
 
 def picture() -> Figure:
     """Training loss and test accuracy by epoch of each schedule: the mean of its starts, and the range of them."""
-    figure, words = Figure(figsize=(9.6, 4), layout="constrained"), list[str]()
+    figure, words = Figure(figsize=(11, 4), layout="constrained"), list[str]()
     left, right = figure.subplots(1, 2)
+    ends: tuple[dict[str, tuple[float, str]], ...] = ({}, {})
     for i, (name, values) in enumerate(histories().items()):
         epochs = range(1, 1 + values.shape[1])
-        for axes, column in ((left, values[..., 0]), (right, values[..., 1])):
-            axes.plot(epochs, column.mean(0), color=COLOURS[i], linestyle=DASHES[i], label=name)
+        for axes, column, labels in zip((left, right), np.moveaxis(values, 2, 0), ends, strict=True):
+            axes.plot(epochs, column.mean(0), color=COLOURS[i], linestyle=DASHES[i])
             axes.fill_between(epochs, column.min(0), column.max(0), color=COLOURS[i], alpha=0.15, linewidth=0)
+            labels[name.partition("(")[0]] = (float(column[:, -1].mean()), COLOURS[i])
         words.append(f"{name} ends at a loss of {values[:, -1, 0].mean():.3g} and {values[:, -1, 1].mean():.1f} %")
     left.set_yscale("log")
     left.set_ylabel("training loss")
     right.set_ylabel("test accuracy, %")
     left.set_title(f"ResNet-20 on {IMAGES:,} images of CIFAR-10", loc="left", fontsize="medium")
-    for axes in (left, right):
+    for axes, labels in zip((left, right), ends, strict=True):
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.25)
-    if words:
-        left.legend(frameon=False, fontsize="small")
+        at_ends(axes, labels)
     figure.set_gid(f"Means of {STARTS} starts and their range. {'; '.join(words)}.")
     return figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -18,39 +19,60 @@ from steepest.rules import get
 
 from . import training
 from .ideas import CONSTANT
+from .labels import at_ends
 
 BLUE, RED, GREEN, PINK = COLOURS[:4]
 
 
 def shapes() -> Figure:
-    """Convex, concave, and one with a local and a global minimum."""
-    figure = Figure(figsize=(9.6, 3.2), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
+    """One optimum, and a local next to a global one; a convex function and a concave one."""
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    single, several, left, right = figure.subplots(1, 4)
+    bends = _unimodal(single)
+    lows = _multimodal(several)
     x = np.linspace(-1.5, 1.5, 300)
-    for axes, f, title, side in (
-        (left, x**2, "convex: no chord lies below", 1),
-        (middle, -(x**2), "concave: none lies above", -1),
-    ):
-        axes.plot(x, f, color=BLUE, label="f")
+    for axes, title, side in ((left, "convex: no chord is below f", 1), (right, "concave: no chord is above f", -1)):
+        axes.plot(x, side * x**2, color=BLUE)
         a, b = -1.1, 0.8
-        axes.plot([a, b], [side * a**2, side * b**2], "o--", color=RED, label="chord")
+        axes.plot([a, b], [side * a**2, side * b**2], "o--", color=RED)
         axes.set_title(title, loc="left", fontsize="medium")
-        axes.legend(frameon=False, fontsize="small")
-    two = surfaces.get("x**4 - 3*x**2 + x")
-    x = np.linspace(-1.9, 1.75, 300)
-    right.plot(x, two.value(x[:, None]), color=BLUE)
+    _bare(*figure.axes)
+    figure.set_gid(
+        f"A unimodal function, 1 - exp(-x^2): one minimum, though it bends down beyond {bends:.3f}. A multimodal one, "
+        f"x^4 - 3 x^2 + x: {lows}. A convex function and a concave one with a chord each."
+    )
+    return figure
+
+
+def _unimodal(axes: Axes) -> float:
+    """Draw a function with one optimum that is not convex; the point beyond which it bends down."""
+    surface, x = surfaces.get("1 - exp(-x**2)"), np.linspace(-2.6, 2.6, 1001)
+    height, curvature = surface.value(x[:, None]), np.array([surface.hessian((at,))[0, 0] for at in x])
+    down = curvature < 0
+    axes.plot(x, height, color=BLUE)
+    axes.plot(x, np.where(down, height, np.nan), color=RED, linestyle="--", linewidth=2.5)
+    (low,) = x[1:-1][(np.diff(height)[:-1] < 0) & (np.diff(height)[1:] >= 0)]  # there is one
+    axes.plot(low, surface.value((low,)), "o", color=GREEN, markersize=9)
+    axes.annotate("the only minimum", (low, 0), (0, -16), textcoords="offset points", ha="center", fontsize="small")
+    axes.text(low, 0.95, "dashed:\nbends down", ha="center", va="top", color=RED, fontsize="small")
+    axes.set_ylim(-0.25, 1.1)
+    axes.set_title("unimodal, not convex", loc="left", fontsize="medium")
+    return float(x[~down].max())
+
+
+def _multimodal(axes: Axes) -> str:
+    """Draw a function with a local and a global minimum; where they are."""
+    two, x = surfaces.get("x**4 - 3*x**2 + x"), np.linspace(-1.9, 1.75, 300)
+    axes.plot(x, two.value(x[:, None]), color=BLUE)
     low = [float(root.real) for root in np.roots([4, 0, -6, 1]) if abs(root.imag) < 1e-9]
     kinds = {min(low): ("global minimum", "o", GREEN), max(low): ("local minimum", "s", PINK)}
     for at, (name, marker, colour) in kinds.items():
         height = float(two.value((at,)))
-        right.plot(at, height, marker, color=colour, markersize=9)
-        right.annotate(name, (at, height), (0, -16), textcoords="offset points", ha="center", fontsize="small")
-    right.set_ylim(-4.6, 3)
-    right.set_title("multimodal: where one starts decides", loc="left", fontsize="medium")
-    _bare(left, middle, right)
-    lows = ", ".join(f"{name} at {at:.3f}" for at, (name, _, _) in kinds.items())
-    figure.set_gid(f"A convex function, a concave one, and x^4 - 3 x^2 + x with its {lows}.")
-    return figure
+        axes.plot(at, height, marker, color=colour, markersize=9)
+        axes.annotate(name, (at, height), (0, -16), textcoords="offset points", ha="center", fontsize="small")
+    axes.set_ylim(-4.6, 3)
+    axes.set_title("multimodal: the start decides", loc="left", fontsize="medium")
+    return ", ".join(f"{name} at {at:.3f}" for at, (name, _, _) in kinds.items())
 
 
 def rests() -> Figure:
@@ -201,39 +223,70 @@ def rates() -> Figure:
     return figure
 
 
+def dropout(sizes: tuple[int, ...] = (5, 6, 6, 3), share: float = 0.5) -> Figure:
+    """A network, and what is left of it in two steps with dropout on its hidden layers."""
+    figure, words = Figure(figsize=(11, 3.9), layout="constrained"), []
+    masks = [[np.ones(size) for size in sizes]]
+    with seeded(5):
+        masks += [[nn.Dropout(share)(torch.ones(size)).numpy() for size in sizes] for _ in range(2)]
+    for mask in masks:
+        mask[0][:] = mask[-1][:] = 1  # inputs and outputs stay
+    titles = ("without dropout", "a step with dropout", "the next step")
+    for axes, title, mask in zip(figure.subplots(1, 3), titles, masks, strict=True):
+        weights = _network(axes, mask)
+        hidden = np.concatenate(mask[1:-1])
+        axes.set_title(f"{title}: {int((hidden > 0).sum())} hidden units, {weights} weights", loc="left", fontsize="medium")
+        words.append(f"{title}, {int((hidden > 0).sum())} of {len(hidden)} hidden units and {weights} weights")
+    figure.set_gid(f"A network, and what dropout of {share:.0%} leaves of it: {'; '.join(words)}.")
+    return figure
+
+
+def _network(axes: Axes, mask: list[np.ndarray[Any, Any]]) -> int:
+    """Draw layers of units that are left (not 0) or left out, with the weights between those left; how many these are."""
+    places = [[(layer, k - (len(units) - 1) / 2) for k in range(len(units))] for layer, units in enumerate(mask)]
+    count = 0
+    for layer in range(len(mask) - 1):
+        for i, j in itertools.product(np.flatnonzero(mask[layer]), np.flatnonzero(mask[layer + 1])):
+            axes.plot(*zip(places[layer][i], places[layer + 1][j], strict=True), color="#999999", linewidth=0.7, zorder=1)
+            count += 1
+    for units, spots in zip(mask, places, strict=True):
+        for on, spot in zip(units > 0, spots, strict=True):
+            face, edge = (BLUE, BLUE) if on else ("white", "#999999")
+            axes.plot(*spot, "o", markersize=15, markerfacecolor=face, markeredgecolor=edge, zorder=2)
+            if not on:
+                axes.plot(*spot, "x", markersize=9, color="#999999", zorder=3)
+    axes.margins(0.12)
+    axes.axis("off")
+    return count
+
+
 def regularized() -> Figure:
-    """What dropout leaves of a layer, what BatchNorm makes of channels, and losses with and without."""
+    """What BatchNorm makes of channels, and losses with and without BatchNorm and dropout."""
     figure = Figure(figsize=(9.6, 3.4), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.4))
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.4))
     with seeded(0):
-        mask = nn.Dropout(0.5)(torch.ones(12, 16)).numpy()
         images = 3 + 2 * torch.randn(64, 4, 8, 8) * torch.arange(1, 5).view(1, 4, 1, 1)
         out = nn.BatchNorm2d(4)(images).detach()
-    left.imshow(mask, cmap="Blues", vmin=0, vmax=2.6)
-    left.set_xlabel("unit")
-    left.set_ylabel("example")
-    left.set_title(f"dropout: {(mask == 0).mean():.0%} left out", loc="left", fontsize="medium")
     for k, (values, colour, label) in enumerate(((images, "#999999", "before"), (out, BLUE, "after"))):
-        middle.bar(np.arange(4) + 0.4 * k - 0.2, values.std((0, 2, 3)).numpy(), 0.38, color=colour, label=label)
-    middle.set_xticks(range(4))
-    middle.set_xlabel("channel")
-    middle.set_ylabel("standard deviation")
-    middle.set_title("BatchNorm: one scale", loc="left", fontsize="medium")
-    middle.legend(frameon=False, fontsize="small")
-    words = []
+        left.bar(np.arange(4) + 0.4 * k - 0.2, values.std((0, 2, 3)).numpy(), 0.38, color=colour, label=label)
+    left.set_xticks(range(4))
+    left.set_xlabel("channel")
+    left.set_ylabel("standard deviation")
+    left.set_title("BatchNorm: one scale", loc="left", fontsize="medium")
+    left.legend(frameon=False, fontsize="small")
+    labels, words = {}, []
     layers = {"neither": nn.Identity(), "dropout": nn.Dropout(0.5), "BatchNorm": nn.BatchNorm1d(100)}
     for i, (name, more) in enumerate(layers.items()):
         losses = _course(more)
-        right.plot(range(300, 3001, 300), losses, color=COLOURS[i], linestyle=DASHES[i], label=name)
+        right.plot(range(300, 3001, 300), losses, color=COLOURS[i], linestyle=DASHES[i])
+        labels[name] = (losses[-1], COLOURS[i])
         words.append(f"{name} {losses[-1]:.3f}")
     right.set_xlabel("step of momentum on MNIST")
     right.set_ylabel("test loss")
     right.set_title("losses with and without", loc="left", fontsize="medium")
     right.grid(alpha=0.25)
-    right.legend(frameon=False, fontsize="small")
-    figure.set_gid(
-        f"Dropout's mask of 12 examples and 16 units; channels before and after BatchNorm; losses: {', '.join(words)}."
-    )
+    at_ends(right, labels)
+    figure.set_gid(f"Channels before and after BatchNorm; test losses at the end: {', '.join(words)}.")
     return figure
 
 
@@ -250,6 +303,26 @@ def _course(more: nn.Module) -> list[float]:
 
         training.train(model, optimizer, data, 100, 3000, 300, note)
     return losses
+
+
+def digit(index: int = 0) -> Figure:
+    """An image of the training data, and the pixels of its middle row as the network gets them."""
+    raw, data = training.images(), training.images(mean=0.5, deviation=0.5)
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.imshow(raw.x[index].view(28, 28).numpy(), cmap="gray_r")
+    left.axhline(14, color=RED, linewidth=1)
+    left.set_title(f"image {index}, a {int(data.y[index])}: 28 x 28 pixels", loc="left", fontsize="medium")
+    row = data.x[index].view(28, 28)[14].numpy()
+    right.step(range(28), row, where="mid", color=RED)
+    right.set_xlabel("column")
+    right.set_title("row 14: white -1, black 1", loc="left", fontsize="medium")
+    right.grid(alpha=0.25)
+    figure.set_gid(
+        f"Image {index} of MNIST, a {int(data.y[index])}, and its row 14 with pixels scaled to [-1, 1]; of 784 pixels "
+        f"{int((raw.x[index] > 0).sum())} are not white."
+    )
+    return figure
 
 
 def _bare(*panels: Axes) -> None:

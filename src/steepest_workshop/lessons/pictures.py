@@ -17,7 +17,7 @@ from steepest.report.palette import COLOURS
 from steepest.report.surface import pictures
 from steepest.rules import RACE, get
 
-from . import Row, batches, collapse, curves, drawn, slides, training, tutorial, variants
+from . import Row, annealed, batches, blocks, collapse, curves, drawn, training, tutorial, variants
 
 SLACK = 0.01  # beside a line that does not move
 NAMED = ("step", "multi_step", "exponential", "inverse_time", "cosine", "one_cycle", "cyclic")
@@ -101,8 +101,17 @@ def _lined(pattern: str, across: int, axis: str, unit: str, title: str) -> _Draw
     return lambda rows: beside(rows, pattern, across, axis, unit, title)
 
 
+def _blocks(title: str, runs: dict[str, str]) -> _Draw:
+    return lambda rows: blocks.beside(rows, runs, title)
+
+
+# labels of printed blocks, and how a picture calls them
+SGD = {f"SGD(lr={rate}, momentum=0.5)": f"SGD, rate {rate}" for rate in ("0.0005", "0.001")}
+ADAM = {f"Adam(lr={rate})": f"Adam, rate {rate}" for rate in ("0.00025", "0.0005", "0.001")}
+RMSPROP = {"RMSprop(lr=1e-05)": "RMSprop, rate 0.00001"} | {
+    f"RMSprop(lr={rate})": f"RMSprop, rate {rate}" for rate in ("0.00025", "0.001")
+}
 ACCURACIES = r"(?P<run>.+), accuracy after (?P<x>\d+) iterations", 3, "iteration", "accuracy, %"
-EPOCHS = r"(?P<run>.+), epoch (?P<x>\d+): accuracy", 5, "epoch", "accuracy, %"
 LOSSES = r"(?P<run>mean training loss) of epoch (?P<x>\d+): .+", 1, "epoch", "loss"
 _DRAWN: dict[str, tuple[tuple[str, _Draw], ...]] = {
     "000": (
@@ -118,6 +127,8 @@ _DRAWN: dict[str, tuple[tuple[str, _Draw], ...]] = {
         ("decays", lambda rows: drawn.decays()),
         ("schedules", lambda rows: drawn.multiples(NAMED)),
         ("rates", lambda rows: drawn.rates()),
+        ("narrow", lambda rows: annealed.narrow()),
+        ("milestones", lambda rows: annealed.milestones()),
         ("curves", lambda rows: curves.picture()),
         ("contours", lambda rows: _race("beale", 300, tuned=True)),
     ),
@@ -125,16 +136,25 @@ _DRAWN: dict[str, tuple[tuple[str, _Draw], ...]] = {
         ("saddle", lambda rows: _race("saddle", 200)),
         ("valley", lambda rows: _race("valley", 60)),
         ("lambda", lambda rows: drawn.falling()),
+        ("dropout", lambda rows: drawn.dropout()),
         ("regularized", lambda rows: drawn.regularized()),
     ),
     "003": (
-        ("epochs", _lined(*EPOCHS, "A small convolutional network: what is printed, and ours")),
-        ("courses", lambda rows: slides.drawn_courses()),
+        ("epochs", _blocks("SGD with momentum 0.5 on a small convolutional network", SGD)),
+        ("epochs-adam", _blocks("Adam on a small convolutional network", ADAM)),
+        ("epochs-rmsprop", _blocks("RMSprop on a small convolutional network", RMSPROP)),
+        ("epochs-stuck", lambda rows: blocks.stuck()),
+        ("courses", lambda rows: blocks.rates_and_momentum()),
+        ("courses-nesterov", lambda rows: blocks.nesterov()),
+        ("courses-adam", lambda rows: blocks.betas()),
+        ("courses-adadelta", lambda rows: blocks.adadelta()),
         ("collapse", lambda rows: collapse.collapse()),
     ),
     "004": (
         ("exponents", lambda rows: variants.bars()),
+        ("lowest", lambda rows: variants.lowest()),
         ("losses", _lined(*LOSSES, "MNIST, 784-128-64-10 under Adam")),
+        ("digit", lambda rows: drawn.digit()),
         ("digits", lambda rows: variants.digits()),
         ("prediction", lambda rows: _prediction()),
     ),

@@ -14,13 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from scipy import stats
 from torch import nn
 
 from steepest import optim
 from steepest.problems.seeds import seeded
-from steepest.report.palette import COLOURS, DASHES
 from steepest.training.ways import workers_on
 from steepest.update.torch_class.optimizer import build
 from steepest.update.torch_class.signature import by_class_name
@@ -317,33 +315,6 @@ def _drawn(data: Images, say: Callable[[str], None]) -> Iterator[Row]:
 def _told(ends: Sequence[tuple[float, float]]) -> str:
     """Accuracies, and losses in brackets, of some starts."""
     return f"{', '.join(f'{right:.2f}' for _, right in ends)} % (loss {', '.join(f'{loss:.3f}' for loss, _ in ends)})"
-
-
-def drawn_courses() -> Figure:
-    """The validation losses of the runs that the slides draw, by epoch, in the groups of their slides."""
-    figure, words = Figure(figsize=(13, 6), layout="constrained"), list[str]()
-    groups = {
-        "SGD: rate and momentum": [config for config in DRAWN if config[0] == "SGD"],
-        "Adam: a rate too large, and its betas": [config for config in DRAWN if config[0] == "Adam"],
-        "Adadelta: rho": [config for config in DRAWN if config[0] == "Adadelta"],
-        "the slow blocks": list(SLOW),
-    }
-    for axes, (title, configs) in zip(figure.subplots(2, 2, sharex=True).flat, groups.items(), strict=True):
-        for i, config in enumerate(configs):
-            for history in seeds_of(config, 1):
-                losses = [loss for loss, _ in history]
-                dash = DASHES[i % len(DASHES)]
-                axes.plot(range(1, 11), losses, label=_named(config), linewidth=1.5, color=COLOURS[i], linestyle=dash)
-                words.append(f"{_named(config)} ends at {losses[-1]:.3g}")
-        axes.set_yscale("log")
-        axes.set_title(title, loc="left", fontsize="medium")
-        axes.set_ylim(top=min(axes.get_ylim()[1], 10))  # what diverges leaves the picture
-        axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.supxlabel("epoch", fontsize="small")
-    figure.supylabel("validation loss", fontsize="small")
-    figure.set_gid(f"Validation losses by epoch, one start each. {'; '.join(words)}.")
-    return figure
 
 
 if __name__ == "__main__":

@@ -238,7 +238,7 @@ def _others(say: Callable[[str], None]) -> Row:
 
 
 def bars(noise: tuple[float, float] = (0.0, 0.0)) -> Figure:
-    """Test loss against updates for each exponent: means of ten replicates, bars of 2.5 standard errors."""
+    """Test loss against updates for each exponent: means of ten replicates, bands of 2.5 standard errors."""
     names = ("gd", "adam", "adagrad")
     result = experiment(noisy_regression.data(0), [get(name) for name in names], (0.001, 0.001, 0.01), noise=noise)
     figure = Figure(figsize=(10, 6), layout="constrained")
@@ -247,7 +247,8 @@ def bars(noise: tuple[float, float] = (0.0, 0.0)) -> Figure:
         for j, (name, called) in enumerate(zip(names, ("SGD", "Adam", "Adagrad, rate 0.01"), strict=True)):
             mean, error = result.losses[i, j].mean(0), stats.sem(result.losses[i, j], axis=0)
             look = style("sgd" if name == "gd" else name)
-            axes.errorbar(steps, mean, 2.5 * error, color=look.colour, linestyle=look.dash, label=None if i else called)
+            axes.plot(steps, mean, color=look.colour, linestyle=look.dash, label=None if i else called)
+            axes.fill_between(steps, mean - 2.5 * error, mean + 2.5 * error, color=look.colour, alpha=0.2, linewidth=0)
         axes.set_title(f"exponent {exponent:g}", loc="left")
         axes.grid(alpha=0.25)
     figure.supxlabel("updates")
@@ -255,6 +256,34 @@ def bars(noise: tuple[float, float] = (0.0, 0.0)) -> Figure:
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     lows = "; ".join(f"{e:g}: {result.losses[i, :, :, -1].mean(1).round(3).tolist()}" for i, e in enumerate(EXPONENTS))
     figure.set_gid(f"Test losses of SGD, Adam and Adagrad by exponent; at the last evaluation {lows}.")
+    return figure
+
+
+def lowest() -> Figure:
+    """The lowest mean test loss of each optimizer at each exponent, as a share of the first; cut to three digits as printed."""
+    names = {"SGD": "gd", "Adam": "adam"}
+    losses = experiment(noisy_regression.data(0), [get(name) for name in names.values()], (0.001, 0.001)).losses.mean(2)
+    figure, words = Figure(figsize=(7.6, 3.8), layout="constrained"), []
+    axes = figure.subplots()
+    for j, name in enumerate(names):
+        best, colour = losses[:, j].min(-1), style("sgd" if name == "SGD" else "adam").colour
+        shares, cut = 100 * best / losses[:, j, 0], [int(value * 1000) / 1000 for value in best]
+        axes.plot(range(len(EXPONENTS)), shares, "os"[j], color=colour, label=name, markersize=7)
+        for i, (share, value) in enumerate(zip(shares, cut, strict=True)):
+            above = share == (100 * losses[i].min(-1) / losses[i, :, 0]).max()
+            offset, align = ((0, 8), "bottom") if above else ((0, -8), "top")
+            axes.annotate(f"{value:g}", (i, share), offset, textcoords="offset points", ha="center", va=align, color=colour)
+        words.append(f"{name} {dict(zip(EXPONENTS, cut, strict=True))}")
+    axes.set_yscale("log")
+    axes.set_ylim(0.01, 250)
+    axes.set_xticks(range(len(EXPONENTS)), [f"{exponent:g}" for exponent in EXPONENTS])
+    axes.set_yticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"])
+    axes.set_xlabel("exponent of the error")
+    axes.set_ylabel("% of the first test loss")
+    axes.set_title("Lowest test loss in 950 updates, mean of ten replicates", loc="left")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, loc="lower left")
+    figure.set_gid(f"The lowest mean test loss by exponent. {'; '.join(words)}.")
     return figure
 
 
@@ -284,6 +313,9 @@ def prediction(model: torch.nn.Module, index: int = 0) -> Figure:
     right.invert_yaxis()
     right.set_xlim(0, 1.05)
     right.set_xlabel("probability")
+    for digit, chance in enumerate(chances):
+        if 0.005 <= chance < 0.85:
+            right.text(chance + 0.02, digit, f"{chance:.2f}", va="center", fontsize="small")
     label, guess = int(data.test_y[index]), int(chances.argmax())
     left.set_title(f"a {label}", loc="left")
     right.set_title(f"the network says {guess}: {chances[guess]:.3f}", loc="left")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
@@ -26,8 +27,26 @@ REFERENCE = {
 }
 CSS = """.formula { overflow-x: auto; padding: 0.3rem 0; text-align: left; }
 .formula math { font-size: 1.1rem; }
+/* fonts without a table for formulas draw accents on their letters, and roots on what is under them */
+mover > :last-child { font-size: 0.75em; padding-bottom: 0.2em; }
+msqrt > * { padding-top: 0.15em; }
+mfrac > * { padding: 0.15em 0.1em; }
 .cell_output pre { white-space: pre-wrap; }
+article img[src*="report-bounds"] { max-width: min(100%, 32rem); }
+.genindextable td { overflow-wrap: anywhere; }
+@media (min-width: 67em) { /* beside the sidebar: output of 128 columns fits, longer lines wrap */
+  .sidebar-drawer { width: max(15em, calc(50% - 40em)); }
+  .main { min-width: 0; }
+  .content { flex: 1; max-width: 62em; min-width: 0; padding: 0 2em; width: auto; }
+  article p, article li, article dd { max-width: 46em; }
+  article pre { font-size: 0.7rem; overflow-wrap: anywhere; white-space: pre-wrap; }
+}
 """
+DOWNLOAD = (
+    "{download}`Download this notebook <../notebooks/NAME>` and open it with Jupyter where steepest is installed from a "
+    "checkout. It does not run in this page: "
+    "[PyTorch and NumPy for browsers](../architecture.md#the-site) are on no package index."
+)
 LESSON = re.compile(r"\[([^\[\]]+)\]\(\.\./docs/playground\.md#lesson-(\d)\)")  # becomes a link into the playground
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">
 <path d="M1 2 C5 2 6 13 9 13 S12 9 15 9" fill="none" stroke="#0072B2" stroke-width="2.4" stroke-linecap="round"/></svg>
@@ -66,9 +85,10 @@ def _gather(source: Path) -> None:
     shutil.copy(Path(__file__).parent / "conf.py", source)
     shutil.copy(root / "CHANGELOG.md", source / "changelog.md")
     (source / "lessons").mkdir()
+    (source / "notebooks").mkdir()
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):
-        text = LESSON.sub(rf"<a href='../{PLAYGROUND}#lesson=\2'>\1</a>", notebook.read_text(encoding="utf-8"))
-        (source / "lessons" / notebook.name).write_text(text.replace("](../docs/", "](../"), encoding="utf-8")
+        shutil.copy(notebook, source / "notebooks")
+        (source / "lessons" / notebook.name).write_text(_lesson(notebook), encoding="utf-8")
     rules.write(source / "rules")
     (source / "reference").mkdir()
     for module, title in REFERENCE.items():
@@ -85,6 +105,15 @@ def _gather(source: Path) -> None:
     page.write_text(page.read_text(encoding="utf-8").replace("# The playground\n", opened, 1), encoding="utf-8")
     for path in source.rglob("*.md"):
         path.write_text(_linked(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _lesson(notebook: Path) -> str:
+    """A notebook as a page: a link to download it under its title, and links that lead into the site."""
+    text = LESSON.sub(rf"<a href='../{PLAYGROUND}#lesson=\2'>\1</a>", notebook.read_text(encoding="utf-8"))
+    page = json.loads(text.replace("](../docs/", "](../"))
+    words = DOWNLOAD.replace("NAME", notebook.name)
+    page["cells"].insert(1, {"cell_type": "markdown", "id": "download", "metadata": {}, "source": words})
+    return json.dumps(page)
 
 
 def _linked(text: str) -> str:
