@@ -14,7 +14,7 @@ from steepest.rules import RULES
 
 from .node import node
 
-PARTS = ("base", "run", "formula", "descent", "share", "lessons")
+PARTS = page.PARTS[: page.PARTS.index("network")]  # those that need no document
 OWN = [
     "x**2 + 3*sin(y)**2",
     "-x**2 + y**4 - 2**-1*x*y",
@@ -208,7 +208,7 @@ def test_no_two_rules_look_alike_but_for_their_colour(tmp_path):
     print({ looks: names.map((name) => of(styleOf(name))), first, variants: [0, 1, 2, 3].map((k) => of(styleOf("adam", k))) });
     """
     made = node(tmp_path, page_script(code), None)
-    assert len(set(made["looks"])) == len(made["looks"]) == len(RULES) + 1
+    assert len(set(made["looks"])) == len(made["looks"]) == len(RULES) + 2  # the switch, and Newton's method
     assert len(set(made["variants"])) == 4
 
 

@@ -294,6 +294,80 @@ def test_a_sweep_and_basins_answer_to_clicks_and_keys(chromium, page):
         assert float(at(tab)["rules"].split("@")[1]) == pytest.approx(rate * 10**0.1, rel=0.05)
 
 
+def factors(tab):
+    """The table of the phase diagram: damping, measured and theoretical factor of flat, steep and both."""
+    rows = tab.eval_on_selector_all("#phase-factors tr", "all => all.map(r => [...r.children].map(c => c.textContent))")
+    return [(row[2], row[3], row[4]) for row in rows]
+
+
+def test_the_map_of_rate_and_momentum_moves_the_path_and_is_moved_by_the_list(chromium, page):
+    address = "surface=valley&rules=sgd@0.03,momentum@0.0046&panel=phase&follow=1&steps=300"
+    with opened(chromium, page, **WIDE, address=address) as tab:
+        (flat, *_), (steep, *_), (_, measured, theory) = factors(tab)
+        assert (flat, steep) == ("under-damped", "under-damped")
+        assert float(theory) == pytest.approx(0.9**0.5, abs=1e-4)
+        assert float(measured) == pytest.approx(0.9**0.5, rel=0.005)
+        before = pixels(tab), pixels(tab, "phase"), pixels(tab, "along")
+        tab.click("[aria-label='Raise the rate of momentum']")  # the list moves the point
+        assert all(
+            was != now for was, now in zip(before, (pixels(tab), pixels(tab, "phase"), pixels(tab, "along")), strict=True)
+        )
+        box = tab.locator("#phase").bounding_box()
+        x, y = box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"]
+        before = pixels(tab)
+        tab.mouse.move(x, y)
+        tab.mouse.down()
+        tab.mouse.move(x + 60, y + 20, steps=3)  # and the point moves the path
+        tab.mouse.up()
+        rules = at(tab)["rules"]
+        assert rules.startswith("sgd@0.03,momentum(momentum=0.")
+        rate, momentum = float(rules.split("@")[2]), float(rules.split("(momentum=")[1].split(")")[0])
+        assert 0.02 < rate < 0.06
+        assert 0.3 < momentum < 0.6
+        assert tab.input_value("[aria-label^='Rate of momentum(momentum='][type=number]") == f"{rate:g}"
+        assert pixels(tab) != before
+        assert [row[0] for row in factors(tab)] == ["over-damped", "under-damped", ""]
+        same_numbers(tab)
+        tab.click("#phase-best")
+        assert float(factors(tab)[2][2]) == pytest.approx((50**0.5 - 1) / (50**0.5 + 1), abs=0.02)  # √ of a rounded momentum
+        tab.locator("#phase").focus()
+        for _ in range(6):
+            tab.keyboard.press("Shift+ArrowRight")
+        assert factors(tab)[1][0] == "diverging"
+        assert float(factors(tab)[2][1]) > 1
+        tab.keyboard.press("ArrowUp")
+        assert "(momentum=0.576)" in at(tab)["rules"]
+        tab.select_option("#name", "himmelblau")
+        assert "For a quadratic with a minimum" in tab.inner_text("#panel-phase")
+        assert tab.locator("#phase").is_hidden()
+    with opened(chromium, page, **WIDE, address="surface=booth&rules=adam@0.1&panel=phase") as tab:
+        tab.click("text=Add momentum")
+        assert tab.locator("#phase").is_visible()
+        assert len(factors(tab)) == 3
+
+
+def test_newton_walks_beside_the_rules_and_says_when_the_hessian_is_not_positive_definite(chromium, page):
+    with opened(chromium, page, **WIDE, address="surface=rosenbrock&rules=sgd@0.001&steps=20") as tab:
+        tab.select_option("#add", "newton")
+        assert at(tab)["rules"].endswith("newton@1")
+        shown, names = exported(tab)["optimizers"], {}
+        assert "not positive definite" not in tab.inner_text("#said")
+        exec(copied(tab), names)
+        np.testing.assert_allclose(shown[1]["points"], names["newton"], rtol=1e-9, atol=1e-9)
+        assert shown[1]["points"][-1] == pytest.approx([1, 1])
+        tab.click("#first")
+        tab.click("#forward")
+        rows = tab.eval_on_selector_all("#panel-step tbody th", "all => all.map(e => e.textContent)")
+        assert {"g", "det", "d", "Δθ"} <= set(rows)
+    address = "surface=himmelblau&rules=newton@1&start=-0.5,-1&schedule=cosine&noise=0.1&seed=3&steps=9&turn=20"
+    with opened(chromium, page, **WIDE, address=address) as tab:
+        assert at(tab)["noise"] == "0.1"
+        assert "At step 1 newton meets a Hessian that is not positive definite" in tab.inner_text("#said")
+        names = {}
+        exec(copied(tab), names)
+        np.testing.assert_allclose(exported(tab)["optimizers"][0]["points"], names["newton"], rtol=1e-7, atol=1e-7)
+
+
 def test_this_step_shows_the_numbers_of_the_step_at_the_cursor(chromium, page):
     with opened(chromium, page, **WIDE, address="surface=beale&rules=adam@0.1&steps=30&at=7") as tab:
         rows = tab.eval_on_selector_all("#panel-step tbody tr", "all => all.map(r => [...r.children].map(c => c.textContent))")
@@ -442,7 +516,7 @@ def test_everything_is_reached_and_moved_by_keyboard_alone(chromium, page):
 def test_a_finger_drags_the_start_on_a_phone_and_nothing_scrolls_sideways(chromium, page):
     with opened(chromium, page, width=390, height=800, has_touch=True, is_mobile=True) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth") == 390
-        for panel in ("rates", "basins", "step"):
+        for panel in ("rates", "basins", "phase", "step"):
             tab.tap(f"#tab-{panel}")
             assert tab.evaluate("document.documentElement.scrollWidth") == 390
         tab.select_option("#lesson", "4")
@@ -474,7 +548,7 @@ def test_no_serious_fault_is_found_by_axe(chromium, page, scheme):
         return json.dumps([(v["id"], [n["html"] for n in v["nodes"]]) for v in found], indent=1)[:3000] if found else ""
 
     with opened(chromium, page, **WIDE, color_scheme=scheme) as tab:
-        for panel in ("rates", "basins", "step"):
+        for panel in ("rates", "basins", "phase", "step"):
             tab.click(f"#tab-{panel}")
             assert not faults(tab)
         tab.click("[aria-label='Hyperparameters of adam']")

@@ -7,13 +7,19 @@ function turned(surface, degrees) {
   if (!degrees) return surface;
   const angle = (degrees * Math.PI) / 180, c = Math.cos(angle), s = Math.sin(angle);
   const [mx, my] = middle(surface), at = new Float64Array(2), slope = new Float64Array(2);
-  const f = (p, g) => {
+  const f = (p, g, h) => {
     const dx = p[0] - mx, dy = p[1] - my;
     at[0] = mx + c * dx + s * dy;
     at[1] = my - s * dx + c * dy;
-    const height = surface.f(at, slope);
+    const height = surface.f(at, slope, h);
     g[0] = c * slope[0] - s * slope[1];
     g[1] = s * slope[0] + c * slope[1];
+    if (h) {
+      const [xx, xy, yy] = h;
+      h[0] = c * c * xx - 2 * c * s * xy + s * s * yy;
+      h[1] = c * s * (xx - yy) + (c * c - s * s) * xy;
+      h[2] = s * s * xx + 2 * c * s * xy + c * c * yy;
+    }
     return height;
   };
   const minima = surface.minima.map((point) => rotated(point, surface, degrees));
@@ -71,6 +77,7 @@ function noiseOf(noise, seed, steps) {
 
 // The best rate of a grid: the one that ends lowest, of those that stay in the frame if any does; or the surface's own.
 function tuned(entry, surface, run) {
+  if (isNewton(entry)) return RULES.newton.rate;
   const own = surface.rates[entry.name] ?? surface.rates[""];
   if (own !== undefined) return own;
   const noise = noiseOf(run.noise, run.seed, run.steps);
@@ -80,23 +87,30 @@ function tuned(entry, surface, run) {
   return (staying.length ? staying : tried).reduce((best, each) => (end(each) < end(best) ? each : best)).lr;
 }
 
-// The largest and the smallest curvature where they are the same everywhere, on a quadratic; null elsewhere.
+// Curvatures of a Hessian [xx, xy, yy] and the direction of the largest; y where all directions curve alike.
+function curvesOf([xx, xy, yy]) {
+  const half = (xx + yy) / 2, away = Math.hypot((xx - yy) / 2, xy), round = away <= 1e-12 * Math.abs(half);
+  return { largest: half + away, smallest: half - away, angle: round ? Math.PI / 2 : Math.atan2(2 * xy, xx - yy) / 2 };
+}
+
+// A quadratic's curvatures, their directions (flat, steep), and the point where its slope is 0; null for other surfaces.
 function curvature({ f, domain }) {
-  const [[x0, x1], [y0, y1]] = domain, h = (x1 - x0) / 64, g = new Float64Array(2);
-  const slope = (x, y) => (f([x, y], g), [g[0], g[1]]);
-  const rows = [[0.31, 0.42], [0.77, 0.13], [0.18, 0.86]].map(([a, b]) => {
-    const x = x0 + a * (x1 - x0), y = y0 + b * (y1 - y0);
-    const [right, left, up, down] = [slope(x + h, y), slope(x - h, y), slope(x, y + h), slope(x, y - h)];
-    return [(right[0] - left[0]) / (2 * h), (up[0] - down[0]) / (2 * h), (up[1] - down[1]) / (2 * h)];
+  const [[x0, x1], [y0, y1]] = domain, place = (u, v) => [x0 + u * (x1 - x0), y0 + v * (y1 - y0)];
+  const [here, ...others] = [[0.07, 0.07], [0.93, 0.93], [0.77, 0.13], [0.18, 0.86]].map(([u, v]) => {
+    const at = place(u, v), g = [0, 0], h = [0, 0, 0];
+    f(at, g, h);
+    return { at, g, h };
   });
-  const size = Math.max(...rows.flat().map(Math.abs));
-  if (!(size > 0) || rows.some((row) => row.some((x, k) => !(Math.abs(x - rows[0][k]) <= 1e-8 * size)))) return null;
-  const at = (u) => [x0 + u * (x1 - x0), y0 + u * (y1 - y0)], [from, to] = [at(0.07), at(0.93)], [s, t] = [slope(...from), slope(...to)];
-  const moved = to.map((x, i) => x - from[i]), [a, b, d] = rows[0];
-  const foretold = [a * moved[0] + b * moved[1], b * moved[0] + d * moved[1]]; // from corner to corner
-  if (foretold.some((x, i) => !(Math.abs(t[i] - s[i] - x) <= 1e-7 * size * (x1 - x0 + y1 - y0)))) return null;
-  const half = (a + d) / 2, away = Math.hypot((a - d) / 2, b);
-  return { largest: half + away, smallest: half - away };
+  const [xx, xy, yy] = here.h, size = Math.max(...here.h.map(Math.abs)), length = x1 - x0 + y1 - y0;
+  const fits = others.every(({ at, g, h }) => {
+    const dx = at[0] - here.at[0], dy = at[1] - here.at[1];
+    const foretold = [here.g[0] + xx * dx + xy * dy, here.g[1] + xy * dx + yy * dy]; // a kink between would show here
+    return h.every((x, k) => Math.abs(x - here.h[k]) <= 1e-9 * size) && foretold.every((x, i) => Math.abs(x - g[i]) <= 1e-9 * size * length);
+  });
+  if (!(size > 0 && fits)) return null;
+  const { largest, smallest, angle } = curvesOf(here.h), steep = [Math.cos(angle), Math.sin(angle)], det = xx * yy - xy * xy;
+  const minimum = [here.at[0] - (yy * here.g[0] - xy * here.g[1]) / det, here.at[1] - (xx * here.g[1] - xy * here.g[0]) / det];
+  return { largest, smallest, axes: [[steep[1], -steep[0]], steep], minimum };
 }
 
 // One step's numbers: each line of the rule's own function, with what it gave; `k` counts steps from 1.

@@ -38,19 +38,42 @@ function surfaceOfFormula(text) {
   if (!named.has(letters[1])) refuse(`it has no ${letters[1]}`);
   if (letters[0] === "x1" && (named.has("x") || named.has("y"))) refuse("it mixes x and y with x1 and x2");
   const height = asFunction(compiled(tree, letters));
-  const slopes = letters.map((letter) => {
+  const slopeTrees = letters.map((letter) => {
     const slope = KEPT.math.derivative(tree, letter, { simplify: false });
     slope.traverse(() => count.left--);
     if (count.left < 0) refuse("its slopes are too long to be computed while you wait; write it shorter");
-    asPython(slope, INNER, refuse); // what a derivative holds is read as strictly
-    return asFunction(compiled(slope, letters));
+    asPython(slope, INNER, refuse); // a derivative must pass the same list
+    return slope;
   });
-  const f = (p, g) => {
+  const slopes = slopeTrees.map((slope) => asFunction(compiled(slope, letters)));
+  let curves = null; // found when first needed: they take longer than the slopes
+  const f = (p, g, h) => {
     g[0] = slopes[0](p);
     g[1] = slopes[1](p);
+    if (h) (curves ??= curvesOfFormula(slopeTrees, letters)).forEach((curve, k) => (h[k] = curve(p)));
     return height(p);
   };
   return { name: python, formula: python, domain: [[-3, 3], [-3, 3]], start: [-2, 1.5], minima: [], rates: {}, f, own: true };
+}
+
+// The second derivatives xx, xy, yy of a formula, from its slopes; not a number where they are too long to find while you wait.
+function curvesOfFormula([x, y], letters) {
+  const pairs = [[x, letters[0]], [x, letters[1]], [y, letters[1]]];
+  const refuse = () => {
+    throw new Error("too long");
+  };
+  try {
+    return pairs.map(([slope, letter]) => {
+      const curve = KEPT.math.derivative(slope, letter, { simplify: false });
+      let left = MOST_NODES;
+      curve.traverse(() => left--);
+      if (left < 0) refuse();
+      asPython(curve, INNER, refuse);
+      return asFunction(compiled(curve, letters));
+    });
+  } catch {
+    return pairs.map(() => () => NaN);
+  }
 }
 
 // The formula as Python writes it; refuses whatever is not on the list.

@@ -153,6 +153,7 @@ function makeBatches(count, size, seed) {
 
 // Why a rule cannot train the network here; "" where it can.
 function refusedInNetwork({ apart, reach, evaluations, name }) {
+  if (name === "newton") return "it needs the Hessian";
   if (apart) return "its step for a matrix is not in this page";
   if (evaluations > 1) return `it asks for ${evaluations} gradients a step`;
   if (reach === "model") return "it looks over all tensors at once";

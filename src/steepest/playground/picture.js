@@ -68,7 +68,7 @@ function drawGround(draw, ground, view) {
 
 // Numbers along the left and the lower edge, the frame where it is smaller than the view, and the known minima as stars.
 function drawFrame(draw, surface, view) {
-  const { soft, ink, paper, edge } = inks();
+  const { soft, paper, edge } = inks();
   draw.font = FONT;
   const plate = (text, x, y, align) => {
     const wide = draw.measureText(text).width, left = align === "center" ? x - wide / 2 : x;
@@ -89,19 +89,22 @@ function drawFrame(draw, surface, view) {
   draw.setLineDash([3, 4]);
   draw.strokeRect(toX(view, x0), toY(view, y1), toX(view, x1) - toX(view, x0), toY(view, y0) - toY(view, y1));
   draw.setLineDash([]);
-  for (const [x, y] of surface.minima) {
-    draw.beginPath();
-    for (let k = 0; k < 10; k++) {
-      const r = k % 2 ? 3.6 : 9, angle = -Math.PI / 2 + (k * Math.PI) / 5;
-      draw[k ? "lineTo" : "moveTo"](toX(view, x) + r * Math.cos(angle), toY(view, y) + r * Math.sin(angle));
-    }
-    draw.closePath();
-    draw.fillStyle = ink;
-    draw.fill();
-    draw.strokeStyle = paper;
-    draw.lineWidth = 1.2;
-    draw.stroke();
+  for (const [x, y] of surface.minima) star(draw, toX(view, x), toY(view, y));
+}
+
+function star(draw, x, y) {
+  const { ink, paper } = inks();
+  draw.beginPath();
+  for (let k = 0; k < 10; k++) {
+    const r = k % 2 ? 3.6 : 9, angle = -Math.PI / 2 + (k * Math.PI) / 5;
+    draw[k ? "lineTo" : "moveTo"](x + r * Math.cos(angle), y + r * Math.sin(angle));
   }
+  draw.closePath();
+  draw.fillStyle = ink;
+  draw.fill();
+  draw.strokeStyle = paper;
+  draw.lineWidth = 1.2;
+  draw.stroke();
 }
 
 // The marker of a rule at a point: filled with its colour, or hollow.

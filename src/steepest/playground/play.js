@@ -1,5 +1,5 @@
 // The page: what it is set to, and what follows when that changes.
-let state = START, surface, paths = [], bound = null, floor = null, ground, view, turnOfStart = 0;
+let state = START, surface, paths = [], quadratic = null, bound = null, floor = null, ground, view, turnOfStart = 0;
 let veiled = false; // a lesson waits for its answer
 let stopWork = () => {}, playing = false, dragging = false;
 
@@ -13,7 +13,8 @@ function changeSurface() {
   turnOfStart = state.turn;
   if (!state.start) state.start = standing(surface);
   const found = curvature(surface);
-  bound = found && found.smallest > 0 ? 2 / found.largest : null;
+  quadratic = found?.smallest > 0 ? found : null;
+  bound = quadratic && 2 / found.largest;
   const words = found && `A quadratic: its curvature runs from ${number(found.smallest)} to ${number(found.largest)}. `;
   const without = found?.smallest < 0 ? "It has no minimum: at no rate does plain descent stay." : "It is not curved in every direction.";
   const about = bound ? `Plain descent needs a rate below 2/λ = ${number(bound)}.` : without;
@@ -96,6 +97,7 @@ function say() {
   byId("at-said").textContent = `${state.at} of ${state.steps}`;
   document.querySelectorAll("#rules .end").forEach((end, i) => (end.textContent = veiled ? "" : endSaid(paths[i])));
   if (state.panel === "step") sayStep();
+  if (state.panel === "phase") sayPhase();
   byId("at").setAttribute("aria-valuetext", `${state.at} of ${state.steps} gradients`);
   if (!dragging) later();
 }
@@ -119,7 +121,8 @@ function later() {
   if (asked === lookedAt) return; // the closer looks do not depend on the step
   lookedAt = asked;
   stopWork();
-  if (state.panel !== "step") stopWork = inSlices(veiled ? nothing() : state.panel === "rates" ? rates() : basins());
+  const slow = { rates, basins }[state.panel];
+  if (slow) stopWork = inSlices(veiled ? nothing() : slow());
 }
 
 function settle() {
@@ -128,7 +131,7 @@ function settle() {
     ? ["Answer first; then the paths are shown."]
     : nowhere
       ? ["The surface has no finite height at the start; start elsewhere."]
-      : paths.flatMap((path, i) => awaySaid(path, labelOf(state.rules[i])));
+      : paths.flatMap((path, i) => [...awaySaid(path, labelOf(state.rules[i])), ...(isNewton(state.rules[i]) ? indefiniteSaid(path) : [])]);
   byId("said").textContent = sentences.join(" ");
   const ends = veiled ? "" : paths.map((path, i) => `${labelOf(state.rules[i])} is at ${endSaid(path)}`).join(", ");
   const from = state.start.map((x) => number(x)).join(", "), where = `${state.formula || state.surface} from ${from}`;
@@ -136,6 +139,13 @@ function settle() {
   byId("heights").setAttribute("aria-label", `Height by gradients taken, on ${where}. At ${state.at} ${ends}.`);
   byId("start").setAttribute("aria-label", `Start at ${from}. Arrow keys move it.`);
   keepAddress();
+}
+
+function indefiniteSaid(path) {
+  const found = indefiniteOn(path, surface);
+  if (!found) return [];
+  const { step, smallest, largest } = found, curves = `curvatures ${number(smallest, 3)} and ${number(largest, 3)}`;
+  return [`At step ${step} newton meets a Hessian that is not positive definite (${curves}): the step goes towards a saddle or a maximum.`];
 }
 
 function awaySaid({ leavesAt, lostAt, every }, label) {

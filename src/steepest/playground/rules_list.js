@@ -116,6 +116,21 @@ function remove(i) {
   document.querySelectorAll("#rules .name")[Math.min(i, state.rules.length - 1)].focus();
 }
 
+function addRule(name) {
+  byId("rules-said").textContent = state.rules.length >= MOST_RULES ? `${MOST_RULES} rules are the most at once; remove one first.` : "";
+  if (!name || state.rules.length >= MOST_RULES) return;
+  const entry = { name, lr: null, hyper: {} };
+  if (isTwin(entry)) {
+    byId("rules-said").textContent = `${labelOf(entry)} is in the list already; change its hyperparameters there first.`;
+    return;
+  }
+  entry.lr = tuned(entry, surface, state);
+  state.rules.push(entry);
+  state.follow = state.rules.length - 1;
+  changeRules();
+  changePaths();
+}
+
 function tuneAll() {
   const waits = state.rules.map((entry) => () => (entry.lr = tuned(entry, surface, state)));
   for (const wait of waits) wait();

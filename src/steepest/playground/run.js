@@ -75,6 +75,11 @@ function walk(rule, hyper, f, start, rates, noise = null, told = undefined) {
     shake(answer);
     return answer;
   };
+  ask.hessian = (at) => {
+    const answer = new Float64Array(3);
+    f(at, new Float64Array(2), answer);
+    return answer;
+  };
   points.set(p);
   values[0] = f(p, g);
   let state;

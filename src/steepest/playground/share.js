@@ -1,7 +1,7 @@
 // What the page is set to, as an address, as Python, as JSON; and read back from an address, where nothing is trusted.
 // FIRST, which the page holds, says with which rules it begins.
 const MOST_RULES = FIRST.most;
-const PANELS = ["step", "rates", "basins"];
+const PANELS = ["step", "rates", "phase", "basins"];
 const START = {
   surface: "valley", formula: "", turn: 0, start: null, steps: 200, schedule: "constant", noise: 0, seed: 0,
   rules: FIRST.rules.map(readEntry), at: 200, follow: FIRST.rules.length - 1, panel: "step", lesson: 0, tab: "surface",
@@ -90,6 +90,7 @@ function writeState(state) {
 function pythonOf(state) {
   const real = (x) => String(x), text = JSON.stringify(state.formula || state.surface);
   const turn = state.turn ? `.turned(${real(state.turn)})` : "";
+  const entries = state.rules.filter((entry) => !isNewton(entry)), newton = state.rules.find(isNewton);
   const switches = state.rules.filter(({ name }) => name.startsWith("switch"));
   const optimizer = (entry) => {
     if (!entry.name.startsWith("switch")) return `"${entryText(entry, false)}"`;
@@ -97,24 +98,44 @@ function pythonOf(state) {
     return `switch(get("${first}"), get("${then}"), at=${at}, then_ratio=${ratio})`;
   };
   const name = (entry) => (entry.name.startsWith("switch") ? entry.name : entryText(entry, false));
-  const lines = [
-    "import steepest",
-    "from steepest import surfaces",
-    ...(switches.length ? ["from steepest.rules import get, switch"] : []),
-    "",
+  const walked = [
     "descent = steepest.trajectory(",
-    `    surfaces.get(${text})${turn},`,
-    `    [${state.rules.map(optimizer).join(", ")}],`,
+    "    surface,",
+    `    [${entries.map(optimizer).join(", ")}],`,
     `    start=(${state.start.map(real).join(", ")}),`,
     `    steps=${state.steps},`,
-    `    lrs={${state.rules.map((entry) => `"${name(entry)}": ${real(entry.lr)}`).join(", ")}},`,
+    `    lrs={${entries.map((entry) => `"${name(entry)}": ${real(entry.lr)}`).join(", ")}},`,
     `    schedule="${state.schedule}",`,
     ...(state.noise ? [`    noise=${real(state.noise)},`, `    seed=${state.seed},`] : []),
     ")",
     "for path in descent.paths:",
     "    print(path.name, path.points[-1], path.values[-1])",
   ];
+  const lines = [
+    ...(newton ? ["import numpy as np"] : []),
+    "import steepest",
+    `from steepest import ${newton ? "schedules, " : ""}surfaces`,
+    ...(switches.length ? ["from steepest.rules import get, switch"] : []),
+    "",
+    `surface = surfaces.get(${text})${turn}`,
+    ...(entries.length ? walked : []),
+    ...(newton ? newtonLines(newton, state) : []),
+  ];
   return `${lines.join("\n")}\n`;
+}
+
+// Newton's method in NumPy: it is no rule of the library, since it needs a Hessian.
+function newtonLines({ lr }, { start, steps, schedule, noise, seed }) {
+  const shake = noise ? ` + ${noise} * shaken[k]` : "";
+  return [
+    ...(noise ? [`shaken = np.random.RandomState(${seed}).standard_normal((${steps}, 2))`] : []),
+    `rates = ${lr} * np.array(schedules.get("${schedule}").values(${steps}))`,
+    `newton = [np.array([${start.join(", ")}], float)]`,
+    "for k, rate in enumerate(rates):",
+    "    p = newton[-1]",
+    `    newton.append(p - rate * np.linalg.solve(surface.hessian(p), surface.gradient(p)${shake}))`,
+    'print("newton", newton[-1], surface.value(newton[-1]))',
+  ];
 }
 
 // The paths in the shape of `steepest path --json`.
