@@ -444,6 +444,33 @@ def test_a_network_is_trained_by_two_rules_side_by_side(chromium, page):
         assert [step for step, _ in said(tab)] == [0, 0]
 
 
+def test_a_penalty_lowers_the_test_loss_of_a_network_with_few_noisy_points(chromium, page):
+    address = "tab=network&net-points=30&net-noise=0.35&net-steps=600&net-a=adam@0.03&net-b=adam(beta1=0.8)@0.03"
+    ends = []
+    for penalty in ("", "&net-l2=0.03"):
+        with opened(chromium, page, **WIDE, address=address + penalty) as tab:
+            units = "[...document.querySelectorAll('#network .units')].map(c => c.toDataURL())"
+            before = tab.evaluate(units)
+            assert "hidden units" in tab.get_attribute("#network .units >> nth=0", "aria-label")
+            tab.get_by_label("Speed, steps a second").select_option("3000")
+            tab.get_by_role("button", name="Train").click()
+            until(tab, "document.querySelector('#network .contender .hint').textContent.startsWith('step 600')")
+            assert all(was != now for was, now in zip(before, tab.evaluate(units), strict=True))
+            decisions = "document.querySelector('#network .contender canvas').toDataURL()"
+            without = tab.evaluate(decisions)
+            tab.get_by_label("show the test points").check()
+            assert tab.evaluate(decisions) != without
+            data = exported(tab)
+            assert (data["points"], data["l2"], len(data["optimizers"][0]["test_loss"])) == (30, 0.03 if penalty else 0, 601)
+            ends.append([(one["loss"][-1], one["test_loss"][-1]) for one in data["optimizers"]])
+    for (train, test), (penalised_train, penalised_test) in zip(*ends, strict=True):
+        assert train < penalised_train < penalised_test < test
+    with opened(chromium, page, **WIDE, address="tab=network") as tab:
+        tab.get_by_label("L1").focus()
+        tab.keyboard.press("ArrowRight")
+        assert at(tab)["net-l1"] == "0.0001"
+
+
 def test_a_network_trains_in_slices_and_rests_when_it_is_not_seen(chromium, page):
     with opened(chromium, page, **WIDE, address="tab=network&net-width=16&net-layers=3&net-steps=5000") as tab:
         tab.get_by_label("Speed, steps a second").select_option("3000")

@@ -107,7 +107,17 @@ function makeTrainer(sizes, activation, most) {
     return out;
   }
 
-  return { gradients, logits };
+  // What the units of each hidden layer computed for the points of the last pass: (points, units), layer by layer.
+  const hidden = () => values.slice(1, depth);
+
+  return { gradients, logits, hidden };
+}
+
+// Adds the slopes of a penalty l2 / 2 · ΣW² + l1 · Σ|W| on the weights, not on the biases.
+function penalise(tensors, l2, l1) {
+  for (const { name, p, g } of tensors) {
+    if (name[0] === "W") for (let k = 0; k < p.length; k++) g[k] += l2 * p[k] + l1 * sign(p[k]);
+  }
 }
 
 // The loss over all points, from their logits, and the share that is told apart rightly.
