@@ -15,7 +15,6 @@ from steepest.playground import play
 from .gallery import browser, few_colours
 
 WIDE, NARROW = (1440, 900), (390, 844)
-LESSONS = 8
 SCREENS = {
     "wide": (WIDE, "light", ""),
     "dark": (WIDE, "dark", "surface=himmelblau&start=-0.5,-1&panel=basins&follow=0"),
@@ -55,7 +54,7 @@ def main(folder: Path) -> Iterator[Path]:
             tab.close()
         tab = chromium.new_page(viewport={"width": WIDE[0], "height": WIDE[1]}, reduced_motion="reduce")
         tab.goto(address)
-        for k in range(1, LESSONS + 1):
+        for k in range(1, tab.locator("#lesson option").count()):  # the first option is none
             tab.select_option("#lesson", str(k))
             if k == 1:
                 tab.wait_for_timeout(400)

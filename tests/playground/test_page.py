@@ -382,7 +382,8 @@ def test_this_step_shows_the_numbers_of_the_step_at_the_cursor(chromium, page):
 
 def test_lessons_ask_before_they_show(chromium, page):
     with opened(chromium, page, **WIDE, reduced_motion="reduce") as tab:
-        for k in range(1, 9):
+        count = len(tab.locator("#lesson option").all()) - 1
+        for k in range(1, count + 1):
             tab.select_option("#lesson", str(k))
             options = tab.locator("#lesson-card .options button")
             assert options.count() == 3
@@ -394,8 +395,21 @@ def test_lessons_ask_before_they_show(chromium, page):
             right = tab.locator("#lesson-card .options button").first.get_attribute("class") == "right"
             assert tab.inner_text("#reveal").startswith("Right." if right else "Not so.")
             assert tab.evaluate("document.activeElement.id") == "reveal"
+            assert "Answer first" not in tab.inner_text("#surface")
         tab.click("text=To the playground")
         assert tab.locator("#lesson-card").is_hidden()
+
+
+@pytest.mark.parametrize("panel", ["step", "rates", "phase", "basins"])
+def test_nothing_asks_for_an_answer_that_was_given_while_the_paths_play(chromium, page, panel):
+    with opened(chromium, page, **WIDE, address=f"lesson=5&panel={panel}") as tab:
+        until(tab, "document.getElementById('said').textContent.startsWith('Answer first')")
+        assert "Answer first" in tab.inner_text(f"#panel-{panel}")
+        tab.select_option("#speed", "5")
+        tab.locator("#lesson-card .options button").first.click()
+        until(tab, "/^[2-9] of/.test(document.getElementById('at-said').textContent)")
+        assert tab.get_attribute("#play", "aria-label") == "Pause"
+        until(tab, "!document.getElementById('surface').innerText.includes('Answer first')", most=1)
 
 
 def said(tab):

@@ -28,6 +28,7 @@ function answered(k) {
   showLesson(k);
   state.at = still() ? state.steps : 0;
   changePaths();
+  settle(); // now, not when the pointer rests: while the steps play it never does
   byId("reveal").focus();
   if (innerWidth <= 800) byId("map-box").scrollIntoView({ block: "center" });
   if (!still()) play();
@@ -35,7 +36,7 @@ function answered(k) {
 
 function toLesson(k) {
   const { panel } = state;
-  state = { ...(k ? readState(LESSONS[k - 1].look, START) : firstState()), lesson: k, panel };
+  state = { ...(k ? readState(LESSONS[k - 1].look, START) : firstState()), lesson: k, panel: LESSONS[k - 1]?.panel ?? panel };
   if (k) state.follow = state.rules.length - 1;
   showAll();
 }

@@ -28,7 +28,7 @@ CSS = """.formula { overflow-x: auto; padding: 0.3rem 0; text-align: left; }
 .formula math { font-size: 1.1rem; }
 .cell_output pre { white-space: pre-wrap; }
 """
-LESSON = re.compile(r"\[([^\[\]]+)\]\(\.\./docs/playground\.md#lesson-(\d)\)")  # becomes a link into the playground
+LESSON = re.compile(r"\[([^\[\]]+)\]\(\.\./docs/playground\.md#lesson-(\d+)\)")  # becomes a link into the playground
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">
 <path d="M1 2 C5 2 6 13 9 13 S12 9 15 9" fill="none" stroke="#0072B2" stroke-width="2.4" stroke-linecap="round"/></svg>
 """
