@@ -212,6 +212,17 @@ def test_no_two_rules_look_alike_but_for_their_colour(tmp_path):
     assert len(set(made["variants"])) == 4
 
 
+def test_a_surface_fills_its_map_and_a_start_outside_is_still_seen(tmp_path):
+    code = """
+    const views = (s) => [s.start, [s.domain[0][1] + 1, 0]].map((start) => viewOf(s, start, 470, 350));
+    print(Object.values(SURFACES).map((s) => [s.domain, shapeOf(s), ...views(s)]));
+    """
+    for ((x0, x1), (y0, y1)), shape, view, wider in node(tmp_path, page_script(code), None):
+        assert [view[k] for k in ("x0", "x1", "y0", "y1")] == pytest.approx([x0, x1, y0, y1])
+        assert shape == pytest.approx(np.clip((x1 - x0) / (y1 - y0), 0.75, 1.4))
+        assert wider["x1"] > x1 + 1
+
+
 def test_the_surfaces_formulas_can_be_typed(tmp_path):
     code = """
     print(Object.fromEntries(Object.entries(SURFACES).map(([k, s]) => {

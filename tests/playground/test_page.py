@@ -271,6 +271,21 @@ def test_a_finger_scrolls_over_the_map_and_a_tap_moves_the_start(chromium, page)
         assert at(tab)["start"] != before
 
 
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1300, 850), (900, 800), (390, 800)])
+def test_the_names_of_the_lines_stand_outside_a_map_in_the_shape_of_its_surface(chromium, page, width, height):
+    with opened(
+        chromium, page, width=width, height=height, address="surface=bowl&rules=sgd@0.1,adam@0.1,adam(eps=1)@0.1"
+    ) as tab:
+        assert tab.eval_on_selector_all("#legend li", "all => all.map(e => e.textContent)") == ["sgd", "adam", "adam(eps=1)"]
+        box, legend, canvas = (tab.locator(f"#{id}").bounding_box() for id in ("map-box", "legend", "map"))
+        assert legend["y"] >= box["y"] + box["height"]
+        assert canvas["width"] == pytest.approx(box["width"], abs=2.1)  # the borders
+        assert box["width"] / box["height"] == pytest.approx(1, abs=0.05)
+        tab.click("[aria-label='Remove adam']")
+        assert tab.eval_on_selector_all("#legend li", "all => all.map(e => e.textContent)") == ["sgd", "adam"]
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
+
+
 def test_a_sweep_and_basins_answer_to_clicks_and_keys(chromium, page):
     with opened(chromium, page, **WIDE, address="surface=himmelblau&rules=sgd@0.01&panel=basins") as tab:
         until(tab, "(document.getElementById('basins').getAttribute('aria-label') || '').includes('Of ')")
@@ -576,6 +591,27 @@ def test_a_finger_drags_the_start_on_a_phone_and_nothing_scrolls_sideways(chromi
         assert tab.evaluate("document.documentElement.scrollWidth") == 390
 
 
+@pytest.mark.parametrize("width", [1300, 390])
+def test_no_part_of_the_page_is_wider_than_the_screen(chromium, page, width):
+    with opened(chromium, page, width=width, height=850) as tab:
+        inner = "[...document.querySelectorAll('#right, #middle, #panel-phase')].map(e => e.scrollWidth - e.clientWidth)"
+        wide = f"[document.documentElement.scrollWidth, ...{inner}]"
+        for panel in ("step", "rates", "phase", "basins"):
+            tab.click(f"#tab-{panel}")
+            assert tab.evaluate(wide) == [width, 0, 0, 0], panel
+        for k in range(1, tab.locator("#lesson option").count()):
+            tab.select_option("#lesson", str(k))
+            tab.locator("#lesson-card .options button").first.click()
+            assert tab.evaluate(wide) == [width, 0, 0, 0], k
+        tab.select_option("#lesson", "0")
+        tab.select_option("#add", "newton")
+        assert tab.evaluate(wide) == [width, 0, 0, 0]
+    with opened(chromium, page, width=width, height=850, address="tab=network&net-layers=3&net-width=16") as tab:
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
+        units = tab.locator("#network .units").first.bounding_box()
+        assert units["height"] == pytest.approx(3 * min((units["width"] - 20) / 16, 56), abs=1)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_serious_fault_is_found_by_axe(chromium, page, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
@@ -592,10 +628,16 @@ def test_no_serious_fault_is_found_by_axe(chromium, page, scheme):
         for panel in ("rates", "basins", "phase", "step"):
             tab.click(f"#tab-{panel}")
             assert not faults(tab)
+        tab.select_option("#add", "newton")
+        assert not faults(tab)
         tab.click("[aria-label='Hyperparameters of adam']")
         tab.click("#licences summary")
         assert not faults(tab)
         tab.select_option("#lesson", "1")
+        assert not faults(tab)
+        tab.locator("#lesson-card .options button").first.click()
+        assert not faults(tab)
+        tab.select_option("#lesson", "9")  # with its map of rate and momentum
         assert not faults(tab)
         tab.locator("#lesson-card .options button").first.click()
         assert not faults(tab)
@@ -606,6 +648,10 @@ def test_no_serious_fault_is_found_by_axe(chromium, page, scheme):
         assert not faults(tab)
         tab.evaluate("document.querySelector('#tab-network').style.color = '#888'; document.body.style.background = '#999'")
         assert "color-contrast" in faults(tab, "#tab-network")  # a fault that must be seen
+    with opened(chromium, page, width=390, height=800, color_scheme=scheme, address="panel=phase&follow=1") as tab:
+        assert not faults(tab)
+        tab.click("#tab-network")
+        assert not faults(tab)
 
 
 def test_pictures_are_exported(chromium, page, tmp_path):

@@ -26,7 +26,7 @@ const SWITCH = "surface=valley&start=-4.5,1.2&steps=200&noise=1&seed=0&rules=sgd
 const TURN = "surface=valley&start=-4.5,1.2&steps=150&rules=sgd@0.03,adam@0.3";
 const TURNED = "surface=valley&turn=45&steps=150&rules=sgd@0.03,adam@0.3";
 const EPSILON = "surface=plateau&start=-3,2&steps=100&rules=adam@0.05,adam(eps=1)@0.05";
-const TOGETHER = "surface=valley&start=-4.5,1.2&steps=60&rules=sgd@0.039,momentum(momentum=0.95)@0.0614,momentum(momentum=0.566)@0.0614";
+const TOGETHER = "surface=valley&start=-4.5,0.6&steps=60&rules=sgd@0.039,momentum(momentum=0.95)@0.0614,momentum(momentum=0.566)@0.0614";
 const FORGETTING = "surface=rosenbrock&start=1.8,-0.8&steps=100&rules=adam@0.1,adam(beta2=0.5)@0.1";
 
 const leave = ({ leavesAt }) => leavesAt ?? Infinity;

@@ -5,7 +5,7 @@ const REGIONS = [
   { name: "under-damped in both", light: "#fdeab6", dark: "#574515" },
   { name: "diverging", light: "#d9a892", dark: "#5e2a17" },
 ];
-const LEVELS_OF_FACTOR = [0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98];
+const LEVELS_OF_FACTOR = [0.3, 0.5, 0.7, 0.8, 0.9, 0.95];
 const AXIS_LOOKS = [{ colour: "#0072B2", dash: [], marker: "circle" }, { colour: "#D55E00", dash: [7, 4], marker: "square" }]; // flat, steep
 let scaleOfPhase = null;
 

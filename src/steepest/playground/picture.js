@@ -10,17 +10,17 @@ function inks() {
     : { ink: "#1a1a1a", soft: "#55595f", line: "#d4d7dc", paper: "#ffffff", ground: [[255, 255, 255], [199, 207, 219]], edge: "#98a1b0" };
 }
 
-// The part of the plane that a map of this size shows: the whole frame, at one scale in both directions.
+// The part of the plane on a map of this size: the surface's domain, edge to edge, and as much more as shows the start.
 function viewOf(surface, start, width, height) {
-  const [mx, my] = middle(surface);
-  let [hx, hy] = surface.domain.map(([low, high]) => (high - low) / 2);
+  const [mx, my] = middle(surface), halves = surface.domain.map(([low, high]) => (high - low) / 2);
   const away = start ? [Math.abs(start[0] - mx), Math.abs(start[1] - my)] : [0, 0];
-  const most = 3 * Math.max(hx, hy); // further out the start is not followed
-  hx = Math.max(hx, Math.min(1.05 * away[0], most));
-  hy = Math.max(hy, Math.min(1.05 * away[1], most));
-  if (hx / hy < width / height) hx = (hy * width) / height;
-  else hy = (hx * height) / width;
+  const [hx, hy] = halves.map((half, i) => Math.max(half, Math.min(1.05 * away[i], 3 * half))); // a start further out is not followed
   return { x0: mx - hx, x1: mx + hx, y0: my - hy, y1: my + hy, width, height };
+}
+
+// The width of a map by its height: the domain's, so that both directions have one scale, unless the domain is very long.
+function shapeOf({ domain: [[x0, x1], [y0, y1]] }) {
+  return Math.min(Math.max((x1 - x0) / (y1 - y0), 0.75), 1.4);
 }
 
 const toX = (view, x) => ((x - view.x0) / (view.x1 - view.x0)) * view.width;
@@ -144,48 +144,27 @@ function drawPath(draw, path, look, view, upto) {
   mark(draw, look, px(end), py(end), 5.5);
 }
 
-// Names at the ends of paths that are in sight. Where they would lie on one another they make a list, each with its marker.
-function drawNames(draw, shown, view, upto) {
-  const { paper, ink } = inks();
-  draw.font = "600 12px system-ui, sans-serif";
-  let lists = [];
-  for (const one of shown) {
-    const k = Math.min(Math.floor(upto / one.path.every), one.path.last);
-    const x = toX(view, one.path.points[2 * k]), y = toY(view, one.path.points[2 * k + 1]);
-    if (!(x >= 0 && x <= view.width && y >= 0 && y <= view.height)) continue;
-    let list = { x, y, names: [{ ...one, wide: draw.measureText(one.label).width }] };
-    for (let other; (other = lists.find((each) => overlap(plateOf(each, view), plateOf(list, view)))); ) {
-      lists = lists.filter((each) => each !== other);
-      list = { x: other.x, y: other.y, names: [...other.names, ...list.names] };
-    }
-    lists.push(list);
-  }
+// Each rule's line, marker and name, in two columns; returns how high they are.
+function drawLegend(draw, shown, width) {
+  const { ink } = inks(), rows = Math.ceil(shown.length / 2);
+  draw.font = FONT;
   draw.textAlign = "left";
-  for (const list of lists) {
-    const { left, top, wide, high } = plateOf(list, view), indent = list.names.length > 1 ? 16 : 0;
-    draw.fillStyle = paper;
-    draw.globalAlpha = 0.78;
-    draw.fillRect(left - 3, top, wide + 6, high);
-    draw.globalAlpha = 1;
-    list.names.forEach(({ label, look }, k) => {
-      const line = top + 15 * k + 12.5;
-      if (indent) {
-        mark(draw, look, left + 6, line - 4, 4);
-      }
-      draw.fillStyle = ink;
-      draw.fillText(label, left + indent, line);
-    });
-  }
+  shown.forEach(({ label, look }, k) => {
+    const x = k < rows ? 0 : width / 2, y = 18 * (k % rows) + 9;
+    draw.setLineDash(look.dash);
+    draw.strokeStyle = look.colour;
+    draw.lineWidth = 2.2;
+    draw.beginPath();
+    draw.moveTo(x, y);
+    draw.lineTo(x + 34, y);
+    draw.stroke();
+    draw.setLineDash([]);
+    mark(draw, look, x + 17, y, 4.5);
+    draw.fillStyle = ink;
+    draw.fillText(label, x + 42, y + 4);
+  });
+  return 18 * rows;
 }
-
-// Where a list of names stands: right of its point, or left of it where there is no room.
-function plateOf({ x, y, names }, view) {
-  const wide = Math.max(...names.map((one) => one.wide)) + (names.length > 1 ? 18 : 2), high = 15 * names.length + 2;
-  const left = x + 14 + wide > view.width ? Math.max(x - 14 - wide, 2) : x + 14;
-  return { left, top: Math.min(Math.max(y - high / 2, 2), view.height - high - 22), wide, high };
-}
-
-const overlap = (a, b) => a.left < b.left + b.wide + 6 && b.left < a.left + a.wide + 6 && a.top < b.top + b.high && b.top < a.top + a.high;
 
 // A plot's frame: scales, ticks and names of the axes. `x` and `y` are {low, high, log, name}.
 function drawAxes(draw, box, x, y) {

@@ -40,6 +40,7 @@ const floorNow = () => (floor !== null && paths.some(({ values, last }) => value
 // Finds the view and the ground again: the surface, the size of the page or the colours have changed.
 function fit() {
   const canvas = byId("map");
+  byId("map-box").style.setProperty("--shape", shapeOf(surface));
   view = viewOf(surface, state.start, canvas.clientWidth || 600, canvas.clientHeight || 500);
   ground = document.createElement("canvas");
   const found = groundOf(surface, view);
@@ -52,6 +53,7 @@ function fit() {
 function changePaths() {
   const shaken = noiseOf(state.noise, state.seed, state.steps);
   paths = state.rules.map((entry) => pathOf(entry, surface, state, shaken));
+  showLegend();
   draw();
 }
 
@@ -73,7 +75,6 @@ function drawMap(context) {
   drawFrame(context, surface, view);
   const all = shown();
   for (const { path, look } of all) drawPath(context, path, look, view, Math.floor(state.at / path.every));
-  drawNames(context, all, view, state.at);
 }
 
 let scaleOfHeights;

@@ -99,6 +99,15 @@ function swatch({ colour, dash, marker }) {
   return svg;
 }
 
+// The names of the lines, below the map; rebuilt only when they change.
+let legendShown = "";
+function showLegend() {
+  const labels = state.rules.map(shortOf), wanted = JSON.stringify([labels, dark()]);
+  if (wanted === legendShown) return;
+  legendShown = wanted;
+  byId("legend").replaceChildren(...looks().map((look, i) => el("li", {}, swatch(look), labels[i])));
+}
+
 function follow(i) {
   state.follow = i;
   document.querySelectorAll("#rules>li").forEach((item, k) => {

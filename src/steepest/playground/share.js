@@ -66,6 +66,7 @@ function readState(text, standing) {
   state.at = Math.min(state.at, state.steps);
   take("follow", Number, Number.isInteger);
   state.follow = Math.min(Math.max(state.follow, 0), state.rules.length - 1);
+  if (alone && lesson.panel) state.panel = lesson.panel;
   take("panel", String, (name) => PANELS.includes(name));
   take("lesson", Number, (k) => Number.isInteger(k) && k >= 0 && k <= LESSONS.length);
   take("tab", String, (name) => name === "surface" || name === "network");
