@@ -78,6 +78,7 @@ def test_a_penalty_adds_its_slopes_to_the_weights_and_leaves_the_biases(tmp_path
     code = """
     const sizes = [2, 6, 4, 1], { x, y } = makeData("circles", 30, 0.2, 3), tensors = makeNetwork(sizes, 1);
     const trainer = makeTrainer(sizes, "tanh", 30), places = Array.from({ length: 30 }, (_, k) => k);
+    tensors.forEach(({ p, name }) => name[0] === "b" && p.set(normals(7, p.length)));
     tensors[0].p[0] = 0; // |w| has slope 0 there
     trainer.gradients(tensors, x, y, places);
     penalise(tensors, 0.03, 0.2);

@@ -1,7 +1,7 @@
-// The controls of the page, and what each does.
-const NUMBERS = ["steps", "noise", "seed"]; // fields of a number that the state has under the same name
+// Event handlers of the controls.
+const NUMBERS = ["steps", "noise", "seed"]; // number fields, by the names of their settings
 
-// Tabs as people expect them: a click, or the arrow keys.
+// Tabs, by click or arrow keys.
 function tabs(list, chosen) {
   const buttons = [...list.querySelectorAll("[role=tab]")];
   buttons.forEach((button, k) => {

@@ -1,8 +1,8 @@
-// What the page shows of rules on a surface: paths from a start at equal work, tuned rates, basins, sweeps, one step's numbers.
-const FAR = 1e6; // times the size of the domain: a path that gets there is lost
-const GRID = Array.from({ length: 20 }, (_, k) => Number((10 ** ((k - 15) / 3)).toExponential(1))); // rates that are tried
+// Computations on a surface: paths with equal numbers of gradients, tuned rates, basins, sweeps, the values of one step.
+const FAR = 1e6; // a path this many domain sizes away has diverged
+const GRID = Array.from({ length: 20 }, (_, k) => Number((10 ** ((k - 15) / 3)).toExponential(1))); // candidate rates
 
-// A surface turned round the middle of its domain, counter-clockwise; its domain becomes a square.
+// Rotate a surface counter-clockwise around the centre of its domain; the domain becomes a square.
 function turned(surface, degrees) {
   if (!degrees) return surface;
   const angle = (degrees * Math.PI) / 180, c = Math.cos(angle), s = Math.sin(angle);
@@ -35,7 +35,7 @@ function rotated([x, y], surface, degrees) {
   return [mx + c * (x - mx) - s * (y - my), my + s * (x - mx) + c * (y - my)];
 }
 
-// Why a rule cannot run so; "" where it can.
+// Why a rule rejects these hyperparameters; "" if it accepts them.
 function refusal(name, hyper) {
   const rule = RULES[name];
   if (rule.apart) return rule.apart;
@@ -47,10 +47,10 @@ function refusal(name, hyper) {
   return broken ? broken.words : "";
 }
 
-// All that a rule of the list is set to: its defaults, what was changed, its rate.
+// All hyperparameters of a rule in the list: defaults, changes, learning rate.
 const hyperOf = ({ name, lr, hyper }) => ({ ...RULES[name].hyper, ...hyper, lr });
 
-// The path of one rule of the list: points, heights, how many gradients a step takes, where it leaves the frame and is lost.
+// The path of a rule in the list: points, heights, gradients per step, the steps at which it leaves the domain and diverges.
 function pathOf(entry, surface, { start, steps, schedule, noise, seed }, shaken = noiseOf(noise, seed, steps)) {
   const rule = RULES[entry.name], every = rule.evaluations, count = Math.max(Math.floor(steps / every), 1);
   const made = walk(rule, hyperOf(entry), surface.f, start, ratesOf(entry.lr, schedule, count), shaken);
@@ -66,7 +66,7 @@ function pathOf(entry, surface, { start, steps, schedule, noise, seed }, shaken 
   return { points, values, every, count, last, lostAt, leavesAt: leavesAt ?? lostAt };
 }
 
-// Normal noise for every gradient of a run, the same for all rules; null for none. The last one is kept: a drag asks for no other.
+// Normal noise for every gradient of a run, the same for all rules; null for none. The last is cached: a drag reuses it.
 let noiseKept = { asked: "", drawn: null };
 function noiseOf(noise, seed, steps) {
   if (!noise) return null;
@@ -75,7 +75,7 @@ function noiseOf(noise, seed, steps) {
   return noiseKept.drawn;
 }
 
-// The best rate of a grid: the one that ends lowest, of those that stay in the frame if any does; or the surface's own.
+// The surface's own rate, else the best of a grid: the lowest end among paths that stay in the domain, if any does.
 function tuned(entry, surface, run) {
   if (isNewton(entry)) return RULES.newton.rate;
   const own = surface.rates[entry.name] ?? surface.rates[""];
@@ -113,7 +113,7 @@ function curvature({ f, domain }) {
   return { largest, smallest, axes: [[steep[1], -steep[0]], steep], minimum };
 }
 
-// One step's numbers: each line of the rule's own function, with what it gave; `k` counts steps from 1.
+// The values of step `k`, counted from 1: each line of the rule's function with its result.
 function stepNumbers(entry, surface, run, k) {
   const rule = RULES[entry.name], hyper = hyperOf(entry), notes = {};
   const count = Math.max(Math.floor(run.steps / rule.evaluations), 1), rates = ratesOf(entry.lr, run.schedule, count).subarray(0, k);
@@ -135,7 +135,7 @@ function stepNumbers(entry, surface, run, k) {
   return { lines, rate: rates[k - 1], t: k };
 }
 
-// Where paths from a grid of starts end: for each the place of a minimum in `ends`, -1 where lost, -2 where still on the way.
+// Where paths from a grid of starts end: the index of a minimum in `ends`, -1 if diverged, -2 if not there yet.
 function* basinsOf(entry, surface, run, view, columns, rows, cells, ends) {
   const size = Math.max(...surface.domain.map(([low, high]) => high - low)), near = 0.03 * size;
   const noise = noiseOf(run.noise, run.seed, run.steps), g = new Float64Array(2);
@@ -160,7 +160,7 @@ function* basinsOf(entry, surface, run, view, columns, rows, cells, ends) {
   }
 }
 
-// The last height at each of a ladder of rates, for every rule of the list; Infinity where the path is lost.
+// The last height of each rule in the list at each rate; Infinity if the path diverges.
 function* sweepOf(entries, surface, run, rates, table) {
   const noise = noiseOf(run.noise, run.seed, run.steps);
   for (let i = 0; i < entries.length; i++) {

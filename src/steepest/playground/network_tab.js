@@ -17,7 +17,7 @@ const networkTab = (() => {
   let net = structuredClone(NETWORK_START), changed = () => {}, train, test, view, trainer, next, racers, rates, playing = false, plays = 0;
   const fields = {}, seen = {};
 
-  // Weights, batches and curves anew, for both rules alike.
+  // Restart both rules from the same weights, with the same batches.
   function restart() {
     pause();
     [train, test] = [[net.points, net.seed], [COUNT, net.seed + TEST_SEED]].map(([count, seed]) => {
@@ -51,7 +51,7 @@ const networkTab = (() => {
   const stepOf = () => Math.max(...racers.map(({ run }) => run.t));
   const over = () => stepOf() >= net.steps || racers.every(({ lostAt }) => lostAt !== null);
 
-  // One batch for both.
+  // One step of both rules on the same batch.
   function advance() {
     const places = next(), k = stepOf();
     racers.forEach((racer, i) => {
@@ -85,7 +85,7 @@ const networkTab = (() => {
         advance();
         owed--;
       }
-      owed = Math.min(owed, 1); // a slow machine trains more slowly, and is not asked for more and more
+      owed = Math.min(owed, 1); // a slow machine must not fall behind further and further
       show();
       if (over()) pause();
       else if (quiet) setTimeout(on, 700);
@@ -94,7 +94,7 @@ const networkTab = (() => {
     requestAnimationFrame(on);
   }
 
-  // The map of what a network decides: its probability as tints, the line where it is even, and the points as two shapes.
+  // The decision map: the probability as tints, the line where both classes are equal, and the points as two shapes.
   const cells = Float64Array.from({ length: 2 * FINE * FINE }), logits = new Float64Array(FINE * FINE), small = document.createElement("canvas");
   function drawDecision(canvas, { run: { tensors }, lostAt }, units) {
     const [width, height] = [canvas.clientWidth, canvas.clientHeight], draw = sized(canvas, width, height), { paper, ink, ground } = inks();
@@ -122,7 +122,7 @@ const networkTab = (() => {
       draw.beginPath();
       for (const ring of even.coordinates.flat()) {
         ring.forEach(([x, y], k) => {
-          const edge = x <= 0.5 || y <= 0.5 || x >= FINE - 0.5 || y >= FINE - 0.5; // the map's own border is no line of it
+          const edge = x <= 0.5 || y <= 0.5 || x >= FINE - 0.5 || y >= FINE - 0.5; // contours run along the border of the map
           draw[k && !edge ? "lineTo" : "moveTo"]((x / FINE) * width, (y / FINE) * height);
         });
       }
@@ -140,7 +140,7 @@ const networkTab = (() => {
         draw.stroke();
       }
     }
-    drawFrame(draw, { domain: [[2 * view.x0, 2 * view.x1], [2 * view.y0, 2 * view.y1]], minima: [] }, all); // numbers; no frame is in view
+    drawFrame(draw, { domain: [[2 * view.x0, 2 * view.x1], [2 * view.y0, 2 * view.y1]], minima: [] }, all); // ticks only: the frame is out of view
   }
 
   // What each hidden unit computes over the plane: a row for each layer, white where it is 0, a class's tint where it is not.
@@ -247,10 +247,10 @@ const networkTab = (() => {
     seen.norms.setAttribute("aria-label", `Norms of the weights of each layer by step, of both rules, up to step ${stepOf()}.`);
   }
 
-  // As high as square pictures of all units need, and no higher than they are useful.
+  // The height of square pictures of all units, at most 56 pixels each.
   const unitsHeight = (width) => Math.round(net.layers * Math.min((width - 20) / net.width, 56));
 
-  // Controls. A slider over `values`, if there are any, moves by their places.
+  // Controls. A slider with `values` selects one of them.
   function slider(key, words, step, values = null) {
     const [low, high] = values ? [0, values.length - 1] : NETWORK_LIMITS[key], out = el("output", {});
     const input = el("input", { type: "range", min: low, max: high, step });
@@ -281,7 +281,7 @@ const networkTab = (() => {
     changed();
   }
 
-  // One of the two: its rule and rate above its map.
+  // One of the two rules: rule and rate above its map.
   function contender(side, title) {
     const offered = Object.values(RULES).filter((rule) => !refusedInNetwork(rule)), head = el("span", { class: "swatch" });
     const select = el("select", { "aria-label": `Rule ${title}` }, ...offered.map(({ name }) => el("option", { value: name }, name)));
@@ -301,7 +301,7 @@ const networkTab = (() => {
     };
     rate.onchange = () => {
       give(Number(rate.value));
-      rate.value = net[side].lr; // what is not a rate is not left standing
+      rate.value = net[side].lr; // discard invalid input
     };
     fine.oninput = () => give(Number((10 ** fine.value).toPrecision(2)));
     fields[side] = () => {
@@ -352,7 +352,7 @@ const networkTab = (() => {
     for (const field of Object.values(fields)) if (typeof field === "function") field();
   }
 
-  // The address: what differs from the start, under names of its own.
+  // Write the settings that differ from the defaults to the address.
   function write(said) {
     for (const key of [...Object.keys(NETWORK_LIMITS), ...Object.keys(NETWORK_WORDS)]) {
       if (net[key] !== NETWORK_START[key]) said.set(`net-${key}`, net[key]);
@@ -377,7 +377,7 @@ const networkTab = (() => {
     racers = null;
   }
 
-  // What is set, and for each rule the curves that are drawn.
+  // The settings, and the curves of each rule.
   function exportJson() {
     if (!racers) restart();
     const { a, b, ...set } = net;

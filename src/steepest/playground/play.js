@@ -1,13 +1,13 @@
-// The page: what it is set to, and what follows when that changes.
+// The page's state, and what is recomputed when it changes.
 let state = START, surface, paths = [], quadratic = null, bound = null, floor = null, ground, view, turnOfStart = 0;
-let veiled = false; // a lesson waits for its answer
+let veiled = false; // paths are hidden until a lesson is answered
 let stopWork = () => {}, playing = false, dragging = false;
 
 const looks = () => state.rules.map(({ name }, i) => styleOf(name, state.rules.slice(0, i).filter((each) => each.name === name).length));
 const labelOf = (entry) => entryText(entry, false);
 const shortOf = (entry) => (state.rules.some((each) => each !== entry && each.name === entry.name) ? labelOf(entry) : entry.name);
 
-// What is computed: first the surface, then the paths, then the picture; each asks for the next.
+// Recompute the surface, the paths or the picture; each then recomputes the next.
 function changeSurface() {
   surface = surfaceOf(state);
   turnOfStart = state.turn;
@@ -24,7 +24,7 @@ function changeSurface() {
   fit();
 }
 
-// Where a surface's paths start at first: where it says, or the nearest point of a grid that has a height.
+// The default start of a surface, or the nearest grid point where the surface is finite.
 function standing({ f, start, domain: [[x0, x1], [y0, y1]] }) {
   const g = new Float64Array(2), fine = 24;
   if (Number.isFinite(f(start, g))) return [...start];
@@ -34,10 +34,10 @@ function standing({ f, start, domain: [[x0, x1], [y0, y1]] }) {
   return holds.length ? holds.reduce((best, p) => (away(p) < away(best) ? p : best)) : [...start];
 }
 
-// The height that a log axis begins above; null for a linear one.
+// The height that a log axis is measured from; null for a linear axis.
 const floorNow = () => (floor !== null && paths.some(({ values, last }) => values.subarray(0, last + 1).some((x) => x < floor - 1e-9)) ? null : floor);
 
-// Finds the view and the ground again: the surface, the size of the page or the colours have changed.
+// Recompute the view and the background after a change of surface, page size or colours.
 function fit() {
   const canvas = byId("map");
   byId("map-box").style.setProperty("--shape", shapeOf(surface));
@@ -46,7 +46,7 @@ function fit() {
   const found = groundOf(surface, view);
   drawGround(sized(ground, view.width, view.height), found, view);
   if (surface.own) {
-    floor = found.lowest >= 0 ? 0 : null; // a guess: nothing says where its minimum is
+    floor = found.lowest >= 0 ? 0 : null; // a guess: the minimum of a custom formula is unknown
   }
 }
 
@@ -62,7 +62,7 @@ function shown() {
   return veiled ? [] : paths.map((path, i) => ({ path, look: all[i], label: shortOf(state.rules[i]) }));
 }
 
-// A canvas of this many points, sharp on any screen.
+// Resize a canvas, sharp at any pixel density.
 function sized(canvas, width, height) {
   const dense = Math.min(globalThis.devicePixelRatio || 1, 2), across = Math.round(width * dense), up = Math.round(height * dense);
   if (canvas.width !== across || canvas.height !== up) Object.assign(canvas, { width: across, height: up });
@@ -88,7 +88,7 @@ function draw() {
   say();
 }
 
-// Numbers and words beside the picture. `later` holds what can wait until the pointer rests.
+// Update the numbers beside the picture; `later` updates what can wait.
 function say() {
   const [x, y] = state.start, handle = byId("start");
   handle.style.transform = `translate(${toX(view, x)}px, ${toY(view, y)}px)`;
@@ -113,13 +113,13 @@ function endSaid({ values, every, last, lostAt, count }) {
   return lostAt !== null && k >= lostAt ? `lost at step ${lostAt}` : number(values[Math.min(k, last)]);
 }
 
-// What can wait until the pointer rests: words, labels, the address; then the closer look that is open.
+// Update sentences, labels, the address and the open panel once nothing has changed for 200 ms.
 let waiting, lookedAt = "";
 function later() {
   clearTimeout(waiting);
   waiting = setTimeout(settle, 200);
   const asked = JSON.stringify([writeState({ ...state, at: state.steps }).toString(), veiled, view.width, dark()]);
-  if (asked === lookedAt) return; // the closer looks do not depend on the step
+  if (asked === lookedAt) return; // the slow panels do not depend on the step
   lookedAt = asked;
   stopWork();
   const slow = { rates, basins }[state.panel];
@@ -163,11 +163,11 @@ function keepAddress() {
   try {
     history.replaceState(null, "", `#${said}`);
   } catch {
-    // a page inside another has no address of its own
+    // an embedded page has no address
   }
 }
 
-// Everything anew from the state: at the start, after another surface or lesson, or an address.
+// Rebuild the page from the state: on loading, or after a change of surface, lesson or address.
 function showAll() {
   stop();
   let said = "";
@@ -199,7 +199,7 @@ function showAll() {
   settle();
 }
 
-// What the page shows without an address.
+// The state without an address.
 const firstState = () => readState(new URLSearchParams(FIRST.address).toString(), structuredClone(START));
 
 function begins() {

@@ -1,4 +1,4 @@
-// The list of rules: their rates, their hyperparameters, which one the closer looks follow.
+// The list of rules: rates, hyperparameters, and which rule the panels follow.
 function changeRules() {
   const all = looks();
   byId("rules").replaceChildren(...state.rules.map((entry, i) => row(entry, i, all[i])));
@@ -51,7 +51,7 @@ function row(entry, i, look) {
   );
 }
 
-// The name, and small beside it what is set otherwise.
+// The name, with changed hyperparameters in small type.
 const nameOf = (entry) => el("span", {}, ...entry.name.split(/(?<=[_(,])/).flatMap((part) => [part, el("wbr")]), el("small", {}, labelOf(entry).slice(entry.name.length)));
 
 const isTwin = (entry, but = null) => state.rules.some((each) => each !== but && areTwins(each, entry));
@@ -78,7 +78,7 @@ function field(entry, k, said) {
   return el("label", { class: input.type === "checkbox" ? "tick" : "" }, ...(input.type === "checkbox" ? [input, k] : [k, input]));
 }
 
-// How a rule is drawn, small: its line and its marker.
+// A small picture of a rule's line and marker.
 function swatch({ colour, dash, marker }) {
   const canvas = { path: "", beginPath() {}, closePath() { this.path += "Z"; } };
   Object.assign(canvas, {

@@ -1,5 +1,5 @@
-// What the page is set to, as an address, as Python, as JSON; and read back from an address, where nothing is trusted.
-// FIRST, which the page holds, says with which rules it begins.
+// Write the page's settings as an address, Python or JSON, and read them from an address, which is untrusted input.
+// FIRST, defined by the generated code, has the initial rules.
 const MOST_RULES = FIRST.most;
 const PANELS = ["step", "rates", "phase", "basins"];
 const START = {
@@ -9,13 +9,13 @@ const START = {
 const LIMITS = { steps: [1, 2000], noise: [0, 1e6], seed: [0, 2 ** 32 - 1], turn: [-180, 180] };
 const SCHEDULE_NAMES = Object.keys(SCHEDULES);
 
-// A rule of the list as it is typed: adam(eps=1)@0.1.
+// A rule in the list as text: adam(eps=1)@0.1.
 function entryText({ name, lr, hyper }, rate = true) {
   const changed = Object.entries(hyper).map(([k, v]) => `${k}=${v === true ? "True" : v === false ? "False" : v}`);
   return `${name}${changed.length ? `(${changed.join(",")})` : ""}${rate ? `@${lr}` : ""}`;
 }
 
-// The same read; null where a rule of this name or a value is not to be had.
+// Parse such a text; null for an unknown rule or an invalid value.
 function readEntry(text) {
   const names = Object.keys(RULES).filter((name) => text.startsWith(name)).sort((a, b) => b.length - a.length);
   const found = names.length ? text.slice(names[0].length).match(/^(?:\(([^()]*)\))?(?:@(.+))?$/) : null;
@@ -34,13 +34,13 @@ function readEntry(text) {
 
 const isRate = (lr) => lr > 0 && lr <= 1e6;
 
-// Whether two of the list would be one to Python, which names them in its rates.
+// Whether two rules have the same name in Python, whose rates are by name.
 const areTwins = (a, b) => (a.name.startsWith("switch") ? a.name === b.name : entryText(a, false) === entryText(b, false));
 
-// The words between the commas outside parentheses.
+// Split at commas outside parentheses.
 const parts = (text) => text.split(/,(?![^()]*\))/).map((word) => word.trim()).filter(Boolean);
 
-// All that an address says, over what stands already; what it says wrongly is left as it stands.
+// The settings of an address, over the current ones; invalid values are ignored.
 function readState(text, standing) {
   const said = new URLSearchParams(text), lesson = LESSONS[said.get("lesson") - 1];
   const alone = lesson && !said.has("surface") && !said.has("formula");
@@ -73,7 +73,7 @@ function readState(text, standing) {
   return state;
 }
 
-// The address of what is shown.
+// The address of the current settings.
 function writeState(state) {
   const said = new URLSearchParams();
   if (state.formula) said.set("formula", state.formula);
@@ -87,7 +87,7 @@ function writeState(state) {
   return said;
 }
 
-// Lines of Python that give the same numbers.
+// Python code that computes the same numbers.
 function pythonOf(state) {
   const real = (x) => String(x), text = JSON.stringify(state.formula || state.surface);
   const turn = state.turn ? `.turned(${real(state.turn)})` : "";
@@ -125,7 +125,7 @@ function pythonOf(state) {
   return `${lines.join("\n")}\n`;
 }
 
-// Newton's method in NumPy: it is no rule of the library, since it needs a Hessian.
+// Newton's method in NumPy: it needs a Hessian, so the library has no such rule.
 function newtonLines({ lr }, { start, steps, schedule, noise, seed }) {
   const shake = noise ? ` + ${noise} * shaken[k]` : "";
   return [
@@ -139,7 +139,7 @@ function newtonLines({ lr }, { start, steps, schedule, noise, seed }) {
   ];
 }
 
-// The paths in the shape of `steepest path --json`.
+// The paths in the format of `steepest path --json`.
 function jsonOf(state, paths) {
   const optimizers = paths.map(({ points, values, lostAt, count }, i) => {
     const upto = lostAt ?? count + 1, pairs = Array.from({ length: upto }, (_, k) => [points[2 * k], points[2 * k + 1]]);

@@ -1,4 +1,4 @@
-// Taking it along: the address, Python, pictures, numbers.
+// Copy and save: the address, Python, pictures, numbers.
 async function copy(title, text) {
   byId("code-title").textContent = title;
   byId("code").querySelector("pre").textContent = text;
