@@ -19,7 +19,7 @@ SCREENS = {
     "wide": (WIDE, "light", ""),
     "dark": (WIDE, "dark", "surface=himmelblau&start=-0.5,-1&panel=basins&follow=0"),
     "rates": (WIDE, "light", "surface=valley&rules=sgd@0.022,momentum@0.0046,adagrad@2.2,adam@1&panel=rates&follow=0"),
-    "phase": ((1440, 1240), "light", "surface=valley&steps=100&rules=sgd@0.03,momentum(momentum=0.8)@0.03&panel=phase"),
+    "phase": ((1440, 1120), "light", "surface=valley&steps=100&rules=sgd@0.03,momentum(momentum=0.8)@0.03&panel=phase"),
     "newton": (WIDE, "light", "surface=rosenbrock&steps=30&rules=sgd@0.001,momentum@0.001,newton@1"),
     "narrow": (NARROW, "light", "surface=rosenbrock"),
     "turned": (WIDE, "light", "surface=valley&turn=35&rules=sgd@0.03,momentum@0.01,adam@0.3&at=60"),

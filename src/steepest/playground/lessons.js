@@ -190,6 +190,7 @@ const LESSONS = [
     sentence: "Adam averages gradients over about 1/(1 − β₁) steps, here 10, and their squares over about 1/(1 − β₂). The start is on a steep wall: the first gradients are huge, the later ones small.",
     question: "One Adam has β₂ = 0.999, the other β₂ = 0.5: it forgets squares sooner than gradients. The rate is 0.1. How long is their longest step?",
     look: FORGETTING,
+    panel: "step",
     options: [
       ["Less than twice the rate for both", ({ paths }) => Object.values(paths).every((path) => longestOf(path).length < 0.2)],
       ["β₂ = 0.999: more than three times the rate", ({ paths }) => longestOf(paths.adam).length > 0.3],
