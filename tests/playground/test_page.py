@@ -361,6 +361,22 @@ def test_the_map_of_rate_and_momentum_moves_the_path_and_is_moved_by_the_list(ch
         assert len(factors(tab)) == 3
 
 
+def test_a_finger_drags_the_point_of_rate_and_momentum(chromium, page):
+    screen = {"width": 390, "height": 800, "has_touch": True, "is_mobile": True}
+    with opened(chromium, page, **screen, address="surface=valley&rules=momentum@0.0046&panel=phase") as tab:
+        tab.locator("#phase").scroll_into_view_if_needed()
+        box, scrolled = tab.locator("#phase").bounding_box(), tab.evaluate("scrollY")
+        finger = tab.context.new_cdp_session(tab)
+        x, y = box["x"] + box["width"] / 3, box["y"] + box["height"] / 2
+        for kind, moved in (("touchStart", 0), ("touchMove", 15), ("touchMove", 40), ("touchEnd", None)):
+            points = [] if moved is None else [{"x": x + moved, "y": y - moved}]
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        rules = at(tab)["rules"]
+        assert 0.02 < float(rules.split("@")[1]) < 0.06
+        assert 0.55 < float(rules.split("momentum=")[1].split(")")[0]) < 0.85
+        assert abs(tab.evaluate("scrollY") - scrolled) < 30  # the finger's way is 40; the list of rules above grew by a line
+
+
 def test_newton_walks_beside_the_rules_and_says_when_the_hessian_is_not_positive_definite(chromium, page):
     with opened(chromium, page, **WIDE, address="surface=rosenbrock&rules=sgd@0.001&steps=20") as tab:
         tab.select_option("#add", "newton")

@@ -14,7 +14,7 @@ const phaseRule = () => (isHeavyBall(state.rules[state.follow]) ? state.follow :
 
 // Regions of the plane of rate and momentum, lines of equal factor, the best point as a star, and the rule's own point.
 function drawPhase(draw, width, height, { quadratic, rate, momentum, look }) {
-  const { ink, paper, soft } = inks(), shade = dark() ? "dark" : "light", box = { left: 40, right: width - 12, top: 22, bottom: height - 36 };
+  const { paper, soft } = inks(), shade = dark() ? "dark" : "light", box = { left: 40, right: width - 12, top: 22, bottom: height - 36 };
   const most = 4.2 / quadratic.largest, best = bestMomentum(quadratic);
   draw.clearRect(0, 0, width, height);
   const { across, up } = drawAxes(draw, box, { low: 0, high: most, name: "rate η" }, { low: 0, high: 1, name: "momentum β" });
@@ -47,8 +47,7 @@ function drawPhase(draw, width, height, { quadratic, rate, momentum, look }) {
   draw.strokeStyle = soft;
   draw.lineWidth = 1;
   draw.strokeRect(box.left, box.top, box.right - box.left, box.bottom - box.top);
-  draw.fillStyle = ink;
-  return { box, across, up, most };
+  return { across, up, most };
 }
 
 function drawLevels(draw, quadratic, across, up) {
@@ -111,7 +110,7 @@ function drawAlong(draw, width, height, { coordinates, quadratic, at, steps }) {
   });
 }
 
-// The panel: drawn anew whenever the paths or the cursor move.
+// Redraw the panel after a change of the paths or the cursor.
 function sayPhase() {
   const place = phaseRule(), shown = quadratic && place >= 0 && !veiled;
   byId("phase-shown").hidden = !shown;
@@ -157,7 +156,7 @@ function sayFactors(curvatures, damping, measured, theory) {
   byId("phase-factors").replaceChildren(...rows);
 }
 
-// The rule's point moves there, on the map of rate and momentum and in the list.
+// Set the rate and the momentum of the rule on the map.
 function setPhase(rate, momentum) {
   const entry = state.rules[phaseRule()], lr = Number(Math.max(rate, 1e-6).toPrecision(4));
   const hyper = { ...entry.hyper, momentum: Number(Math.min(Math.max(momentum, 0), 0.999).toFixed(3)) };
