@@ -197,7 +197,7 @@ check("momentum", momentum)
 # most of the gap. And it does *not* calm the loss by itself: with the rate cut to a tenth the mean height under
 # noise stays as it was, and at the same rate it is ten times as high.
 #
-# *In the playground:* [momentum's overshoot](../docs/playground.md#lesson-5).
+# *In the playground:* [momentum's overshoot](../docs/playground.md#lesson-5), [rate and momentum](../docs/playground.md#lesson-9).
 
 
 # %%

@@ -285,7 +285,7 @@ check("nesterov", nesterov)
 # theorem is stronger: steps go with the root of the condition number instead of the condition number, not only on quadratics,
 # where a well tuned heavy ball manages too, but on every smooth, strongly convex function.
 #
-# *In the playground:* [momentum's overshoot](../docs/playground.md#lesson-5).
+# *In the playground:* [rate and momentum](../docs/playground.md#lesson-9), [momentum's overshoot](../docs/playground.md#lesson-5).
 #
 # ## A learning rate for each coordinate
 #

@@ -134,7 +134,7 @@ check("first_step", "further")  # your guess
 # 1 / (1 - β₁) steps, their squares over about 1 / (1 - β₂).
 # Forget squares sooner than gradients, and a burst of large gradients outlives the division that should tame it.
 #
-# *In the playground:* [the ε of Adam](../docs/playground.md#lesson-8).
+# *In the playground:* [forgetting](../docs/playground.md#lesson-10), [the ε of Adam](../docs/playground.md#lesson-8).
 
 # %%
 draw(

@@ -15,11 +15,12 @@ from steepest.playground import play
 from .gallery import browser, few_colours
 
 WIDE, NARROW = (1440, 900), (390, 844)
-LESSONS = 8
 SCREENS = {
     "wide": (WIDE, "light", ""),
     "dark": (WIDE, "dark", "surface=himmelblau&start=-0.5,-1&panel=basins&follow=0"),
     "rates": (WIDE, "light", "surface=valley&rules=sgd@0.022,momentum@0.0046,adagrad@2.2,adam@1&panel=rates&follow=0"),
+    "phase": ((1440, 1120), "light", "surface=valley&steps=100&rules=sgd@0.03,momentum(momentum=0.8)@0.03&panel=phase"),
+    "newton": (WIDE, "light", "surface=rosenbrock&steps=30&rules=sgd@0.001,momentum@0.001,newton@1"),
     "narrow": (NARROW, "light", "surface=rosenbrock"),
     "turned": (WIDE, "light", "surface=valley&turn=35&rules=sgd@0.03,momentum@0.01,adam@0.3&at=60"),
     "formula": (WIDE, "dark", "formula=x**2+%2B+3*sin(y)**2&panel=rates"),
@@ -55,7 +56,7 @@ def main(folder: Path) -> Iterator[Path]:
             tab.close()
         tab = chromium.new_page(viewport={"width": WIDE[0], "height": WIDE[1]}, reduced_motion="reduce")
         tab.goto(address)
-        for k in range(1, LESSONS + 1):
+        for k in range(1, tab.locator("#lesson option").count()):  # the first option is none
             tab.select_option("#lesson", str(k))
             if k == 1:
                 tab.wait_for_timeout(400)

@@ -14,7 +14,7 @@ from steepest.rules import RULES
 
 from .node import node
 
-PARTS = ("base", "run", "formula", "descent", "share", "lessons")
+PARTS = page.PARTS[: page.PARTS.index("network")]  # those that need no document
 OWN = [
     "x**2 + 3*sin(y)**2",
     "-x**2 + y**4 - 2**-1*x*y",
@@ -208,8 +208,19 @@ def test_no_two_rules_look_alike_but_for_their_colour(tmp_path):
     print({ looks: names.map((name) => of(styleOf(name))), first, variants: [0, 1, 2, 3].map((k) => of(styleOf("adam", k))) });
     """
     made = node(tmp_path, page_script(code), None)
-    assert len(set(made["looks"])) == len(made["looks"]) == len(RULES) + 1
+    assert len(set(made["looks"])) == len(made["looks"]) == len(RULES) + 2  # the switch, and Newton's method
     assert len(set(made["variants"])) == 4
+
+
+def test_a_surface_fills_its_map_and_a_start_outside_is_still_seen(tmp_path):
+    code = """
+    const views = (s) => [s.start, [s.domain[0][1] + 1, 0]].map((start) => viewOf(s, start, 470, 350));
+    print(Object.values(SURFACES).map((s) => [s.domain, shapeOf(s), ...views(s)]));
+    """
+    for ((x0, x1), (y0, y1)), shape, view, wider in node(tmp_path, page_script(code), None):
+        assert [view[k] for k in ("x0", "x1", "y0", "y1")] == pytest.approx([x0, x1, y0, y1])
+        assert shape == pytest.approx(np.clip((x1 - x0) / (y1 - y0), 0.75, 1.4))
+        assert wider["x1"] > x1 + 1
 
 
 def test_the_surfaces_formulas_can_be_typed(tmp_path):
@@ -235,7 +246,7 @@ def test_each_lesson_has_exactly_one_answer_that_the_paths_bear_out(tmp_path):
     made = node(tmp_path, page_script(code), None)
     assert [one["title"] for one in made] == [
         "The saddle", "The long valley", "Too large a rate", "Noise and averaging", "Momentum's overshoot", "Adam, then SGD",
-        "The turned valley", "The ε of Adam",
+        "The turned valley", "The ε of Adam", "Rate and momentum", "Forgetting",
     ]  # fmt: skip
     for one in made:
         assert sorted(one["holds"]) == [False, False, True], one

@@ -74,6 +74,40 @@ def test_gradients_are_those_of_torch(tmp_path, activation, hidden):
     assert made["all"]["accuracy"] == ((logits > 0).numpy() == (np.array(made["y"]) > 0.5)).mean()
 
 
+def test_a_penalty_adds_its_slopes_to_the_weights_and_leaves_the_biases(tmp_path):
+    code = """
+    const sizes = [2, 6, 4, 1], { x, y } = makeData("circles", 30, 0.2, 3), tensors = makeNetwork(sizes, 1);
+    const trainer = makeTrainer(sizes, "tanh", 30), places = Array.from({ length: 30 }, (_, k) => k);
+    tensors.forEach(({ p, name }) => name[0] === "b" && p.set(normals(7, p.length)));
+    tensors[0].p[0] = 0; // |w| has slope 0 there
+    trainer.gradients(tensors, x, y, places);
+    penalise(tensors, 0.03, 0.2);
+    print({ x, y, p: tensors.map(({ p }) => p), grads: tensors.map(({ g }) => g) });
+    """
+    made = node(tmp_path, network_script(code), None)
+    network = torch_network([2, 6, 4, 1], "tanh", made["p"])
+    weights = [p for p in network.parameters() if p.ndim == 2]
+    penalty = sum(0.03 / 2 * (w**2).sum() + 0.2 * w.abs().sum() for w in weights)
+    (loss_of(network, made["x"], made["y"], range(30)) + penalty).backward()
+    for ours, theirs in zip(made["grads"], network.parameters(), strict=True):
+        np.testing.assert_allclose(ours, theirs.grad.flatten().numpy(), rtol=1e-10, atol=1e-14)
+
+
+def test_the_pictures_of_units_are_what_the_layers_compute(tmp_path):
+    code = """
+    const sizes = [2, 6, 4, 1], { x } = makeData("moons", 30, 0.2, 3), tensors = makeNetwork(sizes, 1);
+    const trainer = makeTrainer(sizes, "relu", 30);
+    trainer.logits(tensors, x, new Float64Array(30));
+    print({ x, p: tensors.map(({ p }) => p), hidden: trainer.hidden() });
+    """
+    made = node(tmp_path, network_script(code), None)
+    network = torch_network([2, 6, 4, 1], "relu", made["p"])
+    points = torch.tensor(made["x"], dtype=torch.float64).reshape(-1, 2)
+    assert len(made["hidden"]) == 2
+    for ours, upto in zip(made["hidden"], (2, 4), strict=True):
+        np.testing.assert_allclose(ours, network[:upto](points).detach().flatten().numpy(), rtol=1e-12, atol=1e-13)
+
+
 @pytest.mark.parametrize("name", TRAINED)
 def test_fifty_steps_are_those_of_the_librarys_optimizer(tmp_path, name):
     hyper, lr = TRAINED[name]

@@ -271,6 +271,21 @@ def test_a_finger_scrolls_over_the_map_and_a_tap_moves_the_start(chromium, page)
         assert at(tab)["start"] != before
 
 
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1300, 850), (900, 800), (390, 800)])
+def test_the_names_of_the_lines_stand_outside_a_map_in_the_shape_of_its_surface(chromium, page, width, height):
+    with opened(
+        chromium, page, width=width, height=height, address="surface=bowl&rules=sgd@0.1,adam@0.1,adam(eps=1)@0.1"
+    ) as tab:
+        assert tab.eval_on_selector_all("#legend li", "all => all.map(e => e.textContent)") == ["sgd", "adam", "adam(eps=1)"]
+        box, legend, canvas = (tab.locator(f"#{id}").bounding_box() for id in ("map-box", "legend", "map"))
+        assert legend["y"] >= box["y"] + box["height"]
+        assert canvas["width"] == pytest.approx(box["width"], abs=2.1)  # the borders
+        assert box["width"] / box["height"] == pytest.approx(1, abs=0.05)
+        tab.click("[aria-label='Remove adam']")
+        assert tab.eval_on_selector_all("#legend li", "all => all.map(e => e.textContent)") == ["sgd", "adam"]
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
+
+
 def test_a_sweep_and_basins_answer_to_clicks_and_keys(chromium, page):
     with opened(chromium, page, **WIDE, address="surface=himmelblau&rules=sgd@0.01&panel=basins") as tab:
         until(tab, "(document.getElementById('basins').getAttribute('aria-label') || '').includes('Of ')")
@@ -294,6 +309,96 @@ def test_a_sweep_and_basins_answer_to_clicks_and_keys(chromium, page):
         assert float(at(tab)["rules"].split("@")[1]) == pytest.approx(rate * 10**0.1, rel=0.05)
 
 
+def factors(tab):
+    """The table of the phase diagram: damping, measured and theoretical factor of flat, steep and both."""
+    rows = tab.eval_on_selector_all("#phase-factors tr", "all => all.map(r => [...r.children].map(c => c.textContent))")
+    return [(row[2], row[3], row[4]) for row in rows]
+
+
+def test_the_map_of_rate_and_momentum_moves_the_path_and_is_moved_by_the_list(chromium, page):
+    address = "surface=valley&rules=sgd@0.03,momentum@0.0046&panel=phase&follow=1&steps=300"
+    with opened(chromium, page, **WIDE, address=address) as tab:
+        (flat, *_), (steep, *_), (_, measured, theory) = factors(tab)
+        assert (flat, steep) == ("under-damped", "under-damped")
+        assert float(theory) == pytest.approx(0.9**0.5, abs=1e-4)
+        assert float(measured) == pytest.approx(0.9**0.5, rel=0.005)
+        before = pixels(tab), pixels(tab, "phase"), pixels(tab, "along")
+        tab.click("[aria-label='Raise the rate of momentum']")  # the list moves the point
+        assert all(
+            was != now for was, now in zip(before, (pixels(tab), pixels(tab, "phase"), pixels(tab, "along")), strict=True)
+        )
+        box = tab.locator("#phase").bounding_box()
+        x, y = box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"]
+        before = pixels(tab)
+        tab.mouse.move(x, y)
+        tab.mouse.down()
+        tab.mouse.move(x + 60, y + 20, steps=3)  # and the point moves the path
+        tab.mouse.up()
+        rules = at(tab)["rules"]
+        assert rules.startswith("sgd@0.03,momentum(momentum=0.")
+        rate, momentum = float(rules.split("@")[2]), float(rules.split("(momentum=")[1].split(")")[0])
+        assert 0.02 < rate < 0.06
+        assert 0.3 < momentum < 0.6
+        assert tab.input_value("[aria-label^='Rate of momentum(momentum='][type=number]") == f"{rate:g}"
+        assert pixels(tab) != before
+        assert [row[0] for row in factors(tab)] == ["over-damped", "under-damped", ""]
+        same_numbers(tab)
+        tab.click("#phase-best")
+        assert float(factors(tab)[2][2]) == pytest.approx((50**0.5 - 1) / (50**0.5 + 1), abs=0.02)  # √ of a rounded momentum
+        tab.locator("#phase").focus()
+        for _ in range(6):
+            tab.keyboard.press("Shift+ArrowRight")
+        assert factors(tab)[1][0] == "diverging"
+        assert float(factors(tab)[2][1]) > 1
+        tab.keyboard.press("ArrowUp")
+        assert "(momentum=0.576)" in at(tab)["rules"]
+        tab.select_option("#name", "himmelblau")
+        assert "For a quadratic with a minimum" in tab.inner_text("#panel-phase")
+        assert tab.locator("#phase").is_hidden()
+    with opened(chromium, page, **WIDE, address="surface=booth&rules=adam@0.1&panel=phase") as tab:
+        tab.click("text=Add momentum")
+        assert tab.locator("#phase").is_visible()
+        assert len(factors(tab)) == 3
+
+
+def test_a_finger_drags_the_point_of_rate_and_momentum(chromium, page):
+    screen = {"width": 390, "height": 800, "has_touch": True, "is_mobile": True}
+    with opened(chromium, page, **screen, address="surface=valley&rules=momentum@0.0046&panel=phase") as tab:
+        tab.locator("#phase").scroll_into_view_if_needed()
+        box, scrolled = tab.locator("#phase").bounding_box(), tab.evaluate("scrollY")
+        finger = tab.context.new_cdp_session(tab)
+        x, y = box["x"] + box["width"] / 3, box["y"] + box["height"] / 2
+        for kind, moved in (("touchStart", 0), ("touchMove", 15), ("touchMove", 40), ("touchEnd", None)):
+            points = [] if moved is None else [{"x": x + moved, "y": y - moved}]
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        rules = at(tab)["rules"]
+        assert 0.02 < float(rules.split("@")[1]) < 0.06
+        assert 0.55 < float(rules.split("momentum=")[1].split(")")[0]) < 0.85
+        assert abs(tab.evaluate("scrollY") - scrolled) < 30  # the finger's way is 40; the list of rules above grew by a line
+
+
+def test_newton_walks_beside_the_rules_and_says_when_the_hessian_is_not_positive_definite(chromium, page):
+    with opened(chromium, page, **WIDE, address="surface=rosenbrock&rules=sgd@0.001&steps=20") as tab:
+        tab.select_option("#add", "newton")
+        assert at(tab)["rules"].endswith("newton@1")
+        shown, names = exported(tab)["optimizers"], {}
+        assert "not positive definite" not in tab.inner_text("#said")
+        exec(copied(tab), names)
+        np.testing.assert_allclose(shown[1]["points"], names["newton"], rtol=1e-9, atol=1e-9)
+        assert shown[1]["points"][-1] == pytest.approx([1, 1])
+        tab.click("#first")
+        tab.click("#forward")
+        rows = tab.eval_on_selector_all("#panel-step tbody th", "all => all.map(e => e.textContent)")
+        assert {"g", "det", "d", "Δθ"} <= set(rows)
+    address = "surface=himmelblau&rules=newton@1&start=-0.5,-1&schedule=cosine&noise=0.1&seed=3&steps=9&turn=20"
+    with opened(chromium, page, **WIDE, address=address) as tab:
+        assert at(tab)["noise"] == "0.1"
+        assert "At step 1 newton meets a Hessian that is not positive definite" in tab.inner_text("#said")
+        names = {}
+        exec(copied(tab), names)
+        np.testing.assert_allclose(exported(tab)["optimizers"][0]["points"], names["newton"], rtol=1e-7, atol=1e-7)
+
+
 def test_this_step_shows_the_numbers_of_the_step_at_the_cursor(chromium, page):
     with opened(chromium, page, **WIDE, address="surface=beale&rules=adam@0.1&steps=30&at=7") as tab:
         rows = tab.eval_on_selector_all("#panel-step tbody tr", "all => all.map(r => [...r.children].map(c => c.textContent))")
@@ -308,7 +413,8 @@ def test_this_step_shows_the_numbers_of_the_step_at_the_cursor(chromium, page):
 
 def test_lessons_ask_before_they_show(chromium, page):
     with opened(chromium, page, **WIDE, reduced_motion="reduce") as tab:
-        for k in range(1, 9):
+        count = len(tab.locator("#lesson option").all()) - 1
+        for k in range(1, count + 1):
             tab.select_option("#lesson", str(k))
             options = tab.locator("#lesson-card .options button")
             assert options.count() == 3
@@ -320,8 +426,21 @@ def test_lessons_ask_before_they_show(chromium, page):
             right = tab.locator("#lesson-card .options button").first.get_attribute("class") == "right"
             assert tab.inner_text("#reveal").startswith("Right." if right else "Not so.")
             assert tab.evaluate("document.activeElement.id") == "reveal"
+            assert "Answer first" not in tab.inner_text("#surface")
         tab.click("text=To the playground")
         assert tab.locator("#lesson-card").is_hidden()
+
+
+@pytest.mark.parametrize("panel", ["step", "rates", "phase", "basins"])
+def test_nothing_asks_for_an_answer_that_was_given_while_the_paths_play(chromium, page, panel):
+    with opened(chromium, page, **WIDE, address=f"lesson=5&panel={panel}") as tab:
+        until(tab, "document.getElementById('said').textContent.startsWith('Answer first')")
+        assert "Answer first" in tab.inner_text(f"#panel-{panel}")
+        tab.select_option("#speed", "5")
+        tab.locator("#lesson-card .options button").first.click()
+        until(tab, "/^[2-9] of/.test(document.getElementById('at-said').textContent)")
+        assert tab.get_attribute("#play", "aria-label") == "Pause"
+        until(tab, "!document.getElementById('surface').innerText.includes('Answer first')", most=1)
 
 
 def said(tab):
@@ -368,6 +487,33 @@ def test_a_network_is_trained_by_two_rules_side_by_side(chromium, page):
         tab.keyboard.press("ArrowRight")
         assert at(tab)["net-layers"] == "3"
         assert [step for step, _ in said(tab)] == [0, 0]
+
+
+def test_a_penalty_lowers_the_test_loss_of_a_network_with_few_noisy_points(chromium, page):
+    address = "tab=network&net-points=30&net-noise=0.35&net-steps=600&net-a=adam@0.03&net-b=adam(beta1=0.8)@0.03"
+    ends = []
+    for penalty in ("", "&net-l2=0.03"):
+        with opened(chromium, page, **WIDE, address=address + penalty) as tab:
+            units = "[...document.querySelectorAll('#network .units')].map(c => c.toDataURL())"
+            before = tab.evaluate(units)
+            assert "hidden units" in tab.get_attribute("#network .units >> nth=0", "aria-label")
+            tab.get_by_label("Speed, steps a second").select_option("3000")
+            tab.get_by_role("button", name="Train").click()
+            until(tab, "document.querySelector('#network .contender .hint').textContent.startsWith('step 600')")
+            assert all(was != now for was, now in zip(before, tab.evaluate(units), strict=True))
+            decisions = "document.querySelector('#network .contender canvas').toDataURL()"
+            without = tab.evaluate(decisions)
+            tab.get_by_label("show the test points").check()
+            assert tab.evaluate(decisions) != without
+            data = exported(tab)
+            assert (data["points"], data["l2"], len(data["optimizers"][0]["test_loss"])) == (30, 0.03 if penalty else 0, 601)
+            ends.append([(one["loss"][-1], one["test_loss"][-1]) for one in data["optimizers"]])
+    for (train, test), (penalised_train, penalised_test) in zip(*ends, strict=True):
+        assert train < penalised_train < penalised_test < test
+    with opened(chromium, page, **WIDE, address="tab=network") as tab:
+        tab.get_by_label("L1").focus()
+        tab.keyboard.press("ArrowRight")
+        assert at(tab)["net-l1"] == "0.0001"
 
 
 def test_a_network_trains_in_slices_and_rests_when_it_is_not_seen(chromium, page):
@@ -442,7 +588,7 @@ def test_everything_is_reached_and_moved_by_keyboard_alone(chromium, page):
 def test_a_finger_drags_the_start_on_a_phone_and_nothing_scrolls_sideways(chromium, page):
     with opened(chromium, page, width=390, height=800, has_touch=True, is_mobile=True) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth") == 390
-        for panel in ("rates", "basins", "step"):
+        for panel in ("rates", "basins", "phase", "step"):
             tab.tap(f"#tab-{panel}")
             assert tab.evaluate("document.documentElement.scrollWidth") == 390
         tab.select_option("#lesson", "4")
@@ -461,6 +607,27 @@ def test_a_finger_drags_the_start_on_a_phone_and_nothing_scrolls_sideways(chromi
         assert tab.evaluate("document.documentElement.scrollWidth") == 390
 
 
+@pytest.mark.parametrize("width", [1300, 390])
+def test_no_part_of_the_page_is_wider_than_the_screen(chromium, page, width):
+    with opened(chromium, page, width=width, height=850) as tab:
+        inner = "[...document.querySelectorAll('#right, #middle, #panel-phase')].map(e => e.scrollWidth - e.clientWidth)"
+        wide = f"[document.documentElement.scrollWidth, ...{inner}]"
+        for panel in ("step", "rates", "phase", "basins"):
+            tab.click(f"#tab-{panel}")
+            assert tab.evaluate(wide) == [width, 0, 0, 0], panel
+        for k in range(1, tab.locator("#lesson option").count()):
+            tab.select_option("#lesson", str(k))
+            tab.locator("#lesson-card .options button").first.click()
+            assert tab.evaluate(wide) == [width, 0, 0, 0], k
+        tab.select_option("#lesson", "0")
+        tab.select_option("#add", "newton")
+        assert tab.evaluate(wide) == [width, 0, 0, 0]
+    with opened(chromium, page, width=width, height=850, address="tab=network&net-layers=3&net-width=16") as tab:
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
+        units = tab.locator("#network .units").first.bounding_box()
+        assert units["height"] == pytest.approx(3 * min((units["width"] - 20) / 16, 56), abs=1)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_serious_fault_is_found_by_axe(chromium, page, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
@@ -474,13 +641,19 @@ def test_no_serious_fault_is_found_by_axe(chromium, page, scheme):
         return json.dumps([(v["id"], [n["html"] for n in v["nodes"]]) for v in found], indent=1)[:3000] if found else ""
 
     with opened(chromium, page, **WIDE, color_scheme=scheme) as tab:
-        for panel in ("rates", "basins", "step"):
+        for panel in ("rates", "basins", "phase", "step"):
             tab.click(f"#tab-{panel}")
             assert not faults(tab)
+        tab.select_option("#add", "newton")
+        assert not faults(tab)
         tab.click("[aria-label='Hyperparameters of adam']")
         tab.click("#licences summary")
         assert not faults(tab)
         tab.select_option("#lesson", "1")
+        assert not faults(tab)
+        tab.locator("#lesson-card .options button").first.click()
+        assert not faults(tab)
+        tab.select_option("#lesson", "9")  # with its map of rate and momentum
         assert not faults(tab)
         tab.locator("#lesson-card .options button").first.click()
         assert not faults(tab)
@@ -491,6 +664,10 @@ def test_no_serious_fault_is_found_by_axe(chromium, page, scheme):
         assert not faults(tab)
         tab.evaluate("document.querySelector('#tab-network').style.color = '#888'; document.body.style.background = '#999'")
         assert "color-contrast" in faults(tab, "#tab-network")  # a fault that must be seen
+    with opened(chromium, page, width=390, height=800, color_scheme=scheme, address="panel=phase&follow=1") as tab:
+        assert not faults(tab)
+        tab.click("#tab-network")
+        assert not faults(tab)
 
 
 def test_pictures_are_exported(chromium, page, tmp_path):

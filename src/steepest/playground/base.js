@@ -1,4 +1,4 @@
-// Small things that every part of the page uses: elements, numbers as words, rates on a ladder, how a rule is drawn.
+// Helpers: elements, number formats, rates on a ladder, styles of rules.
 const byId = (id) => document.getElementById(id);
 
 // An element: attributes by name (functions and values are set as properties), then children; strings become text.
@@ -12,7 +12,7 @@ function el(tag, attributes = {}, ...children) {
   return made;
 }
 
-// A number in so many digits, as short as they allow.
+// A number with this many significant digits, without trailing zeros.
 function number(x, digits = 4) {
   if (!Number.isFinite(x)) return Number.isNaN(x) ? "not a number" : x > 0 ? "∞" : "−∞";
   const size = Math.abs(x);
@@ -41,7 +41,7 @@ const still = () => Boolean(globalThis.matchMedia?.("(prefers-reduced-motion: re
 const DASHES = { solid: [], dashed: [7, 4], dotted: [2, 3.5], dashdot: [8, 3, 2, 3] };
 const MARKERS = ["circle", "square", "triangle", "diamond", "cross", "plus"];
 
-// The marker of each rule: with its dash it is a rule's own, so that none leans on colour; hollow ones where the others are used up.
+// A marker for each rule: marker and dash together are unique, so colour is not needed; hollow ones once the others are used.
 const markers = (() => {
   const used = new Set(), own = {};
   Object.values(RULES).forEach(({ name, style }, i) => {
@@ -52,7 +52,7 @@ const markers = (() => {
   return own;
 })();
 
-// How a rule is drawn, everywhere; `variant` tells those of the same name apart.
+// The style of a rule; `variant` distinguishes rules of the same name.
 function styleOf(name, variant = 0) {
   const { colour, dash } = RULES[name].style, dashes = Object.keys(DASHES);
   return {
@@ -62,7 +62,7 @@ function styleOf(name, variant = 0) {
   };
 }
 
-// A marker's outline round a point of a drawing.
+// Trace a marker's outline around a point.
 function outline(draw, kind, x, y, r) {
   const marker = kind.replace("hollow ", "");
   draw.beginPath();
@@ -83,7 +83,7 @@ function outline(draw, kind, x, y, r) {
   draw.closePath();
 }
 
-// Work given as a generator, done in slices that leave the page free; what it is asked to stop, stops.
+// Run a generator in slices, so that the page stays responsive; returns a function that stops it.
 function inSlices(work, most = 10) {
   let stopped = false;
   const on = () => {

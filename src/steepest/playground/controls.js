@@ -1,7 +1,7 @@
-// The controls of the page, and what each does.
-const NUMBERS = ["steps", "noise", "seed"]; // fields of a number that the state has under the same name
+// Event handlers of the controls.
+const NUMBERS = ["steps", "noise", "seed"]; // number fields, by the names of their settings
 
-// Tabs as people expect them: a click, or the arrow keys.
+// Tabs, by click or arrow keys.
 function tabs(list, chosen) {
   const buttons = [...list.querySelectorAll("[role=tab]")];
   buttons.forEach((button, k) => {
@@ -25,6 +25,7 @@ function pick(names, name) {
 function choosePanel(name) {
   state.panel = name;
   pick(PANELS, name);
+  byId("right").classList.toggle("phase", name === "phase");
 }
 
 function chooseTab(name) {
@@ -104,20 +105,10 @@ function connect() {
   byId("add").onchange = ({ target }) => {
     const name = target.value;
     target.value = "";
-    byId("rules-said").textContent = state.rules.length >= MOST_RULES ? `${MOST_RULES} rules are the most at once; remove one first.` : "";
-    if (!name || state.rules.length >= MOST_RULES) return;
-    const entry = { name, lr: null, hyper: {} };
-    if (isTwin(entry)) {
-      byId("rules-said").textContent = `${labelOf(entry)} is in the list already; change its hyperparameters there first.`;
-      return;
-    }
-    entry.lr = tuned(entry, surface, state);
-    state.rules.push(entry);
-    state.follow = state.rules.length - 1;
-    changeRules();
-    changePaths();
+    addRule(name);
   };
   byId("tune").onclick = tuneAll;
+  connectPhase();
   byId("lesson").onchange = ({ target }) => toLesson(Number(target.value));
   byId("first").onclick = () => (stop(), goTo(0));
   byId("back").onclick = () => (stop(), goTo(state.at - 1));

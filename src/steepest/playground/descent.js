@@ -1,19 +1,25 @@
-// What the page shows of rules on a surface: paths from a start at equal work, tuned rates, basins, sweeps, one step's numbers.
-const FAR = 1e6; // times the size of the domain: a path that gets there is lost
-const GRID = Array.from({ length: 20 }, (_, k) => Number((10 ** ((k - 15) / 3)).toExponential(1))); // rates that are tried
+// Computations on a surface: paths with equal numbers of gradients, tuned rates, basins, sweeps, the values of one step.
+const FAR = 1e6; // a path this many domain sizes away has diverged
+const GRID = Array.from({ length: 20 }, (_, k) => Number((10 ** ((k - 15) / 3)).toExponential(1))); // candidate rates
 
-// A surface turned round the middle of its domain, counter-clockwise; its domain becomes a square.
+// Rotate a surface counter-clockwise around the centre of its domain; the domain becomes a square.
 function turned(surface, degrees) {
   if (!degrees) return surface;
   const angle = (degrees * Math.PI) / 180, c = Math.cos(angle), s = Math.sin(angle);
   const [mx, my] = middle(surface), at = new Float64Array(2), slope = new Float64Array(2);
-  const f = (p, g) => {
+  const f = (p, g, h) => {
     const dx = p[0] - mx, dy = p[1] - my;
     at[0] = mx + c * dx + s * dy;
     at[1] = my - s * dx + c * dy;
-    const height = surface.f(at, slope);
+    const height = surface.f(at, slope, h);
     g[0] = c * slope[0] - s * slope[1];
     g[1] = s * slope[0] + c * slope[1];
+    if (h) {
+      const [xx, xy, yy] = h;
+      h[0] = c * c * xx - 2 * c * s * xy + s * s * yy;
+      h[1] = c * s * (xx - yy) + (c * c - s * s) * xy;
+      h[2] = s * s * xx + 2 * c * s * xy + c * c * yy;
+    }
     return height;
   };
   const minima = surface.minima.map((point) => rotated(point, surface, degrees));
@@ -29,7 +35,7 @@ function rotated([x, y], surface, degrees) {
   return [mx + c * (x - mx) - s * (y - my), my + s * (x - mx) + c * (y - my)];
 }
 
-// Why a rule cannot run so; "" where it can.
+// Why a rule rejects these hyperparameters; "" if it accepts them.
 function refusal(name, hyper) {
   const rule = RULES[name];
   if (rule.apart) return rule.apart;
@@ -41,10 +47,10 @@ function refusal(name, hyper) {
   return broken ? broken.words : "";
 }
 
-// All that a rule of the list is set to: its defaults, what was changed, its rate.
+// All hyperparameters of a rule in the list: defaults, changes, learning rate.
 const hyperOf = ({ name, lr, hyper }) => ({ ...RULES[name].hyper, ...hyper, lr });
 
-// The path of one rule of the list: points, heights, how many gradients a step takes, where it leaves the frame and is lost.
+// The path of a rule in the list: points, heights, gradients per step, the steps at which it leaves the domain and diverges.
 function pathOf(entry, surface, { start, steps, schedule, noise, seed }, shaken = noiseOf(noise, seed, steps)) {
   const rule = RULES[entry.name], every = rule.evaluations, count = Math.max(Math.floor(steps / every), 1);
   const made = walk(rule, hyperOf(entry), surface.f, start, ratesOf(entry.lr, schedule, count), shaken);
@@ -60,7 +66,7 @@ function pathOf(entry, surface, { start, steps, schedule, noise, seed }, shaken 
   return { points, values, every, count, last, lostAt, leavesAt: leavesAt ?? lostAt };
 }
 
-// Normal noise for every gradient of a run, the same for all rules; null for none. The last one is kept: a drag asks for no other.
+// Normal noise for every gradient of a run, the same for all rules; null for none. The last is cached: a drag reuses it.
 let noiseKept = { asked: "", drawn: null };
 function noiseOf(noise, seed, steps) {
   if (!noise) return null;
@@ -69,8 +75,9 @@ function noiseOf(noise, seed, steps) {
   return noiseKept.drawn;
 }
 
-// The best rate of a grid: the one that ends lowest, of those that stay in the frame if any does; or the surface's own.
+// The surface's own rate, else the best of a grid: the lowest end among paths that stay in the domain, if any does.
 function tuned(entry, surface, run) {
+  if (isNewton(entry)) return RULES.newton.rate;
   const own = surface.rates[entry.name] ?? surface.rates[""];
   if (own !== undefined) return own;
   const noise = noiseOf(run.noise, run.seed, run.steps);
@@ -80,26 +87,33 @@ function tuned(entry, surface, run) {
   return (staying.length ? staying : tried).reduce((best, each) => (end(each) < end(best) ? each : best)).lr;
 }
 
-// The largest and the smallest curvature where they are the same everywhere, on a quadratic; null elsewhere.
-function curvature({ f, domain }) {
-  const [[x0, x1], [y0, y1]] = domain, h = (x1 - x0) / 64, g = new Float64Array(2);
-  const slope = (x, y) => (f([x, y], g), [g[0], g[1]]);
-  const rows = [[0.31, 0.42], [0.77, 0.13], [0.18, 0.86]].map(([a, b]) => {
-    const x = x0 + a * (x1 - x0), y = y0 + b * (y1 - y0);
-    const [right, left, up, down] = [slope(x + h, y), slope(x - h, y), slope(x, y + h), slope(x, y - h)];
-    return [(right[0] - left[0]) / (2 * h), (up[0] - down[0]) / (2 * h), (up[1] - down[1]) / (2 * h)];
-  });
-  const size = Math.max(...rows.flat().map(Math.abs));
-  if (!(size > 0) || rows.some((row) => row.some((x, k) => !(Math.abs(x - rows[0][k]) <= 1e-8 * size)))) return null;
-  const at = (u) => [x0 + u * (x1 - x0), y0 + u * (y1 - y0)], [from, to] = [at(0.07), at(0.93)], [s, t] = [slope(...from), slope(...to)];
-  const moved = to.map((x, i) => x - from[i]), [a, b, d] = rows[0];
-  const foretold = [a * moved[0] + b * moved[1], b * moved[0] + d * moved[1]]; // from corner to corner
-  if (foretold.some((x, i) => !(Math.abs(t[i] - s[i] - x) <= 1e-7 * size * (x1 - x0 + y1 - y0)))) return null;
-  const half = (a + d) / 2, away = Math.hypot((a - d) / 2, b);
-  return { largest: half + away, smallest: half - away };
+// Curvatures of a Hessian [xx, xy, yy] and the direction of the largest; y where all directions curve alike.
+function curvesOf([xx, xy, yy]) {
+  const half = (xx + yy) / 2, away = Math.hypot((xx - yy) / 2, xy), round = away <= 1e-12 * Math.abs(half);
+  return { largest: half + away, smallest: half - away, angle: round ? Math.PI / 2 : Math.atan2(2 * xy, xx - yy) / 2 };
 }
 
-// One step's numbers: each line of the rule's own function, with what it gave; `k` counts steps from 1.
+// A quadratic's curvatures, their directions (flat, steep), and the point where its slope is 0; null for other surfaces.
+function curvature({ f, domain }) {
+  const [[x0, x1], [y0, y1]] = domain, place = (u, v) => [x0 + u * (x1 - x0), y0 + v * (y1 - y0)];
+  const [here, ...others] = [[0.07, 0.07], [0.93, 0.93], [0.77, 0.13], [0.18, 0.86]].map(([u, v]) => {
+    const at = place(u, v), g = [0, 0], h = [0, 0, 0];
+    f(at, g, h);
+    return { at, g, h };
+  });
+  const [xx, xy, yy] = here.h, size = Math.max(...here.h.map(Math.abs)), length = x1 - x0 + y1 - y0;
+  const fits = others.every(({ at, g, h }) => {
+    const dx = at[0] - here.at[0], dy = at[1] - here.at[1];
+    const foretold = [here.g[0] + xx * dx + xy * dy, here.g[1] + xy * dx + yy * dy]; // a kink between would show here
+    return h.every((x, k) => Math.abs(x - here.h[k]) <= 1e-9 * size) && foretold.every((x, i) => Math.abs(x - g[i]) <= 1e-9 * size * length);
+  });
+  if (!(size > 0 && fits)) return null;
+  const { largest, smallest, angle } = curvesOf(here.h), steep = [Math.cos(angle), Math.sin(angle)], det = xx * yy - xy * xy;
+  const minimum = [here.at[0] - (yy * here.g[0] - xy * here.g[1]) / det, here.at[1] - (xx * here.g[1] - xy * here.g[0]) / det];
+  return { largest, smallest, axes: [[steep[1], -steep[0]], steep], minimum };
+}
+
+// The values of step `k`, counted from 1: each line of the rule's function with its result.
 function stepNumbers(entry, surface, run, k) {
   const rule = RULES[entry.name], hyper = hyperOf(entry), notes = {};
   const count = Math.max(Math.floor(run.steps / rule.evaluations), 1), rates = ratesOf(entry.lr, run.schedule, count).subarray(0, k);
@@ -121,7 +135,7 @@ function stepNumbers(entry, surface, run, k) {
   return { lines, rate: rates[k - 1], t: k };
 }
 
-// Where paths from a grid of starts end: for each the place of a minimum in `ends`, -1 where lost, -2 where still on the way.
+// Where paths from a grid of starts end: the index of a minimum in `ends`, -1 if diverged, -2 if not there yet.
 function* basinsOf(entry, surface, run, view, columns, rows, cells, ends) {
   const size = Math.max(...surface.domain.map(([low, high]) => high - low)), near = 0.03 * size;
   const noise = noiseOf(run.noise, run.seed, run.steps), g = new Float64Array(2);
@@ -146,7 +160,7 @@ function* basinsOf(entry, surface, run, view, columns, rows, cells, ends) {
   }
 }
 
-// The last height at each of a ladder of rates, for every rule of the list; Infinity where the path is lost.
+// The last height of each rule in the list at each rate; Infinity if the path diverges.
 function* sweepOf(entries, surface, run, rates, table) {
   const noise = noiseOf(run.noise, run.seed, run.steps);
   for (let i = 0; i < entries.length; i++) {

@@ -1,4 +1,4 @@
-// What moves: the steps as they play, the start as it is dragged.
+// Playing the steps, dragging the start.
 
 // Transport.
 function goTo(at) {
@@ -18,7 +18,7 @@ function play() {
   if (playing) return stop();
   if (state.at >= state.steps) state.at = 0;
   playing = true;
-  const own = ++plays; // what an earlier play has asked for later must not run beside this one
+  const own = ++plays; // callbacks of an earlier play must stop
   byId("play").textContent = "❚❚";
   byId("play").setAttribute("aria-label", "Pause");
   let then = performance.now(), owed = 0;
@@ -37,7 +37,7 @@ function play() {
   else requestAnimationFrame(on);
 }
 
-// Where the start may be put, and what follows it.
+// Move the start.
 function startAt(x, y) {
   if (!(Number.isFinite(x) && Number.isFinite(y))) return;
   state.start = [x, y];
@@ -56,7 +56,7 @@ function drag(event) {
 function draggable(element) {
   if (element.id === "map") element.onclick = (event) => event.pointerType === "touch" && (drag(event), later());
   element.onpointerdown = (event) => {
-    // a finger on the map may scroll the page: it moves the start by a tap, or by the handle
+    // a finger on the map scrolls the page; a tap or the handle moves the start
     if (event.button || (event.pointerType === "touch" && element.id === "map")) return;
     event.preventDefault();
     byId("start").focus({ preventScroll: true, focusVisible: false });
@@ -64,7 +64,7 @@ function draggable(element) {
     dragging = true;
     stop();
     stopWork();
-    lookedAt = ""; // what is stopped begins anew when the pointer rests
+    lookedAt = ""; // restart the stopped work when the pointer rests
     drag(event);
   };
   element.onpointermove = (event) => dragging && drag(event);

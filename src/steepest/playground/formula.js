@@ -1,9 +1,9 @@
-// A formula of the reader's own: parsed by math.js, read node by node against a list of what is allowed, and never run.
+// A custom formula: parsed by math.js, checked node by node against an allowlist, never executed as code.
 const FUNCTIONS = {
   sin: Math.sin, cos: Math.cos, tan: Math.tan, exp: Math.exp, log: Math.log, sqrt: Math.sqrt,
   sinh: Math.sinh, cosh: Math.cosh, tanh: Math.tanh, atan: Math.atan, abs: Math.abs,
 };
-const INNER = { ...FUNCTIONS, sign, sec: (x) => 1 / Math.cos(x), sech: (x) => 1 / Math.cosh(x) }; // that derivatives have
+const INNER = { ...FUNCTIONS, sign, sec: (x) => 1 / Math.cos(x), sech: (x) => 1 / Math.cosh(x) }; // functions that occur in derivatives
 const CONSTANTS = { pi: Math.PI, e: Math.E };
 const OPERATIONS = {
   add: ["+", (a, b) => (p) => a(p) + b(p)],
@@ -15,9 +15,9 @@ const OPERATIONS = {
   unaryPlus: ["+", (a) => a],
 };
 const ALLOWED = `Write numbers, x and y, + - * / **, parentheses, and ${[...Object.keys(FUNCTIONS), ...Object.keys(CONSTANTS)].join(", ")}.`;
-const LONGEST = 500, DEEPEST = 30, MOST_NODES = 4000; // characters, brackets within brackets, parts of a formula and its slopes
+const LONGEST = 500, DEEPEST = 30, MOST_NODES = 4000; // characters, nesting depth, nodes of a formula and its derivatives
 
-// A surface of a formula as typed: its height and gradient, and the formula as Python writes it. Throws an Error with a sentence.
+// The surface of a typed formula, with the formula in Python syntax. Throws an Error whose message is a sentence.
 function surfaceOfFormula(text) {
   const refuse = (why) => {
     throw new Error(`This formula is refused: ${why}. ${ALLOWED}`);
@@ -38,22 +38,45 @@ function surfaceOfFormula(text) {
   if (!named.has(letters[1])) refuse(`it has no ${letters[1]}`);
   if (letters[0] === "x1" && (named.has("x") || named.has("y"))) refuse("it mixes x and y with x1 and x2");
   const height = asFunction(compiled(tree, letters));
-  const slopes = letters.map((letter) => {
+  const slopeTrees = letters.map((letter) => {
     const slope = KEPT.math.derivative(tree, letter, { simplify: false });
     slope.traverse(() => count.left--);
     if (count.left < 0) refuse("its slopes are too long to be computed while you wait; write it shorter");
-    asPython(slope, INNER, refuse); // what a derivative holds is read as strictly
-    return asFunction(compiled(slope, letters));
+    asPython(slope, INNER, refuse); // a derivative must pass the same list
+    return slope;
   });
-  const f = (p, g) => {
+  const slopes = slopeTrees.map((slope) => asFunction(compiled(slope, letters)));
+  let curves = null; // derived on first use: they take longer than the gradient
+  const f = (p, g, h) => {
     g[0] = slopes[0](p);
     g[1] = slopes[1](p);
+    if (h) (curves ??= curvesOfFormula(slopeTrees, letters)).forEach((curve, k) => (h[k] = curve(p)));
     return height(p);
   };
   return { name: python, formula: python, domain: [[-3, 3], [-3, 3]], start: [-2, 1.5], minima: [], rates: {}, f, own: true };
 }
 
-// The formula as Python writes it; refuses whatever is not on the list.
+// The second derivatives xx, xy, yy, from the first; NaN if they would take too long.
+function curvesOfFormula([x, y], letters) {
+  const pairs = [[x, letters[0]], [x, letters[1]], [y, letters[1]]];
+  const refuse = () => {
+    throw new Error("too long");
+  };
+  try {
+    return pairs.map(([slope, letter]) => {
+      const curve = KEPT.math.derivative(slope, letter, { simplify: false });
+      let left = MOST_NODES;
+      curve.traverse(() => left--);
+      if (left < 0) refuse();
+      asPython(curve, INNER, refuse);
+      return asFunction(compiled(curve, letters));
+    });
+  } catch {
+    return pairs.map(() => () => NaN);
+  }
+}
+
+// The formula in Python syntax; refuses anything not on the allowlist.
 function asPython(node, functions, refuse) {
   const inner = (each) => asPython(each, functions, refuse);
   switch (node.type) {
@@ -81,7 +104,7 @@ function asPython(node, functions, refuse) {
   }
 }
 
-// A function of the point, or a number. `abs(u) / u`, the slope of an absolute value, is 0 at its tip, as on surfaces with a name.
+// A function of the point, or a number. `abs(u) / u`, the derivative of abs(u), is 0 at u = 0, as for the named surfaces.
 function compiled(node, letters) {
   if (node.type === "ConstantNode") return node.value;
   if (node.type === "ParenthesisNode") return compiled(node.content, letters);

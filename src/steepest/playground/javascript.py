@@ -72,13 +72,21 @@ def expression(x: Any, strength: int = 0, known: Mapping[Symbol, str] | None = N
 
 
 def height(surface: Surface) -> str:
-    """The function `f(p, g)`: returns the height at the point p, an array, and writes the gradient to the array g."""
+    """The function `f(p, g, h)`: returns the height at the point p, an array, and writes the gradient to the array g.
+
+    If there is an array h, it writes the Hessian there, row by row from the diagonal on.
+    """
     shared, outputs = sympy.cse([surface.expression, *surface.gradient_expressions], sympy.numbered_symbols("c"))
     value, *gradient = map(sympy.jscode, outputs)
-    lines = ["function f(p, g) {"]
+    curved = [part for k, row in enumerate(surface.hessian_expressions) for part in row[k:]]
+    lines = ["function f(p, g, h) {"]
     lines += [f"  const {v} = p[{k}];" for k, v in enumerate(surface.variables)]
     lines += [f"  const {c} = {sympy.jscode(expression)};" for c, expression in shared]
     lines += [f"  g[{k}] = {part};" for k, part in enumerate(gradient)]
+    within, outputs = sympy.cse(curved, sympy.numbered_symbols("d"))
+    named = [f"const {d} = {sympy.jscode(expression)};" for d, expression in within]
+    named += [f"h[{k}] = {sympy.jscode(part)};" for k, part in enumerate(outputs)]
+    lines += ["  if (h) {", *(f"    {line}" for line in named), "  }"]
     for kink in surface.kinks:
         here = " && ".join(f"{v} === {x!r}" for v, x in zip(surface.variables, kink, strict=True))
         lines.append(f"  if ({here}) g.fill(0);")

@@ -1,5 +1,5 @@
-// Lessons: a sentence, a question that is answered before anything is shown, and what the paths say. Which answer is right,
-// and every number told, comes from the paths themselves. `lookAt` gives the paths of an address, by their labels.
+// Lessons: a sentence, a question, and an explanation. The paths are hidden until the question is answered. The right answer and
+// every number are computed from the paths. `lookAt` computes the paths of an address, by their labels.
 const endOf = ({ values, last }) => values[last];
 const meanOf = (count) => ({ values }) => values.slice(-count).reduce((sum, x) => sum + x, 0) / count;
 const meanOfLastHalf = meanOf(100), meanAtTheEnd = meanOf(50);
@@ -10,6 +10,11 @@ const turnsOf = ({ points, last }) => {
   return count;
 };
 const lengthOf = (path, k) => Math.hypot(...pointOf(path, k).map((x, i) => x - path.points[i]));
+const longestOf = ({ points, last }) => {
+  const lengths = Array.from({ length: last }, (_, k) => Math.hypot(points[2 * k + 2] - points[2 * k], points[2 * k + 3] - points[2 * k + 1]));
+  const length = Math.max(...lengths);
+  return { length, step: lengths.indexOf(length) + 1 };
+};
 const leastOf = (paths, of) => Object.keys(paths).reduce((best, name) => (of(paths[name]) < of(paths[best]) ? name : best));
 
 const SADDLE = "surface=saddle&start=1,0.001&steps=200&rules=sgd@0.05,adagrad@0.05,adam@0.05";
@@ -21,6 +26,8 @@ const SWITCH = "surface=valley&start=-4.5,1.2&steps=200&noise=1&seed=0&rules=sgd
 const TURN = "surface=valley&start=-4.5,1.2&steps=150&rules=sgd@0.03,adam@0.3";
 const TURNED = "surface=valley&turn=45&steps=150&rules=sgd@0.03,adam@0.3";
 const EPSILON = "surface=plateau&start=-3,2&steps=100&rules=adam@0.05,adam(eps=1)@0.05";
+const TOGETHER = "surface=valley&start=-4.5,0.6&steps=60&rules=sgd@0.039,momentum(momentum=0.95)@0.0614,momentum(momentum=0.566)@0.0614";
+const FORGETTING = "surface=rosenbrock&start=1.8,-0.8&steps=100&rules=adam@0.1,adam(beta2=0.5)@0.1";
 
 const leave = ({ leavesAt }) => leavesAt ?? Infinity;
 const LESSONS = [
@@ -157,6 +164,45 @@ const LESSONS = [
     reveal: ({ paths }) =>
       `${number(lengthOf(paths.adam, 1), 3)} with ε = 1e-8, ${number(lengthOf(paths["adam(eps=1)"], 1), 2)} with ε = 1. ` +
       "A small ε lets Adam take a step of its rate however small the gradient is; an ε far above √v̂ takes the scaling away, and what is left is SGD with momentum. ε is no detail of rounding: it says which gradients count as small.",
+  },
+  {
+    title: "Rate and momentum",
+    sentence: "A valley with curvatures 1 and 50. SGD has almost the largest rate that it can have here, 0.039; both momentum rules have 0.0614, more than SGD could bear.",
+    question: "Which is lowest after 60 steps?",
+    look: TOGETHER,
+    panel: "phase",
+    options: [
+      ["SGD", ({ paths }) => leastOf(paths, endOf) === "sgd"],
+      ["Momentum 0.95", ({ paths }) => leastOf(paths, endOf) === "momentum(momentum=0.95)"],
+      ["Momentum 0.566", ({ paths }) => leastOf(paths, endOf) === "momentum(momentum=0.566)"],
+    ],
+    reveal: ({ paths, surface }) => {
+      const found = curvature(surface), best = bestMomentum(found), heights = Object.values(paths).map((path) => number(endOf(path), 2));
+      const swings = dampingOf(0.0614, 0.95, found.smallest).factor;
+      return (
+        `SGD: ${heights[0]}; momentum 0.95: ${heights[1]}; momentum 0.566: ${heights[2]}. On a quadratic there is a best pair, and 0.566 is in it: both directions are then critically damped, at the border of swinging, and each step leaves ${number(best.factor, 3)} of the distance. ` +
+        `SGD at best leaves ${number(best.plain, 3)}. With 0.95 both directions swing, and √0.95 = ${number(swings, 3)} is left. Drag the point on the map of rate and momentum: below the star the flat direction creeps, above it both swing, right of it the path diverges.`
+      );
+    },
+  },
+  {
+    title: "Forgetting",
+    sentence: "Adam averages gradients over about 1/(1 − β₁) steps, here 10, and their squares over about 1/(1 − β₂). The start is on a steep wall: the first gradients are huge, the later ones small.",
+    question: "One Adam has β₂ = 0.999, the other β₂ = 0.5: it forgets squares sooner than gradients. The rate is 0.1. How long is their longest step?",
+    look: FORGETTING,
+    panel: "step",
+    options: [
+      ["Less than twice the rate for both", ({ paths }) => Object.values(paths).every((path) => longestOf(path).length < 0.2)],
+      ["β₂ = 0.999: more than three times the rate", ({ paths }) => longestOf(paths.adam).length > 0.3],
+      ["β₂ = 0.5: more than three times the rate", ({ paths }) => longestOf(paths["adam(beta2=0.5)"]).length > 0.3],
+    ],
+    reveal: ({ paths }) => {
+      const [slow, fast] = [paths.adam, paths["adam(beta2=0.5)"]].map(longestOf);
+      return (
+        `${number(slow.length, 3)} with β₂ = 0.999, at step ${slow.step}; ${number(fast.length, 3)} with β₂ = 0.5, at step ${fast.step}. ` +
+        "Off the wall the squares are soon forgotten, so √v̂ is small again, while m̂ still remembers the huge gradients: their ratio, which a long memory of squares keeps near 1, grows far beyond it. That is why β₂ is usually set above β₁. Follow the second rule step by step under This step, and compare m̂ with √v̂."
+      );
+    },
   },
 ];
 

@@ -1,6 +1,6 @@
-// The closer looks beside the picture: a step's numbers, the sweep of rates, the map of basins.
+// The panels This step, Rates and Basins.
 
-// This step in real numbers: the lines of the rule's own function, in the letters of its paper.
+// The lines of the rule's function with their values, in the letters of its paper.
 const LETTERS = [
   [/\[i\]/g, ""], [/Math\.sqrt\(/g, "√("], [/√\((\w+)\)/g, "√$1"], [/Math\./g, ""], [/ \*\* /g, "^"], [/ \* /g, " · "], [/ - /g, " − "],
   [/\bbeta(\w?)\b/g, (_, k) => `β${{ "": "", 0: "₀", 1: "₁", 2: "₂", 3: "₃", _v: "ᵥ" }[k] ?? k}`], [/\bweight_decay\b/g, "λ"],
@@ -27,7 +27,7 @@ function sayStep() {
   panel.replaceChildren(el("table", {}, caption, el("thead", {}, head), el("tbody", {}, ...rows)));
 }
 
-// The sweep of rates and the map of basins, in slices.
+// The sweep of rates and the map of basins, as generators that run in slices.
 const RATES = Array.from({ length: 61 }, (_, k) => 10 ** (-5 + k / 10));
 let scaleOfRates, basinsView;
 function* rates() {
@@ -45,7 +45,7 @@ function* rates() {
   show();
 }
 
-// While a lesson asks, neither is shown.
+// Empty panels, until a lesson is answered.
 function* nothing() {
   for (const [canvas, words] of [["sweep", "rates-said"], ["basins", "basins-said"]]) {
     byId(words).textContent = "Answer first.";

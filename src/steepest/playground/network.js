@@ -1,8 +1,8 @@
-// A small network on points in the plane: its data, its gradients, and runs that train it by a rule. It knows no page.
+// A small network on points in the plane: data, gradients, training by a rule. Independent of the page.
 
 const DATA = ["circles", "moons", "spirals"];
 
-// Points of two classes, every second one of each: x holds two numbers a point, y its class, 0 or 1.
+// Points of two classes in turn: x has two numbers per point, y the classes, 0 or 1.
 function makeData(kind, count, noise, seed) {
   const x = new Float64Array(2 * count), y = new Float64Array(count);
   const shaken = normals(seed, 2 * count), twister = new KEPT.MersenneTwister(seed + 1);
@@ -23,12 +23,12 @@ function makeData(kind, count, noise, seed) {
   return { x, y };
 }
 
-// The same points with the second coordinate so many times as large.
+// The points with the second coordinate multiplied by a factor.
 const scaled = (x, factor) => x.map((value, k) => (k % 2 ? factor * value : value));
 
-// Weights (out, in) of a variance of 2 / in, and biases of 0, of layers of these sizes.
+// Layers of these sizes: weights (out, in) with variance 2 / in, and biases of 0.
 function makeNetwork(sizes, seed) {
-  const tensors = [], own = 1000 * (seed + 1); // no layer shares its numbers with another seed's, or with the data
+  const tensors = [], own = 1000 * (seed + 1); // distinct random numbers for each layer, seed and the data
   for (let layer = 1; layer < sizes.length; layer++) {
     const [into, out] = [sizes[layer - 1], sizes[layer]], size = Math.sqrt(2 / into);
     const weights = normals(own + layer, into * out).map((value) => size * value);
@@ -38,8 +38,8 @@ function makeNetwork(sizes, seed) {
   return tensors;
 }
 
-// What computes a network of these sizes with relu or tanh between layers and one logit at the end, for up to `most` points
-// at once. Nothing is allocated after this.
+// Forward and backward passes of a network of these sizes, with relu or tanh between layers and one logit, for up to `most`
+// points at once. Buffers are allocated here.
 function makeTrainer(sizes, activation, most) {
   const values = sizes.map((size) => new Float64Array(most * size)), slopes = sizes.map((size) => new Float64Array(most * size));
   const depth = sizes.length - 1, relu = activation === "relu";
@@ -58,7 +58,7 @@ function makeTrainer(sizes, activation, most) {
     }
   }
 
-  // The mean of the cross-entropy over the points at these places; every tensor's g is written.
+  // The mean cross-entropy over the points at these indices; writes every tensor's gradient g.
   function gradients(tensors, x, y, places) {
     const count = places.length, logits = values[depth];
     for (let e = 0; e < count; e++) {
@@ -107,10 +107,20 @@ function makeTrainer(sizes, activation, most) {
     return out;
   }
 
-  return { gradients, logits };
+  // The outputs of each hidden layer in the last forward pass: (points, units), flat.
+  const hidden = () => values.slice(1, depth);
+
+  return { gradients, logits, hidden };
 }
 
-// The loss over all points, from their logits, and the share that is told apart rightly.
+// Add the gradients of the penalty l2 / 2 · ΣW² + l1 · Σ|W| on the weights, without the biases.
+function penalise(tensors, l2, l1) {
+  for (const { name, p, g } of tensors) {
+    if (name[0] === "W") for (let k = 0; k < p.length; k++) g[k] += l2 * p[k] + l1 * sign(p[k]);
+  }
+}
+
+// The mean loss and the accuracy, from logits.
 function judged(logits, y) {
   let loss = 0, right = 0;
   for (let k = 0; k < y.length; k++) {
@@ -121,7 +131,7 @@ function judged(logits, y) {
   return { loss: loss / y.length, accuracy: right / y.length };
 }
 
-// What trains tensors by a rule: `step(lr)` takes each tensor's g, which has been written.
+// Train tensors by a rule: `step(lr)` uses each tensor's gradient g.
 function makeRun(name, hyper, tensors) {
   const rule = RULES[name], set = { ...rule.hyper, ...hyper }, step = choose(rule, set);
   const run = { tensors, t: 0, states: null };
@@ -134,7 +144,7 @@ function makeRun(name, hyper, tensors) {
   return run;
 }
 
-// Batches of places without end: every epoch in an order of its own.
+// Endless batches of indices, shuffled in every epoch.
 function makeBatches(count, size, seed) {
   const twister = new KEPT.MersenneTwister(seed), order = Int32Array.from({ length: count }, (_, k) => k);
   let next = count;
@@ -151,8 +161,9 @@ function makeBatches(count, size, seed) {
   };
 }
 
-// Why a rule cannot train the network here; "" where it can.
+// Why a rule cannot train the network on this page; "" if it can.
 function refusedInNetwork({ apart, reach, evaluations, name }) {
+  if (name === "newton") return "it needs the Hessian";
   if (apart) return "its step for a matrix is not in this page";
   if (evaluations > 1) return `it asks for ${evaluations} gradients a step`;
   if (reach === "model") return "it looks over all tensors at once";

@@ -17,8 +17,8 @@ from ..surfaces import get as surface_of
 from . import script
 
 PARTS = (
-    *("base", "run", "formula", "descent", "picture", "share", "lessons", "network", "network_tab"),
-    *("look", "rules_list", "drive", "teach", "take", "controls", "play"),
+    *("newton", "base", "run", "formula", "descent", "quadratic", "picture", "share", "lessons", "network", "network_tab"),
+    *("look", "phase", "rules_list", "drive", "teach", "take", "controls", "play"),
 )
 SWITCH = switch(get("adam"), get("sgd"), at=60.0)
 OFFERED = ("at", "then_ratio")  # hyperparameters of the switch; the rules themselves have the others

@@ -1,26 +1,26 @@
-// Drawing: the ground of a surface, paths on it, heights by step, basins, sweeps. Every function draws on any 2D context.
+// Drawing on any 2D context: the background of a surface, paths, heights by step, basins, sweeps.
 const FONT = "12px system-ui, sans-serif";
-const COLUMNS = 120; // of the grid that level lines are found on
+const COLUMNS = 120; // of the grid for level lines
 const LEVELS = 22;
 
-// What a picture is drawn with, light or dark.
+// The colours of pictures, light or dark.
 function inks() {
   return dark()
     ? { ink: "#f2f2f2", soft: "#b8bcc4", line: "#4a4f58", paper: "#15171b", ground: [[17, 19, 23], [42, 47, 57]], edge: "#717a89" }
     : { ink: "#1a1a1a", soft: "#55595f", line: "#d4d7dc", paper: "#ffffff", ground: [[255, 255, 255], [199, 207, 219]], edge: "#98a1b0" };
 }
 
-// The part of the plane that a map of this size shows: the whole frame, at one scale in both directions.
+// The part of the plane on a map of this size: the surface's domain, enlarged if the start is outside.
 function viewOf(surface, start, width, height) {
-  const [mx, my] = middle(surface);
-  let [hx, hy] = surface.domain.map(([low, high]) => (high - low) / 2);
+  const [mx, my] = middle(surface), halves = surface.domain.map(([low, high]) => (high - low) / 2);
   const away = start ? [Math.abs(start[0] - mx), Math.abs(start[1] - my)] : [0, 0];
-  const most = 3 * Math.max(hx, hy); // further out the start is not followed
-  hx = Math.max(hx, Math.min(1.05 * away[0], most));
-  hy = Math.max(hy, Math.min(1.05 * away[1], most));
-  if (hx / hy < width / height) hx = (hy * width) / height;
-  else hy = (hx * height) / width;
+  const [hx, hy] = halves.map((half, i) => Math.max(half, Math.min(1.05 * away[i], 3 * half))); // at most threefold
   return { x0: mx - hx, x1: mx + hx, y0: my - hy, y1: my + hy, width, height };
+}
+
+// The aspect ratio of a map: that of the domain, so that both axes have the same scale, within limits.
+function shapeOf({ domain: [[x0, x1], [y0, y1]] }) {
+  return Math.min(Math.max((x1 - x0) / (y1 - y0), 0.75), 1.4);
 }
 
 const toX = (view, x) => ((x - view.x0) / (view.x1 - view.x0)) * view.width;
@@ -28,7 +28,7 @@ const toY = (view, y) => ((view.y1 - y) / (view.y1 - view.y0)) * view.height;
 const fromX = (view, px) => view.x0 + (px / view.width) * (view.x1 - view.x0);
 const fromY = (view, py) => view.y1 - (py / view.height) * (view.y1 - view.y0);
 
-// Level lines at equal shares of the area, more of them low down, so that flat parts show too.
+// Level lines at equal shares of the area, denser at low heights, so that flat parts are visible.
 function groundOf(surface, view) {
   const columns = COLUMNS, rows = Math.max(Math.round((columns * view.height) / view.width), 2), g = new Float64Array(2);
   const heights = new Float64Array(columns * rows);
@@ -66,9 +66,9 @@ function drawGround(draw, ground, view) {
   });
 }
 
-// Numbers along the left and the lower edge, the frame where it is smaller than the view, and the known minima as stars.
+// Ticks at the left and lower edge, the domain's frame if it is smaller than the view, and known minima as stars.
 function drawFrame(draw, surface, view) {
-  const { soft, ink, paper, edge } = inks();
+  const { soft, paper, edge } = inks();
   draw.font = FONT;
   const plate = (text, x, y, align) => {
     const wide = draw.measureText(text).width, left = align === "center" ? x - wide / 2 : x;
@@ -89,19 +89,22 @@ function drawFrame(draw, surface, view) {
   draw.setLineDash([3, 4]);
   draw.strokeRect(toX(view, x0), toY(view, y1), toX(view, x1) - toX(view, x0), toY(view, y0) - toY(view, y1));
   draw.setLineDash([]);
-  for (const [x, y] of surface.minima) {
-    draw.beginPath();
-    for (let k = 0; k < 10; k++) {
-      const r = k % 2 ? 3.6 : 9, angle = -Math.PI / 2 + (k * Math.PI) / 5;
-      draw[k ? "lineTo" : "moveTo"](toX(view, x) + r * Math.cos(angle), toY(view, y) + r * Math.sin(angle));
-    }
-    draw.closePath();
-    draw.fillStyle = ink;
-    draw.fill();
-    draw.strokeStyle = paper;
-    draw.lineWidth = 1.2;
-    draw.stroke();
+  for (const [x, y] of surface.minima) star(draw, toX(view, x), toY(view, y));
+}
+
+function star(draw, x, y) {
+  const { ink, paper } = inks();
+  draw.beginPath();
+  for (let k = 0; k < 10; k++) {
+    const r = k % 2 ? 3.6 : 9, angle = -Math.PI / 2 + (k * Math.PI) / 5;
+    draw[k ? "lineTo" : "moveTo"](x + r * Math.cos(angle), y + r * Math.sin(angle));
   }
+  draw.closePath();
+  draw.fillStyle = ink;
+  draw.fill();
+  draw.strokeStyle = paper;
+  draw.lineWidth = 1.2;
+  draw.stroke();
 }
 
 // The marker of a rule at a point: filled with its colour, or hollow.
@@ -115,7 +118,7 @@ function mark(draw, { marker, colour }, x, y, r) {
   draw.stroke();
 }
 
-// A path up to a point; what comes after is faint. Points far outside are drawn at the edge's neighbourhood.
+// A path, faint after the step `upto`. Points far outside are clamped.
 function drawPath(draw, path, look, view, upto) {
   const far = 4 * (view.width + view.height);
   const px = (k) => Math.min(Math.max(toX(view, path.points[2 * k]), -far), far);
@@ -141,48 +144,26 @@ function drawPath(draw, path, look, view, upto) {
   mark(draw, look, px(end), py(end), 5.5);
 }
 
-// Names at the ends of paths that are in sight. Where they would lie on one another they make a list, each with its marker.
-function drawNames(draw, shown, view, upto) {
-  const { paper, ink } = inks();
-  draw.font = "600 12px system-ui, sans-serif";
-  let lists = [];
-  for (const one of shown) {
-    const k = Math.min(Math.floor(upto / one.path.every), one.path.last);
-    const x = toX(view, one.path.points[2 * k]), y = toY(view, one.path.points[2 * k + 1]);
-    if (!(x >= 0 && x <= view.width && y >= 0 && y <= view.height)) continue;
-    let list = { x, y, names: [{ ...one, wide: draw.measureText(one.label).width }] };
-    for (let other; (other = lists.find((each) => overlap(plateOf(each, view), plateOf(list, view)))); ) {
-      lists = lists.filter((each) => each !== other);
-      list = { x: other.x, y: other.y, names: [...other.names, ...list.names] };
-    }
-    lists.push(list);
-  }
+// Each rule's line, marker and name, in two columns.
+function drawLegend(draw, shown, width) {
+  const { ink } = inks(), rows = Math.ceil(shown.length / 2);
+  draw.font = FONT;
   draw.textAlign = "left";
-  for (const list of lists) {
-    const { left, top, wide, high } = plateOf(list, view), indent = list.names.length > 1 ? 16 : 0;
-    draw.fillStyle = paper;
-    draw.globalAlpha = 0.78;
-    draw.fillRect(left - 3, top, wide + 6, high);
-    draw.globalAlpha = 1;
-    list.names.forEach(({ label, look }, k) => {
-      const line = top + 15 * k + 12.5;
-      if (indent) {
-        mark(draw, look, left + 6, line - 4, 4);
-      }
-      draw.fillStyle = ink;
-      draw.fillText(label, left + indent, line);
-    });
-  }
+  shown.forEach(({ label, look }, k) => {
+    const x = k < rows ? 0 : width / 2, y = 18 * (k % rows) + 9;
+    draw.setLineDash(look.dash);
+    draw.strokeStyle = look.colour;
+    draw.lineWidth = 2.2;
+    draw.beginPath();
+    draw.moveTo(x, y);
+    draw.lineTo(x + 34, y);
+    draw.stroke();
+    draw.setLineDash([]);
+    mark(draw, look, x + 17, y, 4.5);
+    draw.fillStyle = ink;
+    draw.fillText(label, x + 42, y + 4);
+  });
 }
-
-// Where a list of names stands: right of its point, or left of it where there is no room.
-function plateOf({ x, y, names }, view) {
-  const wide = Math.max(...names.map((one) => one.wide)) + (names.length > 1 ? 18 : 2), high = 15 * names.length + 2;
-  const left = x + 14 + wide > view.width ? Math.max(x - 14 - wide, 2) : x + 14;
-  return { left, top: Math.min(Math.max(y - high / 2, 2), view.height - high - 22), wide, high };
-}
-
-const overlap = (a, b) => a.left < b.left + b.wide + 6 && b.left < a.left + a.wide + 6 && a.top < b.top + b.high && b.top < a.top + a.high;
 
 // A plot's frame: scales, ticks and names of the axes. `x` and `y` are {low, high, log, name}.
 function drawAxes(draw, box, x, y) {
@@ -211,7 +192,7 @@ function drawAxes(draw, box, x, y) {
   return { across, up };
 }
 
-// So many ticks at most; on a log axis powers of ten, or 1, 2 and 5 times them where there are few.
+// At most `most` ticks; on a log axis powers of ten, with their multiples by 2 and 5 if there are few.
 function ticksOf(scale, { low, high, log }, most) {
   if (!log) return scale.ticks(most);
   const first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high)), near = 1e-9;
@@ -226,7 +207,7 @@ function ticksOf(scale, { low, high, log }, most) {
 
 const shortly = (x, log) => (log && x !== 1 && Math.abs(Math.log10(x) % 1) < 1e-9 && (x < 0.01 || x > 1000) ? `1e${Math.round(Math.log10(x))}`.replace("-", "−") : number(x, 3));
 
-// Heights by gradients taken, with the cursor. On a log axis above the lowest known height, where there is one.
+// Heights by gradients taken, with the cursor; on a log axis above the minimum if it is known.
 function drawHeights(draw, width, height, shown, { steps, at, floor }) {
   const { ink } = inks(), log = floor !== null, box = { left: 46, right: width - 14, top: 24, bottom: height - 36 };
   const least = 1e-16, of = (value) => (log ? Math.max(value - floor, least) : value);
@@ -272,7 +253,7 @@ function drawHeights(draw, width, height, shown, { steps, at, floor }) {
 
 const BASINS = ["#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#999999"];
 
-// Which minimum each start goes to: tints with letters at the minima; lost starts are crossed, those on the way are blank.
+// The minimum that each start reaches: tints, with letters at the minima; diverged starts are struck out, unfinished ones blank.
 function drawBasins(draw, width, height, { columns, rows, cells, ends, view, start, look }) {
   const { ink, paper, soft } = inks(), wide = width / columns, high = height / rows;
   draw.fillStyle = paper;
@@ -311,7 +292,7 @@ function drawBasins(draw, width, height, { columns, rows, cells, ends, view, sta
   draw.stroke();
 }
 
-// The last height by rate, for every rule; its own rate marked, lost runs left out, and 2 / the largest curvature.
+// The last height by rate, for every rule, with its current rate and the bound 2 / largest curvature; diverged runs are left out.
 function drawSweep(draw, width, height, { entries, looks, table, rates, floor, bound, follow }) {
   const { ink, soft } = inks(), log = floor !== null, box = { left: 46, right: width - 14, top: 24, bottom: height - 36 };
   const of = (value) => (log ? Math.max(value - floor, 1e-16) : value);

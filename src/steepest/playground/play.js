@@ -1,19 +1,20 @@
-// The page: what it is set to, and what follows when that changes.
-let state = START, surface, paths = [], bound = null, floor = null, ground, view, turnOfStart = 0;
-let veiled = false; // a lesson waits for its answer
+// The page's state, and what is recomputed when it changes.
+let state = START, surface, paths = [], quadratic = null, bound = null, floor = null, ground, view, turnOfStart = 0;
+let veiled = false; // paths are hidden until a lesson is answered
 let stopWork = () => {}, playing = false, dragging = false;
 
 const looks = () => state.rules.map(({ name }, i) => styleOf(name, state.rules.slice(0, i).filter((each) => each.name === name).length));
 const labelOf = (entry) => entryText(entry, false);
 const shortOf = (entry) => (state.rules.some((each) => each !== entry && each.name === entry.name) ? labelOf(entry) : entry.name);
 
-// What is computed: first the surface, then the paths, then the picture; each asks for the next.
+// Recompute the surface, the paths or the picture; each then recomputes the next.
 function changeSurface() {
   surface = surfaceOf(state);
   turnOfStart = state.turn;
   if (!state.start) state.start = standing(surface);
   const found = curvature(surface);
-  bound = found && found.smallest > 0 ? 2 / found.largest : null;
+  quadratic = found?.smallest > 0 ? found : null;
+  bound = quadratic && 2 / found.largest;
   const words = found && `A quadratic: its curvature runs from ${number(found.smallest)} to ${number(found.largest)}. `;
   const without = found?.smallest < 0 ? "It has no minimum: at no rate does plain descent stay." : "It is not curved in every direction.";
   const about = bound ? `Plain descent needs a rate below 2/λ = ${number(bound)}.` : without;
@@ -23,7 +24,7 @@ function changeSurface() {
   fit();
 }
 
-// Where a surface's paths start at first: where it says, or the nearest point of a grid that has a height.
+// The default start of a surface, or the nearest grid point where the surface is finite.
 function standing({ f, start, domain: [[x0, x1], [y0, y1]] }) {
   const g = new Float64Array(2), fine = 24;
   if (Number.isFinite(f(start, g))) return [...start];
@@ -33,24 +34,26 @@ function standing({ f, start, domain: [[x0, x1], [y0, y1]] }) {
   return holds.length ? holds.reduce((best, p) => (away(p) < away(best) ? p : best)) : [...start];
 }
 
-// The height that a log axis begins above; null for a linear one.
+// The height that a log axis is measured from; null for a linear axis.
 const floorNow = () => (floor !== null && paths.some(({ values, last }) => values.subarray(0, last + 1).some((x) => x < floor - 1e-9)) ? null : floor);
 
-// Finds the view and the ground again: the surface, the size of the page or the colours have changed.
+// Recompute the view and the background after a change of surface, page size or colours.
 function fit() {
   const canvas = byId("map");
+  byId("map-box").style.setProperty("--shape", shapeOf(surface));
   view = viewOf(surface, state.start, canvas.clientWidth || 600, canvas.clientHeight || 500);
   ground = document.createElement("canvas");
   const found = groundOf(surface, view);
   drawGround(sized(ground, view.width, view.height), found, view);
   if (surface.own) {
-    floor = found.lowest >= 0 ? 0 : null; // a guess: nothing says where its minimum is
+    floor = found.lowest >= 0 ? 0 : null; // a guess: the minimum of a custom formula is unknown
   }
 }
 
 function changePaths() {
   const shaken = noiseOf(state.noise, state.seed, state.steps);
   paths = state.rules.map((entry) => pathOf(entry, surface, state, shaken));
+  showLegend();
   draw();
 }
 
@@ -59,7 +62,7 @@ function shown() {
   return veiled ? [] : paths.map((path, i) => ({ path, look: all[i], label: shortOf(state.rules[i]) }));
 }
 
-// A canvas of this many points, sharp on any screen.
+// Resize a canvas, sharp at any pixel density.
 function sized(canvas, width, height) {
   const dense = Math.min(globalThis.devicePixelRatio || 1, 2), across = Math.round(width * dense), up = Math.round(height * dense);
   if (canvas.width !== across || canvas.height !== up) Object.assign(canvas, { width: across, height: up });
@@ -72,7 +75,6 @@ function drawMap(context) {
   drawFrame(context, surface, view);
   const all = shown();
   for (const { path, look } of all) drawPath(context, path, look, view, Math.floor(state.at / path.every));
-  drawNames(context, all, view, state.at);
 }
 
 let scaleOfHeights;
@@ -86,7 +88,7 @@ function draw() {
   say();
 }
 
-// Numbers and words beside the picture. `later` holds what can wait until the pointer rests.
+// Update the numbers beside the picture; `later` updates what can wait.
 function say() {
   const [x, y] = state.start, handle = byId("start");
   handle.style.transform = `translate(${toX(view, x)}px, ${toY(view, y)}px)`;
@@ -96,6 +98,7 @@ function say() {
   byId("at-said").textContent = `${state.at} of ${state.steps}`;
   document.querySelectorAll("#rules .end").forEach((end, i) => (end.textContent = veiled ? "" : endSaid(paths[i])));
   if (state.panel === "step") sayStep();
+  if (state.panel === "phase") sayPhase();
   byId("at").setAttribute("aria-valuetext", `${state.at} of ${state.steps} gradients`);
   if (!dragging) later();
 }
@@ -110,16 +113,17 @@ function endSaid({ values, every, last, lostAt, count }) {
   return lostAt !== null && k >= lostAt ? `lost at step ${lostAt}` : number(values[Math.min(k, last)]);
 }
 
-// What can wait until the pointer rests: words, labels, the address; then the closer look that is open.
+// Update sentences, labels, the address and the open panel once nothing has changed for 200 ms.
 let waiting, lookedAt = "";
 function later() {
   clearTimeout(waiting);
   waiting = setTimeout(settle, 200);
   const asked = JSON.stringify([writeState({ ...state, at: state.steps }).toString(), veiled, view.width, dark()]);
-  if (asked === lookedAt) return; // the closer looks do not depend on the step
+  if (asked === lookedAt) return; // the slow panels do not depend on the step
   lookedAt = asked;
   stopWork();
-  if (state.panel !== "step") stopWork = inSlices(veiled ? nothing() : state.panel === "rates" ? rates() : basins());
+  const slow = { rates, basins }[state.panel];
+  if (slow) stopWork = inSlices(veiled ? nothing() : slow());
 }
 
 function settle() {
@@ -128,7 +132,7 @@ function settle() {
     ? ["Answer first; then the paths are shown."]
     : nowhere
       ? ["The surface has no finite height at the start; start elsewhere."]
-      : paths.flatMap((path, i) => awaySaid(path, labelOf(state.rules[i])));
+      : paths.flatMap((path, i) => [...awaySaid(path, labelOf(state.rules[i])), ...(isNewton(state.rules[i]) ? indefiniteSaid(path) : [])]);
   byId("said").textContent = sentences.join(" ");
   const ends = veiled ? "" : paths.map((path, i) => `${labelOf(state.rules[i])} is at ${endSaid(path)}`).join(", ");
   const from = state.start.map((x) => number(x)).join(", "), where = `${state.formula || state.surface} from ${from}`;
@@ -136,6 +140,13 @@ function settle() {
   byId("heights").setAttribute("aria-label", `Height by gradients taken, on ${where}. At ${state.at} ${ends}.`);
   byId("start").setAttribute("aria-label", `Start at ${from}. Arrow keys move it.`);
   keepAddress();
+}
+
+function indefiniteSaid(path) {
+  const found = indefiniteOn(path, surface);
+  if (!found) return [];
+  const { step, smallest, largest } = found, curves = `curvatures ${number(smallest, 3)} and ${number(largest, 3)}`;
+  return [`At step ${step} newton meets a Hessian that is not positive definite (${curves}): the step goes towards a saddle or a maximum.`];
 }
 
 function awaySaid({ leavesAt, lostAt, every }, label) {
@@ -152,11 +163,11 @@ function keepAddress() {
   try {
     history.replaceState(null, "", `#${said}`);
   } catch {
-    // a page inside another has no address of its own
+    // an embedded page has no address
   }
 }
 
-// Everything anew from the state: at the start, after another surface or lesson, or an address.
+// Rebuild the page from the state: on loading, or after a change of surface, lesson or address.
 function showAll() {
   stop();
   let said = "";
@@ -188,7 +199,7 @@ function showAll() {
   settle();
 }
 
-// What the page shows without an address.
+// The state without an address.
 const firstState = () => readState(new URLSearchParams(FIRST.address).toString(), structuredClone(START));
 
 function begins() {

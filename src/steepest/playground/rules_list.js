@@ -1,4 +1,4 @@
-// The list of rules: their rates, their hyperparameters, which one the closer looks follow.
+// The list of rules: rates, hyperparameters, and which rule the panels follow.
 function changeRules() {
   const all = looks();
   byId("rules").replaceChildren(...state.rules.map((entry, i) => row(entry, i, all[i])));
@@ -51,7 +51,7 @@ function row(entry, i, look) {
   );
 }
 
-// The name, and small beside it what is set otherwise.
+// The name, with changed hyperparameters in small type.
 const nameOf = (entry) => el("span", {}, ...entry.name.split(/(?<=[_(,])/).flatMap((part) => [part, el("wbr")]), el("small", {}, labelOf(entry).slice(entry.name.length)));
 
 const isTwin = (entry, but = null) => state.rules.some((each) => each !== but && areTwins(each, entry));
@@ -78,7 +78,7 @@ function field(entry, k, said) {
   return el("label", { class: input.type === "checkbox" ? "tick" : "" }, ...(input.type === "checkbox" ? [input, k] : [k, input]));
 }
 
-// How a rule is drawn, small: its line and its marker.
+// A small picture of a rule's line and marker.
 function swatch({ colour, dash, marker }) {
   const canvas = { path: "", beginPath() {}, closePath() { this.path += "Z"; } };
   Object.assign(canvas, {
@@ -99,6 +99,15 @@ function swatch({ colour, dash, marker }) {
   return svg;
 }
 
+// The names of the lines, below the map; rebuilt only when they change.
+let legendShown = "";
+function showLegend() {
+  const labels = state.rules.map(shortOf), wanted = JSON.stringify([labels, dark()]);
+  if (wanted === legendShown) return;
+  legendShown = wanted;
+  byId("legend").replaceChildren(...looks().map((look, i) => el("li", {}, swatch(look), labels[i])));
+}
+
 function follow(i) {
   state.follow = i;
   document.querySelectorAll("#rules>li").forEach((item, k) => {
@@ -114,6 +123,21 @@ function remove(i) {
   changeRules();
   changePaths();
   document.querySelectorAll("#rules .name")[Math.min(i, state.rules.length - 1)].focus();
+}
+
+function addRule(name) {
+  byId("rules-said").textContent = state.rules.length >= MOST_RULES ? `${MOST_RULES} rules are the most at once; remove one first.` : "";
+  if (!name || state.rules.length >= MOST_RULES) return;
+  const entry = { name, lr: null, hyper: {} };
+  if (isTwin(entry)) {
+    byId("rules-said").textContent = `${labelOf(entry)} is in the list already; change its hyperparameters there first.`;
+    return;
+  }
+  entry.lr = tuned(entry, surface, state);
+  state.rules.push(entry);
+  state.follow = state.rules.length - 1;
+  changeRules();
+  changePaths();
 }
 
 function tuneAll() {

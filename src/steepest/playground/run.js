@@ -1,13 +1,13 @@
-// Walking: a rule's state as it begins, and the points of its path. RULES and SURFACES say what rules and surfaces are.
+// Run a rule on a surface: initial state and path. RULES and SURFACES are defined by the generated code.
 const sign = (x) => (x > 0) - (x < 0); // 0 of NaN
 
-// The step that these hyperparameters choose; undefined where the rule refuses them.
+// The step function for these hyperparameters; undefined if the rule rejects them.
 function choose(rule, hyper) {
   const holds = ({ when }) => Object.entries(when).every(([k, on]) => Boolean(hyper[k]) === on);
   return rule.choices.find(holds)?.step;
 }
 
-// State at the start: an array for each letter, or a number.
+// Initial state: an array or a number for each letter.
 function begin(rule, p, g, hyper) {
   const state = {};
   for (const [letter, { start, copies, scalar, condition, exists }] of Object.entries(rule.state)) {
@@ -19,13 +19,13 @@ function begin(rule, p, g, hyper) {
   return state;
 }
 
-// A share of a run in steps, at least 1; halves go to the even number, as Python rounds.
+// A fraction of a run in steps, at least 1; halves round to even, as in Python.
 function share(part, steps) {
   const whole = Math.floor(part * steps), rest = part * steps - whole;
   return Math.max(whole + (rest > 0.5 || (rest === 0.5 && whole % 2 === 1)), 1);
 }
 
-// The multiplier of the rate at each step: what `steepest.schedules` gives under the same names.
+// The factor on the rate at each step, equal to that of `steepest.schedules` of the same name.
 const SCHEDULES = {
   constant: () => 1,
   linear: (k, n) => 1 - Math.min(k / n, 1),
@@ -36,7 +36,7 @@ const SCHEDULES = {
   "warmup * cosine": (k, n) => Math.min((k + 1) / share(0.05, n), 1) * SCHEDULES.cosine(k, n),
 };
 
-// The rate at each of so many steps.
+// The rate at each step.
 const ratesOf = (lr, schedule, steps) => Float64Array.from({ length: steps }, (_, k) => lr * SCHEDULES[schedule](k, steps));
 
 // Standard normal numbers, as NumPy's RandomState(seed) draws them: Marsaglia's polar method, two at a time.
@@ -56,9 +56,9 @@ function normals(seed, count) {
   return drawn;
 }
 
-// A path: points and heights, the start first, flat in two arrays. `f(p, g)` gives the height and writes the gradient.
-// rates: one for each step. noise: dims numbers for each step, added to every gradient of it, or null. `told`, if given, hears
-// the gradient and each value of the last step: told(name, i, value), i -1 for a number.
+// A path: points (steps + 1, dims) and heights, flat. `f(p, g, h)` returns the height and writes the gradient and the Hessian.
+// rates: one per step. noise: dims numbers per step, added to every gradient of that step, or null. `told(name, i, value)` is
+// called with the gradient and each value of the last step; i is -1 for a number.
 function walk(rule, hyper, f, start, rates, noise = null, told = undefined) {
   const steps = rates.length, dims = start.length;
   const points = new Float64Array((steps + 1) * dims), values = new Float64Array(steps + 1);
@@ -73,6 +73,11 @@ function walk(rule, hyper, f, start, rates, noise = null, told = undefined) {
     const answer = new Float64Array(dims);
     f(at, answer);
     shake(answer);
+    return answer;
+  };
+  ask.hessian = (at) => {
+    const answer = new Float64Array(3);
+    f(at, new Float64Array(2), answer);
     return answer;
   };
   points.set(p);

@@ -45,7 +45,7 @@ def rules_script(rules: Sequence[Rule], offered: Mapping[str, Sequence[str]] | N
 
 
 def surfaces_script(surfaces: Sequence[Surface]) -> str:
-    """`const SURFACES = {name: surface}`: domain, start, minima, and `f(p, g)`, which returns the height and sets g."""
+    """`const SURFACES = {name: surface}`: domain, start, minima, and `f(p, g, h)`: the height, which sets g and h."""
     return _constant("SURFACES", (f"{quoted(surface.name)}: {_surface(surface)}" for surface in surfaces))
 
 

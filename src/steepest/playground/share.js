@@ -1,7 +1,7 @@
-// What the page is set to, as an address, as Python, as JSON; and read back from an address, where nothing is trusted.
-// FIRST, which the page holds, says with which rules it begins.
+// Write the page's settings as an address, Python or JSON, and read them from an address, which is untrusted input.
+// FIRST, defined by the generated code, has the initial rules.
 const MOST_RULES = FIRST.most;
-const PANELS = ["step", "rates", "basins"];
+const PANELS = ["step", "rates", "phase", "basins"];
 const START = {
   surface: "valley", formula: "", turn: 0, start: null, steps: 200, schedule: "constant", noise: 0, seed: 0,
   rules: FIRST.rules.map(readEntry), at: 200, follow: FIRST.rules.length - 1, panel: "step", lesson: 0, tab: "surface",
@@ -9,13 +9,13 @@ const START = {
 const LIMITS = { steps: [1, 2000], noise: [0, 1e6], seed: [0, 2 ** 32 - 1], turn: [-180, 180] };
 const SCHEDULE_NAMES = Object.keys(SCHEDULES);
 
-// A rule of the list as it is typed: adam(eps=1)@0.1.
+// A rule in the list as text: adam(eps=1)@0.1.
 function entryText({ name, lr, hyper }, rate = true) {
   const changed = Object.entries(hyper).map(([k, v]) => `${k}=${v === true ? "True" : v === false ? "False" : v}`);
   return `${name}${changed.length ? `(${changed.join(",")})` : ""}${rate ? `@${lr}` : ""}`;
 }
 
-// The same read; null where a rule of this name or a value is not to be had.
+// Parse such a text; null for an unknown rule or an invalid value.
 function readEntry(text) {
   const names = Object.keys(RULES).filter((name) => text.startsWith(name)).sort((a, b) => b.length - a.length);
   const found = names.length ? text.slice(names[0].length).match(/^(?:\(([^()]*)\))?(?:@(.+))?$/) : null;
@@ -34,13 +34,13 @@ function readEntry(text) {
 
 const isRate = (lr) => lr > 0 && lr <= 1e6;
 
-// Whether two of the list would be one to Python, which names them in its rates.
+// Whether two rules have the same name in Python, whose rates are by name.
 const areTwins = (a, b) => (a.name.startsWith("switch") ? a.name === b.name : entryText(a, false) === entryText(b, false));
 
-// The words between the commas outside parentheses.
+// Split at commas outside parentheses.
 const parts = (text) => text.split(/,(?![^()]*\))/).map((word) => word.trim()).filter(Boolean);
 
-// All that an address says, over what stands already; what it says wrongly is left as it stands.
+// The settings of an address, over the current ones; invalid values are ignored.
 function readState(text, standing) {
   const said = new URLSearchParams(text), lesson = LESSONS[said.get("lesson") - 1];
   const alone = lesson && !said.has("surface") && !said.has("formula");
@@ -66,13 +66,14 @@ function readState(text, standing) {
   state.at = Math.min(state.at, state.steps);
   take("follow", Number, Number.isInteger);
   state.follow = Math.min(Math.max(state.follow, 0), state.rules.length - 1);
+  if (alone && lesson.panel) state.panel = lesson.panel;
   take("panel", String, (name) => PANELS.includes(name));
   take("lesson", Number, (k) => Number.isInteger(k) && k >= 0 && k <= LESSONS.length);
   take("tab", String, (name) => name === "surface" || name === "network");
   return state;
 }
 
-// The address of what is shown.
+// The address of the current settings.
 function writeState(state) {
   const said = new URLSearchParams();
   if (state.formula) said.set("formula", state.formula);
@@ -86,10 +87,11 @@ function writeState(state) {
   return said;
 }
 
-// Lines of Python that give the same numbers.
+// Python code that computes the same numbers.
 function pythonOf(state) {
   const real = (x) => String(x), text = JSON.stringify(state.formula || state.surface);
   const turn = state.turn ? `.turned(${real(state.turn)})` : "";
+  const entries = state.rules.filter((entry) => !isNewton(entry)), newton = state.rules.find(isNewton);
   const switches = state.rules.filter(({ name }) => name.startsWith("switch"));
   const optimizer = (entry) => {
     if (!entry.name.startsWith("switch")) return `"${entryText(entry, false)}"`;
@@ -97,27 +99,47 @@ function pythonOf(state) {
     return `switch(get("${first}"), get("${then}"), at=${at}, then_ratio=${ratio})`;
   };
   const name = (entry) => (entry.name.startsWith("switch") ? entry.name : entryText(entry, false));
-  const lines = [
-    "import steepest",
-    "from steepest import surfaces",
-    ...(switches.length ? ["from steepest.rules import get, switch"] : []),
-    "",
+  const walked = [
     "descent = steepest.trajectory(",
-    `    surfaces.get(${text})${turn},`,
-    `    [${state.rules.map(optimizer).join(", ")}],`,
+    "    surface,",
+    `    [${entries.map(optimizer).join(", ")}],`,
     `    start=(${state.start.map(real).join(", ")}),`,
     `    steps=${state.steps},`,
-    `    lrs={${state.rules.map((entry) => `"${name(entry)}": ${real(entry.lr)}`).join(", ")}},`,
+    `    lrs={${entries.map((entry) => `"${name(entry)}": ${real(entry.lr)}`).join(", ")}},`,
     `    schedule="${state.schedule}",`,
     ...(state.noise ? [`    noise=${real(state.noise)},`, `    seed=${state.seed},`] : []),
     ")",
     "for path in descent.paths:",
     "    print(path.name, path.points[-1], path.values[-1])",
   ];
+  const lines = [
+    ...(newton ? ["import numpy as np"] : []),
+    "import steepest",
+    `from steepest import ${newton ? "schedules, " : ""}surfaces`,
+    ...(switches.length ? ["from steepest.rules import get, switch"] : []),
+    "",
+    `surface = surfaces.get(${text})${turn}`,
+    ...(entries.length ? walked : []),
+    ...(newton ? newtonLines(newton, state) : []),
+  ];
   return `${lines.join("\n")}\n`;
 }
 
-// The paths in the shape of `steepest path --json`.
+// Newton's method in NumPy: it needs a Hessian, so the library has no such rule.
+function newtonLines({ lr }, { start, steps, schedule, noise, seed }) {
+  const shake = noise ? ` + ${noise} * shaken[k]` : "";
+  return [
+    ...(noise ? [`shaken = np.random.RandomState(${seed}).standard_normal((${steps}, 2))`] : []),
+    `rates = ${lr} * np.array(schedules.get("${schedule}").values(${steps}))`,
+    `newton = [np.array([${start.join(", ")}], float)]`,
+    "for k, rate in enumerate(rates):",
+    "    p = newton[-1]",
+    `    newton.append(p - rate * np.linalg.solve(surface.hessian(p), surface.gradient(p)${shake}))`,
+    'print("newton", newton[-1], surface.value(newton[-1]))',
+  ];
+}
+
+// The paths in the format of `steepest path --json`.
 function jsonOf(state, paths) {
   const optimizers = paths.map(({ points, values, lostAt, count }, i) => {
     const upto = lostAt ?? count + 1, pairs = Array.from({ length: upto }, (_, k) => [points[2 * k], points[2 * k + 1]]);

@@ -1,4 +1,4 @@
-// Taking it along: the address, Python, pictures, numbers.
+// Copy and save: the address, Python, pictures, numbers.
 async function copy(title, text) {
   byId("code-title").textContent = title;
   byId("code").querySelector("pre").textContent = text;
@@ -19,10 +19,14 @@ function save(name, content, type) {
 }
 
 const SHEET = 460; // the width of the heights beside the map
+const HEIGHTS = 300;
 
-// The map, and the heights beside it, on one sheet.
+const sheetHeight = () => Math.max(view.height, HEIGHTS + 24 + 18 * Math.ceil(paths.length / 2));
+
+// The map, and the heights and names beside it, on one sheet.
 function drawSheet(context) {
-  const high = Math.min(view.height, 340);
+  context.fillStyle = inks().paper;
+  context.fillRect(0, 0, view.width + SHEET, sheetHeight());
   drawGround(context, groundOf(surface, view), view);
   drawMap(context);
   outline(context, "circle", toX(view, state.start[0]), toY(view, state.start[1]), 7);
@@ -32,21 +36,24 @@ function drawSheet(context) {
   context.lineWidth = 3;
   context.stroke();
   context.fillStyle = inks().paper;
-  context.fillRect(view.width, 0, SHEET, view.height);
+  context.fillRect(view.width, 0, SHEET, sheetHeight()); // over lines that leave the map
+  context.fillRect(0, view.height, view.width, sheetHeight());
   context.save();
   context.translate(view.width + 8, 4);
-  drawHeights(context, SHEET - 12, high, shown(), { ...state, floor: floorNow() });
+  drawHeights(context, SHEET - 12, HEIGHTS, shown(), { ...state, floor: floorNow() });
+  context.translate(46, HEIGHTS + 8);
+  drawLegend(context, shown(), SHEET - 60);
   context.restore();
 }
 
 function savePng() {
-  const canvas = document.createElement("canvas"), context = sized(canvas, view.width + SHEET, view.height);
+  const canvas = document.createElement("canvas"), context = sized(canvas, view.width + SHEET, sheetHeight());
   drawSheet(context);
   canvas.toBlob((blob) => save("png", blob));
 }
 
 function svgText() {
-  const context = new KEPT.SvgContext(view.width + SHEET, view.height);
+  const context = new KEPT.SvgContext(view.width + SHEET, sheetHeight());
   drawSheet(context);
   return context.getSerializedSvg();
 }

@@ -1,4 +1,4 @@
-// The card of a lesson: the answer first, then the paths.
+// The card of a lesson: the question, then the answer and the paths.
 function showLesson(answer = null) {
   const card = byId("lesson-card"), lesson = LESSONS[state.lesson - 1];
   card.hidden = !lesson;
@@ -22,12 +22,13 @@ function showLesson(answer = null) {
 
 function answered(k) {
   const lesson = LESSONS[state.lesson - 1];
-  state = { ...readState(lesson.after ?? lesson.look, START), lesson: state.lesson, panel: state.panel }; // whatever was changed meanwhile
+  state = { ...readState(lesson.after ?? lesson.look, START), lesson: state.lesson, panel: state.panel }; // undo changes made before the answer
   state.follow = state.rules.length - 1;
   showAll();
   showLesson(k);
   state.at = still() ? state.steps : 0;
   changePaths();
+  settle(); // at once: `later` waits until the steps have played
   byId("reveal").focus();
   if (innerWidth <= 800) byId("map-box").scrollIntoView({ block: "center" });
   if (!still()) play();
@@ -35,7 +36,7 @@ function answered(k) {
 
 function toLesson(k) {
   const { panel } = state;
-  state = { ...(k ? readState(LESSONS[k - 1].look, START) : firstState()), lesson: k, panel };
+  state = { ...(k ? readState(LESSONS[k - 1].look, START) : firstState()), lesson: k, panel: LESSONS[k - 1]?.panel ?? panel };
   if (k) state.follow = state.rules.length - 1;
   showAll();
 }

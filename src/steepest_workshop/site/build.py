@@ -47,7 +47,7 @@ DOWNLOAD = (
     "checkout. It does not run in this page: "
     "[PyTorch and NumPy for browsers](../architecture.md#the-site) are on no package index."
 )
-LESSON = re.compile(r"\[([^\[\]]+)\]\(\.\./docs/playground\.md#lesson-(\d)\)")  # becomes a link into the playground
+LESSON = re.compile(r"\[([^\[\]]+)\]\(\.\./docs/playground\.md#lesson-(\d+)\)")  # becomes a link into the playground
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">
 <path d="M1 2 C5 2 6 13 9 13 S12 9 15 9" fill="none" stroke="#0072B2" stroke-width="2.4" stroke-linecap="round"/></svg>
 """
