@@ -16,22 +16,26 @@ from steepest.rules import RACE, get
 
 from .. import batches
 from ..ideas import CONSTANT
-from .engine import Answer, Exercise, RefusedError, called
+from .engine import Answer, Exercise
+from .trials import Outcome, Trial, run
 
-Outcome = tuple[str, str]  # the right answer, and what happened in numbers
+Found = tuple[str, str]  # the right answer, and what happened in numbers
+UNANSWERED = "Not answered yet: put your answer in the place of the dots."
 
 
-def _asked(name: str, task: str, choices: Sequence[str], hints: tuple[str, str, str], run: Callable[[], Outcome]) -> Exercise:
+def _asked(name: str, task: str, choices: Sequence[str], hints: tuple[str, str, str], decide: Callable[[], Found]) -> Exercise:
     """A question with a few answers; the run decides."""
 
-    def check(mine: Any) -> Answer:
-        given = str(mine).strip().lower().replace(",", "").removesuffix(".0")
+    def judge(outcome: Outcome) -> Answer:
+        mine = outcome.texts["answer"]
+        given = mine.strip().lower().replace(",", "").removesuffix(".0")
         if given not in choices:
-            return Answer(False, f"Given {mine!r}; expected one of {', '.join(choices)}.")
-        right, words = run()
+            return Answer(False, f"Given {mine!r}; expected one of {', '.join(choices)}." if mine else UNANSWERED)
+        right, words = decide()
         return Answer(given == right, f"{'Right' if given == right else f'Not {given}: {right}'}. {words}")
 
-    return Exercise(name, f"{task} Answer with one of {', '.join(choices)}.", hints, f"# {hints[-1]}", check)
+    asked = f"{task} Answer with one of {', '.join(choices)}."
+    return Exercise(name, asked, hints, f"# {hints[-1]}", lambda: Trial("answer", ()), judge)
 
 
 def _paths(surface: str, steps: int, lrs: dict[str, float] | None = None, names: Sequence[str] = RACE) -> dict[str, Any]:
@@ -40,7 +44,7 @@ def _paths(surface: str, steps: int, lrs: dict[str, float] | None = None, names:
     return {path.name: path for path in descent.paths}
 
 
-def _saddle() -> Outcome:
+def _saddle() -> Found:
     domain = surfaces.get("saddle").domain
     out = {name: path.leaves(domain) or 201 for name, path in _paths("saddle", 200).items()}
     first = min(out, key=lambda name: out[name])
@@ -49,7 +53,7 @@ def _saddle() -> Outcome:
     ) + "."
 
 
-def _valley() -> Outcome:
+def _valley() -> Found:
     paths = _paths("valley", 60, {})
     lengths = {name: float(np.linalg.norm(np.diff(path.points, axis=0), axis=1).sum()) for name, path in paths.items()}
     longest = max(lengths, key=lambda name: lengths[name])
@@ -58,7 +62,7 @@ def _valley() -> Outcome:
     ) + "."
 
 
-def _too_large() -> Outcome:
+def _too_large() -> Found:
     surface = surfaces.get("x**2")  # curvature 2
     ends = {
         lr: float(descend(surface, [get("gd")], (1.0,), 50, {"gd": lr}).paths[0].values[-1]) for lr in (0.5, 0.99, 1.0, 1.01)
@@ -67,7 +71,7 @@ def _too_large() -> Outcome:
     return "1", f"{words} The bound is 2 / curvature = 2 / 2 = 1."
 
 
-def _first_step() -> Outcome:
+def _first_step() -> Found:
     path = _paths("1000*x**2 + y**2", 1, {"adam": 0.01}, ("adam",))["adam"]
     moved = np.abs(np.diff(path.points, axis=0))[0]
     return (
@@ -76,17 +80,17 @@ def _first_step() -> Outcome:
     )
 
 
-def _updates() -> Outcome:
+def _updates() -> Found:
     return "6000", "60,000 / 100 is 600 updates an epoch, and there are ten epochs."
 
 
-def _nearest() -> Outcome:
+def _nearest() -> Found:
     left = {size: float(batches.ends(size, seeds=20).mean()) for size in batches.SIZES}
     words = ", ".join(f"{value:.1e} with {size}" for size, value in left.items())
     return str(min(left, key=lambda size: left[size])), f"Above the least loss: {words}."
 
 
-def _steps_of_adagrad() -> Outcome:
+def _steps_of_adagrad() -> Found:
     steps = np.abs(np.diff(trajectory(get("adagrad"), CONSTANT, (0.0,), 100, lr=1.0)[0][:, 0]))
     words = f"Under a gradient that is always 1 the steps are {steps[0]:.3g}, {steps[3]:.3g} and, at step 100, {steps[-1]:.3g}"
     return "a tenth", f"{words}: 1 / sqrt(t)."
@@ -97,35 +101,29 @@ def _optimizer(
 ) -> Exercise:
     """`optimizer =`: a function of parameters; what it gives must step as the right one does."""
 
-    def check(mine: Any) -> Answer:
-        with seeded(0):
-            models = [torch.nn.Linear(4, 3).double() for _ in range(2)]
-        models[1].load_state_dict(models[0].state_dict())
-        try:
-            given = called(mine, "Your optimizer", models[0].parameters())
-        except RefusedError as refused:
-            return Answer(False, str(refused))
-        if not isinstance(given, torch.optim.Optimizer):
-            return Answer(False, f"It gave {type(given).__name__}; expected an optimizer of torch's or ours.")
-        pair = (given, right(models[1].parameters()))
-        generator = torch.Generator().manual_seed(0)
-        for step in range(5):
-            x = torch.randn(8, 4, generator=generator).double()
-            for model, optimizer in zip(models, pair, strict=True):
-                optimizer.zero_grad()
-                (model(x) ** 2).mean().backward()
-                optimizer.step()
-            away = float((models[0].weight - models[1].weight).detach().abs().max())
-            if away > 1e-7:  # torch keeps some of its state in float32
-                ours, theirs = (optimizer.param_groups[0] for optimizer in pair)
-                named = ("lr", "momentum", "dampening", "nesterov", "betas", "eps", "weight_decay")
-                differ = [f"{k} is {ours[k]!r}" for k in named if k in ours and ours[k] != theirs.get(k, ours[k])]
-                told = f"Step {step + 1}: its weights are {away:.2g} from the right ones"
-                kinds = [f"it is {type(given).__name__}"] if type(given).__name__ != type(pair[1]).__name__ else []
-                return Answer(False, f"{'; '.join([told, *kinds, *differ])}.")
-        return Answer(True, f"Right: {type(given).__name__} steps as it must.")
+    def judge(outcome: Outcome) -> Answer:
+        best = run(right, _layer())
+        named, theirs = outcome.texts["class"], best.texts["class"]
+        for step, (mine, wanted) in enumerate(zip(outcome.arrays, best.arrays, strict=True), 1):
+            away = float(np.abs(mine - wanted).max())
+            if not away <= 1e-7:  # torch keeps some of its state in float32
+                options = {k: v for k, v in outcome.texts.items() if k != "class" and v != best.texts.get(k, v)}
+                told = f"Step {step}: its weights are {away:.2g} from the right ones"
+                kinds = [f"it is {named}"] if named != theirs else []
+                return Answer(False, f"{'; '.join([told, *kinds, *(f'{k} is {v}' for k, v in options.items())])}.")
+        return Answer(True, f"Right: {named} steps as it must.")
 
-    return Exercise(name, task, hints, solution, check)
+    return Exercise(name, task, hints, solution, _layer, judge)
+
+
+def _layer() -> Trial:
+    """A linear layer and five batches, on which optimizers are compared."""
+    with seeded(0):
+        layer = torch.nn.Linear(4, 3).double()
+    generator = torch.Generator().manual_seed(0)
+    batches = torch.stack([torch.randn(8, 4, generator=generator).double() for _ in range(5)])
+    weight, bias = (each.detach().numpy() for each in (layer.weight, layer.bias))
+    return Trial("optimizer", (weight, bias, batches.numpy()))
 
 
 QUESTIONS = (

@@ -13,7 +13,8 @@ from steepest.paths.loop import Formula, trajectory
 from steepest.rules import Rule, get
 
 from ... import mutants
-from .engine import Answer, Exercise, follow, judge_steps, world
+from .engine import Answer, Exercise, judge_steps, steps_trial, world
+from .trials import Outcome, follow
 
 Array = NDArray[np.float64]
 RATE = 0.1
@@ -135,15 +136,15 @@ def _exercise(
     kept = () if name in ("sgd", "adagrad") else ((FORGETFUL, _without_state(oracle)),)
     wrong = (*more, *kept, *(((LATE, _from_zero(oracle)),) if name in ("adam", "adabelief") else ()))
 
-    def check(mine: Any) -> Answer:
-        return judge_steps(mine, oracle, lambda: _paths(oracle, rule or name, hyper or {}, wrong, sloped), name, sloped)
+    def judge(outcome: Outcome) -> Answer:
+        return judge_steps(outcome, oracle, lambda: _paths(oracle, rule or name, hyper or {}, wrong, sloped), name, sloped)
 
     signature = (
         SIGNATURE.replace("g is the gradient at w", "g is a function that gives the gradient at a point")
         if sloped
         else SIGNATURE
     )
-    return Exercise(name, f"{words} {signature}.", hints, oracle, check, wrong)
+    return Exercise(name, f"{words} {signature}.", hints, oracle, lambda: steps_trial(sloped), judge, wrong)
 
 
 STEPS = (

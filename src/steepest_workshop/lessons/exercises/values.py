@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine import Answer, Exercise, judge_values
+from .trials import Outcome, Trial
 
 Array = NDArray[np.float64]
 _rng = np.random.default_rng(3)
@@ -100,12 +101,13 @@ def _exercise(
     hints: tuple[str, str, str],
     cases: Sequence[tuple[Any, ...]],
     *slips: tuple[str, Callable[..., Any]],
+    also: Sequence[tuple[str, Callable[..., Any]]] = (),
 ) -> Exercise:
-    def check(mine: Any) -> Answer:
-        return judge_values(mine, oracle, cases, slips)
+    def judge(outcome: Outcome) -> Answer:
+        return judge_values(outcome, oracle, cases, slips, also)
 
     CASES[oracle.__name__] = list(cases)
-    return Exercise(oracle.__name__, task, hints, oracle, check, slips)
+    return Exercise(oracle.__name__, task, hints, oracle, lambda: Trial("values", tuple(cases)), judge, slips)
 
 
 def _layers(n: int) -> tuple[Array, ...]:
@@ -201,18 +203,25 @@ VALUES = (
     ),
     _exercise(
         standard_error,
-        "`mine(losses)`: the standard error of the mean at each time; losses is (replicates, times). Divide by n - 1.",
+        "`mine(losses)`: the standard error of the mean at each time; losses is (replicates, times). The deviation may divide "
+        "by n - 1, or by n as the document's does.",
         (
             "Deviation over the replicates, then over the root of how many.",
             "axis 0, ddof=1.",
             "losses.std(0, ddof=1) / np.sqrt(len(losses))",
         ),
         [(_rng.normal(size=(10, 4)),), (_rng.normal(size=(3, 2)) + 5,)],
-        ("is it divided by n, as np.std does by itself? Use ddof=1", lambda a: a.std(0) / np.sqrt(len(a))),
         ("is the root of n missing?", lambda a: a.std(0, ddof=1)),
+        ("is the root of n missing?", lambda a: a.std(0)),
         ("is it divided by n, not by its root?", lambda a: a.std(0, ddof=1) / len(a)),
         ("is that the variance?", lambda a: a.var(0, ddof=1) / np.sqrt(len(a))),
         ("is that the 2.5-fold, the bar of the picture?", lambda a: 2.5 * standard_error(a)),
+        also=(
+            (
+                "it is the document's, by n; by n - 1 (ddof=1) it is larger, by 5 % for ten replicates",
+                lambda a: a.std(0) / np.sqrt(len(a)),
+            ),
+        ),
     ),
     _exercise(
         inverse_time,
@@ -292,7 +301,7 @@ VALUES = (
             "Mean and variance over N, H and W: axes 0, 2 and 3.",
             "(x - x.mean((0, 2, 3), keepdims=True)) / np.sqrt(x.var((0, 2, 3), keepdims=True) + 1e-5)",
         ),
-        [(3 + 2 * _rng.normal(size=(4, 3, 2, 2)),)],
+        [(mean + scale * _rng.normal(size=(4, 3, 2, 2)),) for mean, scale in ((3, 2), (0, 3e-3))],  # a variance near epsilon
         ("is that over the batch alone?", lambda x: (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)),
         ("is that over the channels too?", lambda x: (x - x.mean()) / np.sqrt(x.var() + 1e-5)),
         (
