@@ -34,7 +34,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Exercise:
-    """What is asked, help in three steps, an answer (a function, or code as text), what is run of a learner's, and its judge."""
+    """What is asked, help in three steps, an answer (a function, or code as text), what is run of a learner's, a judge."""
 
     name: str
     task: str
