@@ -15,9 +15,9 @@ from steepest.paths.loop import formula_of, trajectory
 from steepest.surfaces import get
 from steepest_workshop import mutants
 from steepest_workshop.lessons import ask, check, hint, solution, task
-from steepest_workshop.lessons.exercises import EXERCISES, STEPS, VALUES, steps
+from steepest_workshop.lessons.exercises import EXERCISES, SCHEDULES, STEPS, VALUES, steps
 
-WRITTEN = [exercise.name for exercise in (*STEPS, *VALUES)]
+WRITTEN = [exercise.name for exercise in (*STEPS, *VALUES, *SCHEDULES)]
 
 
 @pytest.mark.parametrize("name", WRITTEN)

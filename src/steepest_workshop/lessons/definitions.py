@@ -19,8 +19,8 @@ from steepest import optim, schedules
 from steepest.problems.built_in.breast_cancer import measures, solve
 
 from . import FORMULA, Row, kept, power, slipped
-from .exercises import EXERCISES, values
-from .exercises.values import CASES, power_gradient
+from .exercises import EXERCISES
+from .exercises.values import CASES, ORACLES, power_gradient
 from .forms import (
     at_samples,
     chords,
@@ -71,7 +71,7 @@ class Definition(NamedTuple):
 
 def _exercise(source: str, words: str, name: str, ours: Callable[..., Any]) -> Definition:
     wrong = [wrong for _, wrong in EXERCISES[name].wrong]
-    return Definition(source, words, ours, getattr(values, name), CASES[name], wrong)
+    return Definition(source, words, ours, ORACLES[name], CASES[name], wrong)
 
 
 _rng = np.random.default_rng(4)

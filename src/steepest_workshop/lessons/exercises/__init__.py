@@ -18,10 +18,11 @@ from steepest.errors import SteepestError, unknown
 from ..learner import filled
 from .engine import Answer, Exercise
 from .questions import QUESTIONS
+from .schedules import SCHEDULES
 from .steps import STEPS
 from .values import VALUES
 
-EXERCISES: dict[str, Exercise] = {exercise.name: exercise for exercise in (*STEPS, *VALUES, *QUESTIONS)}
+EXERCISES: dict[str, Exercise] = {exercise.name: exercise for exercise in (*STEPS, *VALUES, *SCHEDULES, *QUESTIONS)}
 
 
 def check(name: str, mine: Any) -> Answer:

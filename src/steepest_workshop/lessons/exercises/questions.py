@@ -288,8 +288,8 @@ QUESTIONS = (
     ),
     _asked(
         "steady",
-        "Momentum 0.5 at a rate of 0.005, on a slope that stays the same: at which rate does plain descent take steps as long as "
-        "its steps are in the end?",
+        "Momentum 0.5 at a rate of 0.005, on a slope that stays the same: at which rate are plain descent's steps as "
+        "long as its steps are in the end?",
         ("0.0025", "0.005", "0.01", "0.05"),
         (
             "Write the velocity as v = 0.5 v + 0.005 g, and g does not change.",

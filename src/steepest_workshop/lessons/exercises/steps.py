@@ -18,7 +18,7 @@ from .engine import Answer, Exercise, follow, judge_steps, world
 Array = NDArray[np.float64]
 RATE = 0.1
 SIGNATURE = (
-    "(w, g, t, state)` returns the new w. g is the gradient at w, t counts steps from 1, state is a dict, empty at first"
+    "(w, g, t, state)` returns the new w. g is the gradient at w, t counts steps from 1, state is an empty dict at first"
 )
 # what a rule with one error looks like to who wrote it
 SLIPS = {
@@ -267,7 +267,7 @@ STEPS = (
         "epsilon, over the root of the average square of gradients, plus epsilon; both under their roots.",
         (
             "It has no rate: the moves so far give a move its size.",
-            "Two averages last in `state`: of squared gradients, renewed before the move, and of squared moves, renewed after it.",
+            "Two averages last in `state`: of squared gradients, renewed before a move, and of squared moves, renewed after.",
             "The move is g, times the root of the average of moves plus 1e-6, over the root of that of gradients plus 1e-6.",
         ),
         "adadelta",

@@ -14,6 +14,7 @@ from .engine import Answer, Exercise, judge_values
 Array = NDArray[np.float64]
 _rng = np.random.default_rng(3)
 CASES: dict[str, list[tuple[Any, ...]]] = {}  # the inputs that an answer is tried on
+ORACLES: dict[str, Callable[..., Any]] = {}
 
 
 def forward(x: Array, W1: Array, b1: Array, W2: Array, b2: Array) -> Any:
@@ -51,32 +52,12 @@ def power_loss(w: Array, x: Array, y: float, power: float) -> Any:
     return abs(x @ w - y) ** power
 
 
-def mean(losses: Array) -> Any:
+def replicate_mean(losses: Array) -> Any:
     return losses.mean(0)
 
 
 def standard_error(losses: Array) -> Array:
     return np.asarray(losses.std(0, ddof=1) / np.sqrt(len(losses)))
-
-
-def inverse_time(t: int, k: float) -> float:
-    return 1 / (1 + k * t)
-
-
-def cosine(t: int, n: int, least: float) -> float:
-    return least + (1 - least) / 2 * (1 + np.cos(np.pi * t / n))
-
-
-def step_decay(epoch: int) -> float:
-    return 0.5 ** (epoch // 5)
-
-
-def multi_step(epoch: int) -> float:
-    return 0.1 ** sum(epoch >= milestone for milestone in (50, 80, 100))
-
-
-def lambda_rate(epoch: int) -> float:
-    return 100 * 0.65**epoch
 
 
 def dropout(x: Array, kept: Array, p: float) -> Array:
@@ -86,16 +67,6 @@ def dropout(x: Array, kept: Array, p: float) -> Array:
 def batch_norm(x: Array) -> Array:
     mean, variance = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
     return np.asarray((x - mean) / np.sqrt(variance + 1e-5))
-
-
-def plateau(accuracies: Sequence[float]) -> float:
-    rate, best = 1.0, -np.inf
-    for accuracy in accuracies:
-        if accuracy > best:
-            best = accuracy
-        else:
-            rate *= 0.1
-    return rate
 
 
 def kind(H: Array) -> int:
@@ -121,7 +92,7 @@ def cross_entropy(scores, labels):
 """
 
 
-def _exercise(
+def exercise(
     oracle: Callable[..., Any],
     task: str,
     hints: tuple[str, str, str],
@@ -135,7 +106,7 @@ def _exercise(
     def check(mine: Any) -> Answer:
         return judge_values(adapt(mine), oracle, cases, slips)
 
-    CASES[oracle.__name__] = list(cases)
+    CASES[oracle.__name__], ORACLES[oracle.__name__] = list(cases), oracle
     return Exercise(oracle.__name__, task, hints, solution or oracle, check, slips)
 
 
@@ -175,10 +146,10 @@ _scores = [(_rng.normal(size=(n, 4)) * 3, _rng.integers(0, 4, n)) for n in (6, 3
 _table = [(_rng.normal(size=(7, 2)), _rng.normal(size=7)) for _ in range(2)]
 
 VALUES = (
-    _exercise(
+    exercise(
         forward,
-        "`forward(self, x)` of the class returns the scores (batch, outputs) of images (batch, inputs): a layer, ReLU, a layer. "
-        'Pass the class: `check("forward", Network)`.',
+        "`forward(self, x)` of the class returns the scores (batch, outputs) of images (batch, inputs): a layer, ReLU, a "
+        'layer. Pass the class: `check("forward", Network)`.',
         (
             "`self.first`, `self.relu` and `self.last` are functions: call them.",
             "What one returns is what the next one takes; in which order?",
@@ -196,14 +167,14 @@ VALUES = (
         solution=NETWORK,
         adapt=_of_class,
     ),
-    _exercise(
+    exercise(
         cross_entropy,
-        "`cross_entropy(scores, labels)` returns the mean of minus the logarithm of the softmax at the right class, with torch. "
+        "`cross_entropy(scores, labels)` returns the mean of minus the logarithm of the softmax at the right class, in torch. "
         "Scores may be in the hundreds, where `exp` overflows.",
         (
             "The logarithm of the softmax is the score less log(sum(exp(scores))), the sum over the row.",
             "`scores.logsumexp(1, keepdim=True)` computes that logarithm without overflow.",
-            "Of the log probabilities take row k's at labels[k], with `torch.arange(len(labels))` for the rows; then mean and sign.",
+            "Of the log probabilities take row k's at labels[k], with `torch.arange(len(labels))` as rows; then mean and sign.",
         ),
         [*_scores, (_scores[0][0] * 300, _scores[0][1])],
         ("is it the sum, not the mean?", _either(lambda s, y: cross_entropy(s, y) * len(y))),
@@ -217,7 +188,7 @@ VALUES = (
         solution=LOSS,
         adapt=_of_tensors,
     ),
-    _exercise(
+    exercise(
         accuracy,
         "`accuracy(scores, labels)` returns the share of examples, from 0 to 1, whose largest score is at their label; scores "
         "is (examples, classes).",
@@ -231,7 +202,7 @@ VALUES = (
         ("is it the number, not the share?", lambda s, y: accuracy(s, y) * len(y)),
         ("is that the share of errors?", lambda s, y: 1 - accuracy(s, y)),
     ),
-    _exercise(
+    exercise(
         least_squares_gradient,
         "`least_squares_gradient(X, y, w)` returns the gradient (features,) of the sum of squared errors, |X w - y| ** 2.",
         (
@@ -244,7 +215,7 @@ VALUES = (
         ("is it the mean's gradient? The sum's is asked for", lambda X, y, w: 2 * X.T @ (X @ w - y) / len(y)),
         ("is the error y - X w? Then the sign is the other way", lambda X, y, w: -2 * X.T @ (X @ w - y)),
     ),
-    _exercise(
+    exercise(
         closed_form,
         "`closed_form(X, y)` returns the w (features,) that makes |X w - y| ** 2 least.",
         (
@@ -256,7 +227,7 @@ VALUES = (
         ("is the inverse missing?", lambda X, y: X.T @ y),
         ("does the sign go the other way?", lambda X, y: -closed_form(X, y)),
     ),
-    _exercise(
+    exercise(
         power_gradient,
         "`power_gradient(w, x, y, power)` returns the gradient (10,) of |x w - y| ** power by w, of one example x (10,).",
         (
@@ -275,7 +246,7 @@ VALUES = (
         ("is that the gradient for power 2 only?", lambda w, x, y, p: 2 * (x @ w - y) * x),
         ("is the error y - x w?", lambda w, x, y, p: -power_gradient(w, x, y, p)),
     ),
-    _exercise(
+    exercise(
         power_loss,
         "`power_loss(w, x, y, power)` returns the loss |x w - y| ** power, a number, of one example x (10,).",
         (
@@ -292,9 +263,9 @@ VALUES = (
         ("is that the square, whatever the power?", lambda w, x, y, p: (x @ w - y) ** 2),
         ("is it divided by the power? The gradient has its factor instead", lambda w, x, y, p: power_loss(w, x, y, p) / p),
     ),
-    _exercise(
-        mean,
-        "`mean(losses)` returns the mean loss (times,) at each time, over the replicates; losses is (replicates, times).",
+    exercise(
+        replicate_mean,
+        "`replicate_mean(losses)` returns the mean loss (times,) at each time, over the replicates; losses is (replicates, times).",
         (
             "At each time, over all replicates: which axis goes away?",
             "Replicates are the rows, axis 0.",
@@ -305,7 +276,7 @@ VALUES = (
         ("is that the median?", lambda a: np.median(a, 0)),
         ("is that the least, not the mean?", lambda a: a.min(0)),
     ),
-    _exercise(
+    exercise(
         standard_error,
         "`standard_error(losses)` returns the standard error (times,) of the mean at each time; losses is (replicates, times). "
         "Take the sample deviation, which divides the squares by n - 1.",
@@ -324,83 +295,10 @@ VALUES = (
         ("is that the variance?", lambda a: a.var(0, ddof=1) / np.sqrt(len(a))),
         ("is that the 2.5-fold, the bar of the picture?", lambda a: 2.5 * standard_error(a)),
     ),
-    _exercise(
-        inverse_time,
-        "`inverse_time(t, k)` returns the multiplier of the rate after t steps of 1/t decay.",
-        (
-            "At t = 0 the multiplier is 1.",
-            "The rate is alpha0 over a denominator; the multiplier is that without alpha0.",
-            "The denominator begins at 1, and grows by k a step.",
-        ),
-        [(0, 0.1), (1, 0.1), (30, 0.5)],
-        ("is the 1 in the denominator missing?", lambda t, k: 1 / (k * t) if t else np.inf),
-        ("does t begin at 1?", lambda t, k: 1 / (1 + k * (t + 1))),
-        ("is that the exponential decay?", lambda t, k: np.exp(-k * t)),
-    ),
-    _exercise(
-        cosine,
-        "`cosine(t, n, least)` returns the multiplier at step t of n, from 1 at 0 down to `least` at n, along a cosine.",
-        (
-            "Half a wave of the cosine: from 1 at angle 0 to -1 at angle pi.",
-            "Which angle belongs to step t? And how do you make a fall from 1 to -1 one from 1 to 0?",
-            "With c from 1 to 0 the multiplier lies between `least`, at c = 0, and 1, at c = 1.",
-        ),
-        [(0, 10, 0.0), (3, 10, 0.0), (10, 10, 0.1), (7, 20, 0.2)],
-        ("is `least` only added? Then it begins above 1", lambda t, n, a: a + (1 + np.cos(np.pi * t / n)) / 2),
-        ("is `least` missing? It does not fall to 0", lambda t, n, a: (1 + np.cos(np.pi * t / n)) / 2),
-        ("is the half missing?", lambda t, n, a: a + (1 - a) * (1 + np.cos(np.pi * t / n))),
-        ("is pi missing?", lambda t, n, a: a + (1 - a) / 2 * (1 + np.cos(t / n))),
-        ("is that a whole wave?", lambda t, n, a: a + (1 - a) / 2 * (1 + np.cos(2 * np.pi * t / n))),
-    ),
-    _exercise(
-        step_decay,
-        "`step_decay(epoch)` returns the multiplier of a rate that is halved every 5 epochs; epochs count from 0.",
-        (
-            "It stays the same for five epochs: 0 to 4, 5 to 9, and so on.",
-            "How often has it been halved by this epoch? A whole number.",
-            "`//` divides and drops the remainder; a half to that power is the multiplier.",
-        ),
-        [(0,), (4,), (5,), (14,)],
-        ("is it halved a little in every epoch?", lambda e: 0.5 ** (e / 5)),
-        ("is it halved in every epoch?", lambda e: 0.5**e),
-        ("is it halved one epoch early?", lambda e: 0.5 ** ((e + 1) // 5)),
-        ("is it divided by 10?", lambda e: 0.1 ** (e // 5)),
-    ),
-    _exercise(
-        multi_step,
-        "`multi_step(epoch)` returns the multiplier of MultiStepLR with milestones 50, 80, 100 and gamma 0.1.",
-        (
-            "The rate is multiplied by gamma once for each milestone that is reached.",
-            "A milestone is reached in its own epoch, not only after it.",
-            "Count with `sum`: a comparison is 1 where it is true. Gamma to that count is the multiplier.",
-        ),
-        [(0,), (49,), (50,), (79,), (80,), (95,), (100,)],
-        ("does it drop an epoch late?", lambda e: 0.1 ** sum(e > m for m in (50, 80, 100))),
-        ("is gamma 0.5?", lambda e: 0.5 ** sum(e >= m for m in (50, 80, 100))),
-        ("does it drop once only?", lambda e: 0.1 ** (e >= 50)),
-    ),
-    _exercise(
-        lambda_rate,
-        "`lambda_rate(epoch)` returns the rate of LambdaLR in an epoch, from an initial rate of 100, with the function "
-        "0.65 ** epoch.",
-        (
-            "LambdaLR multiplies the initial rate, not the one of the epoch before.",
-            "In epoch 0 the function is 1: what is the rate?",
-            "The rate, not the multiplier, is asked for; the initial rate stands in front.",
-        ),
-        [(0,), (1,), (9,)],
-        ("is the first rate missing?", lambda e: 0.65**e),
-        (
-            "is the function applied to the rate of before, again and again, from epoch 1?",
-            lambda e: 100 * 0.65 ** (e * (e + 1) / 2),
-        ),
-        ("is it times the epoch?", lambda e: 100 * 0.65 * e),
-        ("does the epoch begin at 1?", lambda e: 100 * 0.65 ** (e + 1)),
-    ),
-    _exercise(
+    exercise(
         dropout,
-        "`dropout(x, kept, p)` returns what dropout makes of x in training; `kept`, of the same shape, is 0 where a unit is left "
-        "out, which has chance p, and 1 where it stays. Its mean over many draws of `kept` is x.",
+        "`dropout(x, kept, p)` returns what dropout makes of x in training; `kept`, of the same shape, is 0 where a unit is "
+        "left out, which has chance p, and 1 where it stays. Its mean over many draws of `kept` is x.",
         (
             "A unit that is left out is 0.",
             "What is the mean of x times `kept` over many draws, and what is it short by?",
@@ -412,7 +310,7 @@ VALUES = (
         ("is it times 1 - p? That is done in use, by another convention", lambda x, k, p: x * k * (1 - p)),
         ("are the wrong units left out?", lambda x, k, p: x * (1 - k) / (1 - p)),
     ),
-    _exercise(
+    exercise(
         batch_norm,
         "`batch_norm(x)` returns BatchNorm in training of x (N, C, H, W), without weights, with epsilon 1e-5 under the root.",
         (
@@ -437,26 +335,9 @@ VALUES = (
         ),
         ("is the root missing?", lambda x: (x - x.mean((0, 2, 3), keepdims=True)) / (x.var((0, 2, 3), keepdims=True) + 1e-5)),
     ),
-    _exercise(
-        plateau,
-        "`plateau(accuracies)` returns the multiplier after epochs of these accuracies: it starts at 1 and falls to a tenth after "
-        "each epoch that is no better than the best so far.",
-        (
-            "Go through the accuracies one by one, with a rate and the best so far.",
-            "One bad epoch is enough (patience 0), and an equal one is bad; the best begins below everything: `-np.inf`.",
-            "If an accuracy is above the best, it becomes the best; otherwise a tenth of the rate is left.",
-        ),
-        [([90.0, 91.0, 92.0],), ([90.0, 89.0, 91.0, 90.5],), ([90.0, 90.0],), ([90.0, 80.0, 85.0],)],
-        (
-            "is it compared with the epoch before, not with the best?",
-            lambda a: 0.1 ** sum(b <= c for b, c in zip(a[1:], a[:-1], strict=True)),
-        ),
-        ("is an equal epoch taken for better?", lambda a: 0.1 ** sum(x < max(a[:i]) for i, x in enumerate(a) if i)),
-        ("is it mode 'min'?", lambda a: 0.1 ** sum(x >= min(a[:i]) for i, x in enumerate(a) if i)),
-    ),
-    _exercise(
+    exercise(
         kind,
-        "`kind(H)` returns 1 if a stationary point with this Hessian (d, d) is a minimum, -1 if it is a maximum, 0 if a saddle.",
+        "`kind(H)` returns 1 if a stationary point with this Hessian (d, d) is a minimum, -1 if a maximum, 0 if a saddle.",
         (
             "The curvatures along the Hessian's own directions decide, not those along the axes.",
             "They are its eigenvalues; `np.linalg.eigvalsh` computes those of a symmetric matrix.",
