@@ -8,17 +8,26 @@ import pytest
 import torch
 
 from steepest_workshop.lessons import check
-from steepest_workshop.lessons.exercises import EXERCISES, STEPS, VALUES, engine, slips, trials
-from steepest_workshop.lessons.exercises.values import CASES
+from steepest_workshop.lessons.exercises import EXERCISES, SCHEDULES, STEPS, VALUES, engine, slips, trials
+from steepest_workshop.lessons.exercises.values import CASES, ORACLES
 
-WRITTEN = [exercise.name for exercise in (*STEPS, *VALUES)]
 STEPPING = [exercise.name for exercise in STEPS]
-GIVING = [exercise.name for exercise in VALUES]
+GIVING = [exercise.name for exercise in (*VALUES, *SCHEDULES)]
+WRITTEN = [*STEPPING, *GIVING]
+RIGHT = {name: ORACLES.get(name, EXERCISES[name].solution) for name in WRITTEN}  # functions of arrays
 
 
 def of_result(change):
     """An answer whose result is changed."""
-    return lambda function: lambda *args: change(np.asarray(function(*args), float), args)
+
+    def changed(function):
+        def mine(*args):
+            args = [np.asarray(each) if isinstance(each, torch.Tensor) else each for each in args]
+            return change(np.asarray(function(*args), float), args)
+
+        return mine
+
+    return changed
 
 
 def of_move(change):
@@ -75,14 +84,14 @@ FREE = {"nesterov"}  # its gradient depends on where it is: a factor of the move
 
 def same(name, changed):
     """Whether a change changes nothing on the inputs of an exercise."""
-    right, wrong = (engine.results(function, CASES[name]) for function in (EXERCISES[name].solution, changed))
+    right, wrong = (engine.results(function, CASES[name]) for function in (RIGHT[name], changed))
     return slips.alike(wrong, right)
 
 
 @pytest.mark.parametrize("name", GIVING)
 @pytest.mark.parametrize("slip", ON_VALUES)
 def test_a_slip_of_a_value_is_named_and_not_right(name, slip):
-    changed = ON_VALUES[slip](EXERCISES[name].solution)
+    changed = ON_VALUES[slip](RIGHT[name])
     with np.errstate(all="ignore"):
         if same(name, changed) or (name, slip) == ("standard_error", "n for n - 1"):  # which is right by the document
             pytest.skip("changes nothing here")
@@ -94,7 +103,7 @@ def test_a_slip_of_a_value_is_named_and_not_right(name, slip):
 @pytest.mark.parametrize("name", sorted(set(STEPPING) - FREE))
 @pytest.mark.parametrize("slip", ON_STEPS)
 def test_a_slip_of_a_step_is_named_and_not_right(name, slip):
-    answer = check(name, ON_STEPS[slip](EXERCISES[name].solution))
+    answer = check(name, ON_STEPS[slip](RIGHT[name]))
     assert not answer, answer
     assert ";" in repr(answer), answer
 
@@ -114,10 +123,10 @@ def test_a_slip_is_named_by_its_reason():
         "power_gradient": ("a constant rounded", "it is right up to 2e-06 of it"),
     }
     for name, (slip, words) in wordy.items():
-        assert words in repr(check(name, ON_VALUES[slip](EXERCISES[name].solution))), name
+        assert words in repr(check(name, ON_VALUES[slip](RIGHT[name]))), name
 
 
-WITH_EPSILON = [name for name in WRITTEN if "1e-" in inspect.getsource(EXERCISES[name].solution)]
+WITH_EPSILON = [name for name in WRITTEN if "1e-" in inspect.getsource(RIGHT[name])]
 
 
 @pytest.mark.parametrize("name", WITH_EPSILON)
@@ -125,8 +134,8 @@ def test_an_epsilon_that_is_missing_moved_or_another_is_named(name):
     """Also where everything is computed in float32, in which most epsilons are lost."""
     named = 0
     trial = EXERCISES[name].trial()
-    right = trials.run(EXERCISES[name].solution, trial).arrays
-    for words, function in slips.variants(EXERCISES[name].solution):
+    right = trials.run(RIGHT[name], trial).arrays
+    for words, function in slips.variants(RIGHT[name]):
         if "epsilon" in words:
             answer = check(name, function)
             assert not answer, (words, answer)
@@ -141,7 +150,8 @@ def in_float32(function):
     """A function whose arguments and result are of float32, as torch's tensors are by default."""
 
     def mine(*args):
-        singles = [a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype == float else a for a in args]
+        arrays = [np.asarray(a) if isinstance(a, torch.Tensor) else a for a in args]
+        singles = [a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype == float else a for a in arrays]
         return np.asarray(function(*singles), np.float32)
 
     return mine
@@ -149,7 +159,7 @@ def in_float32(function):
 
 @pytest.mark.parametrize("name", sorted(set(WRITTEN) - FREE))
 def test_float32_is_right_with_a_remark(name):
-    answer = check(name, in_float32(EXERCISES[name].solution))
+    answer = check(name, in_float32(RIGHT[name]))
     assert answer, answer
     assert repr(answer).startswith(("Right up to float32's rounding: ", "Right: "))
 
@@ -166,7 +176,7 @@ def test_the_documents_standard_error_is_right_and_said_to_be_the_documents():
     answer = check("standard_error", lambda losses: np.std(losses, axis=0) / np.sqrt(len(losses)))
     assert answer
     assert "the document's, by n; by n - 1" in repr(answer)
-    assert "the document" not in repr(check("standard_error", EXERCISES["standard_error"].solution))
+    assert "the document" not in repr(check("standard_error", RIGHT["standard_error"]))
 
 
 def test_a_difference_below_six_digits_is_printed():

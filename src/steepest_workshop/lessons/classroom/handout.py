@@ -56,7 +56,7 @@ def blank(text: str) -> str:
         tree = ast.parse(text)
     except SyntaxError:  # a magic
         return text
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    functions = {name: node for name, node in map(_function, tree.body) if node}
     spans: list[Span] = []
     for _, answer in checks(tree):
         if isinstance(answer, ast.Name) and answer.id in functions:
@@ -66,6 +66,14 @@ def blank(text: str) -> str:
     for first, last, line in sorted(spans, key=lambda span: -span[0].lineno):
         text = _without(text, first, last, line)
     return text
+
+
+def _function(node: ast.stmt) -> tuple[str, ast.FunctionDef | None]:
+    """The function to write in a definition, by the definition's name: of a class it is `forward`."""
+    if isinstance(node, ast.ClassDef):
+        methods = [each for each in node.body if isinstance(each, ast.FunctionDef)]
+        return node.name, next((each for each in methods if each.name == "forward"), None)
+    return (node.name, node) if isinstance(node, ast.FunctionDef) else ("", None)
 
 
 def _body(function: ast.FunctionDef) -> list[Span]:

@@ -6,6 +6,7 @@ imports nothing of this package.
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 MOST = 50_000  # numbers in a result
-UNANSWERED = "Not answered yet: write your answer in the place of the dots."
+UNANSWERED = "Blank: put your answer in the place of its `...`."
+NOTHING = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}  # what Python does in a blank
 NUMBERS = "biufO"  # NumPy's kinds that are numbers, or may contain them
 OPTIONS = ("lr", "momentum", "dampening", "nesterov", "betas", "eps", "weight_decay")  # of an optimizer
 
@@ -40,47 +42,53 @@ class Outcome:
     texts: dict[str, str] = field(default_factory=dict)
 
 
-def _nothing() -> Any: ...
-
-
-def _documented() -> Any:
-    """As long as this, it does nothing."""
-    ...
-
-
-BLANKS = {function.__code__.co_code for function in (_nothing, _documented)}
-
-
 def run(mine: Any, trial: Trial) -> Outcome:
     """Run an answer. RefusedError, in one sentence, where it does not run or returns no numbers, or is blank."""
-    if mine is ... or _blank(mine):
+    if not filled(mine):
         raise RefusedError(UNANSWERED)
     return KINDS[trial.kind](mine, *trial.inputs)
 
 
-def _blank(mine: Any) -> bool:
-    """Whether this is a `def` that does nothing."""
-    code = getattr(mine, "__code__", None)
-    if code is None or code.co_name == "<lambda>" or code.co_code not in BLANKS:
-        return False
-    return all(each in (None, mine.__doc__) for each in code.co_consts)
+def filled(answer: Any) -> bool:
+    """Whether a blank is filled in: a function that does more than `...`, a class whose `forward` does, any value but `...`.
+
+    >>> def blank(w, g, t, state):
+    ...     "Returns the new w."
+    ...     ...
+    >>> filled(blank), filled(lambda w, g, t, state: w - 0.1 * g), filled(...), filled(0.1)
+    (False, True, False, True)
+    """
+    answer = getattr(answer, "forward", answer) if isinstance(answer, type) else answer
+    code = getattr(answer, "__code__", None)
+    if code is None:
+        return answer is not ...
+    steps = list(dis.get_instructions(code))
+    if not {step.opname for step in steps} <= NOTHING:
+        return True
+    (value,) = [step.argval for step in steps if step.opname in ("LOAD_CONST", "RETURN_CONST")]
+    return value is not ... and (value is not None or code.co_name == "<lambda>")
 
 
-def called(mine: Any, where: str, *args: Any) -> Any:
-    """The result of a learner's function; RefusedError if it raises or returns None."""
+def called(mine: Any, where: str, *args: Any, own: Any = None) -> Any:
+    """The result of a learner's function; RefusedError if it raises or returns None. `own`: what it was made of."""
     if not callable(mine):
         raise RefusedError(f"Given {type(mine).__name__}; expected a function. Pass the function itself: check(name, mine).")
     try:
         with np.errstate(all="ignore"):
             result = mine(*args)
     except Exception as error:
-        code = getattr(mine, "__code__", None)
-        lines = [frame.tb_lineno for frame in _frames(error) if frame.tb_frame.f_code is code]
+        lines = [frame.tb_lineno for frame in _frames(error) if frame.tb_frame.f_code in _codes(own or mine)]
         at = f", in line {lines[-1]} of your cell" if lines else ""
         raise RefusedError(f"{where}: your function stopped with {type(error).__name__}: {_text(error)}{at}.") from error
     if result is None:
         raise RefusedError(f"{where}: your function returned None; end it with `return` and the result.")
     return result
+
+
+def _codes(mine: Any) -> list[Any]:
+    """The code of a function, or of the methods of a class."""
+    functions = vars(mine).values() if isinstance(mine, type) else [mine]
+    return [function.__code__ for function in functions if hasattr(function, "__code__")]
 
 
 def _text(error: BaseException) -> str:
@@ -134,14 +142,42 @@ def steps(mine: Any, gradients: Array, start: Array, sloped: bool) -> Outcome:
     return Outcome([np.array(list(follow(mine, gradients, start, sloped)))])
 
 
-def values(mine: Any, *cases: tuple[Any, ...]) -> Outcome:
-    """The result for each input."""
+def values(mine: Any, *cases: tuple[Any, ...], own: Any = None) -> Outcome:
+    """The result for each input. `own` is what the learner wrote, if the function was made of it."""
     results = []
     for k, case in enumerate(cases, 1):
         where = f"Input {k} of {len(cases)}"
         copies = [each.copy() if hasattr(each, "copy") else each for each in case]
-        results.append(numbers(called(mine, where, *copies), where))
+        results.append(numbers(called(mine, where, *copies, own=own), where))
     return Outcome(results)
+
+
+def network(mine: Any, *cases: tuple[Any, ...]) -> Outcome:
+    """The scores of a class of networks, for images and the weights and biases of its two layers."""
+    import torch
+
+    def scores(x: Array, *weights: Array) -> Any:
+        model = mine(x.shape[1], len(weights[1]), len(weights[3])).double()
+        for parameter, value in zip(model.parameters(), weights, strict=True):
+            parameter.data = torch.as_tensor(value)
+        return _as_array(model(torch.as_tensor(x)))
+
+    return values(scores if isinstance(mine, type) else mine, *cases, own=mine)
+
+
+def tensors(mine: Any, *cases: tuple[Any, ...]) -> Outcome:
+    """The results of a function of tensors."""
+    import torch
+
+    def result(*args: Any) -> Any:
+        return _as_array(mine(*map(torch.as_tensor, args)))
+
+    return values(result if callable(mine) else mine, *cases, own=mine)
+
+
+def _as_array(result: Any) -> Any:
+    """A tensor as an array; anything else as it is."""
+    return result.detach().numpy() if hasattr(result, "detach") else result
 
 
 def optimizer(mine: Any, weight: Array, bias: Array, batches: Array) -> Outcome:
@@ -168,4 +204,12 @@ def answer(mine: Any) -> Outcome:
     return Outcome(texts={"answer": str(mine)[:200]})
 
 
-KINDS: dict[str, Callable[..., Outcome]] = {"steps": steps, "values": values, "optimizer": optimizer, "answer": answer}
+KINDS: dict[str, Callable[..., Outcome]] = {
+    "steps": steps,
+    "values": values,
+    "network": network,
+    "tensors": tensors,
+    "optimizer": optimizer,
+    "answer": answer,
+}
+WITH_TORCH = ("network", "tensors", "optimizer")
