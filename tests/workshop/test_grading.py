@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import jupytext
@@ -59,6 +60,21 @@ def test_a_source_is_read_as_jupytext_reads_it(path):
     assert [tuple(cell) for cell in sources.cells(path)] == cells
 
 
+def test_a_wheel_contains_the_sources_and_uses_them(tmp_path, monkeypatch):
+    wheel = pytest.importorskip("hatchling.builders.wheel", reason="hatchling is not installed")
+    built = wheel.WheelBuilder(str(Path(__file__).parents[2]))
+    files = {file.distribution_path: file.path for file in built.recurse_included_files()}
+    package = "steepest_workshop/lessons/classroom/notebooks"
+    packaged = {Path(name).name: path for name, path in files.items() if name.startswith(package)}
+    assert sorted(packaged) == [path.name for path in sources.lessons()]
+    assert "steepest_workshop/lessons/classroom/students.md" in files
+    monkeypatch.setattr(sources, "CHECKOUT", tmp_path / "none")
+    monkeypatch.setattr(sources, "PACKAGED", tmp_path)
+    for name, path in packaged.items():
+        (tmp_path / name).write_bytes(Path(path).read_bytes())
+    assert [path.parent for path in sources.lessons()] == [tmp_path] * 5
+
+
 def test_a_hand_out_is_five_notebooks_without_outputs_and_answers(handed_out):
     names = [path.name for path in sources.lessons()]
     assert sorted(path.name for path in handed_out.iterdir()) == sorted(
@@ -82,6 +98,19 @@ def test_a_hand_out_is_five_notebooks_without_outputs_and_answers(handed_out):
     assert len(found) >= 30
     with pytest.raises(SteepestError, match=r"000-assignment.ipynb exists, and may have answers"):
         handout.hand_out(handed_out)
+
+
+def test_the_teachers_page_has_the_number_of_exercises_of_each_lesson():
+    page = (Path(__file__).parents[2] / "docs" / "teaching.md").read_text(encoding="utf-8")
+    written = dict(re.findall(r"^\| (\d{3}) [^|]* \| (\d+) \|", page, re.MULTILINE))
+    counted, names = {}, []
+    for path in sources.lessons():
+        cells = {k: cell.text for k, cell in enumerate(sources.cells(path)) if cell.kind == "code"}
+        found = submission._submission(cells).attempts
+        counted[path.stem[:3]] = str(len(found))
+        names += found
+    assert written == counted
+    assert len(names) == len(set(names))
 
 
 def test_right_answers_have_full_marks_and_blanks_have_none(handed_out, tmp_path):
