@@ -108,22 +108,44 @@ def test_a_slip_of_a_step_is_named_and_not_right(name, slip):
     assert ";" in repr(answer), answer
 
 
-def test_a_slip_is_named_by_its_reason():
-    wordy = {
-        "forward": ("transposed", "is it transposed?"),
-        "cross_entropy": ("sum for mean", "is it the sum, not the mean?"),
-        "accuracy": ("mean missing", "is the mean missing?"),
-        "least_squares_gradient": ("half", "is the 2 missing?"),
-        "closed_form": ("per cent", "is it in per cent?"),
-        "standard_error": ("n - 1 for n", "is it divided by n - 1 where n belongs?"),
-        "inverse_time": ("1 over", "is it 1 over what is asked for?"),
-        "batch_norm": ("1.7 times", "it is 1.7 times the right one everywhere"),
-        "cosine": ("more", "it is 0.5 more than the right one everywhere"),
-        "dropout": ("rounded", "is it rounded to 3 digits?"),
-        "power_gradient": ("a constant rounded", "it is right up to 2e-06 of it"),
-    }
-    for name, (slip, words) in wordy.items():
-        assert words in repr(check(name, ON_VALUES[slip](RIGHT[name]))), name
+REASONS = [  # an exercise that has no words of its own for the slip
+    ("forward", "transposed", "is it transposed?"),
+    ("forward", "twice", "is there a factor of 2 too many?"),
+    ("closed_form", "half", "is a factor of 2 missing?"),
+    ("closed_form", "per cent", "is it in per cent?"),
+    ("closed_form", "a hundredth", "is it divided by 100 once too often?"),
+    ("replicate_mean", "sign", "does it have the other sign?"),
+    ("replicate_mean", "mean for sum", "is it the mean, not the sum?"),
+    ("replicate_mean", "n - 1 for n", "is it divided by n - 1 where n belongs?"),
+    ("replicate_mean", "n for n - 1", "is it divided by n where n - 1 belongs?"),
+    ("replicate_mean", "without the root of n", "is it not divided by the root of n?"),
+    ("cross_entropy", "base 2", "is the logarithm to base 2?"),
+    ("cross_entropy", "exp", "is a logarithm missing?"),
+    ("cosine", "root", "is there a root too many?"),
+    ("inverse_time", "1 over", "is it 1 over what is asked for?"),
+    ("inverse_time", "1 minus", "is it 1 minus what is asked for?"),
+    ("least_squares_gradient", "reversed", "are its entries in the reverse order?"),
+    ("least_squares_gradient", "another shape", "its numbers are right, in another shape"),
+    ("accuracy", "mean missing", "is the mean missing?"),
+    ("replicate_mean", "mean of all", "is it the mean of what is asked for?"),
+    ("replicate_mean", "sum of all", "is it the sum of what is asked for?"),
+    ("batch_norm", "1.7 times", "it is 1.7 times the right one everywhere"),
+    ("batch_norm", "square", "is a root missing?"),
+    ("cosine", "more", "it is 0.5 more than the right one everywhere"),
+    ("dropout", "rounded", "is it rounded to 3 digits?"),
+    ("power_gradient", "a constant rounded", "it is right up to 2e-06 of it"),
+]
+
+
+@pytest.mark.parametrize(("name", "slip", "words"), REASONS, ids=[f"{name}, {slip}" for name, slip, _ in REASONS])
+def test_a_slip_is_named_by_its_reason(name, slip, words):
+    with np.errstate(all="ignore"):
+        assert words in repr(check(name, ON_VALUES[slip](RIGHT[name])))
+
+
+def test_an_input_that_counts_from_another_number_is_named():
+    assert "does it count from 1?" in repr(check("cosine", lambda t, n, least: RIGHT["cosine"](t + 1, n, least)))
+    assert "the other inputs are right" in repr(check("kind", lambda H: max(0, RIGHT["kind"](H))))
 
 
 WITH_EPSILON = [name for name in WRITTEN if "1e-" in inspect.getsource(RIGHT[name])]
@@ -132,7 +154,7 @@ WITH_EPSILON = [name for name in WRITTEN if "1e-" in inspect.getsource(RIGHT[nam
 @pytest.mark.parametrize("name", WITH_EPSILON)
 def test_an_epsilon_that_is_missing_moved_or_another_is_named(name):
     """Also where everything is computed in float32, in which most epsilons are lost."""
-    named = 0
+    named = seen = 0
     trial = EXERCISES[name].trial()
     right = trials.run(RIGHT[name], trial).arrays
     for words, function in slips.variants(RIGHT[name]):
@@ -143,7 +165,9 @@ def test_an_epsilon_that_is_missing_moved_or_another_is_named(name):
             named += "epsilon" in repr(answer)
             if not slips.alike(trials.run(function, trial).arrays, right, engine.SINGLE):
                 assert not check(name, in_float32(function)), words
+                seen += 1
     assert named > 6
+    assert seen > 6
 
 
 def in_float32(function):

@@ -90,12 +90,15 @@ def grade(
     marked = [
         Marked(str(path), fault=each if isinstance(each, str) else "") for path, each in zip(paths, submissions, strict=True)
     ]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
         outcomes = pool.map(lambda each: _outcome(each[1], each[2], limits or Limits()), asked)
         progress(0, len(asked))
         for done, ((number, name, _), outcome) in enumerate(zip(asked, outcomes, strict=True), 1):
             marked[number].answers[name] = judged(name, outcome)
             progress(done, len(asked))
+    finally:
+        pool.shutdown(cancel_futures=True)  # at an interrupt
     return marked
 
 
