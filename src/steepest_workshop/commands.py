@@ -235,9 +235,13 @@ def grade(
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("answers", total=None)
         limits = grader.Limits(seconds, bytes_of(memory))
-        marked = grader.grade(
-            marks.notebooks(notebooks), limits, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+        try:
+            marked = grader.grade(
+                marks.notebooks(notebooks), limits, lambda done, total: bar.update(task, completed=done, total=total)
+            )
+        except KeyboardInterrupt:
+            say("steepest: interrupted; no marks were written.", err=True)
+            raise typer.Exit(130) from None
     written("table of marks", out, marks.table(marked))
     if sentences:
         written("table of sentences", sentences, marks.sentences(marked))

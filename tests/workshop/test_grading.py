@@ -278,6 +278,19 @@ def test_a_table_has_no_formula_for_a_spreadsheet():
     assert marks.sentences(marked).splitlines()[1] == "'=a.ipynb,sgd,0,'=1+1"
 
 
+def test_an_interrupt_writes_no_marks_and_says_so(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(grader, "judged", interrupted)
+    notebook(tmp_path / "ada.ipynb", RIGHT)
+    done = CliRunner().invoke(app, ["lessons", "grade", "ada.ipynb"])
+    assert done.exit_code == 130
+    assert done.stderr == "steepest: interrupted; no marks were written.\n"
+    assert not Path("marks.csv").exists()
+
+
 def test_the_commands_hand_out_and_grade(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["lessons", "hand-out", "class"])
