@@ -29,7 +29,7 @@ import torch
 from torch import nn
 
 from steepest import optim
-from steepest_workshop.lessons import Mine, ask, check, collapse, filled, learner, rule
+from steepest_workshop.lessons import Mine, ask, check, collapse, filled, hint, learner, rule, solution
 from steepest_workshop.lessons.training import images
 
 data = images(flat=False, mean=0.1307, deviation=0.3081)  # 60,000 and 10,000 images of (1, 28, 28)
@@ -43,7 +43,11 @@ ask("accuracy")
 
 # %%
 def accuracy(scores, labels):
-    """The share from 0 to 1. Known: scores (examples, classes) and labels (examples,), whole numbers; both NumPy arrays."""
+    """The share from 0 to 1.
+
+    Known: scores (examples, classes) and labels (examples,), whole numbers; both NumPy
+    arrays.
+    """
     ...
 
 
@@ -86,7 +90,7 @@ def train(make, steps=100, seed=0, size=128):
 
 
 def draw(runs, title):
-    """Losses, averaged over ten steps, with the test accuracy of each run; grey is ln 10, a network that has learnt nothing."""
+    """Losses, averaged over ten steps, with the test accuracy of each run; the grey line is ln 10."""
     smooth = {
         f"{name}: {right:.1f} %": np.convolve(losses, np.ones(10) / 10, "valid") for name, (losses, right) in runs.items()
     }
@@ -217,7 +221,11 @@ ask("adadelta")
 
 # %%
 def adadelta(w, g, t, state):
-    """The new w. Known: the gradient g at w; rho 0.9, epsilon 1e-6 under both roots, no rate; averages in state, empty at t = 1."""
+    """The new w.
+
+    Known: the gradient g at w; rho 0.9, epsilon 1e-6 under both roots, no rate;
+    averages in state, empty at t = 1.
+    """
     ...
 
 
