@@ -318,6 +318,8 @@ for name, (_, step, rate) in three.items():
 learner.lines(curves, range(100, 1001, 100), "step", "test accuracy, %", "One start, one order of batches")
 
 # %% [markdown]
+# Yours and torch's may differ by an image or two in ten thousand: your step is computed in float64, torch's in float32.
+#
 # One run each. Resist the conclusion: another start may reorder them, and so may another rate.
 #
 # ## The document's own program
