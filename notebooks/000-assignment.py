@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from steepest import optim
-from steepest_workshop.lessons import Mine, ask, assignment, check, filled, learner, rule
+from steepest_workshop.lessons import Mine, ask, assignment, check, filled, hint, learner, rule, solution
 from steepest_workshop.lessons.training import images
 
 data = images()  # 60,000 and 10,000 images as rows of 784 numbers in [0, 1]
@@ -91,7 +91,10 @@ ask("cross_entropy")
 
 # %%
 def cross_entropy(scores, labels):
-    """The mean loss, one number; scores is a tensor (batch, classes), labels a tensor (batch,) of whole numbers."""
+    """The mean loss, one number.
+
+    Known: scores, a tensor (batch, classes); labels, a tensor (batch,) of whole numbers.
+    """
     ...
 
 
@@ -127,7 +130,10 @@ def torchs():
 
 
 curves = {}  # by name, filled below
-parts = [Network if filled(Network) else torchs, cross_entropy if filled(cross_entropy) else nn.functional.cross_entropy]
+parts = [
+    Network if filled(Network) else torchs,
+    cross_entropy if filled(cross_entropy) else nn.functional.cross_entropy,
+]
 
 # %% [markdown]
 # ## Plain descent
@@ -145,7 +151,10 @@ ask("sgd")
 
 # %%
 def sgd(w, g, t, state):
-    """The new w, an array of the shape of w. Known: the gradient g at w; the learning rate is 0.1; t and state are not needed."""
+    """The new w, an array of the shape of w.
+
+    Known: the gradient g at w; the learning rate is 0.1; t and state are not needed.
+    """
     ...
 
 
@@ -199,7 +208,11 @@ ask("momentum")
 
 # %%
 def momentum(w, g, t, state):
-    """The new w. Known: the gradient g at w; rate 0.1, beta 0.9. Keep the velocity in the dict state; it is empty at t = 1."""
+    """The new w.
+
+    Known: the gradient g at w; rate 0.1, beta 0.9. Keep the velocity in the dict state;
+    it is empty at t = 1.
+    """
     ...
 
 
@@ -262,7 +275,11 @@ ask("adam")
 
 # %%
 def adam(w, g, t, state):
-    """The new w. Known: the gradient g at w; t = 1, 2, ...; rate 0.1, betas 0.9 and 0.999, epsilon 1e-8; averages in state."""
+    """The new w.
+
+    Known: the gradient g at w; t = 1, 2, ...; rate 0.1, betas 0.9 and 0.999, epsilon
+    1e-8; averages in state.
+    """
     ...
 
 
@@ -301,6 +318,8 @@ for name, (_, step, rate) in three.items():
 learner.lines(curves, range(100, 1001, 100), "step", "test accuracy, %", "One start, one order of batches")
 
 # %% [markdown]
+# Yours and torch's may differ by an image or two in ten thousand: your step is computed in float64, torch's in float32.
+#
 # One run each. Resist the conclusion: another start may reorder them, and so may another rate.
 #
 # ## The document's own program

@@ -35,7 +35,7 @@ import steepest
 from steepest import optim, schedules, surfaces
 from steepest.report.surface import pictures
 from steepest.surfaces import optimality
-from steepest_workshop.lessons import ask, batches, check, drawn, filled, learner, rule
+from steepest_workshop.lessons import ask, batches, check, drawn, filled, hint, learner, rule, solution
 from steepest_workshop.lessons.training import images
 
 # %% [markdown]
@@ -48,12 +48,12 @@ from steepest_workshop.lessons.training import images
 # %%
 examples = {
     "convex, so unimodal": lambda x: x**2 / 2,
-    "unimodal, not convex": lambda x: np.log1p(x**2),
+    "unimodal, not convex": lambda x: np.log1p(9 * x**2),
     "multimodal": lambda x: (x**4 - 3 * x**2 + x) / 2 + 2.5,
 }
 figure, panels = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained", sharey=True)
 x = np.linspace(-2, 2, 300)
-for axes, (name, f), (a, b) in zip(panels, examples.items(), ((-1.6, 1.2), (0.2, 1.9), (-1.3, 1.13))):
+for axes, (name, f), (a, b) in zip(panels, examples.items(), ((-1.6, 1.2), (0.3, 1.9), (-1.3, 1.13))):
     axes.plot(x, f(x), color="#0072B2")
     axes.plot([a, b], [f(a), f(b)], "o--", color="#D55E00", label="a chord")
     axes.set_title(name, loc="left")
@@ -79,7 +79,7 @@ for name, f in examples.items():
 # %%
 for name, slope in {
     "convex": lambda x: x,
-    "unimodal, not convex": lambda x: 2 * x / (1 + x**2),
+    "unimodal, not convex": lambda x: 18 * x / (1 + 9 * x**2),
     "multimodal": lambda x: 2 * x**3 - 3 * x + 0.5,
 }.items():
     x = np.linspace(-2, 2, 100)
@@ -89,7 +89,7 @@ for name, slope in {
     print(f"{name:20} ends: " + ", ".join(f"{n} at {end:+.2f}" for end, n in zip(ends, count)))
 x = 30.0
 for _ in range(200):
-    x = x - 0.05 * 2 * x / (1 + x**2)
+    x = x - 0.05 * 18 * x / (1 + 9 * x**2)
 print(f"unimodal, from 30: at {x:.1f} after 200 steps, since the slope far out is small")
 
 # %% [markdown]
@@ -110,7 +110,10 @@ ask("kind")
 
 # %%
 def kind(H):
-    """1, -1 or 0: a minimum, a maximum or a saddle. Known: the Hessian H, a symmetric array (d, d) without eigenvalue 0."""
+    """1, -1 or 0: a minimum, a maximum or a saddle.
+
+    Known: the Hessian H, a symmetric array (d, d) without eigenvalue 0.
+    """
     ...
 
 
@@ -170,7 +173,10 @@ ask("least_squares_gradient")
 
 # %%
 def least_squares_gradient(X, y, w):
-    """The gradient (features,) of |X w - y| ** 2. Known: X (examples, features), y (examples,), w (features,)."""
+    """The gradient (features,) of |X w - y| ** 2.
+
+    Known: X (examples, features), y (examples,), w (features,).
+    """
     ...
 
 
@@ -182,7 +188,10 @@ ask("closed_form")
 
 # %%
 def closed_form(X, y):
-    """The w (features,) that makes |X w - y| ** 2 least. Known: X (examples, features), y (examples,)."""
+    """The w (features,) that makes |X w - y| ** 2 least.
+
+    Known: X (examples, features), y (examples,).
+    """
     ...
 
 
@@ -326,7 +335,10 @@ ask("plateau")
 
 # %%
 def plateau(accuracies):
-    """The multiplier after these epochs. Known: a list of validation accuracies, one an epoch."""
+    """The multiplier after these epochs.
+
+    Known: a list of validation accuracies, one an epoch.
+    """
     ...
 
 
@@ -511,7 +523,11 @@ ask("rmsprop")
 
 # %%
 def rmsprop(w, g, t, state):
-    """The new w. Known: the gradient g at w; rate 0.1, beta 0.9, epsilon 1e-8; keep the average in state, empty at t = 1."""
+    """The new w.
+
+    Known: the gradient g at w; rate 0.1, beta 0.9, epsilon 1e-8; keep the average in
+    state, empty at t = 1.
+    """
     ...
 
 
@@ -538,14 +554,18 @@ ask("adabelief")
 
 # %%
 def adabelief(w, g, t, state):
-    """The new w. Known: g at w; rate 0.1, betas 0.9 and 0.999, epsilon 1e-8; m and s in state, empty at t = 1."""
+    """The new w.
+
+    Known: g at w; rate 0.1, betas 0.9 and 0.999, epsilon 1e-8; m and s in state, empty
+    at t = 1.
+    """
     ...
 
 
 check("adabelief", adabelief)
 
 # %% [markdown]
-# Yours on Beale's function, beside torch's RMSprop and our AdaBelief, at a rate of 0.01:
+# Yours on Beale's function, beside torch's RMSprop and our AdaBelief, 200 steps at a rate of 0.01:
 
 
 # %%
@@ -562,12 +582,12 @@ def path(make, surface, steps):
 
 beale = surfaces.get("beale")
 walks = {
-    "RMSprop": path(lambda p: torch.optim.RMSprop(p, lr=0.01, alpha=0.9), beale, 300),
-    "AdaBelief": path(lambda p: optim.AdaBelief(p, lr=0.01, eps=1e-8), beale, 300),
+    "RMSprop": path(lambda p: torch.optim.RMSprop(p, lr=0.01, alpha=0.9), beale, 200),
+    "AdaBelief": path(lambda p: optim.AdaBelief(p, lr=0.01, eps=1e-8), beale, 200),
 }
 for name, step in {"RMSprop": rmsprop, "AdaBelief": adabelief}.items():
     if filled(step):
-        walks[f"yours: {name}"] = learner.walked(step, beale, 300, lr=0.01)
+        walks[f"yours: {name}"] = learner.walked(step, beale, 200, lr=0.01)
         print(f"{name}: yours and the library's end {np.abs(walks[f'yours: {name}'][-1] - walks[name][-1]).max():.0e} apart")
 learner.paths(beale, walks, (0.5, 3.5, -0.5, 2))
 

@@ -36,9 +36,10 @@ from torch import nn
 import steepest
 from steepest import optim, surfaces
 from steepest.paths.descent import descend
+from steepest.paths.loop import formula_of, trajectory
 from steepest.report.surface import pictures
 from steepest.rules import get, switch
-from steepest_workshop.lessons import ask, check, filled, learner, rule
+from steepest_workshop.lessons import ask, check, filled, hint, learner, rule, solution
 from steepest_workshop.lessons.training import images
 
 # %% [markdown]
@@ -73,7 +74,11 @@ ask("nesterov")
 
 # %%
 def nesterov(w, slope, t, state):
-    """The new w (2,). Known: slope(at), the gradient at a point; rate 0.1, momentum 0.9; keep v in state, empty at t = 1."""
+    """The new w (2,).
+
+    Known: slope(at), the gradient at a point; rate 0.1, momentum 0.9; keep v in state,
+    empty at t = 1.
+    """
     ...
 
 
@@ -85,10 +90,7 @@ check("nesterov", nesterov)
 # %%
 valley = replace(surfaces.get("(x**2 + 20*y**2)/2"), start=(-4.5, 1.2))
 walks = {
-    path.name: path.points
-    for path in descend(
-        valley, [get("momentum"), get("nesterov_lookahead")], valley.start, 60, {"momentum": 0.04, "nesterov_lookahead": 0.04}
-    ).paths
+    name: trajectory(get(name), formula_of(valley), valley.start, 60, lr=0.04)[0] for name in ("momentum", "nesterov_lookahead")
 }
 if filled(nesterov):
     walks["yours"] = learner.walked(nesterov, valley, 60, lr=0.04, sloped=True)
@@ -290,7 +292,10 @@ ask("dropout")
 
 # %%
 def dropout(x, kept, p):
-    """x after dropout in training, of its shape. Known: kept, 0 with chance p and else 1, of the shape of x."""
+    """x after dropout in training, of its shape.
+
+    Known: kept, 0 with chance p and else 1, of the shape of x.
+    """
     ...
 
 
@@ -308,7 +313,10 @@ ask("batch_norm")
 
 # %%
 def batch_norm(x):
-    """x normalized, of its shape (N, C, H, W): N examples, C channels, H rows, W columns; epsilon is 1e-5."""
+    """x normalized, of its shape; epsilon is 1e-5.
+
+    Known: x (N, C, H, W), that is N examples of C channels, H rows and W columns.
+    """
     ...
 
 

@@ -29,7 +29,7 @@ import torch
 from torch import nn
 
 from steepest import optim
-from steepest_workshop.lessons import Mine, ask, check, collapse, filled, learner, rule
+from steepest_workshop.lessons import Mine, ask, check, collapse, filled, hint, learner, rule, solution
 from steepest_workshop.lessons.training import images
 
 data = images(flat=False, mean=0.1307, deviation=0.3081)  # 60,000 and 10,000 images of (1, 28, 28)
@@ -43,7 +43,11 @@ ask("accuracy")
 
 # %%
 def accuracy(scores, labels):
-    """The share from 0 to 1. Known: scores (examples, classes) and labels (examples,), whole numbers; both NumPy arrays."""
+    """The share from 0 to 1.
+
+    Known: scores (examples, classes) and labels (examples,), whole numbers; both NumPy
+    arrays.
+    """
     ...
 
 
@@ -86,7 +90,7 @@ def train(make, steps=100, seed=0, size=128):
 
 
 def draw(runs, title):
-    """Losses, averaged over ten steps, with the test accuracy of each run; grey is ln 10, a network that has learnt nothing."""
+    """Losses, averaged over ten steps, with the test accuracy of each run; the grey line is ln 10."""
     smooth = {
         f"{name}: {right:.1f} %": np.convolve(losses, np.ones(10) / 10, "valid") for name, (losses, right) in runs.items()
     }
@@ -136,13 +140,30 @@ def optimizer_nesterov(params):
 
 check("optimizer_nesterov", optimizer_nesterov)
 
+# %% [markdown]
+# A rate of 0.1 with momentum 0.9 goes as far as a plain rate of 1, which is too bold for this network. An optimizer's rate is in
+# its `param_groups`, where it can be changed; we train with a fifth of it.
+
+
 # %%
+def at(rate, make):
+    """Makes the optimizers of `make`, at another rate."""
+
+    def made(params):
+        optimizer = make(params)
+        optimizer.param_groups[0]["lr"] = rate
+        return optimizer
+
+    return made
+
+
 runs = {
-    "momentum 0.9 at 0.1": train(lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
-    "Nesterov": train(lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True)),
+    "momentum 0.9 at 0.02": train(lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9)),
+    "Nesterov": train(lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True)),
+    "plain SGD at 0.2": train(lambda p: torch.optim.SGD(p, lr=0.2)),
 }
 if filled(optimizer_nesterov):
-    runs["yours: Nesterov"] = train(optimizer_nesterov)
+    runs["yours: Nesterov"] = train(at(0.02, optimizer_nesterov))
 draw(runs, "With and without the look ahead")
 
 # %% [markdown]
@@ -217,7 +238,11 @@ ask("adadelta")
 
 # %%
 def adadelta(w, g, t, state):
-    """The new w. Known: the gradient g at w; rho 0.9, epsilon 1e-6 under both roots, no rate; averages in state, empty at t = 1."""
+    """The new w.
+
+    Known: the gradient g at w; rho 0.9, epsilon 1e-6 under both roots, no rate;
+    averages in state, empty at t = 1.
+    """
     ...
 
 

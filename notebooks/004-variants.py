@@ -30,7 +30,7 @@ import torch
 from torch import nn
 
 from steepest import optim
-from steepest_workshop.lessons import ask, check, filled, learner, rule, variants
+from steepest_workshop.lessons import ask, check, filled, hint, learner, rule, solution, variants
 from steepest_workshop.lessons.training import images
 
 rng = np.random.default_rng(0)
@@ -58,7 +58,11 @@ ask("power_loss")
 
 # %%
 def power_loss(w, x, y, power):
-    """The loss, a number. Known: parameters w (10,), an example x (10,) with its label y, a number, and the power."""
+    """The loss, a number.
+
+    Known: parameters w (10,), an example x (10,) with its label y, a number, and the
+    power.
+    """
     ...
 
 
@@ -74,7 +78,10 @@ ask("power_gradient")
 
 # %%
 def power_gradient(w, x, y, power):
-    """The gradient (10,) of the loss by w. Known: w (10,), an example x (10,) with its label y, a number, and the power."""
+    """The gradient (10,) of the loss by w.
+
+    Known: w (10,), an example x (10,) with its label y, a number, and the power.
+    """
     ...
 
 
@@ -124,7 +131,11 @@ ask("adagrad")
 
 # %%
 def adagrad(w, g, t, state):
-    """The new w. Known: the gradient g at w; rate 0.1, epsilon 1e-8; keep the sum in the dict state, empty at t = 1."""
+    """The new w.
+
+    Known: the gradient g at w; rate 0.1, epsilon 1e-8; keep the sum in the dict state,
+    empty at t = 1.
+    """
     ...
 
 
@@ -158,7 +169,10 @@ ask("standard_error")
 
 # %%
 def standard_error(losses):
-    """The standard error (times,) of the mean, with n - 1. Known: losses, an array (replicates, times)."""
+    """The standard error (times,) of the mean, with n - 1.
+
+    Known: losses, an array (replicates, times).
+    """
     ...
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from steepest.paths.descent import descend
+from steepest.paths.loop import formula_of, trajectory
 from steepest.rules import get
 from steepest.surfaces import get as surface
 from steepest_workshop.lessons import Mine, filled, learner
@@ -87,7 +87,7 @@ def test_an_optimizer_of_a_learner_follows_a_schedule_and_leaves_her_arrays_alon
 )
 def test_a_learners_step_walks_a_surface_as_the_rule_does(step, name, sloped):
     where = surface("valley")
-    ours = descend(where, [get(name)], where.start, 40, {name: 0.01}).paths[0].points
+    ours = trajectory(get(name), formula_of(where), where.start, 40, lr=0.01)[0]
     np.testing.assert_allclose(learner.walked(step, where, 40, lr=0.01, sloped=sloped), ours, rtol=1e-9, atol=1e-12)
 
 

@@ -249,9 +249,9 @@ def test_a_lesson_is_shown_as_it_is_written_with_its_pictures_and_no_error(path)
     assert not [out for cell in code for out in cell["outputs"] if out["output_type"] == "error"]
     drawn = [out for cell in code for out in cell["outputs"] if "image/png" in out.get("data", {})]
     assert drawn  # its pictures are displayed without a kernel
-    checks = [said(cell) for cell in code if "check(" in "".join(cell["source"]) and cell["outputs"]]
+    checks = [said(cell) for cell in code if re.search(r"^check\(", "".join(cell["source"]), re.M)]
     assert len(checks) >= 5
-    assert {words for (words,) in checks if "ask, check" not in words} == {repr(check("adam", ...))}  # it is stored with blanks
+    assert checks == [[repr(check("adam", ...))]] * len(checks)  # it is stored with blanks
 
 
 @pytest.mark.parametrize(

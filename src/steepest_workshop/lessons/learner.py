@@ -33,7 +33,7 @@ class Mine(torch.optim.Optimizer):
         self.move = move
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         """One step of every parameter that has a gradient; returns the loss of `closure`, if given."""
         loss = torch.enable_grad()(closure)() if closure else None
         for group in self.param_groups:
@@ -81,13 +81,14 @@ def paths(surface: Surface, points: Mapping[str, Array], box: Sequence[float], t
     """Paths over a surface's contours in `box` (left, right, bottom, top); names that begin with "yours" as black circles."""
     figure = Figure(figsize=(7.5, 3.9), layout="constrained")
     axes, looks = figure.subplots(), zip(COLOURS, DASHES, strict=False)
-    x, y = np.meshgrid(np.linspace(*box[:2], 200), np.linspace(*box[2:], 200))
+    left, right, bottom, top = box
+    x, y = np.meshgrid(np.linspace(left, right, 200), np.linspace(bottom, top, 200))
     heights = surface.value(np.stack([x, y], -1))
     axes.contour(x, y, heights, levels=np.quantile(heights, np.linspace(0, 1, 18)[1:-1] ** 2), colors="#bbbbbb", linewidths=0.7)
     for name, path in points.items():
         axes.plot(*path.T, label=name, **_look(name, looks, len(path)))
     axes.plot(*surface.start, "s", color="#000000", markersize=5)
-    axes.set(xlim=box[:2], ylim=box[2:], title=title)
+    axes.set(xlim=(left, right), ylim=(bottom, top), title=title)
     axes.legend(frameon=True, edgecolor="none", framealpha=0.9)
     ends = "; ".join(f"{name} ends at ({path[-1][0]:.3f}, {path[-1][1]:.3f})" for name, path in points.items())
     figure.set_gid(f"Paths on contours: {ends}.")

@@ -243,7 +243,7 @@ VALUES = (
     ),
     exercise(
         replicate_mean,
-        "`replicate_mean(losses)` returns the mean (times,) at each time over the replicates; losses is (replicates, times).",
+        "`replicate_mean(losses)` returns the mean loss (times,) at each time over replicates; losses is (replicates, times).",
         (
             "At each time, over all replicates: which axis goes away?",
             "Replicates are the rows, axis 0.",
