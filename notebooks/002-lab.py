@@ -13,40 +13,60 @@
 #
 # Two hills that made optimizers famous, rates that fall by a function, and two layers that change what is trained rather
 # than how.
+#
+# An exercise is a function whose body is `...`: write it, run the cell, and the answer is checked. `hint("nesterov", 1)` to
+# `hint("nesterov", 3)` help in three steps, and `solution("nesterov")` shows an answer. With blanks left blank the notebook
+# still runs.
+#
+# Some words. A **step** changes the parameters $w$ once, by about the **learning rate** (or rate) $\eta$ times the gradient $g$
+# of the loss. On data, the gradient is computed on a **batch** of examples; an **epoch** is as many steps as use every example
+# once. Descent with all examples in a batch is called batch descent, with some mini-batch descent, with one stochastic descent,
+# and torch's `SGD` is all three, by the batches that you give it. Rate, size of batch and momentum are **hyperparameters**: you
+# choose them, training does not.
 
 # %%
 # %matplotlib inline
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch import nn
 
 import steepest
-from steepest import optim
+from steepest import optim, surfaces
+from steepest.paths.descent import descend
+from steepest.paths.loop import formula_of, trajectory
 from steepest.report.surface import pictures
-from steepest_workshop.lessons import ask, check, drawn, rule
+from steepest.rules import get, switch
+from steepest_workshop.lessons import ask, check, filled, hint, learner, rule, solution
 from steepest_workshop.lessons.training import images
 
 # %% [markdown]
 # ## The actual step
 #
-# Momentum: 0.9 of the previous step, plus a gradient step.
+# With momentum a step is 0.9 of the previous one, plus a gradient step:
 #
 # $$v_t = 0.9\,v_{t-1} + \eta\,g_t, \qquad w_t = w_{t-1} - v_t$$
-
-# %%
-ask("momentum")
+#
+# As code:
 
 
 # %%
 def momentum(w, g, t, state):
     state["v"] = 0.9 * state.get("v", 0.0) + 0.1 * g
-    return w + state["v"]
+    return w - state["v"]
 
-
-check("momentum", momentum)
 
 # %% [markdown]
-# Nesterov takes the previous step first, and the gradient where that leads.
+# If the gradient stays the same, $v$ tends to the solution of $v = 0.9\,v + \eta g$, which is $\eta g / (1 - 0.9)$: ten plain steps.
+# Where gradients alternate in sign, it tends to $\eta g / (1 + 0.9)$, half a plain step.
+#
+# Nesterov takes the old step first, and the gradient where that leads. The gradient is therefore not known in advance: the
+# function gets `slope`, which computes it at any point.
+
+# %%
+rule("nesterov_lookahead")
 
 # %%
 ask("nesterov")
@@ -54,25 +74,38 @@ ask("nesterov")
 
 # %%
 def nesterov(w, slope, t, state):
-    v = state.get("v", np.zeros_like(w))
-    state["v"] = 0.9 * v + 0.1 * slope(w + 0.9 * v)  # which way does a step of -v lead?
-    return w - state["v"]
+    """The new w (2,).
+
+    Known: slope(at), the gradient at a point; rate 0.1, momentum 0.9; keep v in state,
+    empty at t = 1.
+    """
+    ...
 
 
 check("nesterov", nesterov)
 
 # %% [markdown]
+# Yours on the valley $(x^2 + 20\,y^2)/2$, at a rate of 0.04, beside momentum and our own Nesterov:
+
+# %%
+valley = replace(surfaces.get("(x**2 + 20*y**2)/2"), start=(-4.5, 1.2))
+walks = {
+    name: trajectory(get(name), formula_of(valley), valley.start, 60, lr=0.04)[0] for name in ("momentum", "nesterov_lookahead")
+}
+if filled(nesterov):
+    walks["yours"] = learner.walked(nesterov, valley, 60, lr=0.04, sloped=True)
+learner.paths(valley, walks, (-5, 4, -1.6, 1.6))
+
+# %% [markdown]
 # ## The saddle
 #
 # Down on two sides, up on two. We start a thousandth beside the ridge.
-#
-# **Predict:** who leaves first, at the rates of the picture?
 
 # %%
 ask("saddle")
 
 # %%
-check("saddle", "momentum")  # your guess
+check("saddle", ...)  # your answer in place of the dots
 
 # %%
 race = steepest.trajectory("saddle", "sgd,momentum,nesterov,adagrad,rmsprop,adam", (1, 1e-3), 200)
@@ -81,87 +114,74 @@ pictures.panels(race)
 # %% [markdown]
 # The lab says that SGD and momentum are stuck there. Over 80 settings (how the saddle is turned, how near the ridge one
 # starts, which rates) SGD leaves after RMSprop in all and after Adam mostly, but before Adagrad in most: the picture shows an
-# exception. Momentum leaves before Adagrad in all. Exactly on the ridge nobody leaves:
+# exception. Momentum leaves before Adagrad in all. Exactly on the ridge nobody leaves: there the gradient has no part along the
+# way out, and all of these rules multiply it by something.
 #
 # *In the playground:* [the saddle](../docs/playground.md#lesson-1).
 
 # %%
 ridge = steepest.trajectory("saddle", "sgd,rmsprop,adam", (1, 0), 200)
-{path.name: float(path.points[-1, 1]) for path in ridge.paths}
+for path in ridge.paths:
+    print(f"{path.name:8} after 200 steps from the ridge: {path.points[-1, 1]:g} off it")
 
 # %% [markdown]
 # ## The valley
 #
 # Steep across, flat along.
-#
-# **Predict:** at tuned rates, whose path is longest in 60 steps?
 
 # %%
 ask("valley")
 
 # %%
-check("valley", "sgd")  # your guess
+check("valley", ...)  # your answer in place of the dots
 
 # %%
 valley = steepest.trajectory("valley", "sgd,momentum,nesterov,adagrad,rmsprop,adam", steps=60, lrs="auto")
 pictures.panels(valley)
 
 # %% [markdown]
-# Now turn the valley by 45 degrees. Adagrad and RMSprop scale the coordinates, and along a diagonal that helps no more: they
-# fall from next to nothing to a few tenths. Adam, which leans on its momentum, hardly changes; plain descent and momentum do
-# not feel the turn at all.
+# Why do some need no swing? They divide each coordinate by the size of its gradients. Along an axis of curvature $\lambda$ the
+# gradient is $\lambda$ times the distance, so the division takes the curvature out, and a long valley becomes a round bowl. That
+# is called **preconditioning**. It works coordinate by coordinate: turn the valley by 45 degrees, and both coordinates
+# see the same mixture of steep and flat.
 #
 # *In the playground:* [the long valley](../docs/playground.md#lesson-2), [the turned valley](../docs/playground.md#lesson-7).
 
 # %%
-from dataclasses import replace
-
-from steepest import surfaces
-from steepest.paths.descent import descend
-from steepest.rules import get
-
+names = ("sgd", "momentum", "adagrad", "rmsprop", "adam")
 for turn in (0, 45):
     turned = replace(surfaces.get("valley"), start=(-4.5, 1.2)).turned(turn)
-    paths = descend(
-        turned, [get(name) for name in ("sgd", "momentum", "adagrad", "rmsprop", "adam")], turned.start, 60, {}
-    ).paths
+    paths = descend(turned, [get(name) for name in names], turned.start, 60, {}).paths
     print(f"turned by {turn:2}: " + ", ".join(f"{path.name} {path.values[-1]:.1e}" for path in paths))
 
 # %% [markdown]
+# Adagrad and RMSprop fall from next to nothing to a few tenths. Adam, which leans on its momentum, hardly changes; plain descent
+# and momentum do not feel the turn at all.
+#
 # ## Adagrad to Adam, three formulas
 #
-# Adagrad sums squares, so its steps shrink to nothing. RMSprop forgets them. Adam adds momentum. This document puts Adam's
-# epsilon under the root; the paper and torch put it outside. Under the root 1e-8 counts like 1e-4 outside, and shortens every
-# step whose gradient is smaller than that.
-#
-# *In the playground:* [the ε of Adam](../docs/playground.md#lesson-8).
+# Adagrad sums squares: under gradients of one size the sum is $t\,g^2$, and the steps shrink like $1/\sqrt{t}$. RMSprop forgets
+# old squares. Adam adds momentum, and corrects both averages for their start at 0: under a constant gradient they are
+# $(1 - \beta^t)$ times too small.
 
 # %%
 rule("adagrad")
 
 # %%
-ask("adagrad")
-
-
-# %%
-def adagrad(w, g, t, state):
-    return w - 0.1 * g / (np.abs(g) + 1e-8)  # all squares so far, not the last
-
-
-check("adagrad", adagrad)
+rule("rmsprop")
 
 # %%
-ask("adam")
+rule("adam")
 
+# %% [markdown]
+# This document puts Adam's $\varepsilon$ under the root; the paper and torch put it outside. Under the root 1e-8 counts like 1e-4
+# outside, and shortens every step whose gradient is smaller than that. The share of a full step that is left:
+#
+# *In the playground:* [the ε of Adam](../docs/playground.md#lesson-8).
 
 # %%
-def adam(w, g, t, state):
-    m = state["m"] = 0.9 * state.get("m", 0.0) + 0.1 * g
-    v = state["v"] = 0.999 * state.get("v", 0.0) + 0.001 * g**2
-    return w - 0.1 * (m / (1 - 0.9)) / (np.sqrt(v / (1 - 0.999)) + 1e-8)
-
-
-check("adam", adam)
+for g in (1e-2, 1e-4, 1e-6):
+    print(f"gradient {g:.0e}: outside {g / (g + 1e-8):.3f} of a step, under the root {g / np.sqrt(g**2 + 1e-8):.3f}")
 
 # %% [markdown]
 # ## Adam first, then SGD
@@ -171,8 +191,6 @@ check("adam", adam)
 # *In the playground:* [Adam, then SGD](../docs/playground.md#lesson-6).
 
 # %%
-from steepest.rules import switch
-
 adam_then_sgd = switch(get("adam"), get("sgd"), at=200, then_ratio=100.0)
 data = images()
 
@@ -189,7 +207,7 @@ def train(make, model, steps=400, size=100):
     model.eval()
     with torch.no_grad():
         accuracy = 100 * (model(data.test_x).argmax(1) == data.test_y).float().mean().item()
-    return accuracy, np.mean(losses[-50:])
+    return accuracy, losses
 
 
 for name, make in {
@@ -203,10 +221,13 @@ for name, make in {
 
 # %% [markdown]
 # Here, switched half way, it loses: a hundred times Adam's rate is not yet a good rate for SGD. Over ten seeds and 3,000
-# steps an early switch costs a point, and a late one gains nothing; see the reproduction. "SGD ends better" holds after
-# 6,000 steps, by two tenths of a point.
+# steps an early switch costs a point, and a late one gains nothing; see [the reproduction](../docs/reproduction.md). "SGD ends
+# better" holds after 6,000 steps, by two tenths of a point.
 #
 # ## A rate by a function of the epoch
+#
+# A **schedule** changes the rate during training. Torch's most general one is LambdaLR: the initial rate times any function of
+# the epoch.
 
 # %%
 ask("lambda_rate")
@@ -214,19 +235,56 @@ ask("lambda_rate")
 
 # %%
 def lambda_rate(epoch):
-    return 0.65**epoch  # of what first rate?
+    """The rate in this epoch, 0, 1, 2, ...; the initial rate is 100, the function 0.65 ** epoch."""
+    ...
 
 
 check("lambda_rate", lambda_rate)
 
 # %%
-drawn.falling()
+optimizer = torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=100)
+scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.65**epoch)
+rates = {"LambdaLR": []}
+for _ in range(10):
+    rates["LambdaLR"].append(optimizer.param_groups[0]["lr"])
+    optimizer.step()
+    scheduler.step()
+if filled(lambda_rate):
+    rates["yours"] = [lambda_rate(epoch) for epoch in range(10)]
+learner.lines(rates, range(10), "epoch", "rate")
 
 # %% [markdown]
-# ## Dropout and BatchNorm
+# ## Dropout
 #
-# Dropout leaves out units at random and scales the rest, so that the mean stays. BatchNorm brings
-# each channel to mean 0 and deviation 1, both taken over the examples and the places of the image.
+# In training, dropout leaves out each unit with chance $p$, another choice for every example and step. No unit can then rely on
+# one other. In use all units work, and their sum should be what it was: so in training those that stay are scaled up.
+#
+# A network, and what dropout leaves of it for one example; the masks are torch's:
+
+# %%
+torch.manual_seed(3)
+sizes = (5, 5, 5, 1)
+kept = [nn.Dropout(0.5)(torch.ones(size)) > 0 for size in sizes[:-1]] + [torch.ones(1) > 0]
+figure, panels = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
+for axes, title, masks in zip(
+    panels, ("all units", "dropout, p = 0.5"), ([torch.ones(size) > 0 for size in sizes], kept), strict=True
+):
+    place = [[(layer, unit - (size - 1) / 2) for unit in range(size)] for layer, size in enumerate(sizes)]
+    for layer in range(len(sizes) - 1):
+        for i, a in enumerate(place[layer]):
+            for j, b in enumerate(place[layer + 1]):
+                if masks[layer][i] and masks[layer + 1][j]:
+                    axes.plot(*zip(a, b), color="#0072B2", linewidth=0.8, zorder=1)
+    for points, mask in zip(place, masks):
+        for point, stays in zip(points, mask):
+            axes.plot(*point, "o", color="#0072B2" if stays else "#ffffff", markeredgecolor="#555555", markersize=13)
+            if not stays:
+                axes.plot(*point, "x", color="#D55E00", markersize=8)
+    axes.set_title(f"{title}: {sum(int(mask.sum()) for mask in masks)} of {sum(sizes)} units", loc="left")
+    axes.set_xticks(range(4), ("inputs", "hidden", "hidden", "output"))
+    axes.set_yticks([])
+    axes.set_frame_on(False)
+plt.show()
 
 # %%
 ask("dropout")
@@ -234,10 +292,20 @@ ask("dropout")
 
 # %%
 def dropout(x, kept, p):
-    return x * kept  # what happens to the mean?
+    """x after dropout in training, of its shape.
+
+    Known: kept, 0 with chance p and else 1, of the shape of x.
+    """
+    ...
 
 
 check("dropout", dropout)
+
+# %% [markdown]
+# ## Batch normalization
+#
+# BatchNorm brings each channel of an image to mean 0 and deviation 1. The mean and the variance are taken over the examples of
+# the batch and over the places in the image, not over the channels. (In use, torch takes running averages of both instead.)
 
 # %%
 ask("batch_norm")
@@ -245,19 +313,52 @@ ask("batch_norm")
 
 # %%
 def batch_norm(x):
-    return (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)  # over which axes?
+    """x normalized, of its shape; epsilon is 1e-5.
+
+    Known: x (N, C, H, W), that is N examples of C channels, H rows and W columns.
+    """
+    ...
 
 
 check("batch_norm", batch_norm)
 
 # %%
+picture = 3 + 2 * torch.randn(64, 4, 8, 8) * torch.arange(1, 5).view(1, 4, 1, 1)
+normed = nn.BatchNorm2d(4)(picture).detach()
+print("deviations of the channels before:", picture.std((0, 2, 3)).numpy().round(2))
+print("and after torch's BatchNorm:      ", normed.std((0, 2, 3)).numpy().round(2))
+if filled(batch_norm):
+    print(f"yours is within {np.abs(batch_norm(picture.numpy()) - normed.numpy()).max():.0e} of it")
+
+# %% [markdown]
+# Both in a network, and yours in it:
+
+
+# %%
+class YourDropout(nn.Module):
+    def forward(self, x):
+        return dropout(x, (torch.rand_like(x) >= 0.5).float(), 0.5) if self.training else x
+
+
 layers = {"neither": nn.Identity(), "dropout": nn.Dropout(0.5), "BatchNorm": nn.BatchNorm1d(100)}
+if filled(dropout):
+    layers["yours: dropout"] = YourDropout()
+curves = {}
 for name, layer in layers.items():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(784, 100), layer, nn.ReLU(), nn.Linear(100, 10))
-    accuracy, loss = train(lambda p: optim.SGD(p, lr=0.1, momentum=0.9), model)
-    print(f"{name:9} test accuracy {accuracy:.2f} %, training loss {loss:.3f}")
+    accuracy, losses = train(lambda p: optim.SGD(p, lr=0.1, momentum=0.9), model)
+    curves[name] = np.reshape(losses, (20, 20)).mean(1)
+    print(f"{name:14} test accuracy {accuracy:.2f} %, training loss {np.mean(losses[-50:]):.3f}")
+learner.lines(curves, range(20, 401, 20), "step", "training loss")
 
 # %% [markdown]
 # What surprises: on this network dropout costs accuracy. It is a cure for a network that knows its examples by heart, and
 # after so few steps this one does not. When a cure does nothing, ask whether there was a disease.
+#
+# ## Open questions
+#
+# 1. On the ridge of the saddle nobody leaves. What does the noise of mini-batches change, and for whom most?
+# 2. Does a network have valleys that lie along the axes? What would you compare to find out, given that momentum does not feel a
+#    turn and RMSprop does?
+# 3. After how many steps does dropout begin to pay here, and what would you have to hold out to see it?

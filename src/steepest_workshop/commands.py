@@ -1,4 +1,4 @@
-"""The commands that check and measure steepest: `conformance`, `reproduce`, `selftest` and `bench`."""
+"""The commands of the workshop: `bench`, `conformance`, `lessons`, `reproduce` and `selftest`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from steepest.checks import bytes_of, written
 from steepest.errors import SteepestError
 from steepest.shell import JSON, check_distinct, check_file, command, say, sentences, write_json
 
 selftest = typer.Typer(help="Check the claims of steepest on this machine.", no_args_is_help=True)
 bench = typer.Typer(help="Measure speed on this machine, against named rivals.", no_args_is_help=True)
+lessons = typer.Typer(help="Teach with the five lessons: hand out notebooks, and grade them.", no_args_is_help=True)
 
 
 @bench.callback()
@@ -20,6 +22,10 @@ def _bench() -> None: ...
 
 @selftest.callback()
 def _selftest() -> None: ...
+
+
+@lessons.callback()
+def _lessons() -> None: ...
 
 
 @command(selftest)
@@ -173,19 +179,78 @@ def reproduce(
     json_file: JSON = None,
 ) -> None:
     """Reproduce the five teaching documents: each printed figure, ours, the tolerance, and whether ours is within it."""
-    from . import lessons
-    from .lessons import page, written
+    from .lessons import chosen, page, written
 
     check_file(report, "report")
     check_distinct(report=report, json=json_file)
     if quick and full:
         raise SteepestError("--quick and --full were both given; give one of them.")
     tier = "quick" if quick else "full" if full else "default"
-    rows = written.collect(lessons.chosen(names or ["all"]), tier)
+    rows = written.collect(chosen(names or ["all"]), tier)
     say(written.text(rows))
     write_json(written.as_data(rows), json_file)
     if report:
         page.write(rows, tier, report)
+
+
+@command(lessons, "hand-out")
+def hand_out(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    json_file: JSON = None,
+) -> None:
+    """Write the five lessons as notebooks for students, without outputs and answers, and a README."""
+    from .lessons.classroom import handout
+
+    paths = handout.hand_out(folder)
+    for path in paths:
+        say(str(path))
+    write_json([str(path) for path in paths], json_file)
+
+
+@command(lessons)
+def grade(
+    notebooks: Annotated[list[Path], typer.Argument(metavar="NOTEBOOK...", help="Notebooks of students, or folders of them.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.csv", help="The marks: 1 is right, 0 is not.")] = Path("marks.csv"),
+    sentences: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Write what `check` says of each answer in this file.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Processor time of an answer.")] = 10.0,
+    memory: Annotated[str, typer.Option(help="Memory of an answer.")] = "1GiB",
+    json_file: JSON = None,
+) -> None:
+    """Grade notebooks of students: a row of marks for each, a column for each exercise.
+
+    Each answer is run in a process of its own, with limits on time, memory and files. This is no sandbox: see SECURITY.md.
+    The exit code is 2 if a notebook could not be read; the others are graded.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from .lessons.classroom import grader, marks
+
+    check_file(out, "table of marks", "marks.csv")
+    check_file(sentences, "table of sentences", "sentences.csv")
+    check_distinct(out=out, sentences=sentences, json=json_file)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("answers", total=None)
+        limits = grader.Limits(seconds, bytes_of(memory))
+        try:
+            marked = grader.grade(
+                marks.notebooks(notebooks), limits, lambda done, total: bar.update(task, completed=done, total=total)
+            )
+        except KeyboardInterrupt:
+            say("steepest: interrupted; no marks were written.", err=True)
+            raise typer.Exit(130) from None
+    written("table of marks", out, marks.table(marked))
+    if sentences:
+        written("table of sentences", sentences, marks.sentences(marked))
+    for each, line in zip(marked, marks.lines(marked), strict=True):
+        say(line, err=bool(each.fault))
+    say(f"\nMarks: {out}{f'   Sentences: {sentences}' if sentences else ''}")
+    write_json(marks.as_data(marked), json_file)
+    if any(each.fault for each in marked):
+        raise typer.Exit(2)
 
 
 @sentences

@@ -71,7 +71,13 @@ def test_the_product_works_without_its_workshop(alone, tmp_path):
     assert loaded.stdout == "False\n"
 
 
-WORKSHOP = ["reproduce --quick", "bench step --shapes mlp", "conformance --help", "selftest statistics"]
+WORKSHOP = [
+    "reproduce --quick",
+    "bench step --shapes mlp",
+    "conformance --help",
+    "lessons hand-out class",
+    "selftest statistics",
+]
 
 
 @pytest.mark.parametrize("command", WORKSHOP)

@@ -1,6 +1,9 @@
 """The exercises of the lessons: correct answers, common mistakes, and the feedback on each."""
 
+import ast
+import html
 import math
+import re
 
 import numpy as np
 import pytest
@@ -12,19 +15,18 @@ from steepest.paths.loop import formula_of, trajectory
 from steepest.surfaces import get
 from steepest_workshop import mutants
 from steepest_workshop.lessons import ask, check, hint, solution, task
-from steepest_workshop.lessons.exercises import EXERCISES, STEPS, VALUES, steps
+from steepest_workshop.lessons.exercises import EXERCISES, SCHEDULES, STEPS, VALUES, steps
 
-WRITTEN = [exercise.name for exercise in (*STEPS, *VALUES)]
+WRITTEN = [exercise.name for exercise in (*STEPS, *VALUES, *SCHEDULES)]
 
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_the_right_answer_is_called_right(name):
-    answer = check(name, EXERCISES[name].solution)
+    room = {"np": np, "torch": torch, "nn": torch.nn}
+    exec(solution(name), room)  # the shown code can be pasted
+    answer = check(name, list(room.values())[-1])
     assert answer, answer
     assert repr(answer).startswith("Right: ")
-    room = {"np": np}
-    exec(solution(name), room)
-    assert check(name, room[name])  # the shown code can be pasted
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -103,6 +105,32 @@ def test_the_oracle_of_nesterov_is_the_rule():
     np.testing.assert_allclose(points, ours, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", EXERCISES)
+def test_no_hint_and_no_page_contains_an_answer(name):
+    tree = ast.parse(solution(name))
+    returned = [ast.unparse(node.value) for node in ast.walk(tree) if isinstance(node, ast.Return)]
+    answers = [answer for answer in returned if " " in answer]  # not a variable's name
+    words = " ".join(hint(name, k) for k in (1, 2, 3))
+    assert not [answer for answer in answers if answer.replace(" ", "") in re.sub(r"[ `]", "", words)]
+    if not returned:
+        assert not re.search(rf"\b{ast.literal_eval(solution(name))}\b", words.replace("1 - 2", ""))
+    page = ask(name)._repr_html_()
+    assert not [answer for answer in answers if answer in html.unescape(page)]
+
+
+def test_a_blank_is_called_blank_and_not_wrong():
+    def adam(w, g, t, state):
+        """The new w."""
+        ...
+
+    class Network(torch.nn.Module):
+        def forward(self, x): ...
+
+    assert repr(check("adam", adam)) == repr(check("forward", Network)) == repr(check("updates", ...))
+    assert repr(check("adam", adam)) == "Blank: put your answer in the place of its `...`."
+    assert not check("adam", adam)
+
+
 def test_a_function_that_works_in_place_is_right():
     def mine(w, g, t, state):
         w -= 0.1 * g
@@ -140,6 +168,7 @@ QUESTIONS = {
     "updates": 6000,
     "batch_size": 1,
     "adagrad_later": "a tenth",
+    "steady": 0.01,
 }
 
 
@@ -148,12 +177,14 @@ def test_a_prediction_is_judged_by_a_run(name, right):
     answer = check(name, right)
     assert answer, answer
     assert repr(answer).startswith("Right. ")
+    assert check(name, ast.literal_eval(solution(name)))
     choices = task(name).split("Answer with one of ")[1].rstrip(".").split(", ")
     for choice in choices:
         if choice != str(right):
             other = check(name, choice)
             assert not other
-            assert repr(other).startswith(f"Not {choice}: {right}. ")
+            assert repr(other).startswith(f"Not {choice}: ")
+            assert f" {right} " not in repr(other).removeprefix("Not").replace(".", " ")  # a wrong guess reveals nothing
     assert repr(check(name, "perhaps")) == f"Given 'perhaps'; expected one of {', '.join(choices)}."
 
 
@@ -179,7 +210,7 @@ def test_an_exercise_has_a_task_three_hints_and_a_solution():
         assert len({hint(name, k) for k in (1, 2, 3)}) == 3
         assert solution(name)
         page = ask(name)._repr_html_()
-        assert page.count("<details>") == page.count("</details>") == 4
+        assert page.count("<details>") == page.count("</details>") == 3
     with pytest.raises(SteepestError, match="expected 1 to 3"):
         hint("adam", 4)
     with pytest.raises(SteepestError, match="did you mean 'adam'"):

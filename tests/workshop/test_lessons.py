@@ -1,6 +1,8 @@
 """The lessons against separate programs that follow the documents."""
 
+import ast
 import json
+import re
 from pathlib import Path
 
 import jupytext
@@ -18,6 +20,7 @@ from steepest_workshop.lessons import (
     assignment,
     batches,
     between,
+    check,
     chosen,
     claim,
     close_to,
@@ -34,7 +37,10 @@ from steepest_workshop.lessons import (
     tutorial,
     written,
 )
+from steepest_workshop.lessons.exercises import EXERCISES
 from steepest_workshop.lessons.noisy_regression import EXPONENTS, experiment
+
+from . import solved
 
 
 def followed(found, exponent, adam, replicate, steps, every, noise):
@@ -243,7 +249,9 @@ def test_a_lesson_is_shown_as_it_is_written_with_its_pictures_and_no_error(path)
     assert not [out for cell in code for out in cell["outputs"] if out["output_type"] == "error"]
     drawn = [out for cell in code for out in cell["outputs"] if "image/png" in out.get("data", {})]
     assert drawn  # its pictures are displayed without a kernel
-    assert "".join(sources).count("ask(") + "".join(sources).count("check(") >= 12  # at least six exercises
+    checks = [said(cell) for cell in code if re.search(r"^check\(", "".join(cell["source"]), re.M)]
+    assert len(checks) >= 5
+    assert checks == [[repr(check("adam", ...))]] * len(checks)  # it is stored with blanks
 
 
 @pytest.mark.parametrize(
@@ -255,6 +263,56 @@ def test_a_lesson_runs_from_its_first_cell_to_its_last(path, mnist_folder):
     for cell, again in zip(kept_one["cells"], made.cells, strict=True):
         if "check(" in "".join(cell["source"]) and cell["cell_type"] == "code":
             assert said(cell) == said(again)
+
+
+def test_every_exercise_is_in_one_lesson_once():
+    asked, checks = [], []
+    for path in NOTEBOOKS:
+        for cell in jupytext.read(path.with_suffix(".py")).cells:
+            asked += re.findall(r'^ask\("(\w+)"\)', cell.source, re.M)
+            checks += re.findall(r'^check\("(\w+)"', cell.source, re.M)
+    assert asked == checks
+    assert sorted(checks) == sorted(EXERCISES)
+    assert 33 <= len(checks) <= 40
+
+
+def test_a_blank_has_no_code_and_its_docstring_says_what_is_known():
+    for path in NOTEBOOKS:
+        for cell in jupytext.read(path.with_suffix(".py")).cells:
+            name, answer = solved.checked(cell.source) if cell.cell_type == "code" else (None, None)
+            if name is None or isinstance(answer, ast.Constant):
+                assert name is None or answer.value is ...
+                continue
+            node = solved.blank_of(cell.source, answer)
+            body = node if isinstance(node, ast.FunctionDef) else node.body[-1]
+            docstring, dots = body.body
+            assert ast.unparse(dots) == "..."
+            assert len(ast.literal_eval(docstring.value)) > 40, name
+
+
+CURVES = {
+    "000": ["SGD", "SGD at 0.1", "momentum 0.9 at 0.1", "Adam at 0.001"],
+    "001": ["step_decay", "multi_step", "inverse_time", "cosine", "RMSprop", "AdaBelief"],
+    "002": ["", "", "dropout"],
+    "003": ["Nesterov", "rho 0.9"],
+    "004": ["Adagrad at 0.01"],
+}
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["blank", "solved"])
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=pytest.mark.slow if path in LONG else (), id=path.stem) for path in NOTEBOOKS]
+)
+def test_a_learners_curves_are_drawn_where_she_has_written_them(path, done, mnist_folder, tmp_path):
+    made = tmp_path / path.with_suffix(".py").name
+    solved.lesson(path.with_suffix(".py"), made, done)
+    notebook = notebooks.make(made)
+    text = solved.printed(notebook)
+    yours = re.findall(r"\|yours(?:: ([^|:\n]*))?", text)
+    checks = [said(cell) for cell in notebook.cells if cell.cell_type == "code" and re.search(r"^check\(", cell.source, re.M)]
+    assert yours == (CURVES[path.stem[:3]] if done else [])
+    assert all(words.startswith("Right" if done else "Blank") for (words,) in checks), checks
+    assert done or "Right" not in text
 
 
 def said(cell):

@@ -157,6 +157,7 @@ def __getattr__(name: str) -> Any:
     """What lessons use, found when it is asked for: a row needs neither a notebook nor an exercise."""
     rooms = {"check": "exercises", "task": "exercises", "hint": "exercises", "solution": "exercises"}
     rooms |= {"ask": "telling", "rule": "telling"}
+    rooms |= {"filled": "exercises", "Mine": "learner"}
     if name in rooms:
         return getattr(_module(rooms[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """The documents' formulas that are no update: a forward pass, losses, gradients, the closed form, convexity, points of rest.
 
-Each has wrong forms, which ours must not be. Most are exercises: the plain form is the exercise's answer, and the wrong ones
+Each has wrong forms, which ours must not be. Most are exercises: the plain form is the exercise's oracle, and the wrong ones
 are its usual slips.
 """
 
@@ -20,7 +20,7 @@ from steepest.problems.built_in.breast_cancer import measures, solve
 
 from . import FORMULA, Row, kept, power, slipped
 from .exercises import EXERCISES
-from .exercises.values import CASES, power_gradient
+from .exercises.values import CASES, ORACLES, power_gradient
 from .forms import (
     at_samples,
     chords,
@@ -70,9 +70,8 @@ class Definition(NamedTuple):
 
 
 def _exercise(source: str, words: str, name: str, ours: Callable[..., Any]) -> Definition:
-    exercise = EXERCISES[name]
-    assert callable(exercise.solution)
-    return Definition(source, words, ours, exercise.solution, CASES[name], [wrong for _, wrong in exercise.wrong])
+    wrong = [wrong for _, wrong in EXERCISES[name].wrong]
+    return Definition(source, words, ours, ORACLES[name], CASES[name], wrong)
 
 
 _rng = np.random.default_rng(4)

@@ -82,13 +82,21 @@ def rebuilt(formula: FunctionType, node: Node, named: Mapping[str, Any] | None =
 
 def mutants(function: Node) -> Iterator[tuple[str, Node]]:
     """Each changed copy of a function, with what was changed; defaults and annotations are left alone."""
+    for what, place, new in changes(function, _wrong):
+        yield f"{what}: {ast.unparse(place)} -> {ast.unparse(new)}", with_node(function, place, new)
+
+
+def changes(
+    function: Node, wrong: Callable[[ast.AST], Iterator[tuple[str, ast.AST]]]
+) -> Iterator[tuple[str, ast.AST, ast.AST]]:
+    """What may be wrong at each node of a function, in words, the node, and the wrong one."""
     body = function.body if isinstance(function.body, list) else [function.body]
     for place in [node for part in body for node in ast.walk(part)]:
-        for what, new in _wrong(place):
-            yield f"{what}: {ast.unparse(place)} -> {ast.unparse(new)}", _with(function, place, new)
+        for what, new in wrong(place):
+            yield what, place, new
 
 
-def _with(function: Node, place: ast.AST, new: ast.AST) -> Node:
+def with_node(function: Node, place: ast.AST, new: ast.AST) -> Node:
     """A copy of a function with another node in a place; the rest is shared."""
 
     class Swap(ast.NodeTransformer):

@@ -1,4 +1,4 @@
-"""What a lesson shows in a notebook: an exercise with its hints folded, and a rule as a formula and as the library has it."""
+"""What a lesson shows in a notebook: an exercise with its hints folded, and the formula of a rule."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import html
 import re
 
 from steepest import rules
-from steepest.report.rule.card import source
-from steepest.report.rule.latex import equations
+from steepest.report.rule.latex import equations, letter
 
-from .exercises import hint, solution, task
+from .exercises import hint, task
 
 
 class Shown:
@@ -29,21 +28,22 @@ class Shown:
 
 
 def ask(name: str) -> Shown:
-    """An exercise: what is asked, three hints and a solution, each folded."""
-    folds = [(f"Hint {k}", _told(hint(name, k))) for k in (1, 2, 3)]
-    folds.append(("A solution", f"<pre>{html.escape(solution(name).strip())}</pre>"))
-    parts = [f"<p><strong>Exercise <code>{name}</code>.</strong> {_told(task(name))}</p>"]
-    parts += [f"<details><summary>{title}</summary>{words}</details>" for title, words in folds]
+    """An exercise: its task, and three hints, each folded. Its answer is not in the page: `solution(name)` shows it."""
+    parts = [f"<p><strong>Exercise <code>{name}</code>.</strong> {_coded(task(name))}</p>"]
+    parts += [f"<details><summary>Hint {k}</summary>{_coded(hint(name, k))}</details>" for k in (1, 2, 3)]
     return Shown(f"Exercise {name}. {task(name)}", "\n".join(parts))
 
 
-def _told(words: str) -> str:
+def _coded(words: str) -> str:
     """Words as HTML, with what is between backticks as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(words))
 
 
 def rule(name: str) -> Shown:
-    """A rule: its formula, made from the rule, and the rule as it stands in the library."""
+    """The formula of one of the library's rules, made from the rule that runs, and what its letters are."""
     chosen = rules.get(name)
-    formula = "\n\n".join(f"$${line}$$" for line in equations(chosen))
-    return Shown(f"{formula}\n\n```python\n{source(chosen)}\n```")
+    lines = equations(chosen)
+    numbers = {k: v for k, v in chosen.hyper.items() if isinstance(v, float) and letter(k) in "".join(lines)}
+    letters = ", ".join(f"${letter(k)}$ is `{k}` ({v:g} unless set)" for k, v in numbers.items())
+    formula = "\n\n".join(f"$${line}$$" for line in lines)
+    return Shown(f"{formula}\n\nHere $\\theta$ are the parameters, $g$ is the gradient, $t$ counts steps from 1; {letters}.")

@@ -1,9 +1,9 @@
 """Exercises of the lessons: `check` runs what a learner wrote beside the right answer and says where it first parts ways.
 
     from steepest_workshop.lessons import check
-    check("adagrad", mine)
+    check("adagrad", adagrad)
 
-`task`, `hint` and `solution` tell what is asked, help in three steps, and show an answer.
+`task` says what to write, `hint` helps in three steps of growing detail, and `solution` shows an answer.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from steepest.errors import SteepestError, unknown
 
 from .engine import Answer, Exercise
 from .questions import QUESTIONS
+from .schedules import SCHEDULES
 from .steps import STEPS
+from .trials import filled as filled
 from .values import VALUES
 
-EXERCISES: dict[str, Exercise] = {exercise.name: exercise for exercise in (*STEPS, *VALUES, *QUESTIONS)}
+EXERCISES: dict[str, Exercise] = {exercise.name: exercise for exercise in (*STEPS, *VALUES, *SCHEDULES, *QUESTIONS)}
 
 
 def check(name: str, mine: Any) -> Answer:
@@ -32,12 +34,14 @@ def check(name: str, mine: Any) -> Answer:
     Right: 12 steps of sgd agree with the oracle's.
     >>> check("sgd", lambda w, g, t, state: w + 0.1 * g)
     Step 1: 0.251 the other way; does a sign point the wrong way?
+    >>> check("sgd", ...)
+    Blank: put your answer in the place of its `...`.
     """
     return _found(name).check(mine)
 
 
 def task(name: str) -> str:
-    """What an exercise asks."""
+    """What to write or to predict."""
     return _found(name).task
 
 
@@ -50,7 +54,7 @@ def hint(name: str, step: int = 1) -> str:
 
 
 def solution(name: str) -> str:
-    """An answer that is right, as Python to paste."""
+    """A right answer, as Python to paste."""
     found: Callable[..., Any] | str = _found(name).solution
     if isinstance(found, str):
         return found

@@ -1,4 +1,4 @@
-"""How answers are judged: a learner's function beside an oracle's, on the same numbers, and the usual slips beside both."""
+"""How answers are judged: a learner's results beside an oracle's on the same inputs, and the usual slips beside both."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-SAME = 1e-9  # relative to what is right: rounding in another order
+from . import slips
+from .slips import agree
+from .trials import Array, Outcome, RefusedError, Trial, follow, run
+
 STEPS = 12  # of changing gradients: after three or four of them every slip shows
+SINGLE = 1e-5  # relative to the largest number: rounding in float32, over a few sums
+
+Wrong = tuple[str, Callable[..., Any]]  # what is said of a function, and the function
 
 
 @dataclass(frozen=True)
@@ -30,58 +34,22 @@ class Answer:
 
 @dataclass(frozen=True)
 class Exercise:
-    """What is asked, help in three steps, an answer (a function, or code as text), and how a learner's is judged."""
+    """What is asked, help in three steps, an answer (a function, or code as text), what is run of a learner's, a judge."""
 
     name: str
     task: str
     hints: tuple[str, str, str]
     solution: Callable[..., Any] | str
-    check: Callable[[Any], Answer]
-    wrong: tuple[tuple[str, Callable[..., Any]], ...] = ()  # usual slips: what is said of one, and the function that makes it
+    trial: Callable[[], Trial]
+    judge: Callable[[Outcome], Answer]
+    wrong: tuple[Wrong, ...] = ()  # usual slips: what is said of one, and the function that makes it
 
-
-class RefusedError(Exception):
-    """A learner's function did not run; its words say why."""
-
-
-def called(mine: Any, where: str, *args: Any) -> Any:
-    """What a learner's function gives; RefusedError, in a sentence, where it does not run or gives nothing."""
-    if not callable(mine):
-        raise RefusedError(f"Given {type(mine).__name__}; expected a function. Pass the function itself: check(name, mine).")
-    try:
-        with np.errstate(all="ignore"):
-            result = mine(*args)
-    except Exception as error:
-        code = getattr(mine, "__code__", None)
-        lines = [frame.tb_lineno for frame in _frames(error) if frame.tb_frame.f_code is code]
-        at = f", in line {lines[-1]} of your cell" if lines else ""
-        raise RefusedError(f"{where}: your function stopped with {type(error).__name__}: {error}{at}.") from error
-    if result is None:
-        raise RefusedError(f"{where}: your function returned None; end it with `return` and the result.")
-    return result
-
-
-def _frames(error: BaseException) -> Iterator[Any]:
-    at = error.__traceback__
-    while at:
-        yield at
-        at = at.tb_next
-
-
-def numbers(result: Any, like: Array, where: str) -> Array:
-    """A result as an array of the right shape; RefusedError where it is none."""
-    try:
-        values = np.asarray(result, float)
-    except (TypeError, ValueError):
-        raise RefusedError(f"{where}: your function returned {type(result).__name__}; expected numbers.") from None
-    if values.shape != like.shape:
-        raise RefusedError(f"{where}: your result has the shape {values.shape}; expected {like.shape}.")
-    return values
-
-
-def agree(a: Array, b: Array) -> bool:
-    """Whether two results are the same up to rounding."""
-    return bool(np.allclose(a, b, rtol=SAME, atol=SAME, equal_nan=True))
+    def check(self, mine: Any) -> Answer:
+        """Run an answer in this process and judge it."""
+        try:
+            return self.judge(run(mine, self.trial()))
+        except RefusedError as refused:
+            return Answer(False, str(refused))
 
 
 def apart(mine: Array, right: Array, before: Array) -> str:
@@ -95,68 +63,98 @@ def apart(mine: Array, right: Array, before: Array) -> str:
     return f"{away:.3g} too {'far' if abs(moved) > abs(wanted) else 'short'}"
 
 
-def follow(
-    function: Callable[..., Any], gradients: Array, start: Array, sloped: bool = False, own: bool = False
-) -> Iterator[Array]:
-    """The points of a step function `f(w, g, t, state)` along given gradients; `sloped`: it takes a function of w instead.
-
-    `own` says that it is a learner's, whose mistakes become sentences.
-    """
-    w, state = start.copy(), dict[str, Any]()
-    for t, g in enumerate(gradients, 1):
-        push: Any = (lambda at, g=g: g + 0.5 * at) if sloped else g.copy()
-        where = f"Step {t}"
-        result = called(function, where, w.copy(), push, t, state) if own else function(w.copy(), push, t, state)
-        w = numbers(result, start, where) if own else np.asarray(result, float)
-        yield w
-
-
 def world() -> tuple[Array, Array]:
-    """Changing gradients (STEPS, 3), of different sizes in each coordinate, and a start."""
+    """Changing gradients (STEPS, 4), of different sizes in each coordinate, and a start.
+
+    The last coordinate's gradients are as small as the epsilons of the rules, so that it matters where epsilon stands.
+    """
     rng = np.random.default_rng(7)
-    return rng.normal(size=(STEPS, 3)) * (1.0, 3.0, 0.2), np.array([1.0, -2.0, 0.5])
+    large = rng.normal(size=(STEPS, 3)) * (1.0, 3.0, 0.2)
+    small = rng.normal(size=(STEPS, 1)) * 1e-8
+    return np.hstack([large, small]), np.array([1.0, -2.0, 0.5, 0.25])
+
+
+def single(mine: Sequence[Array], right: Sequence[Array]) -> bool:
+    """Whether results, or steps, are numbers of float32 that agree with the right ones up to its rounding."""
+    for ours, theirs in zip(mine, right, strict=True):
+        with np.errstate(all="ignore"):
+            rounded = ours.astype(np.float32).astype(float)
+        if not np.allclose(ours, rounded, rtol=slips.SAME, atol=0):
+            return False
+        if not np.allclose(ours, theirs, rtol=SINGLE, atol=SINGLE * float(np.abs(theirs).max(initial=0.0))):
+            return False
+    return True
+
+
+def steps_trial(sloped: bool) -> Trial:
+    """The trial of a step function."""
+    return Trial("steps", (*world(), sloped))
 
 
 def judge_steps(
-    mine: Any, oracle: Callable[..., Any], slips: Callable[[], Iterator[tuple[str, Array]]], name: str, sloped: bool = False
+    outcome: Outcome,
+    oracle: Callable[..., Any],
+    wrong: Callable[[], Iterator[tuple[str, Array]]],
+    name: str,
+    sloped: bool = False,
 ) -> Answer:
-    """A learner's step function beside the oracle's, step by step; `slips` are paths with a usual mistake, and its words."""
+    """A learner's points beside the oracle's, step by step; `wrong` are paths with a usual mistake, and its words."""
     gradients, start = world()
+    (seen,) = outcome.arrays
     right = np.array(list(follow(oracle, gradients, start, sloped)))
-    try:
-        seen = np.array(list(follow(mine, gradients, start, sloped, own=True)))
-    except RefusedError as refused:
-        return Answer(False, str(refused))
     off = [t for t in range(STEPS) if not agree(seen[t], right[t])]
     if not off:
         return Answer(True, f"Right: {STEPS} steps of {name} agree with the oracle's.")
-    slip, t = next((words for words, path in slips() if agree(path, seen)), ""), off[0]
+    moves = [np.diff(path, axis=0, prepend=start[None]) for path in (seen, right)]
+    if single([seen], [right]) or single([moves[0]], [moves[1]]):
+        return Answer(True, f"Right up to float32's rounding: {STEPS} steps of {name}. The oracle computes in float64.")
+    slip = next((words for words, path in wrong() if agree(path, seen)), "") or slips.of_steps(
+        seen, right, start, gradients, None if sloped else oracle
+    )
+    t = off[0]
     told = f"Step {t + 1}: {apart(seen[t], right[t], right[t - 1] if t else start)}"
     return Answer(False, f"{told}; {slip}" if slip else f"{told}.")
 
 
 def judge_values(
-    mine: Any, oracle: Callable[..., Any], cases: Sequence[tuple[Any, ...]], slips: Sequence[tuple[str, Callable[..., Any]]]
+    outcome: Outcome,
+    oracle: Callable[..., Any],
+    cases: Sequence[tuple[Any, ...]],
+    wrong: Sequence[Wrong],
+    also: Sequence[Wrong] = (),
 ) -> Answer:
-    """A learner's function beside the oracle's on a few inputs; a slip is a wrong function that gives the same on each."""
-    right, given = [np.asarray(oracle(*case), float) for case in cases], list[Array]()
-    for k, case in enumerate(cases):
-        where = f"Input {k + 1} of {len(cases)}"
-        copies = [each.copy() if hasattr(each, "copy") else each for each in case]
-        try:
-            given.append(numbers(called(mine, where, *copies), right[k], where))
-        except RefusedError as refused:
-            return Answer(False, str(refused))
-    off = [k for k in range(len(cases)) if not agree(given[k], right[k])]
-    if not off:
-        return Answer(True, f"Right: it agrees with the oracle on {len(cases)} inputs.")
+    """A learner's results beside the oracle's on a few inputs; a slip is a wrong function that gives the same on each.
 
-    def alike(wrong: Callable[..., Any]) -> bool:
-        with np.errstate(all="ignore"):
-            return all(agree(np.asarray(wrong(*case), float), own) for case, own in zip(cases, given, strict=True))
-
-    slip = next((words for words, wrong in slips if alike(wrong)), "")
-    k = off[0]
-    at = np.unravel_index(int(np.nan_to_num(np.abs(given[k] - right[k]), nan=np.inf).argmax()), right[k].shape)
-    told = f"Input {k + 1} of {len(cases)}: yours is {given[k][at]:.6g}, expected {right[k][at]:.6g}"
+    `also` are other functions that are right, each with what is then said.
+    """
+    mine, right = outcome.arrays, results(oracle, cases)
+    said = f"it agrees with the oracle on {len(cases)} inputs"
+    accepted = [(said, right), *((words, results(function, cases)) for words, function in also)]
+    for words, each in accepted:
+        if slips.alike(mine, each):
+            return Answer(True, f"Right: {words}.")
+    for words, each in accepted:
+        if slips.fit(mine, each) and single(mine, each):
+            return Answer(True, f"Right up to float32's rounding: {words}. The oracle computes in float64.")
+    slip = next((words for words, function in wrong if slips.alike(mine, results(function, cases))), "")
+    slip = slip or slips.of_values(mine, right, cases, oracle)
+    k = next(k for k, (ours, theirs) in enumerate(zip(mine, right, strict=True)) if not agree(ours, theirs))
+    told = f"Input {k + 1} of {len(cases)}: {_difference(mine[k], right[k])}"
     return Answer(False, f"{told}; {slip}" if slip else f"{told}.")
+
+
+def results(function: Callable[..., Any], cases: Sequence[tuple[Any, ...]]) -> list[Array]:
+    """What a function gives on each input."""
+    with np.errstate(all="ignore"):
+        return [np.asarray(function(*case), float) for case in cases]
+
+
+def _difference(mine: Array, right: Array) -> str:
+    """What is given and what is expected, where they are furthest apart."""
+    if mine.shape != right.shape:
+        return f"your result has the shape {mine.shape}; expected {right.shape}"
+    at = np.unravel_index(int(np.nan_to_num(np.abs(mine - right), nan=np.inf).argmax()), right.shape)
+    ours, theirs = f"{mine[at]:.6g}", f"{right[at]:.6g}"
+    if ours == theirs:
+        return f"yours differs from {theirs} by {abs(mine[at] - right[at]):.2g}"
+    return f"yours is {ours}, expected {theirs}"

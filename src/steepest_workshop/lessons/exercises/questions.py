@@ -1,9 +1,10 @@
-"""Exercises in which a learner says beforehand what will happen, or names an optimizer; the run is made then."""
+"""Exercises in which a learner predicts an outcome, which is then computed, or makes an optimizer of torch's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,27 +12,38 @@ import torch
 from steepest import optim, surfaces
 from steepest.paths.descent import descend
 from steepest.paths.loop import trajectory
-from steepest.problems.seeds import seeded
 from steepest.rules import RACE, get
 
 from .. import batches
 from ..ideas import CONSTANT
-from .engine import Answer, Exercise, RefusedError, called
+from .engine import Answer, Exercise
+from .trials import Outcome, Trial, run
 
-Outcome = tuple[str, str]  # the right answer, and what happened in numbers
+
+class Found(NamedTuple):
+    """The right answer, what happened in numbers, and what is said of each wrong answer, which gives nothing away."""
+
+    right: str
+    words: str
+    wrong: Mapping[str, str]
 
 
-def _asked(name: str, task: str, choices: Sequence[str], hints: tuple[str, str, str], run: Callable[[], Outcome]) -> Exercise:
-    """A question with a few answers; the run decides."""
+def _asked(name: str, task: str, choices: Sequence[str], hints: tuple[str, str, str], right: str, decide: Any) -> Exercise:
+    """A question with a few answers; the run decides, and `right` is what it decides."""
 
-    def check(mine: Any) -> Answer:
-        given = str(mine).strip().lower().replace(",", "").removesuffix(".0")
+    def judge(outcome: Outcome) -> Answer:
+        mine = outcome.texts["answer"]
+        given = mine.strip().lower().replace(",", "").removesuffix(".0")
         if given not in choices:
             return Answer(False, f"Given {mine!r}; expected one of {', '.join(choices)}.")
-        right, words = run()
-        return Answer(given == right, f"{'Right' if given == right else f'Not {given}: {right}'}. {words}")
+        found = decided()
+        if given == found.right:
+            return Answer(True, f"Right. {found.words}")
+        return Answer(False, f"Not {given}: {found.wrong[given]}.")
 
-    return Exercise(name, f"{task} Answer with one of {', '.join(choices)}.", hints, f"# {hints[-1]}", check)
+    decided = functools.cache(decide)
+    asked = f"{task} Answer with one of {', '.join(choices)}."
+    return Exercise(name, asked, hints, repr(right), lambda: Trial("answer", ()), judge)
 
 
 def _paths(surface: str, steps: int, lrs: dict[str, float] | None = None, names: Sequence[str] = RACE) -> dict[str, Any]:
@@ -40,133 +52,162 @@ def _paths(surface: str, steps: int, lrs: dict[str, float] | None = None, names:
     return {path.name: path for path in descent.paths}
 
 
-def _saddle() -> Outcome:
+def _saddle() -> Found:
     domain = surfaces.get("saddle").domain
     out = {name: path.leaves(domain) or 201 for name, path in _paths("saddle", 200).items()}
-    first = min(out, key=lambda name: out[name])
-    return first, "Steps at which they leave: " + ", ".join(
-        f"{name} {step}" for name, step in sorted(out.items(), key=lambda x: x[1])
-    ) + "."
+    steps = ", ".join(f"{name} {step}" for name, step in sorted(out.items(), key=lambda x: x[1]))
+    wrong = {name: f"it leaves at step {step}, and another one sooner" for name, step in out.items()}
+    return Found(min(out, key=lambda name: out[name]), f"Steps at which they leave: {steps}.", wrong)
 
 
-def _valley() -> Outcome:
+def _valley() -> Found:
     paths = _paths("valley", 60, {})
     lengths = {name: float(np.linalg.norm(np.diff(path.points, axis=0), axis=1).sum()) for name, path in paths.items()}
-    longest = max(lengths, key=lambda name: lengths[name])
-    return longest, "Lengths of their ways in 60 steps: " + ", ".join(
-        f"{name} {length:.1f}" for name, length in lengths.items()
-    ) + "."
+    words = ", ".join(f"{name} {length:.1f}" for name, length in lengths.items())
+    wrong = {name: f"its path is {length:.1f} long, and another one is longer" for name, length in lengths.items()}
+    return Found(max(lengths, key=lambda name: lengths[name]), f"Lengths of the paths in 60 steps: {words}.", wrong)
 
 
-def _too_large() -> Outcome:
+def _too_large() -> Found:
     surface = surfaces.get("x**2")  # curvature 2
     ends = {
         lr: float(descend(surface, [get("gd")], (1.0,), 50, {"gd": lr}).paths[0].values[-1]) for lr in (0.5, 0.99, 1.0, 1.01)
     }
     words = "Heights after 50 steps from 1: " + ", ".join(f"{value:.3g} at {lr:g}" for lr, value in ends.items()) + "."
-    return "1", f"{words} The bound is 2 / curvature = 2 / 2 = 1."
+    wrong = {lr: f"there a step multiplies x by {1 - 2 * float(lr):g}, and it shrinks" for lr in ("0.1", "0.5")}
+    wrong["2"] = "there a step multiplies x by -3; is that the smallest rate at which it grows?"
+    return Found("1", f"{words} The bound is 2 / curvature = 2 / 2 = 1.", wrong)
 
 
-def _first_step() -> Outcome:
+def _first_step() -> Found:
     path = _paths("1000*x**2 + y**2", 1, {"adam": 0.01}, ("adam",))["adam"]
     moved = np.abs(np.diff(path.points, axis=0))[0]
-    return (
-        "as far",
-        f"The first step moves x by {moved[0]:.4g} and y by {moved[1]:.4g}, at a rate of 0.01: the gradient's size cancels.",
-    )
+    words = f"It moves x by {moved[0]:.4g} and y by {moved[1]:.4g}, at a rate of 0.01: the gradient's size cancels."
+    wrong = "the gradient in x is 1,000 times that in y; what does Adam divide it by?"
+    return Found("as far", words, {"further": wrong, "less far": wrong})
 
 
-def _updates() -> Outcome:
-    return "6000", "60,000 / 100 is 600 updates an epoch, and there are ten epochs."
+def _updates() -> Found:
+    wrong = {
+        "10": "that is one step an epoch, in batches of all images",
+        "600": "that many make up one epoch",
+        "600000": "that is one step an image, in batches of 1",
+    }
+    return Found("6000", "60,000 / 100 is 600 steps an epoch, and there are ten epochs.", wrong)
 
 
-def _nearest() -> Outcome:
-    left = {size: float(batches.ends(size, seeds=20).mean()) for size in batches.SIZES}
+def _nearest() -> Found:
+    left = {str(size): float(batches.ends(size, seeds=20).mean()) for size in batches.SIZES}
     words = ", ".join(f"{value:.1e} with {size}" for size, value in left.items())
-    return str(min(left, key=lambda size: left[size])), f"Above the least loss: {words}."
+    wrong = {size: f"it ends {value:.1e} above the least loss, and another size ends lower" for size, value in left.items()}
+    return Found(min(left, key=lambda size: left[size]), f"Above the least loss: {words}.", wrong)
 
 
-def _steps_of_adagrad() -> Outcome:
+def _steps_of_adagrad() -> Found:
     steps = np.abs(np.diff(trajectory(get("adagrad"), CONSTANT, (0.0,), 100, lr=1.0)[0][:, 0]))
     words = f"Under a gradient that is always 1 the steps are {steps[0]:.3g}, {steps[3]:.3g} and, at step 100, {steps[-1]:.3g}"
-    return "a tenth", f"{words}: 1 / sqrt(t)."
+    wrong = {
+        "as long": "the sum of squares grows with every step, and the gradient does not",
+        "a hundredth": "the sum has grown a hundredfold, but is it the sum that divides the gradient?",
+    }
+    return Found("a tenth", f"{words}: 1 / sqrt(t).", wrong)
+
+
+def _steady() -> Found:
+    steps = np.abs(np.diff(trajectory(get("sgd"), CONSTANT, (0.0,), 30, lr=0.005, momentum=0.5)[0][:, 0]))
+    words = f"On a slope of 1 its steps are {steps[0]:.3g}, {steps[1]:.3g}, {steps[2]:.4g}, and at last {steps[-1]:.3g}"
+    wrong = {
+        "0.0025": "momentum adds earlier steps to a step; it does not shorten it",
+        "0.005": "that is its first step, before there is a velocity",
+        "0.05": "so far it goes with momentum 0.9",
+    }
+    return Found("0.01", f"{words}: 0.005 / (1 - 0.5).", wrong)
 
 
 def _optimizer(
     name: str, task: str, hints: tuple[str, str, str], solution: str, right: Callable[[Any], torch.optim.Optimizer]
 ) -> Exercise:
-    """`optimizer =`: a function of parameters; what it gives must step as the right one does."""
+    """`optimizer =`, as a function of the parameters; the optimizer that it returns must step as the right one does."""
 
-    def check(mine: Any) -> Answer:
-        with seeded(0):
-            models = [torch.nn.Linear(4, 3).double() for _ in range(2)]
-        models[1].load_state_dict(models[0].state_dict())
-        try:
-            given = called(mine, "Your optimizer", models[0].parameters())
-        except RefusedError as refused:
-            return Answer(False, str(refused))
-        if not isinstance(given, torch.optim.Optimizer):
-            return Answer(False, f"It gave {type(given).__name__}; expected an optimizer of torch's or ours.")
-        pair = (given, right(models[1].parameters()))
-        generator = torch.Generator().manual_seed(0)
-        for step in range(5):
-            x = torch.randn(8, 4, generator=generator).double()
-            for model, optimizer in zip(models, pair, strict=True):
-                optimizer.zero_grad()
-                (model(x) ** 2).mean().backward()
-                optimizer.step()
-            away = float((models[0].weight - models[1].weight).detach().abs().max())
-            if away > 1e-7:  # torch keeps some of its state in float32
-                ours, theirs = (optimizer.param_groups[0] for optimizer in pair)
-                named = ("lr", "momentum", "dampening", "nesterov", "betas", "eps", "weight_decay")
-                differ = [f"{k} is {ours[k]!r}" for k in named if k in ours and ours[k] != theirs.get(k, ours[k])]
-                told = f"Step {step + 1}: its weights are {away:.2g} from the right ones"
-                kinds = [f"it is {type(given).__name__}"] if type(given).__name__ != type(pair[1]).__name__ else []
-                return Answer(False, f"{'; '.join([told, *kinds, *differ])}.")
-        return Answer(True, f"Right: {type(given).__name__} steps as it must.")
+    def judge(outcome: Outcome) -> Answer:
+        best = run(right, _layer())
+        named, theirs = outcome.texts["class"], best.texts["class"]
+        for step, (mine, wanted) in enumerate(zip(outcome.arrays, best.arrays, strict=True), 1):
+            away = float(np.abs(mine - wanted).max())
+            if not away <= 1e-7:  # torch keeps some of its state in float32
+                options = {k: v for k, v in outcome.texts.items() if k != "class" and v != best.texts.get(k, v)}
+                told = f"Step {step}: its weights are {away:.2g} from the right ones"
+                kinds = [f"it is {named}"] if named != theirs else []
+                return Answer(False, f"{'; '.join([told, *kinds, *(f'{k} is {v}' for k, v in options.items())])}.")
+        return Answer(True, f"Right: {named} steps as it must.")
 
-    return Exercise(name, task, hints, solution, check)
+    return Exercise(name, task, hints, solution, _layer, judge)
+
+
+def _layer() -> Trial:
+    """A linear layer and five batches, on which optimizers are compared."""
+    first, then = (torch.Generator().manual_seed(0) for _ in range(2))  # not torch's own: a grader has many threads
+    layer = [torch.empty(shape).uniform_(-0.5, 0.5, generator=first) for shape in ((3, 4), (3,))]
+    batches = torch.stack([torch.randn(8, 4, generator=then) for _ in range(5)])
+    return Trial("optimizer", tuple(each.double().numpy() for each in (*layer, batches)))
 
 
 QUESTIONS = (
     _optimizer(
         "optimizer_sgd",
-        "`mine(params)` gives SGD with a rate of 0.1.",
-        ("torch.optim or steepest.optim.", "SGD takes the parameters and lr.", "optim.SGD(params, lr=0.1)"),
-        "lambda params: torch.optim.SGD(params, lr=0.1)",
+        "`optimizer_sgd(params)` returns SGD with a learning rate of 0.1.",
+        (
+            "Torch has a class for it, in `torch.optim`; ours is in `steepest.optim`.",
+            "The class is called `SGD`. It takes the parameters first.",
+            "The learning rate is its argument `lr`; momentum is 0 unless you set it.",
+        ),
+        "def optimizer_sgd(params):\n    return torch.optim.SGD(params, lr=0.1)",
         lambda params: optim.SGD(params, lr=0.1),
     ),
     _optimizer(
         "optimizer_momentum",
-        "`mine(params)` gives SGD with a rate of 0.1 and momentum 0.9.",
-        ("The same class as for SGD.", "It has an argument momentum.", "optim.SGD(params, lr=0.1, momentum=0.9)"),
-        "lambda params: torch.optim.SGD(params, lr=0.1, momentum=0.9)",
+        "`optimizer_momentum(params)` returns SGD with a learning rate of 0.1 and momentum 0.9.",
+        (
+            "Momentum is no class of its own.",
+            "It is a setting of the class that you used for SGD.",
+            "Two settings, `lr` and `momentum`; leave `dampening` at 0.",
+        ),
+        "def optimizer_momentum(params):\n    return torch.optim.SGD(params, lr=0.1, momentum=0.9)",
         lambda params: optim.SGD(params, lr=0.1, momentum=0.9),
     ),
     _optimizer(
         "optimizer_nesterov",
-        "`mine(params)` gives Nesterov's momentum 0.9 at a rate of 0.1.",
-        ("Still SGD.", "momentum=0.9 and one word more.", "optim.SGD(params, lr=0.1, momentum=0.9, nesterov=True)"),
-        "lambda params: torch.optim.SGD(params, lr=0.1, momentum=0.9, nesterov=True)",
+        "`optimizer_nesterov(params)` returns Nesterov's momentum 0.9 at a learning rate of 0.1.",
+        (
+            "It is a setting of the class for SGD, beside momentum.",
+            "It is either on or off, and off unless you set it.",
+            "Set `lr` and `momentum`, and `nesterov` to True.",
+        ),
+        "def optimizer_nesterov(params):\n    return torch.optim.SGD(params, lr=0.1, momentum=0.9, nesterov=True)",
         lambda params: optim.SGD(params, lr=0.1, momentum=0.9, nesterov=True),
     ),
     _optimizer(
         "optimizer_adam",
-        "`mine(params)` gives Adam at its usual rate, 0.001.",
-        ("torch's defaults are the paper's.", "lr=0.001 is the default.", "optim.Adam(params)"),
-        "lambda params: torch.optim.Adam(params, lr=0.001)",
+        "`optimizer_adam(params)` returns Adam with a learning rate of 0.001 and the paper's betas.",
+        (
+            "Torch has a class for it. Not `AdamW`: that one also decays the weights.",
+            "The document sets no betas: the class has the paper's.",
+            "Torch's `lr` is the paper's too; see what it is in `help(torch.optim.Adam)`.",
+        ),
+        "def optimizer_adam(params):\n    return torch.optim.Adam(params, lr=0.001)",
         lambda params: optim.Adam(params, lr=0.001),
     ),
     _asked(
         "saddle",
-        "From just beside the ridge of a saddle, who leaves first, at 0.02 for SGD, momentum, Nesterov and RMSprop, 0.05 for "
-        "Adagrad and Adam?",
+        "From just beside the ridge of a saddle, who leaves first? The rates are 0.02 for SGD, momentum, Nesterov and RMSprop, "
+        "0.05 for Adagrad and Adam.",
         RACE,
         (
             "The gradient along the way out is tiny at first.",
-            "Who divides by the gradient's size does not feel that.",
-            "It is the one that soon forgets earlier large gradients.",
+            "Whoever divides by the gradient's size does not notice that.",
+            "Of those, who soon forgets the large gradients, and who sums or averages them for long?",
         ),
+        "rmsprop",
         _saddle,
     ),
     _asked(
@@ -174,49 +215,84 @@ QUESTIONS = (
         "In the valley at tuned rates, whose path is longest in 60 steps?",
         RACE,
         (
-            "Whoever keeps speed overshoots.",
-            "Who looks ahead turns back earlier, and who divides by the gradient's size needs no swing.",
-            "It is heavy and does not look ahead.",
+            "Whoever keeps speed overshoots, and swings from side to side.",
+            "Whoever divides by the gradient's size needs no swing to move along the floor.",
+            "Two of them keep a velocity. One looks where it will be carried, and turns back sooner.",
         ),
+        "momentum",
         _valley,
     ),
     _asked(
         "too_large",
-        "Descent on x ** 2, of curvature 2: above which rate does it grow?",
+        "Descent on x ** 2, whose curvature is 2: above which rate does it grow?",
         ("0.1", "0.5", "1", "2"),
-        ("A step multiplies x by 1 - 2 * rate.", "It shrinks while that is between -1 and 1.", "2 over the curvature."),
+        (
+            "The gradient is 2 x. What does a step make of x?",
+            "It multiplies x by a factor that depends on the rate alone.",
+            "The factor is 1 - 2 * rate. Between which two numbers does it shrink x?",
+        ),
+        "1",
         _too_large,
     ),
     _asked(
         "first_step",
         "On 1000 x ** 2 + y ** 2 from (1, 1), how far does Adam's first step move x beside y?",
         ("further", "as far", "less far"),
-        ("m_hat is g at step 1, v_hat is g squared.", "Divide one by the other's root.", "Only the sign is left."),
+        (
+            "At step 1 both averages have seen one gradient only.",
+            "Corrected for their start at 0, they are g and g squared.",
+            "Divide the one by the root of the other: what is left of g?",
+        ),
+        "as far",
         _first_step,
     ),
     _asked(
         "updates",
-        "60,000 images, batches of 100, ten epochs: how many updates?",
+        "60,000 images, batches of 100, ten epochs: how many steps?",
         ("10", "600", "6000", "600000"),
-        ("An epoch sees each image once.", "60,000 / 100 batches an epoch.", "times ten"),
+        (
+            "A step uses one batch.",
+            "An epoch uses every image once.",
+            "How many batches are the images, and how many times are they all used?",
+        ),
+        "6000",
         _updates,
     ),
     _asked(
         "batch_size",
-        "Least squares on 569 tumours, twenty passes, each at its best rate: which ends nearest, batches of how many?",
+        "Least squares on 569 tumours, twenty epochs, each at its best rate: which batch size ends nearest?",
         ("569", "57", "10", "1"),
         (
-            "All of the data make one step a pass.",
-            "Small batches make many rough steps.",
-            "The rougher the step, the smaller its best rate; but there are so many.",
+            "All of the data make one step an epoch: twenty in all.",
+            "Smaller batches make more steps, each of them rougher.",
+            "The best rate is smaller where steps are rougher, which averages the roughness over many steps.",
         ),
+        "1",
         _nearest,
     ),
     _asked(
         "adagrad_later",
         "Under a gradient that stays the same, how long is Adagrad's step 100 beside its first?",
         ("as long", "a tenth", "a hundredth"),
-        ("The sum of squares grows by the same each step.", "The step is over its root.", "1 / sqrt(100)"),
+        (
+            "The sum of squares grows by the same amount at every step.",
+            "So it is proportional to t.",
+            "The gradient is divided by the root of the sum. What is the root at t = 100, beside that at t = 1?",
+        ),
+        "a tenth",
         _steps_of_adagrad,
+    ),
+    _asked(
+        "steady",
+        "Momentum 0.5 at a rate of 0.005, on a slope that stays the same: at which rate are plain descent's steps as "
+        "long as its steps are in the end?",
+        ("0.0025", "0.005", "0.01", "0.05"),
+        (
+            "Write the velocity as v = 0.5 v + 0.005 g, and g does not change.",
+            "In the end v does not change either.",
+            "Solve v = 0.5 v + 0.005 g for v.",
+        ),
+        "0.01",
+        _steady,
     ),
 )

@@ -13,11 +13,14 @@ from steepest.paths.loop import Formula, trajectory
 from steepest.rules import Rule, get
 
 from ... import mutants
-from .engine import Answer, Exercise, follow, judge_steps, world
+from .engine import Answer, Exercise, judge_steps, steps_trial, world
+from .trials import Outcome, follow
 
 Array = NDArray[np.float64]
 RATE = 0.1
-SIGNATURE = "`mine(w, g, t, state)` gives the new w; g is the gradient at w, t counts from 1, state is a dict that begins empty"
+SIGNATURE = (
+    "(w, g, t, state)` returns the new w. g is the gradient at w, t counts steps from 1, state is an empty dict at first"
+)
 # what a rule with one error looks like to who wrote it
 SLIPS = {
     "beta": "is a beta where 1 - beta belongs, or the other way round?",
@@ -135,22 +138,26 @@ def _exercise(
     kept = () if name in ("sgd", "adagrad") else ((FORGETFUL, _without_state(oracle)),)
     wrong = (*more, *kept, *(((LATE, _from_zero(oracle)),) if name in ("adam", "adabelief") else ()))
 
-    def check(mine: Any) -> Answer:
-        return judge_steps(mine, oracle, lambda: _paths(oracle, rule or name, hyper or {}, wrong, sloped), name, sloped)
+    def judge(outcome: Outcome) -> Answer:
+        return judge_steps(outcome, oracle, lambda: _paths(oracle, rule or name, hyper or {}, wrong, sloped), name, sloped)
 
     signature = (
-        SIGNATURE.replace("g is the gradient at w", "g is a function that gives the gradient at a point")
+        SIGNATURE.replace("w, g,", "w, slope,").replace("g is the gradient at w", "slope(at) is the gradient at a point")
         if sloped
         else SIGNATURE
     )
-    return Exercise(name, f"{words} {signature}.", hints, oracle, check, wrong)
+    return Exercise(name, f"{words} `{name}{signature}.", hints, oracle, lambda: steps_trial(sloped), judge, wrong)
 
 
 STEPS = (
     _exercise(
         sgd,
         "A step of gradient descent at a rate of 0.1.",
-        ("Go against the gradient.", "The step is the rate times the gradient.", "return w - 0.1 * g"),
+        (
+            "Which way does the loss fall?",
+            "Against the gradient: a minus sign.",
+            "The step is the rate times the gradient; return w less that step.",
+        ),
         "gd",
         more=(("is the rate missing, or another one?", lambda w, g, t, state: w - g),),
     ),
@@ -158,9 +165,9 @@ STEPS = (
         momentum,
         "A step of momentum: v = 0.9 v + 0.1 g, then w - v.",
         (
-            "v lasts from step to step.",
-            "Keep it: state['v'], 0 at first.",
-            "state['v'] = 0.9 * state.get('v', 0.0) + 0.1 * g; return w - state['v']",
+            "The velocity v lasts from step to step: where do you store it?",
+            "Read it with `state.get('v', 0.0)`, and write the new one to `state['v']`.",
+            "The new v is 0.9 of the old one and a tenth of g; only then does v move w.",
         ),
         "sgd",
         {"momentum": 0.9, "rate_inside": True},
@@ -174,8 +181,8 @@ STEPS = (
         "A step of Nesterov's momentum: v = 0.9 v + 0.1 times the gradient at w - 0.9 v, then w - v.",
         (
             "The gradient is taken where the old velocity leads.",
-            "That point is w - 0.9 * v, with the v of the step before.",
-            "v = 0.9 * v + 0.1 * g(w - 0.9 * v); return w - v; and keep v",
+            "A step is w - v, so that the old velocity leads to w less 0.9 times v.",
+            "Call `slope` there, renew v with it as momentum does, store v in `state`, and take it off w.",
         ),
         more=(
             ("is the gradient taken at w? It belongs to w - 0.9 v", lambda w, slope, t, state: momentum(w, slope(w), t, state)),
@@ -189,9 +196,9 @@ STEPS = (
         adagrad,
         "A step of Adagrad at 0.1: the gradient over the root of the sum of its squares so far, plus 1e-8 outside the root.",
         (
-            "The sum of squares lasts, coordinate by coordinate.",
-            "G = G + g ** 2, from 0.",
-            "return w - 0.1 * g / (np.sqrt(G) + 1e-8)",
+            "What is divided by what? The gradient, by something that remembers all gradients.",
+            "The sum of squares lasts in `state`, a number for each coordinate; add g ** 2 to it first.",
+            "Then 0.1 g over the root of the sum; 1e-8 is added to the root, not to the sum.",
         ),
         "adagrad",
         {"eps": 1e-8},
@@ -209,9 +216,9 @@ STEPS = (
         rmsprop,
         "A step of RMSprop at 0.1: the gradient over the root of an average of its squares (beta 0.9), plus 1e-8.",
         (
-            "An average that forgets: 0.9 of the old, 0.1 of the new.",
-            "v = 0.9 * v + 0.1 * g ** 2, from 0.",
-            "return w - 0.1 * g / (np.sqrt(v) + 1e-8)",
+            "As Adagrad, but with an average that forgets.",
+            "0.9 of the old average and 0.1 of the new square; it begins at 0 and lasts in `state`.",
+            "Then 0.1 g over the root of the average; 1e-8 is added to the root.",
         ),
         "rmsprop",
         {"alpha": 0.9},
@@ -225,9 +232,9 @@ STEPS = (
         adam,
         "A step of Adam at 0.1 with betas 0.9 and 0.999 and epsilon 1e-8, outside the root.",
         (
-            "Two averages: of the gradient and of its squares.",
-            "Both begin at 0: divide them by 1 - beta ** t.",
-            "return w - 0.1 * (m / (1 - 0.9 ** t)) / (np.sqrt(v / (1 - 0.999 ** t)) + 1e-8)",
+            "Two averages last in `state`: m of the gradient, and v of its square.",
+            "m forgets with 0.9, v with 0.999. Both begin at 0, which is why they are corrected.",
+            "m over 1 - 0.9 ** t, v over 1 - 0.999 ** t; then 0.1 times the one over the root of the other plus 1e-8.",
         ),
         more=(
             (
@@ -245,8 +252,8 @@ STEPS = (
         "A step of AdaBelief at 0.1: Adam with an average of (g - m) squared, to which 1e-8 is added at every step.",
         (
             "Only the second average differs from Adam's.",
-            "s = 0.999 * s + 0.001 * (g - m) ** 2 + 1e-8, with the new m.",
-            "return w - 0.1 * (m / (1 - 0.9 ** t)) / (np.sqrt(s / (1 - 0.999 ** t)) + 1e-8)",
+            "It averages the square of the gradient's distance from m, the new m; then 1e-8 is added to it, and stays in it.",
+            "Both averages are corrected as Adam's are, by 1 - beta ** t, and 1e-8 is added to the root once more.",
         ),
         "adabelief",
         {"eps": 1e-8},
@@ -260,9 +267,9 @@ STEPS = (
         "A step of Adadelta at rho 0.9 and epsilon 1e-6: the gradient times the root of the average square of past moves, plus "
         "epsilon, over the root of the average square of gradients, plus epsilon; both under their roots.",
         (
-            "It has no rate: the moves of before give its size.",
-            "Use the average of moves from before this step, and only then put this move into it.",
-            "move = np.sqrt(d + 1e-6) / np.sqrt(v + 1e-6) * g; then d = 0.9 * d + 0.1 * move ** 2; return w - move",
+            "It has no rate: the moves so far give a move its size.",
+            "Two averages last in `state`: of squared gradients, renewed before a move, and of squared moves, renewed after.",
+            "The move is g, times the root of the average of moves plus 1e-6, over the root of that of gradients plus 1e-6.",
         ),
         "adadelta",
         {"lr": 1.0},
