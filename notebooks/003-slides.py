@@ -210,7 +210,7 @@ for beta1, beta2 in ((0.9, 0.99), (0.99, 0.9)):
     )
 
 # %% [markdown]
-# *In the playground:* [forgetting](../docs/playground.md#lesson-10), [the ε of Adam](../docs/playground.md#lesson-8).
+# *In the playground:* [forgetting](../docs/playground.md#lesson-10).
 
 # %%
 draw(
