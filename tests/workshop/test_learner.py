@@ -91,13 +91,15 @@ def test_a_learners_step_walks_a_surface_as_the_rule_does(step, name, sloped):
     np.testing.assert_allclose(learner.walked(step, where, 40, lr=0.01, sloped=sloped), ours, rtol=1e-9, atol=1e-12)
 
 
-def test_a_learners_curve_is_circles_over_the_line_beside_it():
+def test_a_learners_curves_are_marks_over_the_lines_beside_them():
     figure = learner.lines({"torch": [3.0, 2.0, 1.0], "yours: sgd": [3.0, 2.0, 1.0]}, range(3), "step", "loss", "title")
     torchs, yours = figure.axes[0].lines
     assert (torchs.get_linestyle(), torchs.get_marker()) == ("-", "None")
     assert (yours.get_linestyle(), yours.get_marker()) == ("None", "o")
     np.testing.assert_array_equal(yours.get_xydata(), [[0, 3], [1, 2], [2, 1]])
     assert figure.get_gid() == "loss by step: torch ends at 1; yours: sgd ends at 1."
+    two = learner.lines({"yours: a": [1.0], "yours: b": [2.0]}, [0], "step", "loss").axes[0].lines
+    assert [line.get_marker() for line in two] == ["o", "s"]  # told apart
     where = surface("valley")
     path = learner.walked(steps.sgd, where, 5)
     figure = learner.paths(where, {"sgd": path, "yours": path}, (-5, 5, -2, 2))

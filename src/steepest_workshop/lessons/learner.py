@@ -5,7 +5,8 @@ Step functions are those of the exercises: `step(w, g, t, state)` returns the ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,11 +65,11 @@ def walked(step: Callable[..., Any], surface: Surface, steps: int, lr: float = R
 
 
 def lines(curves: Mapping[str, ArrayLike], x: Iterable[float], xlabel: str, ylabel: str, title: str = "") -> Figure:
-    """Curves over x; those whose name begins with "yours" as black circles, which leave the line below them visible."""
+    """Curves over x; those whose name begins with "yours" as black marks, which leave the line below them visible."""
     figure, at = Figure(figsize=(7.5, 3.6), layout="constrained"), list(x)
-    axes, looks = figure.subplots(), zip(COLOURS, DASHES, strict=False)
-    for name, values in curves.items():
-        axes.plot(at, np.asarray(values), label=name, **_look(name, looks, len(at)))
+    axes = figure.subplots()
+    for (name, values), look in zip(curves.items(), _looks(curves, len(at)), strict=True):
+        axes.plot(at, np.asarray(values), label=name, **look)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.legend(frameon=False)
     axes.grid(alpha=0.25)
@@ -78,15 +79,15 @@ def lines(curves: Mapping[str, ArrayLike], x: Iterable[float], xlabel: str, ylab
 
 
 def paths(surface: Surface, points: Mapping[str, Array], box: Sequence[float], title: str = "") -> Figure:
-    """Paths over a surface's contours in `box` (left, right, bottom, top); names that begin with "yours" as black circles."""
+    """Paths over a surface's contours in `box` (left, right, bottom, top); names that begin with "yours" as black marks."""
     figure = Figure(figsize=(7.5, 3.9), layout="constrained")
-    axes, looks = figure.subplots(), zip(COLOURS, DASHES, strict=False)
+    axes = figure.subplots()
     left, right, bottom, top = box
     x, y = np.meshgrid(np.linspace(left, right, 200), np.linspace(bottom, top, 200))
     heights = surface.value(np.stack([x, y], -1))
     axes.contour(x, y, heights, levels=np.quantile(heights, np.linspace(0, 1, 18)[1:-1] ** 2), colors="#bbbbbb", linewidths=0.7)
-    for name, path in points.items():
-        axes.plot(*path.T, label=name, **_look(name, looks, len(path)))
+    for (name, path), look in zip(points.items(), _looks(points, max(map(len, points.values()))), strict=True):
+        axes.plot(*path.T, label=name, **look)
     axes.plot(*surface.start, "s", color="#000000", markersize=5)
     axes.set(xlim=(left, right), ylim=(bottom, top), title=title)
     axes.legend(frameon=True, edgecolor="none", framealpha=0.9)
@@ -95,10 +96,13 @@ def paths(surface: Surface, points: Mapping[str, Array], box: Sequence[float], t
     return figure
 
 
-def _look(name: str, looks: Any, count: int) -> dict[str, Any]:
-    """How a curve is drawn: the next colour and dash, or black circles."""
-    if name.startswith(YOURS):
-        every = max(1, count // 25)
-        return {"color": "#000000", "linestyle": "none", "marker": "o", "markerfacecolor": "none", "markevery": every}
-    colour, dash = next(looks)
-    return {"color": colour, "linestyle": dash, "linewidth": 1.6}
+def _looks(names: Iterable[str], count: int) -> Iterator[dict[str, Any]]:
+    """How curves of so many points are drawn: each in the next colour and dash, or, if it is a learner's, in black marks."""
+    looks, marks = zip(COLOURS, DASHES, strict=False), itertools.cycle("osD^v")
+    for name in names:
+        if name.startswith(YOURS):
+            style = {"linestyle": "none", "marker": next(marks), "markerfacecolor": "none", "markevery": max(1, count // 25)}
+            yield {"color": "#000000", **style}
+        else:
+            colour, dash = next(looks)
+            yield {"color": colour, "linestyle": dash, "linewidth": 1.6}
