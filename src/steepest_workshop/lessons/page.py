@@ -25,6 +25,7 @@ class Story(NamedTuple):
 
 STORIES = (
     Story("Adam's averages are divided", False, "A formula is refuted by the figures printed beside it."),
+    Story("Adam's epsilon stands", False, "Where epsilon stands is told by the figures printed beside the formula."),
     Story("RMSprop at 0.01 stays", None, "Whether RMSprop learns at 0.01 is decided by the start."),
     Story("sgd is stuck at the saddle", None, "Who is stuck at a saddle depends on the rate and the start."),
     Story("momentum converges slower", None, "Whether momentum is slower in a valley depends on how the valley lies."),
@@ -35,6 +36,8 @@ STORIES = (
     Story("SGD ends better", None, "That SGD ends better than Adam depends on what is called SGD."),
     Story("use Adam first", None, "Adam first and SGD then: it depends on when one switches."),
     Story("momentum below 1 damps", True, "Momentum is friction: at 1 a ball never stops."),
+    Story("with beta = 0.99", None, "The best momentum grows with the condition: 0.99 is a boost in a narrow valley, a brake in a bowl."),
+    Story("Schedule-Free's line 12", False, "Taken literally, a misprinted line does not train."),
     Story("Nesterov's guarantee", True, "Nesterov needs the root of the steps that descent needs."),
     Story("Adam may fail to converge", True, "Adam can walk away from where the mean gradient points."),
     Story("then we use an unbiased", True, "Dividing by 1 - beta ** t is exact, not a rule of thumb."),
