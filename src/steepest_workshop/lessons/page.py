@@ -36,7 +36,7 @@ STORIES = (
     Story("SGD ends better", None, "That SGD ends better than Adam depends on what is called SGD."),
     Story("use Adam first", None, "Adam first and SGD then: it depends on when one switches."),
     Story("momentum below 1 damps", True, "Momentum is friction: at 1 a ball never stops."),
-    Story("with beta = 0.99", None, "The best momentum grows with the condition: 0.99 is a boost in a narrow valley, a brake in a bowl."),
+    Story("with beta = 0.99", None, "The best momentum grows with the condition: 0.99 is a brake in a bowl."),
     Story("Schedule-Free's line 12", False, "Taken literally, a misprinted line does not train."),
     Story("Nesterov's guarantee", True, "Nesterov needs the root of the steps that descent needs."),
     Story("Adam may fail to converge", True, "Adam can walk away from where the mean gradient points."),
