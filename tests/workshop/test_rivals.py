@@ -1,12 +1,14 @@
 """What a reproduced row must not come out of: other optimizers, slips, and rules and formulas with one thing wrong."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
+from steepest.problems.seeds import seeded
 from steepest.rules import RULES, get
-from steepest_workshop.lessons import assignment, definitions, formulas, power, rivals, slipped, tutorial, written
+from steepest_workshop.lessons import assignment, definitions, formulas, power, rivals, slipped, training, tutorial, written
 
 
 def named(name, lr=0.01, **hyper):
@@ -141,3 +143,28 @@ def test_the_assignment_trained_by_another_rule_loses_its_rows(name, monkeypatch
     assert len(known) == {"SGD": 8, "Adam": 12}[called]
     assert sum(row.holds is False for row in known) >= 0.9 * len(known)
     assert written.lost(known).startswith(f"{len(known)} results that were reproduced are not any more")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SGD", "momentum", "Adam"])
+def test_exact_mode_ends_at_torchs_weights_bit_by_bit_after_the_assignments_3000_steps(name, mnist_folder):
+    ends = []
+    for make in (assignment.maker(assignment.settings()[name]), assignment.torchs(name)):
+        with seeded(0):
+            model = training.mlp((784, 100, 10))
+            data = training.images()
+            training.train(model, make(model.parameters()), data, 100, 3000, 3000, lambda step, loss: ends.append(loss))
+            ends.append([p.detach().clone() for p in model.parameters()])
+    loss, weights, their_loss, their_weights = ends
+    assert loss == their_loss
+    assert all(map(training.torch.equal, weights, their_weights))
+
+
+@pytest.mark.slow
+def test_the_printout_is_the_documents_line_by_line(mnist_folder):
+    lines = assignment.printout("Adam").splitlines()
+    for line, step, loss, accuracy in zip(lines, range(500, 3001, 500), *assignment.PRINTED["Adam"], strict=True):
+        found = re.fullmatch(r"Iteration: (\d+)\. Loss: ([\d.]+)\. Accuracy: ([\d.]+)", line)
+        assert int(found[1]) == step
+        assert float(found[2]) == pytest.approx(loss, abs=3e-6)  # rounding, which machines differ in
+        assert float(found[3]) == pytest.approx(accuracy, abs=0.02)  # two images
