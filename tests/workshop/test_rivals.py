@@ -168,3 +168,10 @@ def test_the_printout_is_the_documents_line_by_line(mnist_folder):
         assert int(found[1]) == step
         assert float(found[2]) == pytest.approx(loss, abs=3e-6)  # rounding, which machines differ in
         assert float(found[3]) == pytest.approx(accuracy, abs=0.02)  # two images
+
+
+def test_a_score_is_of_one_rule_with_its_defaults():
+    block = next(block for block in formulas.blocks("003") if block.setting.rule.name == "adam")
+    assert block.score() is not None
+    adamw = dataclasses.replace(block.setting, rule=get("adamw"))  # the same update, with another default weight decay
+    assert dataclasses.replace(block, setting=adamw).score() is None

@@ -54,7 +54,7 @@ class Block:
     @property
     def digest(self) -> str:
         """The digest of a score: the rule with its settings, what the rows come from, and what they are held against."""
-        own = self.setting.rule.digest, self.setting.lr, dict(self.setting.hyper)
+        own = self.setting.rule.digest, self.setting.lr, self.setting.values
         return kept.digest(self.key, own, self.made_of, rivals, mutants)
 
     def score(self) -> dict[str, list[str]] | None:
