@@ -1,7 +1,7 @@
 """Document 000: SGD, momentum and Adam on MNIST with one hidden layer, its seed and its loader's random draws.
 
-Trained in exact mode (`exact=True`), which rounds as torch's loops do. The compiled kernels add and multiply in another order; over
-thousands of steps such last bits can grow to a digit that is printed.
+Trained in exact mode (`exact=True`), which rounds as torch's loops do. The compiled kernels compute in another order, and over
+thousands of steps last bits can grow to a digit that is printed.
 """
 
 from __future__ import annotations
