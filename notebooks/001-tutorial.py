@@ -15,8 +15,9 @@
 # The whole subject on one least-squares problem, a few hills, and digits at the end. The lesson follows T. Daniel's Tutorial 03
 # on optimization and gradient descent, called *the tutorial* below.
 #
-# An exercise is a function whose body is `...`: write it, run the cell, and the answer is checked. `hint("kind", 1)` to
-# `hint("kind", 3)` help in three steps, and `solution("kind")` shows an answer. With blanks left blank the notebook still runs.
+# MNIST must be here: `steepest data fetch mnist`. An exercise is a function whose body is `...`: write it, run the cell, and
+# the answer is checked. `hint("kind", 1)` to `hint("kind", 3)` help in three steps, and `solution("kind")` shows an answer.
+# With blanks left blank the notebook still runs.
 #
 # Some words. The **parameters** $w$ are the numbers to be found, $f(w)$ is the **loss**, its **gradient** $g = \nabla f(w)$
 # points uphill. A **step** changes $w$ once, by about the **learning rate** (often just rate) $\eta$ times the gradient. Where
@@ -385,7 +386,7 @@ for name, own in {
 }.items():
     if filled(own) and own(0) is not ...:
         rates[f"yours: {name}"] = [own(t) for t in range(120)]
-learner.lines(rates, range(120), "step or epoch", "multiplier")
+learner.lines(rates, range(120), "step or epoch", "multiplier", stairs=True)
 
 # %% [markdown]
 # **A schedule of your own.** Any function of the step will do. It trains a network at the end.

@@ -14,9 +14,9 @@
 # Two hills that made optimizers famous, rates that fall by a function, and two layers that change what is trained rather
 # than how. The lesson follows a course's Lab 7, Optimization, called *the lab* below.
 #
-# An exercise is a function whose body is `...`: write it, run the cell, and the answer is checked. `hint("nesterov", 1)` to
-# `hint("nesterov", 3)` help in three steps, and `solution("nesterov")` shows an answer. With blanks left blank the notebook
-# still runs.
+# MNIST must be here: `steepest data fetch mnist`. An exercise is a function whose body is `...`: write it, run the cell, and
+# the answer is checked. `hint("nesterov", 1)` to `hint("nesterov", 3)` help in three steps, and `solution("nesterov")` shows
+# an answer. With blanks left blank the notebook still runs.
 #
 # Some words. A **step** changes the parameters $w$ once, by about the **learning rate** (or rate) $\eta$ times the gradient $g$
 # of the loss. On data, the gradient is computed on a **batch** of examples; an **epoch** is as many steps as use every example
@@ -249,7 +249,7 @@ for _ in range(10):
     scheduler.step()
 if filled(lambda_rate):
     rates["yours"] = [lambda_rate(epoch) for epoch in range(10)]
-learner.lines(rates, range(10), "epoch", "rate")
+learner.lines(rates, range(10), "epoch", "rate", stairs=True)
 
 # %% [markdown]
 # ## Dropout

@@ -15,9 +15,9 @@
 # 11.35 % for ever, which is the second. The lesson follows the slides "Optimizers" by Cabrera, Errahmouni, Molins and
 # Viladrich, called *the slides* below.
 #
-# An exercise is a function whose body is `...`: write it, run the cell, and the answer is checked. `hint("accuracy", 1)` to
-# `hint("accuracy", 3)` help in three steps, and `solution("accuracy")` shows an answer. With blanks left blank the notebook
-# still runs.
+# MNIST must be here: `steepest data fetch mnist`. An exercise is a function whose body is `...`: write it, run the cell, and
+# the answer is checked. `hint("accuracy", 1)` to `hint("accuracy", 3)` help in three steps, and `solution("accuracy")` shows
+# an answer. With blanks left blank the notebook still runs.
 #
 # Some words. A **step** changes all parameters once, by the gradient of the loss on a **batch**, here 128 images; an
 # **epoch** is as many steps as use every image once, here 469. The **learning rate** (or rate) says how far a step goes. It
@@ -310,8 +310,8 @@ for rate in (0.001, 0.003, 0.01):
 # %% [markdown]
 # ## What evidence says
 #
-# - The slides show one run twice, RMSprop at 0.001, and it ends at 99.01 and 99.23 %. Their fast runs differ by little more than
-#   that: from their figures nobody can say which of Adam and RMSprop is better, or at which rate.
+# - The slides show one run twice, RMSprop at 0.001, and it ends at 99.01 and 99.23 %. Their fast runs differ by little more
+#   than that: from their figures nobody can say which of Adam and RMSprop is better, or at which rate.
 # - "RMSprop is similar to momentum": its steps in the valley point more like plain descent's.
 # - "Adam may not converge": there is a stream of gradients on which it walks the wrong way for ever, and AMSGrad does not.
 #

@@ -15,9 +15,9 @@
 # error shrinks; at 5 it all but vanishes. Which optimizer wins? It depends, and one can see on what. Then digits. The lesson
 # follows a course's notebook on variants of SGD, called *the document* below.
 #
-# An exercise is a function whose body is `...`: write it, run the cell, and the answer is checked. `hint("power_loss", 1)` to
-# `hint("power_loss", 3)` help in three steps, and `solution("power_loss")` shows an answer. With blanks left blank the notebook
-# still runs, and what you have written is used in the experiment.
+# MNIST must be here: `steepest data fetch mnist`. An exercise is a function whose body is `...`: write it, run the cell, and
+# the answer is checked. `hint("power_loss", 1)` to `hint("power_loss", 3)` help in three steps, and `solution("power_loss")`
+# shows an answer. With blanks left blank the notebook still runs, and what you have written is used in the experiment.
 #
 # Some words. A **step** (or update) changes the parameters $\theta$ once, by the gradient of the loss on a **batch** of
 # examples, here a single one. The **learning rate** (or rate) says how far it goes; it is a **hyperparameter**, chosen before
