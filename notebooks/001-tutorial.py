@@ -161,9 +161,9 @@ check("too_large", ...)  # your answer in place of the dots
 # Perimeters of 569 tumours from radius and area, all standardised, that is shifted and scaled to mean 0 and standard deviation
 # 1: $X$ is (569, 2), $y$ is (569,), and the loss is $f(w) = |Xw - y|^2$, a bowl with a known floor.
 #
-# By hand: $f(w) = (Xw - y)^\top (Xw - y) = w^\top X^\top X w - 2\, w^\top X^\top y + y^\top y$. The first term has the
-# derivative $2 X^\top X w$ (as $a w^2$ has $2 a w$), the second $-2 X^\top y$, the third none. Together: the gradient.
-# Setting it to 0 gives the **normal equations** $X^\top X\, w = X^\top y$.
+# By hand: $f(w) = (Xw - y)^\top (Xw - y)$, and multiplied out $w^\top X^\top X w - 2\, w^\top X^\top y + y^\top y$. The first
+# term has the derivative $2 X^\top X w$ (as $a w^2$ has $2 a w$), the second $-2 X^\top y$, the third none. Together: the
+# gradient. Setting it to 0 gives the **normal equations** $X^\top X\, w = X^\top y$.
 
 # %%
 regression = batches.data()
