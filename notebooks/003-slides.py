@@ -191,7 +191,8 @@ check("first_step", ...)  # your answer in place of the dots
 #
 # The betas decide how long Adam remembers. An average that keeps $\beta$ of itself at a step weighs a gradient $k$ steps old
 # by $\beta^k$, in all $1 + \beta + \beta^2 + \dots = 1/(1 - \beta)$ steps' worth: ten gradients for 0.9, a thousand squares
-# for 0.999. Forget squares sooner than gradients, and a burst of large gradients outlives the division that should tame it:
+# for 0.999. Forget squares sooner than gradients, and a burst of large gradients outlives the division that should tame it
+# (*in the playground:* [forgetting](../docs/playground.md#lesson-10)):
 
 
 # %%
@@ -210,9 +211,6 @@ for beta1, beta2 in ((0.9, 0.99), (0.99, 0.9)):
     print(
         f"betas {beta1}, {beta2}: after the burst the longest step is {after.max():.2f} rates, in all {after.sum():.0f} for {len(after)}"
     )
-
-# %% [markdown]
-# *In the playground:* [forgetting](../docs/playground.md#lesson-10).
 
 # %%
 draw(
