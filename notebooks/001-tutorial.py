@@ -12,10 +12,12 @@
 # # Down a hill, carefully
 #
 # What is a minimum, how does one walk to it when every look at the ground is rough, how fast, and with which memory?
-# The whole subject on one least-squares problem, a few hills, and digits at the end.
+# The whole subject on one least-squares problem, a few hills, and digits at the end. The lesson follows T. Daniel's Tutorial 03
+# on optimization and gradient descent, called *the tutorial* below.
 #
-# An exercise is a function whose body is `...`: write it, run the cell, and the answer is checked. `hint("kind", 1)` to
-# `hint("kind", 3)` help in three steps, and `solution("kind")` shows an answer. With blanks left blank the notebook still runs.
+# MNIST must be here: `steepest data fetch mnist`. An exercise is a function whose body is `...`: write it, run the cell, and
+# the answer is checked. `hint("kind", 1)` to `hint("kind", 3)` help in three steps, and `solution("kind")` shows an answer.
+# With blanks left blank the notebook still runs.
 #
 # Some words. The **parameters** $w$ are the numbers to be found, $f(w)$ is the **loss**, its **gradient** $g = \nabla f(w)$
 # points uphill. A **step** changes $w$ once, by about the **learning rate** (often just rate) $\eta$ times the gradient. Where
@@ -62,8 +64,9 @@ panels[0].legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# **Most line searches assume one valley.** They keep an interval, compare the heights of two points inside, and throw away
-# the end beyond the higher one. With one valley the minimum cannot be there. With two it can:
+# A **line search** looks for the lowest point along one direction. **Most assume one valley**: they begin with an interval,
+# compare the heights of two points inside, and drop the end beyond the higher one. With one valley the minimum cannot be
+# there. With two it can:
 
 # %%
 for name, f in examples.items():
@@ -132,14 +135,14 @@ for point in optimality.stationary(hill):
 # %% [markdown]
 # ## The learning rate
 #
-# On a parabola of curvature $\lambda$, $f = \lambda x^2 / 2$, the gradient is $\lambda x$, and a step makes
-# $x - \eta \lambda x = (1 - \eta\lambda)\, x$ of $x$. After $t$ steps the distance is $(1 - \eta\lambda)^t$ of what it was. It
-# shrinks if $|1 - \eta\lambda| < 1$, that is for $0 < \eta < 2/\lambda$; above $2/\lambda$ every step overshoots by more than it
-# came from, and it **diverges**.
+# On a parabola of curvature $\lambda$, $f = \lambda x^2 / 2$, the gradient is $\lambda x$, and a step turns $x$ into
+# $x - \eta \lambda x = (1 - \eta\lambda)\, x$. After $t$ steps the distance is $(1 - \eta\lambda)^t$ of what it was. It
+# shrinks if $|1 - \eta\lambda| < 1$, that is for $0 < \eta < 2/\lambda$; above $2/\lambda$ every step lands further from 0
+# than the one before, and descent **diverges**.
 #
 # In several dimensions each eigenvector of the Hessian has its own $\lambda$, and all share $\eta$. The steepest one,
-# $\lambda_{\max}$, sets the bound $2/\lambda_{\max}$; the flattest one then shrinks by $1 - \eta\lambda_{\min}$ a step, which is
-# slow if $\lambda_{\max}/\lambda_{\min}$, the **condition number**, is large. Most of what follows is about that.
+# $\lambda_{\max}$, sets the bound $2/\lambda_{\max}$; the flattest one then shrinks by $1 - \eta\lambda_{\min}$ a step, which
+# is slow if $\lambda_{\max}/\lambda_{\min}$, the **condition number**, is large. Most of what follows is about that.
 #
 # *In the playground:* [too large a rate](../docs/playground.md#lesson-3).
 
@@ -155,12 +158,12 @@ check("too_large", ...)  # your answer in place of the dots
 # %% [markdown]
 # ## Least squares
 #
-# Perimeters of 569 tumours from radius and area, all standardised: $X$ is (569, 2), $y$ is (569,), and the loss is
-# $f(w) = |Xw - y|^2$, a bowl with a known floor.
+# Perimeters of 569 tumours from radius and area, all standardised, that is shifted and scaled to mean 0 and standard deviation
+# 1: $X$ is (569, 2), $y$ is (569,), and the loss is $f(w) = |Xw - y|^2$, a bowl with a known floor.
 #
-# By hand: $f(w) = (Xw - y)^\top (Xw - y) = w^\top X^\top X w - 2\, w^\top X^\top y + y^\top y$. The first term has the derivative
-# $2 X^\top X w$ (as $a w^2$ has $2 a w$), the second $-2 X^\top y$, the third none. Together: the gradient. Setting it to 0 gives
-# the **normal equations** $X^\top X\, w = X^\top y$.
+# By hand: $f(w) = (Xw - y)^\top (Xw - y)$, and multiplied out $w^\top X^\top X w - 2\, w^\top X^\top y + y^\top y$. The first
+# term has the derivative $2 X^\top X w$ (as $a w^2$ has $2 a w$), the second $-2 X^\top y$, the third none. Together: the
+# gradient. Setting it to 0 gives the **normal equations** $X^\top X\, w = X^\top y$.
 
 # %%
 regression = batches.data()
@@ -254,13 +257,21 @@ for size, rate in ((569, 0.32), (10, 0.068), (1, 0.01)):
 batches.paths()
 
 # %% [markdown]
-# Larger batches allow larger rates, but that is half true: the largest that works is 0.1 for single examples, 0.5 for batches
-# of 10 and of 57, and 0.4 for all of the data, whose 20 steps are too few for the swing to die down.
-#
-# When it fails: raw features. Area spreads a hundred times as far as radius, the condition number is huge, and the rate
-# that the steep side allows is far too small for the flat one. The closed form does not care.
+# "Larger batches allow larger rates." The largest rate that works, for each size of batch:
 
 # %%
+for row in batches.largest_rates():
+    print(f"batches of {row['m']:3}: largest rate {row['largest rate']:.1f}")
+
+# %% [markdown]
+# So that is half true: with all of the data in a batch, 20 steps are too few for the swing to die down.
+#
+# When it fails: raw features. The area varies a hundred times as much as the radius, the condition number is huge, and the rate
+# that the steep direction allows is far too small for the flat one. The closed form does not care.
+
+# %%
+radius, area = batches.data(standardised=False).x.std(0)
+print(f"standard deviations: radius {radius:.1f}, area {area:.1f}")
 for row in batches.scaling():
     print(
         f"{row['features']:12} condition number {row['condition']:.3g}, largest rate {row['rate']:.2g}, "
@@ -270,12 +281,12 @@ for row in batches.scaling():
 # %% [markdown]
 # ## Letting the rate fall
 #
-# Under noise a constant rate bounces for ever, the higher the larger it is; a rate that falls too soon freezes on the way. A
-# **schedule** says by which factor the rate is multiplied at a step or in an epoch:
+# Under noise descent at a constant rate never settles, and the larger the rate, the higher it stays; with a rate that falls too
+# soon it stops on the way. A **schedule** says by which factor the rate is multiplied at a step or in an epoch:
 #
 # - step decay: halved every so many epochs; multi-step decay: times 0.1 at given epochs, the milestones;
-# - exponential decay: $\alpha = \alpha_0 e^{-kt}$; 1/t decay: $\alpha = \alpha_0 / (1 + kt)$;
-# - cosine: $\alpha = \alpha_{\min} + \frac{1}{2}(\alpha_0 - \alpha_{\min})\left(1 + \cos\frac{\pi t}{n}\right)$;
+# - exponential decay: $\eta = \eta_0 e^{-kt}$; 1/t decay: $\eta = \eta_0 / (1 + kt)$;
+# - cosine: $\eta = \eta_{\min} + \frac{1}{2}(\eta_0 - \eta_{\min})\left(1 + \cos\frac{\pi t}{n}\right)$;
 # - on a plateau: times 0.1 whenever the validation accuracy stops rising.
 
 # %%
@@ -375,7 +386,7 @@ for name, own in {
 }.items():
     if filled(own) and own(0) is not ...:
         rates[f"yours: {name}"] = [own(t) for t in range(120)]
-learner.lines(rates, range(120), "step or epoch", "multiplier")
+learner.lines(rates, range(120), "step or epoch", "multiplier", stairs=True)
 
 # %% [markdown]
 # **A schedule of your own.** Any function of the step will do. It trains a network at the end.
@@ -388,9 +399,9 @@ mine = schedules.function(lambda step: 1 - step / 400)  # yours: the multiplier 
 #
 # Momentum keeps a velocity $z$, a short memory of gradients; a ball with friction, if you like:
 #
-# $$z_{k+1} = \beta z_k - \alpha \nabla f(w_k), \qquad w_{k+1} = w_k + z_{k+1}$$
+# $$z_{k+1} = \beta z_k - \eta \nabla f(w_k), \qquad w_{k+1} = w_k + z_{k+1}$$
 #
-# If the gradient stays $g$, the velocity tends to the $z$ with $z = \beta z - \alpha g$, which is $-\alpha g / (1 - \beta)$. So
+# If the gradient stays $g$, the velocity tends to the $z$ with $z = \beta z - \eta g$, which is $-\eta g / (1 - \beta)$. So
 # $\beta = 0.9$ goes ten times as far as descent, 0.99 a hundred times, 0.999 a thousand times. It takes about $1/(1 - \beta)$
 # steps to get there, and as many to forget. What does that do on a valley of condition number 1,000?
 
@@ -414,11 +425,11 @@ for beta in (0, 0.9, 0.99, 0.999):
     print(f"momentum {beta:<5} " + " ".join(f"{heights[k]:12.1e}" for k in (100, 1000, 10_000)))
 
 # %% [markdown]
-# With 0.999 the ball is still swinging when that with 0.99 has long arrived: more is better only until the memory is longer
-# than the way. That is why 0.999 is a last resort.
+# With 0.999 the ball is still swinging when that with 0.99 has long arrived: more momentum helps only until the memory is
+# longer than the way.
 #
 # **Is momentum one adaptive rate for all parameters?** There is one $\beta$ for all of them, unlike what follows below. But
-# what comes out is not one rate. Divide each move by $\alpha$ times its gradient, with a gradient that is always 1 along the
+# what comes out is not one rate. Divide each move by $\eta$ times its gradient, with a gradient that is always 1 along the
 # first coordinate, and alternates between 1 and -1 along the second:
 
 # %%
@@ -441,11 +452,13 @@ drawn.ahead()
 rule("nesterov_lookahead")
 
 # %% [markdown]
-# The claim that it is slightly better than plain momentum: in valleys it ends lower in every setting that we tried. Its
-# theorem is stronger: the number of steps goes with the root of the condition number instead of the condition number, not
-# only on quadratics, where a well tuned heavy ball manages too, but on every smooth, strongly convex function.
+# Is it "slightly better than plain momentum", as the tutorial says? In valleys it ends lower in every setting that
+# [the reproduction](../docs/reproduction.md) tries. Its theorem is stronger: the number of steps goes with the root of the
+# condition number instead of the condition number, not only on quadratics, where a well tuned heavy ball manages too, but on
+# every smooth, strongly convex function.
 #
-# *In the playground:* [rate and momentum](../docs/playground.md#lesson-9), [momentum's overshoot](../docs/playground.md#lesson-5).
+# *In the playground:* [rate and momentum](../docs/playground.md#lesson-9),
+# [momentum's overshoot](../docs/playground.md#lesson-5).
 #
 # ## A learning rate for each coordinate
 #
@@ -484,9 +497,10 @@ ask("adagrad_later")
 check("adagrad_later", ...)  # your answer in place of the dots
 
 # %% [markdown]
-# **RMSprop** replaces the sum by a moving average, $v_t = \beta v_{t-1} + (1 - \beta) g_t^2$. Why average at all, and not
-# divide by the last gradient's size? Because a batch's gradient is only a sample. Nine batches say 0.1 and the tenth says
-# -0.9: on average there is no slope. And why not sum? Because of a bad beginning that is never forgotten.
+# **RMSprop** replaces the sum by a moving average, $v_t = \beta v_{t-1} + (1 - \beta) g_t^2$ (torch calls this $\beta$
+# `alpha`). Why average at all, and not divide by the last gradient's size? Because a batch's gradient is only a sample. Nine
+# batches say 0.1 and the tenth says -0.9: on average there is no slope. And why not sum? Because of a bad beginning that is
+# never forgotten.
 
 
 # %%
@@ -634,21 +648,31 @@ for name, schedule in chosen.items():
         print(f"{label:9} {name:12} {train(make, schedule):.1f} %")
 
 # %% [markdown]
-# A falling schedule pays where the rate begins too high to end with. At a third of these rates it only shortens the training.
+# A falling schedule pays where the rate begins too high to end with. At a third of these rates it only shortens the training:
+
+# %%
+for name, schedule in {"constant": schedules.constant(), "falling to 0": mine}.items():
+    for label, make in (
+        ("Nesterov", lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True)),
+        ("Adam", lambda p: optim.Adam(p, lr=0.003)),
+    ):
+        print(f"{label:9} {name:12} {train(make, schedule):.1f} % at a third of the rate")
+
+# %% [markdown]
 #
 # ## When it fails, and what evidence says
 #
-# - "Momentum almost always converges faster": in two thirds of the valleys that we tried. "Momentum breaks in small batches":
-#   yes, its largest rate falls forty-fold from all of the data to one example.
+# - "Momentum almost always converges faster": in two thirds of the valleys that the reproduction tries. "Momentum breaks in
+#   small batches": yes, its largest rate falls forty-fold from all of the data to one example.
 # - "Adagrad spares you the tuning": on a valley twice as many decades of rates work as for descent, on Beale's function fewer.
 # - "Adam prefers flat minima": at one of three rates, and so do SGD and momentum.
 #
-# Each sentence has its experiment in [the reproduction](../docs/reproduction.md).
+# Each sentence has its experiment, with its numbers, in [the reproduction](../docs/reproduction.md).
 #
 # ## Open questions
 #
-# 1. Single examples end nearest on these tumours, at the best rate of each batch size. Would they on a network, where a batch of
-#    100 costs hardly more time than one example?
+# 1. Single examples end nearest on these tumours, at the best rate of each batch size. Would they on a network, where a batch
+#    of 100 costs hardly more time than one example?
 # 2. A diagonal cannot help a turned valley. How would you find out, without the Hessian, whether the valleys of your network
 #    lie along the axes?
 # 3. AdaBelief and Adam differ where gradients are predictable. Which part of a network's training is that?

@@ -12,11 +12,11 @@
 # # Races, and what keeps a network honest
 #
 # Two hills that made optimizers famous, rates that fall by a function, and two layers that change what is trained rather
-# than how.
+# than how. The lesson follows a course's Lab 7, Optimization, called *the lab* below.
 #
-# An exercise is a function whose body is `...`: write it, run the cell, and the answer is checked. `hint("nesterov", 1)` to
-# `hint("nesterov", 3)` help in three steps, and `solution("nesterov")` shows an answer. With blanks left blank the notebook
-# still runs.
+# MNIST must be here: `steepest data fetch mnist`. An exercise is a function whose body is `...`: write it, run the cell, and
+# the answer is checked. `hint("nesterov", 1)` to `hint("nesterov", 3)` help in three steps, and `solution("nesterov")` shows
+# an answer. With blanks left blank the notebook still runs.
 #
 # Some words. A **step** changes the parameters $w$ once, by about the **learning rate** (or rate) $\eta$ times the gradient $g$
 # of the loss. On data, the gradient is computed on a **batch** of examples; an **epoch** is as many steps as use every example
@@ -43,7 +43,7 @@ from steepest_workshop.lessons import ask, check, filled, hint, learner, rule, s
 from steepest_workshop.lessons.training import images
 
 # %% [markdown]
-# ## The actual step
+# ## A step with momentum
 #
 # With momentum a step is 0.9 of the previous one, plus a gradient step:
 #
@@ -59,11 +59,11 @@ def momentum(w, g, t, state):
 
 
 # %% [markdown]
-# If the gradient stays the same, $v$ tends to the solution of $v = 0.9\,v + \eta g$, which is $\eta g / (1 - 0.9)$: ten plain steps.
-# Where gradients alternate in sign, it tends to $\eta g / (1 + 0.9)$, half a plain step.
+# If the gradient stays the same, $v$ tends to the solution of $v = 0.9\,v + \eta g$, which is $\eta g / (1 - 0.9)$: ten plain
+# steps. Where gradients alternate in sign, it tends to $\eta g / (1 + 0.9)$, half a plain step.
 #
-# Nesterov takes the old step first, and the gradient where that leads. The gradient is therefore not known in advance: the
-# function gets `slope`, which computes it at any point.
+# Nesterov first takes 0.9 of the previous step, and computes the gradient there. So the function gets no gradient, but `slope`,
+# which computes it at any point.
 
 # %%
 rule("nesterov_lookahead")
@@ -112,10 +112,10 @@ race = steepest.trajectory("saddle", "sgd,momentum,nesterov,adagrad,rmsprop,adam
 pictures.panels(race)
 
 # %% [markdown]
-# The lab says that SGD and momentum are stuck there. Over 80 settings (how the saddle is turned, how near the ridge one
-# starts, which rates) SGD leaves after RMSprop in all and after Adam mostly, but before Adagrad in most: the picture shows an
-# exception. Momentum leaves before Adagrad in all. Exactly on the ridge nobody leaves: there the gradient has no part along the
-# way out, and all of these rules multiply it by something.
+# The lab says that SGD and momentum are stuck there. Over the 80 settings of [the reproduction](../docs/reproduction.md) (how
+# the saddle is turned, how near the ridge one starts, which rates) SGD leaves after RMSprop in all and after Adam in most,
+# but before Adagrad in most: the picture shows an exception. Momentum leaves before Adagrad in all. Exactly on the ridge
+# nobody leaves: there the gradient has no part along the way out, and all of these rules multiply it by something.
 #
 # *In the playground:* [the saddle](../docs/playground.md#lesson-1).
 
@@ -140,10 +140,10 @@ valley = steepest.trajectory("valley", "sgd,momentum,nesterov,adagrad,rmsprop,ad
 pictures.panels(valley)
 
 # %% [markdown]
-# Why do some need no swing? They divide each coordinate by the size of its gradients. Along an axis of curvature $\lambda$ the
-# gradient is $\lambda$ times the distance, so the division takes the curvature out, and a long valley becomes a round bowl. That
-# is called **preconditioning**. It works coordinate by coordinate: turn the valley by 45 degrees, and both coordinates
-# see the same mixture of steep and flat.
+# Why do some need no swing? They divide each coordinate by the size of its gradients. Along an axis of curvature $\lambda$
+# the gradient is $\lambda$ times the distance, so the division takes the curvature out, and a long valley becomes a round
+# bowl. That is called **preconditioning**. It works coordinate by coordinate: turn the valley by 45 degrees, and both
+# coordinates see the same mixture of steep and flat.
 #
 # *In the playground:* [the long valley](../docs/playground.md#lesson-2), [the turned valley](../docs/playground.md#lesson-7).
 
@@ -155,8 +155,8 @@ for turn in (0, 45):
     print(f"turned by {turn:2}: " + ", ".join(f"{path.name} {path.values[-1]:.1e}" for path in paths))
 
 # %% [markdown]
-# Adagrad and RMSprop fall from next to nothing to a few tenths. Adam, which leans on its momentum, hardly changes; plain descent
-# and momentum do not feel the turn at all.
+# Turned, Adagrad and RMSprop end at a few tenths instead of next to nothing. Adam, which leans on its momentum, hardly
+# changes; plain descent and momentum do not feel the turn at all.
 #
 # ## Adagrad to Adam, three formulas
 #
@@ -174,10 +174,9 @@ rule("rmsprop")
 rule("adam")
 
 # %% [markdown]
-# This document puts Adam's $\varepsilon$ under the root; the paper and torch put it outside. Under the root 1e-8 counts like 1e-4
-# outside, and shortens every step whose gradient is smaller than that. The share of a full step that is left:
-#
-# *In the playground:* [the ε of Adam](../docs/playground.md#lesson-8).
+# The lab puts Adam's $\varepsilon$ under the root; the paper and torch put it outside. Under the root 1e-8 counts like 1e-4
+# outside, and shortens every step whose gradient is smaller than that
+# (*in the playground:* [the ε of Adam](../docs/playground.md#lesson-8)). The share of a full step that is left:
 
 # %%
 for g in (1e-2, 1e-4, 1e-6):
@@ -220,9 +219,8 @@ for name, make in {
     print(f"{name}: {train(make, model)[0]:.2f} %")
 
 # %% [markdown]
-# Here, switched half way, it loses: a hundred times Adam's rate is not yet a good rate for SGD. Over ten seeds and 3,000
-# steps an early switch costs a point, and a late one gains nothing; see [the reproduction](../docs/reproduction.md). "SGD ends
-# better" holds after 6,000 steps, by two tenths of a point.
+# In this run, switched half way, it ends below Adam; one run proves little. [The reproduction](../docs/reproduction.md) has ten
+# seeds, early and late switches, and longer runs.
 #
 # ## A rate by a function of the epoch
 #
@@ -251,15 +249,16 @@ for _ in range(10):
     scheduler.step()
 if filled(lambda_rate):
     rates["yours"] = [lambda_rate(epoch) for epoch in range(10)]
-learner.lines(rates, range(10), "epoch", "rate")
+learner.lines(rates, range(10), "epoch", "rate", stairs=True)
 
 # %% [markdown]
 # ## Dropout
 #
-# In training, dropout leaves out each unit with chance $p$, another choice for every example and step. No unit can then rely on
-# one other. In use all units work, and their sum should be what it was: so in training those that stay are scaled up.
+# In training, dropout sets the output of each unit to 0 with probability $p$, drawn anew for every example and step. No unit
+# can then rely on one other. After training all units work, and the mean of their sum should be what it was in training: so
+# in training the outputs that stay are scaled up.
 #
-# A network, and what dropout leaves of it for one example; the masks are torch's:
+# A network, and what dropout leaves of it for one example; torch draws the masks:
 
 # %%
 torch.manual_seed(3)
@@ -304,8 +303,9 @@ check("dropout", dropout)
 # %% [markdown]
 # ## Batch normalization
 #
-# BatchNorm brings each channel of an image to mean 0 and deviation 1. The mean and the variance are taken over the examples of
-# the batch and over the places in the image, not over the channels. (In use, torch takes running averages of both instead.)
+# A **channel** is one of the numbers at each place of an image, such as its red. BatchNorm brings each channel to mean 0 and
+# standard deviation 1. The mean and the variance are taken over the examples of the batch and over the places in the image,
+# not over the channels. (After training, torch takes running averages of both instead.)
 
 # %%
 ask("batch_norm")
@@ -331,7 +331,7 @@ if filled(batch_norm):
     print(f"yours is within {np.abs(batch_norm(picture.numpy()) - normed.numpy()).max():.0e} of it")
 
 # %% [markdown]
-# Both in a network, and yours in it:
+# Both in a network, and your dropout in it, which draws other masks than torch's:
 
 
 # %%
@@ -353,12 +353,12 @@ for name, layer in layers.items():
 learner.lines(curves, range(20, 401, 20), "step", "training loss")
 
 # %% [markdown]
-# What surprises: on this network dropout costs accuracy. It is a cure for a network that knows its examples by heart, and
+# A surprise: on this network dropout costs accuracy. It is a cure for a network that knows its examples by heart, and
 # after so few steps this one does not. When a cure does nothing, ask whether there was a disease.
 #
 # ## Open questions
 #
 # 1. On the ridge of the saddle nobody leaves. What does the noise of mini-batches change, and for whom most?
-# 2. Does a network have valleys that lie along the axes? What would you compare to find out, given that momentum does not feel a
-#    turn and RMSprop does?
+# 2. Does a network have valleys that lie along the axes? What would you compare to find out, given that momentum does not
+#    feel a turn and RMSprop does?
 # 3. After how many steps does dropout begin to pay here, and what would you have to hold out to see it?

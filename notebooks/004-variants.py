@@ -12,15 +12,17 @@
 # # A power of the error
 #
 # The same ten numbers, fitted by six losses: the error to the power 0.4, 0.7, 1, 2, 3, 5. Below 1 the gradient *grows* as the
-# error shrinks; at 5 it all but vanishes. Which optimizer wins? It depends, and one can see why. Then digits.
+# error shrinks; at 5 it all but vanishes. Which optimizer wins? It depends, and one can see on what. Then digits. The lesson
+# follows a course's notebook on variants of SGD, called *the document* below.
 #
-# An exercise is a function whose body is `...`: write it, run the cell, and the answer is checked. `hint("power_loss", 1)` to
-# `hint("power_loss", 3)` help in three steps, and `solution("power_loss")` shows an answer. With blanks left blank the notebook
-# still runs, and what you have written is used in the experiment.
+# MNIST must be here: `steepest data fetch mnist`. An exercise is a function whose body is `...`: write it, run the cell, and
+# the answer is checked. `hint("power_loss", 1)` to `hint("power_loss", 3)` help in three steps, and `solution("power_loss")`
+# shows an answer. With blanks left blank the notebook still runs, and what you have written is used in the experiment.
 #
-# Some words. A **step** (or update) changes the parameters $\theta$ once, by the gradient of the loss on a **batch** of examples,
-# here a single one. The **learning rate** (or rate) says how far it goes; it is a **hyperparameter**, chosen before training. An
-# **epoch** is as many steps as use every example once. A **replicate** is the same experiment with other random numbers.
+# Some words. A **step** (or update) changes the parameters $\theta$ once, by the gradient of the loss on a **batch** of
+# examples, here a single one. The **learning rate** (or rate) says how far it goes; it is a **hyperparameter**, chosen before
+# training. An **epoch** is as many steps as use every example once. A **replicate** is the same experiment with other random
+# numbers.
 
 # %%
 # %matplotlib inline
@@ -40,8 +42,9 @@ A_test = rng.uniform(-1, 1, size=(50, 10))
 y_test = A_test @ truth + 0.1 * rng.normal(size=50)
 
 # %% [markdown]
-# For the square there is an exact answer. The gradient of $|A\theta - y|^2$ is $2 A^\top (A\theta - y)$; where it is 0,
-# $A^\top A\, \theta = A^\top y$, ten linear equations for ten numbers (the normal equations).
+# For the square there is an exact answer, since the loss of all examples is $|A\theta - y|^2$. Its gradient is
+# $2 A^\top (A\theta - y)$; where it is 0, $A^\top A\, \theta = A^\top y$, ten linear equations for ten numbers (the normal
+# equations).
 
 # %%
 np.round(np.linalg.solve(A.T @ A, A.T @ y), 3)
@@ -69,8 +72,8 @@ def power_loss(w, x, y, power):
 check("power_loss", power_loss)
 
 # %% [markdown]
-# Its gradient, by the chain rule: the outer power has the derivative $p\,|e|^{p-1}$, the absolute value $\operatorname{sign} e$, and
-# the line $x$.
+# Its gradient, by the chain rule: the outer power has the derivative $p\,|e|^{p-1}$, the absolute value
+# $\operatorname{sign} e$, and the line $x$.
 
 # %%
 ask("power_gradient")
@@ -96,15 +99,15 @@ for power in (0.4, 1, 2, 5):
     print(f"power {power}: slope {sizes[0]:.2g} at error 1, {sizes[1]:.2g} at 0.1, {sizes[2]:.2g} at 0.01")
 
 # %% [markdown]
-# On a parabola of curvature $\lambda$ a step makes $(1 - \eta\lambda)$ of the distance, and diverges for rates $\eta$ above
-# $2/\lambda$. The curvature of $|e|^p$ is $p(p-1)|e|^{p-2}$ times $x^2$: at power 5 it is 20 at an error of 1 and 540 at an error
-# of 3, so that the same rate is bold at first and timid at the end.
+# On a parabola of curvature $\lambda$ a step at rate $\eta$ multiplies the distance by $1 - \eta\lambda$, and descent
+# diverges for $\eta$ above $2/\lambda$. The curvature of $|e|^p$ is $p(p-1)|e|^{p-2}$ times $x^2$: at power 5 it is 20 at an
+# error of 1 and 540 at an error of 3, so that the same rate is bold at first and timid at the end.
 #
 # ## Three rules
 #
-# Plain descent takes the gradient as it comes. Adam takes nearly its sign, times the rate: it divides an average of gradients by
-# the root of an average of squares. Both averages begin at 0, and are $(1 - \beta^t)$ times too small after $t$ steps of a constant gradient,
-# which is corrected. As code:
+# Plain descent takes the gradient as it comes. Adam takes nearly its sign, times the rate: it divides an average of gradients
+# by the root of an average of squares. Both averages begin at 0, and are $(1 - \beta^t)$ times too small after $t$ steps of a
+# constant gradient, which is corrected. As code:
 
 
 # %%
@@ -144,11 +147,12 @@ check("adagrad", adagrad)
 # %% [markdown]
 # ## Ten replicates, a mean and its error
 #
-# Every curve is the mean of ten replicates, with bars. The bars say how far the mean would be off if the ten were drawn anew: the
-# **standard error**, the deviation of the replicates over the root of their number. The deviation of *these* ten around *their own*
-# mean is a little too small, since that mean is where they lie closest; dividing the squares by $n - 1$ instead of $n$ mends that.
+# Every curve is the mean of ten replicates, with bars. The bars say how far the mean would be off if the ten were drawn anew:
+# the **standard error**, the deviation of the replicates over the root of their number. The deviation of *these* ten around
+# *their own* mean is a little too small, since that mean is where they lie closest; dividing the squares by $n - 1$ instead
+# of $n$ corrects it.
 #
-# NumPy divides by $n$ unless told otherwise (`ddof=0`), and so does the document, following its own hint: its bars are
+# NumPy divides by $n$ by default (`ddof=0`), and so does the document, following its own hint: its bars are
 # $\sqrt{9/10}$ as long, 5 % too short. Here we take $n - 1$, `ddof=1`.
 
 # %%
@@ -186,8 +190,8 @@ print(f"mean variance with n: {draws.var(1).mean():.3f}, with n - 1: {draws.var(
 # ## The experiment
 #
 # One example a step, a thousand steps, ten replicates. Your gradient, your loss, your mean and your error are used where they
-# are written; and there is a curve of Adagrad if you have written it. The step functions have a rate of 0.1; their moves are scaled
-# to the rate that is wanted.
+# are written; and there is a curve of Adagrad if you have written it. The step functions have a rate of 0.1; their moves are
+# scaled to the rate that is wanted.
 #
 # **Predict:** which of SGD and Adam ends lower at power 0.4, and at power 5?
 
@@ -237,13 +241,15 @@ figure.supylabel("test loss")
 plt.show()
 
 # %% [markdown]
-# The document ends with a plot of the best values, and its picture is empty: it draws nothing, and its dictionary, with one entry a
-# method, has been overwritten by each power until only power 5 is left. Here is what it set out to show. Losses of different powers
-# cannot be compared, so each is divided by the loss at the start:
+# The document ends with a plot of the best values, and its picture is empty: it draws nothing, and its dictionary, with one
+# entry a method, has been overwritten by each power until only power 5 is left. Here is what it set out to show. Losses of
+# different powers cannot be compared, so each is divided by the loss at the start:
 
 # %%
 start = 0.1 * np.random.default_rng(99).random(10)
 shares = {name: np.array(least) / [height(start, power) for power in powers] for name, least in best.items()}
+for name, values in shares.items():
+    print(f"{name:23} " + ", ".join(f"{value:.3f} at power {power}" for power, value in zip(powers, values)))
 figure = learner.lines(shares, powers, "power", "best mean test loss, share of the start")
 figure.axes[0].set_xscale("log")
 figure.axes[0].set_xticks(powers, [str(power) for power in powers])
@@ -251,17 +257,33 @@ figure.axes[0].minorticks_off()
 figure
 
 # %% [markdown]
-# Adam is ahead at powers up to 1, SGD above. Adam could reach the truth, for a thousand steps of 0.001 are 1. But gradients of
-# single examples disagree, so that its average is small beside the root of its squares: a step is 0.3 rates at power 2, and 0.2 at
-# power 5, where a few huge early gradients stay in $v$. Plain descent starts with slopes of a hundred there. Whether "Adam wins" is a
-# question of *this rate*: at 0.001 Adagrad hardly leaves the start, at 0.01 it beats SGD at powers up to 1. With gradient noise see
-# `steepest reproduce 004`.
+# Adam is ahead at powers up to 1, SGD above. Adam could reach the truth, for a thousand steps of 0.001 are 1. How long are its
+# steps, and what are the first gradients of plain descent?
+
+# %%
+for power in (1, 2, 5):
+    w, state, moves, rng = start, {}, [], np.random.default_rng(0)
+    for t in range(1, 1001):
+        i = rng.integers(len(A))
+        moved = 0.01 * (adam(w, slope(w, A[i], y[i], power), t, state) - w)  # at a rate of 0.001
+        moves.append(np.abs(moved).mean() / 0.001)
+        w = w + moved
+    first = np.mean([np.abs(slope(start, x, label, power)).mean() for x, label in zip(A, y)])
+    print(
+        f"power {power}: a step of Adam is {np.mean(moves):.2f} rates long; at the start a gradient is {first:.2g} on average"
+    )
+
+# %% [markdown]
+# Gradients of single examples disagree, so that their average is small beside the root of the average square; at power 5 a few
+# huge early gradients also stay in $v$ for long. Plain descent moves by the gradient itself, which is large there. So whether
+# "Adam wins" is a question of *this rate*. With gradient noise see `steepest reproduce 004`.
 #
 # *In the playground:* [noise and averaging](../docs/playground.md#lesson-4).
 #
 # ## Digits
 #
-# Pixels in [-1, 1], a network of two hidden layers, 784-128-64-10, batches of 64. One image, as the network sees it, 784 numbers:
+# Pixels in [-1, 1], a network of two hidden layers, 784-128-64-10, batches of 64. One image, as the network sees it, 784
+# numbers:
 
 # %%
 data = images(mean=0.5, deviation=0.5)
@@ -295,8 +317,8 @@ model, right = train(lambda p: optim.Adam(p, lr=0.001))  # or yours
 print(f"{right:.2f} % after 600 steps of 14,070")
 
 # %% [markdown]
-# The document's program sets `lr = 0.003` above this line, and then passes 0.001: a hyperparameter that looks chosen, and is not
-# used. Would it matter? Three starts of each would tell more; here is one:
+# The document's program sets `lr = 0.003` above this line, and then passes 0.001: a hyperparameter that looks chosen, and is
+# not used. Would it matter? Three starts of each would tell more; here is one:
 
 # %%
 print(f"at 0.003: {train(lambda p: optim.Adam(p, lr=0.003))[1]:.2f} % after 600 steps")
@@ -305,7 +327,7 @@ print(f"at 0.003: {train(lambda p: optim.Adam(p, lr=0.003))[1]:.2f} % after 600 
 # ## A prediction
 #
 # The scores become probabilities by the softmax; the predicted digit is the one with the largest. The document shows an image
-# of which its network says 4; here is such a one:
+# of which its network says 4; here is such an image:
 
 # %%
 with torch.no_grad():
@@ -330,8 +352,8 @@ variants.prediction(model, index=surest)
 # %% [markdown]
 # ## Open questions
 #
-# 1. At power 0.4 the slope grows without bound near the truth. Which optimizer can stop there at all, and what would a falling rate
-#    change?
+# 1. At power 0.4 the slope grows without bound near the truth. Which optimizer can stop there at all, and what would a
+#    falling rate change?
 # 2. The bars are 2.5 standard errors. How often would the true mean lie outside, with ten replicates?
 # 3. All of this was at one rate for each method. How would you choose rates so that "Adam wins" is a statement about Adam?
 #

@@ -226,8 +226,8 @@ def test_a_path_that_leaves_says_when(chromium, page):
         assert at(tab)["surface"] == "valley"
         path = steepest.trajectory("valley", ["sgd"], lrs=0.05, start=(-4.5, 1.2)).paths[0]
         left = path.leaves(surfaces.get("valley").domain)
-        assert f"sgd leaves the frame at step {left} and is lost at step {path.diverged_at}." in tab.inner_text("#said")
-        assert ends(tab)[0] == f"lost at step {path.diverged_at}"
+        assert f"sgd leaves the frame at step {left} and diverges at step {path.diverged_at}." in tab.inner_text("#said")
+        assert ends(tab)[0] == f"diverged at step {path.diverged_at}"
 
 
 def test_an_address_in_an_open_page_owes_nothing_to_what_stood_there(chromium, page):
@@ -289,7 +289,7 @@ def test_the_names_of_the_lines_stand_outside_a_map_in_the_shape_of_its_surface(
 def test_a_sweep_and_basins_answer_to_clicks_and_keys(chromium, page):
     with opened(chromium, page, **WIDE, address="surface=himmelblau&rules=sgd@0.01&panel=basins") as tab:
         until(tab, "(document.getElementById('basins').getAttribute('aria-label') || '').includes('Of ')")
-        assert "lost" in tab.get_attribute("#basins", "aria-label")
+        assert "diverged" in tab.get_attribute("#basins", "aria-label")
         start = at(tab)["start"]
         box = tab.locator("#basins").bounding_box()
         tab.mouse.click(box["x"] + 0.8 * box["width"], box["y"] + 0.2 * box["height"])
@@ -313,6 +313,18 @@ def factors(tab):
     """The table of the phase diagram: damping, measured and theoretical factor of flat, steep and both."""
     rows = tab.eval_on_selector_all("#phase-factors tr", "all => all.map(r => [...r.children].map(c => c.textContent))")
     return [(row[2], row[3], row[4]) for row in rows]
+
+
+def test_the_plot_of_heights_is_drawn_at_its_size_when_a_panel_changes_it(chromium, page):
+    size = "(c => [c.height, Math.round(c.clientHeight * Math.min(devicePixelRatio, 2))])(document.getElementById('heights'))"
+    with opened(chromium, page, **WIDE, address="surface=valley") as tab:
+        heights = []
+        for panel in ("phase", "step"):
+            tab.click(f"#tab-{panel}")
+            drawn, shown = tab.evaluate(size)
+            assert drawn == shown
+            heights.append(shown)
+        assert heights[0] < heights[1]
 
 
 def test_the_map_of_rate_and_momentum_moves_the_path_and_is_moved_by_the_list(chromium, page):
@@ -445,7 +457,7 @@ def test_nothing_asks_for_an_answer_that_was_given_while_the_paths_play(chromium
 
 def said(tab):
     """The step and the text of both networks."""
-    words = tab.eval_on_selector_all("#network .contender .hint", "all => all.map(e => e.textContent)")
+    words = tab.eval_on_selector_all("#network .contender .said", "all => all.map(e => e.textContent)")
     return [(int(word.split(":")[0].removeprefix("step ")), word.split(": ")[1]) for word in words]
 
 
@@ -481,12 +493,25 @@ def test_a_network_is_trained_by_two_rules_side_by_side(chromium, page):
         tab.keyboard.press("Tab")
         tab.get_by_label("Rule A").focus()
         tab.get_by_role("button", name="Train").click()
-        until(tab, "document.querySelector('#network .contender .hint').textContent.includes('lost at step')")
+        until(tab, "document.querySelector('#network .contender .hint').textContent.includes('diverged at step')")
         assert said(tab)[1][1].startswith("loss")
         tab.get_by_label("Hidden layers").focus()
         tab.keyboard.press("ArrowRight")
         assert at(tab)["net-layers"] == "3"
         assert [step for step, _ in said(tab)] == [0, 0]
+
+
+def test_units_that_are_0_everywhere_are_counted_above_their_pictures(chromium, page):
+    address = "tab=network&net-steps=40&net-layers=1&net-a=sgd@10&net-b=sgd@0.01"
+    with opened(chromium, page, **WIDE, address=address) as tab:
+        tab.get_by_label("Speed, steps a second").select_option("3000")
+        tab.get_by_role("button", name="Train").click()
+        until(tab, "document.querySelector('#network .said').textContent.startsWith('step 40')")
+        dead, alive = tab.eval_on_selector_all("#network .counted", "all => all.map(e => e.textContent)")
+        assert dead.endswith(" 0 everywhere")
+        label = tab.get_attribute("#network .units >> nth=0", "aria-label")
+        assert label.split("; ")[1].split()[0] == dead.split("; ")[1].split()[0]
+        assert alive == "What each hidden unit computes, a row for each layer"
 
 
 def test_a_penalty_lowers_the_test_loss_of_a_network_with_few_noisy_points(chromium, page):

@@ -8,7 +8,7 @@ from torch import nn
 from steepest.paths.loop import formula_of, trajectory
 from steepest.rules import get
 from steepest.surfaces import get as surface
-from steepest_workshop.lessons import Mine, filled, learner
+from steepest_workshop.lessons import Mine, filled, learner, rule
 from steepest_workshop.lessons.exercises import steps
 
 
@@ -105,3 +105,15 @@ def test_a_learners_curves_are_marks_over_the_lines_beside_them():
     figure = learner.paths(where, {"sgd": path, "yours": path}, (-5, 5, -2, 2))
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["sgd", "yours"]
     assert figure.get_gid().startswith("Paths on contours: sgd ends at (")
+
+
+def test_a_rate_lasts_until_the_next_one_in_stairs():
+    stairs, slope = (learner.lines({"rate": [1.0, 0.5]}, [0, 5], "epoch", "rate", stairs=stairs) for stairs in (True, False))
+    ((first,), (second,)) = (figure.axes[0].lines for figure in (stairs, slope))
+    assert first.get_path().vertices.tolist() == [[0, 1], [5, 1], [5, 0.5]]  # no slope between the epochs
+    assert second.get_path().vertices.tolist() == [[0, 1], [5, 0.5]]
+
+
+def test_the_letters_of_a_rule_are_those_of_its_formula():
+    assert "$g$ is the gradient" in repr(rule("adam"))
+    assert "$g$" not in repr(rule("nesterov_lookahead"))  # it takes the gradient of f elsewhere

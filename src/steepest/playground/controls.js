@@ -143,7 +143,7 @@ function connect() {
   });
   tabs(document.querySelector("#right [role=tablist]"), (name) => {
     choosePanel(name);
-    say();
+    draw(); // the plot of heights is lower beside the map of momentum
   });
   const giveRate = (lr) => {
     state.rules[state.follow].lr = lr;

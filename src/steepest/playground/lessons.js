@@ -43,7 +43,7 @@ const LESSONS = [
     ],
     reveal: ({ paths }) =>
       `Adam leaves at step ${leave(paths.adam)}, SGD at step ${leave(paths.sgd)}, Adagrad at step ${leave(paths.adagrad)}. ` +
-      "Adam divides each coordinate by the size of its own gradients, so a tiny slope along y gives a full step at once. SGD multiplies y by 1 + 2 · 0.05 at every step: slow from 0.001, then ever faster. Adagrad starts like Adam, but divides by the sum of all squares, and slows down. Try other rates: the order is theirs as much as the rules'.",
+      "Adam divides each coordinate by the size of its own gradients, so a tiny slope along y gives a full step at once. SGD multiplies y by 1 + 2 · 0.05 at every step: slow from 0.001, then ever faster. Adagrad starts like Adam, but divides by the root of the sum of all squares, and slows down. Try other rates: the order is theirs as much as the rules'.",
   },
   {
     title: "The long valley",
@@ -89,7 +89,7 @@ const LESSONS = [
   },
   {
     title: "Noise and averaging",
-    sentence: "Gradients are noisy here, as with small batches: the same noise for both rules. Schedule-free SGD looks at an average of its steps.",
+    sentence: "Gradients are noisy here, as with small batches: the same noise for both rules. Schedule-free SGD returns an average of its points.",
     question: "Both have rate 0.3. Compare their mean height over the last 100 steps.",
     look: NOISE,
     options: [
@@ -102,12 +102,12 @@ const LESSONS = [
     ],
     reveal: ({ paths }) =>
       `SGD: ${number(meanOfLastHalf(paths.sgd), 2)}; with averaging: ${number(meanOfLastHalf(paths.schedule_free_sgd), 2)}. ` +
-      "At a constant rate SGD never comes to rest: each step carries fresh noise, and it rings at a height that grows with the rate. An average of many points has most of the noise cancelled. Choose the linear schedule: a falling rate quiets SGD too.",
+      "At a constant rate SGD never comes to rest: each step adds fresh noise, and the height fluctuates about a level that grows with the rate. In an average of many points most of the noise cancels. Choose the linear schedule: a falling rate quiets SGD too.",
   },
   {
     title: "Momentum's overshoot",
     sentence: "Momentum keeps 0.9 of its last step and adds the new gradient. The bowl is round, and its minimum at 0.",
-    question: "How often does x pass 0 in 100 steps?",
+    question: "How often does x change its sign in 100 steps?",
     look: MOMENTUM,
     options: [
       ["Never: it comes from one side", ({ paths }) => turnsOf(paths.momentum) === 0],
@@ -115,7 +115,7 @@ const LESSONS = [
       ["Several times: it swings", ({ paths }) => turnsOf(paths.momentum) > 1],
     ],
     reveal: ({ paths: { momentum } }) =>
-      `It passes 0 ${turnsOf(momentum)} times. What was gathered on the way down is still there at the bottom, and carries it up the other side; only a tenth is lost at each step. Lower momentum to 0.5 among its hyperparameters and count again. SGD on this bowl, at any rate below 0.5, never passes.`,
+      `x changes its sign ${turnsOf(momentum)} times. The velocity gained on the way down carries it up the other side, and only a tenth of it is lost at each step. Lower momentum to 0.5 among its hyperparameters and count again. SGD on this bowl, at any rate below 0.5, never changes the sign.`,
   },
   {
     title: "Adam, then SGD",
@@ -131,7 +131,7 @@ const LESSONS = [
       const [sgd, adam, both] = Object.values(paths).map((path) => number(meanAtTheEnd(path), 2));
       return (
         `SGD: ${sgd}; Adam: ${adam}; Adam, then SGD: ${both}. Adam divides by the size of its gradients, so at the bottom, where they are only noise, its steps stay as large as its rate. ` +
-        "SGD's steps shrink with the gradient: slow on the way, quiet at the end. The switch has the better half of each. Change its step, or give Adam the linear schedule instead."
+        "SGD's steps shrink with the gradient: slow on the way, quiet at the end. The switch combines the two. Change its step, or give Adam the linear schedule instead."
       );
     },
   },
@@ -167,7 +167,7 @@ const LESSONS = [
   },
   {
     title: "Rate and momentum",
-    sentence: "A valley with curvatures 1 and 50. SGD has almost the largest rate that it can have here, 0.039; both momentum rules have 0.0614, more than SGD could bear.",
+    sentence: "A valley with curvatures 1 and 50. SGD has a rate of 0.039, just below its bound 2/λ = 0.04; both momentum rules have 0.0614, at which SGD would diverge.",
     question: "Which is lowest after 60 steps?",
     look: TOGETHER,
     panel: "phase",
@@ -180,8 +180,8 @@ const LESSONS = [
       const found = curvature(surface), best = bestMomentum(found), heights = Object.values(paths).map((path) => number(endOf(path), 2));
       const swings = dampingOf(0.0614, 0.95, found.smallest).factor;
       return (
-        `SGD: ${heights[0]}; momentum 0.95: ${heights[1]}; momentum 0.566: ${heights[2]}. On a quadratic there is a best pair, and 0.566 is in it: both directions are then critically damped, at the border of swinging, and each step leaves ${number(best.factor, 3)} of the distance. ` +
-        `SGD at best leaves ${number(best.plain, 3)}. With 0.95 both directions swing, and √0.95 = ${number(swings, 3)} is left. Drag the point on the map of rate and momentum: below the star the flat direction creeps, above it both swing, right of it the path diverges.`
+        `SGD: ${heights[0]}; momentum 0.95: ${heights[1]}; momentum 0.566: ${heights[2]}. On a quadratic one pair of rate and momentum is best, and 0.0614 with 0.566 is that pair: both directions are critically damped, at the border of swinging, and in the long run each step leaves ${number(best.factor, 3)} of the distance. ` +
+        `SGD at best leaves ${number(best.plain, 3)}. With 0.95 both directions swing, and √0.95 = ${number(swings, 3)} is left. Drag the point on the map of rate and momentum: left of the star the flat direction creeps, above it both swing, right of it the path soon diverges.`
       );
     },
   },

@@ -7,6 +7,11 @@ const LETTERS = [
   [/\beps\b/g, "ε"], [/\balpha\b/g, "α"], [/\brho\b/g, "ρ"], [/\bmu\b/g, "μ"], [/\bp(?=\b|_t|1)/g, "θ"], [/(\w)_hat\b/g, "$1\u0302"],
   [/_t\b/g, "ₜ"], [/\b([a-zθ])1\b/g, "$1′"], [/^Δ$/, "Δθ"],
 ];
+// "H_x" as H with a subscript.
+function lettered(name) {
+  const [, stem, below] = /^([A-Z])_([a-z])$/.exec(name) ?? [null, inLetters(name), ""];
+  return below ? [stem, el("sub", {}, below)] : [stem];
+}
 const inLetters = (text) => LETTERS.reduce((said, [from, to]) => said.replace(from, to), text);
 
 function sayStep() {
@@ -20,7 +25,7 @@ function sayStep() {
   const rows = lines.map(({ name, formula, value }) => {
     const values = Array.isArray(value) ? value : [value];
     const cells = values.map((x) => el("td", values.length === 1 ? { colspan: 2 } : {}, typeof x === "boolean" ? (x ? "yes" : "no") : number(x)));
-    return el("tr", {}, el("th", { scope: "row" }, inLetters(name)), el("td", {}, inLetters(formula)), ...cells);
+    return el("tr", {}, el("th", { scope: "row" }, ...lettered(name)), el("td", {}, inLetters(formula)), ...cells);
   });
   const head = el("tr", {}, ...["", "", "x", "y"].map((word) => (word ? el("th", { scope: "col" }, word) : el("td"))));
   const caption = el("caption", {}, `${labelOf(entry)}, step ${t}, rate ${number(rate)}`);
@@ -32,7 +37,7 @@ const RATES = Array.from({ length: 61 }, (_, k) => 10 ** (-5 + k / 10));
 let scaleOfRates, basinsView;
 function* rates() {
   const table = [], canvas = byId("sweep"), entry = state.rules[state.follow];
-  byId("rates-said").textContent = `The last height at each rate; where a line stops, the path is lost. A click, or the arrow keys, gives ${labelOf(entry)} that rate.`;
+  byId("rates-said").textContent = `The last height at each rate; where a line stops, the path diverges. Click, or use the arrow keys, to set the rate of ${labelOf(entry)}.`;
   canvas.setAttribute("aria-label", `Last height by rate. ${labelOf(entry)} has ${number(entry.lr)}; left and right change it.`);
   const show = () => {
     const context = sized(canvas, canvas.clientWidth, canvas.clientHeight);
@@ -63,7 +68,7 @@ function* basins() {
   const show = () => drawBasins(sized(canvas, width, height), width, height, {
     columns, rows, cells, ends, view: small, start: state.start, look: looks()[state.follow],
   });
-  byId("basins-said").textContent = `Where ${labelOf(entry)} ends from each start; a stroke: lost, blank: still on its way. A click, or the arrow keys, starts there.`;
+  byId("basins-said").textContent = `Where ${labelOf(entry)} ends from each start; a stroke: it diverges, blank: it has not arrived. Click, or use the arrow keys, to start there.`;
   basinsView = { ...small, width, height, columns, rows };
   let drawn = performance.now();
   for (const _ of basinsOf(entry, surface, state, small, columns, rows, cells, ends)) {
@@ -75,6 +80,6 @@ function* basins() {
   }
   show();
   const counts = ends.map((_, k) => `${"ABCDEFG"[k]} from ${cells.filter((cell) => cell === k).length}`);
-  canvas.setAttribute("aria-label", `Of ${cells.length} starts: ${counts.join(", ")}; lost ${cells.filter((cell) => cell === -1).length}.`);
+  canvas.setAttribute("aria-label", `Of ${cells.length} starts: ${counts.join(", ")}; diverged from ${cells.filter((cell) => cell === -1).length}.`);
 }
 

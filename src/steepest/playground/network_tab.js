@@ -96,7 +96,7 @@ const networkTab = (() => {
 
   // The decision map: the probability as tints, the line where both classes are equal, and the points as two shapes.
   const cells = Float64Array.from({ length: 2 * FINE * FINE }), logits = new Float64Array(FINE * FINE), small = document.createElement("canvas");
-  function drawDecision(canvas, { run: { tensors }, lostAt }, units) {
+  function drawDecision({ canvas, units, counted }, { run: { tensors }, lostAt }) {
     const [width, height] = [canvas.clientWidth, canvas.clientHeight], draw = sized(canvas, width, height), { paper, ink, ground } = inks();
     const base = ground[0], all = { ...view, width, height };
     draw.fillStyle = paper;
@@ -107,7 +107,8 @@ const networkTab = (() => {
         cells[2 * k + 1] = fromY(all, ((Math.floor(k / FINE) + 0.5) / FINE) * height);
       }
       trainer.logits(tensors, cells, logits);
-      drawUnits(units, trainer.hidden());
+      const dead = drawUnits(units, trainer.hidden()), zero = dead === 1 ? "; 1 is 0 everywhere" : dead ? `; ${dead} are 0 everywhere` : "";
+      counted.textContent = `What each hidden unit computes, a row for each layer${zero}`;
       Object.assign(small, { width: FINE, height: FINE });
       const context = small.getContext("2d"), image = context.createImageData(FINE, FINE);
       logits.forEach((z, k) => {
@@ -183,6 +184,7 @@ const networkTab = (() => {
     });
     const words = `What each of ${count * layers.length} hidden units computes over the plane, a row for each layer`;
     canvas.setAttribute("aria-label", `${words}; ${dead} are 0 everywhere.`);
+    return dead;
   }
 
   // Lines by step, each with its name at its end.
@@ -209,7 +211,8 @@ const networkTab = (() => {
       draw.lineWidth = wide;
       draw.stroke();
       draw.setLineDash([]);
-      names.push({ label, x: across(values.length - 1) + 5, y: y(values.length - 1) + 4 });
+      mark(draw, look, across(values.length - 1), y(values.length - 1), 3);
+      names.push({ label, x: across(values.length - 1) + 8, y: y(values.length - 1) + 4 });
     }
     draw.fillStyle = ink;
     draw.textAlign = "left";
@@ -227,10 +230,10 @@ const networkTab = (() => {
     racers.forEach((racer) => {
       const side = seen[racer.side], entry = net[racer.side], lost = racer.lostAt !== null, last = racer.loss.at(-1);
       side.units.style.height = `${unitsHeight(side.units.clientWidth)}px`;
-      drawDecision(side.canvas, racer, side.units);
+      drawDecision(side, racer);
       const [known, fresh] = [racer.accuracy, racer.testAccuracy].map((share) => `${Math.round(100 * share)} %`);
-      const words = `loss ${number(last, 3)}, right ${known}; test loss ${number(racer.testLoss.at(-1), 3)}, right ${fresh}`;
-      const said = lost ? `lost at step ${racer.lostAt}` : words;
+      const words = `loss ${number(last, 3)}, accuracy ${known}; test loss ${number(racer.testLoss.at(-1), 3)}, accuracy ${fresh}`;
+      const said = lost ? `diverged at step ${racer.lostAt}` : words;
       side.said.textContent = `step ${racer.run.t}: ${said}`;
       side.canvas.setAttribute("aria-label", `What ${entryText(entry)} decides of ${net.data}, step ${racer.run.t}: ${said}.`);
     });
@@ -242,7 +245,7 @@ const networkTab = (() => {
     const norms = racers.flatMap(({ norms: all }, k) => all.map((values, layer) => ({ values, look: looks[k], label: `${names[k]} W${layer + 1}`, wide: 1 + 0.6 * layer })));
     drawLines(seen.norms, norms, "norm of each layer's weights", false);
     const ended = ({ loss, testLoss }) => `${number(loss.at(-1), 3)} (test ${number(testLoss.at(-1), 3)})`;
-    const words = racers.map((racer) => `${entryText(net[racer.side])} ${racer.lostAt === null ? ended(racer) : `lost at step ${racer.lostAt}`}`).join(", ");
+    const words = racers.map((racer) => `${entryText(net[racer.side])} ${racer.lostAt === null ? ended(racer) : `diverged at step ${racer.lostAt}`}`).join(", ");
     seen.loss.setAttribute("aria-label", `Loss by step: at step ${stepOf()} ${words}.`);
     seen.norms.setAttribute("aria-label", `Norms of the weights of each layer by step, of both rules, up to step ${stepOf()}.`);
   }
@@ -311,9 +314,9 @@ const networkTab = (() => {
       head.replaceChildren(swatch(looksOf()[side === "a" ? 0 : 1]), entryText({ ...net[side], name: "" }, false));
     };
     const step = (up, sign) => el("button", { type: "button", "aria-label": `${up > 0 ? "Raise" : "Lower"} the rate of ${title}`, onclick: () => give(ladder(net[side].lr, up)) }, sign);
-    const canvas = el("canvas", { role: "img" }), units = el("canvas", { role: "img", class: "units" }), said = el("p", { class: "hint" });
-    seen[side] = { canvas, units, said };
-    return el("div", { class: "contender" }, el("h2", {}, title, " ", head), el("div", { class: "rate" }, select, step(-1, "−"), rate, step(1, "+"), fine), canvas, said, units);
+    const canvas = el("canvas", { role: "img" }), units = el("canvas", { role: "img", class: "units" }), [said, counted] = ["said", "counted"].map((name) => el("p", { class: `hint ${name}` }));
+    seen[side] = { canvas, units, said, counted };
+    return el("div", { class: "contender" }, el("h2", {}, title, " ", head), el("div", { class: "rate" }, select, step(-1, "−"), rate, step(1, "+"), fine), canvas, said, counted, units);
   }
 
   const set2 = (input, value) => document.activeElement !== input && (input.value = value);
@@ -336,7 +339,7 @@ const networkTab = (() => {
       el("section", {}, el("h2", {}, "Penalty on the weights"), slider("l2", "L2 (λ/2 · ΣW²)", 1, PENALTIES), slider("l1", "L1 (λ · Σ|W|)", 1, PENALTIES)),
       el("section", {}, el("h2", {}, "Training"), slider("batch", "Batch", 1), slider("steps", "Steps", 10), choice("schedule", "Schedule"), slider("seed", "Seed", 1)),
       el("div", { class: "buttons" }, seen.play, once, el("button", { type: "button", onclick: restart }, "Restart"), fields.speed),
-      el("p", { class: "hint" }, "Both start from the same weights and see the same batches. Scale y: its gradients grow with it, and the two rules take that differently. Few, noisy points and many units: the test loss turns up, and a penalty holds it down."),
+      el("p", { class: "hint" }, "Both start from the same weights and see the same batches. Scale y: its gradients grow with it; which rule is affected? With few, noisy points and many units the test loss rises again, and a penalty keeps it down."),
     );
     seen.loss = el("canvas", { role: "img" });
     seen.norms = el("canvas", { role: "img" });

@@ -2,7 +2,7 @@
 const REGIONS = [
   { name: "over-damped in both directions", light: "#cfe3f3", dark: "#1d3a52" },
   { name: "over-damped along the flat one only", light: "#c9ead9", dark: "#1c4a3a" },
-  { name: "under-damped in both", light: "#fdeab6", dark: "#574515" },
+  { name: "over-damped in neither", light: "#fdeab6", dark: "#574515" },
   { name: "diverging", light: "#d9a892", dark: "#5e2a17" },
 ];
 const LEVELS_OF_FACTOR = [0.3, 0.5, 0.7, 0.8, 0.9, 0.95];
@@ -102,12 +102,15 @@ function drawAlong(draw, width, height, { coordinates, quadratic, at, steps }) {
   draw.stroke();
   draw.font = FONT;
   draw.textAlign = "right";
-  quadratic.curvatures.forEach((curvature, i) => {
-    const y = box.top + 6 + 15 * i;
+  let right = box.right;
+  for (const [i, curvature] of [...quadratic.curvatures.entries()].reverse()) {
+    const words = `λ = ${number(curvature, 3)}`, y = box.top - 12;
     draw.fillStyle = ink;
-    draw.fillText(`λ = ${number(curvature, 3)}`, box.right - 4, y + 4);
-    mark(draw, AXIS_LOOKS[i], box.right - 14 - draw.measureText(`λ = ${number(curvature, 3)}`).width, y, 4);
-  });
+    draw.fillText(words, right, y + 4);
+    right -= draw.measureText(words).width + 10;
+    mark(draw, AXIS_LOOKS[i], right, y, 4);
+    right -= 14;
+  }
 }
 
 // Redraw the panel after a change of the paths or the cursor.

@@ -333,8 +333,8 @@ function drawSweep(draw, width, height, { entries, looks, table, rates, floor, b
     draw.stroke();
     draw.setLineDash([]);
     draw.fillStyle = soft;
-    draw.textAlign = "right";
-    draw.fillText(`2/λ = ${number(bound, 3)}`, across(bound) - 4, box.top + 8);
+    draw.textAlign = "center";
+    draw.fillText(`2/λ = ${number(bound, 3)}`, Math.min(Math.max(across(bound), box.left + 150), box.right - 36), box.top - 8);
   }
   return { box, across };
 }

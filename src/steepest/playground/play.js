@@ -16,7 +16,7 @@ function changeSurface() {
   quadratic = found?.smallest > 0 ? found : null;
   bound = quadratic && 2 / found.largest;
   const words = found && `A quadratic: its curvature runs from ${number(found.smallest)} to ${number(found.largest)}. `;
-  const without = found?.smallest < 0 ? "It has no minimum: at no rate does plain descent stay." : "It is not curved in every direction.";
+  const without = found?.smallest < 0 ? "It has no minimum: plain descent leaves it at any rate." : "It is not curved in every direction.";
   const about = bound ? `Plain descent needs a rate below 2/λ = ${number(bound)}.` : without;
   byId("bound").textContent = found ? words + about : "";
   const g = new Float64Array(2), least = Math.min(...surface.minima.map((p) => surface.f(p, g)));
@@ -110,7 +110,7 @@ function set(id, value) {
 
 function endSaid({ values, every, last, lostAt, count }) {
   const k = Math.min(Math.floor(state.at / every), count);
-  return lostAt !== null && k >= lostAt ? `lost at step ${lostAt}` : number(values[Math.min(k, last)]);
+  return lostAt !== null && k >= lostAt ? `diverged at step ${lostAt}` : number(values[Math.min(k, last)]);
 }
 
 // Update sentences, labels, the address and the open panel once nothing has changed for 200 ms.
@@ -152,9 +152,9 @@ function indefiniteSaid(path) {
 function awaySaid({ leavesAt, lostAt, every }, label) {
   if (leavesAt === null) return [];
   const gradients = every > 1 ? ` (${every} gradients each)` : "";
-  if (lostAt === leavesAt) return [`${label} is lost at step ${lostAt}${gradients}.`];
+  if (lostAt === leavesAt) return [`${label} diverges at step ${lostAt}${gradients}.`];
   if (lostAt === null) return [`${label} leaves the frame at step ${leavesAt}${gradients}.`];
-  return [`${label} leaves the frame at step ${leavesAt} and is lost at step ${lostAt}${gradients}.`];
+  return [`${label} leaves the frame at step ${leavesAt} and diverges at step ${lostAt}${gradients}.`];
 }
 
 function keepAddress() {

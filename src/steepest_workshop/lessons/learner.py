@@ -64,12 +64,17 @@ def walked(step: Callable[..., Any], surface: Surface, steps: int, lr: float = R
     return np.array(points)
 
 
-def lines(curves: Mapping[str, ArrayLike], x: Iterable[float], xlabel: str, ylabel: str, title: str = "") -> Figure:
-    """Curves over x; those whose name begins with "yours" as black marks, which leave the line below them visible."""
+def lines(
+    curves: Mapping[str, ArrayLike], x: Iterable[float], xlabel: str, ylabel: str, title: str = "", stairs: bool = False
+) -> Figure:
+    """Curves over x; those whose name begins with "yours" as black marks, which leave the line below them visible.
+
+    `stairs`: a value lasts until the next one, as a rate does, instead of being joined to it by a slope.
+    """
     figure, at = Figure(figsize=(7.5, 3.6), layout="constrained"), list(x)
     axes = figure.subplots()
     for (name, values), look in zip(curves.items(), _looks(curves, len(at)), strict=True):
-        axes.plot(at, np.asarray(values), label=name, **look)
+        axes.plot(at, np.asarray(values), label=name, drawstyle="steps-post" if stairs else "default", **look)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.legend(frameon=False)
     axes.grid(alpha=0.25)

@@ -46,4 +46,5 @@ def rule(name: str) -> Shown:
     numbers = {k: v for k, v in chosen.hyper.items() if isinstance(v, float) and letter(k) in "".join(lines)}
     letters = ", ".join(f"${letter(k)}$ is `{k}` ({v:g} unless set)" for k, v in numbers.items())
     formula = "\n\n".join(f"$${line}$$" for line in lines)
-    return Shown(f"{formula}\n\nHere $\\theta$ are the parameters, $g$ is the gradient, $t$ counts steps from 1; {letters}.")
+    gradient = ", $g$ is the gradient" if "g_t" in formula else ""
+    return Shown(f"{formula}\n\nHere $\\theta$ are the parameters{gradient}, $t$ counts steps from 1; {letters}.")

@@ -45,7 +45,7 @@ SCHEDULES = (
         "`inverse_time(t, k)` returns the multiplier of the rate after t steps of 1/t decay.",
         (
             "At t = 0 the multiplier is 1.",
-            "The rate is alpha0 over a denominator; the multiplier is that without alpha0.",
+            "The rate is eta0 over a denominator; the multiplier is that without eta0.",
             "The denominator begins at 1, and grows by k a step.",
         ),
         [(0, 0.1), (1, 0.1), (30, 0.5)],
