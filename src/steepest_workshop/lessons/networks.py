@@ -72,10 +72,10 @@ def _swept(
 def _decay(say: Callable[[str], None]) -> Row:
     """MADGRAD, momentum and Adam on few images, where weight decay matters."""
     say("001: MADGRAD and weight decay")
-    few = _few()
+    problem = few()
     names = ("madgrad", "momentum", "adam")
-    tuned = compare(few, names, schedules="constant", store=":memory:", seeds=5).result.entries
-    table = _swept(names, {e.candidate.rule.name: e.candidate.lr for e in tuned}, "weight_decay", DECAYS, few)
+    tuned = compare(problem, names, schedules="constant", store=":memory:", seeds=5).result.entries
+    table = _swept(names, {e.candidate.rule.name: e.candidate.lr for e in tuned}, "weight_decay", DECAYS, problem)
     parts, gains, inner = [], {}, True
     for name, values in zip(names, np.nan_to_num(table), strict=True):
         top = int(values.mean(1).argmax())
@@ -90,19 +90,19 @@ def _decay(say: Callable[[str], None]) -> Row:
 
 
 @functools.cache
-def rate_by_decay() -> dict[str, Array]:
-    """Test accuracy on few images (rates, decays, seeds): Adam with the decay in its gradient, and AdamW."""
-    found, few = {}, _few()
+def rate_by_decay(keep: bool = False) -> dict[str, Array]:
+    """Test accuracies on few images (rates, decays, seeds): Adam with the decay in its gradient, and AdamW."""
+    found = {}
     for name, decays in GRID_DECAYS.items():
-        rows = []
-        for lr in GRID_RATES:
-            values = [decay / (lr if name == "adamw" else 1) for decay in decays]
-            rows.append(_swept((name,), {name: lr}, "weight_decay", values, few, GRID_SEEDS)[0])
-        found[name] = np.array(rows)
+        rows = {
+            f"{name} at {lr:g}": [(get(name), lr, {"weight_decay": d / (lr if name == "adamw" else 1)}) for d in decays]
+            for lr in GRID_RATES
+        }
+        found[name] = np.array([*sweeps.swept(few, rows, starts=GRID_SEEDS, keep=keep).values()])
     return found
 
 
-def _few() -> Problem:
+def few() -> Problem:
     """MNIST with 1,000 training images, where weight decay matters."""
     whole = document()
     (x,), y = whole.train.batch(slice(0, 1000))

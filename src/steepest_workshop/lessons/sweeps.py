@@ -2,6 +2,8 @@
 
 Each question has a grid of settings, trained from some starts. The first CHOOSING starts choose each side's setting and the
 others compare them, so that no side gains by its choice. A verdict is a pure function of the accuracies.
+
+`python -m steepest_workshop.lessons.sweeps` trains the grids that are not recorded, half an hour on two cores.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from steepest.rules.combinators import switch
 from steepest.study.verdicts import ACCURACY_MARGIN
 from steepest.training.stacked import Run
 
-from . import ON_EDGE, Row, claim, decided, edge, shares, spread
+from . import ON_EDGE, Row, claim, decided, edge, kept, shares, spread
 from .compared import UNDECIDED, trained
-from .training import document
+from .training import document, mlp
 
 Array = NDArray[np.float64]
 Trial = tuple[Rule, float, dict[str, Any]]  # a rule, its rate and other hyperparameters
 Table = Mapping[Any, Array]  # what is compared: accuracies in per cent (settings, starts)
+FILE = "sweeps"
 CHOOSING, JUDGING = 4, 12  # starts
 MOMENTA, MOMENTUM_RATES = ("sgd", "momentum", "nesterov"), (0.01, 0.03, 0.1, 0.3, 1.0)
 STABLE_RATES = tuple(10.0 ** np.arange(-5, 1.1, 0.5))
@@ -43,19 +46,40 @@ STEPS, LONG = 1000, 3000
 
 
 def swept(
-    problem: Problem, made: Mapping[Any, Sequence[Trial]], steps: int = STEPS, schedule: str = "constant"
+    problem: Callable[[], Problem],
+    made: Mapping[Any, Sequence[Trial]],
+    steps: int = STEPS,
+    schedule: str = "constant",
+    starts: int = CHOOSING + JUDGING,
+    keep: bool = False,
 ) -> dict[Any, Array]:
-    """Test accuracies (settings, starts) of each, 0 where a run diverged."""
-    starts = CHOOSING + JUDGING
+    """Test accuracies (settings, starts) of each, 0 where a run diverged: as recorded, or else trained (and recorded if `keep`)."""
+    keys = {name: f"{problem.__name__}: {name}, {_listed(made[name])}, {schedule}" for name in made}
+    digests = {name: _digest(problem, made[name], steps, schedule, starts) for name in made}
+    found = {name: kept.value(FILE, keys[name], digests[name]) for name in made}
+    missing = [name for name in made if found[name] is None]
     runs = [
         Run(rule, lr, start, steps, test=True, hyper=hyper, schedule=schedules.get(schedule))
-        for settings in made.values()
-        for rule, lr, hyper in settings
+        for name in missing
+        for rule, lr, hyper in made[name]
         for start in range(starts)
     ]
-    table = np.nan_to_num(trained(problem, runs, -1, starts))
-    at = np.cumsum([len(settings) for settings in made.values()])[:-1]
-    return dict(zip(made, np.split(table, at), strict=True))
+    table = np.nan_to_num(trained(problem(), runs, -1, starts)) if runs else np.zeros((0, starts))
+    at = np.cumsum([len(made[name]) for name in missing])[:-1]
+    found |= dict(zip(missing, np.split(table, at), strict=True)) if missing else {}
+    if keep and missing:
+        kept.keep(FILE, {keys[name]: (digests[name], np.round(found[name], 2).tolist()) for name in missing})
+    return {name: np.array(found[name], float) for name in made}
+
+
+def _listed(settings: Sequence[Trial]) -> str:
+    return f"{settings[0][0].name} at " + " ".join(f"{lr:g}" for _, lr, _ in settings)
+
+
+def _digest(problem: Callable[[], Problem], settings: Sequence[Trial], steps: int, schedule: str, starts: int) -> str:
+    """The digest of what a table comes from."""
+    own = [(rule.digest, rule.settings(**hyper, lr=lr)) for rule, lr, hyper in settings]
+    return kept.digest(problem, mlp, own, steps, schedule, starts)
 
 
 def best(values: Array) -> int:
@@ -78,38 +102,43 @@ def lead(a: Array, b: Array, asked: int = 1) -> tuple[float, float]:
     return spread(judged(a) - judged(b), 0.05 / asked)
 
 
-def on_networks(say: Callable[[str], None]) -> Iterator[Row]:
+def on_networks(say: Callable[[str], None], keep: bool = False) -> Iterator[Row]:
     """What document 001 says of momentum, AdaBelief, epsilon and MADGRAD's schedule."""
-    problem = document()
     say("001: momentum and Nesterov on MNIST, rate by rate")
-    yield from momenta(swept(problem, {name: [(get(name), lr, {}) for lr in MOMENTUM_RATES] for name in MOMENTA}))
+    yield from momenta(swept(document, {name: [(get(name), lr, {}) for lr in MOMENTUM_RATES] for name in MOMENTA}, keep=keep))
     say("001: how stable AdaBelief trains")
     names = ("adabelief", "adam", "momentum")
-    yield stable(swept(problem, {name: [(get(name), lr, {}) for lr in STABLE_RATES] for name in names}))
+    yield stable(swept(document, {name: [(get(name), lr, {}) for lr in STABLE_RATES] for name in names}, keep=keep))
     say("001: Adam's epsilon")
     adam = get("adam")
-    yield from epsilon(swept(problem, {eps: [(adam, lr, {"eps": eps}) for lr in EPSILON_RATES] for eps in EPSILONS}))
+    yield from epsilon(
+        swept(document, {eps: [(adam, lr, {"eps": eps}) for lr in EPSILON_RATES] for eps in EPSILONS}, keep=keep)
+    )
     say("001: MADGRAD with the schedule and momentum of SGD")
     made: dict[Any, list[Trial]] = {
         (name, plan): [(get(name), lr, {}) for lr in rates] for name, rates in PLAN_RATES.items() for plan in PLANS
     }
-    yield planned({key: swept(problem, {key: made[key]}, schedule=key[1])[key] for key in made})
+    yield planned({key: swept(document, {key: made[key]}, schedule=key[1], keep=keep)[key] for key in made})
 
 
-def of_slides(say: Callable[[str], None]) -> Iterator[Row]:
+def of_slides(say: Callable[[str], None], keep: bool = False) -> Iterator[Row]:
     """What document 003 says of Adam's betas, Adadelta's rho and RMSprop's usual setting."""
-    problem, adam = document(), get("adam")
+    adam = get("adam")
     say("003: Adam's betas, rate by rate")
     orders = [pair for own in BETAS for pair in (own, own[::-1])]
-    yield crossed(swept(problem, {b: [(adam, lr, {"beta1": b[0], "beta2": b[1]}) for lr in BETA_RATES] for b in orders}))
+    yield crossed(
+        swept(document, {b: [(adam, lr, {"beta1": b[0], "beta2": b[1]}) for lr in BETA_RATES] for b in orders}, keep=keep)
+    )
     say("003: Adadelta's rho")
-    yield from robust(swept(problem, {rho: [(get("adadelta"), lr, {"rho": rho}) for lr in RHO_RATES] for rho in RHOS}))
+    yield from robust(
+        swept(document, {rho: [(get("adadelta"), lr, {"rho": rho}) for lr in RHO_RATES] for rho in RHOS}, keep=keep)
+    )
     say("003: RMSprop's usual setting")
     rmsprop = get("rmsprop")
-    yield usual(swept(problem, {beta: [(rmsprop, lr, {"alpha": beta}) for lr in SHARE_RATES] for beta in SHARES}))
+    yield usual(swept(document, {beta: [(rmsprop, lr, {"alpha": beta}) for lr in SHARE_RATES] for beta in SHARES}, keep=keep))
 
 
-def of_lab(say: Callable[[str], None]) -> Iterator[Row]:
+def of_lab(say: Callable[[str], None], keep: bool = False) -> Iterator[Row]:
     """What document 002 says of Adam followed by SGD."""
     say("002: Adam first, then SGD")
     adam, sgd = get("adam"), get("sgd")
@@ -117,10 +146,10 @@ def of_lab(say: Callable[[str], None]) -> Iterator[Row]:
         "Adam": [(adam, lr, {}) for lr in FIRST],
         "SGD": [(sgd, lr, {}) for lr in SECOND],
     }
-    alone = swept(document(), made, LONG)
+    alone = swept(document, made, LONG, keep=keep)
     first = FIRST[best(alone["Adam"])]
     after: list[Trial] = [(switch(adam, sgd, at=at, then_ratio=lr / first), first, {}) for at in SWITCHES for lr in SECOND]
-    yield switched({**alone, "both": swept(document(), {"both": after}, LONG)["both"]})
+    yield switched({**alone, "both": swept(document, {"both": after}, LONG, keep=keep)["both"]})
 
 
 def momenta(table: Table) -> Iterator[Row]:
@@ -241,3 +270,17 @@ def switched(table: Mapping[str, Array]) -> Row:
     return claim(
         "002", "use Adam first, then SGD for fine-tuning", words, holds, "undecided, or a best rate on its grid's edge"
     )
+
+
+def record(say: Callable[[str], None] = print) -> None:
+    """Train the grids that are not recorded."""
+    from .networks import rate_by_decay
+
+    rate_by_decay(keep=True)
+    for rows in (on_networks, of_slides, of_lab):
+        for row in rows(say, keep=True):
+            say(f"{row.printed}: {row.holds}. {row.ours}")
+
+
+if __name__ == "__main__":
+    record()
