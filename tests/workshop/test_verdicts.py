@@ -207,3 +207,31 @@ def test_the_order_of_optimizers_is_the_printed_one_or_not(tmp_path, monkeypatch
     sure = {"Adan": curve(80.0, 0.0), "SGD": curve(70.0, 0.0), "Adam": curve(60.0, 0.0)}
     assert curves.ordered(sure).holds is True
     assert curves.ordered({**sure, "Adam": curve(90.0, 0.0)}).holds is False
+
+
+def test_a_grid_is_trained_once_and_again_if_a_setting_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "FOLDER", tmp_path)
+    asked = []
+
+    def trained(problem, runs, *shape):
+        asked.append([(run.lr, run.seed) for run in runs])
+        return np.array([run.lr if run.seed else np.nan for run in runs]).reshape(len(runs) // shape[-1], shape[-1])
+
+    monkeypatch.setattr(sweeps, "trained", trained)
+    made = {name: [(get(name), lr, {}) for lr in (0.1, 0.2)] for name in ("sgd", "adam")}
+    found = sweeps.swept(lambda: None, made, starts=3, keep=False)
+    assert found["adam"].tolist() == [[0, 0.1, 0.1], [0, 0.2, 0.2]]
+    assert not list(tmp_path.iterdir())
+
+    def problem():
+        return None
+
+    first = sweeps.swept(problem, made, starts=3, keep=True)
+    assert len(asked) == 2
+    again = sweeps.swept(problem, made, starts=3)
+    assert len(asked) == 2
+    assert all((first[name] == again[name]).all() for name in made)
+    made["adam"] = [(get("adam"), lr, {"beta1": 0.5}) for lr in (0.1, 0.2)]
+    sweeps.swept(problem, made, starts=3)
+    assert len(asked) == 3
+    assert len(asked[-1]) == 6  # Adam's alone

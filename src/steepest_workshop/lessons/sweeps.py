@@ -53,7 +53,7 @@ def swept(
     starts: int = CHOOSING + JUDGING,
     keep: bool = False,
 ) -> dict[Any, Array]:
-    """Test accuracies (settings, starts) of each, 0 where a run diverged: as recorded, or else trained (and recorded if `keep`)."""
+    """Test accuracies (settings, starts), 0 where a run diverged: as recorded, or else trained (and recorded if `keep`)."""
     keys = {name: f"{problem.__name__}: {name}, {_listed(made[name])}, {schedule}" for name in made}
     digests = {name: _digest(problem, made[name], steps, schedule, starts) for name in made}
     found = {name: kept.value(FILE, keys[name], digests[name]) for name in made}
