@@ -66,6 +66,10 @@ class _Statement:
 def read(path: Path) -> Submission:
     """Read a notebook. SteepestError, in one sentence, if it is none, or has no exercise of the lessons."""
     place("notebook", path)
+    if path.is_symlink():
+        raise SteepestError(f"The notebook {path} is a link, perhaps to another's answers; replace it by its file.")
+    if path.exists() and not path.is_file():
+        raise SteepestError(f"The notebook {path} is not a file.")
     try:
         with path.open("rb") as file:
             text = file.read(MOST + 1)
