@@ -288,6 +288,17 @@ def test_a_link_to_anothers_notebook_and_a_pipe_have_no_marks(tmp_path):
     assert "joe.ipynb is not a file" in joe.fault
 
 
+def test_a_name_and_a_sentence_are_one_line_each(tmp_path):
+    folder = tmp_path / "eve\neve: 9 of 9 right"
+    folder.mkdir()
+    forged = 'import os, sys\ndef f(t, k):\n    os.write(int(sys.argv[1]), b\'{"refused": "a\\\\nb"}\'); os._exit(0)\n'
+    paths = [notebook(folder / "a.ipynb", f"{forged}check('inverse_time', f)"), notebook(folder / "b.ipynb", "print()")]
+    marked = grader.grade(paths, QUICK)
+    assert marked[0].answers["inverse_time"].words == "a\\nb"
+    assert len(list(marks.lines(marked))) == len("\n".join(marks.lines(marked)).splitlines()) == 2
+    assert len(marks.table(marked).splitlines()) == 3
+
+
 def test_what_an_answer_says_is_cut(tmp_path):
     forged = (
         "import json, os, sys\nclass Mine:\n    def __str__(self):\n"

@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from steepest.errors import SteepestError
+from steepest.escapes import plain
 
 from ..exercises import EXERCISES, trials
 from ..exercises.engine import Answer
@@ -90,7 +91,8 @@ def grade(
         for name in submission.attempts
     ]
     marked = [
-        Marked(str(path), fault=each if isinstance(each, str) else "") for path, each in zip(paths, submissions, strict=True)
+        Marked(plain(path, keep=""), fault=plain(each, keep="") if isinstance(each, str) else "")
+        for path, each in zip(paths, submissions, strict=True)
     ]
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
@@ -130,7 +132,7 @@ def judged(name: str, outcome: trials.Outcome | str) -> Answer:
     except trials.RefusedError as refused:
         answer = Answer(False, str(refused))
     words = answer.words if len(answer.words) <= SENTENCE else f"{answer.words[:SENTENCE]} …"
-    return Answer(answer.right, words)
+    return Answer(answer.right, plain(words, keep=""))
 
 
 def _request(name: str, cells: dict[int, str], attempt: Attempt, limits: Limits) -> dict[str, Any]:
