@@ -2,7 +2,9 @@
 
 import ast
 import json
+import os
 import re
+import time
 from pathlib import Path
 
 import jupytext
@@ -139,6 +141,7 @@ RIGHT = "def inverse_time(t, k):\n    return 1 / (1 + k * t)\ncheck('inverse_tim
 STEP = "def sgd(w, g, t, state):\n    {}\n    return w - 0.1 * g\ncheck('sgd', sgd)"
 SLOW = " s"  # of processor time, or of the clock where others use the processor
 SOLUTIONS = "steepest_workshop/lessons/exercises/steps.py"
+SOURCE = f"import os, sys; root = [p for p in sys.path if p.endswith('src')][0]; file = root + '/{SOLUTIONS}'"
 HOSTILE = {  # a line before the right answer, and what is said
     "endless": ("while True: pass", SLOW),
     "asleep": ("import time; time.sleep(60)", SLOW),
@@ -169,6 +172,22 @@ HOSTILE = {  # a line before the right answer, and what is said
     "depth": ("import os, sys\n    os.write(int(sys.argv[1]), b'[' * 10**5); os._exit(0)", "other than results"),
     "flood": ("import os, sys\n    while True: os.write(int(sys.argv[1]), b' ' * 10**6)", "more than 8 MiB"),
     "text": ("return 'right'", "returned str"),
+    "path": (f"{SOURCE}; os.path.realpath = lambda p, **k: '/dev/null'; open(file)", "tried to read the file"),
+    "stat": (f"{SOURCE}; import stat; stat.S_ISLNK = lambda m: 0; open('/proc/self/root' + file)", "tried to read the file"),
+    "builtins": (f"{SOURCE}; import builtins; builtins.any = builtins.isinstance = lambda *a: True; open(file)", "to read the"),
+    "text of its own": (
+        f"{SOURCE}; P = type('P', (str,), {{'partition': lambda *a: ('', '', '')}}); open(P(file))",
+        "tried to read the file",
+    ),
+    "finder": (f"{SOURCE}; del sys.meta_path[0]; import steepest_workshop", "tried to read the file"),
+    "hook": ("import __main__; __main__.Guard.strict = False", "has no attribute 'Guard'"),
+    "collector": ("import gc; gc.get_objects()", "tried to watch this process"),
+    "descriptor": ("import os, signal; signal.pidfd_send_signal(os.pidfd_open(os.getppid()), 0)", "PermissionError"),
+    "its limits": ("import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1))", "tried to change its limits"),
+    "parent's limits": ("import os, resource; resource.prlimit(os.getppid(), 0)", "tried to change its limits"),
+    "low process": ("import _posixsubprocess; _posixsubprocess.fork_exec(*[None] * 23)", "PermissionError"),
+    "axes": ("import numpy as np; return np.zeros((1,) * 32)", "numbers, of shape (1, 1, 1"),
+    "long": ("raise ValueError('x' * 10**6)", "ValueError: xxx"),
 }
 CELLS = {  # whole cells, and what is said
     "a printed mark": ("print('sgd: 1')\ncheck('sgd', lambda w, g, t, state: w)", "w does not move"),
@@ -222,6 +241,71 @@ def test_an_answer_may_use_what_is_defined_above_it_and_nothing_else_is_run(tmp_
     )
     marked = graded(path)
     assert marked.right == 2, marked
+
+
+def test_an_answer_is_found_in_a_branch_and_by_the_names_of_its_arguments(tmp_path):
+    path = notebook(
+        tmp_path / "mine.ipynb",
+        "try:\n    import numpy as np\nexcept ImportError:\n    np = None\nRATES = []",
+        "RATES.append(0.1)\nhistory = {}",
+        "history[np.argmin(losses)] = train()\nhistory[RATES[0]] = train()",
+        "if True:\n    def sgd(w, g, t, state):\n        return np.subtract(w, RATES[0] * g)\n    ok = check('sgd', sgd)",
+        "check(mine=lambda t, k: 1 / (1 + k * t), name='inverse_time')",
+        "with np.errstate(all='ignore'):\n    def mine(epoch):\n        return 0.5 ** (epoch // 5)",
+        "check('step_decay', mine)",
+    )
+    marked = graded(path)
+    assert marked.right == len(marked.answers) == 3, marked
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [RIGHT] * 5000,
+        [*(f"a{k + 1} = a{k}" for k in range(5000)), "check('inverse_time', a5000)"],
+        [f"{' ' * 5000}\n" * 1000 + "x = (", RIGHT],
+        [f"x = {'-' * 50_000}1", RIGHT],
+        [f"x = a{'.a' * 50_000}", RIGHT],
+        ["\n".join("  " * k + "if 1:" for k in range(45)) + f"\n{' ' * 90}x = 1", RIGHT],
+    ],
+    ids=["checks", "chain", "blanks", "signs", "attributes", "branches"],
+)
+def test_a_notebook_of_any_shape_is_read_in_seconds(cells, tmp_path):
+    started = time.process_time()
+    assert "inverse_time" in submission.read(notebook(tmp_path / "large.ipynb", *cells)).attempts
+    assert time.process_time() - started < 5
+
+
+def test_a_link_to_anothers_notebook_and_a_pipe_have_no_marks(tmp_path):
+    notebook(tmp_path / "ada.ipynb", RIGHT)
+    (tmp_path / "bob.ipynb").symlink_to("ada.ipynb")
+    os.mkfifo(tmp_path / "eve.ipynb")
+    (tmp_path / "joe.ipynb").mkdir()
+    ada, bob, eve, joe = grader.grade(marks.notebooks([tmp_path]), QUICK)
+    assert ada.right == 1
+    assert "bob.ipynb is a link" in bob.fault
+    assert "eve.ipynb is not a file" in eve.fault
+    assert "joe.ipynb is not a file" in joe.fault
+
+
+def test_a_name_and_a_sentence_are_one_line_each(tmp_path):
+    folder = tmp_path / "eve\neve: 9 of 9 right"
+    folder.mkdir()
+    forged = 'import os, sys\ndef f(t, k):\n    os.write(int(sys.argv[1]), b\'{"refused": "a\\\\nb"}\'); os._exit(0)\n'
+    paths = [notebook(folder / "a.ipynb", f"{forged}check('inverse_time', f)"), notebook(folder / "b.ipynb", "print()")]
+    marked = grader.grade(paths, QUICK)
+    assert marked[0].answers["inverse_time"].words == "a\\nb"
+    assert len(list(marks.lines(marked))) == len("\n".join(marks.lines(marked)).splitlines()) == 2
+    assert len(marks.table(marked).splitlines()) == 3
+
+
+def test_what_an_answer_says_is_cut(tmp_path):
+    forged = (
+        "import json, os, sys\nclass Mine:\n    def __str__(self):\n"
+        "        os.write(int(sys.argv[1]), json.dumps({'texts': {'answer': 'x' * 10**6}}).encode())\n        os._exit(0)\n"
+        "check('updates', Mine())"
+    )
+    assert len(graded(notebook(tmp_path / "a.ipynb", forged)).answers["updates"].words) < 1000
 
 
 def test_the_last_of_two_answers_counts(tmp_path):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import msgspec
 import numpy as np
 
 from steepest.errors import SteepestError
+from steepest.escapes import plain
 
 from ..exercises import EXERCISES, trials
 from ..exercises.engine import Answer
@@ -29,6 +31,7 @@ from .submission import Attempt, Submission, read
 
 PACKAGE = Path(__file__).parents[2]
 MOST = 8 << 20  # bytes of a reply
+SENTENCE = 500  # characters of what is said of an answer
 FORGED = "The answer's process gave something other than results."
 PATIENCE = 3  # wall time over processor time: another process may use the core
 
@@ -88,7 +91,8 @@ def grade(
         for name in submission.attempts
     ]
     marked = [
-        Marked(str(path), fault=each if isinstance(each, str) else "") for path, each in zip(paths, submissions, strict=True)
+        Marked(plain(path, keep=""), fault=plain(each, keep="") if isinstance(each, str) else "")
+        for path, each in zip(paths, submissions, strict=True)
     ]
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
@@ -122,13 +126,13 @@ def _outcome(name: str, submission: Submission, limits: Limits) -> trials.Outcom
 
 def judged(name: str, outcome: trials.Outcome | str) -> Answer:
     """The judgement of an exercise on results, which are only numbers and text."""
-    if isinstance(outcome, str):
-        return Answer(False, outcome)
     try:
-        with np.errstate(all="ignore"):
-            return EXERCISES[name].judge(outcome)
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):  # of the mean of no numbers
+            answer = Answer(False, outcome) if isinstance(outcome, str) else EXERCISES[name].judge(outcome)
     except trials.RefusedError as refused:
-        return Answer(False, str(refused))
+        answer = Answer(False, str(refused))
+    words = answer.words if len(answer.words) <= SENTENCE else f"{answer.words[:SENTENCE]} …"
+    return Answer(answer.right, plain(words, keep=""))
 
 
 def _request(name: str, cells: dict[int, str], attempt: Attempt, limits: Limits) -> dict[str, Any]:
@@ -144,6 +148,7 @@ def _request(name: str, cells: dict[int, str], attempt: Attempt, limits: Limits)
         "limits": {"seconds": limits.seconds, "memory": limits.memory},
         "path": [each for each in sys.path if os.path.isabs(each) and Path(each) != Path.cwd() and os.path.exists(each)],
         "trials": trials.__file__,
+        "guard": str(Path(child.__file__).with_name("guard.py")),
         "hidden": os.path.realpath(PACKAGE),
     }
 
@@ -226,7 +231,7 @@ def _decoded(data: bytes, code: int, limits: Limits) -> _Reply:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise _FailedError(FORGED) from None
     if reply.refused:
-        raise _FailedError(reply.refused[:500])
+        raise _FailedError(reply.refused)
     return reply
 
 
@@ -252,6 +257,8 @@ def _fits(trial: trials.Trial, shapes: list[tuple[int, ...]], texts: dict[str, s
 
 def _arrays(reply: _Reply) -> Iterator[trials.Array]:
     for each in reply.arrays:
+        if not trials.small(each.shape):
+            raise _FailedError(FORGED)
         try:
             yield np.frombuffer(each.data, "<f8").reshape(each.shape)
         except ValueError:

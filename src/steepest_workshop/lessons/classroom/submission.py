@@ -18,8 +18,8 @@ from ..exercises import EXERCISES
 
 MOST = 64 << 20  # bytes of a notebook
 CALL = re.compile(r"\bcheck\(\s*['\"](\w+)['\"]")  # in a cell that is not Python
-MAGIC = re.compile(r"^(\s*)(?:[%!?].*|.*\?)$", re.MULTILINE)
 OURS = "steepest_workshop"
+CHANGES = ("append", "extend", "insert", "update", "setdefault", "add", "pop", "remove", "clear", "sort", "reverse")
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # of text that is not Python
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 Assignment = ast.Assign | ast.AnnAssign | ast.AugAssign
@@ -60,11 +60,16 @@ class _Statement:
     cell: int
     index: int
     node: ast.stmt
+    names: frozenset[str]  # that it defines
 
 
 def read(path: Path) -> Submission:
     """Read a notebook. SteepestError, in one sentence, if it is none, or has no exercise of the lessons."""
     place("notebook", path)
+    if path.is_symlink():
+        raise SteepestError(f"The notebook {path} is a link, perhaps to another's answers; replace it by its file.")
+    if path.exists() and not path.is_file():
+        raise SteepestError(f"The notebook {path} is not a file.")
     try:
         with path.open("rb") as file:
             text = file.read(MOST + 1)
@@ -87,6 +92,7 @@ def _submission(cells: dict[int, str]) -> Submission:
     """The answers in cells; the last one to an exercise counts."""
     before: list[_Statement] = []
     attempts: dict[str, Attempt] = {}
+    last: dict[str, tuple[ast.expr, int]] = {}  # an answer, and how many statements there are up to it
     code = {}
     for number, text in cells.items():
         try:
@@ -94,13 +100,25 @@ def _submission(cells: dict[int, str]) -> Submission:
         except UNREADABLE as error:
             line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
             fault = f"Cell {number}{line}: this is not Python ({getattr(error, 'msg', type(error).__name__)})."
-            attempts |= {name: Attempt(fault=fault) for name in CALL.findall(text) if name in EXERCISES}
+            found = [name for name in CALL.findall(text) if name in EXERCISES]
+            attempts |= {name: Attempt(fault=fault) for name in found}
+            last = {name: each for name, each in last.items() if name not in found}
             continue
         for index, node in enumerate(tree.body):
-            before.append(_Statement(number, index, node))
+            before.append(_Statement(number, index, node, frozenset(_bound(node))))
             for name, answer in checks(node):
-                attempts[name] = _attempt(answer, before)
-    return Submission(code, attempts)
+                last[name] = answer, len(before)
+    definers = _definers(before)
+    return Submission(code, attempts | {name: _attempt(answer, before[:end], definers) for name, (answer, end) in last.items()})
+
+
+def _definers(statements: list[_Statement]) -> dict[str, list[int]]:
+    """The statements that define a name, by the name."""
+    found: dict[str, list[int]] = {}
+    for k, each in enumerate(statements):
+        for name in each.names:
+            found.setdefault(name, []).append(k)
+    return found
 
 
 def parsed(text: str) -> tuple[str, ast.Module]:
@@ -113,59 +131,102 @@ def parsed(text: str) -> tuple[str, ast.Module]:
             if text.startswith("%%"):
                 magic, _, rest = text.partition("\n")
                 text = f"\n{rest}" if magic.split()[0] in ("%%time", "%%timeit", "%%capture") else ""
-            plain = MAGIC.sub(r"\1pass", text)
+            plain = "\n".join(map(_without_magic, text.split("\n")))
             return plain, ast.parse(plain)
+
+
+def _without_magic(line: str) -> str:
+    """A line of a cell with `pass` for a magic, a shell command or a question."""
+    code = line.strip()
+    magic = code.startswith(("%", "!", "?")) or code.endswith("?")
+    return f"{line[: len(line) - len(line.lstrip())]}pass" if magic else line
 
 
 def checks(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     """The calls of `check` outside of functions: the name of the exercise, and the expression of the answer."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, Definition | ast.Lambda):
-            continue
+    for node in _outside(tree):
         if isinstance(node, ast.Call) and _called(node.func) == "check":
-            given = [*node.args, *(word.value for word in node.keywords if word.arg in ("name", "mine"))]
-            name = given[0].value if given and isinstance(given[0], ast.Constant) else None
-            if isinstance(name, str) and name in EXERCISES and len(given) == 2:
-                yield name, given[1]
-        yield from checks(node)
+            given = dict(zip(("name", "mine"), node.args, strict=False)) | {word.arg: word.value for word in node.keywords}
+            name = getattr(given.get("name"), "value", None)
+            if isinstance(name, str) and name in EXERCISES and "mine" in given:
+                yield name, given["mine"]
+
+
+def _outside(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a syntax tree, however deep it is, in their order; none that is in a function or a class."""
+    nodes = [tree]
+    while nodes:
+        node = nodes.pop()
+        yield node
+        inner = [each for each in ast.iter_child_nodes(node) if not isinstance(node, Definition | ast.Lambda)]
+        nodes += reversed(inner)
 
 
 def _called(function: ast.expr) -> str:
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
-def _attempt(answer: ast.expr, before: list[_Statement]) -> Attempt:
+def _attempt(answer: ast.expr, before: list[_Statement], definers: dict[str, list[int]]) -> Attempt:
     """An answer with the statements before it that it needs, directly or through others."""
-    expression = ast.unparse(answer)
     try:
-        chosen = _needed(expression, before)
+        expression = ast.unparse(answer)
+        chosen = _needed(expression, before, definers)
     except UNREADABLE as error:
         return Attempt(fault=f"The answer cannot be read ({type(error).__name__}).")
     modules = [name for each in chosen for name in _imported(each.node)]
     return Attempt(expression, [(each.cell, each.index) for each in chosen], list(dict.fromkeys(modules)))
 
 
-def _needed(expression: str, before: list[_Statement]) -> list[_Statement]:
+def _needed(expression: str, before: list[_Statement], definers: dict[str, list[int]]) -> list[_Statement]:
     """Imports, definitions and assignments of names that an expression uses, in their order."""
-    names, chosen = _free(expression), set[int]()
-    while True:
-        more = [k for k, each in enumerate(before) if k not in chosen and _bound(each.node) & (names | {"*"})]
-        if not more:
-            return [before[k] for k in sorted(chosen)]
-        chosen.update(more)
-        names = names.union(*(_free(ast.unparse(before[k].node)) for k in more))
+    seen, chosen, names = set[str](), set[int](), ["*", *_free(expression)]
+    while names:
+        name = names.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for k in definers.get(name, ()):
+            if k < len(before) and k not in chosen:
+                chosen.add(k)
+                names += _free(ast.unparse(before[k].node))
+    return [before[k] for k in sorted(chosen)]
 
 
 def _bound(node: ast.stmt) -> set[str]:
-    """Names that a statement defines; none of one that is not run, such as a loop or an import of the lessons."""
+    """Names that a statement defines or changes; none of one that is not run, such as a loop or an import of the lessons."""
+    if isinstance(node, ast.If | ast.Try | ast.With):
+        return set[str]().union(*(_bound_here(each) for each in _outside(node) if isinstance(each, ast.stmt)))
+    return _bound_here(node)
+
+
+def _bound_here(node: ast.stmt) -> set[str]:
     if isinstance(node, Definition):
         return {node.name}
     if isinstance(node, Assignment):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        return {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
+        return set(map(_base, _targets(*(node.targets if isinstance(node, ast.Assign) else [node.target]))))
     if isinstance(node, ast.Import | ast.ImportFrom) and not any(name.split(".")[0] == OURS for name in _imported(node)):
         return {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
+        return {_base(node.value.func.value)} if node.value.func.attr in CHANGES else set()
     return set()
+
+
+def _targets(*targets: ast.expr) -> Iterator[ast.expr]:
+    """What is assigned to, one by one."""
+    nodes = list(targets)
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Tuple | ast.List):
+            nodes += node.elts
+        else:
+            yield node.value if isinstance(node, ast.Starred) else node
+
+
+def _base(node: ast.expr) -> str:
+    """The name at the beginning of `name.attribute[index]`; empty if there is none."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _imported(tree: ast.AST) -> Iterator[str]:

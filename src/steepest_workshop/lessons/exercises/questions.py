@@ -19,6 +19,8 @@ from ..ideas import CONSTANT
 from .engine import Answer, Exercise
 from .trials import Outcome, Trial, run
 
+ROUNDED = 1e-8  # of weights, after a rate that is a tensor of float32; a weight decay of 1e-5 moves them further
+
 
 class Found(NamedTuple):
     """The right answer, what happened in numbers, and what is said of each wrong answer, which gives nothing away."""
@@ -134,7 +136,7 @@ def _optimizer(
         named, theirs = outcome.texts["class"], best.texts["class"]
         for step, (mine, wanted) in enumerate(zip(outcome.arrays, best.arrays, strict=True), 1):
             away = float(np.abs(mine - wanted).max())
-            if not away <= 1e-7:  # torch keeps some of its state in float32
+            if not away <= ROUNDED:
                 options = {k: v for k, v in outcome.texts.items() if k != "class" and v != best.texts.get(k, v)}
                 told = f"Step {step}: its weights are {away:.2g} from the right ones"
                 kinds = [f"it is {named}"] if named != theirs else []

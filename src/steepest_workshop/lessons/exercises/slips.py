@@ -89,8 +89,21 @@ def of_values(mine: Sequence[Array], right: Sequence[Array], cases: Cases, oracl
         for words, function in variants(oracle):
             if _gives(function, cases, mine):
                 return words
-        known = next((words for words, form in FORMS if alike(mine, [np.asarray(form(r)) for r in right], LIKE)), "")
-        return known or _of_counts(mine, right, cases) or _shifted(mine, cases, oracle) or _of_numbers(mine, right)
+        return (
+            _of_forms(mine, right)
+            or _of_counts(mine, right, cases)
+            or _shifted(mine, cases, oracle)
+            or _of_numbers(mine, right)
+        )
+
+
+def _of_forms(mine: Sequence[Array], right: Sequence[Array]) -> str:
+    """Which form of the right results these are; a form that changes nothing, such as a number transposed, is none."""
+    for words, form in FORMS:
+        formed = [np.asarray(form(r)) for r in right]
+        if alike(mine, formed, LIKE) and not alike(right, formed, LIKE):
+            return words
+    return ""
 
 
 def _of_shapes(mine: Sequence[Array], right: Sequence[Array]) -> str:
@@ -159,7 +172,14 @@ def _of_numbers(mine: Sequence[Array], right: Sequence[Array]) -> str:
         return f"it is {factor:.4g} times the right one everywhere: is there a factor too many, or is one missing?"
     if np.allclose(a - r, a[0] - r[0], rtol=LIKE, atol=LIKE):
         return f"it is {abs(a[0] - r[0]):.4g} {'more' if a[0] > r[0] else 'less'} than the right one everywhere"
-    return "the other inputs are right: is a case forgotten?" if any(map(agree, mine, right)) else ""
+    return _of_cases(list(map(agree, mine, right)))
+
+
+def _of_cases(right: Sequence[bool]) -> str:
+    """How many inputs are right, of which some are."""
+    if sum(right) == len(right) - 1:
+        return "every other input is right: is a case forgotten?"
+    return f"{sum(right)} of the {len(right)} inputs {'is' if sum(right) == 1 else 'are'} right" if any(right) else ""
 
 
 def _near(a: Array, r: Array) -> str:

@@ -7,6 +7,7 @@ imports nothing of this package.
 from __future__ import annotations
 
 import dis
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 MOST = 50_000  # numbers in a result
+AXES = 8  # of a result
 UNANSWERED = "Blank: put your answer in the place of its `...`."
 NOTHING = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}  # what Python does in a blank
 NUMBERS = "biufO"  # NumPy's kinds that are numbers, or may contain them
@@ -109,15 +111,20 @@ def _frames(error: BaseException) -> Iterator[Any]:
 def numbers(result: Any, where: str) -> Array:
     """A result as an array of float64; RefusedError if it is none."""
     try:
-        values = np.asarray(result)
+        values = np.asarray(_as_array(result))
         if values.dtype.kind not in NUMBERS:
             raise TypeError(values.dtype)
         values = np.array(values, float)
     except Exception:  # a result may be of a learner's own class
         raise RefusedError(f"{where}: your function returned {type(result).__name__}; expected numbers.") from None
-    if values.size > MOST:
-        raise RefusedError(f"{where}: your function returned {values.size:,} numbers.")
+    if not small(values.shape):
+        raise RefusedError(f"{where}: your function returned {values.size:,} numbers, of shape {str(values.shape)[:80]}.")
     return values
+
+
+def small(shape: tuple[int, ...]) -> bool:
+    """Whether a result of this shape is small enough to be judged; one without numbers may still have a long axis."""
+    return len(shape) <= AXES and math.prod(max(length, 1) for length in shape) <= MOST
 
 
 def shaped(values: Array, shape: tuple[int, ...], where: str) -> Array:
@@ -160,7 +167,7 @@ def network(mine: Any, *cases: tuple[Any, ...]) -> Outcome:
         model = mine(x.shape[1], len(weights[1]), len(weights[3])).double()
         for parameter, value in zip(model.parameters(), weights, strict=True):
             parameter.data = torch.as_tensor(value)
-        return _as_array(model(torch.as_tensor(x)))
+        return model(torch.as_tensor(x))
 
     return values(scores if isinstance(mine, type) else mine, *cases, own=mine)
 
@@ -170,7 +177,7 @@ def tensors(mine: Any, *cases: tuple[Any, ...]) -> Outcome:
     import torch
 
     def result(*args: Any) -> Any:
-        return _as_array(mine(*map(torch.as_tensor, args)))
+        return mine(*map(torch.as_tensor, args))
 
     return values(result if callable(mine) else mine, *cases, own=mine)
 

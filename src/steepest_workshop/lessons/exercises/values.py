@@ -27,6 +27,11 @@ def cross_entropy(scores: Array, labels: Array) -> float:
     return float(-logs[np.arange(len(labels)), labels].mean())
 
 
+def _softmax(scores: Array) -> Array:
+    exponentials = np.exp(scores - scores.max(1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(1, keepdims=True))
+
+
 def _each(scores: Array, labels: Array) -> Array:
     return np.array([cross_entropy(scores[k : k + 1], labels[k : k + 1]) for k in range(len(labels))])
 
@@ -121,6 +126,9 @@ def _layers(n: int) -> tuple[Array, ...]:
 
 
 _scores = [(_rng.normal(size=(n, 4)) * 3, _rng.integers(0, 4, n)) for n in (6, 3)]
+_few = _scores[0][0].argmax(1) * [1, 1, 1, 1, 1, 0]  # labels, all right but the last
+_CURVATURES = [[2.0, 1.0], [-2.0, -1.0], [2.0, -1.0], [3.0, 1.0, 2.0], [-1.0, -2.0, -3.0], [1.0, -1.0, -2.0], [3.0, 3.0, -1.0]]
+_CURVATURES += [[1.0, 2.0, 3.0, -1.0]]  # a saddle by one of four
 _table = [(_rng.normal(size=(7, 2)), _rng.normal(size=7)) for _ in range(2)]
 
 VALUES = (
@@ -142,6 +150,8 @@ VALUES = (
         ("are the first biases missing?", lambda x, a, b, c, d: np.maximum(x @ a.T, 0) @ c.T + d),
         ("are the last biases missing?", lambda x, a, b, c, d: np.maximum(x @ a.T + b, 0) @ c.T),
         ("is that the absolute value?", lambda x, a, b, c, d: np.abs(x @ a.T + b) @ c.T + d),
+        ("is that the softmax of the scores? The loss takes it", lambda *args: _softmax(forward(*args))),
+        ("is that the log softmax of the scores? The loss takes it", lambda *args: np.log(_softmax(forward(*args)))),
         solution=NETWORK,
         kind="network",
     ),
@@ -159,6 +169,8 @@ VALUES = (
         ("is the logarithm missing?", _either(lambda s, y: -np.exp(-_each(s, y)).mean())),
         ("is the sign the other way?", _either(lambda s, y: -cross_entropy(s, y))),
         ("is the logarithm to base 10 or 2?", _either(lambda s, y: cross_entropy(s, y) / np.log(10))),
+        ("is the softmax taken twice?", _either(lambda s, y: cross_entropy(_softmax(s), y))),
+        ("is the softmax missing?", _either(lambda s, y: -s[np.arange(len(y)), y].mean())),
         (
             "is the sum taken over the examples? It goes over the classes",
             _either(lambda s, y: float(-(s - np.log(np.exp(s).sum(0)))[np.arange(len(y)), y].mean())),
@@ -175,7 +187,7 @@ VALUES = (
             "`scores.argmax` needs the axis of the classes.",
             "A comparison of two arrays is an array of True and False, and the mean of that is a share.",
         ),
-        [*_scores],
+        [*_scores, (_scores[0][0], _few)],
         ("is it in per cent? A share is asked for", lambda s, y: 100 * accuracy(s, y)),
         ("is it the number, not the share?", lambda s, y: accuracy(s, y) * len(y)),
         ("is that the share of errors?", lambda s, y: 1 - accuracy(s, y)),
@@ -324,7 +336,7 @@ VALUES = (
             "They are its eigenvalues; `np.linalg.eigvalsh` computes those of a symmetric matrix.",
             "In a minimum it curves up in every direction, in a maximum down in every one; `(values > 0).all()`.",
         ),
-        [(np.diag([2.0, 1.0]),), (np.diag([-2.0, -1.0]),), (np.diag([2.0, -1.0]),), (np.array([[1.0, 3.0], [3.0, 1.0]]),)],
+        [(np.diag(each),) for each in _CURVATURES] + [(np.array([[1.0, 3.0], [3.0, 1.0]]),)],
         (
             "do you look at the diagonal? The eigenvalues decide",
             lambda H: 1 if (np.diag(H) > 0).all() else -1 if (np.diag(H) < 0).all() else 0,
