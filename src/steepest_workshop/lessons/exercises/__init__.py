@@ -31,7 +31,7 @@ def check(name: str, mine: Any) -> Answer:
     An Answer is true or false, and says what it has to say when shown. SteepestError for an exercise that there is none of.
 
     >>> check("sgd", lambda w, g, t, state: w - 0.1 * g)
-    Right: 12 steps of sgd agree with the oracle's.
+    Right: 12 steps of sgd agree with the right ones.
     >>> check("sgd", lambda w, g, t, state: w + 0.1 * g)
     Step 1: 0.251 the other way; does a sign point the wrong way?
     >>> check("sgd", ...)

@@ -104,10 +104,10 @@ def judge_steps(
     right = np.array(list(follow(oracle, gradients, start, sloped)))
     off = [t for t in range(STEPS) if not agree(seen[t], right[t])]
     if not off:
-        return Answer(True, f"Right: {STEPS} steps of {name} agree with the oracle's.")
+        return Answer(True, f"Right: {STEPS} steps of {name} agree with the right ones.")
     moves = [np.diff(path, axis=0, prepend=start[None]) for path in (seen, right)]
     if single([seen], [right], slips.SAME) or single([moves[0]], [moves[1]]):
-        return Answer(True, f"Right up to float32's rounding: {STEPS} steps of {name}. The oracle computes in float64.")
+        return Answer(True, f"Right up to float32's rounding: {STEPS} steps of {name}, here in float64.")
     slip = next((words for words, path in wrong() if agree(path, seen)), "") or slips.of_steps(
         seen, right, start, gradients, None if sloped else oracle
     )
@@ -128,14 +128,14 @@ def judge_values(
     `also` are other functions that are right, each with what is then said.
     """
     mine, right = outcome.arrays, results(oracle, cases)
-    said = f"it agrees with the oracle on {len(cases)} inputs"
+    said = f"it agrees with the right answer on {len(cases)} inputs"
     accepted = [(said, right), *((words, results(function, cases)) for words, function in also)]
     for words, each in accepted:
         if slips.alike(mine, each):
             return Answer(True, f"Right: {words}.")
     for words, each in accepted:
         if slips.fit(mine, each) and single(mine, each):
-            return Answer(True, f"Right up to float32's rounding: {words}. The oracle computes in float64.")
+            return Answer(True, f"Right up to float32's rounding: {words}, here in float64.")
     slip = next((words for words, function in wrong if slips.alike(mine, results(function, cases))), "")
     slip = slip or slips.of_values(mine, right, cases, oracle)
     k = next(k for k, (ours, theirs) in enumerate(zip(mine, right, strict=True)) if not agree(ours, theirs))
