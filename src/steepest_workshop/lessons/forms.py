@@ -109,8 +109,8 @@ def level_point(a: float, b: float, c: float, d: float, e: float) -> Any:
 
 
 def kind_of(H: Array) -> int:
-    (a, b), (_, c) = H
-    (point,) = optimality.stationary(surfaces.get(f"({a}*x**2 + {2 * b}*x*y + {c}*y**2)/2"))
+    terms = (f"({value})*x{i + 1}*x{j + 1}/2" for (i, j), value in np.ndenumerate(H))
+    (point,) = optimality.stationary(surfaces.get(" + ".join(terms)))
     return {"minimum": 1, "maximum": -1, "saddle": 0}[point.kind]
 
 
