@@ -8,13 +8,8 @@ from typing import Any
 from .errors import SteepestError, text_of
 
 COMMANDS, FUNCTIONS = "steepest.commands", "steepest.functions"  # groups of entry points
-WORKSHOP = (
-    "bench",
-    "conformance",
-    "lessons",
-    "reproduce",
-    "selftest",
-)  # commands of steepest_workshop, for the error without it
+# Commands of steepest_workshop, for the error without it.
+WORKSHOP = ("bench", "conformance", "lessons", "reproduce", "selftest")
 
 
 def names(group: str) -> list[str]:
