@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,28 +56,16 @@ def on_mnist(say: Callable[[str], None]) -> Iterator[Row]:
     yield from sweeps.on_networks(say)
 
 
-def _swept(
-    rules: Sequence[str], lrs: Mapping[str, float], letter: str, values: Sequence[float], problem: Problem, seeds: int = SEEDS
-) -> Array:
-    """Test accuracies (rules, values of a hyperparameter, seeds) after 1,000 steps."""
-    runs = [
-        Run(get(name), lrs[name], seed, 1000, test=True, hyper={letter: value})
-        for name in rules
-        for value in values
-        for seed in range(seeds)
-    ]
-    return trained(problem, runs, len(rules), len(values), seeds)
-
-
 def _decay(say: Callable[[str], None]) -> Row:
     """MADGRAD, momentum and Adam on few images, where weight decay matters."""
     say("001: MADGRAD and weight decay")
-    problem = few()
     names = ("madgrad", "momentum", "adam")
-    tuned = compare(problem, names, schedules="constant", store=":memory:", seeds=5).result.entries
-    table = _swept(names, {e.candidate.rule.name: e.candidate.lr for e in tuned}, "weight_decay", DECAYS, problem)
+    tuned = compare(few(), names, schedules="constant", store=":memory:", seeds=5).result.entries
+    rates = {entry.candidate.rule.name: entry.candidate.lr for entry in tuned}
+    made = {name: [(get(name), rates[name], {"weight_decay": decay}) for decay in DECAYS] for name in names}
+    table = sweeps.swept(few, made, starts=SEEDS)
     parts, gains, inner = [], {}, True
-    for name, values in zip(names, np.nan_to_num(table), strict=True):
+    for name, values in table.items():
         top = int(values.mean(1).argmax())
         gains[name], inner = values[top] - values[0], inner and top + 1 < len(DECAYS)
         mean, half = spread(gains[name], 0.05 / len(DECAYS)) if top else (0.0, 0.0)
