@@ -120,6 +120,11 @@ def test_a_best_rate_on_the_edge_decides_nothing():
     count = len(sweeps.MOMENTUM_RATES)
     table = {name: accuracies(peak, 0, count) for name, peak in (("sgd", 90), ("momentum", 95), ("nesterov", 97))}
     assert [(row.holds, row.reason) for row in sweeps.momenta(table)] == [(None, sweeps.ON_EDGE)] * 2
+    orders = [pair for own in sweeps.BETAS for pair in (own, own[::-1])]
+    betas = {b: accuracies(97 if b[0] > b[1] else 95, 0, len(sweeps.BETA_RATES)) for b in orders}
+    assert sweeps.crossed(betas).reason == sweeps.ON_EDGE
+    good = {beta: accuracies(97, 0, 4, 0.01) for beta in sweeps.SHARES}
+    assert sweeps.usual(good).reason == sweeps.ON_EDGE  # a better one may lie beyond
 
 
 def test_the_starts_that_choose_a_rate_do_not_judge_it():
@@ -138,12 +143,13 @@ def test_epsilon_matters_or_does_not():
 
 
 def test_a_schedule_of_another_optimizer_costs_or_does_not():
-    def table(own):
-        made = {("momentum", plan): accuracies(96 + (plan == "cosine"), 1, 3) for plan in sweeps.PLANS}
+    def table(own, at=1):
+        made = {("momentum", plan): accuracies(96 + (plan == "cosine"), at, 4) for plan in sweeps.PLANS}
         return made | {("madgrad", plan): accuracies(96 + (plan == own), 1, 4) for plan in sweeps.PLANS}
 
     assert sweeps.planned(table("cosine")).holds is True
     assert sweeps.planned(table("constant")).holds is False
+    assert sweeps.planned(table("cosine", at=3)).reason == sweeps.ON_EDGE
 
 
 def test_rho_and_the_usual_setting_are_good_or_not():
