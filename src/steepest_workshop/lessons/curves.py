@@ -38,6 +38,7 @@ SOURCE, FILE = "001", "curves"
 HOW = "no curves are recorded; `python -m steepest_workshop.lessons.curves FOLDER` trains them"
 UNTOLD = "undecided: 10,000 images and three starts tell only large differences"
 STEPS = tuple(f"multi_step(milestones={m})" for m in ("(0.5,)", "(0.5, 0.75)", "(0.25, 0.5, 0.75)"))  # 1, 2 and 3 milestones
+LABELS = dict(zip(STEPS, ("1 milestone", "2 milestones", "3 milestones"), strict=True))
 SCHEDULES = ("constant", "cosine", "exponential_steps", *STEPS)
 STARTS, EPOCHS, IMAGES = 3, 30, 10_000
 RATE, MOMENTUM, DECAY, BATCH = 0.1, 0.9, 1e-4, 128  # He et al. 2016, section 4.2
@@ -254,7 +255,7 @@ def picture() -> Figure:
         for axes, column, labels in zip((left, right), np.moveaxis(values, 2, 0), ends, strict=True):
             axes.plot(epochs, column.mean(0), color=COLOURS[i], linestyle=DASHES[i])
             axes.fill_between(epochs, column.min(0), column.max(0), color=COLOURS[i], alpha=0.15, linewidth=0)
-            labels[name.partition("(")[0]] = (float(column[:, -1].mean()), COLOURS[i])
+            labels[LABELS.get(name, name.replace("_", " "))] = (float(column[:, -1].mean()), COLOURS[i])
         words.append(f"{name} ends at a loss of {values[:, -1, 0].mean():.3g} and {values[:, -1, 1].mean():.1f} %")
     left.set_yscale("log")
     left.set_ylabel("training loss")
