@@ -95,3 +95,31 @@ def test_it_may_change_between_steps():
         weight.grad = torch.ones(3)
         optimizer.step()
         assert optimizer.engine == engine
+
+
+def test_a_rule_that_looks_over_the_model_is_exact_where_one_group_is():
+    def stepped(*exact):
+        weights, _ = trained(
+            lambda weights: optim.Adai([{"params": [w], "exact": e} for w, e in zip(weights, exact, strict=True)], lr=0.1),
+            torch.float32,
+        )
+        return weights
+
+    whole, mixed, none = (stepped(*flags) for flags in ([True] * 5, [False, True] * 2 + [False], [False] * 5))
+    assert all(map(torch.equal, mixed, whole))
+    assert not all(map(torch.equal, none, whole))
+
+
+def test_rows_of_a_sparse_gradient_are_exact_too():
+    def stepped(made):
+        torch.manual_seed(0)
+        table = torch.nn.Embedding(50, 8, sparse=True)
+        optimizer = made(table.parameters())
+        for _ in range(50):
+            optimizer.zero_grad()
+            table(torch.randperm(50)[:20]).pow(3).sum().backward()
+            optimizer.step()
+        return table.weight
+
+    theirs = stepped(lambda weights: torch.optim.SGD(weights, lr=0.03, foreach=False))
+    assert torch.equal(stepped(lambda weights: optim.SGD(weights, lr=0.03, exact=True)), theirs)

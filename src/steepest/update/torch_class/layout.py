@@ -43,7 +43,7 @@ class Layout:
                     keys = [rule.key(letter) for letter in graph.tensors if letter != "p"]
                     pieces = [state[p][key] for key in keys]
                     if p.grad.is_sparse and not (hypers[i].get("momentum") or hypers[i].get("weight_decay")):
-                        rows.append(Rows(rule, graph, PLAIN, [(i, p)], groups, state))
+                        rows.append(Rows(rule, graph, EXACT if group.get("exact") else PLAIN, [(i, p)], groups, state))
                         continue
                     tensors = [here(p), gradient(p), *map(here, pieces)] if graph.elementwise else [p, p.grad, *pieces]
                     engine, shared = (EXACT, None) if group.get("exact") else choose(graph, tensors)
@@ -51,8 +51,9 @@ class Layout:
         if len(members_of) > 1 and any(graph.reach == "model" for graph, _, _ in members_of):
             if len({graph for graph, _, _ in members_of}) > 1:
                 raise differs(rule)
+            engine = EXACT if any(engine is EXACT for _, engine, _ in members_of) else PLAIN  # either takes any tensor
             members_of = {
-                (next(iter(members_of))[0], PLAIN, None): [member for members in members_of.values() for member in members]
+                (next(iter(members_of))[0], engine, None): [member for members in members_of.values() for member in members]
             }
         self.parts = rows
         for (graph, engine, _), members in members_of.items():
