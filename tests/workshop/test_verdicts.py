@@ -145,7 +145,7 @@ def test_epsilon_matters_or_does_not():
 def test_a_schedule_of_another_optimizer_costs_or_does_not():
     def table(own, at=1):
         made = {("momentum", plan): accuracies(96 + (plan == "cosine"), at, 4) for plan in sweeps.PLANS}
-        return made | {("madgrad", plan): accuracies(96 + (plan == own), 1, 4) for plan in sweeps.PLANS}
+        return made | {("madgrad", plan): accuracies(96 + (plan == own), 1, 5) for plan in sweeps.PLANS}
 
     assert sweeps.planned(table("cosine")).holds is True
     assert sweeps.planned(table("constant")).holds is False
@@ -196,12 +196,17 @@ def test_curves_decide_where_they_lie_apart():
     assert curves.schedules_of(plans).holds is None
     assert curves.schedules_of({name: curve(70.0 if name != "constant" else 60.0) for name in plans}).holds is True
     assert curves.schedules_of({name: curve(50.0 if name != "constant" else 60.0) for name in plans}).holds is False
-    assert curves.stepwise(plans).holds is True
-    assert curves.stepwise({**plans, "exponential_steps": curve(50.0)}).holds is False
-    assert (
-        curves.stepwise({**plans, "exponential_steps": curve(59.9) + np.array([[[0, 3.0]], [[0, 0]], [[0, -3.0]]])}).holds
-        is None
-    )
+
+
+def test_step_decay_is_as_good_as_exponential_steps_or_not():
+    count = len(sweeps.DECAY_RATES)
+    even = {plan: accuracies(97, 1, count) for plan in sweeps.DECAYS}
+    assert sweeps.stepwise(even).holds is True
+    three = "multi_step(milestones=(0.25, 0.5, 0.75))"
+    assert sweeps.stepwise(even | {three: accuracies(98, 1, count)}).holds is False
+    apart = accuracies(97 + sweeps.ACCURACY_MARGIN, 1, count)[:, ::-1]  # with other noise
+    assert sweeps.stepwise(even | {three: apart}).holds is None
+    assert sweeps.stepwise(even | {three: accuracies(98, 0, count)}).reason == sweeps.ON_EDGE
 
 
 def test_the_order_of_optimizers_is_the_printed_one_or_not(tmp_path, monkeypatch):

@@ -34,14 +34,21 @@ CHOOSING, JUDGING = 4, 12  # starts
 MOMENTA, MOMENTUM_RATES = ("sgd", "momentum", "nesterov"), (0.01, 0.03, 0.1, 0.3, 1.0)
 STABLE_RATES = tuple(10.0 ** np.arange(-5, 1.1, 0.5))
 EPSILONS, EPSILON_RATES = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3), (0.001, 0.003, 0.01, 0.03)
-BETAS, BETA_RATES = ((0.9, 0.5), (0.95, 0.8), (0.99, 0.9)), (0.001, 0.003, 0.01, 0.03)
+BETAS, BETA_RATES = ((0.9, 0.5), (0.95, 0.8), (0.99, 0.9)), (0.0003, 0.001, 0.003, 0.01, 0.03)
 RHOS, RHO_RATES = (0.01, 0.5, 0.9, 0.99), (0.3, 1.0, 3.0, 10.0)
 SHARES, SHARE_RATES = (0.5, 0.9, 0.99, 0.999), (0.0003, 0.001, 0.003, 0.01)
 FIRST, SECOND, SWITCHES = (0.0003, 0.001, 0.003, 0.01), (0.03, 0.1, 0.3, 1.0), (1000, 2000, 2700)
 PLANS, PLAN_RATES = (
     ("constant", "step(gamma=0.3)", "cosine"),
-    {"madgrad": (0.003, 0.01, 0.03, 0.1), "momentum": (0.03, 0.1, 0.3, 1.0)},
+    {"madgrad": (0.001, 0.003, 0.01, 0.03, 0.1), "momentum": (0.03, 0.1, 0.3, 1.0)},
 )
+DECAYS = {
+    "exponential_steps": "exponential steps",
+    "multi_step(milestones=(0.5,))": "one milestone",
+    "multi_step(milestones=(0.5, 0.75))": "two",
+    "multi_step(milestones=(0.25, 0.5, 0.75))": "three",
+}
+DECAY_RATES = (0.03, 0.1, 0.3, 1.0)  # of SGD with momentum
 STEPS, LONG = 1000, 3000
 
 
@@ -119,10 +126,14 @@ def on_networks(say: Callable[[str], None], keep: bool = False) -> Iterator[Row]
     yield from epsilon(
         swept(document, {eps: [(adam, lr, {"eps": eps}) for lr in EPSILON_RATES] for eps in EPSILONS}, keep=keep)
     )
-    say("001: MADGRAD with the schedule and momentum of SGD")
     made: dict[Any, list[Trial]] = {
         (name, plan): [(get(name), lr, {}) for lr in rates] for name, rates in PLAN_RATES.items() for plan in PLANS
     }
+    say("001: exponential step sizes and step decay with one, two or three milestones")
+    momentum = get("momentum")
+    own: list[Trial] = [(momentum, lr, {}) for lr in DECAY_RATES]
+    yield stepwise({plan: swept(document, {plan: own}, schedule=plan, keep=keep)[plan] for plan in DECAYS})
+    say("001: MADGRAD with the schedule and momentum of SGD")
     yield planned({key: swept(document, {key: made[key]}, schedule=key[1], keep=keep)[key] for key in made})
 
 
@@ -221,6 +232,20 @@ def planned(table: Mapping[tuple[str, str], Array]) -> Row:
     holds = True if loss[0] + loss[1] <= ACCURACY_MARGIN else False if loss[0] - loss[1] > ACCURACY_MARGIN else None
     answer = if_inside(holds, UNDECIDED, *table.values())
     return claim("001", "MADGRAD takes the schedule and the momentum of SGD", words, *answer)
+
+
+def stepwise(table: Table) -> Row:
+    """Exponential step sizes beside step decay with its best number of milestones, each at its best rate."""
+    top = max([*DECAYS][1:], key=lambda plan: table[plan][best(table[plan]), :CHOOSING].mean())
+    mean, half = lead(table["exponential_steps"], table[top])
+    parts = [
+        f"{called} {judged(table[plan]).mean():.2f} % at {DECAY_RATES[best(table[plan])]:g}" for plan, called in DECAYS.items()
+    ]
+    words = f"momentum on MNIST, {STEPS:,} steps, {JUDGING} starts, rates and milestones chosen on others: {', '.join(parts)}; "
+    words += f"exponential steps gain {mean:+.2f} +- {half:.2f} over the best of the others"
+    holds = True if mean - half > -ACCURACY_MARGIN else False if mean + half < -ACCURACY_MARGIN else None
+    answer = if_inside(holds, UNDECIDED, *table.values())
+    return claim("001", "exponential step sizes do as well as tuned step decay", words, *answer)
 
 
 def crossed(table: Mapping[tuple[float, float], Array]) -> Row:
