@@ -40,6 +40,7 @@ article img[src*="report-bounds"] { max-width: min(100%, 32rem); }
   .content { flex: 1; max-width: 62em; min-width: 0; padding: 0 2em; width: auto; }
   article p, article li, article dd { max-width: 46em; }
   article table.docutils { margin-left: 0; }
+  article td code { overflow-wrap: anywhere; white-space: normal; }
   article pre { font-size: 0.7rem; overflow-wrap: anywhere; white-space: pre-wrap; }
 }
 """
