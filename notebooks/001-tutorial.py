@@ -606,12 +606,12 @@ for name, step in {"RMSprop": rmsprop, "AdaBelief": adabelief}.items():
 learner.paths(beale, walks, (0.5, 3.5, -0.5, 2))
 
 # %% [markdown]
-# ## All of them on one hill
+# ## From descent to Adam on one hill
 #
 # Each at its best rate, each on its own map: on a shared one they would hide each other.
 
 # %%
-race = steepest.trajectory("beale", "sgd,momentum,nesterov,adagrad,rmsprop,adam", steps=200, lrs="auto")
+race = steepest.trajectory("beale", "sgd,momentum,adam", steps=200, lrs="auto")
 pictures.panels(race)
 
 # %% [markdown]
