@@ -171,7 +171,7 @@ NAMED = """
 002 momentum speeds up
 002 Adam first, then SGD
 002 a network before and after dropout
-003 the network, which is not told
+003 the network, which the document leaves open
 003 losses and accuracies of the blocks
 003 momentum with and without Nesterov
 003 more loss at 0.01

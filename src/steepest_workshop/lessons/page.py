@@ -25,7 +25,7 @@ class Story(NamedTuple):
 
 STORIES = (
     Story("Adam's averages are divided", False, "A formula is refuted by the figures printed beside it."),
-    Story("Adam's epsilon stands", False, "Where epsilon stands is told by the figures printed beside the formula."),
+    Story("Adam's epsilon stands", False, "The printed figures show that epsilon stands outside the root."),
     Story("RMSprop at 0.01 stays", None, "Whether RMSprop learns at 0.01 is decided by the start."),
     Story("sgd is stuck at the saddle", None, "Who is stuck at a saddle depends on the rate and the start."),
     Story("momentum converges slower", None, "Whether momentum is slower in a valley depends on how the valley lies."),

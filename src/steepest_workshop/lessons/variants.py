@@ -134,7 +134,7 @@ def _shapes() -> Iterator[Row]:
     for layer, (inputs, outputs) in zip(layers, ((784, 128), (128, 64), (64, 10)), strict=True):
         printed, ours = f"{inputs} to {outputs}", f"{layer.in_features} to {layer.out_features}"
         yield Row(SOURCE, "a layer of its network", printed, ours, "equal", printed == ours, power="echo")
-    words = "which image was drawn is not told; `prediction` draws the view for any image"
+    words = "the document does not say which image it shows; `prediction` draws any image"
     yield Row(SOURCE, "digit predicted of one test image", 4, NOT_HERE, None, None, words, "echo")
 
 
