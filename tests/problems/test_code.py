@@ -130,6 +130,7 @@ class Model(nn.Module):
     def forward(self, x):
         return torch.relu(self.layer(x))
 
+@torch.no_grad()
 def hook(module, inputs, output):
     return output + 0
 
@@ -284,6 +285,21 @@ def test_an_edit_of_what_is_computed_changes_the_digest(digested, name):
     before, after = digested(), digested(edited(*EDITS[name]))
     assert before[0] != after[0]
     assert before[1] == after[1] == []
+
+
+def test_an_edit_under_a_librarys_decorator_changes_the_digest_of_an_imported_module(digested):
+    before, after = digested(imported=True), digested(edited(*EDITS["a hook"]), imported=True)
+    assert before[0] != after[0]
+
+
+def test_an_optimizers_class_has_one_digest_before_and_after_its_first_instance():
+    class Own(torch.optim.SGD):
+        def step(self, closure=None):
+            return super().step(closure)
+
+    before = digest({"optimizer": Own})
+    Own([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    assert digest({"optimizer": Own}) == before
 
 
 @pytest.mark.parametrize("name", NEIGHBOURS)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SteepestError, alone, message_of, run_file, unknown
 
 if TYPE_CHECKING:
     from .problem import Problem
 
+LONGEST_NAME = 100  # characters
 IDENTITY = "2:"  # prefix of the keys of problems that include the user's code; keys of earlier versions have none
 
 # name: (module, function). They import torch, so they are imported only when used.
@@ -41,21 +42,30 @@ def _from_file(path: Path) -> Problem:
 
     Raises SteepestError if the file is missing, does not parse, raises, or defines none.
     """
-    from .problem import LONGEST_NAME, Problem
+    from .problem import Problem
 
     problem = run_file(path, "problem").get("problem")
     if callable(problem) and not isinstance(problem, Problem):
-        try:
-            with alone(path):
-                problem = problem()
-        except (SteepestError, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            raise SteepestError(f"{path} raised {message_of(error)}") from error
+        problem = called(path, problem)
     if not isinstance(problem, Problem):
         defines = "defines no problem" if problem is None else f"defines a problem that is a {type(problem).__name__}"
         raise SteepestError(
             f"{path} {defines}; it needs a line: problem = steepest.Problem(model=..., loss=..., train=..., valid=...)"
         )
-    stem = "".join(c if c.isprintable() else "?" for c in path.stem[:LONGEST_NAME])
-    return replace(problem, name=stem) if problem.name == "problem" else problem
+    return replace(problem, name=stem(path)) if problem.name == "problem" else problem
+
+
+def called(path: Path, function: Any) -> Any:
+    """The result of a function of a user's file. SteepestError if it raises."""
+    try:
+        with alone(path):
+            return function()
+    except (SteepestError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise SteepestError(f"{path} raised {message_of(error)}") from error
+
+
+def stem(path: Path) -> str:
+    """The name of a problem after its file."""
+    return "".join(c if c.isprintable() else "?" for c in path.stem[:LONGEST_NAME])

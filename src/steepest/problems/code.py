@@ -152,13 +152,15 @@ class Walk:
 
 
 def _function(walk: Walk, f: FunctionType) -> None:
+    while "hooked" in f.__dict__ and isinstance(inner := f.__dict__.get("__wrapped__"), FunctionType):
+        f = inner  # torch wraps the step of an optimizer's class when it makes the first instance
     code, variables, closure = f.__code__, f.__globals__, {}
     for name, cell in zip(code.co_freevars, f.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # not assigned yet
             closure[name] = cell.cell_contents
     if not origin.is_own_code(code):
         walk.library(variables.get("__name__"), code.co_qualname)
-        if origin.lookup(f.__module__, f.__qualname__) is not f:  # made by a function of the library, perhaps of user code
+        if not origin.is_library_name(f):  # made by a function of the library, perhaps of user code
             walk.named(closure.items(), CLOSURE)
             walk.put(origin.dictionary(f).get("__wrapped__"))
         return

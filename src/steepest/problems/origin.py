@@ -64,6 +64,12 @@ def lookup(module: Any, name: str) -> Any:
     return x
 
 
+def is_library_name(x: Any) -> bool:
+    """Whether a function is a library's under its own name, and not one of the user's that a library's decorator wrapped."""
+    module = sys.modules.get(x.__module__)
+    return module is not None and not is_own_module(module) and lookup(x.__module__, x.__qualname__) is x
+
+
 @functools.cache
 def version(top: str) -> str:
     """Version of the library with this top-level module; empty for Python's own, so that keys do not depend on Python."""

@@ -18,6 +18,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..errors import SteepestError, message_of, text_of
+from . import LONGEST_NAME
 from .accuracy import Labels, accuracy, combined, labels_of, number, right
 from .drawing import Drawing
 from .examples import Batch, Examples
@@ -27,7 +28,7 @@ from .resampling import spread_of
 from .spread import Spread, overall
 from .trees import Tree, alike, can_join, joined, leaves, mapped, size_of
 
-LONGEST_NAME, LONGEST_ABOUT = 100, 300  # characters
+LONGEST_ABOUT = 300  # characters
 T = TypeVar("T")
 
 
