@@ -51,6 +51,8 @@ def points_up(name):
 def test_no_import_by_a_string_points_up(path):
     if path == SOURCE / "__init__.py":
         return  # the top layer may import everything
+    if path == SOURCE / "update" / "lookup.py":
+        return  # it imports the module of an optimizer that a user names
     for name in imported(ast.parse(path.read_text(encoding="utf-8"))):
         assert not points_up(name), f"{path} imports {name} by a string"
         if name.startswith("."):

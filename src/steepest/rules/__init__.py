@@ -15,7 +15,7 @@ from .definition import (
     vector_zeros,
     zeros,
 )
-from .lookup import get
+from .lookup import changed, get
 
 # The families, in order of growing complexity, which is the registry's order.
 from . import gradient as gradient  # isort: skip
@@ -29,7 +29,7 @@ RACE = CLASSICS[:-1]  # on surfaces, which have no weights to decay
 
 __all__ = [
     "CLASSICS", "RACE", "RULES", "Rule",
-    "ball", "box", "clip_by_norm", "clip_by_value", "column_zeros", "copy_of_g", "copy_of_p", "coupled", "decoupled",
-    "filled", "get", "lookahead", "noisy", "row_zeros", "rule", "sam", "scalar", "shaped", "switch",
+    "ball", "box", "changed", "clip_by_norm", "clip_by_value", "column_zeros", "copy_of_g", "copy_of_p", "coupled",
+    "decoupled", "filled", "get", "lookahead", "noisy", "row_zeros", "rule", "sam", "scalar", "shaped", "switch",
     "vector_zeros", "zeros",
 ]  # fmt: skip

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 from ..errors import SteepestError, described, run_file, unknown
 from .definition import FILES, RULES, Rule
+
+if TYPE_CHECKING:
+    from .foreign import Foreign, Parts
 
 
 def get(name: str | Rule) -> Rule:
@@ -40,21 +45,62 @@ def _instead(given: object) -> str:
 def _with_settings(text: str) -> Rule:
     """Parse a name with hyperparameters in parentheses: the rule with these defaults, not registered."""
     try:
-        call = ast.parse(text.strip(), mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            raise ValueError
-        changes = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        name, changes = _parsed(text)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise SteepestError(f"The optimizer '{text[:60]}' cannot be read; write it such as sgd(momentum=0.99).") from None
-    rule = get(call.func.id)
+    rule = get(name)
     if "lr" in changes:
         raise SteepestError(f"The optimizer '{text[:60]}' sets lr; give rates separately, such as --lrs {rule.name}=0.1.")
-    numbers = {k for k, v in changes.items() if type(v) is int and isinstance(rule.hyper.get(k), float)}
-    changes = {k: float(v) if k in numbers else v for k, v in changes.items()}
-    rule.settings(**changes)
-    words = ", ".join(f"{k}={v!r}" for k, v in changes.items())
-    hyper = {**rule.hyper, **changes}
-    return dataclasses.replace(rule, name=f"{rule.name}({words})", hyper=hyper, traced=[], base=rule.base or rule)
+    return changed(rule, **changes)
+
+
+def _parsed(text: str) -> tuple[str, dict[str, Any]]:
+    """A name, and the settings in parentheses after it. ValueError or SyntaxError for any other text."""
+    call = ast.parse(text.strip(), mode="eval").body
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+        raise ValueError
+    return call.func.id, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+
+
+@overload
+def changed(maker: Rule, **settings: Any) -> Rule: ...
+@overload
+def changed(maker: Foreign, **settings: Any) -> Foreign: ...
+@overload
+def changed(maker: Parts, **settings: Any) -> Parts: ...
+
+
+def changed(maker: Rule | Foreign | Parts, **settings: Any) -> Rule | Foreign | Parts:
+    """The optimizer with other defaults, and a name that says which, such as "sgd(momentum=0.99)"; it is not registered.
+
+    A rate is also the centre of its grid of rates. SteepestError for an unknown setting, or a value outside its domain.
+
+    >>> steepest.rules.changed(steepest.rules.get("sgd"), momentum=0.9).name
+    'sgd(momentum=0.9)'
+    """
+    if not isinstance(maker, Rule):
+        return maker.changed(**settings)
+    name, before = maker.name, dict[str, Any]()
+    if name.endswith(")"):
+        name, before = _parsed(name)
+    numbers = {k for k, v in settings.items() if type(v) is int and isinstance(maker.hyper.get(k), float)}
+    settings = {k: float(v) if k in numbers else v for k, v in settings.items()}
+    maker.settings(**settings)
+    return dataclasses.replace(
+        maker,
+        name=written(name, {**before, **settings}),
+        hyper={**maker.hyper, **settings},
+        rate=settings.get("lr", maker.rate),
+        traced=[],
+        base=maker.base or maker,
+    )
+
+
+def written(name: str, settings: Mapping[str, Any]) -> str:
+    """A name with settings in parentheses, the rate first."""
+    first = {k: v for k, v in settings.items() if k == "lr"}
+    words = ", ".join(f"{k}={v!r}" for k, v in (first | {**settings}).items())
+    return f"{name}({words})" if words else name
 
 
 def _from_file(path: Path, name: str) -> Rule:
