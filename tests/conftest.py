@@ -21,8 +21,7 @@ from torch import nn
 import steepest
 from steepest import rules
 from steepest.paths import loop as trajectory
-from steepest.study import machine
-from steepest.training import timing, ways
+from steepest.training import supervised, timing, ways
 from steepest.update.engines import kernel
 from steepest_workshop import gallery
 
@@ -35,7 +34,7 @@ MNIST_FILE = "mnist/train-images-idx3-ubyte.gz"
 def short_timings():
     """Time steps for 0.01 s per slice in studies; tests need no better precision."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (machine, ways):
+        for module in (supervised, ways):
             patch.setattr(module, "time_steps", functools.partial(timing.time_steps, slice_seconds=0.01))
         yield
 

@@ -23,6 +23,7 @@ from steepest.study.space import LEARNING_RATE, spaces
 from steepest.study.store import Store
 from steepest.study.store.schema import VERSION
 from steepest.training.single import train
+from steepest.training.supervised import Supervised
 
 QUICK = {"optimizers": "sgd,momentum,adam", "lrs": {"sgd": 0.1, "momentum": 0.02, "adam": 0.05}, "seeds": 6, "steps": 8}
 QUICK |= {"schedules": "constant", "plan": "one"}
@@ -330,7 +331,7 @@ def test_schedules_cross_with_optimizers(line, store):
 
 def test_a_budget_sets_the_steps_once(line, store, monkeypatch):
     monkeypatch.setattr(Machine, "costs", lambda self, spaces: {space.label: (1e-3, 8) for space in spaces})
-    monkeypatch.setattr(Machine, "evaluations", lambda self: 0.01)
+    monkeypatch.setattr(Supervised, "evaluations", lambda self: 0.01)
     arguments = {
         "optimizers": "sgd,adam",
         "lrs": 0.05,

@@ -90,7 +90,7 @@ def test_a_run_that_was_stopped_after_its_last_step_has_all_its_results(metric, 
         runs = [Run(get("sgd"), lr, 0, STEPS, test=True, examples=True) for lr in (0.01, 0.02)]
         if together:
             return StackedRuns(one, runs).train(on_step, slot)
-        return [train(one, **vars(runs[0]), slot=slot, on_step=on_step)]
+        return [train(one, **runs[0].arguments, slot=slot, on_step=on_step)]
 
     whole, slot = train_them(), Slot(tmp_path / "run.safetensors")
     with pytest.raises(OutOfTimeError):
@@ -175,10 +175,9 @@ STARTED = """
 import functools, sys
 from steepest.cli import main
 from steepest.report import file
-from steepest.study import machine
-from steepest.training import checkpoints
+from steepest.training import checkpoints, supervised
 checkpoints.SHORT = checkpoints.EVERY = 0.02
-machine.time_steps = functools.partial(machine.time_steps, slice_seconds=0.01)
+supervised.time_steps = functools.partial(supervised.time_steps, slice_seconds=0.01)
 file.write = lambda studies, path: path  # a report takes longer than these runs
 sys.argv[0] = "steepest"
 main()

@@ -215,7 +215,7 @@ def test_resampling_changes_no_result_and_no_random_state(metric, together):
         one = problem(metric() if metric is Counting else metric)
         runs = [Run(rules.get("sgd"), lr, 0, 40, test=True, examples=examples) for lr in (0.05, 0.1)]
         random.seed(0), np.random.seed(0), torch.manual_seed(0)
-        found = stacked.StackedRuns(one, runs).train() if together else [train(one, **vars(run)) for run in runs]
+        found = stacked.StackedRuns(one, runs).train() if together else [train(one, **run.arguments) for run in runs]
         states = torch.rand(()).item(), np.random.rand(), random.random()
         results.append([states, [(o.valid, o.test, o.curve) for o in found]])
     assert results[0] == results[1]

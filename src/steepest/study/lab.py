@@ -6,19 +6,21 @@ the outcomes.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import math
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SteepestError
-from ..problems.fingerprint import identify
-from ..problems.problem import Problem
-from ..training import checkpoints, ways
+from ..problems import IDENTITY
+from ..training import checkpoints
 from ..training.executors.protocol import Executor
 from ..training.processes import OutOfTimeError
-from ..training.recorder import POINTS, Outcome
+from ..training.protocol import Training
+from ..training.recorder import Outcome
 from ..training.stacked import Run
 from ..training.timing import threads
 from ..training.versions import versions
@@ -40,6 +42,7 @@ from .store import Store, key_of
 from .store.runs import as_loaded
 from .verdicts import Side, Verdict, judge_all
 
+SAME = 1e-4  # relative tolerance between first reports of the same code, which other numbers of threads may round differently
 FEW = 60  # if fewer runs fit the budget, the ways to train are not timed
 
 
@@ -101,24 +104,24 @@ class Lab:
 
     def __init__(
         self,
-        problem: Problem,
+        training: Training,
         question: Question,
         store: Store,
         progress: Progress,
         executor: Executor,
         *,
-        device: str = "cpu",
         plan: str = "auto",
         memory: int | None = None,
         began: float | None = None,
         goes_on: bool = False,
     ) -> None:
-        self.problem, self.question, self.store, self.progress = problem.on(device), question, store, progress
-        self.executor, self.device, self.plan_name, self.memory = executor, device, plan, memory
+        self.training, self.question, self.store, self.progress = training, question, store, progress
+        self.executor, self.plan_name, self.memory = executor, plan, memory
+        self.changed_unseen = False
         self.goes_on, self.reads_only, self.phase = goes_on, False, "" if question.seeds else RACE
-        identity = identify(self.problem, device)
-        self.keys, self.undigested = Keys(identity.key, device), identity.undigested
-        self.machine = Machine(self.problem, self.keys, store, progress)
+        identity = training.identify()
+        self.keys, self.undigested = Keys(self._seen_again(identity.key), training.where), identity.undigested
+        self.machine = Machine(training, self.keys, store, progress)
         self.runs = Runs(store, self.keys, progress)
         self.plan: Plan | None = None
         self.trained, self.seconds = 0, 0.0
@@ -128,9 +131,27 @@ class Lab:
         self.end = began + (question.budget or 0.0) if limited else math.inf
         self.deadline = self.end - RESERVE * (question.budget or 0.0) - AFTER_SECONDS
 
+    def _seen_again(self, key: str) -> str:
+        """The key of what is trained, or another one if its first reports are not those that the store has for this key.
+
+        Then something changed that the key does not include, so that stored runs must not be used.
+        """
+        reports = [float(f"{value:.6g}") if math.isfinite(value) else None for value in self.training.first_reports()]
+        spec = {"fingerprint": key, "device": self.training.where}
+        if not reports:
+            return key
+        self.store.remember("first reports", spec, reports)
+        known = self.store.recall("first reports", spec)
+        pairs = [*zip(known, reports, strict=False)]
+        if all(a == b or (a and b and math.isclose(a, b, rel_tol=SAME)) for a, b in pairs):
+            return key
+        self.changed_unseen = True
+        return IDENTITY + hashlib.sha256(repr((key, reports)).encode()).hexdigest()
+
     def run(self) -> Result:
         """Run the study and return its result."""
-        with threads(self.machine.operations()):
+        count = self.machine.operations()
+        with contextlib.nullcontext() if count is None else threads(count):
             repeats = self.machine.repeats(self.question)
             course = self._course()
             result = self._result(course, repeats)
@@ -172,7 +193,7 @@ class Lab:
         if isinstance(step, Ended):
             return self._end(step)
         if isinstance(step, Number):
-            return self.store.question(self.problem.name, self.keys.study(step.question))
+            return self.store.question(self.training.facts.name, self.keys.study(step.question))
         if isinstance(step, Costs):
             return self.machine.costs(step.question.spaces)
         spec = step.spec(self.keys.study(step.question))
@@ -191,7 +212,7 @@ class Lab:
         *fits, way = kept
         chosen = Fits(*fits)
         if self.plan is None and way is not None and self.plan_name in ("auto", "show"):
-            self.plan = ways.named(way, "as this study was begun")
+            self.plan = self.training.named_plan(way, "as this study was begun")
         if not {*chosen.labels} <= {space.label for space in step.question.spaces}:
             raise self.store.damaged("The fact 'fit' of this study")
         return chosen
@@ -222,13 +243,13 @@ class Lab:
 
     def _clock(self, step: Decision) -> Clock:
         """The measured times for a decision."""
-        workers = self.executor.at_once(self.device)
+        workers = self.executor.at_once(self.training)
         clock = Clock(
             left=self.deadline - time.perf_counter(),
             begun=time.perf_counter() - self.end + (self.question.budget or 0.0),
             pace=self.trained / self.seconds if self.trained and self.seconds else None,
             workers=workers,
-            local=(local := ways.workers_on(self.device)),
+            local=(local := self.training.workers),
             parallel=workers if workers > local or self.plan is None else self.plan.workers,
             chunked=self.plan is not None and self.plan.chunk > 1,
             reads_only=self.reads_only,
@@ -239,36 +260,37 @@ class Lab:
         if isinstance(step, Later):
             return dataclasses.replace(clock, known=all(job in self.runs for job in step.jobs))
         if isinstance(step, Steps):
-            costs = self.machine.costs(step.question.spaces)
-            return dataclasses.replace(clock, costs=costs, evaluations=self.machine.evaluations())
+            costs = dict(self.machine.costs(step.question.spaces))
+            for label, (seconds, state) in costs.items():
+                costs[label] = (seconds or self.machine.timed(step.question)[0], state)
+            return dataclasses.replace(clock, costs=costs, evaluations=self.training.evaluations())
         return clock
 
     def _run_seconds(self, question: Question) -> float:
         """An estimate of the seconds of a run; it also chooses the way to train."""
         self.progress.say("timing a step")
-        workers, (step, once) = self.executor.at_once(self.device), self.machine.timed(question)
-        evaluation = (POINTS + 1) * once
+        workers, (step, evaluation) = self.executor.at_once(self.training), self.machine.timed(question)
         alone = (step * question.steps + evaluation) / workers
         if (self.deadline - time.perf_counter()) / alone < FEW:  # timing the other ways would take as long as several runs
-            way = "processes" if workers > 1 and self.problem.train.in_memory else "one"
-            self.plan = ways.named(way, "few runs fit") if self.plan_name in ("auto", "show") else self._plan([])
+            is_open = self.plan_name in ("auto", "show")
+            self.plan = self.training.first_plan(workers) if is_open else self._plan([])
             return alone
         if self.plan is None:
             self.plan = self._plan(first_runs(question))
         together = self.plan.ms / 1e3 * question.steps + evaluation / self.plan.workers
-        together *= ways.workers_on(self.device) / workers
+        together *= self.training.workers / workers
         return min(alone, together) if self.plan.ms else alone
 
     def _plan(self, runs: list[Run]) -> Plan:
         """The way to train: the one requested, else the one stored with this study, else the fastest here."""
         if self.plan_name not in ("auto", "show"):
-            return ways.fitted(ways.named(self.plan_name), self.problem, self.memory, self.device)
+            return self.training.fitted(self.training.named_plan(self.plan_name), self.memory)
         spec = {"study": self.keys.study(self.question), "plan": self.memory or 0}
         known = self.store.recall("way", spec)
         if known is not None:
-            return ways.named(known, "as this study was begun")
+            return self.training.named_plan(known, "as this study was begun")
         self.progress.say("choosing how to train")
-        chosen = ways.choose(self.problem, runs, memory=self.memory, device=self.device)
+        chosen = self.training.choose(runs, self.memory)
         self.store.remember("way", spec, chosen.name)
         return chosen
 
@@ -290,7 +312,7 @@ class Lab:
         began = time.perf_counter()
         try:
             for i, outcome in self.executor.train_all(
-                self.problem, runs, self.plan, device=self.device, on_step=self._tick, known=known, slots=slots
+                self.training, runs, self.plan, on_step=self._tick, known=known, slots=slots
             ):
                 if jobs[i] not in self.runs.outcomes:
                     self._keep(jobs[i], specs[i], outcome)
@@ -298,6 +320,8 @@ class Lab:
             history.over[wanted.phase] = False
             return
         finally:
+            for code, sentence in self.training.notices().items():
+                self.store.remember("notice", self.keys.problem() | {"code": code}, [self.keys.fingerprint, sentence])
             self.seconds += time.perf_counter() - began
         left = sum(job not in self.runs.outcomes for job in jobs)
         if left:
@@ -312,11 +336,12 @@ class Lab:
     def _keep(self, job: Job, spec: dict[str, Any], outcome: Outcome) -> None:
         """Store the outcome of a run."""
         names = {k: spec[k] for k in ("schedule", "lr", "seed", "steps")}
-        self.store.add_run(spec, {"problem": self.problem.name, "optimizer": job.candidate.rule.name, **names}, outcome)
+        self.store.add_run(spec, {"problem": self.training.facts.name, "optimizer": job.candidate.rule.name, **names}, outcome)
         self.runs.outcomes[job] = as_loaded(outcome)
         self.trained += 1
 
     def _result(self, course: Course, repeats: bool | None) -> Result:
+        course.costs = self.machine.costs(course.question.spaces)  # some are known only after the runs
         made = conclude(course, repeats)
         rows = entries(course, made)
         look, alpha = 0, st.alpha_at_look(1)
@@ -327,9 +352,9 @@ class Lab:
             look, alpha = self.store.look(self.keys.study(course.question), self.question.seeds, st.alpha_at_look)
         said = notes.notes(self, course, rows, repeats)
         return Result(
-            self.problem,
+            self.training,
             course.question,
-            self.device,
+            self.training.device,
             made,
             rows,
             self._verdicts(course, rows, look, alpha),
@@ -340,7 +365,7 @@ class Lab:
             self.seconds,
             said,
             versions(),
-            f"{self.plan}{self.executor.describe(self.device)}" if self.plan else "nothing to train",
+            f"{self.plan}{self.executor.describe(self.training)}" if self.plan else "nothing to train",
             (min(self.runs.days), max(self.runs.days)) if self.runs.days else None,
         )
 
@@ -359,18 +384,18 @@ class Lab:
 
     def first_known(self) -> str:
         """The fingerprint first stored under this problem's name; fingerprints in an older format are ignored."""
-        return notes.first_known(self.store, self.problem.name, self.keys)
+        return notes.first_known(self.store, self.training.facts.name, self.keys)
 
     def check_fingerprint(self) -> None:
         """Raise SteepestError if the store has another problem under this name, whose runs must not be shared."""
         if self.first_known() != self.keys.fingerprint:
             raise SteepestError(
-                f"{self.problem.name} is not the problem that the store knows by this name: its file was edited, or this "
-                "processor rounds differently. Run all slices on processors of one kind, or give a new --store."
+                f"{self.training.facts.name} is not the problem that the store knows by this name: its file was edited, or "
+                "this processor rounds differently. Run all slices on processors of one kind, or give a new --store."
             )
 
 
 def _run(job: Job) -> Run:
     """The run of a job, for an executor."""
     c = job.candidate
-    return Run(c.rule, c.lr, job.seed, job.length, c.multiplier, job.test, job.examples, until=job.until)
+    return Run(c.rule, c.lr, job.seed, job.length, c.multiplier, job.test, job.examples, until=job.until, config=c.config)

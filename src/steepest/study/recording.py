@@ -15,6 +15,7 @@ from ..problems.problem import Problem
 from ..training.curvature import curvature
 from ..training.probe import plane, probe
 from ..training.stacked import Run
+from ..training.supervised import Supervised
 from .recorded import Examples, Image, Inside, Landscape, Recorded
 from .result import Entry, Result
 
@@ -27,7 +28,9 @@ def record(result: Result) -> Recorded:
 
     Raises SteepestError if no run finished.
     """
-    problem, device = result.problem, result.device
+    if not isinstance(result.training, Supervised):
+        raise SteepestError("Only a Problem can be recorded: a loop or a command trains in its own way; leave --record out.")
+    problem, device = result.training.problem, result.device
     entries = [entry for entry in result.entries if entry.outcomes and entry.outcomes[0].diverged_at is None][:2]
     if not entries:
         raise SteepestError("There is nothing to record: no run finished; try smaller rates.")

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from ..problems.problem import Problem
+from ..training.protocol import Training
 from ..training.recorder import Outcome
 from . import statistics as st
 from .answer import Answer
@@ -89,7 +89,7 @@ class Result:
     `trained` runs took `seconds`; `stored` runs were loaded, with `days` their first and last date.
     """
 
-    problem: Problem
+    training: Training
     question: Question
     device: str
     answer: Answer
@@ -135,7 +135,7 @@ def _entry(course: Course, answer: Answer, space: Space) -> Entry:
     own = [one for one in course.contenders if one.candidate.space is space and one.outcomes]
     own.sort(key=lambda one: (-len(one.outcomes), -course.mean(one)))
     best = next((one for one in own if one is course.pick and answer.pick), own[0] if own else None)
-    tried = sorted(course.tried(space), key=lambda c: (c.settings, c.lr))
+    tried = sorted(course.tried(space), key=lambda c: c.order)
     candidate = best.candidate if best else max(tried, key=course.merit, default=None)
 
     def trial(c: Candidate, runs: list[Outcome]) -> Trial:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..problems.accuracy import scores
 from ..problems.problem import Problem
+from ..update.foreign import Driven
 from ..update.torch_class.optimizer import RuleOptimizer
 from .recorder import marks
 from .single import Hook, train
@@ -48,7 +49,7 @@ def probe(problem: Problem, run: Run, watched: slice = slice(0, 0), device: str 
     `watched` are the validation examples whose classes are recorded.
     """
     hook = _Measuring(marks(run.steps), watched)
-    train(problem, **vars(run), device=device, hook=hook)
+    train(problem, **run.arguments, device=device, hook=hook)
     return hook.seen, hook.model
 
 
@@ -60,7 +61,7 @@ class _Measuring(Hook):
     def __init__(self, at: set[int], watched: slice) -> None:
         self.seen, self._at, self._watched = Probe(), at, watched
 
-    def begin(self, problem: Problem, model: nn.Module, optimizer: RuleOptimizer) -> None:
+    def begin(self, problem: Problem, model: nn.Module, optimizer: RuleOptimizer | Driven) -> None:
         self.model, self._problem, self._optimizer = model, problem, optimizer
         self._before = _flat(model)
         self.seen.weights.append(self._before)
@@ -80,7 +81,7 @@ class _Measuring(Hook):
         self._optimizer.view()
 
 
-def _measure(seen: Probe, k: int, before: Tensor, model: nn.Module, optimizer: RuleOptimizer) -> None:
+def _measure(seen: Probe, k: int, before: Tensor, model: nn.Module, optimizer: RuleOptimizer | Driven) -> None:
     """Add step k to a probe, from the weights before it and the model and optimizer after it."""
     after = _flat(model)
     update = after - before
@@ -92,9 +93,10 @@ def _measure(seen: Probe, k: int, before: Tensor, model: nn.Module, optimizer: R
     seen.ratio.append(moved / max(float(before.norm()), 1e-300))
     seen.effective.append(moved / max(slope, 1e-300))
     seen.cosine.append(float(-(update @ g)) / max(moved * slope, 1e-300))
+    kept = optimizer.state if isinstance(optimizer, RuleOptimizer) else {}
     for letter, state in optimizer.rule.state.items():
         key = optimizer.rule.keys.get(letter, letter)
-        pieces = [optimizer.state[p][key].double() for p in params if key in optimizer.state.get(p, {})]
+        pieces = [kept[p][key].double() for p in params if key in kept.get(p, {})]
         if pieces and not state.is_scalar:
             total = sum(float((piece**2).sum()) for piece in pieces) / sum(piece.numel() for piece in pieces)
             seen.state.setdefault(letter, []).append(total**0.5)

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import SteepestError
 from ..problems.problem import Problem
 from ..problems.seeds import seeded
-from ..update.torch_class.optimizer import build
+from ..update.foreign import driven
 from .single import batch_loss, batches, set_rate
 from .stacked import Run
 
@@ -35,7 +35,7 @@ def _numbers(problem: Problem, run: Run, steps: int, device: str) -> list[float]
     problem, losses = problem.fresh(device), list[float]()
     with seeded(run.seed):
         model = problem.start(run.seed, device).train()
-        optimizer = build(run.rule, model.parameters(), lr=run.lr, seed=run.seed, **run.hyper)
+        optimizer = driven(run.rule, model, lr=run.lr, seed=run.seed, **run.hyper)
         stream = batches(problem, run.seed)
         losses += problem.evaluate(model, problem.valid)  # a metric that returns its best value so far differs here
         for k in range(1, steps + 1):

@@ -18,10 +18,11 @@ from ..problems.data import Batch
 from ..problems.problem import Problem
 from ..problems.seeds import seeded
 from ..problems.trees import size_of
-from ..rules import Rule
 from ..rules.definition import Hyper
+from ..rules.foreign import Maker
 from ..schedules import Schedule, constant
-from ..update.torch_class.optimizer import RuleOptimizer, build
+from ..update.foreign import Driven, driven
+from ..update.torch_class.optimizer import RuleOptimizer
 from . import checkpoints
 from .checkpoints import NOWHERE, Slot
 from .forward import drops, keyed
@@ -49,7 +50,7 @@ def orders(problem: Problem, seed: int) -> Iterator[Tensor]:
 class Hook:
     """Callbacks of a run as it trains; each does nothing unless it is overridden."""
 
-    def begin(self, problem: Problem, model: nn.Module, optimizer: RuleOptimizer) -> None:
+    def begin(self, problem: Problem, model: nn.Module, optimizer: RuleOptimizer | Driven) -> None:
         """Called before the first step, with the initial weights."""
 
     def before(self, k: int) -> None:
@@ -84,7 +85,7 @@ def _or_anew(train: Callable[P, Outcome]) -> Callable[P, Outcome]:
 @_or_anew
 def train(
     problem: Problem,
-    rule: Rule,
+    rule: Maker,
     *,
     lr: float,
     steps: int,
@@ -115,7 +116,7 @@ def train(
     with seeded(seed), slot.watching():
         model = problem.start(seed, device)
         forward = laid(model, channels_last, compiled)
-        optimizer = build(rule, model.parameters(), lr=lr, seed=seed, **(hyper or {}))
+        optimizer = driven(rule, model, lr=lr, seed=seed, **(hyper or {}))
         done, began = _resumed(slot, until or steps, problem, model, optimizer, recorder, began)
         stream = batches(problem, seed, done)
         hook.begin(problem, model, optimizer)
@@ -145,9 +146,11 @@ def train(
 
 
 def _resumed(
-    slot: Slot, length: int, problem: Problem, model: nn.Module, optimizer: RuleOptimizer, recorder: Recorder, began: float
+    slot: Slot, length: int, problem: Problem, model: nn.Module, optimizer: Any, recorder: Recorder, began: float
 ) -> tuple[int, float]:
     """Load a run's checkpoint, or evaluate its initial weights; return the steps done, and the run's start on this clock."""
+    if not isinstance(optimizer, RuleOptimizer):
+        slot.path = None  # the state of others may be of any kind
     state = slot.read()
     if state is None:
         recorder.begin(*problem.evaluate(model, problem.valid))
@@ -158,7 +161,7 @@ def _resumed(
         return state[1]["step"], began - state[1]["seconds"]
 
 
-def _state(model: nn.Module, optimizer: RuleOptimizer, recorder: Recorder, k: int, began: float) -> checkpoints.State:
+def _state(model: nn.Module, optimizer: Any, recorder: Recorder, k: int, began: float) -> checkpoints.State:
     """The checkpoint of a run after step k."""
     tensors, facts = checkpoints.of_run(model, optimizer)
     return tensors, facts | {"step": k, "seconds": time.perf_counter() - began, "recorder": recorder.state()}
@@ -189,7 +192,9 @@ def ignore(*_: Any) -> None:
     """No-op callback."""
 
 
-def set_rate(optimizer: RuleOptimizer, lr: float, schedule: Schedule, k: int, steps: int, history: list[float]) -> None:
+def set_rate(
+    optimizer: RuleOptimizer | Driven, lr: float, schedule: Schedule, k: int, steps: int, history: list[float]
+) -> None:
     """Set the rate of step k, and the momentum if the schedule cycles it and the rule has one."""
     multiplier = schedule(k, steps, history)
     momentum = schedule.momentum(k, steps, history) if schedule.momentum else None
@@ -209,7 +214,9 @@ def laid(model: nn.Module, channels_last: bool, compiled: bool) -> nn.Module:
     return cast(nn.Module, torch.compile(model)) if compiled and not drops(model) else model
 
 
-def batch_loss(problem: Problem, model: nn.Module, optimizer: RuleOptimizer, batch: Batch, seed: int, k: int) -> Tensor:
+def batch_loss(
+    problem: Problem, model: nn.Module, optimizer: RuleOptimizer | Driven, batch: Batch, seed: int, k: int
+) -> Tensor:
     """Compute the loss of a batch, and its gradients in the parameters."""
     optimizer.zero_grad()
     if problem.accumulate == 1:
@@ -234,7 +241,7 @@ def _backward(problem: Problem, model: nn.Module, batch: Batch, weight: float, s
 
 
 @contextlib.contextmanager
-def evaluated(problem: Problem, model: nn.Module, rule: Rule) -> Iterator[None]:
+def evaluated(problem: Problem, model: nn.Module, rule: Maker) -> Iterator[None]:
     """A context with BatchNorm statistics for the evaluated weights, if a rule evaluates other weights than it trains."""
 
     def run() -> None:

@@ -8,7 +8,7 @@ import itertools
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from ..problems.seeds import seeded
 from ..problems.spread import Spread
 from ..rules import Rule
 from ..rules.definition import Hyper
+from ..rules.foreign import Maker
 from ..schedules import Schedule
 from ..update.many import ManyRuns
 from .checkpoints import NOWHERE, Slot, State, UnfitError
@@ -41,10 +42,10 @@ class Run:
     """One training run: a rule at a rate with a schedule, from a seed, for `steps` steps; `test` evaluates on test data too.
 
     `examples` records the metric of each validation example at the end, or the metric on resamples of them; `until` is the
-    step, a mark of the recorder, after which the run ends early; 0 for none.
+    step, a mark of the recorder, after which the run ends early; 0 for none. `config` are settings of the user's own loop.
     """
 
-    rule: Rule
+    rule: Maker
     lr: float
     seed: int
     steps: int
@@ -53,6 +54,12 @@ class Run:
     examples: bool = False
     hyper: Hyper = field(default_factory=dict)
     until: int = 0
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `single.train`."""
+        return {name: value for name, value in vars(self).items() if name != "config"}
 
     @property
     def length(self) -> int:
@@ -61,6 +68,11 @@ class Run:
 
     def __str__(self) -> str:
         return f"{self.rule.name} at rate {self.lr:g}, seed {self.seed}"
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it can only train by itself, as only rules update many runs at once."""
+        return not isinstance(self.rule, Rule)
 
     @property
     def together_key(self) -> tuple[int, int, bool, bool, str, bool]:
@@ -85,6 +97,9 @@ class StackedRuns:
 
     def __init__(self, problem: Problem, runs: Sequence[Run], device: str = "cpu") -> None:
         self.problem, self.runs, self.device = problem, list(runs), device
+        self.rules = [run.rule for run in runs if isinstance(run.rule, Rule)]
+        if any(run.is_alone for run in runs):
+            raise NotStackableError("an optimizer that is not a rule updates one run at a time")
         if problem.accumulate > 1 or problem.autocast is not None:
             raise NotStackableError("gradients are accumulated, or autocast is on: such runs train one by one")
         if problem.train.is_stream or not isinstance(problem.train.batch(torch.tensor([0]))[1], Tensor):
@@ -178,7 +193,7 @@ class StackedRuns:
         for a, b in self.spans:
             hypers = [{**run.hyper, "lr": run.lr} for run in self.runs[a:b]]
             keys = [run.seed for run in self.runs[a:b]]
-            self.many.append(ManyRuns(self.runs[a].rule, [self.params[k][a:b] for k in trained], hypers, keys))
+            self.many.append(ManyRuns(self.rules[a], [self.params[k][a:b] for k in trained], hypers, keys))
 
     def state(self, seconds: float) -> State:
         """The checkpoint after `seconds` of training."""

@@ -13,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..problems.problem import Problem
 from ..problems.seeds import seeded
-from ..rules import Rule
-from ..update.torch_class.optimizer import RuleOptimizer, build
+from ..rules.foreign import Maker
+from ..update.foreign import Driven, driven
+from ..update.torch_class.optimizer import RuleOptimizer
 from .recorder import POINTS
 from .single import batch_loss, batches, laid
 
@@ -60,7 +61,7 @@ def threads(count: int) -> contextlib.AbstractContextManager[None]:
 
 def time_steps(
     problem: Problem,
-    rules: list[Rule],
+    rules: list[Maker],
     device: str = "cpu",
     rounds: int = 5,
     slice_seconds: float = 0.05,
@@ -74,11 +75,11 @@ def time_steps(
     """
     problem = problem.fresh(device)
 
-    def steps(rule: Rule) -> Iterator[RuleOptimizer]:
+    def steps(rule: Maker) -> Iterator[RuleOptimizer | Driven]:
         with seeded(0):
             model = problem.start(0, device)
         forward = laid(model, channels_last, compiled)
-        optimizer = build(rule, model.parameters(), lr=1e-12)
+        optimizer = driven(rule, model, lr=1e-12)
         for batch in batches(problem, 0):
             optimizer.step(functools.partial(batch_loss, problem, forward, optimizer, batch, 0, 0))
             if device != "cpu":

@@ -70,23 +70,35 @@ class Plan:
         return f"{how} ({self.why})" if self.why else how
 
 
+def at_once(device: str, workers: int | None = None) -> int:
+    """The number of processes that train in parallel: as many as the user asked for, or one for each core."""
+    return workers_on(device) if workers is None else workers
+
+
 def workers_on(device: str) -> int:
     """The number of processes that train in parallel: one if processes cannot be forked, or on a GPU."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, 8) if device == "cpu" and has_forks() else 1
 
 
-def named(name: str, why: str = "as asked") -> Plan:
-    """The plan with this name. Raises SteepestError for an unknown name."""
+def named(name: str, why: str = "as asked", workers: int | None = None) -> Plan:
+    """The plan with this name, in at most so many `workers`. Raises SteepestError for an unknown name."""
     way, _, size = name.partition(":")
     if name in WAYS:
-        processes = workers_on("cpu") if way == "processes" else 1
+        processes = at_once("cpu", workers) if way == "processes" else 1
         return Plan(1, processes, size == "channels-last", size == "compiled", why)
     if way == "many" and re.fullmatch("[0-9]{1,9}", size) and int(size) > 1:
-        return Plan(int(size), workers_on("cpu"), why=why)
+        return Plan(int(size), at_once("cpu", workers), why=why)
     raise SteepestError(
         f"--plan is {name!r}; expected auto, show, {', '.join(WAYS)}, or many:N for N runs together, such as many:32."
     )
+
+
+def one_by_one(name: str, workers: int) -> int:
+    """The processes of a plan that trains runs one by one: 1 for "one". Raises SteepestError for any other plan."""
+    if name not in ("one", "processes"):
+        raise SteepestError(f"--plan is {name!r}; a loop or a command trains by one or processes, each run by itself.")
+    return 1 if name == "one" else workers
 
 
 def fitted(plan: Plan, problem: Problem, memory: int | None, device: str = "cpu") -> Plan:
@@ -110,7 +122,11 @@ def chunks(runs: Sequence[Run], size: int, workers: int = 1) -> list[list[int]]:
     """Indices of the runs, in chunks that may train together; runs with one seed, which share batches, are grouped."""
     laid_out: list[list[int]] = []
     counts: list[tuple[list[int], int]] = []
-    order = sorted(range(len(runs)), key=lambda i: (repr(runs[i].together_key), runs[i].seed, runs[i].rule.name, i))
+    alone = [i for i, run in enumerate(runs) if run.is_alone]
+    order = sorted(
+        (i for i in range(len(runs)) if not runs[i].is_alone),
+        key=lambda i: (repr(runs[i].together_key), runs[i].seed, runs[i].rule.name, i),
+    )
     for _, group in itertools.groupby(order, key=lambda i: runs[i].together_key):
         alike = list(group)
         seeds = [list(g) for _, g in itertools.groupby(alike, key=lambda i: runs[i].seed)]
@@ -122,7 +138,7 @@ def chunks(runs: Sequence[Run], size: int, workers: int = 1) -> list[list[int]]:
         more = min(spare, 1) if len(members) >= 2 * (count + 1) else 0
         spare -= more
         laid_out += [part.tolist() for part in np.array_split(np.array(members), count + more)]
-    return sorted(laid_out, key=len, reverse=True)
+    return sorted([*laid_out, *([i] for i in alone)], key=len, reverse=True)
 
 
 def bytes_of(problem: Problem, runs: int) -> int:
@@ -152,9 +168,11 @@ def has_compiler(device: str) -> bool:
     return device != "cpu" or any(map(shutil.which, ("c++", "g++", "clang++")))
 
 
-def choose(problem: Problem, runs: Sequence[Run], *, memory: int | None = None, device: str = "cpu") -> Plan:
+def choose(
+    problem: Problem, runs: Sequence[Run], *, memory: int | None = None, device: str = "cpu", workers: int | None = None
+) -> Plan:
     """The fastest way that fits the memory and agrees with runs trained alone."""
-    workers = workers_on(device)
+    workers = at_once(device, workers)
     if len(runs) < 2:
         return Plan(why="a single run")
     if not problem.train.in_memory:
@@ -324,7 +342,7 @@ def _alone(
 
     return train(
         problem,
-        **vars(run),
+        **run.arguments,
         device=device,
         channels_last=plan.channels_last,
         compiled=plan.compiled,

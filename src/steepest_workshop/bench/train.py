@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from steepest import problems
 from steepest.api import compare
 from steepest.problems.built_in import noisy_regression
 from steepest.problems.built_in.noisy_regression import Data
@@ -306,9 +307,10 @@ def measure_regression(replicates: int = 10, steps: int = 1000) -> dict[str, Any
 def measure_study() -> dict[str, Any]:
     """Measure the runs of a default study, with evaluations and small rounds, against steps in full chunks."""
     study = compare("digits", store=":memory:").result
+    problem = problems.get("digits")
     steps, plan = study.question.steps, ways.named("many:128")
     runs = [Run(space.rule, 0.01, seed, steps, space.multiplier) for space in study.question.spaces for seed in range(20)]
-    full = statistics.median(ours(study.problem, runs, plan) for _ in range(ROUNDS))
+    full = statistics.median(ours(problem, runs, plan) for _ in range(ROUNDS))
     return _row(
         problem="study",
         runs=study.trained,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from ...problems.problem import Problem
-from .. import ways
 from ..checkpoints import Slots, nowhere
+from ..protocol import Training
 from ..recorder import Outcome
 from ..stacked import Run
 from ..ways import Plan
@@ -19,17 +18,17 @@ class Local:
     def __init__(self, share: tuple[int, int] = (1, 1)) -> None:
         self.share = share
 
-    def at_once(self, device: str) -> int:
+    def at_once(self, training: Training) -> int:
         """The number of processes that train in parallel, in all slices together."""
-        return self.share[1] * ways.workers_on(device)
+        return self.share[1] * training.workers
 
-    def describe(self, device: str) -> str:
+    def describe(self, training: Training) -> str:
         """Empty: nothing to add to the plan's description."""
         return ""
 
     def train_all(
         self,
-        problem: Problem,
+        training: Training,
         runs: Sequence[Run],
         plan: Plan,
         *,
@@ -37,11 +36,10 @@ class Local:
         slots: Slots = nowhere,
         **how: Any,
     ) -> Iterator[tuple[int, Outcome]]:
-        """Train this slice of the runs, as `ways.train_all` does; the other runs are left out."""
+        """Train this slice of the runs, as the training does; the other runs are left out."""
         which, of = self.share
         own = [*range(len(runs))][which - 1 :: of]
-        ended = ways.train_all(
-            problem,
+        ended = training.train_all(
             [runs[i] for i in own],
             plan,
             known=[k for k, i in enumerate(own) if i in known],

@@ -1,4 +1,4 @@
-"""The executor protocol: an executor trains runs of a problem by a plan, here or elsewhere, and yields each as it ends.
+"""The executor protocol: an executor trains runs by a plan, here or elsewhere, and yields each as it ends.
 
 There are two: `local.Local` trains in one or several processes of this machine, all runs or every n-th, while other machines
 that share a folder train the rest; `ray.Cluster` sends blocks of runs to a Ray cluster.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
-from ...problems.problem import Problem
 from ..checkpoints import Slots, nowhere
+from ..protocol import Training
 from ..recorder import Outcome
 from ..stacked import Run
 from ..ways import Plan
@@ -21,19 +21,18 @@ class Executor(Protocol):
 
     share: tuple[int, int]
 
-    def at_once(self, device: str) -> int:
+    def at_once(self, training: Training) -> int:
         """The number of runs that train in parallel, in all slices together."""
 
-    def describe(self, device: str) -> str:
+    def describe(self, training: Training) -> str:
         """Where runs are trained, to append to the plan's description; empty for this machine."""
 
     def train_all(
         self,
-        problem: Problem,
+        training: Training,
         runs: Sequence[Run],
         plan: Plan,
         *,
-        device: str = "cpu",
         on_step: Callable[[int], None] | None = None,
         known: Collection[int] = (),
         slots: Slots = nowhere,

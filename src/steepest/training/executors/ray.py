@@ -12,7 +12,6 @@ import logging
 import os
 import socket
 import sys
-import sysconfig
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,10 +22,11 @@ import torch
 
 from ...errors import SteepestError
 from ...prints import Silence
-from ...problems.problem import Problem
 from .. import ways
 from ..checkpoints import NOWHERE, Slot, Slots, finish, nowhere
+from ..protocol import Sent, Training
 from ..recorder import Curve, Outcome
+from ..sending import is_users
 from ..single import ignore
 from ..stacked import Run
 from ..versions import versions
@@ -40,7 +40,6 @@ FRAME, SETTINGS = 9, 4  # bytes of the header of an HTTP/2 frame, and the type o
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
 AHEAD = 2  # blocks submitted per core, so that none is idle
 FAILED = Outcome(Curve(), None, None, None, 0, 0.0, failed=True)
-INSTALLED = ("site-packages", "dist-packages")
 
 
 @dataclass(frozen=True)
@@ -102,55 +101,56 @@ def _reach(address: str) -> None:
 
 
 class Cluster:
-    """A Ray cluster that trains runs of one problem."""
+    """A Ray cluster that trains the runs of one study; on GPUs, each run has `gpus` of them, which may be a share of one."""
 
     share = (1, 1)
 
-    def __init__(self, address: str | None = None) -> None:
-        self.ray = connect(address)
+    def __init__(self, address: str | None = None, gpus: float = 1.0) -> None:
+        self.ray, self.gpus = connect(address), gpus
         self._sent: Any = None
         self._remote = self.ray.remote(_train)
 
-    def at_once(self, device: str) -> int:
-        """The number of runs that train in parallel: a core or a GPU for each."""
-        return max(int(self.ray.cluster_resources().get("CPU" if device == "cpu" else "GPU", 1)), 1)
+    def at_once(self, training: Training) -> int:
+        """The number of runs that train in parallel: a core for each, or its share of the GPUs."""
+        there = self.ray.cluster_resources()
+        count = there.get("CPU", 1) if training.device == "cpu" else there.get("GPU", 1) / self.gpus
+        return max(int(count), 1)
 
-    def describe(self, device: str) -> str:
+    def describe(self, training: Training) -> str:
         """A phrase with the number of runs that the cluster trains in parallel."""
-        return f", {self.at_once(device)} at once on a Ray cluster"
+        return f", {self.at_once(training)} at once on a Ray cluster"
 
     def train_all(
         self,
-        problem: Problem,
+        training: Training,
         runs: Sequence[Run],
         plan: Plan,
         *,
-        device: str = "cpu",
         on_step: Callable[[int], None] | None = None,
         known: Collection[int] = (),
         slots: Slots = nowhere,
     ) -> Iterator[tuple[int, Outcome]]:
-        """Train the runs as `ways.train_all` does, in blocks that are the plan's chunks.
+        """Train the runs as the training does, in blocks that are the plan's chunks.
 
         A block whose worker crashes is retried, then its halves; a run that crashes three times has failed, and counts as
         diverged. A block whose node is lost is restarted on another. Checkpoints are next to the store if the nodes see it.
         """
         on_steps = on_step or ignore
         together = plan.workers > 1 or plan.chunk > 1
-        workers = max(self.at_once(device) if together else 1, plan.workers)
+        workers = max(self.at_once(training) if together else 1, plan.workers)
         chunks = ways.chunks(runs, plan.chunk, workers)
         waiting = deque(Block(chunk) for chunk in chunks if not all(i in known for i in chunk))
         under_way: dict[Any, Block] = {}
         if not waiting:
             return
-        needs = self._needs(problem, 1 if together else torch.get_num_threads(), device)
-        self._sent = self._sent if self._sent is not None else self._send(problem)
+        needs = self._needs(training, 1 if together else torch.get_num_threads())
+        self._sent = self._sent if self._sent is not None else self._send(training)
         try:
             while waiting or under_way:
-                most = AHEAD * self.at_once(device)
+                most = AHEAD * self.at_once(training)
                 while waiting and len(under_way) < most:
                     block = waiting.popleft()
-                    under_way[self._begin(block, runs, plan, device, slots, needs(len(block.runs)))] = block
+                    under_way[self._begin(block, runs, plan, slots, needs(len(block.runs)))] = block
                 ended, rest = self.ray.wait([*under_way], timeout=LOOKED)
                 ended += self.ray.wait(rest, num_returns=len(rest), timeout=0)[0] if rest else []
                 for reference in ended:
@@ -168,9 +168,9 @@ class Cluster:
                 with contextlib.suppress(Exception):
                     self.ray.cancel(reference, force=True)
 
-    def _begin(self, block: Block, runs: Sequence[Run], plan: Plan, device: str, slots: Slots, asked: dict[str, Any]) -> Any:
+    def _begin(self, block: Block, runs: Sequence[Run], plan: Plan, slots: Slots, asked: dict[str, Any]) -> Any:
         path = slots(block.runs).path
-        how = plan, device, path and path.absolute(), asked["num_cpus"], versions()
+        how = plan, path and path.absolute(), asked["num_cpus"], versions()
         return self._remote.options(max_retries=0, **asked).remote([self._sent], [runs[i] for i in block.runs], *how)
 
     def _got(self, reference: Any, block: Block, runs: Sequence[Run]) -> tuple[list[Outcome], list[Block]]:
@@ -191,41 +191,41 @@ class Cluster:
             raise SteepestError(f"Ray failed: {_last_line(error)}; run the same command again to resume.") from error
         return outcomes, [] if outcomes else [Block([i]) for i in block.runs]  # they cannot train together
 
-    def _needs(self, problem: Problem, cores: int, device: str) -> Callable[[int], dict[str, Any]]:
+    def _needs(self, training: Training, cores: int) -> Callable[[int], dict[str, Any]]:
         """A function from a number of runs to the resources of their task; it raises SteepestError if no node has them."""
-        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        device, nodes = training.device, [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         fit = [node for node in nodes if node.get("CPU", 0) >= 1 and (device == "cpu" or node.get("GPU", 0) >= 1)]
         if not fit:
             raise SteepestError(f"No node of the Ray cluster has a {'core' if device == 'cpu' else 'GPU'} for a run.")
-        most, held = max(node.get("memory", 0) for node in fit), _data_bytes(problem)
+        most = max(node.get("memory", 0) for node in fit)
 
         @functools.cache
         def of(runs: int) -> dict[str, Any]:
-            bytes_ = ways.bytes_of(problem, runs) + held
+            bytes_ = training.bytes_of(runs)
             if bytes_ > most:
                 raise SteepestError(
                     f"{runs} runs together take {bytes_ / 2**20:.4g} MiB, and no node of the Ray cluster offers more than "
                     f"{most / 2**20:.4g}; give a --plan with fewer runs together."
                 )
             wide = max(node["CPU"] for node in fit if node.get("memory", 0) >= bytes_)
-            return {"num_cpus": min(cores, int(wide)), "memory": bytes_, **({} if device == "cpu" else {"num_gpus": 1})}
+            return {"num_cpus": min(cores, int(wide)), "memory": bytes_, **({} if device == "cpu" else {"num_gpus": self.gpus})}
 
         return of
 
-    def _send(self, problem: Problem) -> Any:
-        """Put the problem into Ray's object store; from here on the user's own modules are pickled by value."""
+    def _send(self, training: Training) -> Any:
+        """Put the training into Ray's object store; from here on the user's own modules are pickled by value."""
         from ray import cloudpickle
 
         for name, module in [*sys.modules.items()]:
-            if _is_users(name, module):
+            if is_users(name, module):
                 cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call, unused-ignore]
         try:
-            return self.ray.put(problem)
+            return self.ray.put(training.sent())
         except Exception as error:
             reason = _last_line(error.__cause__ or error)
             raise SteepestError(
-                f"Problem '{problem.name}' cannot be sent to a cluster: {reason}. Open files, locks and generators stay where "
-                "they are; make them inside the model's or the data's functions."
+                f"Problem '{training.facts.name}' cannot be sent to a cluster: {reason}. Open files, locks and generators "
+                "stay where they are; make them inside the model's or the data's functions."
             ) from error
 
 
@@ -237,29 +237,11 @@ def _last_line(error: BaseException) -> str:
     return (lines or [type(error).__name__])[-1]
 
 
-def _data_bytes(problem: Problem) -> int:
-    """The memory that a node's own copy of the data takes."""
-    splits = (problem.train, problem.valid, problem.test)
-    held = [data for data in splits if data is not None and data.in_memory]
-    return sum(t.numel() * t.element_size() for data in held for t in data.tensors)
-
-
-def _is_users(name: str, module: Any) -> bool:
-    """Whether a module is neither installed nor steepest's: other nodes do not have it."""
-    path = getattr(module, "__file__", None)
-    if not path or getattr(module, "__name__", "") != name or name == "__main__":
-        return False
-    if name.partition(".")[0] in ("steepest", "steepest_workshop") or {*INSTALLED} & {*Path(path).parts}:
-        return False
-    libraries = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return Path(path).is_absolute() and not any(Path(path).is_relative_to(place) for place in libraries)
-
-
-_held: dict[Any, Problem] = {}  # in a worker: the problem it trains
+_held: dict[Any, Sent] = {}  # in a worker: what it trains
 
 
 def _train(
-    sent: list[Any], runs: list[Run], plan: Plan, device: str, place: Path | None, threads: int, wanted: dict[str, str]
+    sent: list[Any], runs: list[Run], plan: Plan, place: Path | None, threads: int, wanted: dict[str, str]
 ) -> list[Outcome]:
     """A task: train a block on so many threads, with checkpoints if this node sees the store."""
     import ray
@@ -273,10 +255,5 @@ def _train(
         _held[sent[0]] = ray.get(sent[0])
     torch.set_num_threads(threads)
     seen = place is not None and Path(str(place.parent).removesuffix("-unfinished")).is_file()
-    whole = Slot(place) if seen else NOWHERE
-    numbers = [*range(len(runs))]
     with Silence():  # a user who began Ray may see what its nodes print
-        made = ways.train_chunk(
-            _held[sent[0]], runs, numbers, plan, device, ignore, lambda chunk: whole if chunk == numbers else NOWHERE
-        )
-        return [outcome for _, outcome in sorted(made, key=lambda pair: pair[0])]
+        return _held[sent[0]].train(runs, plan, Slot(place) if seen else NOWHERE)
