@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .scalars import Amount, Count, Name, Positive, Real, Setting, Steps, Words, explained, plain
+from .scalars import Amount, Count, Name, Positive, Real, Scalar, Setting, Steps, Words, explained, in_words, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +19,15 @@ class Named:
     schedule: Name
     lr: Positive
     label: Name = ""
-    settings: dict[str, Real] = field(default_factory=dict)
+    settings: dict[str, Scalar] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.label or self.name} at {self.lr:g}" + "".join(f", {k} {v:g}" for k, v in self.settings.items())
+        return f"{self.label or self.name} at {self.lr:g}{self.more}"
+
+    @property
+    def more(self) -> str:
+        """Its settings in words, after its name."""
+        return "".join(f", {name} {in_words(value)}" for name, value in self.settings.items())
 
     def as_json(self) -> dict[str, Any]:
         """Its name, schedule and rate, and its settings if other axes were searched."""
@@ -189,7 +194,7 @@ class AxisRange:
     high: Real | None = None
     cost_under: Real | None = None
     edge: bool
-    tried: list[Real] = field(default_factory=list)
+    tried: list[Scalar] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

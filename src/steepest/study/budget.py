@@ -83,7 +83,7 @@ class Fit(Decision):
             if least_runs(fitting, rates) <= runs:
                 whole = len(fitting) == len(spaces) and rates == trials
                 return self._fits(fitting, rates, "" if whole else self._words(clock, runs, fitting, rates))
-        for rates, full in SHORTENED:
+        for rates, full in SHORTENED if self.question.any_length else ():
             tried = _least_early(fitting, rates)
             if tried and rates <= trials and tried + full <= runs:
                 return self._fits(fitting, rates, self._words(clock, runs, fitting, rates, early=True), early=True)

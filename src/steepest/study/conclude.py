@@ -16,7 +16,7 @@ from .budget import LONGER
 from .course import Contender, Course
 from .measures import MEASURES, METRIC, Measure
 from .scalars import finite
-from .space import RATE, Candidate
+from .space import Candidate
 
 MOSTLY = 0.75  # share of examples in the square of a half-width from which they limit it: more seeds would take an eighth off
 CLOSE = 2.0  # margins by which the mean of a candidate is so far behind that it is not listed as possibly better
@@ -40,7 +40,7 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
     cheaper = _cheaper(course, pick, margin)
     made = Answer(
         pick=named(pick.candidate) if pick else None,
-        hyper={k: v for k, v in pick.candidate.rule.hyper.items() if k != RATE} if pick else {},
+        hyper=pick.candidate.hyper if pick else {},
         bound=bound,
         bound_new_data=new_data,
         confidence=1 - st.ALPHA,
@@ -110,7 +110,7 @@ def _rejected(course: Course) -> list[Rejected]:
     rejected = []
     for space in course.question.spaces:
         racing = {one.candidate: one for one in course.contenders if one.candidate.space is space}
-        for candidate in sorted({*course.tried(space), *racing}, key=lambda c: (c.lr, c.settings)):
+        for candidate in sorted({*course.tried(space), *racing}, key=lambda c: (c.lr, c.order)):
             outcomes = [*course.trials.get(candidate, {}).values()]
             outcomes += racing[candidate].outcomes if candidate in racing else []
             bad = sum(map(course.collapsed, outcomes))
@@ -185,7 +185,7 @@ def _rows(course: Course, pick: Contender | None, cheaper: tuple[Contender, Chea
             Against(
                 **one.candidate.names,
                 role=role,  # type: ignore[arg-type]
-                mean=course.question.scale.sign * mean if math.isfinite(mean) else None,
+                mean=course.question.scale.sign * mean + 0.0 if math.isfinite(mean) else None,  # not -0
                 ahead=finite(gap.mean),
                 low=finite(0.0 - float(both[k, p])),
                 high=finite(float(both[p, k])),

@@ -143,7 +143,8 @@ class Course:
         """Whether a run diverged, or ended no better than it started by the problem's metric."""
         if outcome.valid is None:
             return True
-        start = outcome.curve.metric[0] if outcome.curve.metric else None
+        curve = outcome.curve
+        start = curve.metric[0] if curve.steps and curve.steps[0] == 0 else None  # a loop may not say how it began
         sign = self.question.scale.metric_sign
         return start is not None and sign * outcome.valid <= sign * start
 

@@ -13,7 +13,7 @@ import msgspec
 
 from .answer import Answer
 from .recorded import Recorded, check_recorded
-from .scalars import Amount, Count, Name, Positive, Real, Setting, Step, Steps, Words, expect, grow
+from .scalars import Amount, Count, Name, Positive, Real, Scalar, Setting, Step, Steps, Words, expect, grow
 from .verdicts import Verdict
 
 VERSION = 1
@@ -43,7 +43,7 @@ class Trial:
     diverged: Count
     diverged_at: list[Step | None]
     seen: Step | None = None
-    settings: dict[str, Real] = field(default_factory=dict)
+    settings: dict[str, Scalar] = field(default_factory=dict)
     status: Words = ""
     why: Words = ""
 
@@ -66,7 +66,7 @@ class Entry:
     schedule: Name
     label: Name
     lr: Positive | None
-    settings: dict[str, Real] = field(default_factory=dict)
+    settings: dict[str, Scalar] = field(default_factory=dict)
     hyper: dict[str, Setting]
     lr_at_edge: bool
     seeds: list[Count]

@@ -66,6 +66,8 @@ def figure(course: Course, pick: Contender | None) -> Mean | None:
     if pick is None:
         return None
     split = course.question.scale.split
+    if course.question.scale.may_test and any(o.test is not None for o in course.figure):
+        split = "test"
     values = [course.question.scale.value(o, split, course.cost(pick.candidate)) for o in course.figure]
     mean, se, n = st.mean_se([v for v in values if v is not None])
     if not n:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..rules import Rule
+from ..rules.foreign import Maker
 from ..training.versions import versions
 from .protocol import Job
 from .question import Question
@@ -24,12 +24,12 @@ class Keys:
         """The key of facts about the problem itself."""
         return {"fingerprint": self.fingerprint, "device": self.device}
 
-    def rule(self, rule: Rule, **more: Any) -> dict[str, Any]:
-        """The key of a rule with its settings, except for the learning rate."""
+    def rule(self, rule: Maker, **more: Any) -> dict[str, Any]:
+        """The key of an optimizer with its settings, except for the learning rate."""
         return {
             "fingerprint": self.fingerprint,
             "rule": rule.digest,
-            "hyper": {k: v for k, v in rule.settings().items() if k != RATE},
+            "hyper": {k: _plain(v) for k, v in rule.settings().items() if k != RATE},
             "device": self.device,
             "versions": {k: v for k, v in versions().items() if k != "python"},
             **more,
@@ -39,7 +39,8 @@ class Keys:
         """The key of a run. A run that stores the metric of each example, or ends early, has a key of its own."""
         candidate = job.candidate
         names = {"lr": candidate.lr, "seed": job.seed, "steps": job.length, "schedule": candidate.schedule}
-        more = ({"examples": 1} if job.examples else {}) | ({"until": job.until} if job.until else {})
+        more: dict[str, Any] = ({"examples": 1} if job.examples else {}) | ({"until": job.until} if job.until else {})
+        more |= {"config": candidate.config} if candidate.config else {}
         return self.rule(candidate.rule, **names, **more)
 
     def study(self, question: Question) -> str:
@@ -54,5 +55,14 @@ class Keys:
         return key_of(self.problem() | {"steps": question.steps}), sorted(key_of(self._space(s)) for s in question.spaces)
 
     def _space(self, space: Space) -> dict[str, Any]:
-        others = {"axes": [axis.name for axis in space.others]} if space.others else {}
+        others: dict[str, Any] = {"axes": [axis.name for axis in space.others]} if space.others else {}
+        ranges = [axis.options and [_plain(value) for value in axis.options] for axis in space.others]
+        others |= {"options": ranges} if any(ranges) else {}
         return self.rule(space.rule, schedule=space.schedule, rates=space.rates, **others)
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON has it; an object of another kind by its text."""
+    if isinstance(value, tuple | list):
+        return [one if one is None or isinstance(one, bool | int | float | str) else repr(one) for one in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)

@@ -20,8 +20,10 @@ def axes(course: Course, pick: Contender, margin: float) -> list[AxisRange]:
     for axis in candidate.space.axes:
         at = candidate.lr if axis.name == RATE else dict(candidate.settings)[axis.name]
         along = [candidate, *course.tried(candidate.space), *(c for c in course.nearby if c.space is candidate.space)]
-        tried = sorted({c.lr if axis.name == RATE else dict(c.settings)[axis.name] for c in along})
-        edge = len(tried) > 1 and at in (tried[0], tried[-1]) and not (axis.zero and at == 0)
+        seen = {c.lr if axis.name == RATE else dict(c.settings)[axis.name] for c in along}
+        tried = sorted(seen) if axis.options is None else [value for value in axis.options if value in seen]
+        inside = axis.options is not None or len(tried) == 1 or (axis.zero and at == 0)
+        edge = not inside and at in (tried[0], tried[-1])
         low, high, cost = (_cheap_rates(course, pick, margin) if axis.name == RATE else None) or (None, None, None)
         ranges.append(AxisRange(name=axis.name, low=low, high=high, cost_under=cost, edge=edge, tried=[*tried]))
     return ranges

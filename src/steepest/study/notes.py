@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import listed
 from ..training import checkpoints
 from ..training.unfinished import folder_of
+from ..update import foreign
 from .course import Course
 from .keys import Keys
 from .result import Entry
@@ -50,12 +51,21 @@ def _of_store(lab: Lab) -> Iterator[str]:
 
 
 def _of_problem(lab: Lab) -> Iterator[str]:
-    problem = lab.problem
-    if problem.same_start:
-        yield "A module was given, not a function: every seed starts from the same weights."
+    name = lab.training.facts.name
+    yield from lab.training.facts.caveats
+    yield from lab.question.remarks
+    for key, sentence in lab.store.facts("notice"):
+        if key == lab.keys.fingerprint:
+            yield sentence
+    if lab.changed_unseen:
+        yield (
+            f"The first reports of {name} are not those of an earlier study of the same code: something changed that cannot be "
+            "seen, such as a file that it reads. Earlier runs are not used; name such files in data=[...]."
+        )
+        return
     if lab.first_known() != lab.keys.fingerprint:
         yield (
-            f"{problem.name} is not what it was when this store first saw it (its data, initial weights or code changed), "
+            f"{name} is not what it was when this store first saw it (its data, initial weights or code changed), "
             "so earlier runs are not used. If nothing was edited, something in it is random: seed it."
         )
     if lab.undigested:
@@ -63,10 +73,10 @@ def _of_problem(lab: Lab) -> Iterator[str]:
             f"Edits of these would not be noticed, and earlier runs would be reused: {listed(lab.undigested)}. After an "
             "edit, give a new --store."
         )
-    older = lab.store.unmatched(problem.name)
+    older = lab.store.unmatched(name)
     if older:
         yield (
-            f"{older} runs of {problem.name} in the store are of an earlier version, which did not identify problems or "
+            f"{older} runs of {name} in the store are of an earlier version, which did not identify problems or "
             "rules by their code: they stay in the store, but cannot be matched and were not used."
         )
 
@@ -81,6 +91,9 @@ def _of_work(course: Course, entries: Sequence[Entry]) -> Iterator[str]:
     elif len(set(tried.values())) > 1:
         work = ", ".join(f"{label} {n}" for label, n in tried.items())
         yield f"The optimizers were not tuned with equal work (rates tried: {work})."
+    twins = [(e, twin) for e in entries for twin in entries if foreign.same(e.candidate.space.rule, twin.candidate.space.rule)]
+    for name, twin in dict.fromkeys((e.candidate.space.name, twin.candidate.space.name) for e, twin in twins):
+        yield f"{name} and {twin} are the same optimizer: their results differ only by rounding and by their tuning."
     for rule in {e.candidate.space.name: e.candidate.rule for e in entries}.values():
         if rule.evaluations > 1:
             steps = course.question.steps // rule.evaluations

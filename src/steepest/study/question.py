@@ -35,6 +35,7 @@ class Scale:
     measure: Measure | None = None  # replaces the metric
     tested: int = 0
     metric_direction: str = ""  # direction of the problem's metric, if a measure replaces it
+    may_test: bool = False  # runs on fresh seeds show whether there are test data
 
     @property
     def metric_sign(self) -> float:
@@ -69,6 +70,8 @@ class Scale:
         if self.in_points:
             return POINTS_MARGIN
         there = [v for v in values if math.isfinite(v)]
+        if "accuracy" in self.name.lower() and not self.is_loss:  # of a user's own: in points, or a share
+            return POINTS_MARGIN if any(abs(v) > 1 for v in there) else POINTS_MARGIN / 100
         return SHARE_MARGIN * abs(float(np.mean(there))) if there else 0.0
 
     def by(self, name: str) -> Scale:
@@ -89,6 +92,7 @@ class Question:
     `seeds` is N in the protocol of equal seeds, 0 for a race. `margin` is None for the default, `budget` the seconds for the
     study, None for no limit. `alpha` is the chance of a false claim that this question may spend. `typed_optimizers`: the user
     named the optimizers, so a short budget drops none.
+    `any_length`: runs can be shorter or longer than `steps`. `remarks` are notes for the reader.
     """
 
     spaces: tuple[Space, ...]
@@ -100,6 +104,8 @@ class Question:
     budget: float | None = None
     alpha: float = alpha_at_look(1)
     typed_optimizers: bool = True
+    any_length: bool = True
+    remarks: tuple[str, ...] = ()
 
     def margin_of(self, values: Sequence[float]) -> float:
         """The margin, or the default one for the values of the best candidate."""

@@ -54,7 +54,7 @@ def race(question: Question) -> Strategy[Course]:
     if not (surrounded or course.interrupted):
         yield from _nearby(course, AFTER)
     course.parallel = yield Parallel(course.question, course.seeds)
-    if course.stopped == "margin" and not course.interrupted:
+    if course.stopped == "margin" and not course.interrupted and course.question.any_length:
         yield from _longer(course)
     course.costs = yield Costs(course.question)
     course.number = yield Number(course.question)
@@ -132,7 +132,8 @@ def _fresh(course: Course) -> Strategy[None]:
     pick = course.pick
     if pick is None:
         return
-    test, length = course.question.scale.split == "test", pick.candidate.steps(course.question.steps)
+    scale = course.question.scale
+    test, length = scale.split == "test" or scale.may_test, pick.candidate.steps(course.question.steps)
     jobs = [Job(pick.candidate, seed, length, test=test) for seed in FRESH_SEEDS]
     course.figure = yield from _after(course, jobs, "the pick on fresh seeds")
 

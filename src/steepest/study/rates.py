@@ -6,8 +6,7 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 
-from .. import rules
-from ..checks import names_in
+from .. import grammar, rules
 from ..errors import SteepestError, unknown
 from ..rules import Rule
 
@@ -19,10 +18,10 @@ def rates_of(rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, ...]]
     if rates is None or (isinstance(rates, str) and rates == "auto"):
         return {}
     if isinstance(rates, str):
-        return rates_of(_parse(rates), names)
+        return rates_of(grammar.rates(rates), names)
     if isinstance(rates, Mapping):
-        return {_known(name, names): _checked(values) for name, values in rates.items()}
-    return dict.fromkeys(names, _checked(rates))
+        return {_known(name, names): checked(values) for name, values in rates.items()}
+    return dict.fromkeys(names, checked(rates))
 
 
 def _known(name: str | Rule, names: Sequence[str]) -> str:
@@ -37,28 +36,8 @@ def _known(name: str | Rule, names: Sequence[str]) -> str:
     return name
 
 
-def _parse(text: str) -> list[float] | dict[str, list[float]]:
-    """Parse "0.1,0.01", for all optimizers, or "sgd=0.1,adam=0.001", where a name may be repeated with another rate."""
-    parts = names_in(text)
-    if not any("=" in part for part in parts):
-        return [_number(part) for part in parts]
-    named: dict[str, list[float]] = {}
-    for part in parts:
-        name, equals, value = part.rpartition("=")
-        if not equals:
-            raise SteepestError(f"Rates '{text}': '{part}' names no optimizer; write either all rates as name=rate, or none.")
-        named.setdefault(name.strip(), []).append(_number(value))
-    return named
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise SteepestError(f"The learning rate '{text}' is not a number; expected one such as 0.01.") from None
-
-
-def _checked(values: float | Sequence[float]) -> tuple[float, ...]:
+def checked(values: float | Sequence[float]) -> tuple[float, ...]:
+    """Rates in ascending order. Raises SteepestError unless all are finite numbers above 0."""
     values = values.tolist() if hasattr(values, "tolist") else values
     values = values if isinstance(values, Sequence) else (values,)
     for value in values:

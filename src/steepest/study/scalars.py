@@ -41,6 +41,11 @@ def explained(data: dict[str, Any], why: str) -> dict[str, Any]:
     return data | {"status": why} if None in data.values() else data
 
 
+def in_words(value: Scalar) -> str:
+    """A setting in words: a number with six digits, anything else as it is."""
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
 def finite(x: float) -> float | None:
     """The number, or None if it is infinite or NaN."""
     return x if math.isfinite(x) else None

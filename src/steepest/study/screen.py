@@ -49,7 +49,7 @@ def screened(course: Course) -> Strategy[list[Contender]]:
 
 
 def _in_order(candidates: Sequence[Candidate]) -> list[Contender]:
-    return [Contender(c) for c in sorted(candidates, key=lambda c: (c.label, c.lr, c.settings))]
+    return [Contender(c) for c in sorted(candidates, key=lambda c: (c.label, c.lr, c.order))]
 
 
 def screen(course: Course, candidates: Sequence[Candidate], seeds: Sequence[int]) -> Strategy[None]:

@@ -53,8 +53,8 @@ def sentence(answer: Answer) -> str:
         return _nothing(answer)
     pick = answer.pick
     course = "" if pick.schedule == "constant" else f" with {pick.schedule}"
-    settings = "".join(f", {name} {value:g}" for name, value in pick.settings.items())
-    lead = f"Use {pick.name}{course} at {pick.lr:g}{settings} for {answer.steps:,} steps."
+    length = f" for {answer.steps:,} steps" if answer.steps > 1 else ""  # a program may have steps of its own
+    lead = f"Use {pick.name}{course} at {pick.lr:g}{pick.more}{length}."
     if answer.bound is None:
         return f"{lead}{_unbounded(answer)}"
     others = answer.compared - 1
@@ -104,7 +104,7 @@ def _nothing(answer: Answer) -> str:
 def seen(answer: Answer) -> str:
     """The steps at which the pick was compared: "500 steps", or "125 of 500 steps"."""
     if not answer.is_short:
-        return f"{answer.steps} steps"
+        return f"{answer.steps} steps" if answer.steps > 1 else "1 step"
     return f"{round((answer.fidelity or 0) * answer.steps)} of {answer.steps} steps"
 
 
@@ -133,7 +133,7 @@ def _lines(answer: Answer) -> Iterator[Line]:
         seeds = f"{better.seeds} seed{'s' if better.seeds > 1 else ''}"
         yield Line("", f"{better} did {_by(answer, better.ahead)} better on {seeds}, too late to be raced; --continue resumes.")
     if answer.edge and answer.pick and not answer.better:
-        which = "lowest" if answer.pick.lr == min(answer.axes[0].tried) else "highest"
+        which = "lowest" if answer.pick.lr == answer.axes[0].tried[0] else "highest"
         beyond = "lower" if which == "lowest" else "higher"
         tried = "given" if answer.typed else "tried"
         yield Line("", f"{answer.pick.lr:g} is the {which} rate {tried}: a {beyond} one may be better.")
@@ -276,13 +276,13 @@ def table(answer: Answer) -> tuple[list[str], list[list[str]]]:
 
 
 def _row(answer: Answer, row: Against) -> list[str]:
-    label = (row.label or row.name) + "".join(f", {k} {v:g}" for k, v in row.settings.items())
+    label = f"{row.label or row.name}{row.more}"
     mean = "" if row.mean is None else f"{row.mean:.5g}"
     gap, interval = "", ""
     if row.role != "pick":
         gap = "" if row.ahead is None else f"{row.ahead:.2g}"
         interval = f"{row.seeds} seeds" if row.low is None or row.high is None else f"{row.low:.2g} to {row.high:.2g}"
-    return [row.role, label, f"{row.lr:g}", mean, gap, interval, duration(row.seconds_per_step), size(row.state)]
+    return [row.role, label, f"{row.lr:g}", mean, gap, interval, *cost(row.seconds_per_step, row.state)]
 
 
 def span(seconds: float) -> str:
@@ -290,6 +290,11 @@ def span(seconds: float) -> str:
     unit, factor = next((u, f) for u, f, least in (("h", 3600, 7200), ("min", 60, 120), ("s", 1, 0)) if seconds >= least)
     amount = seconds / factor
     return f"{amount:.0f} {unit}" if amount >= 10 else f"{amount:.2g} {unit}"
+
+
+def cost(seconds: float, state: int) -> tuple[str, str]:
+    """The time of a step and the bytes of state as text; dashes where no run has shown them."""
+    return (duration(seconds), size(state)) if seconds else ("-", "-")
 
 
 def duration(seconds: float) -> str:

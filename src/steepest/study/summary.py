@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+from ..rules import Rule
 from ..rules.definition import FILES
+from ..rules.foreign import NAMED, Foreign, Parts, part_of
 from ..training.recorder import Curve as Recorded
 from ..update.torch_class.signature import class_arguments
 from . import data, sentences
@@ -11,21 +15,19 @@ from .budget import EARLY, TUNING_SEEDS
 from .conclude import first_why, reasons
 from .data import StudyData
 from .result import Entry, Result, Trial, count_diverged
-from .scalars import DIGITS
-from .sentences import duration, size
-from .space import RATE
+from .scalars import DIGITS, in_words
 
 MOST_POINTS = 100  # points of a schedule
 
 
 def study_data(result: Result, command: str) -> StudyData:
     """A result as data; `command` is the command that made it."""
-    problem, question, answer = result.problem, result.question, result.answer
+    facts, question, answer = result.training.facts, result.question, result.answer
     courses = sorted({e.candidate.schedule for e in result.entries})
     return StudyData(
         version=data.VERSION,
-        problem=problem.name,
-        about=problem.about,
+        problem=facts.name,
+        about=facts.about,
         metric=question.scale.name,
         is_measure=question.scale.measure is not None,
         direction=question.scale.direction,  # type: ignore[arg-type]
@@ -35,11 +37,11 @@ def study_data(result: Result, command: str) -> StudyData:
         device=result.device,
         versions=result.versions,
         answer=answer,
-        batch_size=problem.batch_size,
-        batches=str(problem.drawing),
+        batch_size=facts.batch_size,
+        batches=facts.batches,
         optimizers=[_entry(entry, courses, result) for entry in result.entries],
         verdicts=result.verdicts,
-        optimum=problem.optimum,
+        optimum=facts.optimum,
         notes=result.notes,
         table=table(result),
         code=code(result.chosen, answer.steps) if answer.pick else "",
@@ -64,7 +66,7 @@ def _entry(entry: Entry, courses: list[str], result: Result) -> data.Entry:
         label=candidate.label,
         lr=entry.lr,
         settings=dict(candidate.settings),
-        hyper={k: v for k, v in candidate.rule.hyper.items() if k != RATE},
+        hyper=candidate.hyper,
         lr_at_edge=entry.at_edge,
         seeds=list(range(len(entry.values))),
         values=entry.values,
@@ -134,7 +136,7 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
         "step time",
         "state",
     ]
-    losses = result.problem.metric is not None
+    losses = not result.training.facts.is_loss and any(_mean_loss(e) is not None for e in result.entries)
     heading += ["validation loss"] if losses else []
     rows = []
     for e in result.entries:
@@ -146,12 +148,11 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
                 e.candidate.space.name,
                 *([e.candidate.schedule] if several else []),
                 lr,
-                *(f"{settings[name]:g}" if name in settings else "" for name in searched),
+                *(in_words(settings[name]) if name in settings else "" for name in searched),
                 _raced(e, mean, se) if e.values else _screened(e, result.question.steps),
                 str(n),
                 str(count_diverged(e.outcomes)),
-                duration(e.seconds_per_step),
-                size(e.state_bytes),
+                *sentences.cost(e.seconds_per_step, e.state_bytes),
                 *(["" if loss is None else f"{loss:.4g}"] if losses else []),
             ]
         )
@@ -197,20 +198,54 @@ def spread(mean: float | None, se: float | None) -> str:
 
 def code(entry: Entry, steps: int) -> str:
     """Python code that creates the chosen optimizer and schedule, to paste."""
-    rule = entry.candidate.rule
-    defaults = class_arguments(dict((rule.base or rule).hyper))
-    changed = {k: v for k, v in class_arguments(dict(rule.hyper)).items() if k != "lr" and v != defaults[k]}
-    changed |= {"matrices_only": False} if rule.matrices_only else {}
+    candidate = entry.candidate
+    if candidate.lr != entry.lr:
+        return ""
+    maker = candidate.rule
+    if maker.digest.startswith(NAMED):  # the program of a command makes it
+        return ""
+    if isinstance(maker, Parts):
+        pairs = [(key, *_made(*part_of(maker, candidate.lr, key), f"{_word(key)}.parameters()")) for key in maker.parts]
+    else:
+        pairs = [("", *_made(maker, candidate.lr, "model.parameters()"))]
+    imports = dict.fromkeys(line for _, lines, _ in pairs for line in lines)
+    if candidate.schedule != "constant":
+        imports = {"import steepest": None} | imports
+    lines = [*imports, ""]
+    lines += [f"{_word(key)}_optimizer = {call}" if key else f"optimizer = {call}" for key, _, call in pairs]
+    if candidate.schedule != "constant":
+        schedule = f"steepest.schedules.get({candidate.schedule!r}).to_torch"
+        lines += [
+            f"{_word(key)}_scheduler = {schedule}({_word(key)}_optimizer, {steps})"
+            if key
+            else f"scheduler = {schedule}(optimizer, {steps})"
+            for key, _, _ in pairs
+        ]
+    return "\n".join([*lines, *(f"{name} = {value!r}" for name, value in candidate.config.items())])
+
+
+def _word(key: str) -> str:
+    """The name of a part as a Python name."""
+    return re.sub(r"\W", "_", key)
+
+
+def _made(maker: Rule | Foreign, lr: float, params: str) -> tuple[list[str], str]:
+    """The imports and the call that make an optimizer."""
+    if isinstance(maker, Foreign):
+        own = {name: value for name, value in maker.given.items() if name != "lr"}
+        arguments = "".join(f", {name}={value!r}" for name, value in own.items())
+        first = params.removesuffix(".parameters()") if maker.wants_model else params
+        return [*maker.imports], f"{maker.called}({first}, {maker.takes_lr}={lr!r}{arguments})"
+    defaults = class_arguments(dict((maker.base or maker).hyper))
+    changed = {k: v for k, v in class_arguments(dict(maker.hyper)).items() if k != "lr" and v != defaults[k]}
+    changed |= {"matrices_only": False} if maker.matrices_only else {}
     arguments = "".join(f", {k}={v!r}" for k, v in changed.items())
-    lines, maker = ["import steepest", ""], f"steepest.optim.{rule.class_name}"
-    if not (rule.base or rule).is_ours:
-        file, name = FILES.get(rule, (None, rule.name))
-        maker = f"steepest.optim.from_rule({name})"
-        lines[1:1] = [f"from {file.stem} import {name}"] if file else []
-    lines.append(f"optimizer = {maker}(model.parameters(), lr={entry.lr!r}{arguments})")
-    if entry.candidate.schedule != "constant":
-        lines.append(f"scheduler = steepest.schedules.get({entry.candidate.schedule!r}).to_torch(optimizer, {steps})")
-    return "\n".join(lines)
+    imports, name = ["import steepest"], f"steepest.optim.{maker.class_name}"
+    if not (maker.base or maker).is_ours:
+        file, own_name = FILES.get(maker.base or maker, (None, maker.name))
+        name = f"steepest.optim.from_rule({own_name})"
+        imports += [f"from {file.stem} import {own_name}"] if file else []
+    return imports, f"{name}({params}, lr={lr!r}{arguments})"
 
 
 def _length(answer: Answer) -> str:
@@ -222,7 +257,8 @@ def _length(answer: Answer) -> str:
 def protocol(result: Result) -> str:
     """A description of how the numbers were computed, for the report."""
     question, answer = result.question, result.answer
-    length = f"{question.steps} steps a run, {result.problem.drawing}"
+    steps = f"{question.steps} steps a run" if question.steps > 1 else "one program a run"
+    length = ", ".join(filter(None, (steps, result.training.facts.batches)))
     diverged = "a run diverged if its loss was not finite or stayed over 1,000 times its start."
     searched = [e for e in result.entries if e.candidate.space.rates is None]
     if answer.raced:

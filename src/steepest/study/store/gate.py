@@ -17,7 +17,22 @@ from numpy.typing import NDArray
 from ...training import recorder
 from ...training.recorder import Curve
 from .. import data
-from ..scalars import MOST, MOST_STEPS, Amount, Count, Name, Positive, Setting, Step, Steps, UnfitError, Words, expect, grow
+from ..scalars import (
+    MOST,
+    MOST_STEPS,
+    Amount,
+    Count,
+    Name,
+    Positive,
+    Real,
+    Scalar,
+    Step,
+    Steps,
+    UnfitError,
+    Words,
+    expect,
+    grow,
+)
 
 MOST_BYTES = 2**60
 Result = Annotated[float, msgspec.Meta(ge=-recorder.LARGEST, le=recorder.LARGEST)]
@@ -27,6 +42,8 @@ Key = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Time = Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}[T0-9:+.-]{0,30}$")]
 Trials = Annotated[int, msgspec.Meta(ge=1, le=10_000)]  # rates of a grid
 Way = Annotated[str, msgspec.Meta(pattern="^((one|processes)(:channels-last)?|one:compiled|many:[0-9]{1,9})$")]
+Nested = Scalar | list[Scalar]
+Made = Nested | dict[str, Nested]  # what made a run: a number or text, or settings, some of which are tuples
 Unpacked = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]  # results of examples, and of resamples
 Status = Literal["finished", "diverged", "failed", "no metric"]
 
@@ -69,7 +86,7 @@ class AskedStudy(TypedDict):
 
 
 FACTS: dict[str, Any] = {
-    "asked": dict[Name, Words | int | float | None],
+    "asked": dict[Name, Words | int | float | bool | None],
     "at once": Steps,
     "candidates": tuple[Name, list[Key]],
     "carried": Annotated[int, msgspec.Meta(ge=2, le=MOST)],
@@ -77,9 +94,11 @@ FACTS: dict[str, Any] = {
     "finished": Count,
     "fingerprint": Name,
     "fit": tuple[Annotated[list[Name], msgspec.Meta(min_length=1)], Trials, bool, Words, Way | None],
+    "first reports": list[Amount | Real | None],
     "grows": bool,
     "identity": Name,
     "later": bool,
+    "notice": tuple[Name, Words],
     "operations": Amount,
     "question": tuple[Name, Name],
     "repeats": bool,
@@ -172,7 +191,7 @@ def curve(text: object) -> Curve:
 def spec(text: object) -> dict[str, Any]:
     """The spec of a run. Raises UnfitError if it is not a dictionary of plain values."""
     try:
-        return cast(dict[str, Any], decoded(text, dict[str, Setting]))
+        return cast(dict[str, Any], decoded(text, dict[str, Made]))
     except UnfitError as error:
         raise UnfitError("what made it is not JSON of plain values") from error
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from ...problems import IDENTITY
+from ...rules import foreign
 from ...rules.digest import MARK
 from ...training.recorder import Outcome
 from ..data import StudyData
@@ -50,9 +51,11 @@ class Store(File):
 
     def unmatched(self, problem: str) -> int:
         """The number of this problem's runs from earlier versions, which identified problems or rules in another way."""
-        query = """SELECT count(*) FROM runs WHERE problem = ? AND (json_extract(spec, '$.rule') NOT LIKE ?
-                   OR json_extract(spec, '$.fingerprint') NOT LIKE ?)"""
-        return int(self._execute(query, (problem, f"{MARK}%", f"{IDENTITY}%"))[0])
+        marks = (MARK, foreign.MARK)
+        others = " AND ".join(["json_extract(spec, '$.rule') NOT LIKE ?"] * len(marks))
+        query = f"""SELECT count(*) FROM runs WHERE problem = ? AND (({others})
+                    OR json_extract(spec, '$.fingerprint') NOT LIKE ?)"""
+        return int(self._execute(query, (problem, *(f"{mark}%" for mark in (*marks, IDENTITY))))[0])
 
     def add_run(self, spec: dict[str, Any], names: dict[str, Any], outcome: Outcome) -> None:
         """Store a run. `names` (problem, optimizer, schedule, lr, seed, steps) are for display; `spec` gives the key."""
