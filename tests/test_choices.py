@@ -24,21 +24,12 @@ class Mine(torch.optim.Optimizer):
     """An optimizer class without a rule."""
 
 
-OPTIMIZERS = {
-    "a torch class": (torch.optim.AdamW, "the class torch.optim.adamw.AdamW; expected", "'adamw'"),
-    "another": (torch.optim.SGD, "the class torch.optim.sgd.SGD", "'sgd'"),
-    "a class of ours": (
-        steepest.optim.ScheduleFreeAdamW,
-        "the class steepest.optim.ScheduleFreeAdamW",
-        "'schedule_free_adamw'",
-    ),
-    "a class with settings": (functools.partial(torch.optim.RAdam, weight_decay=0.1), "functools.partial", "'radam'"),
+OPTIMIZERS = {  # what is given, what is said of it, and what a surface advises, which needs a rule
     "a torch optimizer": (torch.optim.Adam([WEIGHT]), "an object of the class torch.optim.adam.Adam", "'adam'"),
     "an optimizer of ours": (steepest.optim.Lion([WEIGHT], lr=0.1), "an object of the class steepest.optim.Lion", "'lion'"),
-    "a class without a twin": (torch.optim.LBFGS, "the class torch.optim.lbfgs.LBFGS", "@steepest.rule"),
-    "a class of the user's": (Mine, "the class tests.test_choices.Mine", "@steepest.rule"),
-    "a function": (adam, "the function tests.test_choices.adam", "@steepest.rule"),
-    "a lambda": (lambda p: torch.optim.SGD(p), "the function tests.test_choices.<lambda>", "@steepest.rule"),
+    "a class of the user's": (Mine, "Mine", "@steepest.rule"),
+    "a function": (adam, "adam", "@steepest.rule"),
+    "a lambda": (lambda p: torch.optim.SGD(p), "lambda", "@steepest.rule"),
     "a module": (torch.optim, "an object of the class module", "@steepest.rule"),
     "None": (None, "is None; expected", "such as 'adam'"),
     "a flag": (True, "is True; expected", "such as 'adam'"),
@@ -46,6 +37,13 @@ OPTIMIZERS = {
     "an array": (np.ones(3), "numpy.ndarray", "such as 'adam'"),
     "a list": (["adam", 0.1], "an object of the class list", "such as 'adam'"),
     "a schedule": (schedules.cosine(), "steepest.schedules.schedule.Schedule", "such as 'adam'"),
+}
+ON_SURFACES = {  # classes and functions train models, and have no path on a surface
+    "a torch class": (torch.optim.AdamW, "the class torch.optim.adamw.AdamW; expected", "'adamw'"),
+    "another": (torch.optim.SGD, "the class torch.optim.sgd.SGD", "'sgd'"),
+    "a class of ours": (steepest.optim.ScheduleFreeAdamW, "steepest.optim.ScheduleFreeAdamW", "'schedule_free_adamw'"),
+    "a class with settings": (functools.partial(torch.optim.RAdam, weight_decay=0.1), "functools.partial", "'radam'"),
+    "a class without a twin": (torch.optim.LBFGS, "the class torch.optim.lbfgs.LBFGS", "@steepest.rule"),
 }
 SCHEDULES = {
     "a torch class": (lr_scheduler.CosineAnnealingLR, "the class torch.optim.lr_scheduler.CosineAnnealingLR"),
@@ -74,19 +72,27 @@ def sentence(ask):
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_an_optimizer_that_is_no_name_and_no_rule_is_refused_in_one_sentence(kind, tmp_path):
+def test_an_optimizer_that_is_no_name_and_makes_none_is_refused_in_one_sentence(kind, tmp_path):
     given, said, advice = OPTIMIZERS[kind]
     for chosen in alone_or_not(given):
         for ask in (
             functools.partial(steepest.compare, "digits", chosen, store=":memory:"),
             functools.partial(api.work, "digits", chosen, store=tmp_path / "runs.db"),
-            functools.partial(steepest.trajectory, "bowl", chosen),
         ):
-            words = sentence(ask)
-            assert words.startswith("The optimizer is ")
-            assert said in words
-            assert advice in words
+            assert said in sentence(ask)
+        words = sentence(functools.partial(steepest.trajectory, "bowl", chosen))
+        assert said in words
+        assert advice in words
     assert said in sentence(lambda: playground.play("valley", [given]))
+
+
+@pytest.mark.parametrize("kind", ON_SURFACES)
+def test_a_class_has_no_path_on_a_surface(kind):
+    given, said, advice = ON_SURFACES[kind]
+    words = sentence(lambda: steepest.trajectory("bowl", ["adam", given]))
+    assert words.startswith("The optimizer is ")
+    assert said in words
+    assert advice in words
 
 
 def test_rates_of_something_that_is_no_name_and_no_rule_are_refused_in_one_sentence():
@@ -150,21 +156,32 @@ made = AdamW([torch.nn.Parameter(torch.ones(1))])
 
 @pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize(
-    ("name", "said", "advice"),
+    ("name", "said", "on_surfaces"),
     [
-        ("AdamW", "mine.py:AdamW is the class torch.optim.adamw.AdamW", "'adamw'"),
         ("made", "mine.py:made is an object of the class torch.optim.adamw.AdamW", "'adamw'"),
-        ("step", "mine.py:step is the function mine.step", "@steepest.rule"),
-        ("number", "mine.py:number is 3; expected a rule, such as mine", "@steepest.rule"),
-        ("absent", "mine.py defines no rule absent; it defines mine.", "@steepest.rule"),
+        ("step", "mine.py:step needs g, t", "@steepest.rule"),
+        ("number", "mine.py:number is 3; expected", "@steepest.rule"),
+        ("absent", "mine.py defines no absent; it defines AdamW, mine", "@steepest.rule"),
     ],
 )
-def test_a_name_in_a_file_that_is_no_rule_ends_a_command_with_a_sentence(name, said, advice, tmp_path, monkeypatch):
+def test_a_name_in_a_file_that_makes_no_optimizer_ends_a_command_with_a_sentence(
+    name, said, on_surfaces, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(FILE)
-    for command in (["compare", "--optimizers", f"mine.py:{name}"], ["path", "bowl", "--optimizers", f"sgd,mine.py:{name}"]):
+    surface = ["path", "bowl", "--optimizers", f"sgd,mine.py:{name}"]
+    for command, expected in ((["compare", "--optimizers", f"mine.py:{name}"], said), (surface, on_surfaces)):
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 2, result.output
-        assert said in result.stderr
-        assert advice in result.stderr
+        assert expected in result.stderr
         assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_class_in_a_file_is_a_candidate(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(FILE)
+    asked = ["--steps", "20", "--seeds", "2", "--lrs", "0.01", "--schedules", "constant"]
+    result = CliRunner().invoke(app, ["compare", "--optimizers", "mine.py:AdamW", *asked])
+    assert result.exit_code == 0, result.output
+    assert "optimizer = AdamW(model.parameters(), lr=0.01)" in result.output

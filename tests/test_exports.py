@@ -12,10 +12,14 @@ from steepest_workshop import architecture, stubs
 
 PUBLIC = {
     "Choice",
+    "Command",
+    "Loop",
     "Problem",
     "SteepestError",
     "Study",
+    "axis",
     "compare",
+    "loop",
     "optim",
     "problems",
     "reproduce",

@@ -19,16 +19,24 @@ if TYPE_CHECKING:
     from .errors import SteepestError as SteepestError
     from .problems.problem import Problem as Problem
     from .rules import rule as rule
+    from .study.space import axis as axis
+    from .training.command import Command as Command
+    from .training.loop.definition import Loop as Loop
+    from .training.loop.definition import loop as loop
 
     reproduce: Callable[..., list[Any]]
 
 # The module of each public name; it is imported on first use, which keeps the command line fast to start.
 _HOMES = {
     "Choice": "api",
+    "Command": "training.command",
+    "Loop": "training.loop.definition",
     "Problem": "problems.problem",
     "SteepestError": "errors",
     "Study": "api",
+    "axis": "study.space",
     "compare": "api",
+    "loop": "training.loop.definition",
     "optim": "",
     "problems": "",
     "rule": "rules",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -14,18 +15,18 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import torch
 from rich.console import Console
 
-from . import problems
 from . import schedules as multipliers
 from .checks import whole
 from .errors import SteepestError, place
 from .options import Options
 from .prints import Once, Silence
-from .problems.problem import Problem
 from .report import file, tables, terminal
 from .rules import CLASSICS, Rule
+from .rules.foreign import part_of
 from .schedules import Schedule
 from .study import space as designs
 from .study.answer import Answer
+from .study.candidates import spaces_of
 from .study.data import StudyData
 from .study.lab import Lab, ShareDoneError
 from .study.question import Question, Scale
@@ -35,11 +36,12 @@ from .study.store import Store
 from .study.store.inspection import copied, merge
 from .study.summary import code, study_data
 from .study.verdicts import Verdict
-from .training import ways
 from .training.executors.local import Local
 from .training.executors.protocol import Executor
 from .training.executors.ray import Cluster
-from .update.torch_class.optimizer import RuleOptimizer, build
+from .training.loading import training_of
+from .training.protocol import Training
+from .update import foreign
 
 if TYPE_CHECKING:
     import pandas
@@ -61,15 +63,16 @@ class Choice:
         self._entry, self._steps = entry, steps
         self.name, self.schedule, self.lr = entry.candidate.space.name, entry.candidate.schedule, entry.candidate.lr
 
-    def optimizer(self, params: Iterable[Any]) -> RuleOptimizer:
-        """Create the optimizer for these parameters, as a `torch.optim.Optimizer`.
+    def optimizer(self, params: Iterable[Any] | torch.nn.Module, name: str | None = None) -> torch.optim.Optimizer:
+        """Create the optimizer for these parameters, as a `torch.optim.Optimizer`; `name` is its part, if it has several.
 
         >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
         >>> import torch
         >>> study.best().optimizer(torch.nn.Linear(2, 1).parameters()).param_groups[0]["lr"] == study.best().lr
         True
         """
-        return build(self._entry.candidate.rule, params, lr=self.lr)
+        maker, lr = part_of(self._entry.candidate.rule, self.lr, name)
+        return foreign.made(maker, params, lr=lr)
 
     def code(self) -> str:
         """Return the Python code that creates the optimizer and its schedule.
@@ -176,6 +179,25 @@ class Study:
         self.record()
         return self.data
 
+    def markdown(self) -> str:
+        """A table for a paper in Markdown: mean, interval, n, and how each optimizer was tuned.
+
+        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+        >>> print(study.markdown())
+        | optimizer | schedule ...
+        """
+        return tables.markdown(self.data)
+
+    def latex(self) -> str:
+        """The table of `markdown` in LaTeX; it needs the package booktabs.
+
+        >>> study = compare("digits", "sgd,adam", lrs=0.1, seeds=2, steps=20, store=":memory:")
+        >>> print(study.latex())
+        \\begin{table}
+        ...
+        """
+        return tables.latex(self.data)
+
     def to_dict(self) -> dict[str, Any]:
         """The dict that `steepest compare --json` writes.
 
@@ -229,9 +251,12 @@ def _takes(options: Callable[P, Options]) -> Callable[[Callable[[Options], T]], 
 def compare(options: Options) -> Study:
     """Find the optimizer, learning rate and schedule that a problem needs, and how certain that is.
 
-    problem: a `Problem`, a built-in one's name, or the path of a Python file that defines `problem`.
+    problem: a `Problem`, a function decorated with `steepest.loop`, a `Command`, a built-in problem's name, or the path of a
+        Python file that defines a `problem` or a loop.
     optimizers, schedules: names, rules or schedules; every optimizer runs under every schedule, at equal work. A schedule may
-        have arguments: "step(size=30)", "warmup(0.1) * cosine". "adamw(weight_decay=?)" also searches a setting.
+        have arguments: "step(size=30)", "warmup(0.1) * cosine". An optimizer may also be a class such as torch.optim.NAdam,
+        or a function of parameters and lr. "adamw(weight_decay=?)" also searches a setting, as does a pair of a class and
+        {"weight_decay": steepest.axis(1e-4, 1)}. {"generator": "adam", "discriminator": "sgd"} is one candidate of two parts.
     lrs: None or "auto" to search a log grid; rates for all optimizers, or {name: rate or rates}. A single rate is not tuned.
     trials: rates in each grid at first. steps: steps of each run (default: the problem's own).
     budget: time for the study in seconds or such as "5min" (default "60s"); float("inf") for no limit. seeds: in place of a
@@ -239,6 +264,8 @@ def compare(options: Options) -> Study:
     go_on: resume a race that has ended.
     margin: the difference that matters, in units of the metric (default 0.5 points of accuracy, 1 % of a loss).
     measure: what runs are compared by: "metric", the problem's own, or another of `steepest.study.measures`.
+    workers: runs that train at the same time (default: one for each core). exact: update by torch's operations, bit for bit as
+        torch.optim does.
     plan: how runs are trained: "auto" takes the fastest way here that agrees with runs trained one by one; "one", or "many:N"
         for N together. memory: the limit for runs trained together, such as "4GiB".
     engine: "local", or "ray" to train on the Ray cluster at `address` ("auto" for the one that this machine is part of; None
@@ -264,14 +291,14 @@ def run(options: Options, command: str = "", began: float | None = None) -> Stud
     began = time.perf_counter() if began is None else began
     printed = Once()
     with printed:
-        problem, question = _asked(options)
-    with Store(options.store) as opened, terminal.Bar(Console(stderr=True)) as bar:
+        training, question = _asked(options)
+    with Store(options.store) as opened, terminal.Bar(Console(stderr=True)) as bar, contextlib.closing(training):
         with printed:
-            executor: Executor = Cluster(options.address) if options.engine == "ray" else Local()
-            lab = Lab(problem, question, opened, bar, executor, **_training(options), began=began, goes_on=options.go_on)
+            executor: Executor = Cluster(options.address, options.gpus_per_run) if options.engine == "ray" else Local()
+            lab = Lab(training, question, opened, bar, executor, **_training(options), began=began, goes_on=options.go_on)
         with Silence():
             result = lab.run()
-        study = Study(result, command or options.command(problem.name))
+        study = Study(result, command or options.call(training.facts.name))
         if options.record:
             bar.say("recording the best two")
             study.record()
@@ -295,62 +322,72 @@ def work(*asked: Any, share: tuple[int, int] = (1, 1), **more: Any) -> Study | S
     study_store = place("store", options.store)
     printed = Once()
     with printed:
-        problem, question = _asked(options)
+        training, question = _asked(options)
     own = place("store", f"{study_store}-slice-{which}-of-{of}") if of > 1 else study_store
-    with Store(own) as opened, terminal.Bar(Console(stderr=True)) as bar:
+    with Store(own) as opened, terminal.Bar(Console(stderr=True)) as bar, contextlib.closing(training):
         if of > 1 and study_store.is_file():
             with copied(study_store) as copy:
                 merge(opened, copy)
         with printed:
-            lab = Lab(problem, question, opened, bar, Local(share), **_training(options), goes_on=True)
+            lab = Lab(training, question, opened, bar, Local(share), **_training(options), goes_on=True)
         lab.check_fingerprint()
         try:
             with Silence():
                 result = lab.run()
         except ShareDoneError as done:
             return Share(str(own), done.trained, done.left)
-        study = Study(result, options.command(problem.name))
+        study = Study(result, options.call(training.facts.name))
         opened.keep_study(study.data)
         study.store = opened.path
     return study
 
 
-def _asked(options: Options) -> tuple[Problem, Question]:
-    """Make the problem and the question about it; this runs user code."""
+def _asked(options: Options) -> tuple[Training, Question]:
+    """Make the training and the question about it; this runs user code."""
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SteepestError("The device is cuda, but torch finds no GPU here; leave --device out to use the CPU.")
-    problem = problems.get(options.problem) if isinstance(options.problem, str) else options.problem
-    if not isinstance(problem, Problem):
-        raise SteepestError(f"The problem is a {type(problem).__name__}; expected a steepest.Problem, a name or a file.")
-    spaces = designs.spaces(options.optimizers, options.schedules, options.lrs)  # type: ignore[arg-type]
+    schedules: Any = options.schedules
+    training = training_of(
+        options.trained,
+        device=options.device,
+        workers=options.workers,
+        exact=options.exact,
+        scheduled=any(multipliers.get(schedule).name != "constant" for schedule in schedules),
+        budget=options.seconds,
+        steps=options.steps,
+    )
+    facts, searched = training.facts, training.searched
+    spaces, remarks = spaces_of(options.optimizers, options.schedules, options.lrs, searched)  # type: ignore[arg-type]
     if options.plan not in ("auto", "show"):
-        ways.named(options.plan)
-    assert problem.steps is not None
+        training.named_plan(options.plan)
     scale = Scale(
-        problem.metric_name,
-        problem.direction,
-        problem.in_points,
-        len(problem.valid),
-        "validation" if problem.test is None else "test",
-        problem.metric is None,
-        tested=0 if problem.test is None else len(problem.test),
+        facts.metric,
+        facts.direction,
+        facts.in_points,
+        facts.examples,
+        "validation" if facts.tested is None else "test",
+        facts.is_loss,
+        tested=facts.tested or 0,
+        may_test=facts.may_test,
     ).by(options.measure)
     question = Question(
         spaces,
         scale,
-        options.steps or problem.steps,
+        options.steps or facts.steps,
         options.trials,
         options.seeds or 0,
         options.margin,
         options.seconds,
         typed_optimizers=options.optimizers != CLASSICS,
+        any_length=searched.any_length,
+        remarks=tuple(remarks),
     )
-    return problem, question
+    return training, question
 
 
 def _training(options: Options) -> dict[str, Any]:
     """The options of `Lab` for training."""
-    return {"device": options.device, "plan": options.plan, "memory": options.bytes}
+    return {"plan": options.plan, "memory": options.bytes}
 
 
 def trajectory(
@@ -379,7 +416,7 @@ def trajectory(
     from .paths.descent import descend  # with sympy, which nothing else here needs
 
     chosen = surfaces.get(surface) if isinstance(surface, str) else surface
-    rules = [space.rule for space in designs.spaces(Options(optimizers=optimizers).optimizers, ["constant"], None)]  # type: ignore[arg-type]
+    rules: list[Any] = [space.rule for space in designs.spaces(Options(optimizers=optimizers).optimizers, ["constant"], None)]
     rates_by_name = rates_of(lrs, [rule.name for rule in rules])
     several = next((name for name, values in rates_by_name.items() if len(values) > 1), None)
     if several:

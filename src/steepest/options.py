@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import rules
+from . import grammar, rules
 from . import schedules as multipliers
 from .checks import bytes_of, names_in, seconds_of, whole
 from .errors import SteepestError, absolute
@@ -19,6 +19,8 @@ from .study.rates import Rates, rates_of
 
 if TYPE_CHECKING:
     from .problems.problem import Problem
+    from .training.command import Command
+    from .training.loop.definition import Loop
 
 PROBLEM, STORE, REPORT = "digits", "steepest.db", "steepest-report.html"
 BUDGET = 60.0  # seconds of a race by default
@@ -38,9 +40,13 @@ def option(default: Any, words: str, **more: Any) -> Any:
 class Options:
     """The options of a study. SteepestError for invalid values; Python files are not run to check them."""
 
-    problem: Problem | str = PROBLEM
-    optimizers: Sequence[str | Rule] | Rule | str = option(
-        CLASSICS, "Names, separated by commas; adamw(weight_decay=?) searches a setting.", text=",".join(CLASSICS)
+    problem: Problem | Loop | Command | str | None = None
+    optimizers: Any = option(
+        CLASSICS,
+        "Names, separated by commas, or classes (torch.optim.NAdam, FILE.py:NAME); adamw(weight_decay=?) searches a setting. "
+        "May be repeated.",
+        text=[",".join(CLASSICS)],
+        typed=list[str],
     )
     _: KW_ONLY
     schedules: Sequence[str | Schedule] | Schedule | str = option(
@@ -61,6 +67,22 @@ class Options:
     measure: str = option("metric", "The measure that compares runs: the problem's metric, or one of `steepest list measures`.")
     store: str | Path = option(STORE, "The file for all runs.", metavar="FILE", stored=False)
     device: str = option("cpu", "cpu or cuda.")
+    command: str | None = option(
+        None,
+        "In place of a problem: a program to run, with {optimizer}, {lr}, {steps} and {seed} where their values go.",
+        stored=False,
+        metavar="'PROGRAM ...'",
+    )
+    metric: str | None = option(
+        None, "With --command: a regular expression for the metric in its output; the last match counts.", stored=False
+    )
+    direction: str | None = option(None, "With --command: min or max.", stored=False)
+    timeout: str | float | None = option(None, "With --command: the longest time of a run, such as 10min.", stored=False)
+    unseeded: bool = option(
+        False, "With --command: accept a program without {seed}.", flag="--unseeded", typed=bool, stored=False
+    )
+    workers: int | None = option(None, "Runs to train at the same time. Default: one for each core.", typed=int, stored=False)
+    exact: bool = option(False, "Update by torch's operations, bit for bit as torch.optim does.", flag="--exact", typed=bool)
     plan: str = option("auto", "How to train: auto takes the fastest way, show prints it; one; many:N for N together.")
     memory: str | int | None = option(None, "Memory limit for runs trained together, such as 4GiB.")
     engine: str = option("local", "local, or ray: train on a Ray cluster.", commands=COMPARE, stored=False)
@@ -69,6 +91,9 @@ class Options:
         "Address of the Ray cluster; auto for the one this machine is part of. Default: start one here.",
         commands=COMPARE,
         stored=False,
+    )
+    gpus_per_run: float = option(
+        1.0, "GPUs for each run on a Ray cluster; may be a share of one.", typed=float, commands=COMPARE, stored=False
     )
     go_on: bool = option(False, "Resume a race that has ended.", flag="--continue", typed=bool, commands=COMPARE, stored=False)
     record: bool = option(
@@ -81,8 +106,11 @@ class Options:
     )
 
     def __post_init__(self) -> None:
-        for name in ("optimizers", "schedules"):
-            object.__setattr__(self, name, tuple(_names(getattr(self, name))))
+        object.__setattr__(self, "optimizers", tuple(_optimizers(self.optimizers)))
+        object.__setattr__(self, "schedules", tuple(_names(self.schedules)))
+        self._check_command()
+        if self.problem is None and self.command is None:
+            object.__setattr__(self, "problem", PROBLEM)
         object.__setattr__(self, "store", absolute(self.store))  # before user code runs
         self._check_sizes()
         self._check_words()
@@ -94,27 +122,50 @@ class Options:
             )
         if self.margin is not None and not 0 <= self.margin < math.inf:
             raise SteepestError(f"The margin is {self.margin!r}; expected a finite number, 0 or more, in units of the metric.")
-        for name in ("seeds", "trials", "steps"):
+        for name in ("seeds", "trials", "steps", "workers"):
             if getattr(self, name) is not None:
                 whole(name, getattr(self, name))
 
     def _check_words(self) -> None:
         """Check names and quantities, but not names from a user's file."""
-        names: Any = self.optimizers
-        named = [name for name in names if not isinstance(name, str) or (".py" not in name and "?" not in name)]
-        chosen = [rules.get(name) for name in named]
+        is_command = self.command is not None or hasattr(self.problem, "template")
+        names = [] if is_command else [_checked(given) for given in self.optimizers]
         schedules: Any = self.schedules
         for schedule in schedules:
             multipliers.get(schedule)
-        if len(named) == len(names):
-            rates_of(self.lrs, [rule.name for rule in chosen])
+        known = [name for name in names if name is not None]
+        if len(known) == len(names):
+            rates_of(self.lrs, known)
         _ = self.seconds, self.bytes
         if self.engine not in ("local", "ray"):
             raise SteepestError(f"The engine is {self.engine!r}; expected local or ray.")
         if self.address is not None and self.engine != "ray":
             raise SteepestError(f"The address {self.address!r} needs the engine ray; give --engine ray with it.")
+        if not 0 < self.gpus_per_run < math.inf:
+            raise SteepestError(f"gpus_per_run is {self.gpus_per_run!r}; expected a number above 0, such as 1 or 0.5.")
         if self.device not in ("cpu", "cuda"):
             raise SteepestError(f"The device is {self.device!r}; expected cpu or cuda.")
+
+    def _check_command(self) -> None:
+        """Check that a command has a metric, and that nothing else is asked of it."""
+        asked = [name for name in ("metric", "direction", "timeout") if getattr(self, name) is not None]
+        if self.command is None and (asked or self.unseeded):
+            raise SteepestError(f"--{(asked or ['unseeded'])[0]} is for a command; give --command 'PROGRAM ...' with it.")
+        if self.command is not None and self.problem is not None:
+            raise SteepestError("A problem and a command were given; give one of them.")
+
+    @property
+    def trained(self) -> Any:
+        """What is trained: the problem, or the command. SteepestError for a command without a metric."""
+        if self.command is None:
+            return self.problem
+        from .training.command import Command
+
+        if self.metric is None or self.direction is None:
+            raise SteepestError(
+                "A command needs --metric, a regular expression for the number in its output, and --direction min or max."
+            )
+        return Command(self.command, self.metric, self.direction, self.steps, self.timeout, self.unseeded)
 
     @property
     def seconds(self) -> float | None:
@@ -128,9 +179,9 @@ class Options:
         """The memory limit for runs trained together, None for what the machine has."""
         return None if self.memory is None else bytes_of(self.memory)
 
-    def command(self, problem: str) -> str:
+    def call(self, problem: str) -> str:
         """The Python call of `compare` on a problem with these options."""
-        skipped = ("problem", "store", "go_on", "record")
+        skipped = ("problem", "store", "go_on", "record", "command", "metric", "direction", "timeout", "unseeded")
         chosen = {f.name: (getattr(self, f.name), f.default) for f in dataclasses.fields(self) if f.name not in skipped}
         values = {name: value for name, (value, default) in chosen.items() if str(value) != str(default)}
         values["budget"] = self.seconds if self.seeds is None else None
@@ -142,6 +193,8 @@ def _typed(value: Any) -> Any:
     """An option as one would type it: rules and schedules by name."""
     if isinstance(value, list | tuple):
         return [_typed(item) for item in value]
+    if isinstance(value, type) or callable(value):
+        return getattr(value, "name", None) or f"{value.__module__}:{getattr(value, '__qualname__', value)}"
     return value.name if isinstance(value, Rule | Schedule) else value
 
 
@@ -154,7 +207,8 @@ def taken(command: str) -> list[dataclasses.Field[Any]]:
 def stored() -> dict[str, Any]:
     """The options that a store records with a question, with their defaults on the command line."""
     fields = [field for field in dataclasses.fields(Options) if field.metadata.get("stored", bool(field.metadata))]
-    return {field.name: field.metadata.get("text", field.default) for field in fields}
+    defaults = {field.name: field.metadata.get("text", field.default) for field in fields}
+    return {name: ",".join(value) if isinstance(value, list) else value for name, value in defaults.items()}
 
 
 def _names(names: Any) -> list[Any]:
@@ -162,3 +216,33 @@ def _names(names: Any) -> list[Any]:
     if isinstance(names, str):
         return names_in(names)
     return list(names) if isinstance(names, Iterable) else [names]
+
+
+def _optimizers(given: Any) -> list[Any]:
+    """Split optimizers into candidates: texts at their commas; a dict of parts and a pair with its settings are one each."""
+    if isinstance(given, str):
+        return grammar.split(given)
+    is_pair = (
+        isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping) and not isinstance(given[0], Mapping)
+    )
+    if isinstance(given, Mapping) or is_pair or not isinstance(given, Iterable):
+        return [given]
+    return [one for each in given for one in (grammar.split(each) if isinstance(each, str) else [each])]
+
+
+def _checked(given: Any) -> str | None:
+    """The name of an optimizer that can be checked without running a file or importing a library; None for any other.
+
+    Raises SteepestError for a name that is unknown, or a setting that it does not have.
+    """
+    if isinstance(given, Rule):
+        return given.name
+    if not isinstance(given, str):
+        return None
+    one = grammar.candidate(given)
+    if isinstance(one, grammar.Parts) or any(letter in one.name for letter in ":./"):
+        return None
+    rule = rules.get(one.name)
+    fixed = {name: value for name, value in one.fixed.items() if name != "lr"}
+    changed = rules.changed(rule, **fixed) if fixed else rule
+    return None if one.searched or "lr" in one.fixed else changed.name

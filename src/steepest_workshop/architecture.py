@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 SOURCE = Path(__file__).parents[1] / "steepest"
 FLOORS = (  # from the lowest, as in pyproject.toml
     ("notebook", "prints", "escapes", "errors", "checks", "plugins", "shell"),
+    ("grammar",),
     ("problems", "schedules", "rules", "surfaces"),
     ("update",),
     ("training", "paths"),
@@ -29,6 +30,7 @@ WORDS = {
     "errors": "the one error class",
     "escapes": "untrusted text, escaped",
     "checks": "counts, files to write",
+    "grammar": "what people type\nfor optimizers and rates",
     "shell": "shared by commands",
     "rules": "rules as papers write them,\ntraced to graphs",
     "schedules": "the rate's multiplier\nas a formula",

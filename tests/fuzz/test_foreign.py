@@ -18,7 +18,8 @@ from tests.fuzz.test_hostile import called, judged
 
 pytestmark = pytest.mark.usefixtures("own_rules")
 
-QUICK = ["--optimizers", "sgd,adam", "--lrs", "0.1", "--schedules", "constant", "--steps", "6", "--seeds", "5", "--plan", "one"]
+SHORT = ["--lrs", "0.1", "--schedules", "constant", "--steps", "6", "--seeds", "5", "--plan", "one"]
+QUICK = ["--optimizers", "sgd,adam", *SHORT]
 MARK = "from pathlib import Path\nPath('was-run').touch()\n"
 FILE = f"""{MARK}
 import torch, steepest
@@ -70,7 +71,7 @@ def asked(path):
     ("arguments", "given"),
     [
         (["mine.py", *QUICK], "FILE.py --store runs.db --optimizers sgd,adam"),
-        (["digits", *QUICK, "--optimizers", "sgd,./mine.py:halved"], "digits --store runs.db --optimizers sgd,FILE.py:halved"),
+        (["digits", *SHORT, "--optimizers", "sgd,./mine.py:halved"], "digits --store runs.db --optimizers sgd,FILE.py:halved"),
     ],
 )
 @pytest.mark.parametrize("command", [["work"], ["compare", "--continue"]], ids=" ".join)

@@ -9,7 +9,7 @@ from scipy import stats
 import steepest
 from steepest import rules
 from steepest.report import palette
-from steepest.study import summary
+from steepest.study import sentences, summary
 from tests.cases import is_drawn, lines_of
 
 
@@ -208,5 +208,5 @@ def test_a_mean_is_printed_to_two_digits_of_its_error(mean, se, words):
 
 
 def test_times_and_sizes_are_printed_in_the_unit_that_reads_best():
-    assert [summary.duration(s) for s in (2.5, 0.0123, 0.000184)] == ["2.5 s", "12.3 ms", "184 µs"]
-    assert [summary.size(b) for b in (0, 9640, 3 * 2**20)] == ["0 B", "9.41 KiB", "3 MiB"]
+    assert [sentences.duration(s) for s in (2.5, 0.0123, 0.000184)] == ["2.5 s", "12.3 ms", "184 µs"]
+    assert [sentences.size(b) for b in (0, 9640, 3 * 2**20)] == ["0 B", "9.41 KiB", "3 MiB"]

@@ -244,9 +244,10 @@ def test_a_range_of_rates_is_null_in_json_with_the_reason_where_it_is_not_said()
     assert "seed" in axis["status"]
 
 
-def test_a_class_of_torch_is_answered_with_the_name_to_write():
-    with pytest.raises(SteepestError, match="adamw"):
-        steepest.compare("digits", ["adam", torch.optim.AdamW])
+def test_an_optimizer_that_was_made_already_is_answered_with_what_to_give():
+    made = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))])
+    with pytest.raises(SteepestError, match="give the class"):
+        steepest.compare("digits", ["adam", made])
 
 
 def test_runs_of_an_earlier_version_are_kept_and_told(line, tmp_path):

@@ -81,25 +81,28 @@ def compare(
     began = time.perf_counter()  # before torch is imported, as a budget includes that
     out, report = sys.stdout, str(absolute(report))  # before the user's code runs
     asked["store"] = str(absolute(asked["store"]))
+    asked["optimizers"] = ",".join(asked["optimizers"])
     check_file(Path(report), "report", "report.html")
     check_distinct(store=asked["store"], report=report, json=json_file)
     command = shlex.join(["steepest", *sys.argv[1:]])
     if asked["go_on"] and len(problems or ()) < 2:
         typed = {name for name in asked if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
         named, asked = working.resumed(problems[0] if problems else None, asked, typed)
-        problems = [named]
-    names = problems or [PROBLEM]
+        problems = None if named is None else [named]
+    default: list[str | None] = [None if asked["command"] is not None else PROBLEM]
+    names: list[str | None] = [*problems] if problems else default
     options = Options(names[0], **asked)
     for name in names:
-        if not name.endswith(".py") and "/" not in name and name not in library.BUILT_IN:
+        if name is not None and ".py" not in name and "/" not in name and name not in library.BUILT_IN:
             library.get(name)
     with contextlib.redirect_stdout(sys.stderr), Once():  # what a model or a problem file prints is not part of the answer
         with loading():
             from ..api import Study, run
             from ..report import file, terminal
+            from ..training.loading import given
 
         console, studies = terminal.console(out), list[Study]()
-        for name, problem in [(name, library.get(name)) for name in names]:
+        for name, problem in [(name, name and given(name)) for name in names]:
             try:
                 study = run(dataclasses.replace(options, problem=problem), command, None if studies else began)
             except KeyboardInterrupt:

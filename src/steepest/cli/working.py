@@ -7,12 +7,12 @@ import re
 import shlex
 import sys
 from collections.abc import Collection
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
+from .. import grammar, rules
 from .. import problems as library
-from ..checks import names_in
 from ..errors import SteepestError, absolute, place
 from ..options import PROBLEM, Options, stored
 from ..shell import JSON, command, loading, near, write_json
@@ -20,7 +20,8 @@ from .options import takes_options
 
 app = typer.Typer()
 ASKED = "asked"  # the name of the facts with the options of a store's studies
-FILE = "FILE.py"  # replaces the name of any Python file: a store never names code
+FILE = "FILE.py"  # replaces the name of any Python file or module: a store never names code
+COMMAND = "PROGRAM"  # replaces a command line
 
 
 @command(app)
@@ -41,7 +42,11 @@ def work(
     There is no budget: a race continues to its margin, round after round. When nothing is left to train, the answer is printed.
     """
     share, store = _share(slice_), str(absolute(asked["store"]))  # before the user's code runs
-    asked = asked | {"problem": problem} if problem is not None else last_asked(store)
+    asked["optimizers"] = ",".join(asked["optimizers"])
+    if problem is not None or asked["command"] is not None:
+        asked = asked | {"problem": problem}
+    else:
+        asked = last_asked(store) | {name: asked[name] for name in ("workers",)}
     asked["store"] = store
     options, out = Options(**asked), sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # what a model or a problem file prints is not part of the answer
@@ -85,19 +90,21 @@ def last_asked(store: str) -> dict[str, Any]:
     return asked
 
 
-def resumed(problem: str | None, asked: dict[str, Any], typed: set[str]) -> tuple[str, dict[str, Any]]:
+def resumed(problem: str | None, asked: dict[str, Any], typed: set[str]) -> tuple[str | None, dict[str, Any]]:
     """The problem and the options of `compare --continue`: those of the store's last study, except for what was typed.
 
     The last study counts only if it was of the typed problem, if there is one. Raises SteepestError if there is nothing to
     continue, or if the study's problem was a Python file and none was typed.
     """
+    problem = COMMAND if asked["command"] is not None else problem
     last = _last(asked["store"], "steepest compare --continue", problem, typed)
     if last is None and problem is None:
         raise SteepestError(f"The store {near(asked['store'])} has no study to continue; name a problem.")
     if last is None or (problem is not None and _stored_problem(problem) != last["problem"]):
-        return problem or PROBLEM, asked
+        return None if problem == COMMAND else problem or PROBLEM, asked
     named = last.pop("problem")
-    return problem or named, asked | {k: v for k, v in last.items() if k not in typed}
+    named = None if problem == COMMAND else problem or named
+    return named, asked | {k: v for k, v in last.items() if k not in typed}
 
 
 def _last(store: str, command: str, problem: str | None = None, typed: Collection[str] = ()) -> dict[str, Any] | None:
@@ -117,28 +124,47 @@ def _last(store: str, command: str, problem: str | None = None, typed: Collectio
     if not facts:
         return None
     asked = _without_paths(facts[-1])
-    named = [problem or asked["problem"], *([] if "optimizers" in typed else names_in(asked["optimizers"]))]
-    if any(FILE in name for name in named):
+    program = problem is None and asked["problem"] == COMMAND
+    if program or FILE in (problem or asked["problem"]) or ("optimizers" not in typed and FILE in asked["optimizers"]):
         changed = {k: v for k, v in asked.items() if k != "problem" and v != stored()[k]}
         options = {"store": near(store)} | changed
-        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        words = [word for name, value in options.items() for word in _typed(name, value)]
+        trained = ["--command", COMMAND, "--metric", "REGEX", "--direction", "min"] if program else [asked["problem"]]
+        used = "ran a program" if program else "used a Python file"
+        what = "command" if program else "file"
         raise SteepestError(
-            f"The study in {store} used a Python file, and a store never names a file to run. Give the file yourself:",
-            shlex.join([*command.split(), asked["problem"], *words]),
+            f"The study in {store} {used}, and a store never names a {what} to run. Give the {what} yourself:",
+            shlex.join([*command.split(), *trained, *words]),
         )
     return asked
+
+
+def _typed(name: str, value: Any) -> list[str]:
+    """An option as it is typed."""
+    return [f"--{name}"] if value is True else [f"--{name}", str(value)]
 
 
 def _without_paths(asked: dict[str, Any]) -> dict[str, Any]:
     """The options with every path replaced by `FILE`: that of the problem, and those of rules in files."""
     defaults = stored()
     chosen = defaults | {k: v for k, v in asked.items() if k in defaults}
-    names = [f"{FILE}:{name.rpartition(':')[2]}" if ":" in name else name for name in names_in(chosen["optimizers"])]
+    names = [str(_without_path(grammar.candidate(text))) for text in grammar.split(chosen["optimizers"])]
     return chosen | {"problem": _stored_problem(asked["problem"]), "optimizers": ",".join(names)}
 
 
-def _stored_problem(problem: str) -> str:
-    """A problem as a store names it: a built-in name, or `FILE`."""
+def _without_path(one: grammar.One | grammar.Parts) -> grammar.One | grammar.Parts:
+    """A candidate in which a file or module is replaced by `FILE`; names of built-in optimizers and of torch stay."""
+    if isinstance(one, grammar.Parts):
+        return grammar.Parts(tuple((key, cast(grammar.One, _without_path(part))) for key, part in one.parts))
+    if one.name in rules.RULES or one.name.startswith("torch.optim."):
+        return one
+    return grammar.One(f"{FILE}:{re.split('[:.]', one.name)[-1]}", one.settings)
+
+
+def _stored_problem(problem: str | None) -> str:
+    """A problem as a store names it: a built-in name, `FILE`, or `COMMAND` where there is none."""
+    if problem is None or problem == COMMAND:
+        return COMMAND
     return problem if problem in library.BUILT_IN else FILE
 
 
