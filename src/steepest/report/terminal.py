@@ -143,4 +143,5 @@ def _ran(result: Result, data: StudyData) -> str:
     most = max((place.n for place in data.answer.places), default=result.question.seeds)
     seeds = f"up to {most} seeds, " if most else ""
     length = data.ran.partition(" runs of ")[2]
-    return f"{work}{look} {length[:1].upper()}{length[1:]} each, {data.batches}, {seeds}{data.device}."
+    each = ", ".join(filter(None, (f"{length[:1].upper()}{length[1:]} each", data.batches, f"{seeds}{data.device}")))
+    return f"{work}{look} {each}."

@@ -54,7 +54,6 @@ def _table(study: StudyData) -> Table:
         [str(p), p.standing, amount(p.at_least), amount(p.at_most), str(p.n), amount(p.mean, 5)] for p in study.answer.places
     ]
     for one in study.answer.rejected:
-        settings = "".join(f", {name} {value:g}" for name, value in one.settings.items())
         status = f"rejected: {one.collapsed} of {one.of} collapsed"
-        rows.append([f"{one.name} with {one.schedule} at {one.lr:g}{settings}", status, "", "", str(one.of), ""])
+        rows.append([f"{one.name} with {one.schedule} at {one.lr:g}{one.more}", status, "", "", str(one.of), ""])
     return ["raced", "standing", "behind at least", "behind at most", "n", "mean"], rows

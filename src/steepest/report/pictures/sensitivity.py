@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ...study.data import Entry, StudyData, Trial
+from ...study.scalars import in_words
 from ..palette import DASHES
 from ..picture import Guide, Mark, Panel, Picture, Point, Series, Table
 from ..registry import picture
@@ -30,7 +32,7 @@ def sensitivity(study: StudyData) -> Picture | None:
     frame = _frame(study, tried)
     bound = study.recorded.bound if study.recorded else None
     panels = []
-    for axis in (RATE, *_searched(tried)):
+    for axis in (RATE, *_numeric(tried)):
         for name in names:
             rows = [row for row in tried if row.name == name and any(axis in _point(trial) for trial in row.trials)]
             guides = [Guide("x", bound, "2/λ")] if bound and (name, axis) == ("sgd", RATE) else []
@@ -50,6 +52,16 @@ def sensitivity(study: StudyData) -> Picture | None:
 def _searched(tried: Sequence[Entry]) -> list[str]:
     """The names of the axes searched, other than the learning rate."""
     return [*dict.fromkeys(name for row in tried for trial in row.trials for name in trial.settings)]
+
+
+def _numeric(tried: Sequence[Entry]) -> list[str]:
+    """The names of the searched axes with numbers, which can be drawn."""
+    points = [trial.settings for row in tried for trial in row.trials]
+    return [name for name in _searched(tried) if all(_is_number(point[name]) for point in points if name in point)]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -107,20 +119,21 @@ def _panel(study: StudyData, rows: Sequence[Entry], axis: str, frame: Frame, gui
     return Panel(series, title=title, log_x=True, log_y=frame.is_log, view_y=frame.view, guides=guides)
 
 
-def _point(one: Trial | Entry) -> dict[str, float | None]:
+def _point(one: Trial | Entry) -> dict[str, Any]:
     """The values of a trial, or of the chosen candidate, on all axes."""
     return {RATE: one.lr, **one.settings}
 
 
 def _at(trial: Trial, axis: str) -> float:
     """The value of a trial on an axis; NaN if it has none."""
-    return trial.lr if axis == RATE else trial.settings.get(axis, math.nan)
+    value: Any = trial.lr if axis == RATE else trial.settings.get(axis, math.nan)
+    return float(value)
 
 
 def _along(row: Entry, axis: str) -> list[Trial]:
     """The most trials that differ only on this axis; in a tie, those through the chosen candidate."""
 
-    def rest(one: Trial | Entry) -> dict[str, float | None]:
+    def rest(one: Trial | Entry) -> dict[str, Any]:
         return {name: value for name, value in _point(one).items() if name != axis}
 
     having = [trial for trial in row.trials if axis in _point(trial)]
@@ -154,7 +167,7 @@ def _series(study: StudyData, row: Entry, axis: str, frame: Frame, zero: float) 
 
 def _further(tried: Sequence[Entry]) -> str:
     """A caption sentence for a study that searched other axes too; empty otherwise."""
-    names = " and ".join(_searched(tried))
+    names = " and ".join(_numeric(tried))
     return f" The panels of {names} vary it alone, from the best candidate of the first screening." if names else ""
 
 
@@ -171,7 +184,7 @@ def _table(tried: Sequence[Entry]) -> Table:
     searched, rows = _searched(tried), []
     for row in tried:
         for trial in row.trials:
-            settings = [f"{trial.settings[name]:g}" if name in trial.settings else "" for name in searched]
+            settings = [in_words(trial.settings[name]) if name in trial.settings else "" for name in searched]
             lost = trial.values.count(None)
             counts = [str(len(trial.values) - lost), str(lost)]
             rows.append([row.label, f"{trial.lr:g}", *settings, amount(mean(trial.values), 5), *counts])
