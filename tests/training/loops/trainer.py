@@ -1,0 +1,62 @@
+"""The Trainer of Hugging Face on a two-layer transformer, which learns to tell which of two letters is more frequent."""
+
+import tempfile
+
+import torch
+from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments, set_seed
+
+
+def rows(n, seed):
+    ids = torch.randint(2, 4, (n, 15), generator=torch.Generator().manual_seed(seed))
+    return [{"input_ids": row, "labels": int((row == 3).sum() > 7)} for row in ids]
+
+
+train_set, eval_set = rows(800, 0), rows(200, 1)
+config = BertConfig(
+    vocab_size=8,
+    hidden_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=48,
+    max_position_embeddings=16,
+)
+
+
+def accuracy(prediction):
+    return {"accuracy": 100 * float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
+
+
+set_seed(3)
+
+
+def train():
+    model = BertForSequenceClassification(config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: 1 - k / 50)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder,
+            per_device_train_batch_size=16,
+            max_steps=50,
+            seed=3,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=True,
+            logging_strategy="no",
+            dataloader_pin_memory=False,
+        )
+        trainer = Trainer(
+            model,
+            arguments,
+            train_dataset=train_set,
+            eval_dataset=eval_set,
+            compute_metrics=accuracy,
+            optimizers=(optimizer, scheduler),
+        )
+        trainer.train()
+        return trainer.evaluate()["eval_accuracy"]
+
+
+if __name__ == "__main__":
+    print(train())
