@@ -201,8 +201,14 @@ def test_a_candidate_of_several_parts_is_one_candidate(tmp_path):
     study = steepest.compare(str(path), "{first: sgd, second: adam(lr=0.1)},sgd", **ASK, store=":memory:")
     names = {entry.candidate.space.name for entry in study.result.entries}
     assert names == {"{first: sgd, second: adam(lr=0.1)}", "sgd"}
-    with pytest.raises(SteepestError, match="part 'second'"):
-        steepest.compare(str(path), "{first: sgd, other: adam}", **ASK, store=":memory:")
+    for candidate, sentence in (
+        ("{first: sgd, other: adam}", "Unknown part 'other'. Known: first, second. These are the names"),
+        ("{first: sgd}", "has no part second; the training function makes the optimizers first, second"),
+    ):
+        with pytest.raises(SteepestError, match=re.escape(sentence)):
+            steepest.compare(str(path), candidate, **ASK, store=":memory:")
+    with pytest.raises(SteepestError, match=r"calls run\.optimizer without a name"):
+        steepest.compare(str(looped(tmp_path)), "{a: sgd, b: adam}", **ASK, store=":memory:")
 
 
 def test_a_problem_refuses_a_candidate_of_parts(line):
@@ -480,3 +486,45 @@ def test_a_command_without_steps_says_nothing_of_steps(tmp_path):
     assert study.answer().sentence.startswith(f"Use sgd at {study.answer().pick.lr:g}. ")
     assert study.result.answer.longer is None
     assert study.best().code() == ""
+
+
+@pytest.mark.slow  # heavyball compiles for minutes
+@pytest.mark.parametrize("name", ["heavyball:SOAP", "pytorch_optimizer:SOAP"])
+def test_soap_of_a_package_races(name, line):
+    pytest.importorskip(name.partition(":")[0])
+    study = steepest.compare(
+        line, [name, "sgd"], lrs=0.01, seeds=2, steps=20, schedules="constant", plan="one", store=":memory:"
+    )
+    values = {entry.candidate.space.name: entry.values for entry in study.result.entries}
+    assert all(value is not None and math.isfinite(value) for value in values[name])
+    assert values[name] != values["sgd"]
+
+
+@pytest.mark.slow
+def test_a_function_of_a_notebooks_cell_is_compared():
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    cells = [
+        "import steepest, torch\ntarget = 1.0\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.w = torch.nn.Parameter(torch.randn(3))\n"
+        "    def forward(self):\n"
+        "        return (self.w - target).square().sum()",
+        "@steepest.loop(metric='loss', steps=20)\n"
+        "def train(run):\n"
+        "    net = Net()\n"
+        "    optimizer = run.optimizer(net)\n"
+        "    for _ in range(run.steps):\n"
+        "        loss = net()\n"
+        "        optimizer.zero_grad()\n"
+        "        loss.backward()\n"
+        "        optimizer.step()\n"
+        "        run.report(loss)\n"
+        "    return net()\n"
+        "study = steepest.compare(train, 'sgd', lrs=[0.1, 0.01], schedules='constant', budget='20s', store=':memory:')\n"
+        "print(study.best().lr, study.answer().repeats)",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    assert [output["text"] for output in notebook.cells[1].outputs if output.get("name") == "stdout"] == ["0.1 True\n"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import rules
-from ..errors import SteepestError, listed
+from ..errors import SteepestError, listed, unknown
 from ..rules import CLASSICS
 from ..rules.foreign import NAMED, Foreign, Maker, Parts
 from ..schedules import Schedule
@@ -33,12 +33,30 @@ def spaces_of(
     given, notes = _expanded(optimizers)
     made = spaces(given, schedules, rates, find=_tried, config=searched.config)
     for space in made:
-        if isinstance(space.rule, Parts) and not searched.parts:
-            raise SteepestError(
-                f"{space.name} has several parts, and a Problem trains one model with one optimizer; write a training function "
-                "with @steepest.loop, in which each part has its own run.optimizer(..., name=...)."
-            )
+        if isinstance(space.rule, Parts):
+            _check_parts(space.rule, space.name, searched.parts)
     return made, notes
+
+
+def _check_parts(maker: Parts, name: str, known: tuple[str, ...] | None) -> None:
+    """Raise SteepestError unless the parts of a candidate are the optimizers of what is trained."""
+    if known is None:
+        raise SteepestError(
+            f"{name} has several parts, and a Problem trains one model with one optimizer; write a training function with "
+            "@steepest.loop, in which each part has its own run.optimizer(..., name=...)."
+        )
+    if "" in known:
+        raise SteepestError(
+            f"{name} has several parts, and the training function calls run.optimizer without a name; give each optimizer one."
+        )
+    other = next((key for key in maker.parts if key not in known), None)
+    if other is not None:
+        raise unknown("part", other, known, hint="These are the names that run.optimizer was called with.")
+    missing = [key for key in known if key not in maker.parts]
+    if missing:
+        raise SteepestError(
+            f"{name} has no part {listed(missing)}; the training function makes the optimizers {listed(known)}."
+        )
 
 
 def _tried(given: Any) -> Maker:

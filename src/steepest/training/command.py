@@ -173,7 +173,6 @@ class CommandTraining(Apart):
             named=True,
             axes=command.axes,
             rates="lr" in there,
-            parts=False,
             any_length="steps" in there,
         )
         self._ended: dict[tuple[str, ...], Outcome] = {}  # runs that were trained to time them

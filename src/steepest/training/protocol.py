@@ -54,7 +54,8 @@ class Searched:
 
     `config` maps each setting to its values, the default first. `schedules`: whether it follows a schedule. `named`: whether
     it passes the names of optimizers through, so that any name is accepted, each with rates. `axes` names the only
-    hyperparameters that it can be given, None for all.
+    hyperparameters that it can be given, None for all. `parts` are the names of its optimizers, as
+    far as they were seen; None if it cannot train a candidate of several parts.
     """
 
     config: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -63,7 +64,7 @@ class Searched:
     named: bool = False
     axes: frozenset[str] | None = None
     rates: bool = True
-    parts: bool = True
+    parts: tuple[str, ...] | None = None
     any_length: bool = True
 
 

@@ -47,7 +47,7 @@ class Supervised:
             optimum=problem.optimum,
             caveats=(SAME_START,) if problem.same_start else (),
         )
-        self.searched = Searched(parts=False)
+        self.searched = Searched()
 
     @property
     def where(self) -> str:

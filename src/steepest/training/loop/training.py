@@ -69,7 +69,7 @@ class LoopTraining(Apart):
             about=loop.about,
             may_test=True,
         )
-        self.searched = Searched(config=loop.config, any_length=loop.steps is not None)
+        self.searched = Searched(config=loop.config, any_length=loop.steps is not None, parts=tuple(self._first.names))
 
     @property
     def where(self) -> str:
