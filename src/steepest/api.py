@@ -356,6 +356,15 @@ def _asked(options: Options) -> tuple[Training, Question]:
         budget=options.seconds,
         steps=options.steps,
     )
+    try:
+        return training, _question(options, training)
+    except BaseException:
+        training.close()
+        raise
+
+
+def _question(options: Options, training: Training) -> Question:
+    """The question of a study about its training."""
     facts, searched = training.facts, training.searched
     spaces, remarks = spaces_of(options.optimizers, options.schedules, options.lrs, searched)  # type: ignore[arg-type]
     if options.plan not in ("auto", "show"):
@@ -370,7 +379,7 @@ def _asked(options: Options) -> tuple[Training, Question]:
         tested=facts.tested or 0,
         may_test=facts.may_test,
     ).by(options.measure)
-    question = Question(
+    return Question(
         spaces,
         scale,
         options.steps or facts.steps,
@@ -382,7 +391,6 @@ def _asked(options: Options) -> tuple[Training, Question]:
         any_length=searched.any_length,
         remarks=tuple(remarks),
     )
-    return training, question
 
 
 def _training(options: Options) -> dict[str, Any]:

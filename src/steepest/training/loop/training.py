@@ -60,7 +60,11 @@ class LoopTraining(Apart):
         self._succeeded = False
         self._lengths: set[int] = set()
         self._costs: dict[str, list[tuple[float, int]]] = {}
-        self._first, self._again, self._other = self._tried()
+        try:
+            self._first, self._again, self._other = self._tried()
+        except BaseException:
+            self.pool.close()
+            raise
         self.facts = Facts(
             name=loop.name,
             metric=loop.metric,
