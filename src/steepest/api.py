@@ -366,6 +366,12 @@ def _asked(options: Options) -> tuple[Training, Question]:
 def _question(options: Options, training: Training) -> Question:
     """The question of a study about its training."""
     facts, searched = training.facts, training.searched
+    if not searched.any_length and options.steps not in (None, facts.steps):
+        raise SteepestError(f"{facts.name} sets the length of its runs itself; leave --steps out.")
+    if not searched.any_length and options.seeds is not None and options.budget is not None:
+        raise SteepestError(
+            f"With seeds, a budget sets the steps, and {facts.name} sets the length of its runs itself; give seeds or a budget."
+        )
     spaces, remarks = spaces_of(options.optimizers, options.schedules, options.lrs, searched)  # type: ignore[arg-type]
     if options.plan not in ("auto", "show"):
         training.named_plan(options.plan)

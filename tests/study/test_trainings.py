@@ -478,6 +478,10 @@ def test_a_loop_with_epochs_is_neither_shortened_nor_lengthened(tmp_path):
     assert study.data.steps == 40
     assert study.result.answer.longer is None
     assert study.result.question.any_length is False
+    with pytest.raises(SteepestError, match="sets the length of its runs itself; leave --steps out"):
+        steepest.compare(str(path), "sgd", steps=30, store=":memory:")
+    with pytest.raises(SteepestError, match="sets the length of its runs itself; give seeds or a budget"):
+        steepest.compare(str(path), "sgd", seeds=2, budget="5s", store=":memory:")
 
 
 def test_a_command_without_steps_says_nothing_of_steps(tmp_path):
