@@ -4,6 +4,7 @@ import contextlib
 import math
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
@@ -71,6 +72,7 @@ def test_any_text_parses_or_gets_one_sentence(text):
         ("x(a=(0.9), b=(0.9,))", One("x", (("a", 0.9), ("b", (0.9,))))),
         ("x(a='it\\'s, so')", One("x", (("a", "it's, so"),))),
         ("x(a='C:\\data')", One("x", (("a", "C:\\data"),))),
+        ("x(a=1_000, b=0x10, c=1e3)", One("x", (("a", 1000), ("b", 16), ("c", 1000.0)))),
         ("{a: adam, b: m.py:O(c=1)}", Parts((("a", One("adam")), ("b", One("m.py:O", (("c", 1),)))))),
     ],
 )
@@ -88,7 +90,10 @@ def test_each_form_is_read(text, expected):
         ("sgd(a=1)b", "write it such as"),
         ("sgd(a='x)", "is missing"),
         ("sgd(a=2..1)", "write the lower end first"),
-        ("sgd(a=1...5)", "is empty"),
+        ("sgd(a=1...5)", "1...5 is no number"),
+        ("sgd(a=-1e308..1e308)", "is too wide"),
+        ("sgd(a=1or 2)", "1or 2 is no number"),
+        ("sgd(a='\\xq')", "is no number, text in quotes"),
         ("sgd(a=[?])", "square brackets hold one or more values"),
         ("sgd(a=[])", "square brackets hold one or more values"),
         ("sgd(a=1e999)", "write it such as"),
@@ -108,6 +113,18 @@ def test_each_form_is_read(text, expected):
 def test_what_cannot_be_read_gets_one_sentence(text, sentence):
     with pytest.raises(SteepestError, match=re.escape(sentence)):
         grammar.candidate(text)
+
+
+def test_ends_of_a_range_are_numbers_that_parse_back():
+    for ends in ((np.float64(0.5), 1), (np.float32(0.25), np.int64(2))):
+        one = Between(*ends)
+        assert grammar.candidate(f"x(a={one})").searched == {"a": one}
+    with pytest.raises(SteepestError, match="is empty"):
+        Between(1.0, 1.0)
+
+
+def test_names_of_rates_are_canonical():
+    assert grammar.rates("{a:adam,b:sgd}=0.1,{a: adam, b: sgd}=0.2") == {"{a: adam, b: sgd}": [0.1, 0.2]}
 
 
 def test_fixed_and_searched_settings_are_told_apart():

@@ -52,8 +52,9 @@ def middle_out(text: str, most: int) -> str:
 def unknown(what: str, name: str, known: Iterable[str], hint: str = "") -> SteepestError:
     """The error for an unknown name, with the nearest known one."""
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    guess = f"; did you mean '{near[0]}'?" if near else "."
+    lower = {one.lower(): one for one in names}
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    guess = f"; did you mean '{lower[near[0]]}'?" if near else "."
     return SteepestError(f"Unknown {what} '{name}'{guess} Known: {listed(names)}.{' ' + hint if hint else ''}")
 
 

@@ -15,9 +15,10 @@ Commas outside brackets separate candidates:
 from __future__ import annotations
 
 import ast
+import contextlib
+import functools
 import math
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,10 @@ PAIRS = {"(": ")", "[": "]", "{": "}"}
 KEY = re.compile(r"[A-Za-z0-9_][\w.-]*")
 NAME = re.compile(r"[A-Za-z_]\w*")
 NUMBER = r"[-+]?(?:[0-9]+\.[0-9]+|[0-9]+\.(?!\.)|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]+)?"
-RANGE = re.compile(rf"({NUMBER})\s*\.\.\s*({NUMBER})")
+RANGE = re.compile(rf"({NUMBER})\s*\.\.(?!\.)\s*({NUMBER})")
+TEXT = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+ESCAPE = re.compile(r"\\([0-3]?[0-7]{1,2}|.)")
+WORDS = {"True": True, "False": False, "None": None}
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,14 @@ class Between:
 
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        if not self.low < self.high:
+            raise SteepestError(f"The range {self} is empty; write the lower end first, such as 0.9..0.999.")
+        if not math.isfinite(self.high - self.low):
+            raise SteepestError(f"The range {self} is too wide; its ends need a finite distance.")
 
     def __str__(self) -> str:
         return f"{self.low!r}..{self.high!r}"
@@ -142,7 +154,7 @@ def rates(text: str) -> list[float] | dict[str, list[float]]:
     for part, cut in zip(parts, cuts, strict=True):
         if cut is None:
             raise SteepestError(f"Rates '{text}': '{part}' names no optimizer; write either all rates as name=rate, or none.")
-        named.setdefault(part[:cut].strip(), []).append(_rate(part[cut + 1 :]))
+        named.setdefault(str(candidate(part[:cut])), []).append(_rate(part[cut + 1 :]))
     return named
 
 
@@ -249,10 +261,7 @@ def _value(text: str, whole: str, top: bool = True) -> Any:
     if text == "?":
         return Ask()
     if found := RANGE.fullmatch(text):
-        low, high = float(found[1]), float(found[2])
-        if not (low < high and math.isfinite(high - low)):
-            raise SteepestError(f"The optimizer '{whole[:60]}': the range {text[:40]} is empty; write the lower end first.")
-        return Between(low, high)
+        return Between(float(found[1]), float(found[2]))
     if text.startswith("[") and text.endswith("]") and top:
         values = [_value(item, whole, False) for item in _items(text, whole)]
         if not values or any(map(is_searched, values)):
@@ -278,24 +287,23 @@ def _items(text: str, whole: str) -> list[str]:
 
 
 def _literal(text: str, whole: str) -> Any:
-    """Parse a plain value: a number, a string, True, False or None."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a backslash in a path
-            value = ast.literal_eval(text)
-    except (SyntaxError, ValueError, MemoryError, RecursionError, TypeError):
-        raise _unread(whole) from None
-    plain = value is None or type(value) in (bool, int, float, str)
-    if not plain or (isinstance(value, int | float) and not math.isfinite(_float(value))):
-        raise _unread(whole)
-    return value
+    """Parse a plain value: a number, a text in quotes, True, False or None."""
+    if text in WORDS:
+        return WORDS[text]
+    if TEXT.fullmatch(text):
+        with contextlib.suppress(SyntaxError, ValueError):
+            return ast.literal_eval(ESCAPE.sub(_escaped, text))
+    for kind in (functools.partial(int, base=0), float):
+        with contextlib.suppress(ValueError, OverflowError):
+            value = kind(text)
+            if math.isfinite(value):
+                return value
+    raise _unread(whole, f"{text[:30] or 'nothing'} is no number, text in quotes, True, False or None")
 
 
-def _float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
+def _escaped(found: re.Match[str]) -> str:
+    """An escape sequence that Python knows; any other backslash, as in a path, is doubled."""
+    return found[0] if found[1][0] in "\\'\"abfnrtvxuUN01234567" else "\\" + found[0]
 
 
 def _unread(text: str, why: str = "") -> SteepestError:

@@ -93,7 +93,8 @@ class Axis:
         """The part of a grid that is within the bounds."""
         if self.options is not None:
             return range(max(grid.start, 0), min(grid.stop, len(self.options)))
-        inside = [k for k in grid if self.low <= self.value(k) <= self.high]
+        low, high = self.low * (1 - TINY), self.high * (1 + TINY)
+        inside = [k for k in grid if low <= self.value(k) <= high]
         return range(inside[0], inside[-1] + 1) if inside else range(grid.start, grid.start)
 
     def values(self, grid: range) -> Grid:
@@ -282,8 +283,8 @@ def axis(low: float, high: float, *, scale: Literal["log", "one minus", "linear"
         centre=middle if scale == "log" else 1 - middle,
         per_decade=max(1, math.ceil((AT_LEAST - 1) / decades - 1e-9)),
         scale=scale,
-        low=low * (1 - TINY),
-        high=high * (1 + TINY),
+        low=low,
+        high=high,
         zero=zero,
         is_whole=True,
     )
@@ -367,6 +368,7 @@ def _one(one: grammar.One, find: Find) -> Chosen:
 def _with(maker: Maker, settings: dict[str, Any]) -> Chosen:
     """A maker with settings, each a value or something to search: an axis, `?`, a range, or several values."""
     rate = settings.pop(RATE, None)
+    settings = {name: _compared(maker, name, value) for name, value in settings.items()}
     searched = {name: value for name, value in settings.items() if _is_searched(value)}
     fixed = {name: value for name, value in settings.items() if name not in searched}
     changed = rules.changed(maker, **fixed) if fixed else maker
@@ -374,6 +376,13 @@ def _with(maker: Maker, settings: dict[str, Any]) -> Chosen:
     shown = {name: _shown(value) for name, value in searched.items()}
     name = str(grammar.One(maker.name, (*fixed.items(), *shown.items()))) if searched else changed.name
     return Chosen(changed, name, tuple(axes), _own_rate(changed, rate))
+
+
+def _compared(maker: Maker, name: str, value: Any) -> Any:
+    """A list, given in Python for a setting that is not one itself, as values to compare."""
+    if isinstance(value, list) and not isinstance(maker.hyper.get(name), tuple | list):
+        return grammar.OneOf(tuple(one.item() if hasattr(one, "item") else one for one in value))
+    return value
 
 
 def _own_rate(maker: Maker, rate: Any) -> Axis | Grid | None:
@@ -397,7 +406,7 @@ def _shown(value: Any) -> Any:
     """What is searched, as it is typed: an axis made in Python as its range."""
     if isinstance(value, Axis):
         ends = (value.low, value.high) if value.options is None else (value.options[0], value.options[-1])
-        return grammar.Between(*(float(f"{end:.6g}") for end in ends))
+        return grammar.Between(*ends) if ends[0] < ends[1] else grammar.OneOf(value.options or ends)
     return value
 
 
