@@ -36,12 +36,23 @@ def write(descriptor: int, data: bytes) -> None:
 
 def read(stream: BinaryIO) -> tuple[int, bytes] | None:
     """Read one frame from a stream: the run's number and the body; None at its end."""
-    header = stream.read(HEADER.size)
-    if len(header) < HEADER.size:
+    header = _exactly(stream, HEADER.size)
+    if header is None:
         return None
     length, number = HEADER.unpack(header)
-    body = stream.read(length)
-    return None if len(body) < length else (number, body)
+    body = _exactly(stream, length)
+    return None if body is None else (number, body)
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes | None:
+    """So many bytes of a stream, whose reads may return fewer, as those of a pipe do; None if it ends before."""
+    data = bytearray()
+    while len(data) < size:
+        piece = stream.read(size - len(data))
+        if not piece:
+            return None
+        data += piece
+    return bytes(data)
 
 
 class Frames:
