@@ -382,7 +382,7 @@ class Program:
             return Outcome(Curve(), None, None, None, None, seconds, failed=True, why=why)
         at = [round(steps * (k + 1) / len(values)) for k in range(len(values))] if len(values) <= steps else [steps]
         shown = values if len(values) <= steps else values[-1:]
-        curve = Curve(at, [0.0] * len(at), [None] * len(at), [v if math.isfinite(v) else None for v in shown])
+        curve = Curve(at, [None] * len(at), [None] * len(at), [v if math.isfinite(v) else None for v in shown])
         if abs(values[-1]) <= LARGEST:
             return Outcome(curve, values[-1], None, None, None, seconds)
         return Outcome(curve, None, None, None, steps, seconds, why=f"its last metric was {values[-1]}")

@@ -22,11 +22,11 @@ DIVERGED = 1000.0  # a run diverges if its loss exceeds the initial one by this 
 class Curve:
     """A learning curve. `train[i]` is the mean batch loss since the point before (at the start, the first batch's).
 
-    None: the loss or metric was not finite there, but the run continued.
+    None: the loss or metric was not finite there, but the run continued, or it is unknown.
     """
 
     steps: list[int] = field(default_factory=list)
-    train: list[float] = field(default_factory=list)
+    train: list[float | None] = field(default_factory=list)
     valid: list[float | None] = field(default_factory=list)
     metric: list[float | None] = field(default_factory=list)
 

@@ -178,7 +178,7 @@ def choose(
     if not problem.train.in_memory:
         return Plan(why="the data are read batch by batch")
     sample = [replace(run, steps=TRIED, test=False, examples=False) for run in runs]
-    alone: dict[int, list[float]] = {}  # losses of the first runs of each chunk tried, trained alone
+    alone: dict[int, list[float | None]] = {}  # losses of the first runs of each chunk tried, trained alone
     memory = memory_bound(device) if memory is None else memory
     best, reasons = min(_apart(problem, runs[0], workers, device), key=lambda plan: plan.ms), list[str]()
     for size in SIZES:
@@ -239,9 +239,9 @@ def _apart(problem: Problem, run: Run, workers: int, device: str) -> Iterator[Pl
             yield Plan(1, count, channels_last, ms=1e3 * seconds / count)
 
 
-def _agree(together: Sequence[float], alone: Sequence[float]) -> bool:
+def _agree(together: Sequence[float], alone: Sequence[float | None]) -> bool:
     """Whether a run's losses agree both ways, for as many steps as it trained alone."""
-    return bool(np.allclose(together[: len(alone)], alone, rtol=AGREE, atol=1e-6))
+    return bool(np.allclose(together[: len(alone)], np.array(alone, float), rtol=AGREE, atol=1e-6))
 
 
 def train_all(

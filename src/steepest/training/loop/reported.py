@@ -72,11 +72,13 @@ class Reports:
     def curve(self, length: int, last: int, final: float | None) -> Curve:
         """The learning curve of a run of `length` steps that ended after step `last` with the metric `final`.
 
-        A point has the mean loss since the point before. Empty if no finite loss was reported.
+        A point has the mean loss since the point before; without reports there is only that of the final metric.
         """
         curve = Curve()
         losses = [(step, loss) for step, loss in zip(self.at, self.losses, strict=True) if math.isfinite(loss)]
         if not losses:
+            if final is not None:
+                _add(curve, last, None, final)
             return curve
         _add(curve, 0, losses[0][1], None)
         at = sorted({k for k in marks(max(length, 1)) if 0 < k < last} | {last})
@@ -91,7 +93,7 @@ class Reports:
         return curve
 
 
-def _add(curve: Curve, step: int, loss: float, metric: float | None) -> None:
+def _add(curve: Curve, step: int, loss: float | None, metric: float | None) -> None:
     curve.steps.append(step)
     curve.train.append(loss)
     curve.valid.append(None)
