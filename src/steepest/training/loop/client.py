@@ -31,6 +31,7 @@ GRACE = 5.0  # seconds that a process has to end
 TRIES = 2  # attempts for a run whose process dies
 RUNS = 50  # runs of a process that is used again
 GROWTH, SPARE = 1.5, 256 << 20  # factor and bytes by which such a process may grow after its first run
+TORCHS = "torch.optim.SGD"
 CALM = {  # variables that keep libraries from starting threads when they are imported
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -351,10 +352,14 @@ def _close(servers: dict[int, Server]) -> None:
 
 
 def compiled(asked: Asked) -> list[str]:
-    """The names of our rules in a candidate, whose updates are compiled; none for one of the user's."""
+    """The names of our rules in a candidate, whose updates are compiled; of torch's SGD for one that is not a rule.
+
+    The first step of a torch optimizer imports a large part of torch, which each fork would otherwise do again.
+    """
     parts = [*asked.maker.parts.values()] if isinstance(asked.maker, Parts) else [asked.maker]
     own = [part for part in parts if isinstance(part, Rule) and (part.base or part) in rules.RULES.values()]
-    return [] if asked.exact else [part.name for part in own]
+    names = [] if asked.exact else [part.name for part in own]
+    return names if all(isinstance(part, Rule) for part in parts) else [*names, TORCHS]
 
 
 def death(exit_code: int) -> str:

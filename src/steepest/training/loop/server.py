@@ -27,10 +27,9 @@ from typing import Any, NoReturn
 
 import torch
 
-from ... import rules
 from ...errors import SteepestError, message_of, run_file
 from ...problems.seeds import seeded
-from ...update.foreign import made
+from ...update.foreign import find, made
 from . import frames
 from .definition import Loop, Source, file_digest
 from .worker import memory, perform, restored, silenced
@@ -117,13 +116,14 @@ def with_parent(ends: bool) -> None:
 
 
 def warm(names: list[str], known: set[str]) -> None:
-    """Compile the update of rules, so that forked processes need not."""
+    """Take a step with optimizers, so that forked processes need not compile or import what it needs."""
     for name in names:
         if name not in known:
             known.add(name)
             with seeded(0), contextlib.suppress(Exception):
                 model = torch.nn.Linear(2, 2)
-                optimizer = made(rules.get(name), model, lr=1e-3)
+                optimizer = made(find(name), model, lr=1e-3)
+                optimizer.zero_grad()
                 model(torch.ones(1, 2)).sum().backward()
                 optimizer.step()
 
