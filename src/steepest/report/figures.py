@@ -23,6 +23,7 @@ SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 LONG = re.compile(r"(\d+\.\d)\d+")  # coordinates are cut to a tenth of a point
 WIDTH = 5.8  # inches; readable at full width on a phone, and at twice the size on a slide
 LONGEST = 58  # characters of a name or a note; longer ones are shortened in the middle, to leave room for the picture
+BESIDE = 0.85  # of the characters that fit across a panel, for words beside a point
 ACROSS, UP = 12, 14  # characters of an axis label per inch of the x and the y axis
 ROW, PANEL, SMALL = 0.26, 3.2, 1.75  # height in inches: of a labelled row, of a panel, of a panel in several columns
 DOT = {"linestyle": "", "marker": "o", "markeredgewidth": 0}
@@ -102,7 +103,7 @@ def _panel(axes: Axes, panel: Panel, number: int, most: tuple[int, int]) -> dict
         for m, mark in enumerate(series.marks):
             name = f"mark {number} {k} {m} {mark.form}"
             shown = _within(mark, panel)
-            _draw(axes, series, shown, name)
+            _draw(axes, series, shown, name, min(LONGEST, int(BESIDE * most[0])))
             groups[name] = series.label, mark.form, shown.words
     if panel.rows:
         axes.set_yticks(range(len(panel.rows)), [middle_out(row, LONGEST) for row in panel.rows])
@@ -161,8 +162,8 @@ def _guide(axes: Axes, guide: Guide) -> None:
         axes.text(*at, words, transform=transform, ha="left", va="bottom", color=GREY, fontsize=7.5)
 
 
-def _draw(axes: Axes, series: Series, mark: Mark, name: str) -> None:
-    """Draw a mark as an SVG group with the id `name`."""
+def _draw(axes: Axes, series: Series, mark: Mark, name: str, longest: int) -> None:
+    """Draw a mark as an SVG group with the id `name`; words beside a point have at most `longest` characters."""
     colour = series.style.colour
     x: Any = mark.x
     y: Any = mark.y
@@ -173,7 +174,7 @@ def _draw(axes: Axes, series: Series, mark: Mark, name: str) -> None:
         axes.axhline(y[0], color=colour, linewidth=0.8, alpha=0.4, zorder=0)
     elif mark.form == "words":
         for at, height, words in zip(x, y, mark.words, strict=True):
-            shown = middle_out(words, LONGEST)
+            shown = middle_out(words, longest)
             text = axes.annotate(shown, (at, height), (4, 3), textcoords="offset points", fontsize=7, color=GREY, gid=name)
             text.set_in_layout(shown == words)  # shortened text may overlap the edge instead of shrinking the axes
     else:
