@@ -59,8 +59,8 @@ class Choice:
     True
     """
 
-    def __init__(self, entry: Entry, steps: int) -> None:
-        self._entry, self._steps = entry, steps
+    def __init__(self, entry: Entry, steps: int, names: Sequence[str] = ()) -> None:
+        self._entry, self._steps, self._names = entry, steps, names
         self.name, self.schedule, self.lr = entry.candidate.space.name, entry.candidate.schedule, entry.candidate.lr
 
     def optimizer(self, params: Iterable[Any] | torch.nn.Module, name: str | None = None) -> torch.optim.Optimizer:
@@ -81,7 +81,7 @@ class Choice:
         >>> "model.parameters(), lr=" in study.best().code()
         True
         """
-        return code(self._entry, self._steps)
+        return code(self._entry, self._steps, self._names)
 
     def __repr__(self) -> str:
         return f"<Choice {self.name}, lr={self.lr:g}, {self.schedule}>"
@@ -135,7 +135,7 @@ class Study:
         """
         if self.answer().pick is None:
             raise SteepestError(self.answer().sentence)
-        return Choice(self.result.chosen, self.result.question.steps)
+        return Choice(self.result.chosen, self.result.question.steps, self.result.training.searched.parts or ())
 
     def report(self, path: str | Path) -> Path:
         """Write the HTML report, unless the file is this report already; SteepestError if the folder does not exist.

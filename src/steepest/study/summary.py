@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ..rules import Rule
 from ..rules.definition import FILES
@@ -44,7 +45,7 @@ def study_data(result: Result, command: str) -> StudyData:
         optimum=facts.optimum,
         notes=result.notes,
         table=table(result),
-        code=code(result.chosen, answer.steps) if answer.pick else "",
+        code=code(result.chosen, answer.steps, result.training.searched.parts or ()) if answer.pick else "",
         protocol=protocol(result),
         ran=f"{result.trained + result.stored} runs of {_length(answer)}",
         command=command,
@@ -196,8 +197,8 @@ def spread(mean: float | None, se: float | None) -> str:
     return f"{mean:.{digits}f} ± {se:.{digits}f}" if digits < 9 else f"{mean:.5g} ± {se:.1e}"
 
 
-def code(entry: Entry, steps: int) -> str:
-    """Python code that creates the chosen optimizer and schedule, to paste."""
+def code(entry: Entry, steps: int, names: Sequence[str] = ()) -> str:
+    """Python code that creates the chosen optimizer and schedule, to paste; `names` has those of a loop's optimizers."""
     candidate = entry.candidate
     if candidate.lr != entry.lr:
         return ""
@@ -206,6 +207,8 @@ def code(entry: Entry, steps: int) -> str:
         return ""
     if isinstance(maker, Parts):
         pairs = [(key, *_made(*part_of(maker, candidate.lr, key), f"{_word(key)}.parameters()")) for key in maker.parts]
+    elif len(names) > 1:
+        pairs = [(key, *_made(maker, candidate.lr, f"{_word(key)}.parameters()")) for key in names]
     else:
         pairs = [("", *_made(maker, candidate.lr, "model.parameters()"))]
     imports = dict.fromkeys(line for _, lines, _ in pairs for line in lines)
