@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import steepest
 from steepest import cli
 from steepest.errors import SteepestError
+from steepest.study import notes, space
 from steepest.study.store import Store
 from steepest.training import single
 from steepest.update.foreign import find
@@ -454,6 +455,62 @@ def test_a_loop_with_a_fault_is_compared_and_the_fault_noted(change, note, repea
     assert study.answer().repeats is repeats
     again = steepest.compare(str(path), "sgd", lrs=[0.1, 0.05], **ASK, store=tmp_path / "s.db")
     assert any(note in said for said in again.result.notes)  # also where nothing is trained
+
+
+def test_a_loop_without_reports_leaves_a_store_that_is_sound(tmp_path):
+    path, store = written(tmp_path, "quiet.py", BAD.format(**FINE).replace("run.report(loss)", "pass")), tmp_path / "s.db"
+    first = steepest.compare(str(path), "sgd", lrs=[0.1, 0.05], **ASK, store=store)
+    assert any("never calls run.report" in note for note in first.result.notes)
+    assert run("store", "check", store).exit_code == 0
+    again = steepest.compare(str(path), "sgd", lrs=[0.1, 0.05], **ASK, store=store)
+    assert again.result.trained == 0
+    assert again.report(tmp_path / "r.html").stat().st_size > 0
+
+
+def test_runs_that_raised_are_noted_with_the_reason(tmp_path):
+    first = "assert run.lr < 0.3, 'the rate is too high'"
+    path = written(tmp_path, "high.py", BAD.format(**FINE | {"first": first}))
+    study = steepest.compare(str(path), "sgd", lrs=[0.1, 0.4, 0.5], **ASK, store=":memory:")
+    (note,) = [note for note in study.result.notes if note.startswith("Runs that raised count as collapsed")]
+    assert "sgd at 0.4 and 1 more; it raised AssertionError" in note
+    assert note.endswith("the rate is too high.")
+
+
+def test_a_caution_about_an_optimizer_is_given_where_it_is_compared(tmp_path):
+    path, store = written(tmp_path, "train.py", BAD.format(**FINE)), tmp_path / "s.db"
+    said = []
+    for names in ("schedule_free_sgd,sgd", "sgd"):
+        study = steepest.compare(str(path), names, lrs=[0.1, 0.05], **ASK, store=store)
+        said.append(any("schedule_free_sgd was evaluated in train mode" in note for note in study.result.notes))
+    assert said == [True, False]
+
+
+def test_the_arguments_of_the_command_are_not_those_of_a_loop(tmp_path, monkeypatch):
+    first = "import argparse; p = argparse.ArgumentParser(); p.add_argument('--width', type=int, default=3); p.parse_args()"
+    path = written(tmp_path, "parses.py", BAD.format(**FINE | {"first": first}))
+    monkeypatch.setattr(sys, "argv", ["steepest", "compare", str(path), "--budget", "20s"])
+    study = steepest.compare(str(path), "sgd", lrs=[0.1, 0.05], **ASK, store=":memory:")
+    assert study.answer().pick is not None
+
+
+@pytest.mark.parametrize(
+    ("tried", "first", "how", "said"),
+    [
+        ({"a": 7, "b": 7}, 7, {}, ""),
+        ({"a": 9, "b": 7}, 7, {}, "Grids were extended where the best rate was at an edge (rates tried: a 9; every other 7)."),
+        ({"a": 2, "b": 0}, 7, {}, "The study ended before all rates of the first grids were tried (rates tried: a 2, b 0)."),
+        ({"a": 9, "b": 7}, 7, {"interrupted": True}, "The optimizers were not tuned with equal work (rates tried: a 9, b 7)."),
+        ({"a": 3, "b": 7}, 7, {"searched": False}, "The optimizers were not tuned with equal work (rates tried: a 3, b 7)."),
+    ],
+)
+def test_what_is_said_of_unequal_tuning(tried, first, how, said):
+    assert notes.unequal(tried, first, **how) == said
+
+
+def test_a_list_of_python_has_the_values_to_compare():
+    both = space.spaces([("adamw", {"weight_decay": [0, 0.1]}), ("adam", {"lr": [0.1, 0.01]})], ["constant"], None)
+    assert [axis.options for axis in both[0].others] == [(0, 0.1)]
+    assert both[1].rates == (0.01, 0.1)
 
 
 def test_a_file_named_like_a_module_of_python_is_compared(tmp_path):

@@ -397,6 +397,17 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged_there(lost):
     assert outcome.why.startswith(f"the reported loss was {float(lost):.4g} at step 7, after 0.5")
 
 
+def test_a_run_without_reports_has_one_point():
+    curve = train(of(silently), asked()).outcome.curve
+    assert (curve.steps, curve.train, curve.valid, curve.metric) == ([STEPS], [None], [None], [1.0])
+
+
+def test_an_exit_says_what_to_do():
+    for code, hint in ((0, "return instead of ending Python"), (2, "parse no arguments")):
+        with pytest.raises(RaisedError, match=hint):
+            train(of(lambda run, code=code: (plain(run), sys.exit(code))), asked())
+
+
 @pytest.mark.parametrize("lost", [float("nan"), -np.inf, torch.tensor([0.1, float("nan")]), 1e200, 10**400])
 def test_a_metric_that_is_not_finite_is_a_diverged_run(lost):
     outcome = train(of(lambda run: (plain(run), lost)[1]), asked()).outcome
@@ -551,7 +562,7 @@ class Half(torch.optim.SGD):
         (scheduled(1, per=10), {"schedule": "cosine"}, r"calls scheduler.step\(\) 2 times in 20 optimizer steps"),
         (scheduled(0), {"schedule": "cosine", "probe": 6}, r"calls scheduler.step\(\) 0 times in 6 optimizer steps"),
         (plain, {"schedule": "plateau"}, "does not report its loss, which plateau"),
-        (of_length(1.5), {}, "went on after step 22, and a run has run.steps = 20"),
+        (of_length(1.5), {}, "went on after step 22, and run.steps is 20 in this run"),
         (twice, {}, "calls run.optimizer twice; call it once, or give each a name"),
         (twice_named, {}, "calls run.optimizer twice with the name 'a'; give each optimizer a name of its own"),
         (others_scheduler, {}, "calls run.scheduler with an object of the class torch.optim.sgd.SGD"),
@@ -631,7 +642,7 @@ def test_an_optimizer_with_other_weights_to_evaluate_must_be_put_into_its_evalua
         return 1.0
 
     both, averaged = of(evaluates, config={"eval": [False, True]}), rules.get("schedule_free_sgd")
-    said = train(both, asked(averaged)).notices["train mode"]
+    said = train(both, asked(averaged)).notices[f"train mode: {averaged.name}"]
     assert said.startswith(f"{averaged.name} was evaluated in train mode: call optimizer.eval() before evaluating")
     assert not train(both, asked(averaged, config={"eval": True})).notices
 
@@ -889,6 +900,9 @@ def test_functions_of_a_session_are_sent_with_what_they_capture():
 
     with Pool(Source.of(of(captures)), 1) as pool:
         assert pool.one(asked()).outcome.valid == 3.0
+    large = torch.ones(1 << 18)  # a megabyte, more than a pipe holds
+    with Pool(Source.of(of(lambda run: float(plain(run)) * 0 + large.sum())), 1) as pool:
+        assert pool.one(asked()).outcome.valid == float(1 << 18)
     with pytest.raises(SteepestError, match=r"cannot be sent to a process: .* make them inside"):
         Source.of(of(lambda run: lock))
 

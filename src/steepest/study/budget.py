@@ -91,9 +91,9 @@ class Fit(Decision):
         if rates < 1 or runs < 2:
             needed = (max(2, len(fitting)) * SLACK * clock.run + clock.begun + AFTER) / (1 - RESERVE)
             raise SteepestError(
-                f"A run of {self.question.steps} steps takes about {clock.run:.2g} s here, and a budget of "
-                f"{self.question.budget:g} s is too short to try anything; give at least --budget {math.ceil(needed)}s, or "
-                "fewer steps."
+                f"A budget of {self.question.budget:g} s is too short to try anything: {clock.begun:.2g} s went to starting "
+                f"and checks, and a run of {self.question.steps} steps takes about {clock.run * clock.parallel:.2g} s here; "
+                f"give at least --budget {math.ceil(needed)}s, or fewer steps."
             )
         return self._fits(fitting, rates, self._words(clock, runs, fitting, rates))
 

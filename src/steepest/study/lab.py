@@ -126,7 +126,8 @@ class Lab:
         self.plan: Plan | None = None
         self.trained, self.seconds = 0, 0.0
         self.ended: int | None = None  # number of runs when this race ended, from the store
-        began = time.perf_counter() if began is None else began
+        self.began = began = time.perf_counter() if began is None else began
+        self.began_after = 0.0  # seconds of starting and checks, before the first run
         limited = question.budget is not None and not question.seeds
         self.end = began + (question.budget or 0.0) if limited else math.inf
         self.deadline = self.end - RESERVE * (question.budget or 0.0) - AFTER_SECONDS
@@ -153,6 +154,7 @@ class Lab:
         count = self.machine.operations()
         with contextlib.nullcontext() if count is None else threads(count):
             repeats = self.machine.repeats(self.question)
+            self.began_after = time.perf_counter() - self.began
             course = self._course()
             result = self._result(course, repeats)
         if not self.question.seeds and self._is_whole and not course.interrupted and not self.reads_only:
@@ -321,7 +323,8 @@ class Lab:
             return
         finally:
             for code, sentence in self.training.notices().items():
-                self.store.remember("notice", self.keys.problem() | {"code": code}, [self.keys.fingerprint, sentence])
+                kept = [self.keys.fingerprint, sentence, code]
+                self.store.remember("notice", self.keys.problem() | {"code": code}, kept)
             self.seconds += time.perf_counter() - began
         left = sum(job not in self.runs.outcomes for job in jobs)
         if left:

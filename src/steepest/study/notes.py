@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import listed
+from ..rules.foreign import Maker, Parts
 from ..training import checkpoints
+from ..training.loop.running import RAISED
 from ..training.unfinished import folder_of
 from ..update import foreign
 from .course import Course
@@ -18,11 +20,15 @@ from .store import Store
 if TYPE_CHECKING:
     from .lab import Lab
 
+NOTABLE = 0.25  # share of the budget that went to other things than runs, from which on a note says so
+
 
 def notes(lab: Lab, course: Course, entries: Sequence[Entry], repeats: bool | None) -> list[str]:
     """All notes on a study, its store and its problem."""
     lab.store.guard()
     said = [course.fits] if course.fits else []
+    if lab.trained and course.question.budget and lab.began_after > NOTABLE * course.question.budget:
+        said.append(f"Starting and checks took {lab.began_after:.2g} s of the budget of {course.question.budget:g} s.")
     if course.interrupted:
         said.append("The study was interrupted; this is its result so far. Give --continue to resume it.")
     return [*said, *_of_store(lab), *_of_problem(lab), *_of_work(course, entries), *_of_runs(entries, repeats)]
@@ -54,8 +60,10 @@ def _of_problem(lab: Lab) -> Iterator[str]:
     name = lab.training.facts.name
     yield from lab.training.facts.caveats
     yield from lab.question.remarks
-    for key, sentence in lab.store.facts("notice"):
-        if key == lab.keys.fingerprint:
+    compared = {name for space in lab.question.spaces for name in _bases(space.rule)}
+    for key, sentence, code in lab.store.facts("notice"):
+        about = code.partition(": ")[2]  # an optimizer, which this study may not compare
+        if key == lab.keys.fingerprint and (not about or about in compared):
             yield sentence
     if lab.changed_unseen:
         yield (
@@ -81,16 +89,19 @@ def _of_problem(lab: Lab) -> Iterator[str]:
         )
 
 
+def _bases(maker: Maker) -> list[str]:
+    """The names of the optimizers of a candidate, without their settings."""
+    parts = [*maker.parts.values()] if isinstance(maker, Parts) else [maker]
+    return [(part.base or part).name for part in parts]
+
+
 def _of_work(course: Course, entries: Sequence[Entry]) -> Iterator[str]:
     """Notes on unequal tuning, and on rules that take several gradients a step."""
     tried = {e.candidate.label: len(e.trials) for e in entries}
-    if len(set(tried.values())) > 1 and all(e.candidate.space.rates is None for e in entries) and not course.interrupted:
-        least = min(tried.values())
-        grown = ", ".join(f"{label} {n}" for label, n in tried.items() if n > least)
-        yield f"Grids were extended where the best rate was at an edge (rates tried: {grown}; every other {least})."
-    elif len(set(tried.values())) > 1:
-        work = ", ".join(f"{label} {n}" for label, n in tried.items())
-        yield f"The optimizers were not tuned with equal work (rates tried: {work})."
+    searched = all(e.candidate.space.rates is None for e in entries)
+    first = min(course.question.trials, *(len(e.candidate.space.rate.first(course.question.trials)) for e in entries))
+    if said := unequal(tried, first, searched=searched, interrupted=course.interrupted):
+        yield said
     twins = [(e, twin) for e in entries for twin in entries if foreign.same(e.candidate.space.rule, twin.candidate.space.rule)]
     for name, twin in dict.fromkeys((e.candidate.space.name, twin.candidate.space.name) for e, twin in twins):
         yield f"{name} and {twin} are the same optimizer: their results differ only by rounding and by their tuning."
@@ -100,8 +111,29 @@ def _of_work(course: Course, entries: Sequence[Entry]) -> Iterator[str]:
             yield f"{rule.name} takes {rule.evaluations} gradients a step, so it trains for {steps} steps: equal work."
 
 
+def unequal(tried: Mapping[str, int], first: int, *, searched: bool = True, interrupted: bool = False) -> str:
+    """A note on candidates of which different numbers of rates were `tried`; `first` is the size of a first grid."""
+    least = min(tried.values())
+    each = ", ".join(f"{label} {count}" for label, count in tried.items())
+    if searched and least < first:
+        return f"The study ended before all rates of the first grids were tried (rates tried: {each})."
+    if len(set(tried.values())) == 1:
+        return ""
+    if searched and not interrupted:
+        grown = ", ".join(f"{label} {count}" for label, count in tried.items() if count > least)
+        return f"Grids were extended where the best rate was at an edge (rates tried: {grown}; every other {least})."
+    return f"The optimizers were not tuned with equal work (rates tried: {each})."
+
+
 def _of_runs(entries: Sequence[Entry], repeats: bool | None) -> Iterator[str]:
     """Runs that crashed or have no value, runs that do not repeat, and rates at an edge."""
+    every = [(e.candidate, o) for e in entries for o in e.outcomes]
+    every += [(t.candidate, o) for e in entries for t in e.trials for o in t.outcomes]
+    raised = {str(candidate): o.why for candidate, o in every if o.why.startswith(RAISED)}
+    if raised:
+        first, why = next(iter(raised.items()))
+        runs = first if len(raised) == 1 else f"{first} and {len(raised) - 1} more"
+        yield f"Runs that raised count as collapsed: {runs}; {why.rstrip('.')}."
     failed = [str(t.candidate) for e in entries for t in e.trials if any(o.failed for o in t.outcomes)]
     failed += [str(e.candidate) for e in entries if any(o.failed for o in e.outcomes)]
     if failed:

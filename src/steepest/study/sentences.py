@@ -77,18 +77,19 @@ def _unbounded(answer: Answer) -> str:
     few = "too few seeds to say how much better another could be"
     if rival is not None and rival.ahead is not None and rival.seeds:
         seeds = f"{rival.seeds} shared seed{'s' if rival.seeds > 1 else ''}"
-        return f" It was {_by(answer, abs(rival.ahead))} {_side(rival.ahead)} {rival} on {seeds}: {few}."
+        return f" It was {_side(answer, rival.ahead)} {rival} on {seeds}: {few}."
     length = round((answer.screened or answer.fidelity or 1.0) * answer.steps)
     at = f", in runs that ended after {length} of {answer.steps} steps" if length < answer.steps else ""
     if second := answer.second:
         seeds = f"{second.seeds} screening seed{'s' if second.seeds > 1 else ''}"
-        lead = f"{_by(answer, abs(second.ahead))} {_side(second.ahead)} {second}"
-        return f" Of {answer.compared} tried it was {lead} on {seeds}{at}: {few}."
+        return f" Of {answer.compared} tried it was {_side(answer, second.ahead)} {second} on {seeds}{at}: {few}."
     return f" It did best of the {answer.compared} tried{at}, on {few}."
 
 
-def _side(ahead: float) -> str:
-    return "ahead of" if ahead >= 0 else "behind"
+def _side(answer: Answer, ahead: float) -> str:
+    if float(f"{ahead:.2g}") == 0:
+        return "level with"
+    return f"{_by(answer, abs(ahead))} {'ahead of' if ahead > 0 else 'behind'}"
 
 
 def _nothing(answer: Answer) -> str:

@@ -98,7 +98,7 @@ FACTS: dict[str, Any] = {
     "grows": bool,
     "identity": Name,
     "later": bool,
-    "notice": tuple[Name, Words],
+    "notice": tuple[Name, Words, Name],  # what was trained, a sentence, and its code
     "operations": Amount,
     "question": tuple[Name, Name],
     "repeats": bool,

@@ -165,8 +165,7 @@ def _settings(config: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]
             if value is not None and not isinstance(value, str | int | float):
                 raise SteepestError(
                     f"config[{name!r}] of @steepest.loop has {described(value)} among its values; expected numbers, texts, "
-                    f"True, "
-                    "False or None."
+                    "True, False or None."
                 )
         if any(value in values[:k] for k, value in enumerate(values)):
             raise SteepestError(f"config[{name!r}] of @steepest.loop has a value twice: {[*values]!r}; give each once.")
@@ -215,12 +214,12 @@ class Source:
     @classmethod
     def of(cls, loop: Loop) -> Source:
         """The source of a loop. SteepestError if its file is missing, or if it has neither a file nor a pickle."""
-        place = (os.getcwd(), tuple(sys.path), tuple(sys.argv))
-        if loop.file is not None:
+        folder, paths = os.getcwd(), tuple(sys.path)
+        if loop.file is not None:  # whose arguments are not those of the command that compares
             path = str(absolute(Path(loop.file[0])))
-            return cls(loop.name, (path, loop.file[1]), file_digest(path), b"", *place)
+            return cls(loop.name, (path, loop.file[1]), file_digest(path), b"", folder, paths, (path,))
         try:
-            return cls(loop.name, None, "", sending.pickled(loop), *place)
+            return cls(loop.name, None, "", sending.pickled(loop), folder, paths, tuple(sys.argv))
         except Exception as error:  # the user's objects may raise anything
             raise SteepestError(
                 f"The loop {loop.name} cannot be sent to a process: {text_of(error.__cause__ or error)}. Open files, locks and "

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .definition import Loop
 
 RATE = 1e-3  # of Adam, in a plain call
+RAISED = "it raised"  # begins the reason of a run whose function raised
 
 
 class Config(Mapping[str, Any]):
@@ -194,10 +195,18 @@ def _called(
                 raise
         except BaseException as error:  # sys.exit() too
             if watch.ending is None:
-                raise RaisedError(f"it raised {message_of(error)}", watch.count) from error
+                raise RaisedError(f"{RAISED} {message_of(error)}{_hint(error)}", watch.count) from error
         if watch.ending is not None and watch.ending.kind == "no marks":
             return None
         return _result(watch, result, began)
+
+
+def _hint(error: BaseException) -> str:
+    """What to do about an exit of the function."""
+    if not isinstance(error, SystemExit):
+        return ""
+    parsed = ", and parse no arguments, of which a run has none" if error.code == 2 else ""
+    return f"; return instead of ending Python{parsed}"
 
 
 def _ended(watch: Watch, began: float) -> Ran | SteepestError:
@@ -250,8 +259,7 @@ def _value(watch: Watch, result: Any) -> returned.Returned:
     except returned.UnfitError as error:
         raise RefusedError(
             f"{loop.name} returned {error}; expected its {loop.metric} as a number, as one number for each validation "
-            f"example, or "
-            f"in a dict {{{loop.metric!r}: ...}}."
+            "example, or in a dict {{loop.metric!r}: ...}."
         ) from None
     if value.test is not None and not watch.asked.final:
         watch.notices["test"] = (

@@ -199,8 +199,7 @@ class Watch:
         if always or (maker.evaluations > 1 and not maker.oracle):
             self.refuse(
                 f"{maker.name} evaluates several gradients in a step, so its work would not be that of the others; leave it "
-                f"out "
-                "of a comparison on a training function."
+                "out of a comparison on a training function."
             )
 
     def _look_at_groups(self, watched: Watched, lr: float) -> None:
@@ -209,8 +208,7 @@ class Watch:
         if others and not self.read_rate and watched.maker is self.asked.maker:
             self.notices["group rates"] = (
                 f"{self.loop.name} gives a parameter group lr={others[0]:g}, which the candidate's rate does not change; "
-                f"leave it "
-                "out, or write it as a multiple of run.lr."
+                "leave it out, or write it as a multiple of run.lr."
             )
 
     def _look_at_views(self, watched: Watched) -> None:
@@ -256,8 +254,8 @@ class Watch:
         self._end_early()
         if self.steps is not None and min(w.count for w in self.optimizers.values()) >= MORE * self.steps + 1:
             why = (
-                f"{self.loop.name} went on after step {self.count}, and a run has run.steps = {self.steps}; take run.steps "
-                "optimizer steps, so that all candidates train equally long."
+                f"{self.loop.name} went on after step {self.count}, and run.steps is {self.steps} in this run, which may be a "
+                "shortened one; take run.steps optimizer steps, so that all candidates train equally long."
             )
             self.stop("refused", why)
         self._look_at_rates(watched)
@@ -279,8 +277,7 @@ class Watch:
         if any(a not in (b, c) for a, b, c in zip(now, watched.seen, own, strict=False)):
             self.notices["scheduler"] = (
                 f"{self.loop.name} changes the rate of run.optimizer by something else than run.scheduler, so candidates do "
-                f"not "
-                "train at the rates that are compared; use run.scheduler alone."
+                "not train at the rates that are compared; use run.scheduler alone."
             )
 
     def _with_closure(self, watched: Watched, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -288,9 +285,8 @@ class Watch:
         given = [*args[1:], *kwargs.values()]
         if watched.needs in ("closure", "loss") and not any(x is not None for x in given):
             self.refuse(
-                f"{watched.maker.name} needs the {watched.needs} in its step; call optimizer.step({watched.needs}), or "
-                f"leave it "
-                "out of the comparison."
+                f"{watched.maker.name} needs the {watched.needs} in its step; call optimizer.step({watched.needs}), or leave "
+                "it out of the comparison."
             )
         watched.calls = 0
         if watched.maker.oracle or not given or not callable(given[0]) or isinstance(given[0], Tensor):
@@ -380,16 +376,14 @@ class Watch:
         schedulers = [(w, w.scheduler) for w in self.optimizers.values() if w.scheduler is not None]
         if not schedulers:
             return (
-                f"{name} never calls run.scheduler, so that every schedule would train alike; call "
-                f"run.scheduler(optimizer), or "
-                "compare with --schedules constant."
+                f"{name} never calls run.scheduler, so that every schedule would train alike; call run.scheduler(optimizer), "
+                "or compare with --schedules constant."
             )
         for watched, scheduler in schedulers:
             if abs(scheduler.last_epoch - watched.count) > max(1, APART * watched.count):
                 return (
-                    f"{name} calls scheduler.step() {scheduler.last_epoch} times in {watched.count} optimizer steps; call "
-                    f"it once "
-                    "after each optimizer.step()."
+                    f"{name} calls scheduler.step() {scheduler.last_epoch} times in {watched.count} optimizer steps; call it "
+                    "once after each optimizer.step()."
                 )
         if schedule.reads and not self.reports.marks and returned:
             return (
@@ -409,12 +403,12 @@ class Watch:
         if self.steps is not None and self.count < FEWER * self.steps:
             self.notices["steps"] = (
                 f"{name} took {self.count:,} optimizer steps of run.steps = {self.steps:,}; schedules end at run.steps, so "
-                f"take as "
-                "many."
+                "take as many."
             )
         trained = [w for w in self.optimizers.values() if w.has_view and not w.was_viewed]
         if trained:
-            self.notices["train mode"] = _train_mode(trained[0])
+            maker = trained[0].maker
+            self.notices[f"train mode: {(maker.base or maker).name}"] = _train_mode(trained[0])
 
 
 def _train_mode(watched: Watched) -> str:
