@@ -256,7 +256,8 @@ def compare(options: Options) -> Study:
     optimizers, schedules: names, rules or schedules; every optimizer runs under every schedule, at equal work. A schedule may
         have arguments: "step(size=30)", "warmup(0.1) * cosine". An optimizer may also be a class such as torch.optim.NAdam,
         or a function of parameters and lr. "adamw(weight_decay=?)" also searches a setting, as does a pair of a class and
-        {"weight_decay": steepest.axis(1e-4, 1)}. {"generator": "adam", "discriminator": "sgd"} is one candidate of two parts.
+        {"weight_decay": steepest.axis(1e-4, 1)} or {"weight_decay": [0, 0.1]}. {"generator": "adam", "discriminator": "sgd"}
+        is one candidate of two parts.
     lrs: None or "auto" to search a log grid; rates for all optimizers, or {name: rate or rates}. A single rate is not tuned.
     trials: rates in each grid at first. steps: steps of each run (default: the problem's own).
     budget: time for the study in seconds or such as "5min" (default "60s"); float("inf") for no limit. seeds: in place of a

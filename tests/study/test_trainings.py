@@ -513,6 +513,16 @@ def test_a_list_of_python_has_the_values_to_compare():
     assert both[1].rates == (0.01, 0.1)
 
 
+def test_the_code_of_a_pick_has_each_optimizer_of_the_loop(tmp_path):
+    second = {"optimizer": "run.optimizer([w], name='a'); b = run.optimizer([v], name='b'); run.scheduler(b)"}
+    more = {"first": "v = torch.nn.Parameter(torch.zeros(1))", "step": "b.step(); scheduler.step()"}
+    path = written(tmp_path, "two.py", BAD.format(**FINE | second | more))
+    code = steepest.compare(str(path), "sgd", lrs=[0.1, 0.05], **ASK, store=":memory:").best().code()
+    space = {"a": nn.Linear(1, 1), "b": nn.Linear(1, 1)}
+    exec(code, space)
+    assert {type(space[f"{name}_optimizer"]) for name in "ab"} == {steepest.optim.SGD}
+
+
 def test_a_file_named_like_a_module_of_python_is_compared(tmp_path):
     path = written(tmp_path, "string.py", BAD.format(**FINE))
     study = steepest.compare(str(path), "sgd", lrs=[0.1, 0.05], **ASK, store=":memory:")

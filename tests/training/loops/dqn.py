@@ -1,4 +1,4 @@
-"""Deep Q-learning on a pole of ten lines of code: replay memory, a target network, an exploring policy."""
+"""Deep Q-learning on a pole to balance: replay memory, a target network, an exploring policy."""
 
 import math
 import random
@@ -8,64 +8,81 @@ import numpy as np
 import torch
 from torch import nn
 
-random.seed(0), np.random.seed(0), torch.manual_seed(0)
-BATCH_SIZE, GAMMA, EPS_START, EPS_END, EPS_DECAY, TAU, STEPS = 32, 0.95, 0.9, 0.05, 100, 0.02, 250
+random.seed(0)
+np.random.seed(0)
+torch.manual_seed(0)
+
+BATCH_SIZE, GAMMA, TAU, STEPS = 32, 0.9, 0.05, 300
+EPS_START, EPS_END, EPS_DECAY = 0.9, 0.05, 100
 
 
 class Pole:
     def reset(self):
-        (self.angle, self.speed), self.time = np.random.uniform(-0.1, 0.1, 2), 0
-        return self.observed()
+        self.angle, self.speed = np.random.uniform(-0.1, 0.1, 2)
+        self.time = 0
+        return self.observation()
 
-    def observed(self):
+    def observation(self):
         return np.array([5 * self.angle, 20 * self.speed], dtype=np.float32)
 
     def step(self, action):
         self.speed += 0.05 * math.sin(self.angle) + (0.025 if action else -0.025)
-        self.angle, self.time = self.angle + self.speed, self.time + 1
+        self.angle += self.speed
+        self.time += 1
         done = abs(self.angle) > 0.6 or self.time == 60
-        return self.observed(), 1.0 - abs(self.angle), done
+        return self.observation(), 1.0 - abs(self.angle), done
 
 
 def network():
-    return nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2))
+    return nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
+
+
+@torch.no_grad()
+def greedy(policy_net, state):
+    return policy_net(torch.from_numpy(state)).argmax().item()
+
+
+def sample(memory):
+    batch = random.sample(memory, BATCH_SIZE)
+    return (torch.from_numpy(np.array(column)) for column in zip(*batch, strict=True))
 
 
 def evaluate(policy_net, episodes=10):
-    total, env = 0.0, Pole()
+    env = Pole()
+    total = 0.0
     for _ in range(episodes):
         state, done = env.reset(), False
         while not done:
-            state, reward, done = env.step(policy_net(torch.from_numpy(state)).argmax().item())
+            state, reward, done = env.step(greedy(policy_net, state))
             total += reward
-    return total / episodes
+    return float(total / episodes)
 
 
 def train():
-    policy_net, target_net, memory, env = network(), network(), deque(maxlen=2000), Pole()
+    policy_net, target_net = network(), network()
     target_net.load_state_dict(policy_net.state_dict())
     optimizer = torch.optim.AdamW(policy_net.parameters(), lr=1e-3, amsgrad=True)
+    memory, env = deque(maxlen=2000), Pole()
     state = env.reset()
-    for step in range(STEPS + BATCH_SIZE):
-        threshold = EPS_END + (EPS_START - EPS_END) * math.exp(-step / EPS_DECAY)
-        greedy = random.random() > threshold
-        action = policy_net(torch.from_numpy(state)).argmax().item() if greedy else random.randrange(2)
-        observed, reward, done = env.step(action)
-        memory.append((state, action, reward, observed, done))
-        state = env.reset() if done else observed
-        if len(memory) <= BATCH_SIZE:
+    for step in range(BATCH_SIZE - 1 + STEPS):
+        epsilon = EPS_END + (EPS_START - EPS_END) * math.exp(-step / EPS_DECAY)
+        action = random.randrange(2) if random.random() < epsilon else greedy(policy_net, state)
+        next_state, reward, done = env.step(action)
+        memory.append((state, action, np.float32(reward), next_state, done))
+        state = env.reset() if done else next_state
+        if len(memory) < BATCH_SIZE:
             continue
-        s, a, r, n, d = (torch.tensor(np.array(x)) for x in zip(*random.sample(memory, BATCH_SIZE), strict=True))
-        values = policy_net(s).gather(1, a[:, None])[:, 0]
+        states, actions, rewards, next_states, dones = sample(memory)
+        values = policy_net(states).gather(1, actions[:, None])[:, 0]
         with torch.no_grad():
-            expected = r.float() + GAMMA * target_net(n).max(1).values * ~d
+            expected = rewards + GAMMA * target_net(next_states).max(1).values * ~dones
         loss = nn.functional.smooth_l1_loss(values, expected)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_value_(policy_net.parameters(), 100)
+        nn.utils.clip_grad_value_(policy_net.parameters(), 100)
         optimizer.step()
-        for target, own in zip(target_net.parameters(), policy_net.parameters(), strict=True):
-            target.data.lerp_(own.data, TAU)
+        for slow, fast in zip(target_net.parameters(), policy_net.parameters(), strict=True):
+            slow.data.lerp_(fast.data, TAU)
     return evaluate(policy_net)
 
 

@@ -28,7 +28,6 @@ def pretrained():
 
 weights = pretrained()
 
-
 torch.manual_seed(7)
 lr, steps = 1e-3, 60
 

@@ -1,17 +1,19 @@
-"""The Trainer of Hugging Face on a two-layer transformer, which learns to tell which of two letters is more frequent."""
+"""The Trainer of Hugging Face on a two-layer transformer, which learns which of two tokens is more frequent."""
 
 import tempfile
 
 import torch
-from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments, set_seed
+from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
+
+torch.manual_seed(3)
 
 
-def rows(n, seed):
+def examples(n, seed):
     ids = torch.randint(2, 4, (n, 15), generator=torch.Generator().manual_seed(seed))
     return [{"input_ids": row, "labels": int((row == 3).sum() > 7)} for row in ids]
 
 
-train_set, eval_set = rows(800, 0), rows(200, 1)
+train_set, eval_set = examples(800, 0), examples(200, 1)
 config = BertConfig(
     vocab_size=8,
     hidden_size=24,
@@ -24,9 +26,6 @@ config = BertConfig(
 
 def accuracy(prediction):
     return {"accuracy": 100 * float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
-
-
-set_seed(3)
 
 
 def train():

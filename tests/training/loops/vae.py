@@ -1,4 +1,4 @@
-"""A variational autoencoder on images of digits: reconstruction and KL terms, two passes over the data."""
+"""A variational autoencoder on images of digits: reconstruction and KL terms, three passes over the data."""
 
 import torch
 from sklearn.datasets import load_digits

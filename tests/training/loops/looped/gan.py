@@ -23,7 +23,7 @@ def train(run):
     netD = nn.Sequential(nn.Linear(2, 32), nn.LeakyReLU(0.2), nn.Linear(32, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
     optimizerD = run.optimizer(netD, name="discriminator")
     optimizerG = run.optimizer(netG, name="generator")
-    schedulers = [run.scheduler(optimizerD), run.scheduler(optimizerG)]
+    schedulerD, schedulerG = run.scheduler(optimizerD), run.scheduler(optimizerG)
     for _ in range(run.steps):
         netD.zero_grad()
         fake = netG(torch.randn(batch_size, latent))
@@ -36,7 +36,7 @@ def train(run):
         errG = criterion(netD(fake), torch.ones(batch_size, 1))
         errG.backward()
         optimizerG.step()
-        [scheduler.step() for scheduler in schedulers]
+        schedulerD.step(), schedulerG.step()
         run.report(errG)
     with torch.no_grad():
         distance = torch.cdist(netG(torch.randn(500, latent)), centres)

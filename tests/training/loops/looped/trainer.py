@@ -1,4 +1,4 @@
-"""The Trainer of Hugging Face on a two-layer transformer, which learns to tell which of two letters is more frequent."""
+"""The Trainer of Hugging Face on a two-layer transformer, which learns which of two tokens is more frequent."""
 
 import tempfile
 
@@ -8,12 +8,12 @@ from transformers import BertConfig, BertForSequenceClassification, Trainer, Tra
 import steepest
 
 
-def rows(n, seed):
+def examples(n, seed):
     ids = torch.randint(2, 4, (n, 15), generator=torch.Generator().manual_seed(seed))
     return [{"input_ids": row, "labels": int((row == 3).sum() > 7)} for row in ids]
 
 
-train_set, eval_set = rows(800, 0), rows(200, 1)
+train_set, eval_set = examples(800, 0), examples(200, 1)
 config = BertConfig(
     vocab_size=8,
     hidden_size=24,
@@ -33,6 +33,7 @@ def train(run):
     model = BertForSequenceClassification(config)
     optimizer = run.optimizer(model)
     scheduler = run.scheduler(optimizer)
+    model.register_forward_hook(lambda model, inputs, output: run.report(output.loss) if model.training else None)
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             folder,
@@ -54,8 +55,7 @@ def train(run):
             compute_metrics=accuracy,
             optimizers=(optimizer, scheduler),
         )
-        loss = trainer.train().training_loss
-        run.report(loss)
+        trainer.train()
         return trainer.evaluate()["eval_accuracy"]
 
 

@@ -1,4 +1,4 @@
-"""A variational autoencoder on images of digits: reconstruction and KL terms, two passes over the data."""
+"""A variational autoencoder on images of digits: reconstruction and KL terms, three passes over the data."""
 
 import torch
 from sklearn.datasets import load_digits
@@ -31,7 +31,7 @@ def loss_function(recon_x, x, mu, logvar):
     return bce + kld
 
 
-@steepest.loop(metric="elbo", epochs=epochs)
+@steepest.loop(metric="loss", epochs=epochs)
 def train(run):
     model = VAE()
     optimizer = run.optimizer(model)
