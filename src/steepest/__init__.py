@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .errors import SteepestError as SteepestError
     from .problems.problem import Problem as Problem
     from .rules import rule as rule
-    from .study.space import axis as axis
+    from .study.axes import axis as axis
     from .training.command import Command as Command
     from .training.loop.definition import Loop as Loop
     from .training.loop.definition import loop as loop
@@ -34,7 +34,7 @@ _HOMES = {
     "Problem": "problems.problem",
     "SteepestError": "errors",
     "Study": "api",
-    "axis": "study.space",
+    "axis": "study.axes",
     "compare": "api",
     "loop": "training.loop.definition",
     "optim": "",

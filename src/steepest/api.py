@@ -18,12 +18,12 @@ from rich.console import Console
 from . import schedules as multipliers
 from .checks import whole
 from .errors import SteepestError, place
-from .options import Options
+from .options import SCHEDULES, Options
 from .prints import Once, Silence
 from .report import file, tables, terminal
 from .rules import CLASSICS, Rule
 from .rules.foreign import part_of
-from .schedules import Schedule
+from .schedules import Schedule, shape
 from .study import space as designs
 from .study.answer import Answer
 from .study.candidates import spaces_of
@@ -258,6 +258,7 @@ def compare(options: Options) -> Study:
         or a function of parameters and lr. "adamw(weight_decay=?)" also searches a setting, as does a pair of a class and
         {"weight_decay": steepest.axis(1e-4, 1)} or {"weight_decay": [0, 0.1]}. {"generator": "adam", "discriminator": "sgd"}
         is one candidate of two parts.
+    search: "rate" for learning rates alone; None to refine the leaders along further axes: warm-up, decay, beta2 or momentum.
     lrs: None or "auto" to search a log grid; rates for all optimizers, or {name: rate or rates}. A single rate is not tuned.
     trials: rates in each grid at first. steps: steps of each run (default: the problem's own).
     budget: time for the study in seconds or such as "5min" (default "60s"); float("inf") for no limit. seeds: in place of a
@@ -353,7 +354,7 @@ def _asked(options: Options) -> tuple[Training, Question]:
         device=options.device,
         workers=options.workers,
         exact=options.exact,
-        scheduled=any(multipliers.get(schedule).name != "constant" for schedule in schedules),
+        scheduled=any(shape.of(schedule).text != "constant" for schedule in schedules),
         budget=options.seconds,
         steps=options.steps,
     )
@@ -373,7 +374,14 @@ def _question(options: Options, training: Training) -> Question:
         raise SteepestError(
             f"With seeds, a budget sets the steps, and {facts.name} sets the length of its runs itself; give seeds or a budget."
         )
-    spaces, remarks = spaces_of(options.optimizers, options.schedules, options.lrs, searched)  # type: ignore[arg-type]
+    spaces, remarks = spaces_of(
+        options.optimizers,
+        options.schedules,  # type: ignore[arg-type]
+        options.lrs,
+        searched,
+        refines=options.search is None and options.seeds is None,
+        shapes=options.schedules == SCHEDULES,
+    )
     if options.plan not in ("auto", "show"):
         training.named_plan(options.plan)
     scale = Scale(

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import grammar, rules
-from . import schedules as multipliers
 from .checks import bytes_of, names_in, seconds_of, whole
-from .errors import SteepestError, absolute
+from .errors import SteepestError, absolute, unknown
 from .rules import CLASSICS, Rule
-from .schedules import Schedule
+from .schedules import Schedule, shape
+from .study.axes import LEVELS
 from .study.rates import Rates, rates_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .training.loop.definition import Loop
 
 PROBLEM, STORE, REPORT = "digits", "steepest.db", "steepest-report.html"
+SCHEDULES = ("constant", "cosine")  # by default
 BUDGET = 60.0  # seconds of a race by default
 BOTH, COMPARE = ("compare", "work"), ("compare",)  # the commands that take an option
 
@@ -50,11 +51,15 @@ class Options:
     )
     _: KW_ONLY
     schedules: Sequence[str | Schedule] | Schedule | str = option(
-        ("constant", "cosine"),
-        "Names, separated by commas, optionally with arguments: 'step(size=30)'.",
-        text="constant,cosine",
+        SCHEDULES,
+        "Names, separated by commas, optionally with arguments: 'step(size=30)'; 'warmup(?) * cosine' searches one.",
+        text=",".join(SCHEDULES),
     )
     lrs: Rates = option(None, "auto; rates for all (0.1,0.01); or by name (sgd=0.1,adam=0.001).", text="auto")
+    search: str | None = option(
+        None,
+        "rate: only learning rates. Default: rates, then further settings of the leaders.",
+    )
     trials: int = option(7, "Rates in each optimizer's first grid.", typed=int)
     seeds: int | None = option(
         None, "Instead of a race: this many confirming runs of each optimizer, all pairs compared.", typed=int
@@ -132,11 +137,13 @@ class Options:
         names = [] if is_command else [_checked(given) for given in self.optimizers]
         schedules: Any = self.schedules
         for schedule in schedules:
-            multipliers.get(schedule)
+            shape.of(schedule)
         known = [name for name in names if name is not None]
         if len(known) == len(names):
             rates_of(self.lrs, known)
         _ = self.seconds, self.bytes
+        if self.search not in (None, *LEVELS):
+            raise unknown("search", str(self.search), LEVELS)
         if self.engine not in ("local", "ray"):
             raise SteepestError(f"The engine is {self.engine!r}; expected local or ray.")
         if self.address is not None and self.engine != "ray":

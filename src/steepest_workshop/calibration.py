@@ -94,7 +94,7 @@ class Wrong:
 
 def _watched(course: Course, table: Table, truth: Array) -> Wrong:
     """The errors at any look of a race on a table whose rows have these true means."""
-    rows = [table.rows[one.candidate.label, one.lr] for one in course.contenders]
+    rows = [table.rows[one.candidate.space.label, one.lr] for one in course.contenders]
     wrong, means = Wrong(), truth[rows]
     for now in course.standings:
         wrong.see(now, means[: len(now.possible)])  # rates next to the pick's may have joined later
@@ -230,7 +230,9 @@ class Trained(dict[Job, Outcome]):
         """Train a batch of runs."""
         jobs = wanted.jobs if wanted.phase == RACE else ()
         runs = [
-            Run(c.rule, c.lr, job.seed + self.first[c.label], job.length, c.multiplier) for job in jobs if (c := job.candidate)
+            Run(c.rule, c.lr, job.seed + self.first[c.space.label], job.length, c.multiplier)
+            for job in jobs
+            if (c := job.candidate)
         ]
         for i, outcome in ways.train_all(self.problem, runs, ways.named("many:64")):
             self[jobs[i]] = outcome

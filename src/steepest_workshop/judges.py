@@ -35,7 +35,7 @@ class Case:
 
     def best(self, truth: Truth) -> float:
         """The best true mean of the contenders."""
-        return max((truth[one.candidate.label, one.lr] for one in self.course.contenders), default=-math.inf)
+        return max((truth[one.candidate.space.label, one.lr] for one in self.course.contenders), default=-math.inf)
 
 
 def key_of(one: Named) -> tuple[str, float]:

@@ -16,9 +16,9 @@ from torch import nn
 from steepest import problems, rules, schedules
 from steepest.problems.problem import Problem
 from steepest.study import space as designs
+from steepest.study.axes import LEARNING_RATE
 from steepest.study.question import Scale
 from steepest.study.race import FRESH_SEEDS
-from steepest.study.space import LEARNING_RATE
 from steepest.study.table import Table
 from steepest.training import ways
 from steepest.training.stacked import Run

@@ -27,10 +27,11 @@ from torch.nn import functional
 from steepest import rules
 from steepest.problems.problem import Problem
 from steepest.rules import Rule
+from steepest.study.axes import LEARNING_RATE
 from steepest.study.budget import TUNING_SEEDS
 from steepest.study.question import Scale
 from steepest.study.race import FRESH_SEEDS
-from steepest.study.space import LEARNING_RATE, spaces
+from steepest.study.space import spaces
 from steepest.study.table import Table
 from steepest.training import ways
 from steepest.training.stacked import Run

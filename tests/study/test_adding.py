@@ -9,15 +9,16 @@ import pytest
 import steepest
 from steepest import cli
 from steepest.errors import SteepestError
-from steepest.study import measures, space
+from steepest.study import axes, measures
+from steepest.study.axes import Axis
 from steepest.study.conclude import conclude
 from steepest.study.measures import Cost, measure
-from steepest.study.space import Axis, Candidate
+from steepest.study.space import Candidate
 from steepest.study.store import Store
 from steepest.study.table import replay
 from tests.study.tables import POINTS, asked, made
 
-ASK = {"schedules": "constant", "steps": 20, "trials": 3, "plan": "one", "budget": math.inf}
+ASK = {"search": "rate", "schedules": "constant", "steps": 20, "trials": 3, "plan": "one", "budget": math.inf}
 
 
 DECAY = Axis("weight_decay", centre=0.01, per_decade=1, low=1e-4, high=1.0, zero=True, source="a test")
@@ -26,8 +27,8 @@ DECAY = Axis("weight_decay", centre=0.01, per_decade=1, low=1e-4, high=1.0, zero
 @pytest.fixture
 def decay(monkeypatch):
     """Weight decay as an axis: one value a decade, and 0."""
-    monkeypatch.setattr(space, "AXES", {})
-    return space.register(DECAY)
+    monkeypatch.setattr(axes, "AXES", {})
+    return axes.register(DECAY)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,8 @@ def searched(line, tmp_path_factory):
     """A study with that axis; to be read only."""
     path = tmp_path_factory.mktemp("searched") / "s.db"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(space, "AXES", {})
-        space.register(DECAY)
+        patch.setattr(axes, "AXES", {})
+        axes.register(DECAY)
         return steepest.compare(line, "adamw(weight_decay=?),sgd", **ASK, margin=0.05, store=path)
 
 
@@ -112,18 +113,18 @@ def test_on_a_table_the_values_of_an_axis_get_one_seed_at_the_best_rate(decay):
 def test_what_cannot_be_an_axis_is_refused(decay, line):
     with pytest.raises(SteepestError, match="axis 'beta1'"):
         steepest.compare(line, "adamw(beta1=?)", **ASK, store=":memory:")
-    space.register(Axis("momentum"))
+    axes.register(Axis("momentum"))
     with pytest.raises(SteepestError, match="hyperparameter of adamw 'momentum'"):
         steepest.compare(line, "adamw(momentum=?)", **ASK, store=":memory:")
 
 
 def test_an_axis_of_one_minus_a_value_is_registered_by_the_problem_file(line, tmp_path, monkeypatch):
-    monkeypatch.setattr(space, "AXES", {})
+    monkeypatch.setattr(axes, "AXES", {})
     axis = Axis("beta2", centre=0.999, scale="one minus")
     assert axis.values(axis.first(7)) == (0.99, 0.9954, 0.9978, 0.999, 0.99954, 0.99978, 0.9999)[::-1]
     assert all(axis.index(axis.value(k)) == k for k in range(-20, 0))
     (tmp_path / "mine.py").write_text(
-        "import torch, steepest\nfrom steepest.study.space import Axis, register\n"
+        "import torch, steepest\nfrom steepest.study.axes import Axis, register\n"
         'register(Axis("beta2", centre=0.999, scale="one minus"))\n'
         "x = torch.linspace(-1, 1, 32)[:, None]\n"
         "problem = steepest.Problem(model=lambda: torch.nn.Linear(1, 1), loss=torch.nn.MSELoss(), train=(x, x), valid=(x, x))\n"

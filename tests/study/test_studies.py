@@ -16,10 +16,11 @@ from torch import nn
 import steepest
 from steepest import rules
 from steepest.errors import SteepestError
+from steepest.study.axes import LEARNING_RATE
 from steepest.study.budget import TUNING_SEEDS
 from steepest.study.machine import Machine
 from steepest.study.screen import MOST_GROWN, grown_together
-from steepest.study.space import LEARNING_RATE, spaces
+from steepest.study.space import spaces
 from steepest.study.store import Store
 from steepest.study.store.schema import VERSION
 from steepest.training.single import train

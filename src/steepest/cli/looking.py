@@ -63,12 +63,15 @@ def list_(
 
 def _searched(what: str) -> list[dict[str, Any]]:
     """The axes or the measures of studies."""
+    from ..study.axes import AXES, LEARNING_RATE, in_words
     from ..study.measures import MEASURES, METRIC
-    from ..study.space import AXES, LEARNING_RATE
 
     if what == "measures":
         return [{"name": name} for name in (METRIC, *MEASURES)]
-    return [{"name": axis.name, "scale": axis.scale, "about": axis.source} for axis in (LEARNING_RATE, *AXES.values())]
+    every = (LEARNING_RATE, *AXES.values())
+    return [
+        {"name": a.name, "scale": a.scale, "usual": a.usual, "of": a.of, "about": f"{in_words(a)}; {a.source}"} for a in every
+    ]
 
 
 def _first_line(documented: Any) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SteepestError, described
+from ..errors import SteepestError
+from . import shape
 from .formulas import *
-from .parse import parse
 from .schedule import Schedule
 
 if TYPE_CHECKING:
@@ -21,14 +21,13 @@ def get(schedule: str | Schedule) -> Schedule:
     >>> get("warmup(4) * cosine")(0, 100)
     0.25
     """
-    if isinstance(schedule, Schedule):
-        return schedule
-    if not isinstance(schedule, str):
+    made = shape.of(schedule)
+    if made.fixed is None:
         raise SteepestError(
-            f"The schedule is {described(schedule)}; expected a name such as 'cosine', or a steepest Schedule: "
-            "steepest.schedules.from_torch(scheduler) converts one of torch's, steepest.schedules.function(f) a function."
+            f"The schedule '{made.text}' has {made.slots[0].argument} to search, which a study does; give it a value, such as "
+            "warmup(0.1)."
         )
-    return parse(schedule, FORMULAS)
+    return made.fixed
 
 
 def __getattr__(name: str) -> Any:

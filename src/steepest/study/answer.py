@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .scalars import Amount, Count, Name, Positive, Real, Scalar, Setting, Steps, Words, explained, in_words, plain
+from .scalars import Amount, Count, Name, Positive, Real, Scalar, Setting, Steps, Words, explained, more, named, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,12 @@ class Named:
     settings: dict[str, Scalar] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.label or self.name} at {self.lr:g}{self.more}"
+        return named(self.name, self.lr, self.label, self.settings)
 
     @property
     def more(self) -> str:
-        """Its settings in words, after its name."""
-        return "".join(f", {name} {in_words(value)}" for name, value in self.settings.items())
+        """Its settings in words, without those of its schedule, which has them in its name."""
+        return more(self.settings)
 
     def as_json(self) -> dict[str, Any]:
         """Its name, schedule and rate, and its settings if other axes were searched."""

@@ -29,6 +29,8 @@ SHORT = ("adamw", "momentum", "rmsprop")  # the optimizers raced if there is no 
 LEAST_SHARED = 2  # least full runs of each of the two that race, on the same seeds, if screening runs are shortened
 # Rates of each space, and full runs, where screening runs are shortened: those of the two that race, and one above the pick.
 SHORTENED = ((5, 2 * st.LEAST_PAIRS + 1), (3, 2 * LEAST_SHARED + 1), (3, 2))
+REFINED = 20  # least runs for a refinement: two rounds of changes on one seed, and those followed on more
+REFINES = 0.2  # of the time left, for each round of a refinement
 LEAST_STEPS = 20  # least length of a run if a budget sets it
 
 
@@ -140,8 +142,8 @@ def followed(tried: int) -> int:
 
 
 def least_runs(spaces: Sequence[Space], trials: int) -> int:
-    """An estimate of the runs of screening and of the race up to its first look."""
-    runs = 2 * st.LEAST_PAIRS
+    """An estimate of the runs of screening, of a refinement, and of the race up to its first look."""
+    runs = 2 * st.LEAST_PAIRS + (REFINED if any(space.further for space in spaces) else 0)
     for space in spaces:
         tried = trials if space.rates is None else len(space.rates)
         runs += st.LEAST_PAIRS + (tried + 2 * followed(tried) if tried > 1 else 0)
@@ -217,6 +219,22 @@ class Carried(Decision):
     def decide(self, clock: Clock) -> int:
         runs = math.inf if clock.pace is None else clock.left * clock.pace
         return max(int(runs / self.each), 2) if math.isfinite(runs) else sys.maxsize
+
+
+@dataclass(frozen=True)
+class Refined(Decision):
+    """How many runs there is time for in the next round of a refinement, at the pace so far."""
+
+    question: Question
+    stage: str
+    name = "refined"
+
+    def spec(self, study: str) -> dict[str, Any]:
+        return {"study": study, "refined": self.stage, "budget": self.question.budget}
+
+    def decide(self, clock: Clock) -> int:
+        runs = math.inf if clock.pace is None else clock.left * clock.pace
+        return max(int(REFINES * runs), 0) if math.isfinite(runs) else sys.maxsize
 
 
 @dataclass(frozen=True)

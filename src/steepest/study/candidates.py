@@ -11,27 +11,35 @@ from ..rules import CLASSICS
 from ..rules.foreign import NAMED, Foreign, Maker, Parts
 from ..schedules import Schedule
 from ..update import foreign
+from .axes import RATE
 from .rates import Rates
-from .space import RATE, Space, spaces
+from .space import Space, spaces
 
 if TYPE_CHECKING:
     from ..training.protocol import Searched
 
 ALL = "all:"  # begins the name of a module whose optimizers are all candidates
-SCHEDULES = ("constant", "cosine")  # by default
 
 
 def spaces_of(
-    optimizers: Sequence[Any], schedules: Sequence[str | Schedule], rates: Rates, searched: Searched
+    optimizers: Sequence[Any],
+    schedules: Sequence[str | Schedule],
+    rates: Rates,
+    searched: Searched,
+    *,
+    refines: bool = False,
+    shapes: bool = False,
 ) -> tuple[tuple[Space, ...], list[str]]:
     """The spaces of a study, and notes on optimizers that were left out.
+
+    `refines` and `shapes` are those of `space.spaces`; `shapes` also says that the user typed no schedules.
 
     Raises SteepestError for an optimizer or a schedule that what is trained cannot use.
     """
     if searched.named:
-        return _of_command(optimizers, schedules, rates, searched), []
+        return _of_command(optimizers, ["constant"] if shapes and not searched.schedules else schedules, rates, searched), []
     given, notes = _expanded(optimizers)
-    made = spaces(given, schedules, rates, find=_tried, config=searched.config)
+    made = spaces(given, schedules, rates, find=_tried, config=searched.config, refines=refines, shapes=shapes)
     for space in made:
         if isinstance(space.rule, Parts):
             _check_parts(space.rule, space.name, searched.parts)
@@ -98,7 +106,7 @@ def _of_command(
                 "{optimizer} where its name belongs."
             )
     if not searched.schedules:
-        if tuple(schedules) not in (SCHEDULES, ("constant",)):
+        if tuple(schedules) != ("constant",):
             raise SteepestError(
                 "Schedules were given, and the command has neither {schedule} nor {warmup}; put {schedule} where its name "
                 "belongs, or leave --schedules out."

@@ -84,7 +84,7 @@ class Course:
         if not self.costs:
             return Cost(0.0, 0, candidate.steps(self.question.steps))
         whole = [self.costs[space.label][0] * space.steps(self.question.steps) for space in self.question.spaces]
-        return Cost(*self.costs[candidate.label], candidate.steps(self.question.steps), min(whole))
+        return Cost(*self.costs[candidate.space.label], candidate.steps(self.question.steps), min(whole))
 
     def value(self, candidate: Candidate, outcome: Outcome) -> float | None:
         """The value of a run, or None."""
@@ -103,6 +103,13 @@ class Course:
             merit = self.question.scale.sign * sum(values) / len(values) if len(values) == len(outcomes) else -math.inf
             self.merits[candidate] = len(outcomes), merit
         return merit
+
+    def merit_on(self, candidate: Candidate, seeds: Sequence[int]) -> float:
+        """The mean over these screening seeds, larger being better; minus infinity if a run has no value or is missing."""
+        own = self.trials.get(candidate, {})
+        values = [self.validation(candidate, own[seed]) for seed in seeds if seed in own]
+        there = [value for value in values if value is not None]
+        return self.question.scale.sign * sum(there) / len(there) if len(there) == len(seeds) else -math.inf
 
     def best_rates(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """The candidate with the best merit in each space, then all others within the margin of the best."""

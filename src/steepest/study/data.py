@@ -59,12 +59,14 @@ class Entry:
     """A space of a study, represented by its best candidate, with its sweep and its runs on the compared seeds.
 
     `multipliers` are the schedule's (step, multiplier) pairs, `length` the steps of a run, `evaluations` the gradients of a
-    step, `variant` the index of the schedule. `lr` is None if nothing was tried.
+    step, `variant` the index of the schedule. `lr` is None if nothing was tried. `space` is the label of its space, where the
+    candidate's schedule was changed.
     """
 
     name: Name
     schedule: Name
     label: Name
+    space: Name = ""
     lr: Positive | None
     settings: dict[str, Scalar] = field(default_factory=dict)
     hyper: dict[str, Setting]

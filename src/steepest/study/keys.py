@@ -7,9 +7,10 @@ from typing import Any
 
 from ..rules.foreign import Maker
 from ..training.versions import versions
+from .axes import RATE
 from .protocol import Job
 from .question import Question
-from .space import RATE, Space
+from .space import Space
 from .store import key_of
 
 
@@ -58,6 +59,7 @@ class Keys:
         others: dict[str, Any] = {"axes": [axis.name for axis in space.others]} if space.others else {}
         ranges = [axis.options and [_plain(value) for value in axis.options] for axis in space.others]
         others |= {"options": ranges} if any(ranges) else {}
+        others |= {"further": [axis.name for axis in space.further]} if space.further else {}
         return self.rule(space.rule, schedule=space.schedule, rates=space.rates, **others)
 
 

@@ -9,18 +9,20 @@ import numpy as np
 from . import claims
 from . import statistics as st
 from .answer import AxisRange, Better, Cliff
+from .axes import RATE
 from .course import TINY, Contender, Course
 from .scalars import finite
-from .space import RATE
 
 
 def axes(course: Course, pick: Contender, margin: float) -> list[AxisRange]:
     """The values tried on each axis, whether the pick is at their edge, and which rates near it cost little."""
     ranges, candidate = [], pick.candidate
-    for axis in candidate.space.axes:
-        at = candidate.lr if axis.name == RATE else dict(candidate.settings)[axis.name]
+    for axis in (*candidate.space.axes, *candidate.space.further):
+        at = candidate.value(axis.name)
         along = [candidate, *course.tried(candidate.space), *(c for c in course.nearby if c.space is candidate.space)]
-        seen = {c.lr if axis.name == RATE else dict(c.settings)[axis.name] for c in along}
+        seen = {c.value(axis.name) for c in along}
+        if axis in candidate.space.further and len(seen) == 1:
+            continue
         tried = sorted(seen) if axis.options is None else [value for value in axis.options if value in seen]
         inside = axis.options is not None or len(tried) == 1 or (axis.zero and at == 0)
         edge = not inside and at in (tried[0], tried[-1])

@@ -97,7 +97,7 @@ def _bases(maker: Maker) -> list[str]:
 
 def _of_work(course: Course, entries: Sequence[Entry]) -> Iterator[str]:
     """Notes on unequal tuning, and on rules that take several gradients a step."""
-    tried = {e.candidate.label: len(e.trials) for e in entries}
+    tried = {e.candidate.space.label: len(e.trials) for e in entries}
     searched = all(e.candidate.space.rates is None for e in entries)
     first = min(course.question.trials, *(len(e.candidate.space.rate.first(course.question.trials)) for e in entries))
     if said := unequal(tried, first, searched=searched, interrupted=course.interrupted):

@@ -153,5 +153,5 @@ def _entry(course: Course, answer: Answer, space: Space) -> Entry:
         outcomes,
         [course.value(chosen, outcome) for outcome in outcomes],
         course.split,
-        *course.costs[chosen.label],
+        *course.costs[space.label],
     )

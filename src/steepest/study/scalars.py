@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
 
+from ..schedules.shape import DECAY, FLOOR, WARMUP
+
+OF_SCHEDULES = {WARMUP, DECAY, FLOOR}  # settings that are part of a schedule's name
 LARGEST = 1.7976931348623157e308  # largest finite float
 MOST = 2**63 - 1  # largest integer
 MOST_STEPS = 10**12
@@ -44,6 +48,16 @@ def explained(data: dict[str, Any], why: str) -> dict[str, Any]:
 def in_words(value: Scalar) -> str:
     """A setting in words: a number with six digits, anything else as it is."""
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def named(name: str, lr: float, label: str, settings: Mapping[str, Any]) -> str:
+    """A candidate in words: its label, its rate and its other settings."""
+    return f"{label or name} at {lr:g}{more(settings)}"
+
+
+def more(settings: Mapping[str, Any]) -> str:
+    """Settings in words, without those of a schedule, whose name has them: ", weight_decay 0.1, batch_size 64"."""
+    return "".join(f", {name} {in_words(value)}" for name, value in settings.items() if name not in OF_SCHEDULES)
 
 
 def finite(x: float) -> float | None:

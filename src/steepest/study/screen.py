@@ -14,13 +14,18 @@ from collections.abc import Sequence
 
 from ..training.recorder import Outcome, marks
 from . import statistics as st
-from .budget import EARLY, TUNING_SEEDS, Carried, Grows, followed
+from .axes import Axis, grow
+from .budget import EARLY, TUNING_SEEDS, Carried, Grows, Refined, followed
 from .course import Contender, Course
 from .protocol import Job, StoppedError, Strategy, wanted
-from .space import Axis, Candidate, Space, grow
+from .refine import Change, apply, changes, leaders
+from .space import Candidate, Space
 
 MOST_GROWN = 6  # values added to a grid whose best value is at an edge
 MOST_GROWN_IN_TIME = 18  # values added while half of the budget is left: six more decades
+ROUNDS = 4  # changes that a leader can get in a refinement
+FOLLOWED = 3  # changes of a round that are tried on more seeds
+REFINING_SEEDS = (*TUNING_SEEDS, *range(TUNING_SEEDS[-1] + 1, TUNING_SEEDS[-1] + 10))  # for these, if there is time
 LEAST_TO_GROW = 3  # least values of a grid that grows: one or two have no inside
 
 
@@ -38,6 +43,7 @@ def screened(course: Course) -> Strategy[list[Contender]]:
         best = course.best_rates([c for space in several for c in course.tried(space)])[:2]
         return _in_order([*plain, *best])
     halves = yield from _halved(course, several)
+    halves += yield from _refined(course, halves)
     chosen = course.best_rates(halves)
     while beyond := (yield from _beyond(course, chosen)):
         yield from screen(course, beyond, TUNING_SEEDS)
@@ -144,6 +150,47 @@ def _halved(course: Course, spaces: Sequence[Space]) -> Strategy[list[Candidate]
         halves += [c for c in candidates[: followed(len(candidates))] if course.merit(c) > -math.inf]
     yield from screen(course, halves, TUNING_SEEDS[1:])
     return halves
+
+
+def _refined(course: Course, screened: Sequence[Candidate]) -> Strategy[list[Candidate]]:
+    """The refined leaders, each better on the screening seeds than the candidate that it came from."""
+    found = []
+    for leader in leaders(course, screened):
+        best, moves = leader, [*changes(leader)]
+        for turn in range(ROUNDS):
+            allowed = yield from _allowed(course, f"{leader} {turn}")
+            better = yield from _changed(course, best, moves, allowed)
+            if better is best:
+                break
+            best = better
+        if best is not leader:
+            found.append(best)
+    return found
+
+
+def _allowed(course: Course, stage: str) -> Strategy[int]:
+    """How many runs there is time for in a round of a refinement."""
+    if course.question.budget is None:
+        return sys.maxsize
+    return int((yield Refined(course.question, stage)))
+
+
+def _changed(course: Course, best: Candidate, moves: Sequence[Change], allowed: int) -> Strategy[Candidate]:
+    """The best candidate after one more change, or the one before if none is better, with about `allowed` runs.
+
+    All changes are tried on few seeds, and those that did best there on more.
+    """
+    tried = [move for move in (apply(best, move) for move in moves) if move is not None and move != best][:allowed]
+    seeds = TUNING_SEEDS[: 1 if allowed < 2 * len(TUNING_SEEDS) * len(tried) else None]
+    yield from screen(course, tried, seeds)
+    kept = [best, *sorted(tried, key=lambda c: -course.merit_on(c, seeds))[:FOLLOWED]]
+    spent = len(seeds) * len(tried)
+    for more in (TUNING_SEEDS, REFINING_SEEDS):
+        cost = len(kept) * (len(more) - len(seeds))
+        if spent + cost <= allowed:
+            yield from screen(course, kept, more)
+            seeds, spent = more, spent + cost
+    return max(kept, key=lambda c: course.merit_on(c, seeds))
 
 
 def _beyond(course: Course, chosen: Sequence[Candidate]) -> Strategy[list[Candidate]]:

@@ -277,7 +277,7 @@ def table(answer: Answer) -> tuple[list[str], list[list[str]]]:
 
 
 def _row(answer: Answer, row: Against) -> list[str]:
-    label = f"{row.label or row.name}{row.more}"
+    label = str(row).replace(f" at {row.lr:g}", "")
     mean = "" if row.mean is None else f"{row.mean:.5g}"
     gap, interval = "", ""
     if row.role != "pick":

@@ -61,12 +61,14 @@ def _entry(entry: Entry, courses: list[str], result: Result) -> data.Entry:
     if not entry.values:
         whys.append("not raced" if seen else "never tried")
     share, candidate = entry.fidelity(result.question.steps), entry.candidate
+    names = _searched(entry)
     return data.Entry(
         name=candidate.space.name,
         schedule=candidate.schedule,
         label=candidate.label,
+        space=candidate.space.label,
         lr=entry.lr,
-        settings=dict(candidate.settings),
+        settings={name: candidate.value(name) for name in names},
         hyper=candidate.hyper,
         lr_at_edge=entry.at_edge,
         seeds=list(range(len(entry.values))),
@@ -85,7 +87,7 @@ def _entry(entry: Entry, courses: list[str], result: Result) -> data.Entry:
         length=candidate.steps(result.question.steps),
         multipliers=_multipliers(entry, result),
         runs=[_curve(outcome.curve, outcome.diverged_at) for outcome in entry.outcomes],
-        trials=[_trial(trial) for trial in entry.trials],
+        trials=[_trial(trial, names) for trial in entry.trials],
     )
 
 
@@ -105,7 +107,14 @@ def _curve(curve: Recorded, diverged_at: int | None) -> data.Curve:
     return data.Curve(steps=curve.steps, **columns, diverged_at=diverged_at)
 
 
-def _trial(trial: Trial) -> data.Trial:
+def _searched(entry: Entry) -> list[str]:
+    """The names of the axes other than the rate of which some candidate of the space has a value of its own."""
+    candidates = [entry.candidate, *(trial.candidate for trial in entry.trials)]
+    moved = {name for candidate in candidates for name, _ in candidate.settings}
+    return [axis.name for axis in (*entry.candidate.space.others, *entry.candidate.space.further) if axis.name in moved]
+
+
+def _trial(trial: Trial, names: Sequence[str]) -> data.Trial:
     seen = [o.curve.steps[-1] for o in trial.outcomes if o.diverged_at is None and o.curve.steps]
     lost = [o for o in trial.outcomes if o.valid is None]
     return data.Trial(
@@ -114,7 +123,7 @@ def _trial(trial: Trial) -> data.Trial:
         diverged=trial.diverged,
         diverged_at=[o.diverged_at for o in trial.outcomes],
         seen=max(seen, default=None),
-        settings=dict(trial.candidate.settings),
+        settings={name: trial.candidate.value(name) for name in names},
         status=reasons(trial.outcomes) if lost else "",
         why=first_why(trial.outcomes) if lost else "",
     )
@@ -127,7 +136,7 @@ def _short(x: float) -> float:
 def table(result: Result) -> tuple[list[str], list[list[str]]]:
     """The table for the screen and the page: its heading and rows, as text."""
     several = len({e.candidate.schedule for e in result.entries}) > 1
-    searched = list(dict.fromkeys(name for e in result.entries for name, _ in e.candidate.settings))
+    searched = list(dict.fromkeys(name for e in result.entries for name in _searched(e)))
     heading = ["optimizer", *(["schedule"] if several else []), "learning rate", *searched]
     scale = result.question.scale
     heading += [
@@ -143,7 +152,7 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
     for e in result.entries:
         mean, se, n = e.summary()
         lr = "-" if e.lr is None else f"{e.lr:g}" + (" (edge)" if e.at_edge else "")
-        loss, settings = _mean_loss(e), dict(e.candidate.settings)
+        loss, settings = _mean_loss(e), {name: e.candidate.value(name) for name in _searched(e)}
         rows.append(
             [
                 e.candidate.space.name,

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from .. import rules, schedules
 from ..training.recorder import Curve, Outcome
+from .axes import LEARNING_RATE
 from .budget import AFTER, RESERVE, TUNING_SEEDS, Clock, Ended
 from .course import Course
 from .protocol import Asking, Decision, History, Job, Stop, Strategy, Wanted
 from .question import Question, Scale
 from .race import FRESH_SEEDS, race
-from .space import LEARNING_RATE, Space
+from .space import Space
 
 UNTIMED = Clock(reads_only=True)  # no deadline, and no time for the longer runs, which no table has
 SECONDS = 1.0  # assumed time of a recorded run
@@ -82,7 +83,7 @@ class Table(Mapping[Job, Outcome]):
 
     def get(self, job: Job, default: Any = None) -> Any:
         """The outcome of a recorded run, or the default."""
-        row = self.rows.get((job.candidate.label, job.candidate.lr))
+        row = self.rows.get((job.candidate.space.label, job.candidate.lr))
         if row is None:
             return default
         if self.longer is not None and job.length > STEPS:

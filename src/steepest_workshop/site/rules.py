@@ -17,7 +17,7 @@ from steepest.report.rule.card import describe
 from steepest.report.rule.latex import equations
 from steepest.report.surface.pictures import save
 from steepest.rules import RULES, Rule, get
-from steepest.study.space import LEARNING_RATE
+from steepest.study.axes import LEARNING_RATE
 
 from .. import catalogue, conformance
 from . import cost, sensitivity

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from steepest import problems
 from steepest.rules import RULES, Rule
-from steepest.study.space import LEARNING_RATE
+from steepest.study.axes import LEARNING_RATE
 from steepest.training import ways
 from steepest.training.stacked import Run
 

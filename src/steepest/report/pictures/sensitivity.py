@@ -146,7 +146,7 @@ def _series(study: StudyData, row: Entry, axis: str, frame: Frame, zero: float) 
     line, beyond, crosses, seeds, chosen = [], [], [], list[Point](), list[Point]()
     for trial in _along(row, axis):
         at, own, n = _at(trial, axis) or zero, mean(trial.values), len(trial.values)
-        words = f"{row.label} at {_at(trial, axis):g}"
+        words = f"{row.space or row.label} at {_at(trial, axis):g}"
         if lost := trial.values.count(None):
             crosses.append((at, frame.rail, f"{words}: {lost} of {n} diverged"))
         if own is not None and frame.shows(own):
@@ -187,5 +187,5 @@ def _table(tried: Sequence[Entry]) -> Table:
             settings = [in_words(trial.settings[name]) if name in trial.settings else "" for name in searched]
             lost = trial.values.count(None)
             counts = [str(len(trial.values) - lost), str(lost)]
-            rows.append([row.label, f"{trial.lr:g}", *settings, amount(mean(trial.values), 5), *counts])
+            rows.append([row.space or row.label, f"{trial.lr:g}", *settings, amount(mean(trial.values), 5), *counts])
     return ["optimizer", "rate", *searched, "mean", "n", "diverged"], rows

@@ -101,6 +101,7 @@ FACTS: dict[str, Any] = {
     "notice": tuple[Name, Words, Name],  # what was trained, a sentence, and its code
     "operations": Amount,
     "question": tuple[Name, Name],
+    "refined": Count,
     "repeats": bool,
     "steps": Steps,
     "steps to repeat": Count,
