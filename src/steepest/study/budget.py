@@ -29,8 +29,9 @@ SHORT = ("adamw", "momentum", "rmsprop")  # the optimizers raced if there is no 
 LEAST_SHARED = 2  # least full runs of each of the two that race, on the same seeds, if screening runs are shortened
 # Rates of each space, and full runs, where screening runs are shortened: those of the two that race, and one above the pick.
 SHORTENED = ((5, 2 * st.LEAST_PAIRS + 1), (3, 2 * LEAST_SHARED + 1), (3, 2))
-REFINED = 20  # least runs for a refinement: two rounds of changes on one seed, and those followed on more
-REFINES = 0.2  # of the time left, for each round of a refinement
+REFINED = 40  # runs for a refinement: two rounds of changes on one seed, those followed on more, and a longer race
+RACED = 12 * st.LEAST_PAIRS  # runs that a refinement leaves for the race: six candidates on ten seeds
+REFINES = 0.2  # of the other runs that there is time for, in each round of a refinement
 LEAST_STEPS = 20  # least length of a run if a budget sets it
 
 
@@ -233,7 +234,7 @@ class Refined(Decision):
         return {"study": study, "refined": self.stage, "budget": self.question.budget}
 
     def decide(self, clock: Clock) -> int:
-        runs = math.inf if clock.pace is None else clock.left * clock.pace
+        runs = math.inf if clock.pace is None else clock.left * clock.pace - RACED
         return max(int(REFINES * runs), 0) if math.isfinite(runs) else sys.maxsize
 
 

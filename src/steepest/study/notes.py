@@ -97,7 +97,7 @@ def _bases(maker: Maker) -> list[str]:
 
 def _of_work(course: Course, entries: Sequence[Entry]) -> Iterator[str]:
     """Notes on unequal tuning, and on rules that take several gradients a step."""
-    tried = {e.candidate.space.label: len(e.trials) for e in entries}
+    tried = {e.candidate.space.label: _rates_tried(e) for e in entries}
     searched = all(e.candidate.space.rates is None for e in entries)
     first = min(course.question.trials, *(len(e.candidate.space.rate.first(course.question.trials)) for e in entries))
     if said := unequal(tried, first, searched=searched, interrupted=course.interrupted):
@@ -109,6 +109,12 @@ def _of_work(course: Course, entries: Sequence[Entry]) -> Iterator[str]:
         if rule.evaluations > 1:
             steps = course.question.steps // rule.evaluations
             yield f"{rule.name} takes {rule.evaluations} gradients a step, so it trains for {steps} steps: equal work."
+
+
+def _rates_tried(entry: Entry) -> int:
+    """The number of rates that a space was tried at, without those of refined candidates."""
+    further = {axis.name for axis in entry.candidate.space.further}
+    return len({trial.lr for trial in entry.trials if not further & dict(trial.candidate.settings).keys()})
 
 
 def unequal(tried: Mapping[str, int], first: int, *, searched: bool = True, interrupted: bool = False) -> str:

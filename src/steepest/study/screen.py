@@ -24,6 +24,7 @@ from .space import Candidate, Space
 MOST_GROWN = 6  # values added to a grid whose best value is at an edge
 MOST_GROWN_IN_TIME = 18  # values added while half of the budget is left: six more decades
 ROUNDS = 4  # changes that a leader can get in a refinement
+RACED = 2 * st.LEAST_PAIRS  # runs of each candidate that there must be time for in the race, for a bound that says something
 FOLLOWED = 3  # changes of a round that are tried on more seeds
 REFINING_SEEDS = (*TUNING_SEEDS, *range(TUNING_SEEDS[-1] + 1, TUNING_SEEDS[-1] + 10))  # for these, if there is time
 LEAST_TO_GROW = 3  # least values of a grid that grows: one or two have no inside
@@ -50,7 +51,7 @@ def screened(course: Course) -> Strategy[list[Contender]]:
         halves += [c for c in beyond if course.merit(c) > -math.inf]
         chosen = course.best_rates(halves)
     chosen = sorted(chosen, key=lambda c: -course.merit(c))
-    going_on = yield from _carried(course, "race", st.LEAST_PAIRS)
+    going_on = yield from _carried(course, "race", RACED)
     return _in_order([*plain, *chosen[:going_on]])
 
 
@@ -155,10 +156,12 @@ def _halved(course: Course, spaces: Sequence[Space]) -> Strategy[list[Candidate]
 def _refined(course: Course, screened: Sequence[Candidate]) -> Strategy[list[Candidate]]:
     """The refined leaders, each better on the screening seeds than the candidate that it came from."""
     found = []
-    for leader in leaders(course, screened):
+    for place, leader in enumerate(leaders(course, screened)):
         best, moves = leader, [*changes(leader)]
         for turn in range(ROUNDS):
             allowed = yield from _allowed(course, f"{leader} {turn}")
+            if allowed < (len(moves) if place else len(moves) // 2):
+                break
             better = yield from _changed(course, best, moves, allowed)
             if better is best:
                 break
