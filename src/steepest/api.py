@@ -18,7 +18,7 @@ from rich.console import Console
 from . import schedules as multipliers
 from .checks import whole
 from .errors import SteepestError, place
-from .options import SCHEDULES, Options
+from .options import POINTS, RATES, SCHEDULES, SEARCHES, Options
 from .prints import Once, Silence
 from .report import file, tables, terminal
 from .rules import CLASSICS, Rule
@@ -258,9 +258,10 @@ def compare(options: Options) -> Study:
         or a function of parameters and lr. "adamw(weight_decay=?)" also searches a setting, as does a pair of a class and
         {"weight_decay": steepest.axis(1e-4, 1)} or {"weight_decay": [0, 0.1]}. {"generator": "adam", "discriminator": "sgd"}
         is one candidate of two parts.
-    search: "rate" for learning rates alone; None to refine the leaders along further axes: warm-up, decay, beta2 or momentum.
+    search: "rate" for learning rates alone; None to refine the leaders along further axes: warm-up, decay, beta2 or momentum;
+        "standard" to search rate, weight decay and warm-up at random, "full" for all settings.
     lrs: None or "auto" to search a log grid; rates for all optimizers, or {name: rate or rates}. A single rate is not tuned.
-    trials: rates in each grid at first. steps: steps of each run (default: the problem's own).
+    trials: rates in each grid at first; points of each optimizer in a search. steps: of each run (default: the problem's own).
     budget: time for the study in seconds or such as "5min" (default "60s"); float("inf") for no limit. seeds: in place of a
         race, this many confirming runs of each optimizer, all pairs compared; a budget then sets the steps.
     go_on: resume a race that has ended.
@@ -379,7 +380,7 @@ def _question(options: Options, training: Training) -> Question:
         options.schedules,  # type: ignore[arg-type]
         options.lrs,
         searched,
-        refines=options.search is None and options.seeds is None,
+        refines=options.search != "rate" and options.seeds is None,
         shapes=options.schedules == SCHEDULES,
     )
     if options.plan not in ("auto", "show"):
@@ -398,12 +399,13 @@ def _question(options: Options, training: Training) -> Question:
         spaces,
         scale,
         options.steps or facts.steps,
-        options.trials,
+        options.trials or (POINTS if options.search in SEARCHES else RATES),
         options.seeds or 0,
         options.margin,
         options.seconds,
         typed_optimizers=options.optimizers != CLASSICS,
         any_length=searched.any_length,
+        search=options.search if options.search in SEARCHES else "",
         remarks=tuple(remarks),
     )
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PROBLEM, STORE, REPORT = "digits", "steepest.db", "steepest-report.html"
 SCHEDULES = ("constant", "cosine")  # by default
+SEARCHES = LEVELS[1:]  # those at random
+RATES, POINTS = 7, 32  # rates of a first grid, and points of each optimizer in a search without a budget
 BUDGET = 60.0  # seconds of a race by default
 BOTH, COMPARE = ("compare", "work"), ("compare",)  # the commands that take an option
 
@@ -58,9 +60,14 @@ class Options:
     lrs: Rates = option(None, "auto; rates for all (0.1,0.01); or by name (sgd=0.1,adam=0.001).", text="auto")
     search: str | None = option(
         None,
-        "rate: only learning rates. Default: rates, then further settings of the leaders.",
+        "rate: only learning rates; standard: with weight decay and warm-up; full: all settings, at random. "
+        "Default: rates, then further settings of the leaders.",
     )
-    trials: int = option(7, "Rates in each optimizer's first grid.", typed=int)
+    trials: int | None = option(
+        None,
+        f"Rates in each optimizer's first grid, by default {RATES}; in a search, points of each, as many as fit.",
+        typed=int,
+    )
     seeds: int | None = option(
         None, "Instead of a race: this many confirming runs of each optimizer, all pairs compared.", typed=int
     )
@@ -144,6 +151,8 @@ class Options:
         _ = self.seconds, self.bytes
         if self.search not in (None, *LEVELS):
             raise unknown("search", str(self.search), LEVELS)
+        if self.search in SEARCHES and self.seeds is not None:
+            raise SteepestError(f"A {self.search} search ends in a race, and seeds asks for none; leave one of them out.")
         if self.engine not in ("local", "ray"):
             raise SteepestError(f"The engine is {self.engine!r}; expected local or ray.")
         if self.address is not None and self.engine != "ray":

@@ -294,7 +294,7 @@ def test_every_command_answers_help(command):
         ("problems", "mnist-mlp", {"name"}),
         ("schedules", "cosine", {"name", "arguments", "formula"}),
         ("surfaces", "rosenbrock", {"name", "about"}),
-        ("axes", "weight_decay", {"name", "scale", "about"}),
+        ("axes", "weight_decay", {"name", "scale", "usual", "of", "about"}),
         ("measures", "validation loss", {"name"}),
     ],
 )

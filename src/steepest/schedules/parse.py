@@ -77,13 +77,17 @@ def parse(text: str, known: dict[str, Callable[..., Schedule]], fill: Fill) -> S
         except ValueError:
             raise refuse(node) from None
 
+    return build(_tree(text))
+
+
+def _tree(text: str) -> ast.expr:
+    """The expression of a schedule, with Python names in place of what is searched."""
     if len(text) > LONGEST:
         raise SteepestError(f"Schedule '{text}' has {len(text):,} characters; expected at most {LONGEST}.")
     try:
-        tree = ast.parse(RANGE.sub(rf"{BETWEEN}(\1, \2)", text.strip()).replace("?", ASK), mode="eval")
+        return ast.parse(RANGE.sub(rf"{BETWEEN}(\1, \2)", text.strip()).replace("?", ASK), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise SteepestError(f"Schedule '{text}' cannot be read; write a name such as cosine, or step(size=30).") from None
-    return build(tree.body)
 
 
 def is_searched(node: ast.expr) -> bool:

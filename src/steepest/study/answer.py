@@ -198,6 +198,45 @@ class AxisRange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """The rank correlation between runs of half the steps and of all, with a 95 % interval, over `n` candidates with both."""
+
+    correlation: Real | None
+    low: Real | None
+    high: Real | None
+    n: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """The expected best value of so many random trials of an optimizer, on one seed each, with a 95 % band."""
+
+    name: Name
+    trials: Count
+    mean: Real
+    low: Real
+    high: Real
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """A search: the number of its points, what its best run `claimed`, and the mean of that candidate on `n` seeds of the race.
+
+    `half` is the half-width of a 95 % interval of the mean; both are None if it did not race. `ranked` is None if no run was
+    shortened; `expected` is empty unless points were drawn at random.
+    """
+
+    points: Count
+    claimed: Real
+    best: Name
+    mean: Real | None = None
+    half: Real | None = None
+    n: Count = 0
+    ranked: Ranked | None = None
+    expected: list[Expected] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Place(Named):
     """A candidate's standing in a race, with bounds on how far it is behind the best; None if there is no upper bound."""
 
@@ -276,6 +315,7 @@ class Answer:
     examples: Count = 0
     typed: bool = False
     lost: Words = ""
+    searched: Searched | None = None
 
     @property
     def edge(self) -> bool:
@@ -323,6 +363,7 @@ class Answer:
             "test": shown if figure and figure.split == "test" else None,
             "fresh": shown if figure and figure.split != "test" else None,
             "axes": [explained(plain(axis, "tried"), UNKNOWN_COST) for axis in self.axes],
+            "search": self.searched and _search(self.searched),
         }
         kept = {name: getattr(self, name) for name in ANSWERED}
         return data | kept | ({"status": "; ".join(whys)} if (whys := self._whys()) else {})
@@ -343,6 +384,14 @@ class Answer:
         if self.repeats is None:
             whys.append("whether runs repeat at one seed was not tried: that would take over 3 % of the budget")
         return whys
+
+
+def _search(searched: Searched) -> dict[str, Any]:
+    ranked = searched.ranked and explained(plain(searched.ranked), "too few candidates, or all alike")
+    return plain(searched, "ranked", "expected") | {
+        "rank_correlation": ranked,
+        "expected_best": [plain(row) for row in searched.expected],
+    }
 
 
 UNKNOWN_COST = "too few seeds of the values next to the pick's, or they cost over two margins"

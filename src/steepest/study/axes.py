@@ -165,7 +165,7 @@ LEAST = Axis(
 AXES = {  # by the name of a hyperparameter of an optimizer or of an argument of a schedule: those that `?` can search
     axis.name: axis for axis in (WEIGHT_DECAY, BETA1, BETA2, MOMENTUM, RISE, FALL, LEAST)
 }
-LEVELS = ("rate",)  # what `search` may be
+LEVELS = ("rate", "standard", "full")  # what `search` may be
 
 
 def in_words(axis: Axis) -> str:

@@ -32,6 +32,9 @@ SHORTENED = ((5, 2 * st.LEAST_PAIRS + 1), (3, 2 * LEAST_SHARED + 1), (3, 2))
 REFINED = 40  # runs for a refinement: two rounds of changes on one seed, those followed on more, and a longer race
 RACED = 12 * st.LEAST_PAIRS  # runs that a refinement leaves for the race: six candidates on ten seeds
 REFINES = 0.2  # of the other runs that there is time for, in each round of a refinement
+SEARCHES = 0.5  # of the runs that there is time for, for a search; the others are for the race
+POINT = 1.0  # runs of full length for each point of a search: half a run, and the share that goes on
+LEAST_POINTS, ENOUGH, MOST_POINTS = 4, 16, 128  # points of an optimizer: the fewest, enough to keep all optimizers, the most
 LEAST_STEPS = 20  # least length of a run if a budget sets it
 
 
@@ -82,6 +85,8 @@ class Fit(Decision):
         """The largest study that fits. Raises SteepestError if not even a few runs do."""
         spaces, trials = self.question.spaces, self.question.trials
         runs = int(clock.left / (SLACK * clock.run))
+        if self.question.search:
+            return self._points(clock, runs)
         for fitting, rates in self._shapes():
             if least_runs(fitting, rates) <= runs:
                 whole = len(fitting) == len(spaces) and rates == trials
@@ -99,6 +104,26 @@ class Fit(Decision):
                 f"give at least --budget {math.ceil(needed)}s, or fewer steps."
             )
         return self._fits(fitting, rates, self._words(clock, runs, fitting, rates))
+
+    def _points(self, clock: Clock, runs: int) -> Fits:
+        """The optimizers, and the points of each, that a search has time for: fewer optimizers rather than very few points."""
+        names = list(dict.fromkeys(space.name for space in self.question.spaces))
+        short = [name for name in SHORT if name in names]
+        choices = [names] if self.question.typed_optimizers or len(short) < 2 else [names, short, short[:2]]
+        each = {tuple(chosen): int(SEARCHES * runs / (POINT * len(chosen))) for chosen in choices}
+        chosen = next((one for one, count in each.items() if count >= ENOUGH), [*each][-1])
+        count = min(max(each[chosen], 0), MOST_POINTS)
+        if count < LEAST_POINTS:
+            needed = (LEAST_POINTS * POINT * len(chosen) * SLACK * clock.run / SEARCHES + clock.begun + AFTER) / (1 - RESERVE)
+            raise SteepestError(
+                f"A budget of {self.question.budget:g} s has time for {count} points of each optimizer, and a search needs "
+                f"{LEAST_POINTS}; give at least --budget {math.ceil(needed)}s, fewer optimizers, or fewer steps."
+            )
+        fitting = [space for space in self.question.spaces if space.name in chosen]
+        words = (
+            f"The budget allows for about {runs} runs of {clock.run:.2g} s, and so for {count} points of {', '.join(chosen)}."
+        )
+        return self._fits(fitting, count, words)
 
     def _shapes(self) -> list[tuple[list[Space], int]]:
         """Studies from the whole to the smallest, each with its spaces and the number of rates in a grid."""

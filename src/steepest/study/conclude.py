@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from ..training.recorder import Outcome
-from . import bounds, claims, fresh, nearby, sentences
+from . import bounds, claims, fresh, luck, nearby, sentences
 from . import statistics as st
 from .answer import Against, Answer, Cheaper, Collapse, Longer, Measured, Named, Place, Possible, Rejected, Remaining, Screened
 from .budget import LONGER
@@ -48,7 +48,7 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
         possible=[_possible(course, one, ahead) for one, ahead in sorted(possible, key=lambda pair: -course.mean(pair[0]))],
         ruled_out=[named(one.candidate) for one in _ruled_out(course, open_)],
         rejected=_rejected(course),
-        not_followed=len(set(course.trials) - racing) if now and not question.seeds else 0,
+        not_followed=len({*course.trials, *course.short} - racing) if now and not question.seeds else 0,
         limit=limit,
         margin=margin,
         seconds_to_margin=_middle(remaining),
@@ -79,6 +79,7 @@ def conclude(course: Course, repeats: bool | None = None) -> Answer:
         examples=question.scale.examples,
         typed=all(space.rates is not None for space in question.spaces),
         lost=_lost(course),
+        searched=luck.searched(course),
     )
     return sentences.worded(made)
 
@@ -212,6 +213,8 @@ def _second(course: Course, pick: Contender) -> Screened | None:
 
 def _unraced(course: Course) -> list[str]:
     """The labels of the spaces of which no candidate raced, though some run of theirs ended well."""
+    if course.question.search:
+        return []  # its survivors were chosen by their values, not for lack of time
     raced = {one.candidate.space for one in course.contenders}
     left = [space for space in course.question.spaces if space not in raced]
     return [space.label for space in left if any(course.merit(c) > -math.inf for c in course.tried(space))]

@@ -47,6 +47,7 @@ class Contender:
 class Course:
     """The runs and standings that a strategy has collected. `trials` has the screening runs by candidate and seed.
 
+    `short` has the runs of half the steps of a search, `sampled` the candidates that it dropped and yet trained for all steps.
     `early`: screening runs are shortened; `fits` is a sentence on what was left out to fit the budget. Runs after the race:
     `figure`, the pick on fresh seeds; `nearby`, rates next to the pick's, on seeds of the race in order; `longer`, the first
     two at more steps, in turn.
@@ -57,6 +58,8 @@ class Course:
     contenders: list[Contender] = field(default_factory=list)
     now: Standing | None = None
     looks: list[Look] = field(default_factory=list)
+    short: dict[Candidate, Outcome] = field(default_factory=dict)
+    sampled: list[Candidate] = field(default_factory=list)
     early: bool = False
     grows: bool = True
     fits: str = ""
@@ -103,6 +106,12 @@ class Course:
             merit = self.question.scale.sign * sum(values) / len(values) if len(values) == len(outcomes) else -math.inf
             self.merits[candidate] = len(outcomes), merit
         return merit
+
+    def short_merit(self, candidate: Candidate) -> float:
+        """The value of the run of half the steps, larger being better; minus infinity without one."""
+        outcome = self.short.get(candidate)
+        value = None if outcome is None else self.validation(candidate, outcome)
+        return -math.inf if value is None else self.question.scale.sign * value
 
     def merit_on(self, candidate: Candidate, seeds: Sequence[int]) -> float:
         """The mean over these screening seeds, larger being better; minus infinity if a run has no value or is missing."""

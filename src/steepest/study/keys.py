@@ -49,7 +49,8 @@ class Keys:
         spaces = sorted(key_of(self._space(space) | {"steps": question.steps}) for space in question.spaces)
         trials = question.trials if any(space.rates is None for space in question.spaces) else 0
         measure = {"measure": question.scale.name} if question.scale.measure else {}
-        return key_of({"candidates": spaces, "trials": trials} | measure)
+        search = {"search": question.search} if question.search else {}
+        return key_of({"candidates": spaces, "trials": trials} | measure | search)
 
     def family(self, question: Question) -> tuple[str, list[str]]:
         """The key of the questions that share one alpha with this one, and the keys of the spaces that it compares."""

@@ -100,7 +100,8 @@ def _of_work(course: Course, entries: Sequence[Entry]) -> Iterator[str]:
     tried = {e.candidate.space.label: _rates_tried(e) for e in entries}
     searched = all(e.candidate.space.rates is None for e in entries)
     first = min(course.question.trials, *(len(e.candidate.space.rate.first(course.question.trials)) for e in entries))
-    if said := unequal(tried, first, searched=searched, interrupted=course.interrupted):
+    said = unequal(tried, first, searched=searched, interrupted=course.interrupted)
+    if said and not course.question.search:  # in which every optimizer has as many points
         yield said
     twins = [(e, twin) for e in entries for twin in entries if foreign.same(e.candidate.space.rule, twin.candidate.space.rule)]
     for name, twin in dict.fromkeys((e.candidate.space.name, twin.candidate.space.name) for e, twin in twins):

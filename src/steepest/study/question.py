@@ -92,7 +92,8 @@ class Question:
     `seeds` is N in the protocol of equal seeds, 0 for a race. `margin` is None for the default, `budget` the seconds for the
     study, None for no limit. `alpha` is the chance of a false claim that this question may spend. `typed_optimizers`: the user
     named the optimizers, so a short budget drops none.
-    `any_length`: runs can be shorter or longer than `steps`. `remarks` are notes for the reader.
+    `any_length`: runs can be shorter or longer than `steps`. `search` is the level of a search, for which `trials` is the
+    number of points of each optimizer. `remarks` are notes for the reader.
     """
 
     spaces: tuple[Space, ...]
@@ -105,6 +106,7 @@ class Question:
     alpha: float = alpha_at_look(1)
     typed_optimizers: bool = True
     any_length: bool = True
+    search: str = ""
     remarks: tuple[str, ...] = ()
 
     def margin_of(self, values: Sequence[float]) -> float:

@@ -18,7 +18,7 @@ from .budget import LEAST_SHARED, LONGER, AtOnce, Begun, Costs, Ended, Fit, Late
 from .course import Contender, Course
 from .protocol import AFTER, RACE, Job, Known, StoppedError, Strategy, wanted
 from .question import Question
-from .screen import screened
+from .screen import screened, searched
 from .space import Candidate
 
 MOST_SEEDS = 2_000  # limit on the seeds of a contender, in a race without a budget
@@ -39,7 +39,7 @@ def race(question: Question) -> Strategy[Course]:
     course.question = dataclasses.replace(course.question, alpha=(yield Begun(course.question)))
     surrounded = False  # whether the rates next to the pick's were run
     try:
-        course.contenders = yield from screened(course)
+        course.contenders = yield from (searched if question.search else screened)(course)
         course.stopped = yield from raced(course)
         while (yield from _nearby(course, RACE)):
             course.stopped = ""

@@ -19,6 +19,8 @@ from .budget import EARLY, TUNING_SEEDS, Carried, Grows, Refined, followed
 from .course import Contender, Course
 from .protocol import Job, StoppedError, Strategy, wanted
 from .refine import Change, apply, changes, leaders
+from .search import FOLLOWED as FOLLOWED_POINTS
+from .search import HALF, KEPT, SAMPLED, SURVIVORS, points, sample
 from .space import Candidate, Space
 
 MOST_GROWN = 6  # values added to a grid whose best value is at an edge
@@ -53,6 +55,45 @@ def screened(course: Course) -> Strategy[list[Contender]]:
     chosen = sorted(chosen, key=lambda c: -course.merit(c))
     going_on = yield from _carried(course, "race", RACED)
     return _in_order([*plain, *chosen[:going_on]])
+
+
+def searched(course: Course) -> Strategy[list[Contender]]:
+    """The candidates of the race, of points drawn at random."""
+    groups: dict[str, list[Space]] = {}
+    for space in course.question.spaces:
+        groups.setdefault(space.name, []).append(space)
+    drawn = [points(spaces, course.question.search, course.question.trials) for spaces in groups.values()]
+    kept = drawn
+    if course.question.any_length and course.question.steps >= HALF:
+        kept = yield from _shortened(course, drawn)
+    yield from screen(course, [c for own in kept for c in own] + course.sampled, TUNING_SEEDS[:1])
+    followed = []
+    for own in drawn:
+        tried = sorted((c for c in own if c in course.trials and course.merit(c) > -math.inf), key=lambda c: -course.merit(c))
+        followed += tried[: max(len(own) // FOLLOWED_POINTS, SURVIVORS)]
+    yield from screen(course, followed, TUNING_SEEDS)
+    order = sorted((c for c in followed if course.merit(c) > -math.inf), key=lambda c: -course.merit(c))
+    firsts = [c for c in order if [one.space.name for one in order[: order.index(c)]].count(c.space.name) < SURVIVORS]
+    margin = course.question.margin_of([course.merit(order[0])]) if order else 0.0
+    chosen = [c for c in order if c in firsts or course.merit(c) >= course.merit(order[0]) - margin]
+    going_on = yield from _carried(course, "race", RACED)
+    return _in_order(chosen[:going_on])
+
+
+def _shortened(course: Course, drawn: Sequence[Sequence[Candidate]]) -> Strategy[list[list[Candidate]]]:
+    """Train all points for half of the steps; return those of each optimizer that go on, and sample a few of the others."""
+    every = [c for own in drawn for c in own]
+    jobs = [Job(c, TUNING_SEEDS[0], c.steps(course.question.steps // HALF)) for c in every]
+    try:
+        outcomes: Sequence[Outcome | None] = yield from wanted(jobs, why=course.words)
+    except StoppedError as stop:
+        course.short = {c: outcome for c, outcome in zip(every, stop.outcomes, strict=True) if outcome is not None}
+        raise
+    course.short = {c: outcome for c, outcome in zip(every, outcomes, strict=True) if outcome is not None}
+    kept = [sorted(own, key=lambda c: -course.short_merit(c))[: max(len(own) // KEPT, SURVIVORS)] for own in drawn]
+    going_on = {c for own in kept for c in own}
+    course.sampled = sample([c for c in every if c not in going_on], SAMPLED)
+    return kept
 
 
 def _in_order(candidates: Sequence[Candidate]) -> list[Contender]:

@@ -156,6 +156,8 @@ def _lines(answer: Answer) -> Iterator[Line]:
     if answer.not_followed:
         seeds = "dropped in screening (1 to 3 seeds each); nothing is claimed about them"
         yield Line("", f"{answer.not_followed} candidates were {seeds}.", False)
+    yield Line("", _luck(answer), answer.searched is not None and bool(answer.searched.expected))
+    yield Line("", _ranks(answer), False)
     if cheaper := answer.cheaper:
         why = f"with {100 * cheaper.state:.0f} % of the state" if cheaper.state else "without any state"
         yield Line("cheaper", f"Cheaper: {cheaper}, at most {_up_to(answer, cheaper.at_most)} behind the best, {why}.", False)
@@ -182,6 +184,26 @@ def _figure(answer: Answer) -> Iterator[Line]:
     yield Line("fresh", f"On {data}: {figure.mean:.5g}{interval}{lost}.")
     if figure.worse is not None:
         yield Line("fresh", f"That is {_by(answer, figure.worse)} worse than on validation data: compare the two sets.")
+
+
+def _luck(answer: Answer) -> str:
+    """The line on what the best trial claimed, which is luck in part."""
+    searched = answer.searched
+    if searched is None or searched.mean is None or searched.half is None:
+        return ""
+    fresh = f"{searched.mean:.5g} ± {rounded_up(searched.half):.2g} (95 %) on {searched.n} other seeds"
+    return f"The best run of the search claimed {searched.claimed:.5g}; that candidate, {searched.best}, has {fresh}."
+
+
+def _ranks(answer: Answer) -> str:
+    """The line on how well short runs ranked."""
+    ranked = answer.searched and answer.searched.ranked
+    if not ranked or ranked.correlation is None or ranked.low is None or ranked.high is None:
+        return ""
+    interval = f"{ranked.low:.2f} to {ranked.high:.2f}, {ranked.n} candidates"
+    return (
+        f"Runs of half the steps ranked candidates with a correlation of {ranked.correlation:.2f} to whole runs ({interval})."
+    )
 
 
 def _cliff(answer: Answer) -> str:

@@ -17,6 +17,7 @@ from .conclude import first_why, reasons
 from .data import StudyData
 from .result import Entry, Result, Trial, count_diverged
 from .scalars import DIGITS, in_words
+from .search import SAMPLED
 
 MOST_POINTS = 100  # points of a schedule
 
@@ -277,6 +278,13 @@ def protocol(result: Result) -> str:
         short = (answer.screened or 1.0) < 1
         more = f"in runs that end after {100 * EARLY:g} % of their steps" if short else "the better half on two more"
         screening = f"every rate of a log grid on one screening seed, {more}; " if searched else ""
+        if any(e.candidate.space.further for e in result.entries):
+            screening += "then further settings of the leaders, one change after another, on screening seeds; "
+        if question.search:
+            screening = (
+                f"{question.trials} points of each optimizer, its defaults and a scrambled Sobol sequence, for half of the "
+                f"steps; the best quarter of each, and {SAMPLED} others at random, for all; the best on two more seeds; "
+            )
         bounds = (
             f"comparisons with the best (Hsu), one-sided t bounds at {100 * answer.confidence:.0f} % over "
             f"{answer.compared - 1} comparisons and all looks; "
