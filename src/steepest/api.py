@@ -265,6 +265,7 @@ def compare(options: Options) -> Study:
     budget: time for the study in seconds or such as "5min" (default "60s"); float("inf") for no limit. seeds: in place of a
         race, this many confirming runs of each optimizer, all pairs compared; a budget then sets the steps.
     go_on: resume a race that has ended.
+    batch_size: batch sizes to compare on a Problem, such as "32,64": runs see as many examples, in more or fewer steps.
     margin: the difference that matters, in units of the metric (default 0.5 points of accuracy, 1 % of a loss).
     measure: what runs are compared by: "metric", the problem's own, or another of `steepest.study.measures`.
     workers: runs that train at the same time (default: one for each core). exact: update by torch's operations, bit for bit as
@@ -358,6 +359,7 @@ def _asked(options: Options) -> tuple[Training, Question]:
         scheduled=any(shape.of(schedule).text != "constant" for schedule in schedules),
         budget=options.seconds,
         steps=options.steps,
+        batch_sizes=options.batch_sizes,
     )
     try:
         return training, _question(options, training)

@@ -68,6 +68,10 @@ class Options:
         f"Rates in each optimizer's first grid, by default {RATES}; in a search, points of each, as many as fit.",
         typed=int,
     )
+    batch_size: str | int | Sequence[int] | None = option(
+        None,
+        "Batch sizes to compare, such as 32,64: runs see as many examples, in more or fewer steps. Default: the problem's.",
+    )
     seeds: int | None = option(
         None, "Instead of a race: this many confirming runs of each optimizer, all pairs compared.", typed=int
     )
@@ -148,7 +152,7 @@ class Options:
         known = [name for name in names if name is not None]
         if len(known) == len(names):
             rates_of(self.lrs, known)
-        _ = self.seconds, self.bytes
+        _ = self.seconds, self.bytes, self.batch_sizes
         if self.search not in (None, *LEVELS):
             raise unknown("search", str(self.search), LEVELS)
         if self.search in SEARCHES and self.seeds is not None:
@@ -189,6 +193,19 @@ class Options:
         if self.budget is None:
             return BUDGET if self.seeds is None else None
         return None if self.budget == math.inf else seconds_of(self.budget)
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """The batch sizes to compare. SteepestError for one that is no whole number, or that is given twice."""
+        given = self.batch_size
+        if given is None:
+            return ()
+        sizes = names_in(given) if isinstance(given, str) else [given] if isinstance(given, int) else [*given]
+        numbers = (int(size) if isinstance(size, str) and size.isdecimal() else size for size in sizes)
+        read = tuple(whole("batch size", size) for size in numbers)
+        if len({*read}) < len(read) or not read:
+            raise SteepestError(f"The batch sizes are {given!r}; expected different whole numbers, such as 32,64.")
+        return read
 
     @property
     def bytes(self) -> int | None:

@@ -39,7 +39,16 @@ def spaces_of(
     if searched.named:
         return _of_command(optimizers, ["constant"] if shapes and not searched.schedules else schedules, rates, searched), []
     given, notes = _expanded(optimizers)
-    made = spaces(given, schedules, rates, find=_tried, config=searched.config, refines=refines, shapes=shapes)
+    made = spaces(
+        given,
+        schedules,
+        rates,
+        find=_tried,
+        config=searched.config,
+        batch_size=searched.batch_size,
+        refines=refines,
+        shapes=shapes,
+    )
     for space in made:
         if isinstance(space.rule, Parts):
             _check_parts(space.rule, space.name, searched.parts)

@@ -24,6 +24,8 @@ def searched(course: Course) -> Searched | None:
         return None
     sign = course.question.scale.sign
     best = max(tried, key=lambda c: max(_firsts(course, c)))
+    if not math.isfinite(max(_firsts(course, best))):
+        return None  # all collapsed
     raced = next((one.values for one in course.contenders if one.candidate == best), [])
     mean, se, n = st.mean_se([v for v in raced if math.isfinite(v)])
     return Searched(
@@ -65,7 +67,7 @@ def _expected(course: Course, name: str) -> list[Expected]:
     """The expected best of some trials of one optimizer, with a band; empty unless its points were drawn at random."""
     if not course.question.search:
         return []
-    own = [c for c in course.trials if c.space.name == name and course.merit(c) > -math.inf]
+    own = [c for c in course.trials if c.space.name == name and math.isfinite(_firsts(course, c)[0])]
     values = [_firsts(course, c)[0] for c in own]
     weights, sign = _weights(course, own), course.question.scale.sign
     rows = []

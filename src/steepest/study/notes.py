@@ -103,6 +103,11 @@ def _of_work(course: Course, entries: Sequence[Entry]) -> Iterator[str]:
     said = unequal(tried, first, searched=searched, interrupted=course.interrupted)
     if said and not course.question.search:  # in which every optimizer has as many points
         yield said
+    sized = [space for space in course.question.spaces if space.batch_size]
+    if sized and (sizes := sized[0].axis("batch_size")):
+        at = {size: sized[0].at(1.0, batch_size=size).steps(course.question.steps) for size in sizes.options or ()}
+        each = ", ".join(f"{steps} steps with batches of {size}" for size, steps in at.items())
+        yield f"Runs see as many examples whatever their batch size: {each}."
     twins = [(e, twin) for e in entries for twin in entries if foreign.same(e.candidate.space.rule, twin.candidate.space.rule)]
     for name, twin in dict.fromkeys((e.candidate.space.name, twin.candidate.space.name) for e, twin in twins):
         yield f"{name} and {twin} are the same optimizer: their results differ only by rounding and by their tuning."

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from ..schedules.shape import WARMUP
 from .axes import Axis
@@ -45,6 +44,8 @@ def points(spaces: Sequence[Space], level: str, count: int, seed: int = 0) -> li
     The draws are those of a scrambled Sobol sequence: the first coordinate chooses the space, the second the rate, and one
     each the value on an axis.
     """
+    from scipy.stats import qmc  # which takes a while to import
+
     first = [
         space.at(space.rates[0] if space.rates else space.rate.value(space.rate.index(space.rate.centre))) for space in spaces
     ]

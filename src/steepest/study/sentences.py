@@ -191,8 +191,8 @@ def _luck(answer: Answer) -> str:
     searched = answer.searched
     if searched is None or searched.mean is None or searched.half is None:
         return ""
-    fresh = f"{searched.mean:.5g} ± {rounded_up(searched.half):.2g} (95 %) on {searched.n} other seeds"
-    return f"The best run of the search claimed {searched.claimed:.5g}; that candidate, {searched.best}, has {fresh}."
+    mean = f"a mean of {searched.mean:.5g} on {searched.n} other seeds"
+    return f"The best run of the search claimed {searched.claimed:.5g}; that candidate, {searched.best}, has {mean}."
 
 
 def _ranks(answer: Answer) -> str:

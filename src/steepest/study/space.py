@@ -39,6 +39,7 @@ class Space:
     `name` is that of the optimizer, as typed; that of the rule where it was not typed otherwise. `config` has the default
     settings of what is trained. `shape` is the schedule where arguments of it are searched. `further` are axes that only the
     leaders of a study are refined along: at its centre such an axis changes nothing, and is not among a candidate's settings.
+    `batch_size` is the usual one, where runs with others see as many examples.
     """
 
     rule: Maker
@@ -48,6 +49,7 @@ class Space:
     name: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     shape: Shape | None = None
+    batch_size: int = 0
     further: tuple[Axis, ...] = ()
 
     def __post_init__(self) -> None:
@@ -160,8 +162,9 @@ class Candidate:
         return dataclasses.replace(self, settings=tuple((k, own[k]) for k in names if k in own))
 
     def steps(self, evaluations: int) -> int:
-        """The steps that take this many gradients."""
-        return self.space.steps(evaluations)
+        """The steps that take this many gradients, or with batches of another size as many examples."""
+        usual, own = self.space.batch_size, self.config.get("batch_size")
+        return self.space.steps(max(round(evaluations * usual / own), 1) if usual and own else evaluations)
 
     @property
     def names(self) -> dict[str, Any]:
@@ -205,6 +208,7 @@ def spaces(
     *,
     find: Find = rules.get,
     config: Mapping[str, Sequence[Any]] | None = None,
+    batch_size: int = 0,
     refines: bool = False,
     shapes: bool = False,
 ) -> tuple[Space, ...]:
@@ -247,6 +251,7 @@ def spaces(
                     one.name,
                     defaults,
                     course if slots else None,
+                    batch_size,
                     tuple(axis for axis in further if axis.name not in typed_so) if refines and rate.typed is None else (),
                 )
             )

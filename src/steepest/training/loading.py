@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +75,21 @@ def training_of(
     scheduled: bool = True,
     budget: float | None = None,
     steps: int | None = None,
+    batch_sizes: Sequence[int] = (),
 ) -> Training:
     """The training of a problem, a loop, a command, or a name of one. Raises SteepestError for anything else.
 
     `scheduled`: whether candidates have schedules; `budget` is the time of the study in seconds; `steps` the length of a run,
-    None for its own.
+    None for its own; `batch_sizes` are those to compare on a problem.
     """
     what = given(what) if isinstance(what, str) else what
     if isinstance(what, Problem):
-        return Supervised(what, device, workers, exact)
+        return Supervised(what, device, workers, exact, batch_sizes)
+    if batch_sizes:
+        raise SteepestError(
+            "Batch sizes are for a Problem: a training function declares config={'batch_size': [32, 64]}, and a command has "
+            "{batch_size} with values for it, such as 'adam(batch_size=[32, 64])'."
+        )
     if isinstance(what, Loop):
         from .loop.training import LoopTraining  # with the processes that train it
 

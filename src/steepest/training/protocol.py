@@ -55,7 +55,8 @@ class Searched:
     `config` maps each setting to its values, the default first. `schedules`: whether it follows a schedule. `named`: whether
     it passes the names of optimizers through, so that any name is accepted, each with rates. `axes` names the only
     hyperparameters that it can be given, None for all. `parts` are the names of its optimizers, as
-    far as they were seen; None if it cannot train a candidate of several parts.
+    far as they were seen; None if it cannot train a candidate of several parts. `batch_size` is that of a problem whose
+    config has others: runs with these see as many examples, in more or fewer steps.
     """
 
     config: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -66,6 +67,7 @@ class Searched:
     rates: bool = True
     parts: tuple[str, ...] | None = None
     any_length: bool = True
+    batch_size: int = 0
 
 
 class Sent(Protocol):

@@ -20,13 +20,21 @@ from .stacked import Run
 from .timing import operations, time_evaluations, time_steps
 from .ways import Plan
 
+BATCH_SIZE = "batch_size"  # a setting of runs
 SAME_START = "A module was given, not a function: every seed starts from the same weights."
 
 
 class Supervised:
     """The training of a problem on a device; `workers` processes train at the same time."""
 
-    def __init__(self, problem: Problem, device: str = "cpu", workers: int | None = None, exact: bool = False) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        device: str = "cpu",
+        workers: int | None = None,
+        exact: bool = False,
+        batch_sizes: Sequence[int] = (),
+    ) -> None:
         self.problem, self.device = problem.on(device), device
         self.workers = ways.at_once(device, workers)
         self.limit = workers  # of processes, if the user gave one
@@ -48,6 +56,12 @@ class Supervised:
             caveats=(SAME_START,) if problem.same_start else (),
         )
         self.searched = Searched()
+        if batch_sizes:
+            if problem.train.drawing is not None:
+                raise SteepestError(
+                    f"{problem.name} has a DataLoader, which sets the size of its batches; leave batch sizes out."
+                )
+            self.searched = Searched(config={BATCH_SIZE: tuple(batch_sizes)}, batch_size=problem.batch_size)
 
     @property
     def where(self) -> str:
@@ -117,7 +131,19 @@ class Supervised:
     ) -> Iterator[tuple[int, Outcome]]:
         """Train the runs by the plan."""
         runs = [replace(run, hyper={**run.hyper, "exact": True}) for run in runs] if self.exact else runs
-        return ways.train_all(self.problem, runs, plan, device=self.device, on_step=on_step, known=known, slots=slots)
+        for size, members in _by_batch_size(runs).items():
+            mine = [runs[i] for i in members]
+            ended = ways.train_all(
+                sized(self.problem, size),
+                mine,
+                plan,
+                device=self.device,
+                on_step=on_step,
+                known=[k for k, i in enumerate(members) if i in known],
+                slots=lambda chunk, members=members: slots([members[k] for k in chunk]),  # type: ignore[misc]
+            )
+            for k, outcome in ended:
+                yield members[k], outcome
 
     def notices(self) -> Mapping[str, str]:
         """None: a problem is checked before it is trained."""
@@ -141,6 +167,19 @@ class Supervised:
         """Nothing was started."""
 
 
+def _by_batch_size(runs: Sequence[Run]) -> dict[int | None, list[int]]:
+    """The indices of runs by the size of their batches, None for the problem's own."""
+    groups: dict[int | None, list[int]] = {}
+    for i, run in enumerate(runs):
+        groups.setdefault(run.config.get(BATCH_SIZE), []).append(i)
+    return groups
+
+
+def sized(problem: Problem, size: int | None) -> Problem:
+    """The problem with batches of another size."""
+    return problem if size in (None, problem.batch_size) else replace(problem, batch_size=size)
+
+
 @dataclass(frozen=True)
 class SentProblem:
     """A problem as a cluster's node receives it."""
@@ -157,5 +196,8 @@ class SentProblem:
         def slots(chunk: Sequence[int]) -> Slot:
             return slot if [*chunk] == numbers else NOWHERE
 
-        made = ways.train_chunk(self.problem, runs, numbers, plan, self.device, ignore, slots)
+        sizes = [*_by_batch_size(runs)]
+        if len(sizes) > 1:
+            return []
+        made = ways.train_chunk(sized(self.problem, sizes[0]), runs, numbers, plan, self.device, ignore, slots)
         return [outcome for _, outcome in sorted(made, key=lambda pair: pair[0])]
