@@ -14,7 +14,7 @@ from .scalars import finite
 from .search import best_of, expected_best, rank_correlation
 from .space import Candidate
 
-TRIALS = (1, 2, 5, 10, 20, 50, 100, 200)  # numbers of trials for which the expected best is told
+TRIALS = (1, 2, 5, 10, 20, 50, 100, 200)  # trial counts at which the expected best is reported
 
 
 def searched(course: Course) -> Searched | None:

@@ -1,8 +1,8 @@
 """Refinement: the leaders of screening with other settings, one change after another, while each is better.
 
 A leader is tried with a warm-up at a higher rate, another weight decay, another beta2 or momentum, and a rate that falls to 0.
-The best change is kept, and the others are tried on top of it. Every change runs on all screening seeds, so that it is
-compared on the seeds of the leader; what is kept must still win the race, on seeds of its own.
+The best change is kept, and the others are tried on top of it. Changes run on screening seeds, one or more as time allows, and
+are compared with their leader on the same ones; what is kept must still win the race, on seeds of its own.
 """
 
 from __future__ import annotations
